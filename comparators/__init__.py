@@ -1,0 +1,1 @@
+"""Pure comparators: two answers in, differences out. Knows no store and no I/O."""

@@ -1,0 +1,1 @@
+"""Crossfade: a dual-write cutover proxy from DynamoDB to Aurora DSQL."""
