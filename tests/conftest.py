@@ -1,0 +1,54 @@
+"""Fixtures that every kind of test shares: the embedded stores, one of each for the whole session.
+
+A test that kills or hangs a store starts its own (`Postgres()`, `Ministack()`); these must stay whole.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.standins.dsql import Dsql
+from tests.standins.dynamodb import Ministack
+from tests.standins.postgres import Postgres
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A running PostgreSQL, for all tests of the session."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def dsql_gate(postgres: Postgres) -> Iterator[Dsql]:
+    """The gate that refuses what DSQL refuses, in front of the session's PostgreSQL."""
+    with Dsql(postgres) as gate:
+        yield gate
+
+
+@pytest.fixture(scope="session")
+def ministack() -> Iterator[Ministack]:
+    """A running ministack; use `dynamodb` for one without tables."""
+    with Ministack() as store:
+        yield store
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> Iterator[str]:
+    """The DSN of a fresh, empty database, dropped afterwards."""
+    dsn = postgres.create_database()
+    yield dsn
+    postgres.drop_database(dsn)
+
+
+@pytest.fixture
+def dsql_database(dsql_gate: Dsql, database: str) -> str:
+    """The DSN of the same fresh database, through the DSQL gate."""
+    return dsql_gate.dsn(database.rsplit("/", 1)[1])
+
+
+@pytest.fixture
+def dynamodb(ministack: Ministack) -> str:
+    """The endpoint of a DynamoDB with no tables."""
+    ministack.reset()
+    return ministack.endpoint
