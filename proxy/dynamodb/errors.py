@@ -1,0 +1,175 @@
+"""What DynamoDB answers when it refuses: one exception, and a constructor for each refusal that this project raises.
+
+This module knows codes, messages, HTTP status and the shape of an error's document. It must not decide when to refuse,
+and it reads no request.
+
+Sources: "Error handling with DynamoDB" (developer guide) for codes and status; the service model in the AWS SDKs for
+which members an error has and how its message member is spelt.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_DYNAMODB = "com.amazonaws.dynamodb.v20120810#"
+
+# Refusals that Amazon's web framework makes before DynamoDB proper sees the request live in the framework's own names.
+_NAMESPACES = {
+    "ValidationException": "com.amazon.coral.validate#",
+    "SerializationException": "com.amazon.coral.service#",
+    "UnknownOperationException": "com.amazon.coral.service#",
+    "MissingAuthenticationTokenException": "com.amazon.coral.service#",
+    "IncompleteSignatureException": "com.amazon.coral.service#",
+    "InvalidSignatureException": "com.amazon.coral.service#",
+    "UnrecognizedClientException": "com.amazon.coral.service#",
+    "AccessDeniedException": "com.amazon.coral.service#",
+    "ThrottlingException": "com.amazon.coral.availability#",
+    "ServiceUnavailableException": "com.amazon.coral.availability#",
+}
+
+# These spell the member with a capital, and an SDK looks for it as it is spelt.
+_CAPITAL_MESSAGE = frozenset(
+    {
+        "SerializationException",
+        "TransactionCanceledException",
+        "IdempotentParameterMismatchException",
+        "TransactionInProgressException",
+        "AccessDeniedException",
+    }
+)
+
+# A cancelled transaction gives a short code for each of its parts, not the name of an exception.
+_REASON_CODES = {
+    "ConditionalCheckFailedException": "ConditionalCheckFailed",
+    "ItemCollectionSizeLimitExceededException": "ItemCollectionSizeLimitExceeded",
+    "ProvisionedThroughputExceededException": "ProvisionedThroughputExceeded",
+    "ThrottlingException": "ThrottlingError",
+    "TransactionConflictException": "TransactionConflict",
+    "ValidationException": "ValidationError",
+}
+
+
+class DynamoDBError(Exception):
+    """A refusal, as DynamoDB words it.
+
+    `code` is the exception's name without its namespace ("ValidationException"); `status` the HTTP status, 400 or 5xx;
+    `extra` the members beside the message (`Item`, `CancellationReasons`).
+    """
+
+    def __init__(self, code: str, message: str, *, status: int = 400, extra: Mapping[str, Any] | None = None) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+        self.status = status
+        self.extra: dict[str, Any] = dict(extra or {})
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+    def document(self) -> dict[str, Any]:
+        """The body of the HTTP answer, ready for JSON: `__type`, the message, and what else the error carries."""
+        spelling = "Message" if self.code in _CAPITAL_MESSAGE else "message"
+        return {"__type": _NAMESPACES.get(self.code, _DYNAMODB) + self.code, spelling: self.message, **self.extra}
+
+
+def validation(message: str) -> DynamoDBError:
+    """The request makes no sense: 400 ValidationException, not retried."""
+    return DynamoDBError("ValidationException", message)
+
+
+def serialization(message: str) -> DynamoDBError:
+    """The body is not the JSON that the operation takes: 400 SerializationException."""
+    return DynamoDBError("SerializationException", message)
+
+
+def conditional_check_failed(item: Mapping[str, Any] | None = None) -> DynamoDBError:
+    """The condition was false. `item` goes with it when ReturnValuesOnConditionCheckFailure asks for ALL_OLD."""
+    extra = {} if item is None else {"Item": dict(item)}
+    return DynamoDBError("ConditionalCheckFailedException", "The conditional request failed", extra=extra)
+
+
+def cancellation_reason(error: DynamoDBError | None) -> dict[str, Any]:
+    """One entry of CancellationReasons ("TransactWriteItems", API reference): Code "None" for a part in order."""
+    if error is None:
+        return {"Code": "None"}
+    reason: dict[str, Any] = {"Code": _REASON_CODES.get(error.code, error.code), "Message": error.message}
+    if "Item" in error.extra:
+        reason["Item"] = error.extra["Item"]
+    return reason
+
+
+def transaction_canceled(reasons: Sequence[Mapping[str, Any]]) -> DynamoDBError:
+    """The transaction did not happen. `reasons`: one per part, in the request's order, from `cancellation_reason`."""
+    codes = ", ".join(reason["Code"] for reason in reasons)
+    return DynamoDBError(
+        "TransactionCanceledException",
+        f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]",
+        extra={"CancellationReasons": [dict(reason) for reason in reasons]},
+    )
+
+
+def transaction_conflict() -> DynamoDBError:
+    """Another transaction holds the item."""
+    return DynamoDBError("TransactionConflictException", "Transaction is ongoing for the item")
+
+
+def transaction_in_progress() -> DynamoDBError:
+    """The same ClientRequestToken is being carried out at this moment."""
+    return DynamoDBError(
+        "TransactionInProgressException", "Transaction with the given request token is already in progress"
+    )
+
+
+def idempotent_parameter_mismatch() -> DynamoDBError:
+    """A ClientRequestToken came again with another request under it."""
+    return DynamoDBError(
+        "IdempotentParameterMismatchException",
+        "An error occurred when processing the request: the idempotency token was used with different parameters",
+    )
+
+
+def resource_not_found(message: str = "Requested resource not found") -> DynamoDBError:
+    """No such table (or index, where DynamoDB says so with this code)."""
+    return DynamoDBError("ResourceNotFoundException", message)
+
+
+def resource_in_use(message: str) -> DynamoDBError:
+    """The table exists already, or is being made or deleted."""
+    return DynamoDBError("ResourceInUseException", message)
+
+
+def item_collection_size_limit_exceeded() -> DynamoDBError:
+    """A hash key's items with their local indexes would outgrow 10 GB."""
+    return DynamoDBError("ItemCollectionSizeLimitExceededException", "Collection size exceeded.")
+
+
+def throughput_exceeded(
+    message: str = "The level of configured provisioned throughput for the table was exceeded. "
+    "Consider increasing your provisioning level with the UpdateTable API.",
+) -> DynamoDBError:
+    """The table's capacity is used up: SDKs retry it."""
+    return DynamoDBError("ProvisionedThroughputExceededException", message)
+
+
+def throttling(message: str = "Rate exceeded") -> DynamoDBError:
+    """Too many requests: SDKs retry it after a pause."""
+    return DynamoDBError("ThrottlingException", message)
+
+
+def internal_server_error(message: str = "Internal server error") -> DynamoDBError:
+    """500, retryable: the outcome of a write is unknown to the client."""
+    return DynamoDBError("InternalServerError", message, status=500)
+
+
+def service_unavailable(message: str = "The service is temporarily unavailable") -> DynamoDBError:
+    """503, retryable: nothing was done."""
+    return DynamoDBError("ServiceUnavailableException", message, status=503)
+
+
+def unknown_operation(message: str = "") -> DynamoDBError:
+    """The X-Amz-Target names no operation."""
+    return DynamoDBError("UnknownOperationException", message)
+
+
+def access_denied(message: str) -> DynamoDBError:
+    """The caller may not do this."""
+    return DynamoDBError("AccessDeniedException", message)
