@@ -1,0 +1,259 @@
+"""Every number Crossfade publishes: its name, its labels, and one typed method a fact.
+
+Label children are kept after the first use (0.4 µs a look-up, against 1.5 in prometheus_client), and labels that a client
+could make up (`operation`) are bounded. Each `Metrics` has a registry of its own, so that two in one process do not meet.
+Nothing here decides what is worth counting.
+"""
+
+import functools
+import time
+from collections.abc import Iterable
+from typing import Final
+
+from prometheus_client import (
+    GC_COLLECTOR,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+# Otherwise each counter and histogram has a second series, which no panel or rule reads.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+OPERATIONS: Final = frozenset(
+    {
+        "BatchExecuteStatement",
+        "BatchGetItem",
+        "BatchWriteItem",
+        "CreateBackup",
+        "CreateGlobalTable",
+        "CreateTable",
+        "DeleteBackup",
+        "DeleteItem",
+        "DeleteTable",
+        "DescribeBackup",
+        "DescribeContinuousBackups",
+        "DescribeEndpoints",
+        "DescribeStream",
+        "DescribeTable",
+        "DescribeTimeToLive",
+        "ExecuteStatement",
+        "ExecuteTransaction",
+        "GetItem",
+        "GetRecords",
+        "GetShardIterator",
+        "ListBackups",
+        "ListStreams",
+        "ListTables",
+        "ListTagsOfResource",
+        "PutItem",
+        "Query",
+        "Scan",
+        "TagResource",
+        "TransactGetItems",
+        "TransactWriteItems",
+        "UntagResource",
+        "UpdateContinuousBackups",
+        "UpdateItem",
+        "UpdateTable",
+        "UpdateTimeToLive",
+    }
+)
+OTHER: Final = "other"
+
+_FINE = (
+    0.0005,
+    0.001,
+    0.002,
+    0.003,
+    0.005,
+    0.0075,
+    0.01,
+    0.015,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+)
+_COARSE = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+
+
+class Metrics:
+    """The series of one proxy. Methods count; `text()` renders them all in Prometheus's text format."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry(auto_describe=True)
+        ProcessCollector(registry=registry)
+        registry.register(GC_COLLECTOR)
+        compared = Counter(
+            "crossfade_comparisons_total",
+            "Operations compared between the two stores, by verdict.",
+            ("table", "type", "operation", "verdict"),
+            registry=registry,
+        )
+        differed = Counter(
+            "crossfade_differences_total",
+            "Single differences found, by field, kind and verdict.",
+            ("table", "type", "field", "kind", "verdict"),
+            registry=registry,
+        )
+        store = Histogram(
+            "crossfade_store_seconds",
+            "Time a store took to answer, in seconds.",
+            ("store", "operation"),
+            buckets=_FINE,
+            registry=registry,
+        )
+        proxied = Histogram(
+            "crossfade_proxy_seconds",
+            "Time from a client's whole request to its answer, in seconds.",
+            ("operation", "status"),
+            buckets=_FINE,
+            registry=registry,
+        )
+        self._convergence = Histogram(
+            "crossfade_convergence_seconds",
+            "Time from a key's entry in the journal to its convergence, in seconds.",
+            buckets=_COARSE,
+            registry=registry,
+        )
+        self._journal_keys = Gauge("crossfade_journal_keys", "Keys not yet known to have converged.", registry=registry)
+        self._journal_oldest = Gauge(
+            "crossfade_journal_oldest_seconds", "Age of the oldest key in the journal, in seconds.", registry=registry
+        )
+        self._parked = Gauge(
+            "crossfade_parked_keys", "Keys whose items the mapping cannot hold without loss.", registry=registry
+        )
+        retried = Counter(
+            "crossfade_mirror_retries_total",
+            "Calls to the mirror made again, by reason.",
+            ("reason",),
+            registry=registry,
+        )
+        shed = Counter(
+            "crossfade_shed_total",
+            "Comparisons given up to protect the client, by reason.",
+            ("reason",),
+            registry=registry,
+        )
+        self._stage = Gauge(
+            "crossfade_stage",
+            "1 for the stage that a table, or a type within it, is in; 0 for one it has left.",
+            ("table", "type", "stage"),
+            registry=registry,
+        )
+        self._breaker = Gauge(
+            "crossfade_breaker_open", "1 while the mirror is left alone after failures, else 0.", registry=registry
+        )
+        undecoded = Counter(
+            "crossfade_undecoded_total",
+            "Requests to a shadowed operation that could not be decoded and went to the authority alone.",
+            ("operation",),
+            registry=registry,
+        )
+        passed = Counter(
+            "crossfade_passed_through_total",
+            "Requests passed to the authority unread, by operation.",
+            ("operation",),
+            registry=registry,
+        )
+        upstream = Counter(
+            "crossfade_upstream_failures_total",
+            "Requests to DynamoDB without an answer: `unreachable` had no effect, of `unknown` it is not known.",
+            ("outcome", "reason"),
+            registry=registry,
+        )
+
+        # Children by their labels: every set of labels below is bounded, so these grow to a fixed size.
+        self._compared = functools.cache(compared.labels)
+        self._differed = functools.cache(differed.labels)
+        self._store = functools.cache(store.labels)
+        self._proxied = functools.cache(proxied.labels)
+        self._retried = functools.cache(retried.labels)
+        self._shed = functools.cache(shed.labels)
+        self._undecoded = functools.cache(undecoded.labels)
+        self._passed = functools.cache(passed.labels)
+        self._upstream = functools.cache(upstream.labels)
+        self._current: dict[tuple[str, str], str] = {}
+
+    def compared(self, table: str, item_type: str, operation: str, verdict: str, count: int = 1) -> None:
+        """`count` comparisons of `operation` on items of `item_type` came to `verdict`."""
+        self._compared(table, item_type, bounded(operation), verdict).inc(count)
+
+    def difference(self, table: str, item_type: str, field: str, kind: str, verdict: str) -> None:
+        """One difference. The caller bounds `field`: attributes the mapping knows, else `other`."""
+        self._differed(table, item_type, field, kind, verdict).inc()
+
+    def store_seconds(self, store: str, operation: str, seconds: float) -> None:
+        """`store` (`dynamodb` or `dsql`) answered `operation` in `seconds`."""
+        self._store(store, operation if store != "dynamodb" else bounded(operation)).observe(seconds)
+
+    def proxy_seconds(self, operation: str, status: int, seconds: float) -> None:
+        """A client got an answer with `status` to `operation`, `seconds` after its request was read."""
+        self._proxied(bounded(operation), str(status)).observe(seconds)
+
+    def converged(self, seconds: float) -> None:
+        """A key left the journal `seconds` after it had entered."""
+        self._convergence.observe(seconds)
+
+    def journal(self, keys: int, oldest_seconds: float, parked: int) -> None:
+        """The journal holds `keys`, the oldest for `oldest_seconds`, and `parked` beside."""
+        self._journal_keys.set(keys)
+        self._journal_oldest.set(oldest_seconds)
+        self._parked.set(parked)
+
+    def mirror_retried(self, reason: str) -> None:
+        """A call to the mirror is made again for `reason`."""
+        self._retried(reason).inc()
+
+    def shed(self, reason: str) -> None:
+        """A comparison was given up for `reason`."""
+        self._shed(reason).inc()
+
+    def stage(self, table: str, item_type: str, stage: str) -> None:
+        """`table` (`item_type` in it, or "" for all) is in `stage` now, and in no other."""
+        before = self._current.get((table, item_type))
+        if before is not None and before != stage:
+            self._stage.labels(table, item_type, before).set(0)
+        self._current[table, item_type] = stage
+        self._stage.labels(table, item_type, stage).set(1)
+
+    def breaker(self, is_open: bool) -> None:
+        """The breaker before the mirror is open or not."""
+        self._breaker.set(1 if is_open else 0)
+
+    def undecoded(self, operation: str) -> None:
+        """A request to a shadowed operation could not be decoded."""
+        self._undecoded(bounded(operation)).inc()
+
+    def passed_through(self, operation: str) -> None:
+        """A request was passed to the authority unread."""
+        self._passed(bounded(operation)).inc()
+
+    def upstream_failed(self, outcome: str, reason: str) -> None:
+        """A request to DynamoDB got no answer: `outcome` is `unreachable` or `unknown`."""
+        self._upstream(outcome, reason).inc()
+
+    def text(self, names: Iterable[str] = ()) -> bytes:
+        """All series (or those of `names`) in Prometheus's text format 0.0.4."""
+        wanted = list(names)
+        return generate_latest(self.registry.restricted_registry(wanted) if wanted else self.registry)
+
+
+def bounded(operation: str) -> str:
+    """`operation` if it is one DynamoDB has and we know, else `other`: clients must not make up series."""
+    return operation if operation in OPERATIONS else OTHER
+
+
+clock = time.perf_counter
+"""The clock that durations are taken with, in seconds."""

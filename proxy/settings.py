@@ -1,0 +1,297 @@
+"""What an operator can set, from one TOML file and `CROSSFADE_…` environment variables, as frozen dataclasses.
+
+A variable overrides the file: `CROSSFADE_DSQL__DSN` is `dsn` in `[dsql]`, `CROSSFADE_TABLES__items__TYPES__Book__STAGE`
+is `stage` in `[tables.items.types.Book]`. Paths in the file are relative to the file, paths in variables to the working
+directory. Unknown keys and values out of range are refused (`proxy.checked`). Nothing here opens a connection, and
+nothing here prints a secret: `repr` leaves secrets out and `shown()` masks them.
+"""
+
+import dataclasses
+import ipaddress
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, Self, TypeAlias
+from urllib.parse import urlsplit
+
+from proxy.checked import AnyOf, Between, SettingsError, read
+
+PREFIX = "CROSSFADE_"
+MASK = "********"
+
+Stage: TypeAlias = Literal["off", "dualwrite", "shadow"]
+
+_LATER = "is not available yet (moving reads to DSQL comes with the flip)"
+_Stage = Annotated[Stage, AnyOf(("off", "dualwrite", "shadow"), ("live", "rampdown", "complete"), _LATER)]
+_Seconds = Annotated[float, Between(0.001, 3600)]
+_Level = Annotated[str, AnyOf(("debug", "info", "warning", "error"))]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server listens: a host name or IP address, and a TCP port (0: any free one)."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From `host:port` or `[ipv6]:port`; ValueError if it is neither."""
+        host, colon, port = text.rpartition(":")
+        host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        if not colon or not host or not port.isdecimal() or int(port) > 65535 or (":" in host and "[" not in text):
+            raise ValueError(f"{text!r} is not an address: write host:port, as in 127.0.0.1:8000 or [::1]:8000")
+        return cls(host, int(port))
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _url(value: str) -> str | None:
+    parts = urlsplit(value)
+    if parts.scheme in {"http", "https"} and parts.hostname and parts.path in {"", "/"} and not parts.query:
+        return None
+    return f"{value!r} is not an endpoint: write http(s)://host:port without a path"
+
+
+def _dsn(value: str) -> str | None:
+    if value.startswith(("postgresql://", "postgres://")):
+        return None
+    return "this is not a PostgreSQL address: write postgresql://user:password@host:5432/database"
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """Health, metrics and status. `values` shows item values in mismatches; without it, hashes and shapes."""
+
+    listen: Address = Address("127.0.0.1", 8001)
+    insecure: bool = False
+    values: bool = False
+    mismatches_kept: Annotated[int, Between(0, 100_000)] = 1000
+
+    def __post_init__(self) -> None:
+        if not self.listen.loopback and not self.insecure:
+            raise ValueError(
+                f"listen = {str(self.listen)!r} can be reached from other machines, and the admin port has no login: "
+                "use 127.0.0.1, or set insecure = true if your network keeps strangers out"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class DynamoDB:
+    """The authority. Without `access_key_id` the AWS credential chain is used, without `endpoint_url` AWS's own."""
+
+    endpoint_url: Annotated[str | None, _url] = None
+    streams_endpoint_url: Annotated[str | None, _url] = None
+    region: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    connections: Annotated[int, Between(1, 4096)] = 64
+    waiting: Annotated[int, Between(0, 100_000)] = 1024
+    idle_seconds: _Seconds = 15.0
+    timeout_seconds: _Seconds = 30.0
+    connect_timeout_seconds: _Seconds = 3.0
+    settle_seconds: Annotated[float, Between(0, 3600)] = 60.0
+
+    def __post_init__(self) -> None:
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError("access_key_id and secret_access_key belong together: set both, or neither")
+        if self.session_token is not None and self.access_key_id is None:
+            raise ValueError("session_token belongs to an access_key_id: set access_key_id and secret_access_key too")
+
+
+@dataclass(frozen=True, slots=True)
+class DSQL:
+    """The mirror."""
+
+    dsn: Annotated[str | None, _dsn] = field(default=None, repr=False)
+    schema: str = "public"
+    pool_min: Annotated[int, Between(0, 1000)] = 1
+    pool_max: Annotated[int, Between(1, 1000)] = 16
+    timeout_seconds: _Seconds = 5.0
+    settle_seconds: Annotated[float, Between(0, 3600)] = 300.0
+
+    def __post_init__(self) -> None:
+        if self.pool_min > self.pool_max:
+            raise ValueError(f"pool_min ({self.pool_min}) is above pool_max ({self.pool_max}): lower it")
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The durable set of keys. `synchronous`, SQLite's: `full` survives a power cut, `normal` a killed process."""
+
+    path: Path = Path(".crossfade/journal.sqlite")
+    synchronous: Annotated[str, AnyOf(("normal", "full"))] = "normal"
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """When the mirror is left alone: after so many failures on end, for so long."""
+
+    failures: Annotated[int, Between(1, 10_000)] = 10
+    reset_seconds: _Seconds = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """What the mirror may cost: mirror calls at a time, keys waiting to converge in memory, comparisons waiting."""
+
+    concurrency: Annotated[int, Between(1, 1024)] = 16
+    queue: Annotated[int, Between(1, 1_000_000)] = 10_000
+    comparisons_queue: Annotated[int, Between(1, 1_000_000)] = 2_000
+    rehearse_timeout_seconds: _Seconds = 5.0
+    breaker: Breaker = Breaker()
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """How long a stop may take: for requests under way, then for keys to converge. The rest stays in the journal."""
+
+    finish_seconds: Annotated[float, Between(0, 600)] = 10.0
+    converge_seconds: Annotated[float, Between(0, 600)] = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class TypeSettings:
+    """One item type of a table."""
+
+    stage: _Stage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableSettings:
+    """One table: its starting stage, and its types'. What is not set is inherited."""
+
+    stage: _Stage | None = None
+    types: Mapping[str, TypeSettings] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What is logged, and how."""
+
+    level: _Level = "info"
+    format: Annotated[str, AnyOf(("json", "console"))] = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All of it. `mappings` is None for the mappings that come with Crossfade, an empty list for none."""
+
+    listen: Address = Address("127.0.0.1", 8000)
+    stage: _Stage = "off"
+    follow_tables: bool = False
+    mappings: tuple[Path, ...] | None = None
+    admin: Admin = Admin()
+    dynamodb: DynamoDB = DynamoDB()
+    dsql: DSQL = DSQL()
+    journal: Journal = Journal()
+    mirror: Mirror = Mirror()
+    shutdown: Shutdown = Shutdown()
+    tables: Mapping[str, TableSettings] = field(default_factory=lambda: MappingProxyType({}))
+    log: Log = Log()
+
+    def __post_init__(self) -> None:
+        if self.dsql.dsn is None and any(stage != "off" for stage in self.stages()):
+            raise ValueError(
+                f"a stage other than off needs the mirror: set dsn in [dsql] or {PREFIX}DSQL__DSN, or the stage to off"
+            )
+
+    def stage_of(self, table: str, item_type: str | None = None) -> Stage:
+        """The starting stage of a table, or of one item type in it: the nearest that is set."""
+        here = self.tables.get(table)
+        if here is None:
+            return self.stage
+        of_type = here.types.get(item_type) if item_type is not None else None
+        return (of_type and of_type.stage) or here.stage or self.stage
+
+    def stages(self) -> set[Stage]:
+        """Every stage that some table or type starts in."""
+        found = {self.stage}
+        for table in self.tables.values():
+            found |= {stage for stage in (table.stage, *(of.stage for of in table.types.values())) if stage}
+        return found
+
+    def shown(self) -> dict[str, Any]:
+        """All settings as JSON-able values, secrets masked."""
+        shown: dict[str, Any] = _plain(self)
+        for section, key in (("dynamodb", "secret_access_key"), ("dynamodb", "session_token")):
+            if shown[section][key] is not None:
+                shown[section][key] = MASK
+        if self.dsql.dsn is not None:
+            shown["dsql"]["dsn"] = without_password(self.dsql.dsn)
+        return shown
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Settings from the TOML file at `path` (None: defaults) and the `CROSSFADE_…` variables of `environ`.
+
+    Raises SettingsError for a file that cannot be read, is not TOML, or has settings that are wrong.
+    """
+    table: dict[str, Any] = {}
+    if path is not None:
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SettingsError([f"{path}: {error.strerror or error}: give the path of a readable file"]) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError([f"{path}: this is not TOML: {error}"]) from None
+    return read(Settings, _beside(table, path), str(path or "settings"), environ, PREFIX)
+
+
+def bundled(name: str) -> Path:
+    """The path of a file of `config/`, in an installed package or in a checkout."""
+    installed = Path(__file__).parent / "_config" / name
+    return installed if installed.exists() else Path(__file__).parent.parent / "config" / name
+
+
+def without_password(dsn: str) -> str:
+    """A PostgreSQL address with its password masked, in the user part and in the query."""
+    parts = urlsplit(dsn)
+    user, at, host = parts.netloc.rpartition("@")
+    if ":" in user:
+        user = f"{user.partition(':')[0]}:{MASK}"
+    query = "&".join(
+        f"{name}={MASK}" if name.lower() in {"password", "sslpassword", "passfile"} else f"{name}{equals}{value}"
+        for name, equals, value in (pair.partition("=") for pair in parts.query.split("&"))
+    )
+    return parts._replace(netloc=f"{user}{at}{host}", query=query).geturl()
+
+
+def _beside(table: dict[str, Any], path: Path | None) -> dict[str, Any]:
+    """`table` with its paths made relative to the file they stand in. What is not a path is left to be refused."""
+    if path is None:
+        return table
+    table = dict(table)
+    mappings = table.get("mappings")
+    if isinstance(mappings, list):
+        table["mappings"] = [str(path.parent / name) if isinstance(name, str) else name for name in mappings]
+    journal = table.get("journal")
+    if isinstance(journal, dict) and isinstance(journal.get("path"), str):
+        table["journal"] = journal | {"path": str(path.parent / journal["path"])}
+    return table
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Address | Path):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(inner) for inner in value]
+    return value
