@@ -5,14 +5,13 @@ COMMIT; transactions are not cut at 300 s; and it lags behind DSQL of late 2026 
 """
 
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tests.standins.postgres import Postgres
-from tests.standins.processes import LOOPBACK, Child, StandinError, accepts_connections, free_port
+from tests.standins.processes import LOOPBACK, Child, StandinError, accepts_connections, free_port, standins_python
 
 _SERVER = Path(__file__).with_name("dsql_server.py")
 _READY_SECONDS = 30
@@ -50,7 +49,7 @@ class Dsql:
         """Start the gate and wait until it listens (about 0.5 s)."""
         self._child = Child(
             "the DSQL gate",
-            [sys.executable, str(_SERVER), str(self.port), str(self._backend.port)],
+            [standins_python(), str(_SERVER), str(self.port), str(self._backend.port)],
             log_file=self.log_file,
             directory=self._directory,
         )

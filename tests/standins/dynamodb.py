@@ -7,7 +7,6 @@ facts: never compare it with another stand-in, only with itself asked through th
 import json
 import os
 import shutil
-import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -15,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.standins.processes import LOOPBACK, Child, StandinError, free_port
+from tests.standins.processes import LOOPBACK, Child, StandinError, free_port, standins_python
 
 REGION = "us-east-1"
 ACCESS_KEY = "local"
@@ -70,7 +69,7 @@ class Ministack:
         quiet = ["--no-access-log", "--log-level", "warning", "--timeout-keep-alive", "60"]
         self._child = Child(
             "ministack",
-            [sys.executable, *serve, *quiet],
+            [standins_python(), *serve, *quiet],
             log_file=self.log_file,
             environment=environment,
             directory=self._directory,

@@ -33,6 +33,14 @@ class StandinError(RuntimeError):
     """A stand-in could not be started, or ended by itself. The message says which, and quotes the end of its log."""
 
 
+def standins_python() -> str:
+    """The interpreter of `.venv/standins`, where ministack lives apart from the product's own dependencies."""
+    python = Path(sys.prefix) / "standins" / "bin" / "python"
+    if not python.exists():
+        raise StandinError(f"{python} is missing: run `make setup`")
+    return str(python)
+
+
 def free_port() -> int:
     """A TCP port on 127.0.0.1 that nobody listens on now, below the ephemeral range."""
     for _ in range(200):

@@ -1,0 +1,63 @@
+# Crossfade's everyday commands. `make help` lists them. Needs Python 3.11 to 3.13 with venv; the tests also Node 18+.
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	if $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; \
+	then echo $$p; break; fi; done)
+BIN := .venv/bin
+SOURCES := proxy comparators tests $(wildcard benchmarks)
+SHELL_SCRIPTS := .ci/run
+ONCE ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup node lint fmt test demo lock clean
+
+help: ## show this list
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.installed node ## install everything into .venv and tests/node (does nothing when nothing changed)
+
+.venv/.installed: requirements.lock tests/standins/requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with venv is needed (Debian: apt-get install python3-venv)"; exit 1; }
+	@echo "== installing with $$($(PYTHON) --version)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@# ministack pins another botocore than the product's: the stand-ins live in an environment of their own.
+	@test -x .venv/standins/bin/python || $(BIN)/python -m venv .venv/standins
+	@.venv/standins/bin/python -m pip install --quiet --disable-pip-version-check -r tests/standins/requirements.lock
+	@touch $@
+
+node: ## install the Node clients that the tests use
+	@if ! command -v npm >/dev/null; then echo "== Node 18+ with npm is missing: the tests of Node clients will fail"; \
+	elif [ ! -e tests/node/node_modules/.installed ] \
+		|| [ tests/node/package-lock.json -nt tests/node/node_modules/.installed ]; then \
+		echo "== installing the Node clients"; \
+		npm ci --prefix tests/node --no-audit --no-fund --ignore-scripts --loglevel=error && touch tests/node/node_modules/.installed; fi
+
+lint: .venv/.installed ## ruff, mypy --strict, hadolint
+	@echo "== lint"
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+	bash -n $(SHELL_SCRIPTS)
+
+fmt: .venv/.installed ## format, and mend what ruff can mend
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+test: setup lint ## everything that must hold before a change lands
+	@echo "== tests"
+	$(BIN)/pytest --durations=15
+
+demo: .venv/.installed ## the whole story against embedded stores (ONCE= keeps it running to look at)
+	ONCE=$(ONCE) $(BIN)/python -m tests.story
+
+lock: .venv/.installed ## pin the newest allowed versions of everything
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links pyproject.toml --group dev --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --group standins --output-file tests/standins/requirements.lock
+
+clean: ## remove what was installed and cached
+	rm -rf .venv .cache .crossfade .hypothesis .mypy_cache .pytest_cache .ruff_cache tests/node/node_modules
