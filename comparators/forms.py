@@ -1,0 +1,166 @@
+"""When two spellings are one value: numbers by value, binary by bytes, sets without order.
+
+Own and tiny on purpose: the comparators judge what `proxy` computes, so they must not share its arithmetic.
+Malformed text (no number, no base64) is kept as text: a store that answers nonsense must show up as a difference,
+not as an exception.
+"""
+
+import base64
+import binascii
+import re
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal
+from typing import Any
+
+from comparators.difference import Value
+
+_DOUBLE_DIGITS = 15  # every decimal of so many digits survives an IEEE 754 double
+_LONGEST = 300  # DynamoDB's numbers span 10^-130 … 10^126 with 38 digits: no spelling of one is longer
+_WIDE = Context(prec=2 * _LONGEST, Emax=10_000, Emin=-10_000)
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
+
+
+def number(text: str) -> Decimal | None:
+    """The number a text says, exactly; None where it says none, or one far beyond what DynamoDB can hold."""
+    if len(text) > _LONGEST or not _NUMBER.fullmatch(text):
+        return None
+    value = Decimal(text)
+    return value if abs(value.adjusted()) <= _LONGEST else None
+
+
+def binary(text: str) -> bytes | None:
+    """The bytes a base64 text says (RFC 4648 §4), with or without its padding; None where it is no base64."""
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def number_form(text: str) -> Decimal | str:
+    """Equal for two number texts exactly when they say one number."""
+    value = number(text)
+    return text if value is None else value
+
+
+def binary_form(text: str) -> bytes | str:
+    """Equal for two base64 texts exactly when they say the same bytes."""
+    value = binary(text)
+    return text if value is None else value
+
+
+def _text_form(text: str) -> str:
+    return text
+
+
+MEMBER_FORMS = {"SS": _text_form, "NS": number_form, "BS": binary_form}
+"""For each set type, the form by which its members are one or two."""
+
+
+def form(value: Value, null_is_missing: bool = False) -> tuple[str, Any]:
+    """A hashable form, equal for two values exactly when they are equal however they are spelt.
+
+    With `null_is_missing`, a map entry that is NULL counts as not there, at any depth.
+    """
+    ((tag, held),) = value.items()
+    if tag == "N":
+        return tag, number_form(held)
+    if tag == "B":
+        return tag, binary_form(held)
+    if tag == "L":
+        return tag, tuple(form(element, null_is_missing) for element in held)
+    if tag == "M":
+        return tag, frozenset(
+            (name, form(entry, null_is_missing))
+            for name, entry in held.items()
+            if not (null_is_missing and "NULL" in entry)
+        )
+    if tag in MEMBER_FORMS:
+        return tag, frozenset(map(MEMBER_FORMS[tag], held))
+    return tag, held
+
+
+def order_form(value: Value) -> tuple[str, Any]:
+    """A form that sorts as DynamoDB sorts key values: numbers by value, strings by UTF-8 bytes, binary by bytes.
+
+    Source: "Query" in the DynamoDB developer guide. Values of two types, which no index holds, sort by their tags.
+    """
+    ((tag, held),) = value.items()
+    if tag == "N" and (exact := number(held)) is not None:
+        return tag, exact
+    if tag == "B" and (raw := binary(held)) is not None:
+        return tag, raw
+    return f"{tag}?" if tag in "NB" else tag, str(held).encode("utf-8", "surrogatepass")
+
+
+def lost_digits(one: Decimal, other: Decimal) -> bool:
+    """Whether two unequal numbers differ only by digits that one of them lost. It does not matter which.
+
+    True where
+    - the one with fewer decimal places is the other cut off or rounded (half up or half to even) at its last place,
+      the units being the coarsest place: 8.5 against 8 or 9, 0.333 against 0.33, but never 15 against 10;
+    - or the one with fewer significant digits has at least 15 and is the other cut off or rounded to as many;
+    - or both are the same IEEE 754 double.
+    Everything else is another value.
+    """
+    first, second = one.normalize(_WIDE), other.normalize(_WIDE)
+    if first and second and float(first) == float(second):
+        return True
+    short, long = (first, second) if _exponent(first) >= _exponent(second) else (second, first)
+    places = [min(0, _exponent(short))]
+    if len(short.as_tuple().digits) >= _DOUBLE_DIGITS:
+        places.append(_exponent(short))
+    return any(
+        long.quantize(Decimal((0, (1,), place)), rounding=rounding, context=_WIDE) == short
+        for place in places
+        for rounding in (ROUND_DOWN, ROUND_HALF_UP, ROUND_HALF_EVEN)
+    )
+
+
+def _exponent(value: Decimal) -> int:
+    exponent = value.as_tuple().exponent
+    if not isinstance(exponent, int):
+        raise ValueError(f"{value} is not a finite number")
+    return exponent
+
+
+def encoded(value: Value) -> bytes:
+    """Bytes that are the same for two values exactly when they are equal however they are spelt; for hashing.
+
+    Every part is preceded by its length, so that no two values run together.
+    """
+    ((tag, held),) = value.items()
+    if tag == "N":
+        return _packed(tag, _number_bytes(held))
+    if tag == "B":
+        return _packed(tag, _binary_bytes(held))
+    if tag == "L":
+        return _packed(tag, *map(encoded, held))
+    if tag == "M":
+        return _packed(tag, *(_packed(name, encoded(held[name])) for name in sorted(held)))
+    if tag == "NS":
+        return _packed(tag, *sorted(set(map(_number_bytes, held))))
+    if tag == "BS":
+        return _packed(tag, *sorted(set(map(_binary_bytes, held))))
+    if tag == "SS":
+        return _packed(tag, *sorted({_text_bytes(text) for text in held}))
+    return _packed(tag, _text_bytes(str(held)))
+
+
+def _text_bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _number_bytes(text: str) -> bytes:
+    value = number(text)
+    if value is None:
+        return b"?" + _text_bytes(text)
+    return str(value.normalize(_WIDE) if value else Decimal(0)).encode()
+
+
+def _binary_bytes(text: str) -> bytes:
+    value = binary(text)
+    return b"?" + _text_bytes(text) if value is None else b"!" + value
+
+
+def _packed(name: str, *parts: bytes) -> bytes:
+    head = _text_bytes(name)
+    return b"".join(len(part).to_bytes(4, "big") + part for part in (head, *parts))

@@ -1,0 +1,220 @@
+"""How two attribute values differ, at which path inside them, under a rule.
+
+Compares, and nothing else: it chooses no rules and knows nothing of items or answers.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from comparators import paths
+from comparators.difference import Difference, Kind, Value
+from comparators.forms import MEMBER_FORMS, binary_form, form, lost_digits, number
+from comparators.rules import AUTO, Comparator, Rule
+
+Finding: TypeAlias = tuple[str, Kind, Value | None, Value | None]
+"""A difference before it is known whose it is: path, kind, authority, mirror."""
+
+_AUTO_NULLS = Rule(null_is_missing=True)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def compare_values(path: str, authority: Value | None, mirror: Value | None, rule: Rule = AUTO) -> list[Difference]:
+    """The differences between two values found at `path` (a top-level attribute as `paths.name` writes it).
+
+    None stands for no value there. Maps are compared entry by entry at any depth, lists by position: of two lists of
+    different lengths the ends they share are set aside, and where the shorter rest is what the longer becomes by
+    leaving elements out, exactly those are `missing` or `extra`, at their index in the list that has them; else the
+    rests are compared by position. Lists with the same elements in another order differ once, by `order`.
+    """
+    found: list[Finding] = []
+    collect(found, path, authority, mirror, rule)
+    if not found:
+        return []
+    steps = paths.steps(path)
+    field = str(steps[0]) if steps else ""
+    return [Difference(at, field, kind, held, other) for at, kind, held, other in found]
+
+
+def collect(found: list[Finding], path: str, authority: Value | None, mirror: Value | None, rule: Rule) -> None:
+    """Append to `found` how the two values at `path` differ. None stands for no value there."""
+    if authority == mirror or rule.comparator is Comparator.IGNORE:
+        return
+    if rule.null_is_missing:
+        authority = None if authority and "NULL" in authority else authority
+        mirror = None if mirror and "NULL" in mirror else mirror
+    if authority is None or mirror is None:
+        if authority is not mirror:
+            found.append((path, Kind.EXTRA if authority is None else Kind.MISSING, authority, mirror))
+        return
+    ((tag, held),) = authority.items()
+    ((other_tag, other),) = mirror.items()
+    if tag != other_tag:
+        found.append((path, Kind.TYPE, authority, mirror))
+    elif (special := _SPECIAL.get((rule.comparator, tag))) is not None:
+        special(found, path, held, other, rule)
+    else:
+        before = len(found)
+        if (by_type := _BY_TYPE.get(tag)) is not None:
+            by_type(found, path, held, other, rule)
+        else:
+            found.append((path, Kind.VALUE, authority, mirror))
+        if rule.comparator is Comparator.EXACT and len(found) == before:
+            found.append((path, Kind.SPELLING, authority, mirror))
+
+
+_Compare: TypeAlias = Callable[[list[Finding], str, Any, Any, Rule], None]
+
+
+def _numbers(found: list[Finding], path: str, authority: str, mirror: str, _rule: Rule) -> None:
+    first, second = number(authority), number(mirror)
+    if first is None or second is None:
+        kind = Kind.VALUE
+    elif first == second:
+        return
+    else:
+        kind = Kind.PRECISION if lost_digits(first, second) else Kind.VALUE
+    found.append((path, kind, {"N": authority}, {"N": mirror}))
+
+
+def _numbers_exactly(found: list[Finding], path: str, authority: str, mirror: str, _rule: Rule) -> None:
+    first, second = number(authority), number(mirror)
+    same = first is not None and first == second
+    found.append((path, Kind.SPELLING if same else Kind.VALUE, {"N": authority}, {"N": mirror}))
+
+
+def _binaries(found: list[Finding], path: str, authority: str, mirror: str, _rule: Rule) -> None:
+    if binary_form(authority) != binary_form(mirror):
+        found.append((path, Kind.VALUE, {"B": authority}, {"B": mirror}))
+
+
+def _epoch_timestamps(found: list[Finding], path: str, authority: str, mirror: str, rule: Rule) -> None:
+    first, second = number(authority), number(mirror)
+    if first is None or second is None or abs(first - second) > Decimal(rule.tolerance_ms):
+        _numbers(found, path, authority, mirror, rule)
+
+
+def _iso_timestamps(found: list[Finding], path: str, authority: str, mirror: str, rule: Rule) -> None:
+    first, second = _instant(authority), _instant(mirror)
+    if first is None or second is None or abs(first - second) / timedelta(milliseconds=1) > rule.tolerance_ms:
+        found.append((path, Kind.VALUE, {"S": authority}, {"S": mirror}))
+
+
+def _instant(text: str) -> timedelta | None:
+    """The time since the epoch that an ISO 8601 text names, to the microsecond; None where it names none."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
+
+
+def _sets(tag: str) -> _Compare:
+    form_of = MEMBER_FORMS[tag]
+
+    def compare(found: list[Finding], path: str, authority: list[str], mirror: list[str], _rule: Rule) -> None:
+        first = {form_of(text): text for text in authority}
+        second = {form_of(text): text for text in mirror}
+        if first.keys() != second.keys():
+            lacking = [text for key, text in first.items() if key not in second]
+            beyond = [text for key, text in second.items() if key not in first]
+            found.append(
+                (path, Kind.MEMBERSHIP, {tag: lacking} if lacking else None, {tag: beyond} if beyond else None)
+            )
+
+    return compare
+
+
+def _maps(
+    found: list[Finding], path: str, authority: Mapping[str, Value], mirror: Mapping[str, Value], rule: Rule
+) -> None:
+    inherited = _AUTO_NULLS if rule.null_is_missing else AUTO
+    for name, held in authority.items():
+        other = mirror.get(name)
+        if held != other:
+            collect(found, paths.member(path, name), held, other, rule.fields.get(name, inherited))
+    for name, other in mirror.items():
+        if name not in authority:
+            collect(found, paths.member(path, name), None, other, rule.fields.get(name, inherited))
+
+
+def _lists(found: list[Finding], path: str, authority: list[Value], mirror: list[Value], rule: Rule) -> None:
+    forms = [form(value, rule.null_is_missing) for value in authority]
+    others = [form(value, rule.null_is_missing) for value in mirror]
+    if forms == others:
+        return
+    if len(forms) == len(others) and Counter(forms) == Counter(others):
+        found.append((path, Kind.ORDER, {"L": authority}, {"L": mirror}))
+        return
+    start = 0
+    shorter = min(len(forms), len(others))
+    while start < shorter and forms[start] == others[start]:
+        start += 1
+    end = 0
+    if len(forms) != len(others):
+        while end < shorter - start and forms[-1 - end] == others[-1 - end]:
+            end += 1
+    rest, other_rest = forms[start : len(forms) - end], others[start : len(others) - end]
+    left_out = _left_out(rest, other_rest)
+    put_in = _left_out(other_rest, rest)
+    if left_out is None and put_in is None:
+        common = min(len(rest), len(other_rest))
+        inherited = _AUTO_NULLS if rule.null_is_missing else AUTO
+        for index in range(start, start + common):
+            collect(found, paths.element(path, index), authority[index], mirror[index], inherited)
+        left_out, put_in = list(range(common, len(rest))), list(range(common, len(other_rest)))
+    found.extend(
+        (paths.element(path, start + index), Kind.MISSING, authority[start + index], None) for index in left_out or ()
+    )
+    found.extend(
+        (paths.element(path, start + index), Kind.EXTRA, None, mirror[start + index]) for index in put_in or ()
+    )
+
+
+def _left_out(longer: list[Any], shorter: list[Any]) -> list[int] | None:
+    """The indexes whose removal turns `longer` into `shorter`; None where no removal alone does."""
+    if len(longer) <= len(shorter):
+        return None
+    found: list[int] = []
+    matched = 0
+    for index, value in enumerate(longer):
+        if matched < len(shorter) and value == shorter[matched]:
+            matched += 1
+        else:
+            found.append(index)
+    return found if matched == len(shorter) else None
+
+
+def _unordered_lists(found: list[Finding], path: str, authority: list[Value], mirror: list[Value], rule: Rule) -> None:
+    for kind, these, those in ((Kind.MISSING, authority, mirror), (Kind.EXTRA, mirror, authority)):
+        remaining = Counter(form(value, rule.null_is_missing) for value in those)
+        for index, value in enumerate(these):
+            key = form(value, rule.null_is_missing)
+            if remaining[key]:
+                remaining[key] -= 1
+            else:
+                sides = (value, None) if kind is Kind.MISSING else (None, value)
+                found.append((paths.element(path, index), kind, *sides))
+
+
+_BY_TYPE: Mapping[str, _Compare] = MappingProxyType(
+    {
+        "N": _numbers,
+        "B": _binaries,
+        "L": _lists,
+        "M": _maps,
+        **{tag: _sets(tag) for tag in MEMBER_FORMS},
+    }
+)
+
+_SPECIAL: Mapping[tuple[Comparator, str], _Compare] = MappingProxyType(
+    {
+        (Comparator.NUMBER_EXACT, "N"): _numbers_exactly,
+        (Comparator.TIMESTAMP, "N"): _epoch_timestamps,
+        (Comparator.TIMESTAMP, "S"): _iso_timestamps,
+        (Comparator.UNORDERED_LIST, "L"): _unordered_lists,
+    }
+)
