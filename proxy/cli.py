@@ -1,0 +1,118 @@
+"""The command `crossfade`: serve, check, health, version.
+
+Faults that an operator can mend are one message on stderr and exit code 2, never a traceback.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from proxy.checked import SettingsError
+from proxy.settings import Address, Settings, load
+from proxy.stores.credentials import CredentialsError
+from proxy.version import VERSION
+
+WRONG: Final = 2
+FAILED: Final = 1
+HEALTH_SECONDS: Final = 3.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0, 1 (it failed) or 2 (settings or arguments are wrong)."""
+    parser = argparse.ArgumentParser(
+        prog="crossfade", description="Move from DynamoDB to Aurora DSQL without stopping."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (("serve", "run the proxy"), ("check", "read settings and mappings, and show what would run")):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML; without it, the defaults")
+    health = commands.add_parser("health", help="exit 0 if an address answers 200: for a container's health check")
+    health.add_argument("url", metavar="URL", help="as in http://127.0.0.1:8001/readyz")
+    commands.add_parser("version", help="print the version")
+    chosen = parser.parse_args(arguments)
+
+    if chosen.command == "version":
+        _say(f"crossfade {VERSION}")
+        return 0
+    if chosen.command == "health":
+        return _health(chosen.url)
+    try:
+        settings = load(chosen.config, os.environ)
+        return _check(settings) if chosen.command == "check" else _serve(settings)
+    except SettingsError as error:
+        for problem in error.problems:
+            _complain(problem)
+        return WRONG
+    except CredentialsError as error:
+        _complain(str(error))
+        return WRONG
+
+
+def _serve(settings: Settings) -> int:
+    from proxy import logs  # the other commands start at once: these take most of a second
+    from proxy.serve import serve, stop_on_signals
+    from proxy.shadow.build import build
+
+    log = logs.configure(settings.log.level, settings.log.format)
+
+    def announce(data: Address, admin: Address) -> None:
+        sys.stderr.write(f"crossfade {VERSION}: data http://{data}  admin http://{admin}\n")
+        sys.stderr.flush()
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        stop_on_signals(stop)
+        await serve(settings, build, log, stop=stop, announce=announce)
+
+    try:
+        with asyncio.Runner(loop_factory=_loop) as runner:
+            runner.run(run())
+    except OSError as error:
+        _complain(f"{error.strerror or error} (is the address taken? see listen, and listen in [admin])")
+        return FAILED
+    return 0
+
+
+def _check(settings: Settings) -> int:
+    _say(orjson.dumps(settings.shown(), option=orjson.OPT_INDENT_2).decode())
+    return 0
+
+
+def _health(url: str) -> int:
+    if not url.startswith(("http://", "https://")):
+        _complain(f"{url}: write http://host:port/readyz")
+        return WRONG
+    try:
+        with urllib.request.urlopen(url, timeout=HEALTH_SECONDS) as answer:  # noqa: S310  # the scheme is checked above
+            return 0 if answer.status == 200 else FAILED
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        _complain(f"{url}: {error}")
+        return FAILED
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop  # not to be had on every platform
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"crossfade: {text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

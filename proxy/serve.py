@@ -1,0 +1,165 @@
+"""Put the parts together and run them until told to stop.
+
+The order of a stop is what matters here: accept no more, finish what is under way, let the layer converge, and only
+then let go of the stores. Nothing here knows what any part does.
+"""
+
+import asyncio
+import os
+import signal
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import aioboto3
+from structlog.typing import FilteringBoundLogger
+
+from proxy.admin.server import AdminServer, Observed
+from proxy.checked import SettingsError
+from proxy.metrics import Metrics
+from proxy.settings import PREFIX, Address, DynamoDB, Settings
+from proxy.stores.credentials import Credentials
+from proxy.stores.sigv4 import Credential
+from proxy.stores.upstream import Endpoint, Upstream
+from proxy.version import VERSION
+from proxy.wire.server import Layer, WireServer
+
+
+class Service(Layer, Observed, Protocol):
+    """The layer, as the wire and the admin port see it, and as it is ended."""
+
+    async def close(self) -> None:
+        """Converge within the settings' limit, keep the rest in the journal, and let go of everything."""
+
+
+Build = Callable[[Settings, Metrics, FilteringBoundLogger, Upstream], Awaitable[Service]]
+Announce = Callable[[Address, Address], None]
+
+
+async def serve(
+    settings: Settings,
+    build: Build,
+    log: FilteringBoundLogger,
+    *,
+    stop: asyncio.Event,
+    announce: Announce,
+) -> None:
+    """Run the proxy until `stop` is set. `announce` is told the data and the admin address once both listen.
+
+    Raises SettingsError and CredentialsError for what an operator has to mend, OSError if an address is taken.
+    """
+    metrics = Metrics()
+    async with open_upstream(settings, os.environ) as upstream:
+        service = await build(settings, metrics, log, upstream)
+        wire = WireServer(
+            service,
+            upstream,
+            metrics,
+            timeout_seconds=settings.dynamodb.timeout_seconds,
+            finish_seconds=settings.shutdown.finish_seconds,
+        )
+        admin = AdminServer(
+            service,
+            upstream,
+            metrics,
+            version=VERSION,
+            guarded=not settings.admin.insecure,
+            most=settings.admin.mismatches_kept,
+        )
+        try:
+            admin_address = await admin.start(settings.admin.listen)
+            data_address = await wire.start(settings.listen)
+            _warn(settings, log)
+            log.info("started", version=VERSION, data=str(data_address), admin=str(admin_address))
+            announce(data_address, admin_address)
+            await stop.wait()
+            log.info("stopping")
+            admin.stopping()
+        finally:
+            await wire.stop()
+            await service.close()
+            await admin.stop()
+        log.info("stopped")
+
+
+def stop_on_signals(stop: asyncio.Event) -> None:
+    """Set `stop` at the first SIGTERM or SIGINT; a second one ends the process as it always did."""
+    loop = asyncio.get_running_loop()
+
+    def first() -> None:
+        stop.set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, first)
+
+
+@asynccontextmanager
+async def open_upstream(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Upstream]:
+    """The connection to DynamoDB that the settings describe, with credentials kept fresh while it is open."""
+    dynamodb = settings.dynamodb
+    session = aioboto3.Session(region_name=dynamodb.region)
+    region = dynamodb.region or session.region_name
+    if region is None:
+        raise SettingsError([f"no AWS region: set region in [dynamodb], or {PREFIX}DYNAMODB__REGION, or AWS_REGION"])
+    credentials = await _credentials(dynamodb, session)
+    url, streams_url = await _endpoints(dynamodb, session, region)
+    _refuse_itself(settings, url)
+    upstream = Upstream(
+        url,
+        region=region,
+        credentials=credentials,
+        streams_endpoint_url=streams_url,
+        connections=dynamodb.connections,
+        waiting=dynamodb.waiting,
+        idle_seconds=dynamodb.idle_seconds,
+        connect_timeout=dynamodb.connect_timeout_seconds,
+        ssl_context=ssl.create_default_context(cafile=environ.get("AWS_CA_BUNDLE") or None),
+        user_agent=f"crossfade/{VERSION}",
+    )
+    async with asyncio.TaskGroup() as tasks:
+        renewal = tasks.create_task(credentials.keep_fresh())
+        try:
+            yield upstream
+        finally:
+            renewal.cancel()
+            await upstream.close()
+
+
+async def _credentials(dynamodb: DynamoDB, session: Any) -> Credentials:
+    if dynamodb.access_key_id is None or dynamodb.secret_access_key is None:
+        return await Credentials.from_chain(session)
+    return Credentials(Credential(dynamodb.access_key_id, dynamodb.secret_access_key, dynamodb.session_token))
+
+
+async def _endpoints(dynamodb: DynamoDB, session: Any, region: str) -> tuple[str, str | None]:
+    """DynamoDB's and its Streams' endpoint. One that is set serves for both, as stand-ins do, unless both are set."""
+    if dynamodb.endpoint_url is not None:
+        return dynamodb.endpoint_url, dynamodb.streams_endpoint_url
+    found = []
+    for service in ("dynamodb", "dynamodbstreams"):
+        async with session.client(service, region_name=region) as client:
+            found.append(client.meta.endpoint_url)
+    return found[0], dynamodb.streams_endpoint_url or found[1]
+
+
+def _refuse_itself(settings: Settings, url: str) -> None:
+    """AWS_ENDPOINT_URL, set for the application and inherited here, would have the proxy call itself for ever."""
+    endpoint = Endpoint.of(url)
+    there = Address(endpoint.host, endpoint.port)
+    if there.port == settings.listen.port and (there.loopback or there.host == settings.listen.host):
+        problem = f"DynamoDB's endpoint {url} is the proxy's own data port {settings.listen}"
+        raise SettingsError([f"{problem}: set endpoint_url in [dynamodb], and see whether AWS_ENDPOINT_URL is set"])
+
+
+def _warn(settings: Settings, log: FilteringBoundLogger) -> None:
+    if not settings.admin.listen.loopback:
+        log.warning("admin_port_is_not_loopback", listen=str(settings.admin.listen), why="admin.insecure is true")
+    if not settings.listen.loopback:
+        log.warning(
+            "data_port_is_not_loopback",
+            listen=str(settings.listen),
+            why="whoever reaches it acts with the proxy's AWS credentials: keep it on a private network",
+        )

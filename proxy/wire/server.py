@@ -1,0 +1,250 @@
+"""What a client sees: DynamoDB's protocol (JSON 1.0 over HTTP/1.1) on the data port.
+
+The ten data-plane operations go to the layer, whose answer is the authority's own bytes; every other operation goes
+through it unread; what names no operation is carried to DynamoDB as it is, unsigned, and answered there. aiohttp reads
+and writes HTTP, because what reads the client's bytes should be hardened by many hands. No meaning of a request is
+decided here.
+
+A client's signature is not checked: its secret is not ours to know. Whoever reaches this port acts with the proxy's
+credentials, which is why web pages are turned away (see `_turned_away`) and the port belongs on a private address.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final, Protocol
+from zlib import crc32
+
+import structlog
+from aiohttp import web
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from proxy.dynamodb.errors import DynamoDBError, access_denied, internal_server_error, service_unavailable
+from proxy.dynamodb.outcome import JSON_1_0, Outcome
+from proxy.metrics import OTHER, Metrics, clock
+from proxy.settings import Address
+from proxy.stores.upstream import Answer, Unknown, Unreachable
+from proxy.wire.request_ids import request_ids
+
+SHADOWED: Final = frozenset(
+    {
+        "BatchGetItem",
+        "BatchWriteItem",
+        "DeleteItem",
+        "GetItem",
+        "PutItem",
+        "Query",
+        "Scan",
+        "TransactGetItems",
+        "TransactWriteItems",
+        "UpdateItem",
+    }
+)
+DATA_PLANE: Final = "DynamoDB_20120810"
+
+MAX_BODY: Final = 16 * 1024 * 1024  # "Service, account, and table quotas": 16 MB; above it the answer is a bare 413
+MAX_HEADER: Final = 32 * 1024  # a session token is a few KB, and has no documented end
+BODY_SECONDS: Final = 60.0
+IDLE_SECONDS: Final = 75.0  # also the most that a client may take over its headers
+LINGER_SECONDS: Final = 5.0
+
+# They belong to one connection (RFC 9110, 7.6.1), or are made anew from the body.
+_DROPPED: Final = frozenset(
+    {
+        "connection",
+        "content-length",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_FORWARDED: Final = frozenset({"content-type", "user-agent"})
+_UNKNOWN_OUTCOME: Final = "The request processing has failed because of an unknown error, exception or failure."
+
+
+class Layer(Protocol):
+    """What stands behind the wire."""
+
+    async def execute(self, action: str, body: bytes, request_id: str) -> Outcome:
+        """Carry out one of the shadowed operations. May raise DynamoDBError, Unreachable or Unknown."""
+
+    async def pass_through(self, action: str, target: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        """Carry any other operation to DynamoDB unread. May raise the same."""
+
+
+class Raw(Protocol):
+    """Where requests go that name no operation."""
+
+    async def request_raw(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        timeout: float,  # noqa: ASYNC109  # the upstream's own limit
+    ) -> Answer:
+        """Carry it unsigned. May raise Unreachable or Unknown."""
+
+
+class WireServer:
+    """The data port. `start()` listens, `stop()` finishes what is under way and closes."""
+
+    def __init__(
+        self, layer: Layer, upstream: Raw, metrics: Metrics, *, timeout_seconds: float, finish_seconds: float
+    ) -> None:
+        self._layer = layer
+        self._upstream = upstream
+        self._metrics = metrics
+        self._timeout = timeout_seconds
+        self._finish = finish_seconds
+        self._ids = request_ids()
+        self._log = structlog.get_logger()
+        self._runner: web.ServerRunner | None = None
+
+    async def start(self, listen: Address) -> Address:
+        """Listen, and return the address with its real port. Raises OSError if it cannot be had."""
+        server = web.Server(
+            self._handle,
+            access_log=None,
+            auto_decompress=False,  # bytes are carried as they came
+            keepalive_timeout=IDLE_SECONDS,
+            lingering_time=LINGER_SECONDS,
+            max_field_size=MAX_HEADER,
+            max_line_size=MAX_HEADER,
+        )
+        runner = web.ServerRunner(server, shutdown_timeout=self._finish)
+        await runner.setup()
+        self._runner = runner
+        await web.TCPSite(runner, listen.host, listen.port, backlog=1024).start()
+        host, port = runner.addresses[0][:2]
+        return Address(host, port)
+
+    async def stop(self) -> None:
+        """Accept no more, let requests under way finish for `finish_seconds`, then cancel them and close."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        started = clock()
+        operation = OTHER
+        try:
+            body = await _body(request)
+            if isinstance(body, web.Response):
+                return body
+            started = clock()  # a client that sends slowly is not the proxy's time
+            operation, outcome = await self._answer(request, body)
+        except DynamoDBError as error:
+            operation, outcome = _action(request), Outcome.failed(error)
+        except (Unreachable, Unknown) as error:
+            operation = _action(request)
+            outcome = self._failed(operation, error)
+        except Exception:  # noqa: BLE001  # a fault of ours: logged in full, and to the client a retryable error
+            operation = _action(request)
+            self._log.exception("request_failed", operation=operation)
+            outcome = Outcome.failed(internal_server_error(_UNKNOWN_OUTCOME))
+        self._metrics.proxy_seconds(operation, outcome.status, clock() - started)
+        return self._response(outcome)
+
+    async def _answer(self, request: web.BaseRequest, body: bytes) -> tuple[str, Outcome]:
+        target = request.headers.get("X-Amz-Target")
+        if target is None or request.method != "POST" or not target.isascii():
+            answer = await self._upstream.request_raw(
+                request.method, request.raw_path, _all_headers(request.headers), body, timeout=self._timeout
+            )
+            return OTHER, Outcome(answer.status, answer.headers, answer.body)
+        _turned_away(request)
+        service, _, action = target.partition(".")
+        if service == DATA_PLANE and action in SHADOWED:
+            return action, await self._layer.execute(action, body, next(self._ids))
+        self._metrics.passed_through(action)
+        return action, await self._layer.pass_through(action, target, body, _headers(request.headers))
+
+    def _failed(self, operation: str, error: Unreachable | Unknown) -> Outcome:
+        """DynamoDB's retryable errors: 503 if nothing was done, 500 if something may have been. SDKs retry both."""
+        outcome = "unreachable" if isinstance(error, Unreachable) else "unknown"
+        self._metrics.upstream_failed(outcome, error.reason)
+        self._log.warning(
+            "upstream_failed", operation=operation, outcome=outcome, reason=error.reason, detail=str(error)
+        )
+        if isinstance(error, Unreachable):
+            return Outcome.failed(service_unavailable(f"DynamoDB could not be reached: {error.reason}"))
+        return Outcome.failed(internal_server_error(_UNKNOWN_OUTCOME))
+
+    def _response(self, outcome: Outcome) -> web.Response:
+        body = outcome.body
+        headers = CIMultiDict(pair for pair in outcome.headers if pair[0].lower() not in _DROPPED)
+        if outcome.headers is JSON_1_0:  # made here, not received
+            headers["x-amzn-RequestId"] = next(self._ids)
+            headers["x-amz-crc32"] = str(crc32(body))
+        return web.Response(status=outcome.status, headers=headers, body=body)
+
+
+async def _body(request: web.BaseRequest) -> bytes | web.Response:
+    """The whole body, or the answer to one that is too large, too slow or cut short."""
+    length = request.content_length
+    if length is not None and length > MAX_BODY:
+        return _closing(413)
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # what was written is not part of the answer
+    content = request.content
+    try:
+        if content.is_eof():  # as it mostly is: a request comes in one or two segments
+            body = content.read_nowait()
+            return body if len(body) <= MAX_BODY else _closing(413)
+        chunks: list[bytes] = []
+        size = 0
+        async with asyncio.timeout(BODY_SECONDS):
+            while chunk := await content.readany():
+                size += len(chunk)
+                if size > MAX_BODY:
+                    return _closing(413)
+                chunks.append(chunk)
+    except TimeoutError:
+        return _closing(408)
+    except (web.RequestPayloadError, ConnectionError):
+        return _closing(400)
+    return b"".join(chunks)
+
+
+def _closing(status: int) -> web.Response:
+    """A bare answer after which the connection is of no more use."""
+    response = web.Response(status=status)
+    response.force_close()
+    return response
+
+
+def _turned_away(request: web.BaseRequest) -> None:
+    """Refuse what must not be lent the proxy's credentials; raises DynamoDBError.
+
+    An unsigned request is what DynamoDB refuses too. A web page may be anyone's, and the user's browser can reach this
+    port: DynamoDB can allow pages because they must sign, here the signature would not be checked.
+    """
+    headers = request.headers
+    if not headers.get("Authorization", "").startswith("AWS4-") and "X-Amz-Algorithm=" not in request.raw_path:
+        raise DynamoDBError("MissingAuthenticationTokenException", "Request is missing Authentication Token")
+    if "Origin" in headers:
+        raise access_denied("Crossfade takes no requests from web pages")
+
+
+def _action(request: web.BaseRequest) -> str:
+    return request.headers.get("X-Amz-Target", "").rpartition(".")[2] or OTHER
+
+
+def _headers(headers: CIMultiDictProxy[str]) -> dict[str, str]:
+    """The client's headers that mean something to the operation; the upstream leaves out those it makes itself."""
+    return {
+        name: value
+        for name, value in headers.items()
+        if value.isascii() and ((lower := name.lower()) in _FORWARDED or lower.startswith("x-amz-"))
+    }
+
+
+def _all_headers(headers: CIMultiDictProxy[str]) -> dict[str, str]:
+    """All headers but the connection's own, for a request that goes on as it came (and unsigned)."""
+    return {name: value for name, value in headers.items() if name.lower() not in _DROPPED}
