@@ -3,9 +3,13 @@
 Holds the result only; `outcomes`, `pages` and `batches` make it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from comparators.difference import Difference, Item
+from comparators.forms import form
+from comparators.items import compare_items
+from comparators.pairing import key_of
+from comparators.shapes import ItemShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +50,43 @@ class Comparison:
         return not self.differences and not self.undecided
 
     def keys(self) -> tuple[Item, ...]:
-        """The table keys to read again before a verdict, each once, in the order found."""
-        found: list[Item] = []
-        for entry in (*self.differing, *self.undecided):
-            if entry.key is not None and entry.key not in found:
-                found.append(entry.key)
-        return tuple(found)
+        """The table keys to read again before a verdict, each once."""
+        known = (found.key for group in (self.differences, self.differing, self.undecided) for found in group)
+        return tuple({form({"M": key}): key for key in known if key is not None}.values())
+
+
+@dataclass(slots=True)
+class Gathering:
+    """A comparison while it is being made; belongs to the one function that makes it."""
+
+    differences: list[Difference] = field(default_factory=list)
+    notes: list[Difference] = field(default_factory=list)
+    differing: list[Entry] = field(default_factory=list)
+    undecided: list[Entry] = field(default_factory=list)
+    compared: int = 0
+    uncompared: int = 0
+
+    def compare(
+        self, authority: Item | None, mirror: Item | None, shape: ItemShape, within: str
+    ) -> tuple[Difference, ...]:
+        """Compare one item as both answers hold it, None where one does not; keep and return the differences."""
+        self.compared += authority is not None and mirror is not None
+        if authority == mirror:
+            return ()
+        shown = authority or mirror or {}
+        key = key_of(shown, shape.key)
+        found = compare_items(authority, mirror, shape.rules(shown), within=within, key=key)
+        if found:
+            self.differences += found
+            self.differing.append(Entry(key, authority, mirror))
+        return found
+
+    def result(self) -> Comparison:
+        return Comparison(
+            tuple(self.differences),
+            tuple(self.notes),
+            tuple(self.differing),
+            tuple(self.undecided),
+            self.compared,
+            self.uncompared,
+        )

@@ -16,6 +16,9 @@ Value: TypeAlias = dict[str, Any]
 Item: TypeAlias = dict[str, Value]
 """Attribute name → value. Keys and cursors have this form too."""
 
+Document: TypeAlias = Mapping[str, Any]
+"""The JSON object a store answered an operation with, or that describes its error."""
+
 
 class Kind(StrEnum):
     """How two outcomes disagree. Said from the mirror's side: what is `missing` the mirror lacks."""
@@ -45,7 +48,8 @@ class Difference:
     """One path at which two outcomes disagree, and how.
 
     `path`   inside an item: `image.url`, `platforms[2]`, `""` for the item as a whole;
-             about the answer itself: `Count`, `Items[3]`, `LastEvaluatedKey`, `CancellationReasons[1].Code`.
+             about the answer itself: `Count`, `LastEvaluatedKey`, `CancellationReasons[1].Code`, and `Items[3]` for an
+             item's place among the others.
              Spelt as `paths` says.
     `field`  the top-level attribute it lies in, as it is named (never quoted); `""` where it is about a whole item
              or the answer. An attribute called `Count` therefore never passes for the answer's count.

@@ -1,0 +1,94 @@
+"""How two answers about several items differ: BatchGetItem, BatchWriteItem, TransactGetItems.
+
+What a batch left unprocessed is no difference, a store may do so whenever it pleases: it was not compared, and is
+counted as that. Capacity and collection metrics are not looked at.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from comparators import paths
+from comparators.comparison import Comparison, Gathering
+from comparators.difference import Document, Item
+from comparators.pairing import identity, key_of, pair
+from comparators.rules import ItemRules
+from comparators.shapes import ItemShape, ListShape, TablesShape
+
+_UNKNOWN = ItemShape((), lambda _item: ItemRules())
+"""For a table or an action that only an answer speaks of: whatever it says of it must show up, so it is compared."""
+
+
+def compare_batch_gets(authority: Document, mirror: Document, shape: TablesShape) -> Comparison:
+    """Compare two answers to one BatchGetItem. `uncompared` counts the keys that either left in `UnprocessedKeys`."""
+    gathering = Gathering()
+    found, mirrored = authority.get("Responses") or {}, mirror.get("Responses") or {}
+    left, mirror_left = authority.get("UnprocessedKeys") or {}, mirror.get("UnprocessedKeys") or {}
+    for table in dict.fromkeys((*shape.tables, *found, *mirrored)):
+        _gather_table(
+            gathering,
+            paths.member("Responses", table),
+            (found.get(table) or (), mirrored.get(table) or ()),
+            (_keys(left.get(table)), _keys(mirror_left.get(table))),
+            shape.tables.get(table, _UNKNOWN),
+        )
+    return gathering.result()
+
+
+def _keys(unprocessed: Mapping[str, Any] | None) -> list[Item]:
+    return [] if unprocessed is None else list(unprocessed.get("Keys") or ())
+
+
+def _gather_table(
+    gathering: Gathering,
+    path: str,
+    items: tuple[Sequence[Item], Sequence[Item]],
+    unprocessed: tuple[list[Item], list[Item]],
+    shape: ItemShape,
+) -> None:
+    left, mirror_left = ({identity(key) for key in keys} for keys in unprocessed)
+    gathering.uncompared += len(left | mirror_left)
+    pairing = pair(*items, shape.key)
+    for index, other in pairing.both:
+        gathering.compare(items[0][index], items[1][other], shape, paths.element(path, index))
+
+    def unanswered(item: Item, other_left: set[Any]) -> bool:
+        key = key_of(item, shape.key)
+        return bool(other_left) if key is None else identity(key) in other_left
+
+    alone = [index for index in pairing.authority_only if not unanswered(items[0][index], mirror_left)]
+    mirror_alone = [index for index in pairing.mirror_only if not unanswered(items[1][index], left)]
+    if not pairing.keyed and len(alone) == len(mirror_alone):
+        for index, other in zip(alone, mirror_alone, strict=True):
+            gathering.compare(items[0][index], items[1][other], shape, paths.element(path, index))
+        return
+    for index in alone:
+        gathering.compare(items[0][index], None, shape, paths.element(path, index))
+    for index in mirror_alone:
+        gathering.compare(None, items[1][index], shape, paths.element(path, index))
+
+
+def compare_batch_writes(authority: Document, mirror: Document) -> Comparison:
+    """Compare two answers to one BatchWriteItem, which say nothing but what they left undone.
+
+    `uncompared` counts, table by table, the requests left unprocessed by whichever side left more.
+    """
+    left, mirror_left = authority.get("UnprocessedItems") or {}, mirror.get("UnprocessedItems") or {}
+    return Comparison(
+        uncompared=sum(
+            max(len(left.get(table, ())), len(mirror_left.get(table, ()))) for table in {*left, *mirror_left}
+        )
+    )
+
+
+def compare_transact_gets(authority: Document, mirror: Document, shape: ListShape) -> Comparison:
+    """Compare two answers to one TransactGetItems, position by position; an absent item is an empty object."""
+    gathering = Gathering()
+    found, mirrored = authority.get("Responses") or (), mirror.get("Responses") or ()
+    for index in range(max(len(found), len(mirrored))):
+        gathering.compare(
+            found[index].get("Item") if index < len(found) else None,
+            mirrored[index].get("Item") if index < len(mirrored) else None,
+            shape.items[index] if index < len(shape.items) else _UNKNOWN,
+            paths.element("Responses", index),
+        )
+    return gathering.result()

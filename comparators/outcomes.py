@@ -1,0 +1,67 @@
+"""How two outcomes of one operation differ, whatever the operation: the one door of this room.
+
+Chooses the comparison that fits; compares nothing itself but whether both answered.
+"""
+
+from typing import TypeAlias
+
+from comparators.batches import compare_batch_gets, compare_batch_writes, compare_transact_gets
+from comparators.comparison import Comparison, Gathering
+from comparators.difference import Difference, Document, Kind
+from comparators.errors import code_of, compare_errors
+from comparators.pages import compare_pages
+from comparators.shapes import ItemShape, ListShape, PageShape, Shape, TablesShape
+
+Answer: TypeAlias = tuple[int, Document]
+"""HTTP status and document, as a store answered."""
+
+_FIRST_FAILURE = 300
+
+_ITEM_MEMBERS = {"GetItem": "Item", "PutItem": "Attributes", "UpdateItem": "Attributes", "DeleteItem": "Attributes"}
+
+
+def compare_outcomes(action: str, authority: Answer, mirror: Answer, shape: Shape) -> Comparison:
+    """Compare how the authority and the mirror answered the operation `action` (`GetItem` …).
+
+    Where one answered and the other failed that is one difference, `outcome`, at the path `""`, with the failure's
+    code on its side. Two failures differ as `compare_errors` says, and in `status` where only the HTTP status does.
+    Raises ValueError for an action that is not one of the ten on items, or a shape that is not the action's.
+    """
+    (status, document), (other_status, other_document) = authority, mirror
+    failed, other_failed = status >= _FIRST_FAILURE, other_status >= _FIRST_FAILURE
+    if failed != other_failed:
+        code = {"S": code_of(document)} if failed else None
+        other_code = {"S": code_of(other_document)} if other_failed else None
+        return Comparison(differences=(Difference("", "", Kind.OUTCOME, code, other_code),))
+    if failed:
+        found = compare_errors(document, other_document, _item_shapes(shape))
+        if not found and status != other_status:
+            statuses = ({"N": str(status)}, {"N": str(other_status)})
+            found = (Difference("status", "", Kind.ERROR_CODE, *statuses),)
+        return Comparison(differences=found)
+    match action, shape:
+        case (("GetItem" | "PutItem" | "UpdateItem" | "DeleteItem"), ItemShape()):
+            gathering = Gathering()
+            member = _ITEM_MEMBERS[action]
+            gathering.compare(document.get(member), other_document.get(member), shape, member)
+            return gathering.result()
+        case (("Query" | "Scan"), PageShape()):
+            return compare_pages(document, other_document, shape)
+        case "BatchGetItem", TablesShape():
+            return compare_batch_gets(document, other_document, shape)
+        case "BatchWriteItem", TablesShape():
+            return compare_batch_writes(document, other_document)
+        case "TransactGetItems", ListShape():
+            return compare_transact_gets(document, other_document, shape)
+        case "TransactWriteItems", ListShape():
+            return Comparison()
+    raise ValueError(f"cannot compare {action!r} by {type(shape).__name__}")
+
+
+def _item_shapes(shape: Shape) -> tuple[ItemShape, ...]:
+    match shape:
+        case ItemShape():
+            return (shape,)
+        case ListShape():
+            return shape.items
+    return ()

@@ -1,0 +1,252 @@
+"""How two pages of a Query or Scan differ, when neither order nor a boundary among equal sort keys means anything.
+
+What a page says about an item it does not show is the whole question. A page covers a place in the order when it must
+show every item there: after its start, before its end. An item that only one page shows is `missing` or `extra` where
+the other covers its place; elsewhere it is undecided, and only reading it by key tells. A group of equal sort keys in
+which a page starts or ends is not covered, for which of its items come first is each store's own affair; nor is
+anything covered by an answer without order that is not complete.
+
+Source: "Query", "Paginating table query results" and "Scan" in the DynamoDB developer guide.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+from comparators import paths
+from comparators.comparison import Comparison, Entry, Gathering
+from comparators.difference import Difference, Document, Item, Kind, Value
+from comparators.forms import form, order_form
+from comparators.pairing import Pairing, key_of, pair
+from comparators.shapes import PageShape
+
+Rank: TypeAlias = tuple[str, Any]
+"""Where an item stands in the order of its page; sorts as the sort key does."""
+
+
+def compare_pages(authority: Document, mirror: Document, shape: PageShape) -> Comparison:
+    """Compare two answers to one Query or Scan: `Items`, `Count`, `ScannedCount`, `LastEvaluatedKey`.
+
+    Items are paired by table key, or by content where a projection drops the key. Other members are not looked at.
+    """
+    gathering = Gathering()
+    items, mirrored = authority.get("Items"), mirror.get("Items")
+    if (items is None) != (mirrored is None):
+        kind = Kind.EXTRA if items is None else Kind.MISSING
+        gathering.differences.append(_about_page("Items", kind, _length(items), _length(mirrored)))
+        return gathering.result()
+    items, mirrored = items or (), mirrored or ()
+    pairing = pair(items, mirrored, shape.items.key)
+    for index, other in pairing.both:
+        gathering.compare(items[index], mirrored[other], shape.items, paths.element("Items", index))
+    _gather_alone(gathering, authority, mirror, pairing, shape)
+    _gather_order(gathering, items, mirrored, pairing, shape)
+    _gather_counts(gathering, authority, mirror, shape)
+    _gather_cursors(gathering, authority, mirror, shape)
+    return gathering.result()
+
+
+def rank_of(item: Item, sort: str | None) -> Rank | None:
+    """Where an item or a cursor stands in the order by `sort`; None where there is no order or it does not show it."""
+    return None if sort is None or sort not in item else order_form(item[sort])
+
+
+def _about_page(path: str, kind: Kind, authority: Value | None, mirror: Value | None) -> Difference:
+    return Difference(path, "", kind, authority, mirror)
+
+
+def _length(items: Sequence[Item] | None) -> Value | None:
+    return None if items is None else {"N": str(len(items))}
+
+
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """Which places in the order a page covers; `end` is its LastEvaluatedKey."""
+
+    shape: PageShape
+    end: Item | None
+
+    def covers(self, rank: Rank | None) -> bool:
+        shape = self.shape
+        if shape.segment:
+            return False
+        if shape.start is None and self.end is None:
+            return True
+        if rank is None:
+            return False
+        if shape.start is not None:
+            start = rank_of(shape.start, shape.sort)
+            if start is None or (shape.ties and rank == start):
+                return False
+        if self.end is not None:
+            end = rank_of(self.end, shape.sort)
+            if end is None or (shape.ties and rank == end):
+                return False
+            return rank <= end if shape.forward else rank >= end
+        return True
+
+
+def _gather_alone(
+    gathering: Gathering, authority: Document, mirror: Document, pairing: Pairing, shape: PageShape
+) -> None:
+    """Items that one page shows alone: missing or extra where the other page covers their place, else undecided."""
+    items, mirrored = authority.get("Items") or (), mirror.get("Items") or ()
+    real: tuple[list[int], list[int]] = ([], [])
+    for alone, shown, other, repeated, side in (
+        (pairing.authority_only, items, mirror, pairing.repeated[0], 0),
+        (pairing.mirror_only, mirrored, authority, pairing.repeated[1], 1),
+    ):
+        reach = _Reach(shape, other.get("LastEvaluatedKey"))
+        for index in alone:
+            item = shown[index]
+            if index in repeated or reach.covers(rank_of(item, shape.sort)):
+                real[side].append(index)
+            elif pairing.keyed:
+                key = key_of(item, shape.items.key)
+                gathering.undecided.append(Entry(key, item, None) if side == 0 else Entry(key, None, item))
+            else:
+                gathering.uncompared += 1
+    if not pairing.keyed and len(real[0]) == len(real[1]):
+        # Without keys nothing says that one item is gone and another come: as many on both sides are changed items.
+        for index, other_index in zip(*real, strict=True):
+            gathering.compare(items[index], mirrored[other_index], shape.items, paths.element("Items", index))
+        return
+    for index in real[0]:
+        gathering.compare(items[index], None, shape.items, paths.element("Items", index))
+    for index in real[1]:
+        gathering.compare(None, mirrored[index], shape.items, paths.element("Items", index))
+
+
+def _gather_order(
+    gathering: Gathering, items: Sequence[Item], mirrored: Sequence[Item], pairing: Pairing, shape: PageShape
+) -> None:
+    """Items that stand elsewhere among the others, one difference for each run that moved together.
+
+    The fewest items are said to have moved: those outside a longest part of the mirror's page that is in the
+    authority's order. An item whose sort key differs is left out, for that difference says it all.
+    """
+    if shape.sort is None or all(one < other for one, other in pairwise(other for _, other in pairing.both)):
+        return
+    group_of: dict[Rank, int] = {}
+    placed: list[tuple[int, int, int]] = []  # mirror's index, authority's index, group of equal sort keys
+    for index, other in pairing.both:
+        rank = rank_of(items[index], shape.sort)
+        if rank is not None and rank == rank_of(mirrored[other], shape.sort):
+            placed.append((other, index, group_of.setdefault(rank, len(group_of))))
+    placed.sort()
+    stayed = _longest_rise([group for _, _, group in placed])
+    previous: tuple[int, int] | None = None
+    for position, (other, index, group) in enumerate(placed):
+        if position in stayed:
+            continue
+        key = key_of(items[index], shape.items.key)
+        gathering.differing.append(Entry(key, items[index], mirrored[other]))
+        if previous is None or previous[0] != position - 1 or previous[1] > group:
+            name = shape.items.rules(items[index]).type
+            path = paths.element("Items", index)
+            places = ({"N": str(index)}, {"N": str(other)})
+            gathering.differences.append(Difference(path, "", Kind.ORDER, *places, type=name, key=key))
+        previous = position, group
+
+
+def _longest_rise(groups: Sequence[int]) -> frozenset[int]:
+    """The positions of a longest part of `groups` that never falls."""
+    tails: list[int] = []  # for each length, the lowest group that a rise of that length ends with
+    at: list[int] = []  # and its position
+    before: list[int | None] = []
+    for position, group in enumerate(groups):
+        length = bisect_right(tails, group)
+        before.append(at[length - 1] if length else None)
+        tails[length : length + 1] = [group]
+        at[length : length + 1] = [position]
+    found: set[int] = set()
+    position_or_none = at[-1] if at else None
+    while position_or_none is not None:
+        found.add(position_or_none)
+        position_or_none = before[position_or_none]
+    return frozenset(found)
+
+
+def _gather_counts(gathering: Gathering, authority: Document, mirror: Document, shape: PageShape) -> None:
+    """`Count` beyond the items shown and `ScannedCount` beyond `Count`, so that one lost item is not told thrice.
+
+    Where no items are shown or a filter hides some, a page that starts or ends inside a group of equal sort keys may
+    count other items of that group: a `tie`.
+    """
+    whole = shape.start is None and "LastEvaluatedKey" not in authority and "LastEvaluatedKey" not in mirror
+    unsure = shape.segment or (shape.ties and not whole)
+    count, other_count = authority.get("Count"), mirror.get("Count")
+    if count != other_count:
+        shown = "Items" in authority
+        if not shown or _beyond(count, len(authority["Items"])) != _beyond(other_count, len(mirror["Items"])):
+            _gather_count(gathering, "Count", (count, other_count), unsure and not shown)
+    scanned, other_scanned = authority.get("ScannedCount"), mirror.get("ScannedCount")
+    if scanned != other_scanned and _beyond(scanned, count) != _beyond(other_scanned, other_count):
+        _gather_count(gathering, "ScannedCount", (scanned, other_scanned), unsure)
+
+
+def _beyond(count: int | None, part: int | None) -> int | None:
+    return None if count is None else count - (part or 0)
+
+
+def _gather_count(gathering: Gathering, name: str, counts: tuple[int | None, int | None], tied: bool) -> None:
+    held, other = (None if count is None else {"N": str(count)} for count in counts)
+    if tied and None not in counts:
+        gathering.notes.append(_about_page(name, Kind.TIE, held, other))
+    else:
+        gathering.differences.append(_about_page(name, Kind.COUNT, held, other))
+
+
+def _gather_cursors(gathering: Gathering, authority: Document, mirror: Document, shape: PageShape) -> None:
+    """`LastEvaluatedKey` by value, unless the page must end elsewhere because of a tie or of what was found before."""
+    end: Item | None = authority.get("LastEvaluatedKey")
+    other: Item | None = mirror.get("LastEvaluatedKey")
+    sides = (None if end is None else {"M": end}, None if other is None else {"M": other})
+    if end is None and other is None:
+        return
+    if sides[0] and sides[1] and form(sides[0]) == form(sides[1]):
+        return
+    if end is not None and other is not None:
+        if end.keys() != other.keys():
+            kind = Kind.CURSOR
+        elif _tied(end, other, shape):
+            kind = Kind.TIE
+        else:
+            unordered = shape.sort is None or _unranked(gathering, shape)
+            kind = Kind.BOUNDARY if unordered or _moved_by_others(gathering, authority, mirror, shape) else Kind.CURSOR
+    else:
+        kind = Kind.BOUNDARY if _moved_by_others(gathering, authority, mirror, shape) else Kind.CURSOR
+    (gathering.differences if kind is Kind.CURSOR else gathering.notes).append(
+        _about_page("LastEvaluatedKey", kind, *sides)
+    )
+
+
+def _tied(end: Item, other: Item, shape: PageShape) -> bool:
+    """Whether two cursors differ in the table key alone, at a place where several items may stand."""
+    fixed = [name for name in end if name not in shape.items.key or name == shape.sort]
+    return shape.ties and all(form(end[name]) == form(other[name]) for name in fixed)
+
+
+def _unranked(gathering: Gathering, shape: PageShape) -> bool:
+    return any(rank_of(entry.authority or entry.mirror or {}, shape.sort) is None for entry in gathering.undecided)
+
+
+def _moved_by_others(gathering: Gathering, authority: Document, mirror: Document, shape: PageShape) -> bool:
+    """Whether something else than the cursor's own making accounts for a page that ends elsewhere.
+
+    That is an item found missing, extra or with another sort key; a segment; or, after the start inside a group of
+    equal sort keys, a group that the stores cut differently, seen or hidden by a filter.
+    """
+    if shape.segment or any(
+        (not found.path and found.kind in (Kind.MISSING, Kind.EXTRA)) or (found.field and found.field == shape.sort)
+        for found in gathering.differences
+    ):
+        return True
+    if shape.start is None or not shape.ties:
+        return False
+    start = rank_of(shape.start, shape.sort)
+    hidden = any("Items" not in page or page.get("ScannedCount") != page.get("Count") for page in (authority, mirror))
+    shifted = any(rank_of(entry.authority or entry.mirror or {}, shape.sort) == start for entry in gathering.undecided)
+    return hidden or shifted or start is None or _unranked(gathering, shape) or gathering.uncompared > 0

@@ -1,0 +1,111 @@
+"""Differences in a form that may be kept and shown: what kind of values differ, never what they say.
+
+Equal values get equal hashes whichever way they are spelt, so that one value can be followed through many differences;
+without the key nobody can test a guess.
+"""
+
+from hashlib import blake2b
+from typing import Any
+
+from comparators import paths
+from comparators.difference import Difference, Item, Kind, Value
+from comparators.forms import encoded, number
+
+_HEX_TO_LETTERS = str.maketrans("0123456789abcdef", "ghjkmnpqrstvwxyz")
+_SHORTEST_KEY, _LONGEST_KEY = 16, 64  # bytes; the longer is what BLAKE2b takes (RFC 7693)
+_LEAST_LENGTH = 8
+_PLAIN_KINDS = frozenset({Kind.COUNT, Kind.ERROR_CODE, Kind.OUTCOME})
+_DOUBLE_DIGITS = 15
+_FEW_DIGITS = 4
+
+
+class Redactor:
+    """Redacts with one secret key.
+
+    `key` is 16 to 64 random bytes; ValueError otherwise. Who has it can test guesses against hashes, so it stays with
+    the process and is written nowhere.
+    """
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: bytes) -> None:
+        if not _SHORTEST_KEY <= len(key) <= _LONGEST_KEY:
+            raise ValueError(f"a redaction key has {_SHORTEST_KEY} to {_LONGEST_KEY} bytes, not {len(key)}")
+        self._key = key
+
+    def redact(self, value: Value | None) -> dict[str, Any] | None:
+        """`{"type": tag, "hash": 16 letters, "shape": {…}}`, or None for None.
+
+        The hash is BLAKE2b of 8 bytes over the value in canonical form, spelt in letters so that it never looks like a
+        number. The shape is coarse, lest it tell what it should hide (a rating of two digits is 10):
+        - S, B: `length`, in characters (for B of its base64 text), rounded up to a power of two, at least 8;
+        - N: `digits`, `few` (up to 4), `double` (up to 15, what an IEEE 754 double keeps) or `wide`, and `fraction`;
+        - sets and lists: `members`, how many; M: `keys`, how many;
+        - BOOL, NULL: nothing.
+        """
+        if value is None:
+            return None
+        ((tag, held),) = value.items()
+        return {"type": tag, "hash": self._hash(encoded(value)), "shape": _shape(tag, held)}
+
+    def _hash(self, raw: bytes) -> str:
+        return blake2b(raw, digest_size=8, key=self._key).hexdigest().translate(_HEX_TO_LETTERS)
+
+    def show(self, difference: Difference, values: bool) -> dict[str, Any]:
+        """The difference as a JSON object, with the values themselves only if `values`.
+
+        Names of attributes and map entries in a path are shown, for they are schema, save those that only a quoted
+        path can write (with blanks, dots, …): they are likely content, and are hashed. Counts, places, statuses and
+        error codes are the stores' words, not the application's, and are always shown; error messages may repeat
+        values, and are not.
+        """
+        plain = values or difference.kind in _PLAIN_KINDS or (difference.kind is Kind.ORDER and not difference.field)
+        return {
+            "kind": difference.kind.value,
+            "type": difference.type,
+            "field": difference.field if values else self._name(difference.field),
+            "path": difference.path if values else self._path(difference.path),
+            "within": difference.within,
+            "key": self._show_key(difference.key, values),
+            "authority": difference.authority if plain else self.redact(difference.authority),
+            "mirror": difference.mirror if plain else self.redact(difference.mirror),
+        }
+
+    def _show_key(self, key: Item | None, values: bool) -> dict[str, Any] | None:
+        if key is None or values:
+            return key
+        return {self._name(name): self.redact(value) for name, value in key.items()}
+
+    def _name(self, name: str) -> str:
+        return name if not name or paths.name(name) == name else f"~{self._hash(name.encode('utf-8', 'surrogatepass'))}"
+
+    def _path(self, path: str) -> str:
+        shown = ""
+        for step in paths.steps(path):
+            shown = paths.element(shown, step) if isinstance(step, int) else paths.member(shown, self._name(step))
+        return shown
+
+
+def _shape(tag: str, held: Any) -> dict[str, Any]:
+    if tag in ("S", "B"):
+        length = _LEAST_LENGTH
+        while length < len(held):
+            length *= 2
+        return {"length": length}
+    if tag == "N":
+        return _number_shape(held)
+    if tag in ("SS", "NS", "BS", "L"):
+        return {"members": len(held)}
+    if tag == "M":
+        return {"keys": len(held)}
+    return {}
+
+
+def _number_shape(text: str) -> dict[str, Any]:
+    value = number(text)
+    if value is None:
+        return {"digits": "none"}
+    exact = value.normalize()
+    digits = len(value.as_tuple().digits)
+    size = "few" if digits <= _FEW_DIGITS else "double" if digits <= _DOUBLE_DIGITS else "wide"
+    return {"digits": size, "fraction": exact != exact.to_integral_value()}
