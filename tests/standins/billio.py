@@ -10,7 +10,7 @@ from botocore.config import Config
 
 from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY
 
-TABLE = "items"
+TABLE = "billio"
 HASH_KEY = "type:id"
 
 # index → (hash key, range key, DynamoDB type of the range key); every hash key is a string, every index projects all.

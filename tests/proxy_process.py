@@ -1,0 +1,193 @@
+"""Crossfade as an operator runs it: the command `crossfade serve` in a process of its own, asked over its two ports.
+
+For tests and the demo that treat it as a black box. Imports nothing of the product.
+"""
+
+import json
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY
+from tests.standins.processes import Child, StandinError
+
+_ADDRESSES = re.compile(r"data (http://\S+)\s+admin (http://\S+)")
+_READY_SECONDS = 30
+_STOP_SECONDS = 40
+
+Sample = tuple[dict[str, str], float]
+
+
+def settings_text(
+    *, dynamodb: str, dsql: str, journal: Path, stage: str, mappings: Iterable[Path], extra: str = ""
+) -> str:
+    """A settings file for stand-ins on this machine: free ports, and values shown in mismatches."""
+    listed = ", ".join(json.dumps(str(path)) for path in mappings)
+    return f"""\
+listen = "127.0.0.1:0"
+stage = "{stage}"
+mappings = [{listed}]
+
+[admin]
+listen = "127.0.0.1:0"
+values = true
+
+[dynamodb]
+endpoint_url = "{dynamodb}"
+streams_endpoint_url = "{dynamodb}"
+region = "{REGION}"
+access_key_id = "{ACCESS_KEY}"
+secret_access_key = "{SECRET_KEY}"
+
+[dsql]
+dsn = "{dsql}"
+
+[journal]
+path = {json.dumps(str(journal))}
+
+{extra}"""
+
+
+class ProxyProcess:
+    """`with ProxyProcess(dynamodb=…, dsql=…, stage="shadow", mappings=[…]) as proxy: client(proxy.data)`.
+
+    `data` and `admin` are the addresses it said it listens on. The journal lives as long as this object, so that
+    kill() and restart() find it again; the ports are new after a restart.
+    """
+
+    def __init__(
+        self,
+        *,
+        dynamodb: str,
+        dsql: str,
+        mappings: Iterable[Path],
+        stage: str = "shadow",
+        environment: Mapping[str, str] | None = None,
+        extra: str = "",
+    ) -> None:
+        self.data = self.admin = ""
+        self._directory = Path(tempfile.mkdtemp(prefix="crossfade-proxy-"))
+        self._environment = dict(environment or {})
+        self._child: Child | None = None
+        text = settings_text(
+            dynamodb=dynamodb,
+            dsql=dsql,
+            journal=self._directory / "journal.sqlite",
+            stage=stage,
+            mappings=mappings,
+            extra=extra,
+        )
+        (self._directory / "crossfade.toml").write_text(text, encoding="utf-8")
+
+    @property
+    def log_file(self) -> Path:
+        """Where the running proxy's log goes."""
+        return self._directory / "proxy.log"
+
+    @property
+    def child(self) -> Child:
+        """The running process, to signal; StandinError if it has not been started."""
+        if self._child is None:
+            raise StandinError("the proxy has not been started")
+        return self._child
+
+    def start(self) -> Self:
+        """Start it and wait until it is ready."""
+        self.log_file.unlink(missing_ok=True)
+        command = [str(Path(sys.executable).with_name("crossfade")), "serve", "--config"]
+        self._child = Child(
+            "crossfade",
+            [*command, str(self._directory / "crossfade.toml")],
+            log_file=self.log_file,
+            directory=self._directory,
+            environment={"PATH": "/usr/bin:/bin", "HOME": str(self._directory)} | self._environment,
+        )
+        self._child.wait_ready(self._ready, _READY_SECONDS)
+        return self
+
+    def stop(self) -> None:
+        """End it in good order (it converges first) and remove its files."""
+        if self._child is not None:
+            self._child.stop(signal.SIGTERM, _STOP_SECONDS)
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def kill(self) -> None:
+        """SIGKILL; the journal stays."""
+        self.child.kill()
+
+    def restart(self) -> None:
+        """Start again with the same settings and journal, after kill() or in good order."""
+        self.child.stop(signal.SIGTERM, _STOP_SECONDS)
+        self.start()
+
+    def status(self) -> dict[str, Any]:
+        """`/v1/status`."""
+        document: dict[str, Any] = json.loads(self._get("/v1/status"))
+        return document
+
+    def mismatches(self, limit: int = 1000) -> list[dict[str, Any]]:
+        """`/v1/mismatches`, newest first."""
+        found: list[dict[str, Any]] = json.loads(self._get(f"/v1/mismatches?limit={limit}"))["mismatches"]
+        return found
+
+    def metrics(self) -> dict[str, list[Sample]]:
+        """Every sample of `/metrics` by its name, with its labels."""
+        samples: dict[str, list[Sample]] = {}
+        for family in text_string_to_metric_families(self._get("/metrics")):
+            for sample in family.samples:
+                samples.setdefault(sample.name, []).append((dict(sample.labels), sample.value))
+        return samples
+
+    def settle(self, seconds: float = 30) -> None:
+        """Return when the journal is empty and the verdicts stand still; StandinError after `seconds`."""
+        deadline = time.monotonic() + seconds
+        before = -1.0
+        while True:
+            now = self.metrics()
+            keys = sum(value for _, value in now.get("crossfade_journal_keys", []))
+            verdicts = sum(value for _, value in now.get("crossfade_comparisons_total", []))
+            if keys == 0 and verdicts == before:
+                return
+            if time.monotonic() > deadline:
+                raise StandinError(
+                    f"after {seconds:g} s the journal still holds {keys:g} keys\n{self.child.log_tail()}"
+                )
+            before = verdicts
+            time.sleep(0.5)
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.stop()
+
+    def _ready(self) -> bool:
+        said = _ADDRESSES.search(self.child.log_tail())
+        if said is None:
+            return False
+        self.data, self.admin = said.groups()
+        try:
+            self._get("/readyz")
+        except (urllib.error.URLError, OSError):
+            return False
+        return True
+
+    def _get(self, path: str) -> str:
+        with urllib.request.urlopen(self.admin + path, timeout=20) as answer:
+            text: str = answer.read().decode()
+            return text
