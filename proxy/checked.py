@@ -127,6 +127,9 @@ def _override(
                 return
             tree[key] = Given(value, variable, text=True)
             return
+        if not _is_table(_parted(kind)[0]):
+            problems.append(f"{variable}: {level} has no levels below it; remove it or correct its name")
+            return
         below = tree.get(key)
         if not isinstance(below, dict):
             below = tree[key] = {}

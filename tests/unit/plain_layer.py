@@ -1,0 +1,43 @@
+"""A layer that only passes through: what the wire needs behind it where the shadow is not under test."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from proxy.dynamodb.outcome import Outcome
+from proxy.stores.upstream import Upstream
+
+
+class PlainLayer:
+    """Every operation goes to DynamoDB and its answer comes back; nothing is compared."""
+
+    def __init__(self, upstream: Upstream, seconds: float = 20.0) -> None:
+        self.upstream = upstream
+        self.seconds = seconds
+        self.executed: list[str] = []
+        self.passed: list[str] = []
+        self.finished = 0
+        self.closed = False
+        self.reasons: list[str] = []
+
+    async def execute(self, action: str, body: bytes, request_id: str) -> Outcome:
+        self.executed.append(action)
+        answer = await self.upstream.request(f"DynamoDB_20120810.{action}", body, timeout=self.seconds)
+        self.finished += 1
+        return Outcome(answer.status, answer.headers, answer.body)
+
+    async def pass_through(self, action: str, target: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        self.passed.append(action)
+        answer = await self.upstream.request(target, body, headers, timeout=self.seconds)
+        return Outcome(answer.status, answer.headers, answer.body)
+
+    def status(self) -> Mapping[str, Any]:
+        return {"stages": {"items": {"stage": "off"}}}
+
+    def mismatches(self, limit: int) -> Sequence[Mapping[str, Any]]:
+        return [{"number": number} for number in range(5)][:limit]
+
+    def problems(self) -> Sequence[str]:
+        return self.reasons
+
+    async def close(self) -> None:
+        self.closed = True

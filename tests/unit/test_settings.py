@@ -1,0 +1,234 @@
+"""Settings: what is taken, what overrides what, and what a fault says."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from proxy.checked import SettingsError
+from proxy.settings import MASK, Address, Settings, bundled, load, without_password
+from proxy.version import VERSION
+
+ROOT = Path(__file__).parent.parent.parent
+DSN = "postgresql://shadow:secret@localhost:5432/postgres"
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "crossfade.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def problems(text: str, folder: Path, environ: dict[str, str] | None = None) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        load(written(folder, text), environ or {})
+    return list(caught.value.problems)
+
+
+def test_nothing_set_gives_the_defaults() -> None:
+    settings = load(None, {})
+    assert settings == Settings()
+    assert settings.listen == Address("127.0.0.1", 8000)
+    assert settings.admin.listen == Address("127.0.0.1", 8001)
+    assert settings.stage == "off"
+    assert not settings.follow_tables
+
+
+def test_a_file_is_read_and_its_paths_are_relative_to_it(tmp_path: Path) -> None:
+    settings = load(
+        written(
+            tmp_path,
+            f"""
+            listen = "[::1]:9000"
+            mappings = ["billio.toml", "/etc/other.toml"]
+            [dsql]
+            dsn = "{DSN}"
+            timeout_seconds = 2
+            [journal]
+            path = "state/journal.sqlite"
+            synchronous = "full"
+            [mirror.breaker]
+            failures = 3
+            [tables.items]
+            stage = "dualwrite"
+            types.Book.stage = "shadow"
+            """,
+        ),
+        {},
+    )
+    assert settings.listen == Address("::1", 9000)
+    assert settings.mappings == (tmp_path / "billio.toml", Path("/etc/other.toml"))
+    assert settings.journal.path == tmp_path / "state/journal.sqlite"
+    assert settings.dsql.timeout_seconds == 2.0
+    assert settings.mirror.breaker.failures == 3
+    assert settings.stage_of("items") == "dualwrite"
+    assert settings.stage_of("items", "Book") == "shadow"
+    assert settings.stage_of("items", "TvSeason") == "dualwrite"
+    assert settings.stage_of("other", "Book") == "off"
+
+
+def test_variables_override_the_file(tmp_path: Path) -> None:
+    settings = load(
+        written(tmp_path, 'listen = "127.0.0.1:1"\nfollow_tables = false\n[mirror]\nqueue = 5\nconcurrency = 7\n'),
+        {
+            "CROSSFADE_LISTEN": "127.0.0.1:2",
+            "CROSSFADE_ADMIN__LISTEN": "localhost:3",
+            "CROSSFADE_DYNAMODB__ENDPOINT_URL": "http://127.0.0.1:4566",
+            "CROSSFADE_DYNAMODB__REGION": "eu-west-1",
+            "CROSSFADE_DSQL__DSN": DSN,
+            "CROSSFADE_STAGE": "shadow",
+            "CROSSFADE_FOLLOW_TABLES": "true",
+            "CROSSFADE_JOURNAL__PATH": "journal.sqlite",
+            "CROSSFADE_MAPPINGS": "one.toml, two.toml",
+            "CROSSFADE_MIRROR__QUEUE": "9",
+            "CROSSFADE_DSQL__TIMEOUT_SECONDS": "0.5",
+            "CROSSFADE_TABLES__My-Table__TYPES__Book__STAGE": "off",
+            "UNRELATED": "x",
+        },
+    )
+    assert settings.listen.port == 2
+    assert settings.admin.listen == Address("localhost", 3)
+    assert settings.dynamodb.endpoint_url == "http://127.0.0.1:4566"
+    assert settings.dynamodb.region == "eu-west-1"
+    assert settings.follow_tables
+    assert settings.journal.path == Path("journal.sqlite")
+    assert settings.mappings == (Path("one.toml"), Path("two.toml"))
+    assert (settings.mirror.queue, settings.mirror.concurrency) == (9, 7)
+    assert settings.dsql.timeout_seconds == 0.5
+    assert settings.stage_of("My-Table", "Book") == "off"
+    assert settings.stage_of("my-table", "Book") == "shadow"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('lisen = "x"', ["lisen", "did you mean listen?"]),
+        ("[miror]\nqueue = 1", ["miror", "did you mean mirror?"]),
+        ("[mirror]\nqeue = 1", ["mirror.qeue", "did you mean queue?"]),
+        ("[mirror]\nqueue = 0", ["mirror.queue", "0 is out of range", "1 to 1000000"]),
+        ("[mirror]\nqueue = true", ["mirror.queue", "a whole number", "True"]),
+        ('[dsql]\ntimeout_seconds = "5"', ["dsql.timeout_seconds", "a number"]),
+        ('follow_tables = "yes"', ["follow_tables", "true or false"]),
+        ('mappings = "billio.toml"', ["mappings", "a list of texts"]),
+        ("mappings = [1]", ["mappings", "a path"]),
+        ('listen = "8000"', ["listen", "127.0.0.1:8000"]),
+        ('listen = "::1:8000"', ["listen", "[::1]:8000"]),
+        ('listen = "127.0.0.1:70000"', ["listen", "is not an address"]),
+        ("listen = 8000", ["listen", "a text"]),
+        ("[listen]\nport = 1", ["listen", "not a table"]),
+        ("admin = 1", ["admin", "a table"]),
+        ('stage = "shaddow"', ["stage", "off, dualwrite, shadow"]),
+        ('stage = "live"', ["stage", "not available yet", "off, dualwrite, shadow"]),
+        ('stage = "complete"', ["stage", "not available yet"]),
+        ('[tables.items]\nstage = "rampdown"', ["tables.items.stage", "not available yet"]),
+        ('[tables.items.types.Book]\nstaeg = "off"', ['tables."items".types."Book".staeg', "did you mean stage?"]),
+        ('stage = "shadow"', ["needs the mirror", "CROSSFADE_DSQL__DSN"]),
+        ('[tables.items.types.Book]\nstage = "dualwrite"', ["needs the mirror"]),
+        ('[dsql]\ndsn = "localhost"', ["dsql.dsn", "postgresql://"]),
+        ("[dsql]\npool_min = 9\npool_max = 2", ["dsql", "pool_min (9) is above pool_max (2)"]),
+        ('[dynamodb]\nendpoint_url = "localhost:8000"', ["dynamodb.endpoint_url", "http(s)://host:port"]),
+        ('[dynamodb]\naccess_key_id = "a"', ["dynamodb", "set both"]),
+        ('[dynamodb]\nsession_token = "a"', ["dynamodb", "access_key_id"]),
+        ('[admin]\nlisten = "0.0.0.0:8001"', ["admin", "insecure = true"]),
+        ('[log]\nlevel = "loud"', ["log.level", "debug, info, warning, error"]),
+        ("listen = [", ["this is not TOML"]),
+    ],
+)
+def test_a_fault_names_its_place_and_its_remedy(text: str, said: list[str], tmp_path: Path) -> None:
+    (problem,) = problems(text, tmp_path)
+    assert problem.startswith(str(tmp_path / "crossfade.toml"))
+    for part in said:
+        assert part in problem
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("CROSSFADE_LISEN", "x", "did you mean LISTEN?"),
+        ("CROSSFADE_MIRROR__QEUE", "1", "did you mean QUEUE?"),
+        ("CROSSFADE_MIRROR__QUEUE", "many", "a whole number"),
+        ("CROSSFADE_MIRROR__QUEUE", "0", "1 to 1000000"),
+        ("CROSSFADE_FOLLOW_TABLES", "1", "true or false"),
+        ("CROSSFADE_STAGE", "live", "not available yet"),
+        ("CROSSFADE_MIRROR", "1", "a group of settings"),
+        ("CROSSFADE_LISTEN__PORT", "1", "LISTEN has no levels below it"),
+        ("CROSSFADE_TABLES__", "1", "no level ''"),
+    ],
+)
+def test_a_fault_in_a_variable_names_the_variable(variable: str, value: str, said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(None, {variable: value})
+    (problem,) = caught.value.problems
+    assert problem.startswith(variable)
+    assert said in problem
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    found = problems('lisen = "x"\n[mirror]\nqueue = 0\n', tmp_path, {"CROSSFADE_LOG__LEVEL": "loud"})
+    assert len(found) == 3
+
+
+def test_a_file_that_is_not_there_is_a_fault() -> None:
+    with pytest.raises(SettingsError, match="No such file"):
+        load(Path("/nonexistent/crossfade.toml"), {})
+
+
+def test_an_insecure_admin_address_can_be_asked_for(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, '[admin]\nlisten = "0.0.0.0:8001"\ninsecure = true\n'), {})
+    assert not settings.admin.listen.loopback
+
+
+def test_no_secret_is_shown(tmp_path: Path) -> None:
+    settings = load(
+        written(
+            tmp_path,
+            f"""
+            [dynamodb]
+            access_key_id = "AKID"
+            secret_access_key = "hidden-key"
+            session_token = "hidden-token"
+            [dsql]
+            dsn = "{DSN}?sslmode=require&password=secret"
+            """,
+        ),
+        {},
+    )
+    assert settings.dynamodb.secret_access_key == "hidden-key"
+    for text in (repr(settings), str(settings.shown())):
+        assert "hidden" not in text
+        assert "secret@" not in text
+        assert "password=secret" not in text
+    assert settings.shown()["dsql"]["dsn"] == (
+        f"postgresql://shadow:{MASK}@localhost:5432/postgres?sslmode=require&password={MASK}"
+    )
+
+
+def test_a_secret_in_the_wrong_place_is_not_repeated(tmp_path: Path) -> None:
+    (problem,) = problems('[dsql]\ndsn = "mysql://root:hunter2@db"\n', tmp_path)
+    assert "hunter2" not in problem
+    (problem,) = problems('[dynamodb]\nconnections = "hunter2"\n', tmp_path)
+    assert "hunter2" not in problem
+
+
+def test_a_password_less_address_is_left_alone() -> None:
+    assert without_password("postgresql://admin@db:5432/postgres") == "postgresql://admin@db:5432/postgres"
+
+
+def test_the_example_settings_are_the_defaults(tmp_path: Path) -> None:
+    example = ROOT / "config" / "crossfade.toml"
+    assert bundled("crossfade.toml") == example
+    commented = example.read_text(encoding="utf-8")
+    assert load(example, {}).shown() | {"journal": None} == Settings().shown() | {"journal": None}
+    # Every setting is shown, commented out, and what is shown would be taken.
+    lines = [line[1:] for line in commented.splitlines() if line.startswith("#") and not line.startswith("# ")]
+    taken = tomllib.loads("\n".join(lines))
+    shown = Settings().shown()
+    assert taken.keys() == shown.keys()
+    for section in ("admin", "dynamodb", "dsql", "journal", "mirror", "shutdown", "log"):
+        assert taken[section].keys() == shown[section].keys()
+    load(written(tmp_path, "\n".join(lines)), {})
+
+
+def test_the_version_is_the_package_s() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == VERSION
