@@ -262,7 +262,7 @@ async def test_an_idle_connection_is_closed_in_time() -> None:
 
 async def test_too_many_waiting_is_refused_at_once_and_had_no_effect() -> None:
     async with peer(never) as server, opened(server.url, connections=1, waiting=2) as client:
-        under_way = [asyncio.ensure_future(client.request(PUT, b"{}", timeout=0.3)) for _ in range(3)]
+        under_way = [asyncio.ensure_future(client.request(PUT, b"{}", timeout=limit)) for limit in (1.0, 0.3, 0.3)]
         await asyncio.sleep(0.05)
         with pytest.raises(Unreachable) as caught:
             await client.request(PUT, b"{}", timeout=5)
