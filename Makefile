@@ -1,4 +1,4 @@
-# Crossfade's everyday commands. `make help` lists them. Needs Python 3.11 to 3.13 with venv; the tests also Node 18+.
+# Crossfade's everyday commands. `make help` lists them. Needs Python 3.11 to 3.13 with venv; the tests also Node 20+.
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	if $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; \
@@ -28,7 +28,7 @@ setup: .venv/.installed node ## install everything into .venv and tests/node (do
 	@touch $@
 
 node: ## install the Node clients that the tests use
-	@if ! command -v npm >/dev/null; then echo "== Node 18+ with npm is missing: the tests of Node clients will fail"; \
+	@if ! command -v npm >/dev/null; then echo "== Node 20+ with npm is missing: the tests of Node clients will fail"; \
 	elif [ ! -e tests/node/node_modules/.installed ] \
 		|| [ tests/node/package-lock.json -nt tests/node/node_modules/.installed ]; then \
 		echo "== installing the Node clients"; \

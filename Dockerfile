@@ -1,0 +1,31 @@
+# Crossfade as a container: only the proxy, as a user without rights, with nothing to build with inside.
+#
+# Base images are pinned by version tag; pin them by digest where your registry allows (docker buildx imagetools inspect).
+FROM python:3.13.0-slim-bookworm AS build
+WORKDIR /src
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+COPY requirements.lock pyproject.toml README.md LICENSE ./
+COPY proxy ./proxy
+COPY comparators ./comparators
+COPY config ./config
+# The lock is used as constraints: it fixes versions, pyproject.toml says what the product itself needs.
+RUN python -m venv /opt/crossfade \
+    && /opt/crossfade/bin/pip install --constraint requirements.lock . \
+    && /opt/crossfade/bin/pip uninstall --yes pip
+
+FROM python:3.13.0-slim-bookworm
+RUN useradd --system --uid 10001 --home-dir /var/lib/crossfade --create-home --shell /usr/sbin/nologin crossfade
+COPY --from=build /opt/crossfade /opt/crossfade
+ENV PATH=/opt/crossfade/bin:$PATH PYTHONDONTWRITEBYTECODE=1 \
+    CROSSFADE_LISTEN=0.0.0.0:8000 \
+    CROSSFADE_JOURNAL__PATH=/var/lib/crossfade/journal.sqlite
+USER crossfade
+WORKDIR /var/lib/crossfade
+# The journal: keep it on a volume that outlives the container.
+VOLUME /var/lib/crossfade
+EXPOSE 8000
+# Alive, not ready: a container must not be ended because a store is away.
+HEALTHCHECK --interval=10s --timeout=4s --start-period=10s CMD ["crossfade", "health", "http://127.0.0.1:8001/livez"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["crossfade"]
+CMD ["serve"]
