@@ -78,7 +78,10 @@ def canonical_number(text: str) -> str:
         plain = f"{significant[: magnitude + 1]}.{significant[magnitude + 1 :]}"
     else:
         plain = f"0.{'0' * (-magnitude - 1)}{significant}"
-    return f"-{plain}" if sign == "-" else plain
+    if sign == "-":
+        plain = f"-{plain}"
+    # The text itself where it was right already, so that callers can see by identity that nothing changed.
+    return text if plain == text else plain
 
 
 def number(text: str) -> Decimal:
