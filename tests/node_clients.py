@@ -1,7 +1,7 @@
 """Run the Node clients of tests/node: Dynamoose by commands, the SDKs' smoke test in one go.
 
-Raises ClientsMissingError, with what to install, where Node or its packages are not there: such a test fails, it does not
-pass over what it cannot see.
+Raises ClientsMissingError, with what to install, where Node or its packages are not there: such a test fails, it does
+not pass over what it cannot see.
 """
 
 import json

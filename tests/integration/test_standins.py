@@ -1,10 +1,11 @@
 """The stand-ins themselves: if these do not hold, no other test means anything."""
 
 import asyncio
-import signal
 import subprocess
 import sys
+import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 import asyncpg
@@ -14,10 +15,12 @@ import pytest
 from tests.standins.billio import HASH_KEY, INDEXES, TABLE, billio_table, dynamodb_client
 from tests.standins.dsql import Dsql
 from tests.standins.dynamodb import Ministack
+from tests.standins.dynamodb_local import AGREED, DynamoDBLocal, available
 from tests.standins.postgres import Postgres
-from tests.standins.processes import Child, StandinError, accepts_connections
+from tests.standins.processes import LEASH, Child, StandinError, accepts_connections, free_port
 
 ROOT = Path(__file__).parents[2]
+CONFINE = ROOT / "tests" / "standins" / "confine_server.py"
 
 
 def listening_addresses(pid: int) -> set[str]:
@@ -96,26 +99,56 @@ def test_a_server_that_ends_at_once_says_why(tmp_path: Path) -> None:
         child.wait_ready(lambda: False, seconds=10)
 
 
-def test_children_die_with_a_parent_that_was_killed(tmp_path: Path) -> None:
-    script = (
-        "import sys, time\n"
-        "from tests.standins.dynamodb import Ministack\nfrom tests.standins.postgres import Postgres\n"
-        "with Postgres() as p, Ministack() as m:\n"
-        "    print(p.child.pid, m.child.pid, flush=True)\n    time.sleep(60)\n"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+def test_a_server_on_every_interface_is_confined_to_loopback(tmp_path: Path) -> None:
+    (tmp_path / "page").write_text("x" * 300_000)
+    port = free_port()
+    server = [sys.executable, "-m", "http.server", "8000", "--bind", "0.0.0.0", "--directory", str(tmp_path)]
+    command = [sys.executable, str(CONFINE), str(LEASH), str(port), "8000", *server]
+    child = Child("a confined server", command, log_file=tmp_path / "log")
     try:
-        assert parent.stdout is not None
-        children = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
-        parent.send_signal(signal.SIGKILL)
-        _, alive = psutil.wait_procs(children, timeout=10)
+        url = f"http://127.0.0.1:{port}/page"
+
+        def answers() -> bool:
+            try:
+                with urllib.request.urlopen(url, timeout=5) as answer:
+                    return len(answer.read()) == 300_000
+            except OSError:
+                return False
+
+        child.wait_ready(answers, seconds=20)
+        inner = psutil.Process(child.pid).children()[0]
+        assert Path(f"/proc/{inner.pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink()
+    finally:
+        child.kill()
+
+
+@pytest.mark.skipif(not available(), reason=f"DynamoDB Local runs only with {AGREED}=1, Java and npm")
+def test_dynamodb_local_takes_billios_table_and_keeps_it_on_disk() -> None:
+    with tempfile.TemporaryDirectory() as folder, DynamoDBLocal(Path(folder)) as store:
+        client = billio_table(store.endpoint)
+        store.kill()
+        store.restart()
+        assert client.list_tables()["TableNames"] == [TABLE]
+
+
+def test_children_die_with_a_parent_that_was_killed() -> None:
+    with tempfile.TemporaryDirectory(prefix="crossfade-test-") as folder:
+        # As root, PostgreSQL runs as somebody else, who must get through.
+        Path(folder).chmod(0o711)
+        script = (
+            "import sys, time\nfrom pathlib import Path\n"
+            "from tests.standins.dynamodb import Ministack\nfrom tests.standins.postgres import Postgres\n"
+            "with Postgres(Path(sys.argv[1])) as p, Ministack() as m:\n"
+            "    print(p.child.pid, m.child.pid, flush=True)\n    time.sleep(60)\n"
+        )
+        command = [sys.executable, "-c", script, f"{folder}/cluster"]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+            assert parent.stdout is not None
+            children = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
+            assert len(children) == 2
+            parent.kill()
         deadline = time.monotonic() + 10
         # In a container nobody may reap orphans: a zombie is as dead as the rest.
-        while any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in alive):
+        while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children):
             assert time.monotonic() < deadline, "a stand-in outlived its parent"
             time.sleep(0.05)
-    finally:
-        parent.kill()
-        parent.wait(10)
-        assert parent.stdout is not None
-        parent.stdout.close()

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
-_LEASH = Path(__file__).with_name("leash.py")
+LEASH = Path(__file__).with_name("leash.py")
 # Below the kernel's ephemeral range: a port stays ours while its server is down between kill() and restart(), and
 # a client that dials a dead server can never be connected to itself.
 _PORTS = range(20000, 32000)
@@ -83,7 +83,7 @@ class Child:
         self.log_file = log_file
         uid, gid = user or (-1, -1)
         tie = [str(int(death_signal)), str(os.getpid()), str(uid), str(gid)]
-        leashed = [sys.executable, "-I", "-S", str(_LEASH), *tie, *command]
+        leashed = [sys.executable, "-I", "-S", str(LEASH), *tie, *command]
 
         def start() -> subprocess.Popen[bytes]:
             with log_file.open("ab") as log:
