@@ -8,7 +8,7 @@ not as an exception.
 import base64
 import binascii
 import re
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 from comparators.difference import Value
@@ -102,17 +102,18 @@ def lost_digits(one: Decimal, other: Decimal) -> bool:
     Everything else is another value.
     """
     first, second = one.normalize(_WIDE), other.normalize(_WIDE)
-    if first and second and float(first) == float(second):
-        return True
+    if first and second:
+        if first.is_signed() != second.is_signed():
+            return False
+        if float(first) == float(second):
+            return True
     short, long = (first, second) if _exponent(first) >= _exponent(second) else (second, first)
-    places = [min(0, _exponent(short))]
-    if len(short.as_tuple().digits) >= _DOUBLE_DIGITS:
-        places.append(_exponent(short))
-    return any(
-        long.quantize(Decimal((0, (1,), place)), rounding=rounding, context=_WIDE) == short
-        for place in places
-        for rounding in (ROUND_DOWN, ROUND_HALF_UP, ROUND_HALF_EVEN)
-    )
+    # Cut off, the longer exceeds the shorter by less than one in its last place; rounded up, it falls short by half.
+    excess = _WIDE.subtract(long.copy_abs(), short.copy_abs())
+    place = _exponent(short)
+    if place > 0 and len(short.as_tuple().digits) < _DOUBLE_DIGITS:
+        place = 0
+    return Decimal((1, (5,), place - 1)) <= excess < Decimal((0, (1,), place))
 
 
 def _exponent(value: Decimal) -> int:

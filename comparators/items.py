@@ -24,17 +24,19 @@ def compare_items(
         held = None if authority is None else {"M": authority}
         other = None if mirror is None else {"M": mirror}
         return (Difference("", "", kind, held, other, rules.type, within, key),)
-    differences: list[Difference] = []
     found: list[Finding] = []
+    fields: list[str] = []
     named, default = rules.attributes, rules.default
-    for name in (*authority, *(name for name in mirror if name not in authority)):
-        held, other = authority.get(name), mirror.get(name)
+    for name, held in authority.items():
+        other = mirror.get(name)
         if held != other:
             collect(found, paths.name(name), held, other, named.get(name, default))
-            if found:
-                differences += [
-                    Difference(path, name, kind, left, right, rules.type, within, key)
-                    for path, kind, left, right in found
-                ]
-                found.clear()
-    return tuple(differences)
+            fields += [name] * (len(found) - len(fields))
+    for name, other in mirror.items():
+        if name not in authority:
+            collect(found, paths.name(name), None, other, named.get(name, default))
+            fields += [name] * (len(found) - len(fields))
+    return tuple(
+        Difference(path, field, kind, held, other, rules.type, within, key)
+        for field, (path, kind, held, other) in zip(fields, found, strict=True)
+    )

@@ -38,11 +38,14 @@ def compare_pages(authority: Document, mirror: Document, shape: PageShape) -> Co
         gathering.differences.append(_about_page("Items", kind, _length(items), _length(mirrored)))
         return gathering.result()
     items, mirrored = items or (), mirrored or ()
-    pairing = pair(items, mirrored, shape.items.key)
-    for index, other in pairing.both:
-        gathering.compare(items[index], mirrored[other], shape.items, paths.element("Items", index))
-    _gather_alone(gathering, authority, mirror, pairing, shape)
-    _gather_order(gathering, items, mirrored, pairing, shape)
+    if items == mirrored:
+        gathering.compared = len(items)
+    else:
+        pairing = pair(items, mirrored, shape.items.key)
+        for index, other in pairing.both:
+            gathering.compare(items[index], mirrored[other], shape.items, paths.element("Items", index))
+        _gather_alone(gathering, authority, mirror, pairing, shape)
+        _gather_order(gathering, items, mirrored, pairing, shape)
     _gather_counts(gathering, authority, mirror, shape)
     _gather_cursors(gathering, authority, mirror, shape)
     return gathering.result()

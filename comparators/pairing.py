@@ -43,8 +43,6 @@ def pair(authority: Sequence[Item], mirror: Sequence[Item], attributes: Sequence
     keyed = bool(attributes) and all(
         name in item for items in (authority, mirror) for item in items for name in attributes
     )
-    if authority == mirror:
-        return Pairing(tuple((index, index) for index in range(len(authority))), (), (), keyed)
     first, second = (
         [form({"M": {name: item[name] for name in attributes} if keyed else item}) for item in items]
         for items in (authority, mirror)

@@ -54,16 +54,17 @@ def collect(found: list[Finding], path: str, authority: Value | None, mirror: Va
     ((other_tag, other),) = mirror.items()
     if tag != other_tag:
         found.append((path, Kind.TYPE, authority, mirror))
-    elif (special := _SPECIAL.get((rule.comparator, tag))) is not None:
-        special(found, path, held, other, rule)
+        return
+    compare = _BY_TYPE.get(tag)
+    if rule.comparator in _SPECIAL:
+        compare = _SPECIAL[rule.comparator].get(tag, compare)
+    before = len(found)
+    if compare is not None:
+        compare(found, path, held, other, rule)
     else:
-        before = len(found)
-        if (by_type := _BY_TYPE.get(tag)) is not None:
-            by_type(found, path, held, other, rule)
-        else:
-            found.append((path, Kind.VALUE, authority, mirror))
-        if rule.comparator is Comparator.EXACT and len(found) == before:
-            found.append((path, Kind.SPELLING, authority, mirror))
+        found.append((path, Kind.VALUE, authority, mirror))
+    if len(found) == before and rule.comparator is Comparator.EXACT:
+        found.append((path, Kind.SPELLING, authority, mirror))
 
 
 _Compare: TypeAlias = Callable[[list[Finding], str, Any, Any, Rule], None]
@@ -210,11 +211,10 @@ _BY_TYPE: Mapping[str, _Compare] = MappingProxyType(
     }
 )
 
-_SPECIAL: Mapping[tuple[Comparator, str], _Compare] = MappingProxyType(
+_SPECIAL: Mapping[Comparator, Mapping[str, _Compare]] = MappingProxyType(
     {
-        (Comparator.NUMBER_EXACT, "N"): _numbers_exactly,
-        (Comparator.TIMESTAMP, "N"): _epoch_timestamps,
-        (Comparator.TIMESTAMP, "S"): _iso_timestamps,
-        (Comparator.UNORDERED_LIST, "L"): _unordered_lists,
+        Comparator.NUMBER_EXACT: {"N": _numbers_exactly},
+        Comparator.TIMESTAMP: {"N": _epoch_timestamps, "S": _iso_timestamps},
+        Comparator.UNORDERED_LIST: {"L": _unordered_lists},
     }
 )
