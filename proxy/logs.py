@@ -4,6 +4,7 @@ Everything is rendered by orjson, and an event below the level costs one attribu
 through `logging` comes out in the same form. Nothing here decides what is worth saying.
 """
 
+import json
 import logging
 import sys
 from typing import Any, Final, TextIO
@@ -51,4 +52,7 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> FilteringB
 
 
 def _dumps(event: Any, **options: Any) -> str:
-    return orjson.dumps(event, default=options.get("default"), option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        return orjson.dumps(event, default=options.get("default"), option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # beyond 64 bits, or half a surrogate pair from a client: a log line must not fail for it
+        return json.dumps(event, default=repr)

@@ -10,12 +10,14 @@ credentials, which is why web pages are turned away (see `_turned_away`) and the
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Final, Protocol
 from zlib import crc32
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from proxy.dynamodb.errors import DynamoDBError, access_denied, internal_server_error, service_unavailable
@@ -62,6 +64,7 @@ _DROPPED: Final = frozenset(
     }
 )
 _FORWARDED: Final = frozenset({"content-type", "user-agent"})
+_http_log: Final = logging.getLogger("proxy.wire.http")
 _UNKNOWN_OUTCOME: Final = "The request processing has failed because of an unknown error, exception or failure."
 
 
@@ -110,6 +113,7 @@ class WireServer:
         server = web.Server(
             self._handle,
             access_log=None,
+            logger=_http_log,
             auto_decompress=False,  # bytes are carried as they came
             keepalive_timeout=IDLE_SECONDS,
             lingering_time=LINGER_SECONDS,
@@ -248,3 +252,16 @@ def _headers(headers: CIMultiDictProxy[str]) -> dict[str, str]:
 def _all_headers(headers: CIMultiDictProxy[str]) -> dict[str, str]:
     """All headers but the connection's own, for a request that goes on as it came (and unsigned)."""
     return {name: value for name, value in headers.items() if name.lower() not in _DROPPED}
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """Bytes that are not HTTP are a stranger's doing and no fault of ours: a warning without a traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        record.msg, record.args = f"a request was not HTTP: {' '.join(error.message.split())[:200]}", ()
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.exc_info = None
+    return True
+
+
+_http_log.addFilter(_in_one_line)

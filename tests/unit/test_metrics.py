@@ -1,0 +1,105 @@
+"""The numbers: the names that dashboards and rules rely on, bounded labels, and no clash between two proxies."""
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from proxy.metrics import OTHER, Metrics, bounded
+
+
+def counted() -> Metrics:
+    metrics = Metrics()
+    metrics.compared("items", "Book", "GetItem", "agreed", 3)
+    metrics.difference("items", "Book", "rating", "value", "mismatch")
+    metrics.store_seconds("dynamodb", "GetItem", 0.0004)
+    metrics.store_seconds("dsql", "get", 0.2)
+    metrics.proxy_seconds("GetItem", 200, 0.002)
+    metrics.converged(1.5)
+    metrics.journal(7, 2.5, 1)
+    metrics.mirror_retried("conflict")
+    metrics.shed("queue")
+    metrics.stage("items", "Book", "shadow")
+    metrics.breaker(True)
+    metrics.undecoded("PutItem")
+    metrics.passed_through("ListTables")
+    metrics.upstream_failed("unknown", "timeout")
+    return metrics
+
+
+def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(metrics.text().decode())
+        for sample in family.samples
+    }
+
+
+def test_each_fact_is_one_series_with_its_labels() -> None:
+    found = samples(counted())
+    book = (("table", "items"), ("type", "Book"))
+    expected = {
+        ("crossfade_comparisons_total", (("operation", "GetItem"), *book, ("verdict", "agreed"))): 3,
+        (
+            "crossfade_differences_total",
+            (("field", "rating"), ("kind", "value"), *book, ("verdict", "mismatch")),
+        ): 1,
+        ("crossfade_store_seconds_count", (("operation", "GetItem"), ("store", "dynamodb"))): 1,
+        ("crossfade_store_seconds_sum", (("operation", "get"), ("store", "dsql"))): 0.2,
+        ("crossfade_proxy_seconds_count", (("operation", "GetItem"), ("status", "200"))): 1,
+        ("crossfade_convergence_seconds_sum", ()): 1.5,
+        ("crossfade_journal_keys", ()): 7,
+        ("crossfade_journal_oldest_seconds", ()): 2.5,
+        ("crossfade_parked_keys", ()): 1,
+        ("crossfade_mirror_retries_total", (("reason", "conflict"),)): 1,
+        ("crossfade_shed_total", (("reason", "queue"),)): 1,
+        ("crossfade_stage", (("stage", "shadow"), *book)): 1,
+        ("crossfade_breaker_open", ()): 1,
+        ("crossfade_undecoded_total", (("operation", "PutItem"),)): 1,
+        ("crossfade_passed_through_total", (("operation", "ListTables"),)): 1,
+        ("crossfade_upstream_failures_total", (("outcome", "unknown"), ("reason", "timeout"))): 1,
+    }
+    for series, value in expected.items():
+        assert found[series] == value
+    assert any(name == "process_cpu_seconds_total" for name, _ in found)
+
+
+def test_the_buckets_begin_at_half_a_millisecond() -> None:
+    found = samples(counted())
+    for labels in ((("operation", "GetItem"), ("store", "dynamodb")),):
+        first = tuple(sorted((("le", "0.0005"), *labels)))
+        assert found["crossfade_store_seconds_bucket", first] == 1
+
+
+def test_no_series_of_creation_times() -> None:
+    assert b"_created" not in counted().text()
+
+
+def test_a_client_cannot_make_up_series() -> None:
+    metrics = Metrics()
+    for number in range(1000):
+        metrics.proxy_seconds(f"Made{number}", 400, 0.1)
+        metrics.passed_through(f"Made{number}")
+        metrics.store_seconds("dynamodb", f"Made{number}", 0.1)
+    assert b"Made" not in metrics.text()
+    assert samples(metrics)["crossfade_passed_through_total", (("operation", OTHER),)] == 1000
+    assert bounded("PutItem") == "PutItem"
+
+
+def test_a_stage_that_was_left_is_zero() -> None:
+    metrics = Metrics()
+    metrics.stage("items", "", "off")
+    metrics.stage("items", "", "shadow")
+    metrics.stage("items", "", "shadow")
+    found = samples(metrics)
+    assert found["crossfade_stage", (("stage", "off"), ("table", "items"), ("type", ""))] == 0
+    assert found["crossfade_stage", (("stage", "shadow"), ("table", "items"), ("type", ""))] == 1
+
+
+def test_two_in_one_process_do_not_meet() -> None:
+    one, other = counted(), Metrics()
+    assert samples(one)["crossfade_journal_keys", ()] == 7
+    assert samples(other)["crossfade_journal_keys", ()] == 0
+
+
+def test_one_name_alone_can_be_asked_for() -> None:
+    text = counted().text(["crossfade_journal_keys"])
+    assert b"crossfade_journal_keys 7.0" in text
+    assert b"crossfade_stage" not in text
