@@ -20,11 +20,11 @@ setup: .venv/.installed node ## install everything into .venv and tests/node (do
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with venv is needed (Debian: apt-get install python3-venv)"; exit 1; }
 	@echo "== installing with $$($(PYTHON) --version)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@# ministack pins another botocore than the product's: the stand-ins live in an environment of their own.
 	@test -x .venv/standins/bin/python || $(BIN)/python -m venv .venv/standins
-	@.venv/standins/bin/python -m pip install --quiet --disable-pip-version-check -r tests/standins/requirements.lock
+	@.venv/standins/bin/python -m pip install -qq --disable-pip-version-check -r tests/standins/requirements.lock
 	@touch $@
 
 node: ## install the Node clients that the tests use
