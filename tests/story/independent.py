@@ -34,6 +34,8 @@ _TIMES = {"added_at": "addedAt", "moved_at": "movedAt"}
 _PLAN_COLUMNS = frozenset(
     {"type", "id", "shelf", "title", "rating", "image", "externalId", "notes", "addedAt", "movedAt", "seriesId"}
 )
+_TITLE = 500
+_KINDS = {"SS": "a string set", "NS": "a number set", "BS": "a binary set", "B": "binary"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ def plan_losses(items: Mapping[str, Item], held: list[Mapping[str, Any]]) -> lis
         title = item["title"]["S"]
         row = by_id.get(item["id"]["S"].lower())
         if row is None:
-            told["(no row)"].append(f"{_short(title)}: no row at all")
+            why = f"a title of {len(title)} characters does not fit" if len(title) > _TITLE else "it was refused"
+            told["(no row)"].append(f"{_short(title)}: no row at all, {why}")
         elif row["type"] != item["type"]["S"]:
             told["(shared row)"].append(
                 f"{item['type']['S']} {_short(title)} is gone: the {row['type']} of the same id has its row"
@@ -124,9 +127,6 @@ def _item_losses(item: Item, row: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-_KINDS = {"SS": "a string set", "NS": "a number set", "BS": "a binary set", "B": "binary"}
-
-
 def _image_losses(image: Item | None, row: Mapping[str, Any]) -> list[tuple[str, str]]:
     if image is None:
         return []
@@ -159,7 +159,10 @@ def _season_orders(items: Mapping[str, Item], held: list[Mapping[str, Any]]) -> 
 
 def _item(row: Mapping[str, Any]) -> Item:
     item: Item = {}
-    for name, value in json.loads(row["data"], parse_int=Decimal, parse_float=Decimal).items():
+    data = json.loads(row["data"], parse_int=Decimal, parse_float=Decimal)
+    # Composites that the item lacks, although their parts are there.
+    absent = data.pop("$absent", [])
+    for name, value in data.items():
         item[name.removeprefix("$")] = _value(value)
     for column, attribute in _STRINGS.items():
         if row[column] is not None:
@@ -174,7 +177,7 @@ def _item(row: Mapping[str, Any]) -> Item:
     item.setdefault(HASH_KEY, {"S": f"{row['type']}:{row['id']}"})
     if row["shelf"] is not None:
         item.setdefault("type:shelf", {"S": f"{row['type']}:{row['shelf']}"})
-    return item
+    return {name: value for name, value in item.items() if name not in absent}
 
 
 def _value(found: Any) -> dict[str, Any]:
