@@ -70,8 +70,7 @@ def _errors(path: str, authority: Document, mirror: Document, shapes: Sequence[I
     found: list[Difference] = []
     message, other_message = message_of(authority), message_of(mirror)
     reasons, other_reasons = authority.get("CancellationReasons"), mirror.get("CancellationReasons")
-    # A cancelled transaction's message only repeats its reasons.
-    if reasons is None and message_class(message) != message_class(other_message):
+    if message_class(message) != message_class(other_message):
         member = f"{prefix}Message" if path else "message"
         found.append(Difference(member, "", Kind.ERROR_MESSAGE, _text(message), _text(other_message)))
     item, other_item = authority.get("Item"), mirror.get("Item")

@@ -155,9 +155,8 @@ def _lists(found: list[Finding], path: str, authority: list[Value], mirror: list
     while start < shorter and forms[start] == others[start]:
         start += 1
     end = 0
-    if len(forms) != len(others):
-        while end < shorter - start and forms[-1 - end] == others[-1 - end]:
-            end += 1
+    while end < shorter - start and forms[-1 - end] == others[-1 - end]:
+        end += 1
     rest, other_rest = forms[start : len(forms) - end], others[start : len(others) - end]
     left_out = _left_out(rest, other_rest)
     put_in = _left_out(other_rest, rest)

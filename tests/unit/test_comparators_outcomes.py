@@ -11,7 +11,7 @@ from comparators.shapes import ItemShape, ListShape, PageShape, Shape, TablesSha
 
 BOOKS = ItemShape(("id",), lambda _item: ItemRules("Book"))
 TABLES = TablesShape({"books": BOOKS, "a.b": BOOKS})
-TWO = ListShape((BOOKS, BOOKS))
+TWO = ListShape((ItemShape(("id",), lambda _item: ItemRules("Film")), BOOKS))
 
 
 def book(name: str, rating: str = "1") -> Item:
@@ -73,7 +73,8 @@ def test_batch_get_does_not_judge_unprocessed_keys() -> None:
 
 
 def test_batch_get_of_an_unknown_table_shows() -> None:
-    comparison = answered("BatchGetItem", {"Responses": {}}, {"Responses": {"other": [book("1")]}}, TABLES)
+    other = {"Responses": {"other": [book("1"), book("2")]}}
+    comparison = answered("BatchGetItem", {"Responses": {"other": [book("2")]}}, other, TABLES)
     assert told(comparison) == [("extra", "Responses.other[0]", "")]
 
 
@@ -81,6 +82,12 @@ def test_batch_get_without_keys_pairs_by_content() -> None:
     authority = {"Responses": {"books": [{"rating": {"N": "1"}}, {"rating": {"N": "2"}}]}}
     mirror = {"Responses": {"books": [{"rating": {"N": "2.0"}}, {"rating": {"N": "3"}}]}}
     assert told(answered("BatchGetItem", authority, mirror, TABLES)) == [("value", "Responses.books[0]", "rating")]
+
+
+def test_batch_get_without_keys_judges_no_absence_beside_unprocessed_keys() -> None:
+    authority = {"Responses": {"books": [{"rating": {"N": "1"}}]}}
+    mirror = {"Responses": {"books": []}, "UnprocessedKeys": {"books": {"Keys": [{"id": {"S": "1"}}]}}}
+    assert answered("BatchGetItem", authority, mirror, TABLES) == Comparison(uncompared=1)
 
 
 def test_batch_write_left_undone_is_not_a_difference() -> None:
@@ -116,6 +123,8 @@ def test_refusals_compare_code_then_status() -> None:
     one, other = refusal("ValidationException", "x"), refusal("ResourceNotFoundException", "x")
     (found,) = compare_outcomes("PutItem", (400, one), (400, other), BOOKS).differences
     assert (found.path, found.kind, found.mirror) == ("__type", Kind.ERROR_CODE, {"S": "ResourceNotFoundException"})
+    (found,) = compare_outcomes("PutItem", (400, one), (500, other), BOOKS).differences
+    assert found.path == "__type"
     (found,) = compare_outcomes("PutItem", (400, one), (500, one), BOOKS).differences
     assert (found.path, found.kind, found.mirror) == ("status", Kind.ERROR_CODE, {"N": "500"})
     assert compare_outcomes("PutItem", (400, one), (400, one), BOOKS).agreed

@@ -77,6 +77,7 @@ def test_a_lost_item_is_one_difference_and_what_follows_from_it_is_a_note() -> N
     assert kinds(comparison) == [("missing", "", "2")]
     assert notes(comparison) == [("boundary", "LastEvaluatedKey")]
     assert undecided(comparison) == ([], ["4"])
+    assert comparison.compared == 2
 
 
 def test_an_item_too_many() -> None:
@@ -138,6 +139,38 @@ def test_without_ties_a_page_covers_its_own_end() -> None:
     comparison = compare_pages(page("1 2a", "2a"), page("1 2b", "2b"), table)
     assert kinds(comparison) == [("missing", "", "2a"), ("extra", "", "2b")]
     assert comparison.undecided == ()
+    after = replace(table, start=cursor("2a"))
+    assert kinds(compare_pages(page("2b 3"), page("3"), after)) == [("missing", "", "2b")]
+
+
+def test_without_ties_a_cursor_has_no_excuse() -> None:
+    table = replace(INDEX, ties=False)
+    told = [("cursor", "LastEvaluatedKey", None)]
+    assert kinds(compare_pages(page("1 2a", "2a"), page("1 2a", "2b"), table)) == told
+    after = replace(table, start=cursor("1"))
+    assert kinds(compare_pages(page("2", "3", ScannedCount=9), page("2", "4", ScannedCount=9), after)) == told
+    part_of_key = PageShape(ItemShape(("id", "at"), lambda _item: ItemRules()), "at")
+    assert kinds(compare_pages(page("1 2", "2"), page("1 2", "3"), part_of_key)) == told
+
+
+def test_a_cursor_follows_a_changed_sort_key() -> None:
+    moved = {**item("3"), "at": {"N": "9"}}
+    mirror = {**page([item("1"), item("2"), moved]), "LastEvaluatedKey": moved}
+    comparison = compare_pages(page("1 2 3", "3"), mirror, INDEX)
+    assert kinds(comparison) == [("value", "at", "3")]
+    assert notes(comparison) == [("boundary", "LastEvaluatedKey")]
+
+
+def test_a_filter_may_hide_the_shift_of_a_page_that_starts_in_a_tie() -> None:
+    after = replace(INDEX, start=cursor("2b"))
+    comparison = compare_pages(page("3", "4", ScannedCount=5), page("3", "5", ScannedCount=5), after)
+    assert comparison.agreed
+    assert notes(comparison) == [("boundary", "LastEvaluatedKey")]
+
+
+def test_runs_that_turn_round_are_several() -> None:
+    comparison = compare_pages(page("1 2 3 4 5 6 7"), page("4 5 6 7 3 2 1"), INDEX)
+    assert [key for _, _, key in kinds(comparison)] == ["3", "2", "1"]
 
 
 def test_moved_items_are_told_once_a_run() -> None:
@@ -186,6 +219,9 @@ def test_a_paged_scan_leaves_alone_what_only_one_shows() -> None:
     last = compare_pages(page("1"), page("2"), replace(SCAN, start=cursor("5")))
     assert last.differences == ()
     assert undecided(last) == (["1"], ["2"])
+    onward = compare_pages(page("1", "1"), page("1"), replace(SCAN, start=cursor("5")))
+    assert onward.agreed
+    assert notes(onward) == [("boundary", "LastEvaluatedKey")]
 
 
 def test_a_scan_that_ends_early_in_one_store_lacks_the_rest() -> None:
@@ -201,6 +237,9 @@ def test_a_segment_decides_nothing_about_absence() -> None:
         {"Count": 2, "ScannedCount": 2}, {"Count": 1, "ScannedCount": 1}, replace(SCAN, segment=True)
     )
     assert counted.differences == ()
+    ended = compare_pages(page("1", "1"), page("1"), replace(SCAN, segment=True))
+    assert ended.agreed
+    assert notes(ended) == [("boundary", "LastEvaluatedKey")]
     assert notes(counted) == [("tie", "Count")]
 
 
@@ -233,8 +272,13 @@ def test_counts() -> None:
     )
     assert paged.differences == ()
     assert notes(paged) == [("tie", "Count"), ("tie", "LastEvaluatedKey")]
-    lacking = compare_pages({"Count": 5, "ScannedCount": 9}, {"ScannedCount": 9}, INDEX)
-    assert kinds(lacking) == [("count", "Count", None)]
+    lacking = {"ScannedCount": 9, "LastEvaluatedKey": cursor("3a")}
+    assert kinds(compare_pages({**lacking, "Count": 5}, lacking, INDEX)) == [("count", "Count", None)]
+    beside = compare_pages(page("1 2", "2"), page("1 2", "2", Count=3), INDEX)
+    assert ("count", "Count", None) in kinds(beside)
+    filtered = compare_pages(page("1 2a", "2a", ScannedCount=5), page("1 2a", "2a", ScannedCount=6), INDEX)
+    assert filtered.agreed
+    assert notes(filtered) == [("tie", "ScannedCount")]
 
 
 def test_a_lost_item_that_a_filter_hid_shows_in_what_was_scanned() -> None:
@@ -267,6 +311,11 @@ def test_without_keys_items_pair_by_content() -> None:
     boundary = compare_pages(without_key("1 2a", "2a"), without_key("1 2b", "2b", z="z"), INDEX)
     assert kinds(boundary) == [("extra", "z", None)]
     assert boundary.uncompared == 2
+    after = replace(INDEX, start=cursor("2b"))
+    shifted = compare_pages(without_key("2c 3 4", "4"), without_key("3 4 5", "5"), after)
+    assert shifted.differences == ()
+    assert shifted.uncompared == 2
+    assert notes(shifted) == [("boundary", "LastEvaluatedKey")]
 
 
 def test_without_the_sort_key_a_paged_answer_is_undecided() -> None:

@@ -23,6 +23,7 @@ def redact(value: Value) -> dict[str, Any]:
 
 def test_shapes_are_coarse() -> None:
     assert redact({"S": "Y"})["shape"] == redact({"S": "No"})["shape"] == {"length": 8}
+    assert redact({"S": "x" * 8})["shape"] == {"length": 8}
     assert redact({"S": "x" * 9})["shape"] == {"length": 16}
     assert redact({"N": "8"})["shape"] == redact({"N": "10"})["shape"] == {"digits": "few", "fraction": False}
     assert redact({"N": "8.50"})["shape"] == {"digits": "few", "fraction": True}

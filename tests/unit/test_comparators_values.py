@@ -113,6 +113,9 @@ def test_null_and_missing_are_one_only_by_rule_and_then_at_any_depth() -> None:
     deep: Value = {"L": [{"M": {"a": {"NULL": True}}}]}
     assert differ(deep, {"L": [{"M": {}}]}) == [("at[0].a", "missing")]
     assert differ(deep, {"L": [{"M": {}}]}, lax) == []
+    assert differ({"L": [*deep["L"], n("1")]}, {"L": [{"M": {}}]}, lax) == [("at[1]", "missing")]
+    beside: Value = {"L": [{"M": {"a": {"NULL": True}, "b": n("1")}}]}
+    assert differ(beside, {"L": [{"M": {"b": n("2")}}]}, lax) == [("at[0].b", "value")]
     assert differ({"M": {"m": {"M": {"a": {"NULL": True}}}}}, {"M": {"m": {"M": {}}}}, lax) == []
 
 
