@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 import aioboto3
+import structlog
 from structlog.typing import FilteringBoundLogger
 
 from proxy.admin.server import AdminServer, Observed
@@ -119,13 +120,20 @@ async def open_upstream(settings: Settings, environ: Mapping[str, str]) -> Async
         ssl_context=ssl.create_default_context(cafile=environ.get("AWS_CA_BUNDLE") or None),
         user_agent=f"crossfade/{VERSION}",
     )
-    async with asyncio.TaskGroup() as tasks:
-        renewal = tasks.create_task(credentials.keep_fresh())
-        try:
-            yield upstream
-        finally:
-            renewal.cancel()
-            await upstream.close()
+    renewal = asyncio.create_task(credentials.keep_fresh())
+    renewal.add_done_callback(_tell)
+    try:
+        yield upstream
+    finally:
+        renewal.cancel()
+        await asyncio.wait([renewal])
+        await upstream.close()
+
+
+def _tell(renewal: asyncio.Task[None]) -> None:
+    """Credentials that nobody renews any more end in an outage hours later: say it when it happens."""
+    if not renewal.cancelled() and (error := renewal.exception()) is not None:
+        structlog.get_logger().error("credentials_no_longer_renewed", error=repr(error))
 
 
 async def _credentials(dynamodb: DynamoDB, session: Any) -> Credentials:
