@@ -1,13 +1,15 @@
 """The story's outcome as plain tables of at most 100 columns, from the proxy's published numbers alone."""
 
+import textwrap
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from tests.proxy_process import Sample
 
 VERDICTS = ("agreed", "racing", "lagging", "expected", "mismatch", "unrepresentable", "mirror_error")
 AGAINST = ("mismatch", "unrepresentable")
 WIDTH = 100
+_ZERO = "·"
 
 Counts = dict[str, int]
 
@@ -45,7 +47,7 @@ def comparison_table(by_operation: dict[tuple[str, str], Counts]) -> str:
         rows.append([kind if kind != last else "", operation, *_numbers(counts)])
         last = kind
     rows.append(["all", "", *_numbers(total(by_operation.values()))])
-    return table(["type", "operation", "compared", *(v.replace("_", " ") for v in VERDICTS)], rows, left=2)
+    return _without_zeros(["type", "operation", "compared", *VERDICTS], rows)
 
 
 def difference_table(by_field: dict[tuple[str, str], Counts]) -> str:
@@ -53,24 +55,38 @@ def difference_table(by_field: dict[tuple[str, str], Counts]) -> str:
     if not by_field:
         return "  no differences"
     rows = [[field or "(whole)", kind, *_numbers(counts)[1:]] for (field, kind), counts in by_field.items()]
-    return table(["field", "difference", *(v.replace("_", " ") for v in VERDICTS)], rows, left=2)
+    return _without_zeros(["field", "difference", *VERDICTS], rows)
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> str:
-    """Columns as wide as they need; the first `left` flush left, numbers flush right."""
+    """Columns as wide as they need; the first `left` flush left, numbers flush right, a last one of text wrapped."""
     widths = [max(len(row[column]) for row in (headers, *rows)) for column in range(len(headers))]
+    room = WIDTH - 2 - sum(width + 1 for width in widths[:-1])
+    if left == len(headers):
+        widths[-1] = min(widths[-1], room)
 
-    def line(cells: Sequence[str]) -> str:
-        placed = (
-            cell.ljust(width) if column < left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        )
-        return ("  " + " ".join(placed)).rstrip()
+    def lines(cells: Sequence[str]) -> Iterator[str]:
+        wrapped = textwrap.wrap(cells[-1], widths[-1]) or [""]
+        for number, part in enumerate(wrapped):
+            placed = [cell if number == 0 else "" for cell in cells[:-1]] + [part]
+            yield ("  " + " ".join(_placed(placed, widths, left))).rstrip()
 
-    rule = "  " + "─" * (len(line(["x" * width for width in widths])) - 2)
-    return "\n".join([line(headers), rule, *(line(row) for row in rows)])
+    rule = "  " + "─" * (sum(widths) + len(widths) - 1)
+    return "\n".join([*lines(headers), rule, *(line for row in rows for line in lines(row))])
+
+
+def _placed(cells: Sequence[str], widths: Sequence[int], left: int) -> Iterator[str]:
+    for column, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+        yield cell.ljust(width) if column < left else cell.rjust(width)
+
+
+def _without_zeros(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The table without the failures of the mirror where there were none: it is wide enough."""
+    if all(row[-1] == _ZERO for row in rows):
+        headers, rows = headers[:-1], [row[:-1] for row in rows]
+    return table(["error" if header == "mirror_error" else header for header in headers], rows, left=2)
 
 
 def _numbers(counts: Counts) -> list[str]:
     shown = [sum(counts.values()), *(counts.get(verdict, 0) for verdict in VERDICTS)]
-    return [f"{number:,}" if number else "·" for number in shown]
+    return [f"{number:,}" if number else _ZERO for number in shown]
