@@ -53,7 +53,7 @@ def comparison_table(by_operation: dict[tuple[str, str], Counts]) -> str:
 def difference_table(by_field: dict[tuple[str, str], Counts]) -> str:
     """One line for each field and way of differing."""
     if not by_field:
-        return "  no differences"
+        return " no differences"
     rows = [[field or "(whole)", kind, *_numbers(counts)[1:]] for (field, kind), counts in by_field.items()]
     return _without_zeros(["field", "difference", *VERDICTS], rows)
 
@@ -61,7 +61,7 @@ def difference_table(by_field: dict[tuple[str, str], Counts]) -> str:
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> str:
     """Columns as wide as they need; the first `left` flush left, numbers flush right, a last one of text wrapped."""
     widths = [max(len(row[column]) for row in (headers, *rows)) for column in range(len(headers))]
-    room = WIDTH - 2 - sum(width + 1 for width in widths[:-1])
+    room = WIDTH - 1 - sum(width + 1 for width in widths[:-1])
     if left == len(headers):
         widths[-1] = min(widths[-1], room)
 
@@ -69,9 +69,9 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -
         wrapped = textwrap.wrap(cells[-1], widths[-1]) or [""]
         for number, part in enumerate(wrapped):
             placed = [cell if number == 0 else "" for cell in cells[:-1]] + [part]
-            yield ("  " + " ".join(_placed(placed, widths, left))).rstrip()
+            yield (" " + " ".join(_placed(placed, widths, left))).rstrip()
 
-    rule = "  " + "─" * (sum(widths) + len(widths) - 1)
+    rule = " " + "─" * (sum(widths) + len(widths) - 1)
     return "\n".join([*lines(headers), rule, *(line for row in rows for line in lines(row))])
 
 

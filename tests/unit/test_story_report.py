@@ -34,10 +34,10 @@ def test_differences_are_summed_over_types() -> None:
     labels = {"table": "billio", "field": "rating", "kind": "precision", "verdict": "mismatch"}
     found = report.differences([(labels | {"type": "Book"}, 2.0), (labels | {"type": "Feature"}, 3.0)])
     assert found == {("rating", "precision"): {"mismatch": 5}}
-    assert report.difference_table({}) == "  no differences"
+    assert report.difference_table({}) == " no differences"
 
 
 def test_long_sentences_are_wrapped_under_their_column() -> None:
     drawn = report.table(["field", "items", "for example"], [["rating", "98", "word " * 40]], left=3).splitlines()
     assert max(map(len, drawn)) <= report.WIDTH
-    assert drawn[3].startswith(" " * 15 + "word")
+    assert drawn[3].startswith(" " * 14 + "word")
