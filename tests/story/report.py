@@ -54,8 +54,8 @@ def difference_table(by_field: dict[tuple[str, str], Counts]) -> str:
     """One line for each field and way of differing."""
     if not by_field:
         return " no differences"
-    rows = [[field or "(whole)", kind, *_numbers(counts)[1:]] for (field, kind), counts in by_field.items()]
-    return _without_zeros(["field", "difference", *VERDICTS], rows)
+    rows = [[field or "(whole)", kind, *_numbers(counts)[2:]] for (field, kind), counts in by_field.items()]
+    return _without_zeros(["field", "difference", *VERDICTS[1:]], rows)
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> str:
