@@ -6,6 +6,7 @@ import pytest
 
 from comparators import paths
 from comparators.difference import Item, Kind, Value
+from comparators.forms import order_form
 from comparators.items import compare_items
 from comparators.rules import Comparator, ItemRules, Rule, picker, rules_from
 from comparators.values import compare_values
@@ -100,6 +101,16 @@ def test_types_never_agree() -> None:
     assert differ(n("1700000000000"), s("2023-11-14T22:13:20Z"), Rule(Comparator.TIMESTAMP)) == [("at", "type")]
 
 
+def test_key_values_sort_as_dynamodb_sorts_them() -> None:
+    sorted_: list[list[Value]] = [
+        [n("-10"), n("-9.5"), n("0"), n("9"), n("10"), n("1E+2")],
+        [s(""), s("Z"), s("a"), s("aa"), s("é"), s("\uffff"), s("\U0001f600")],
+        [{"B": text} for text in ("AQ==", "AQE=", "Ag==", "fw==", "gA==")],
+    ]
+    for values in sorted_:
+        assert sorted(reversed(values), key=order_form) == values
+
+
 def test_booleans() -> None:
     assert differ({"BOOL": True}, {"BOOL": False}) == [("at", "value")]
 
@@ -114,6 +125,8 @@ def test_null_and_missing_are_one_only_by_rule_and_then_at_any_depth() -> None:
     assert differ(deep, {"L": [{"M": {}}]}) == [("at[0].a", "missing")]
     assert differ(deep, {"L": [{"M": {}}]}, lax) == []
     assert differ({"L": [*deep["L"], n("1")]}, {"L": [{"M": {}}]}, lax) == [("at[1]", "missing")]
+    assert differ({"L": [n("1"), *deep["L"]]}, {"L": [{"M": {}}]}, lax) == [("at[0]", "missing")]
+    assert differ({"L": [{"M": {}}]}, {"L": [n("1"), *deep["L"]]}, lax) == [("at[0]", "extra")]
     beside: Value = {"L": [{"M": {"a": {"NULL": True}, "b": n("1")}}]}
     assert differ(beside, {"L": [{"M": {"b": n("2")}}]}, lax) == [("at[0].b", "value")]
     assert differ({"M": {"m": {"M": {"a": {"NULL": True}}}}}, {"M": {"m": {"M": {}}}}, lax) == []
