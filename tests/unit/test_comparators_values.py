@@ -108,7 +108,8 @@ def test_key_values_sort_as_dynamodb_sorts_them() -> None:
         [{"B": text} for text in ("AQ==", "AQE=", "Ag==", "fw==", "gA==")],
     ]
     for values in sorted_:
-        assert sorted(reversed(values), key=order_form) == values
+        backwards = list(reversed(values))
+        assert sorted(backwards, key=order_form) == values
 
 
 def test_booleans() -> None:
