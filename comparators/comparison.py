@@ -49,7 +49,6 @@ class Comparison:
         """True where nothing differs and nothing waits to be read by key."""
         return not self.differences and not self.undecided
 
-    @property
     def keys(self) -> tuple[Item, ...]:
         """The table keys to read again before a verdict, each once."""
         known = (found.key for group in (self.differences, self.differing, self.undecided) for found in group)

@@ -37,7 +37,7 @@ def test_get_item() -> None:
     comparison = answered("GetItem", {"Item": book("1")}, {"Item": book("1", "2")}, BOOKS)
     assert told(comparison) == [("value", "Item", "rating")]
     assert comparison.differences[0].type == "Book"
-    assert comparison.keys == ({"id": {"S": "1"}},)
+    assert comparison.keys() == ({"id": {"S": "1"}},)
 
 
 def test_writes_compare_attributes_and_nothing_else() -> None:
