@@ -82,7 +82,22 @@ def _serve(settings: Settings) -> int:
 
 
 def _check(settings: Settings) -> int:
-    _say(orjson.dumps(settings.shown(), option=orjson.OPT_INDENT_2).decode())
+    from proxy.shadow.build import load_mappings
+
+    shown = {
+        "settings": settings.shown(),
+        "mappings": [
+            {
+                "table": name,
+                "sql_table": table.mapping.sql_table,
+                "columns": [column.name for column in table.mapping.columns],
+                "indexes": sorted(table.mapping.indexes),
+                "stage": settings.stage_of(name),
+            }
+            for name, table in load_mappings(settings).items()
+        ],
+    }
+    _say(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
     return 0
 
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import aioboto3
 import structlog
+from botocore.exceptions import BotoCoreError
 from structlog.typing import FilteringBoundLogger
 
 from proxy.admin.server import AdminServer, Observed
@@ -101,7 +102,10 @@ def stop_on_signals(stop: asyncio.Event) -> None:
 async def open_upstream(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Upstream]:
     """The connection to DynamoDB that the settings describe, with credentials kept fresh while it is open."""
     dynamodb = settings.dynamodb
-    session = aioboto3.Session(region_name=dynamodb.region)
+    try:
+        session = aioboto3.Session(region_name=dynamodb.region)
+    except BotoCoreError as error:  # it reads the profile that AWS_PROFILE names
+        raise SettingsError([f"AWS configuration: {error}: see AWS_PROFILE and the AWS configuration files"]) from error
     region = dynamodb.region or session.region_name
     if region is None:
         raise SettingsError([f"no AWS region: set region in [dynamodb], or {PREFIX}DYNAMODB__REGION, or AWS_REGION"])

@@ -189,7 +189,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All of it. `mappings` is None for the mappings that come with Crossfade, an empty list for none."""
+    """All of it. A table that no file of `mappings` is for has the document mapping."""
 
     listen: Address = Address("127.0.0.1", 8000)
     stage: _Stage = "off"
@@ -250,12 +250,6 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError([f"{path}: this is not TOML: {error}"]) from None
     return read(Settings, _beside(table, path), str(path or "settings"), environ, PREFIX)
-
-
-def bundled(name: str) -> Path:
-    """The path of a file of `config/`, in an installed package or in a checkout."""
-    installed = Path(__file__).parent / "_config" / name
-    return installed if installed.exists() else Path(__file__).parent.parent / "config" / name
 
 
 def without_password(dsn: str) -> str:

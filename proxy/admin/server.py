@@ -21,7 +21,7 @@ from aiohttp import web
 
 from proxy.metrics import Metrics
 from proxy.settings import Address
-from proxy.stores.upstream import Unreachable
+from proxy.stores.failures import Unreachable
 
 READY_SECONDS: Final = 2.0
 MISMATCHES_SHOWN: Final = 100
@@ -30,9 +30,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Observed(Protocol):
-    """What the layer tells of itself. None of it waits for a store."""
+    """What the layer tells of itself, without asking a store."""
 
-    def status(self) -> Mapping[str, Any]:
+    async def status(self) -> Mapping[str, Any]:
         """Stages, journal, verdicts, breaker: JSON-able."""
 
     def mismatches(self, limit: int) -> Sequence[Mapping[str, Any]]:
@@ -120,7 +120,7 @@ class AdminServer:
 
     async def _status(self, _: web.Request) -> web.Response:
         uptime = round(time.monotonic() - self._since, 3)
-        return _json({"version": self._version, "uptime_seconds": uptime, **self._layer.status()})
+        return _json({"version": self._version, "uptime_seconds": uptime, **await self._layer.status()})
 
     async def _mismatches(self, request: web.Request) -> web.Response:
         asked = request.query.get("limit", str(min(MISMATCHES_SHOWN, self._most)))

@@ -2,8 +2,8 @@
 
 HTTP/1.1 over kept connections, small enough to be read at one sitting, because an HTTP client made for everything costs
 more than the rest of a proxied request. What it takes care to say is whether a failed request may have had an effect:
-`Unreachable` certainly had none, of `Unknown` nobody can tell (RFC 9110, 9.2.2: a client must not repeat such a request
-unless it knows that repeating does no harm). It reads no request and no answer, and it knows no table.
+`Unreachable` certainly had none, of `UnknownOutcome` nobody can tell (RFC 9110, 9.2.2: a client must not repeat such a
+request unless it knows that repeating does no harm). It reads no request and no answer, and it knows no table.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import httptools
 
 from proxy.stores.credentials import Credentials
+from proxy.stores.failures import UnknownOutcome, Unreachable
 from proxy.stores.sigv4 import amz_date, sign
 
 SERVICE: Final = "dynamodb"  # DynamoDB Streams signs with this name too
@@ -58,22 +59,6 @@ class Answer:
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
-
-
-class Unreachable(Exception):  # noqa: N818  # named for the outcome, as Unknown is
-    """Nothing was sent, so there was no effect. `reason` (for metrics): `connect`, `busy`, `timeout`, `reset`."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason: Reason = reason
-
-
-class Unknown(Exception):  # noqa: N818  # named for the outcome: design.md calls it so
-    """It was sent, at least in part, and may have taken effect. `reason`: `timeout`, `reset`, `protocol`."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason: Reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +115,11 @@ class Upstream:
         self._credentials = credentials
         self._user_agent = user_agent
 
+    @property
+    def endpoints(self) -> tuple[str, str]:
+        """Where tables' and streams' requests go: `host[:port]` each."""
+        return self._main.endpoint.authority, self._streams.endpoint.authority
+
     async def request(
         self,
         target: str,
@@ -142,7 +132,7 @@ class Upstream:
 
         `headers` go along, and are signed where AWS wants that (Content-Type, X-Amz-…); those this connection makes
         itself are not taken from it. `timeout` seconds are for everything, waiting for a connection included.
-        Raises Unreachable or Unknown. Cancelled once it is sent, its outcome is unknown too.
+        Raises Unreachable or UnknownOutcome. Cancelled once it is sent, its outcome is unknown too.
         """
         pool = self._streams if target.startswith(STREAMS) else self._main
         head = self._signed(pool.endpoint.authority, target, body, headers)
@@ -159,7 +149,7 @@ class Upstream:
     ) -> Answer:
         """Carry a request that names no operation, as it came and unsigned, so that DynamoDB itself answers it.
 
-        It lends nobody the proxy's credentials. Raises Unreachable or Unknown.
+        It lends nobody the proxy's credentials. Raises Unreachable or UnknownOutcome.
         """
         lines = [f"{method} {path} HTTP/1.1\r\nHost: {self._main.endpoint.authority}\r\n"]
         lines += [f"{name}: {value}\r\n" for name, value in headers.items() if name.lower() not in _OWN]
@@ -173,7 +163,7 @@ class Upstream:
         await self._main.reach(time.monotonic() + timeout)
 
     async def close(self) -> None:
-        """Close the connections; requests under way end with Unknown."""
+        """Close the connections; requests under way end with UnknownOutcome."""
         self._main.close()
         self._streams.close()
 
@@ -273,7 +263,7 @@ class _Pool:
                     connection = await self._connect(deadline)
                 self._busy.add(connection)
                 return await connection.exchange(head, body, deadline, bodiless)
-            except Unknown as error:
+            except UnknownOutcome as error:
                 # The server closed a kept connection just as we used it. A write may all the same have been read.
                 if not (repeatable and kept and error.reason == "reset" and connection and not connection.heard):
                     raise
@@ -434,29 +424,29 @@ class _Connection(asyncio.Protocol):
             self._answer = None
 
     def close(self, why: str) -> None:
-        self._fail(Unknown("reset", why))
+        self._fail(UnknownOutcome("reset", why))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # a stream's, both ways
 
     def data_received(self, data: bytes) -> None:
         if self._answer is None or self._answer.done():
-            self._fail(Unknown("protocol", "DynamoDB sent what nobody had asked for"))
+            self._fail(UnknownOutcome("protocol", "DynamoDB sent what nobody had asked for"))
             return
         self.heard = True
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fail(Unknown("protocol", f"the answer is not HTTP: {error}"))
+            self._fail(UnknownOutcome("protocol", f"the answer is not HTTP: {error}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(Unknown("reset", f"the connection was cut: {exc or 'closed by DynamoDB'}"))
+        self._fail(UnknownOutcome("reset", f"the connection was cut: {exc or 'closed by DynamoDB'}"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.decode("latin-1"), value.decode("latin-1")))
         self._size += len(name) + len(value)
         if self._size > MAX_ANSWER_HEADERS:
-            self._fail(Unknown("protocol", "the answer's headers are too large"))
+            self._fail(UnknownOutcome("protocol", "the answer's headers are too large"))
 
     def on_headers_complete(self) -> None:
         self._size = 0
@@ -467,7 +457,7 @@ class _Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         self._size += len(body)
         if self._size > MAX_ANSWER:
-            self._fail(Unknown("protocol", f"the answer has more than {MAX_ANSWER} bytes"))
+            self._fail(UnknownOutcome("protocol", f"the answer has more than {MAX_ANSWER} bytes"))
         else:
             self._chunks.append(body)
 
@@ -487,12 +477,12 @@ class _Connection(asyncio.Protocol):
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(answer)
         else:
-            self._fail(Unknown("protocol", "DynamoDB answered twice"))
+            self._fail(UnknownOutcome("protocol", "DynamoDB answered twice"))
 
     def _expire(self) -> None:
-        self._fail(Unknown("timeout", "DynamoDB did not answer in time"))
+        self._fail(UnknownOutcome("timeout", "DynamoDB did not answer in time"))
 
-    def _fail(self, error: Unknown) -> None:
+    def _fail(self, error: UnknownOutcome) -> None:
         self._usable = False
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)

@@ -24,7 +24,8 @@ from proxy.dynamodb.errors import DynamoDBError, access_denied, internal_server_
 from proxy.dynamodb.outcome import JSON_1_0, Outcome
 from proxy.metrics import OTHER, Metrics, clock
 from proxy.settings import Address
-from proxy.stores.upstream import Answer, Unknown, Unreachable
+from proxy.stores.failures import UnknownOutcome, Unreachable
+from proxy.stores.upstream import Answer
 from proxy.wire.request_ids import request_ids
 
 SHADOWED: Final = frozenset(
@@ -72,7 +73,7 @@ class Layer(Protocol):
     """What stands behind the wire."""
 
     async def execute(self, action: str, body: bytes, request_id: str) -> Outcome:
-        """Carry out one of the shadowed operations. May raise DynamoDBError, Unreachable or Unknown."""
+        """Carry out one of the shadowed operations. May raise DynamoDBError, Unreachable or UnknownOutcome."""
 
     async def pass_through(self, action: str, target: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """Carry any other operation to DynamoDB unread. May raise the same."""
@@ -90,7 +91,7 @@ class Raw(Protocol):
         *,
         timeout: float,  # noqa: ASYNC109  # the upstream's own limit
     ) -> Answer:
-        """Carry it unsigned. May raise Unreachable or Unknown."""
+        """Carry it unsigned. May raise Unreachable or UnknownOutcome."""
 
 
 class WireServer:
@@ -144,7 +145,7 @@ class WireServer:
             operation, outcome = await self._answer(request, body)
         except DynamoDBError as error:
             operation, outcome = _action(request), Outcome.failed(error)
-        except (Unreachable, Unknown) as error:
+        except (Unreachable, UnknownOutcome) as error:
             operation = _action(request)
             outcome = self._failed(operation, error)
         except Exception:  # noqa: BLE001  # a fault of ours: logged in full, and to the client a retryable error
@@ -168,7 +169,7 @@ class WireServer:
         self._metrics.passed_through(action)
         return action, await self._layer.pass_through(action, target, body, _headers(request.headers))
 
-    def _failed(self, operation: str, error: Unreachable | Unknown) -> Outcome:
+    def _failed(self, operation: str, error: Unreachable | UnknownOutcome) -> Outcome:
         """DynamoDB's retryable errors: 503 if nothing was done, 500 if something may have been. SDKs retry both."""
         outcome = "unreachable" if isinstance(error, Unreachable) else "unknown"
         self._metrics.upstream_failed(outcome, error.reason)

@@ -30,7 +30,7 @@ class PlainLayer:
         answer = await self.upstream.request(target, body, headers, timeout=self.seconds)
         return Outcome(answer.status, answer.headers, answer.body)
 
-    def status(self) -> Mapping[str, Any]:
+    async def status(self) -> Mapping[str, Any]:
         return {"stages": {"items": {"stage": "off"}}}
 
     def mismatches(self, limit: int) -> Sequence[Mapping[str, Any]]:

@@ -14,8 +14,9 @@ import pytest
 
 from proxy.stores import upstream as module
 from proxy.stores.credentials import Credentials
+from proxy.stores.failures import UnknownOutcome, Unreachable
 from proxy.stores.sigv4 import Credential
-from proxy.stores.upstream import Answer, Endpoint, Unknown, Unreachable, Upstream
+from proxy.stores.upstream import Answer, Endpoint, Upstream
 from tests.unit.peer import GET, OK, PUT, Peer, always, cut, header, never, peer
 
 
@@ -200,7 +201,7 @@ async def test_too_many_waiting_is_refused_at_once_and_had_no_effect() -> None:
             await client.request(PUT, b"{}", timeout=5)
         assert caught.value.reason == "busy"
         outcomes = await asyncio.gather(*under_way, return_exceptions=True)
-    assert isinstance(outcomes[0], Unknown)
+    assert isinstance(outcomes[0], UnknownOutcome)
     assert [getattr(outcome, "reason", None) for outcome in outcomes] == ["timeout"] * 3
     assert [type(outcome) for outcome in outcomes[1:]] == [Unreachable, Unreachable]
     assert len(server.requests) == 1
@@ -240,18 +241,18 @@ async def test_a_name_that_is_not_there_is_unreachable() -> None:
 async def test_no_answer_in_time_is_unknown_and_the_connection_is_given_up() -> None:
     async with peer(never) as server, opened(server.url) as client:
         started = time.monotonic()
-        with pytest.raises(Unknown) as caught:
+        with pytest.raises(UnknownOutcome) as caught:
             await client.request(PUT, b"{}", timeout=0.1)
         assert time.monotonic() - started < 1.0
         assert caught.value.reason == "timeout"
-        with pytest.raises(Unknown):
+        with pytest.raises(UnknownOutcome):
             await client.request(PUT, b"{}", timeout=0.1)
     assert server.connections == 2
 
 
 async def test_a_cut_connection_is_unknown() -> None:
     async with peer(cut) as server, opened(server.url) as client:
-        with pytest.raises(Unknown) as caught:
+        with pytest.raises(UnknownOutcome) as caught:
             await client.request(PUT, b"{}", timeout=5)
     assert caught.value.reason == "reset"
     assert len(server.requests) == 1
@@ -265,7 +266,7 @@ async def test_half_an_answer_is_unknown() -> None:
 
     async with peer(half) as server, opened(server.url) as client:
         for target in (PUT, GET):
-            with pytest.raises(Unknown) as caught:
+            with pytest.raises(UnknownOutcome) as caught:
                 await client.request(target, b"{}", timeout=5)
             assert caught.value.reason == "reset"
 
@@ -273,7 +274,7 @@ async def test_half_an_answer_is_unknown() -> None:
 @pytest.mark.parametrize("sent", [b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 999999 X\r\n\r\n", b"\x16\x03\x01" * 10])
 async def test_what_is_not_http_is_unknown(sent: bytes) -> None:
     async with peer(always(sent)) as server, opened(server.url) as client:
-        with pytest.raises(Unknown) as caught:
+        with pytest.raises(UnknownOutcome) as caught:
             await client.request(PUT, b"{}", timeout=5)
     assert caught.value.reason == "protocol"
 
@@ -282,7 +283,7 @@ async def test_an_answer_without_an_end_is_bounded(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(module, "MAX_ANSWER", 1000)
     reply = always(b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n" + b"x" * 1001)
     async with peer(reply) as server, opened(server.url) as client:
-        with pytest.raises(Unknown) as caught:
+        with pytest.raises(UnknownOutcome) as caught:
             await client.request(PUT, b"{}", timeout=5)
     assert caught.value.reason == "protocol"
 
@@ -290,7 +291,7 @@ async def test_an_answer_without_an_end_is_bounded(monkeypatch: pytest.MonkeyPat
 async def test_headers_without_an_end_are_bounded() -> None:
     reply = always(b"HTTP/1.1 200 OK\r\n" + b"X-Filler: " + b"y" * 70_000 + b"\r\n\r\n")
     async with peer(reply) as server, opened(server.url) as client:
-        with pytest.raises(Unknown) as caught:
+        with pytest.raises(UnknownOutcome) as caught:
             await client.request(PUT, b"{}", timeout=5)
     assert caught.value.reason == "protocol"
 
@@ -313,7 +314,7 @@ async def test_a_read_on_a_kept_connection_that_was_closed_is_sent_again() -> No
 async def test_a_write_on_a_kept_connection_that_was_closed_is_not_sent_again() -> None:
     async with peer(answered_once_then_cut) as server, opened(server.url) as client:
         assert (await client.request(PUT, b"{}", timeout=5)).status == 200
-        with pytest.raises(Unknown) as caught:
+        with pytest.raises(UnknownOutcome) as caught:
             await client.request(PUT, b"{}", timeout=5)
     assert caught.value.reason == "reset"
     assert len(server.requests) == 2
@@ -328,7 +329,7 @@ async def test_a_read_is_sent_again_once_only() -> None:
 
     async with peer(cut_after_the_first) as server, opened(server.url) as client:
         await client.request(GET, b"{}", timeout=5)
-        with pytest.raises(Unknown):
+        with pytest.raises(UnknownOutcome):
             await client.request(GET, b"{}", timeout=5)
     assert len(server.requests) == 3
 
@@ -375,7 +376,7 @@ async def test_a_closed_upstream_takes_no_more_and_ends_what_is_under_way() -> N
         task = asyncio.ensure_future(client.request(PUT, b"{}", timeout=5))
         await asyncio.sleep(0.05)
         await client.close()
-        with pytest.raises(Unknown):
+        with pytest.raises(UnknownOutcome):
             await task
         with pytest.raises(Unreachable):
             await client.request(PUT, b"{}", timeout=5)

@@ -1,0 +1,110 @@
+"""The command: what an operator sees of settings, right and wrong, without a proxy behind it."""
+
+import http.server
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from proxy.cli import main
+from proxy.version import VERSION
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("CROSSFADE_", "AWS_")):
+            monkeypatch.delenv(name)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["version"]) == 0
+    assert capsys.readouterr().out == f"crossfade {VERSION}\n"
+
+
+def test_check_shows_what_would_run_without_secrets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "crossfade.toml"
+    config.write_text(
+        f'stage = "shadow"\nmappings = ["{ROOT}/config/billio.toml"]\n[dsql]\ndsn = "postgresql://u:hunter2@db/postgres"\n'
+    )
+    monkeypatch.setenv("CROSSFADE_LISTEN", "127.0.0.1:9000")
+    assert main(["check", "--config", str(config)]) == 0
+    out = capsys.readouterr().out
+    assert "hunter2" not in out
+    shown = orjson.loads(out)
+    assert shown["settings"]["listen"] == "127.0.0.1:9000"
+    (mapping,) = shown["mappings"]
+    assert mapping["sql_table"] == "items"
+    assert mapping["stage"] == "shadow"
+    assert "shelf-addedAt" in mapping["indexes"]
+
+
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_a_fault_in_the_settings_is_one_message_and_no_traceback(command: str, tmp_path: Path) -> None:
+    config = tmp_path / "crossfade.toml"
+    config.write_text('lisen = "x"\n')
+    ran = subprocess.run(
+        [sys.executable, "-m", "proxy.cli", command, "--config", str(config)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.returncode == 2
+    assert ran.stdout == ""
+    assert ran.stderr == (
+        f"crossfade: {config}: lisen: there is no such setting (did you mean listen?); remove it or correct its name\n"
+    )
+
+
+def test_a_fault_in_a_mapping_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "broken.toml").write_text("tabel = 'x'\n")
+    config = tmp_path / "crossfade.toml"
+    config.write_text('mappings = ["broken.toml"]\n')
+    assert main(["check", "--config", str(config)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"crossfade: {tmp_path / 'broken.toml'}")
+    assert said.count("\n") == 1
+
+
+def test_arguments_that_are_wrong() -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["dance"])
+    assert caught.value.code == 2
+
+
+@pytest.fixture
+def page() -> Iterator[str]:
+    """An address that answers 200 on /ok and 503 elsewhere."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/ok" else 503)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_health_is_an_exit_code(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["health", f"{page}/ok"]) == 0
+    assert main(["health", f"{page}/readyz"]) == 1
+    assert main(["health", "http://127.0.0.1:1/"]) == 1
+    assert main(["health", "file:///etc/hostname"]) == 2
+    assert "503" in capsys.readouterr().err
