@@ -1,0 +1,1 @@
+CREATE INDEX ASYNC idx_type_moved ON items (type, moved_at);

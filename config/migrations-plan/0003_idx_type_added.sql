@@ -1,0 +1,1 @@
+CREATE INDEX ASYNC idx_type_added ON items (type, added_at);

@@ -1,0 +1,1 @@
+CREATE INDEX ASYNC idx_type_shelf_added ON items (type, shelf, added_at);

@@ -1,0 +1,1 @@
+CREATE INDEX ASYNC idx_type_title ON items (type, title);

@@ -1,0 +1,2 @@
+-- Serves DynamoDB's index `shelf`.
+CREATE INDEX ASYNC idx_type_shelf_moved ON items (type, shelf, moved_at, id);

@@ -1,0 +1,71 @@
+"""What a store answered to an operation.
+
+DynamoDB answers in bytes, which go to the client as they are; DSQL answers with a document. Each form is made from
+the other only when somebody asks for it, so the hot path (bytes in, bytes out) never parses what nobody compares.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from proxy.dynamodb.errors import DynamoDBError
+
+JSON_1_0: Final = (("Content-Type", "application/x-amz-json-1.0"),)
+
+
+class Outcome:
+    """An HTTP status with DynamoDB's response document: attributes, a page, or an error (`__type`, `message`)."""
+
+    __slots__ = ("_body", "_document", "headers", "status")
+
+    def __init__(self, status: int, headers: tuple[tuple[str, str], ...] = JSON_1_0, body: bytes | None = None) -> None:
+        self.status = status
+        self.headers = headers
+        self._body = body
+        self._document: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, document: dict[str, Any], status: int = 200) -> Outcome:
+        """An outcome made here from a document, not received."""
+        outcome = cls(status)
+        outcome._document = document
+        return outcome
+
+    @classmethod
+    def failed(cls, error: DynamoDBError) -> Outcome:
+        """The outcome that DynamoDB's error stands for."""
+        return cls.of(error.document(), error.status)
+
+    @property
+    def ok(self) -> bool:
+        return self.status == 200
+
+    @property
+    def body(self) -> bytes:
+        """The bytes for the wire."""
+        if self._body is None:
+            self._body = orjson.dumps(self._document)
+        return self._body
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The decoded answer; an answer that is no JSON object (a proxy's error page) is `{}`."""
+        if self._document is None:
+            try:
+                parsed = orjson.loads(self._body or b"{}")
+            except orjson.JSONDecodeError:
+                parsed = {}
+            self._document = parsed if isinstance(parsed, dict) else {}
+        return self._document
+
+    @property
+    def error_code(self) -> str | None:
+        """The name after the `#` of `__type`, such as `ConditionalCheckFailedException`; None when it is ok."""
+        if self.ok:
+            return None
+        return str(self.document.get("__type", f"HTTP{self.status}")).rpartition("#")[2]
+
+    def __repr__(self) -> str:
+        return f"Outcome({self.status}, {self.error_code or 'ok'})"

@@ -1,0 +1,130 @@
+"""A table's keys and indexes, as DescribeTable tells them, and the keys of its items.
+
+Pure: reads documents, asks nobody. A `Key` is the one name an item has in the journal, in logs (hashed) and between
+the stores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from proxy.dynamodb import errors
+from proxy.dynamodb.values import Item, Value, canonical
+
+_ARN_TABLE: Final = ":table/"
+
+
+def table_name(name_or_arn: str) -> str:
+    """DynamoDB takes a table's ARN wherever it takes its name (API reference, "TableName")."""
+    if name_or_arn.startswith("arn:") and _ARN_TABLE in name_or_arn:
+        return name_or_arn.partition(_ARN_TABLE)[2].partition("/")[0]
+    return name_or_arn
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One item's primary key: its table and the canonical JSON of its key attributes, in a fixed order."""
+
+    table: str
+    text: str
+
+    @property
+    def attributes(self) -> Item:
+        """The key as DynamoDB's `Key` parameter wants it."""
+        parsed: Item = orjson.loads(self.text)
+        return parsed
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """A secondary index. `projected` is None for ALL, else the attributes that it holds beside the keys."""
+
+    name: str
+    hash: str
+    range: str | None
+    projected: frozenset[str] | None
+    local: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TableSchema:
+    """Key attributes, their types (`S`, `N`, `B`) and the indexes of one table."""
+
+    name: str
+    hash: str
+    range: str | None
+    types: Mapping[str, str]
+    indexes: Mapping[str, Index]
+
+    @classmethod
+    def from_description(cls, table: Mapping[str, Any]) -> TableSchema:
+        """From DescribeTable's `Table`, CreateTable's `TableDescription`, or a CreateTable request."""
+        hash_name, range_name = _key_schema(table["KeySchema"])
+        types = {a["AttributeName"]: a["AttributeType"] for a in table["AttributeDefinitions"]}
+        indexes: dict[str, Index] = {}
+        for parameter, local in (("GlobalSecondaryIndexes", False), ("LocalSecondaryIndexes", True)):
+            for index in table.get(parameter) or ():
+                index_hash, index_range = _key_schema(index["KeySchema"])
+                projection = index.get("Projection") or {}
+                kind = projection.get("ProjectionType", "ALL")
+                projected = None if kind == "ALL" else frozenset(projection.get("NonKeyAttributes") or ())
+                indexes[index["IndexName"]] = Index(index["IndexName"], index_hash, index_range, projected, local)
+        return cls(table_name(table["TableName"]), hash_name, range_name, types, indexes)
+
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        return (self.hash,) if self.range is None else (self.hash, self.range)
+
+    def key_of(self, attributes: Item) -> Key:
+        """The key in an item or in a `Key` parameter.
+
+        Raises DynamoDB's ValidationException where a key attribute is missing or has another type than the table's.
+        """
+        parts: Item = {}
+        for name in self.key_names:
+            value = attributes.get(name)
+            if value is None:
+                raise errors.validation(
+                    f"One or more parameter values were invalid: Missing the key {name} in the item"
+                )
+            expected = self.types[name]
+            if expected not in value:
+                actual = next(iter(value), "NULL")
+                raise errors.validation(
+                    f"One or more parameter values were invalid: Type mismatch for key {name} "
+                    f"expected: {expected} actual: {actual}"
+                )
+            parts[name] = canonical(value)
+        return Key(self.name, orjson.dumps(parts).decode())
+
+    def key_parameter(self, attributes: Item) -> Key:
+        """The key in a `Key` parameter, which must hold the key attributes and nothing else."""
+        if len(attributes) != len(self.key_names) or any(
+            self.types[name] not in attributes.get(name, {}) for name in self.key_names
+        ):
+            raise errors.validation("The provided key element does not match the schema")
+        return self.key_of(attributes)
+
+    def index_keys(self, index: Index | None) -> tuple[str, str | None]:
+        """Hash and range attribute of the table (None) or of an index."""
+        return (self.hash, self.range) if index is None else (index.hash, index.range)
+
+    def in_index(self, index: Index, item: Item) -> bool:
+        """Whether a sparse index holds the item: it must have the index's key attributes, of the index's types."""
+        return all(name is None or self.types[name] in item.get(name, {}) for name in (index.hash, index.range))
+
+    def cursor(self, index: Index | None, item: Item) -> dict[str, Value]:
+        """`LastEvaluatedKey` at an item: the table's key attributes and, for an index, the index's too."""
+        names = dict.fromkeys(self.key_names)
+        if index is not None:
+            names.update(dict.fromkeys(n for n in (index.hash, index.range) if n is not None))
+        return {name: item[name] for name in names}
+
+
+def _key_schema(elements: list[dict[str, str]]) -> tuple[str, str | None]:
+    by_role = {e["KeyType"]: e["AttributeName"] for e in elements}
+    return by_role["HASH"], by_role.get("RANGE")

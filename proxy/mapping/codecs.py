@@ -1,0 +1,200 @@
+"""Attribute values as SQL parameters and back: one codec a column type.
+
+`encode` is exact or refuses with `Misfit`; `coerce` does what PostgreSQL would do with the value (round, drop), for
+rehearsing a plan that is lossy by design. Sources: "Supported data types in Aurora DSQL" (user guide) for limits,
+"Numeric types" and "Date/Time types" (PostgreSQL manual) for rounding and ranges.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Context, Decimal
+from typing import Any, Final
+
+from proxy.dynamodb.values import Value, binary, canonical_number
+
+MAX_TEXT_BYTES: Final = 1024 * 1024
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_MS: Final = Decimal(int((datetime.max.replace(tzinfo=UTC) - _EPOCH).total_seconds() * 1000))
+_FIRST_MS: Final = Decimal(int((datetime.min.replace(tzinfo=UTC) - _EPOCH).total_seconds() * 1000))
+_WIDE: Final = Context(prec=400)
+_SQL_TYPE: Final = re.compile(r"([a-z]+)(?:\((\d+)(?:, *(\d+))?\))?")
+_INTEGERS: Final = {"smallint": 15, "integer": 31, "bigint": 63}
+
+
+class Misfit(Exception):
+    """The value does not fit the column; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """How one column holds values. `tag` is the DynamoDB type it is made for."""
+
+    sql_type: str
+    tag: str
+    encode: Callable[[Value], Any]
+    coerce: Callable[[Value], Any]
+    decode: Callable[[Any], Value]
+
+
+def codec(sql_type: str) -> Codec:
+    """The codec for a column's SQL type, such as `text`, `varchar(50)`, `numeric(6,3)` or `timestamptz`.
+
+    `timestamptz` holds a Number of epoch milliseconds. Raises ValueError for a type that no codec serves.
+    """
+    match = _SQL_TYPE.fullmatch(sql_type)
+    if match is None:
+        raise ValueError(f"{sql_type!r} is not a column type; known: {_KNOWN}")
+    name, first, second = match.groups()
+    if name == "text" and first is None:
+        return Codec(sql_type, "S", _text(None), _text(None), _from_text)
+    if name == "varchar" and first is not None:
+        return Codec(sql_type, "S", _text(int(first)), _text(int(first)), _from_text)
+    if name == "uuid":
+        return Codec(sql_type, "S", _uuid, _uuid_coerced, lambda held: {"S": str(held)})
+    if name in _INTEGERS:
+        bits = _INTEGERS[name]
+        return Codec(sql_type, "N", _integer(bits), _integer_coerced(bits), lambda held: {"N": str(held)})
+    if name == "numeric" and first is not None:
+        precision, scale = int(first), int(second or 0)
+        return Codec(sql_type, "N", _numeric(precision, scale), _numeric_coerced(precision, scale), _from_decimal)
+    if name == "boolean":
+        return Codec(sql_type, "BOOL", _plain("BOOL"), _plain("BOOL"), lambda held: {"BOOL": held})
+    if name == "bytea":
+        return Codec(sql_type, "B", _bytes, _bytes, lambda held: {"B": b64encode(held).decode()})
+    if name == "timestamptz":
+        return Codec(sql_type, "N", _timestamp, _timestamp, _from_timestamp)
+    raise ValueError(f"{sql_type!r} is not a column type a mapping can use; known: {_KNOWN}")
+
+
+_KNOWN: Final = "text, varchar(n), uuid, smallint, integer, bigint, numeric(p,s), boolean, bytea, timestamptz"
+
+
+def _content(value: Value, tag: str) -> Any:
+    try:
+        return value[tag]
+    except KeyError:
+        raise Misfit(f"it is of type {next(iter(value))}, the column holds {tag}") from None
+
+
+def _plain(tag: str) -> Callable[[Value], Any]:
+    return lambda value: _content(value, tag)
+
+
+def _text(limit: int | None) -> Callable[[Value], Any]:
+    def encode(value: Value) -> str:
+        text: str = _content(value, "S")
+        if "\x00" in text:
+            raise Misfit("PostgreSQL text cannot hold the character NUL")
+        if limit is not None and len(text) > limit:
+            raise Misfit(f"it has {len(text)} characters, the column holds {limit}: widen the column")
+        if len(text) > MAX_TEXT_BYTES // 4 and len(text.encode()) > MAX_TEXT_BYTES:
+            raise Misfit("it is longer than DSQL's 1 MiB for a text")
+        return text
+
+    return encode
+
+
+def _from_text(held: Any) -> Value:
+    return {"S": held}
+
+
+def _uuid(value: Value) -> str:
+    text: str = _content(value, "S")
+    if text != _parsed_uuid(text):
+        raise Misfit("a uuid column gives it back in lower case: use text")
+    return text
+
+
+def _uuid_coerced(value: Value) -> str:
+    return _parsed_uuid(_content(value, "S"))
+
+
+def _parsed_uuid(text: str) -> str:
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise Misfit("it is not a UUID: use text") from None
+
+
+def _decimal(value: Value) -> Decimal:
+    return Decimal(_content(value, "N"))
+
+
+def _integer(bits: int) -> Callable[[Value], int]:
+    def encode(value: Value) -> int:
+        number = _decimal(value)
+        if number != number.to_integral_value():
+            raise Misfit("it has a fraction, the column holds whole numbers: use numeric")
+        return _bounded(int(number), bits)
+
+    return encode
+
+
+def _integer_coerced(bits: int) -> Callable[[Value], int]:
+    def coerce(value: Value) -> int:
+        return _bounded(int(_decimal(value).to_integral_value(ROUND_HALF_UP)), bits)
+
+    return coerce
+
+
+def _bounded(number: int, bits: int) -> int:
+    if not -(1 << bits) <= number < (1 << bits):
+        raise Misfit(f"it is out of range for {bits + 1} bits: use numeric")
+    return number
+
+
+def _numeric(precision: int, scale: int) -> Callable[[Value], Decimal]:
+    def encode(value: Value) -> Decimal:
+        number = _decimal(value)
+        rounded = number.quantize(Decimal(1).scaleb(-scale), context=_WIDE)
+        if rounded != number:
+            raise Misfit(f"it has more than {scale} decimal places: give the column a larger scale")
+        return _whole_part(rounded, precision, scale)
+
+    return encode
+
+
+def _numeric_coerced(precision: int, scale: int) -> Callable[[Value], Decimal]:
+    def coerce(value: Value) -> Decimal:
+        rounded = _decimal(value).quantize(Decimal(1).scaleb(-scale), rounding=ROUND_HALF_UP, context=_WIDE)
+        return _whole_part(rounded, precision, scale)
+
+    return coerce
+
+
+def _whole_part(number: Decimal, precision: int, scale: int) -> Decimal:
+    if number and number.adjusted() >= precision - scale:
+        raise Misfit(f"it has more than {precision - scale} digits before the point: give the column more precision")
+    return number
+
+
+def _from_decimal(held: Any) -> Value:
+    return {"N": canonical_number(format(held, "f"))}
+
+
+def _bytes(value: Value) -> bytes:
+    return binary(_content(value, "B"))
+
+
+def _timestamp(value: Value) -> datetime:
+    milliseconds = _decimal(value)
+    if not _FIRST_MS <= milliseconds <= _LAST_MS:
+        raise Misfit("it is no epoch time in milliseconds between the years 1 and 9999")
+    microseconds = milliseconds * 1000
+    if microseconds != microseconds.to_integral_value():
+        raise Misfit("it is finer than a microsecond")
+    return _EPOCH + timedelta(microseconds=int(microseconds))
+
+
+def _from_timestamp(held: Any) -> Value:
+    since = held - _EPOCH
+    milliseconds, rest = divmod((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds, 1000)
+    if rest == 0:
+        return {"N": str(milliseconds)}
+    return {"N": canonical_number(str(Decimal(milliseconds) + Decimal(rest).scaleb(-3)))}

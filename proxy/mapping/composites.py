@@ -1,0 +1,60 @@
+"""Attributes made of others: `"type:id" = "{type}:{id}"`.
+
+A template's literals separate its parts at their first occurrence, so that parsing and rendering are inverse on every
+text that parses: `Book:a:b` is type `Book`, id `a:b`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from proxy.dynamodb.values import Item
+
+_TEMPLATE: Final = re.compile(r"\{([^{}]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Composite:
+    """One template. `parts` are the attributes in order, `literals` what stands between them."""
+
+    template: str
+    parts: tuple[str, ...]
+    literals: tuple[str, ...]
+
+    @classmethod
+    def from_template(cls, template: str) -> Composite:
+        """Raises ValueError for a template that cannot be parsed back: parts must be separated by a literal."""
+        pieces = _TEMPLATE.split(template)
+        parts, literals = tuple(pieces[1::2]), tuple(pieces[2:-1:2])
+        if not parts or pieces[0] or pieces[-1] or not all(literals):
+            raise ValueError(f'{template!r} must be parts in braces with text between them, like "{{type}}:{{id}}"')
+        return cls(template, parts, literals)
+
+    def render(self, item: Item) -> str | None:
+        """The composite's text, or None where a part is missing or is neither string nor number.
+
+        A part that contains the literal after it would parse back differently, so it does not render either.
+        """
+        texts = []
+        for position, part in enumerate(self.parts):
+            value = item.get(part)
+            text = None if value is None else value.get("S", value.get("N"))
+            if text is None or (position < len(self.literals) and self.literals[position] in text):
+                return None
+            texts.append(text)
+        rendered: str = texts[0] + "".join(
+            literal + text for literal, text in zip(self.literals, texts[1:], strict=True)
+        )
+        return rendered
+
+    def parse(self, text: str) -> dict[str, str] | None:
+        """The parts of a text, or None if it does not have the template's form."""
+        texts = []
+        for literal in self.literals:
+            head, found, text = text.partition(literal)
+            if not found:
+                return None
+            texts.append(head)
+        return dict(zip(self.parts, (*texts, text), strict=True))

@@ -1,0 +1,106 @@
+"""How a DynamoDB table becomes a SQL table and back, without loss: the words and the seam.
+
+Two mappings exist: `ColumnMapping` (attributes as columns, the rest in a JSON column) and `DocumentMapping` (key and
+index attributes as columns, the whole item as JSON). Both are pure. Neither knows SQL text, only names and parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from proxy.dynamodb.schema import Index, Key
+from proxy.dynamodb.values import Item, Value
+
+SqlValues = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A SQL column. `text` columns are read and compared through `::text` (JSON has no equality of its own)."""
+
+    name: str
+    sql_type: str
+    as_text: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why an attribute cannot be held as it is. `field` is the top-level attribute; `reason` ends in a remedy."""
+
+    field: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An item as a row.
+
+    `values` has one parameter a column, or is None where no row can be written at all. `image` is the item that
+    reading the row back gives: the item itself where nothing is lost. `faults` is empty exactly when nothing is lost.
+    """
+
+    values: SqlValues | None
+    image: Item | None
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """How one index (or the table) is ranged over in SQL.
+
+    `equal` are the columns the hash attribute fixes; `hash_values` gives their alternatives (None: no row can match).
+    `sort` is the column that orders, or None where the key alone does; `sort_value` encodes an operand, None if it
+    does not fit the column (the bound is then left out and the condition checked on the item). `present` are columns
+    that must not be NULL for the sparse index to hold the row. `sort_from_row` says that the sort column is not the
+    index's own sort attribute, so a cursor must be looked up by key.
+    """
+
+    equal: tuple[str, ...]
+    hash_values: Callable[[Value], Sequence[SqlValues] | None]
+    sort: str | None
+    sort_value: Callable[[Value], Any]
+    present: tuple[str, ...]
+    sort_from_row: bool = False
+
+
+class Mapping(Protocol):
+    """What the stores and the layer ask of a mapping."""
+
+    @property
+    def table(self) -> str:
+        """DynamoDB's name of the table."""
+
+    @property
+    def sql_table(self) -> str: ...
+
+    @property
+    def columns(self) -> tuple[Column, ...]: ...
+
+    @property
+    def key_columns(self) -> tuple[str, ...]: ...
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """Attributes it knows by name: the bound of the `field` label in metrics."""
+
+    @property
+    def on_loss(self) -> Literal["park", "write"]:
+        """`park`: a row that would lose something is not written. `write`: it is, to rehearse a lossy plan."""
+
+    def key_values(self, key: Key) -> SqlValues | None:
+        """Parameters for the key columns; None where no row can have this key."""
+
+    def encode(self, key: Key, item: Item) -> Encoded: ...
+
+    def decode(self, values: SqlValues) -> Item: ...
+
+    def span(self, index: Index | None) -> Span:
+        """The table itself for None. Raises KeyError for an index that nothing serves."""
+
+    def type_of(self, attributes: Item) -> str:
+        """The item type that an item, a key or a hash value belongs to; "" where it cannot be told."""
+
+    def after_update(self, item: Item, touched: frozenset[str]) -> Item:
+        """The item as the mapping's own way of updating would leave it (the identity but for a rehearsed plan)."""

@@ -1,0 +1,69 @@
+"""A circuit breaker: after failures in a row, leave the mirror alone for a while, then try it with one call.
+
+Michael Nygard's pattern (Release It!): closed, open, half-open. It counts and waits; it makes no calls itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from enum import StrEnum
+
+
+class State(StrEnum):
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+class Breaker:
+    """`failures` in a row open it; after `reset_seconds` one call may try (`enter`), and its outcome decides."""
+
+    def __init__(self, failures: int, reset_seconds: float, changed: Callable[[State], None] = lambda _: None) -> None:
+        self._limit = failures
+        self._reset = reset_seconds
+        self._changed = changed
+        self._failures = 0
+        self._retry_at = 0.0
+        self.state = State.CLOSED
+
+    def enter(self) -> bool:
+        """Whether a call may be made now. A call that may must end in `succeeded`, `failed` or `abandoned`."""
+        if self.state is State.CLOSED:
+            return True
+        if self.state is State.OPEN and asyncio.get_running_loop().time() >= self._retry_at:
+            self._become(State.HALF_OPEN)
+            return True
+        return False
+
+    @property
+    def closed(self) -> bool:
+        return self.state is State.CLOSED
+
+    @property
+    def seconds_until_retry(self) -> float:
+        """How long until `enter` can say yes; 0 if it may now."""
+        if self.state is State.CLOSED:
+            return 0.0
+        return max(0.01, self._retry_at - asyncio.get_running_loop().time())
+
+    def succeeded(self) -> None:
+        self._failures = 0
+        if self.state is not State.CLOSED:
+            self._become(State.CLOSED)
+
+    def failed(self) -> None:
+        self._failures += 1
+        if self.state is State.HALF_OPEN or self._failures >= self._limit:
+            self._retry_at = asyncio.get_running_loop().time() + self._reset
+            if self.state is not State.OPEN:
+                self._become(State.OPEN)
+
+    def abandoned(self) -> None:
+        """The call ended without telling anything about the mirror (its caller was cancelled)."""
+        if self.state is State.HALF_OPEN:
+            self._become(State.OPEN)
+
+    def _become(self, state: State) -> None:
+        self.state = state
+        self._changed(state)

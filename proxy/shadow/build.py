@@ -1,0 +1,105 @@
+"""Puts the layer together from settings: stores, journal, mappings, and what works between them."""
+
+from __future__ import annotations
+
+import asyncio
+
+from structlog.typing import FilteringBoundLogger
+
+from proxy.checked import SettingsError
+from proxy.mapping.load import MappedTable, MappingError, load
+from proxy.metrics import Metrics
+from proxy.migrate.documents import Documents
+from proxy.settings import Settings
+from proxy.shadow.breaker import Breaker, State
+from proxy.shadow.converger import Converger
+from proxy.shadow.findings import Findings
+from proxy.shadow.follow import Follow
+from proxy.shadow.journal import Journal, JournalLocked
+from proxy.shadow.layer import Layer
+from proxy.shadow.limited import Limited
+from proxy.shadow.reading import Reading
+from proxy.shadow.rehearsal import Rehearsal
+from proxy.shadow.stages import Stages
+from proxy.shadow.tables import Tables
+from proxy.stores.dsql import DSQLStore, create_pool
+from proxy.stores.dynamodb import DynamoDBStore
+from proxy.stores.upstream import Upstream
+
+_CLOSE_SECONDS = 5.0
+_NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
+
+
+async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger, upstream: Upstream) -> Layer:
+    """An open layer. Raises SettingsError for what an operator has to mend."""
+    mapped = load_mappings(settings)
+    authority = DynamoDBStore(
+        upstream, settings.dynamodb.timeout_seconds, lambda action, s: metrics.store_seconds("dynamodb", action, s)
+    )
+    tables = Tables(authority.describe, mapped, follow=settings.follow_tables)
+    limit = settings.dsql.timeout_seconds
+    # With every table off there need be no DSQL; the pool then has nowhere to go, and is never asked.
+    pool = await create_pool(settings.dsql.dsn or _NOWHERE, maximum=settings.dsql.pool_max, connect_seconds=limit)
+    documents = Documents(pool, settings.dsql.schema)
+    follow = Follow(documents.create, documents.drop) if settings.follow_tables else None
+    dsql = DSQLStore(
+        pool,
+        tables.mapping_of,
+        prepare=follow.wait if follow is not None else None,
+        schema=settings.dsql.schema,
+        retried=metrics.mirror_retried,
+        observe=lambda action, s: metrics.store_seconds("dsql", action, s),
+    )
+    breaker = Breaker(
+        settings.mirror.breaker.failures,
+        settings.mirror.breaker.reset_seconds,
+        lambda state: metrics.breaker(state is not State.CLOSED),
+    )
+
+    async def let_go() -> None:
+        try:
+            await asyncio.wait_for(pool.close(), _CLOSE_SECONDS)
+        except TimeoutError:
+            pool.terminate()
+
+    journal = Journal(settings.journal.path, "full" if settings.journal.synchronous == "full" else "normal")
+    asked = Limited(dsql, settings.mirror.rehearse_timeout_seconds, breaker)
+    repaired = Limited(dsql, settings.dsql.timeout_seconds, breaker)
+    findings = Findings(metrics, kept=settings.admin.mismatches_kept, values=settings.admin.values)
+    settle = {"dynamodb": settings.dynamodb.settle_seconds, "dsql": settings.dsql.settle_seconds}
+    converger = Converger(journal, authority, repaired, breaker, metrics, settle)
+    layer = Layer(
+        settings=settings,
+        metrics=metrics,
+        stages=Stages(settings),
+        tables=tables,
+        journal=journal,
+        authority=authority,
+        converger=converger,
+        rehearsal=Rehearsal(journal, asked, converger, findings),
+        reading=Reading(journal, authority, asked, findings),
+        findings=findings,
+        breaker=breaker,
+        follow=follow,
+        let_go=let_go,
+    )
+    try:
+        await layer.open()
+    except JournalLocked as error:
+        raise SettingsError([str(error)]) from error
+    log.debug("layer_open", mappings=sorted(mapped))
+    return layer
+
+
+def load_mappings(settings: Settings) -> dict[str, MappedTable]:
+    """The mapping files by table. Raises SettingsError, naming the file and the place."""
+    mapped: dict[str, MappedTable] = {}
+    for path in settings.mappings or ():
+        try:
+            table = load(path)
+        except MappingError as error:
+            raise SettingsError([str(error)]) from error
+        if table.mapping.table in mapped:
+            raise SettingsError([f"{path}: table {table.mapping.table!r} has a mapping already; name one file a table"])
+        mapped[table.mapping.table] = table
+    return mapped

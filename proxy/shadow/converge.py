@@ -1,0 +1,61 @@
+"""Converge: make the mirror hold what the authority holds, for one key. The one mechanism that repairs.
+
+    loop:
+        wanted = authority.get(key)      # strongly consistent, after the write it answers for
+        held   = mirror.get(key)
+        if wanted equals held: return
+        mirror.put(key, wanted)          # the whole item, or its absence, if the row is still what was read
+
+Why it ends in agreement with any number of writers: whoever wrote the mirror last has read the authority after that
+and found it equal, or would have written again. So after a write of one's own only the authority is read again; what
+somebody else writes to the mirror meanwhile is theirs to check.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from proxy.dynamodb.schema import Key
+from proxy.dynamodb.values import Item
+from proxy.dynamodb.writes import same
+from proxy.mapping.mapping import Fault
+from proxy.stores.failures import Unreachable
+from proxy.stores.store import Held, Store, Unrepresentable
+
+ROUNDS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Converged:
+    """How it went: what the first look saw on both sides, what was lost in the writing, how many writes it took."""
+
+    wanted: Item | None
+    held: Item | None
+    faults: tuple[Fault, ...]
+    repairs: int
+
+
+async def converge(key: Key, authority: Store, mirror: Store, left: Held | None = None) -> Converged:
+    """`left` is what the caller's own mirror write has just left, in place of the first look at the mirror.
+
+    Raises StoreError: Unrepresentable if the mirror cannot hold the item, Unreachable if the two kept moving.
+    """
+    first: tuple[Item | None, Item | None] | None = None
+    faults: tuple[Fault, ...] = ()
+    held, read = left, False
+    for repairs in range(ROUNDS):
+        wanted = (await authority.get(key)).item
+        image, faults = mirror.image(key, wanted)
+        if held is None:
+            held, read = await mirror.get(key), True
+        if first is None:
+            first = (wanted, held.item)
+        if same(image, held.item) and (image is not None or wanted is None):
+            return Converged(*first, faults, repairs)
+        if image is None and wanted is not None:
+            raise Unrepresentable(key, faults)
+        if not read:
+            held = await mirror.get(key)
+        held, read = await mirror.put(key, wanted, held), False
+    raise Unreachable("moving", f"the two stores kept moving through {ROUNDS} rounds")

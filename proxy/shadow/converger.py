@@ -1,0 +1,97 @@
+"""Takes keys from the journal and converges them: by workers, or at once for a write that was just rehearsed.
+
+Decides what becomes of a key whose convergence fails: later again, or parked. Compares nothing for verdicts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Final
+
+import structlog
+
+from proxy.dynamodb.schema import Key
+from proxy.metrics import Metrics
+from proxy.shadow.breaker import Breaker
+from proxy.shadow.converge import Converged, converge
+from proxy.shadow.journal import Journal, Work
+from proxy.stores.failures import Refused, StoreError, UnknownOutcome
+from proxy.stores.store import Held, Store, Unrepresentable
+
+log = structlog.get_logger(__name__)
+
+_SOON: Final = 1.0
+_LATER: Final = 15.0
+
+
+class Converger:
+    """`settle` gives each store's settle time in seconds, by name."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        authority: Store,
+        mirror: Store,
+        breaker: Breaker,
+        metrics: Metrics,
+        settle: dict[str, float],
+    ) -> None:
+        self._journal = journal
+        self._authority = authority
+        self._mirror = mirror
+        self._breaker = breaker
+        self._metrics = metrics
+        self._settle = settle
+
+    async def work(self) -> None:
+        """Converge one key: the next that is due. Waits while the mirror is being left alone."""
+        if not self._breaker.closed:
+            await asyncio.sleep(self._breaker.seconds_until_retry)
+        await self.converge(await self._journal.next())
+
+    async def converge(self, work: Work, left: Held | None = None) -> Converged | None:
+        """Converge a key taken from the journal; None if it has not converged, and the journal still has it.
+
+        `left` is what a rehearsal has just left in the mirror.
+        """
+        try:
+            converged = await converge(work.key, self._authority, self._mirror, left)
+        except Unrepresentable as error:
+            self._journal.park(work, str(error))
+            log.warning("key_parked", table=work.key.table, reasons=_reasons(error))
+            return None
+        except UnknownOutcome as error:
+            self.linger([work.key], self._mirror.name)
+            self._again(work, error, _SOON)
+            return None
+        except Refused as error:
+            log.error("store_refused", table=work.key.table, reason=error.reason, detail=str(error))
+            self._again(work, error, _LATER)
+            return None
+        except StoreError as error:
+            self._again(work, error, _SOON)
+            return None
+        except asyncio.CancelledError:
+            self._journal.again(work, 0.0)
+            raise
+        except Exception:
+            self._journal.again(work, _LATER)
+            raise
+        seconds = self._journal.done(work)
+        if seconds is not None:
+            self._metrics.converged(seconds)
+        return converged
+
+    def linger(self, keys: list[Key], store: str) -> None:
+        """A call on these keys has an unknown outcome on a store: they converge again when nothing can linger."""
+        self._journal.unsettle(keys, self._settle[store])
+
+    def _again(self, work: Work, error: StoreError, seconds: float) -> None:
+        self._metrics.mirror_retried(error.reason)
+        self._journal.again(work, max(seconds * random.uniform(0.5, 1.5), self._breaker.seconds_until_retry))  # noqa: S311
+
+
+def _reasons(error: Unrepresentable) -> list[str]:
+    """Field and reason, which name types and sizes and never values."""
+    return [f"{fault.field}: {fault.reason}" for fault in error.faults]

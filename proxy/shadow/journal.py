@@ -1,0 +1,504 @@
+"""The durable set of keys that are not yet known to have converged.
+
+A key enters before its authority write is sent and leaves when it has converged. It counts: every entry gives the key a
+new generation, and a convergence may only clear the generation that it began with, with no write under way.
+
+SQLite in WAL mode, written on the loop: entries that come in one turn of the loop share one commit, which costs 5 to
+25 µs; handing it to a thread costs 200 (measured). What can take long, the checkpoint, runs in a thread. Commits are
+not synced one by one (`synchronous = NORMAL`): they survive `kill -9`; a host that is lost is what the sweep is for.
+
+Memory holds only keys with a write under way, being converged, or next in line; the rest stand in the file. The journal
+knows neither stores nor stages. Times are seconds since the epoch, by the clock it is given: they outlive the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+import structlog
+
+from proxy.dynamodb.schema import Key
+
+log = structlog.get_logger(__name__)
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS journal (
+  tab TEXT NOT NULL, key TEXT NOT NULL, generation INTEGER NOT NULL, since REAL NOT NULL, due REAL NOT NULL,
+  unsettled REAL NOT NULL DEFAULT 0, parked TEXT, PRIMARY KEY (tab, key)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS journal_due ON journal (due) WHERE parked IS NULL;
+"""
+_ENTER: Final = """
+INSERT INTO journal (tab, key, generation, since, due) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET generation = excluded.generation, due = excluded.due, parked = NULL
+"""
+_LEAVE: Final = "DELETE FROM journal WHERE tab = ? AND key = ? AND generation = ? AND unsettled <= ?"
+_UNSETTLE: Final = "UPDATE journal SET unsettled = max(unsettled, ?) WHERE tab = ? AND key = ?"
+_DELAY: Final = "UPDATE journal SET due = ? WHERE tab = ? AND key = ?"
+_PARK: Final = "UPDATE journal SET parked = ? WHERE tab = ? AND key = ? AND generation = ?"
+_DUE: Final = "SELECT tab, key, generation, since FROM journal WHERE parked IS NULL AND due <= ? ORDER BY due LIMIT ?"
+
+_LINE_LIMIT: Final = 4096
+_REFILL: Final = 512
+_PENDING_LIMIT: Final = 100_000
+_REMEMBERED: Final = 10_000
+_CHECKPOINT_EVERY: Final = 2.0
+# A key that always has some write under way would never get its turn; after this long it converges in between.
+_HOT_SECONDS: Final = 1.0
+
+
+class JournalLocked(Exception):
+    """Another process uses this journal file."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """A key in memory. `writers` counts authority writes under way, `converging` says that somebody is at it."""
+
+    generation: int
+    tried: float
+    entered: float
+    writers: int = 0
+    converging: bool = False
+    in_line: bool = False
+    left: list[asyncio.Future[None]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One operation's entry: its keys, each with the generation it got and whether the key was in already."""
+
+    keys: tuple[Key, ...]
+    generation: int
+    overlapped: frozenset[Key]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A key to converge, and the generation that a success may clear."""
+
+    key: Key
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How full the journal is: keys (parked ones not counted), age of the oldest in seconds, parked keys."""
+
+    keys: int
+    oldest_seconds: float
+    parked: int
+
+
+class Journal:
+    """See the module. Use from one event loop; `open` before, `close` after."""
+
+    def __init__(
+        self,
+        path: Path,
+        synchronous: Literal["normal", "full"] = "normal",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._path = path
+        self._synchronous = synchronous
+        self._clock = clock
+        self._open: dict[Key, _Open] = {}
+        self._line: deque[Key] = deque()
+        self._work = asyncio.Event()
+        self._pending: dict[Key, tuple[int, float]] = {}
+        self._leaving: dict[Key, int] = {}
+        self._flushed: asyncio.Future[None] | None = None
+        self._generation = 0
+        self._left: OrderedDict[Key, int] = OrderedDict()
+        self._forgotten = 0
+        self._backlog = False
+        self._settled_at = 0.0
+        self.degraded = False
+        self.dropped = 0
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def open(self, lingering: float) -> int:
+        """Open the file and take what an earlier process left.
+
+        Its writes under way may still land for `lingering` seconds, on either store: so all its keys converge at
+        once, and once more after that. Gives their number. Raises JournalLocked, OSError, sqlite3.Error.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(f"{self._path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise JournalLocked(
+                f"{self._path}: in use by another process; give each proxy a journal.path of its own"
+            ) from None
+        self._database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0.25)
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute(f"PRAGMA synchronous = {self._synchronous}")
+        self._database.execute("PRAGMA wal_autocheckpoint = 0")
+        self._database.executescript(_SCHEMA)
+        now = self._clock()
+        self._database.execute("UPDATE journal SET due = ?, unsettled = ?", (now, now + lingering))
+        (left, self._generation) = self._database.execute(
+            "SELECT count(*), coalesce(max(generation), 0) FROM journal"
+        ).fetchone()
+        self._settled_at = now + lingering
+        self._backlog = left > 0
+        if self._backlog:
+            self._work.set()
+        return int(left)
+
+    async def checkpoint(self) -> None:
+        """Move committed pages from the WAL into the file, for ever, off the loop. Run as a task."""
+        while True:
+            await asyncio.sleep(_CHECKPOINT_EVERY)
+            try:
+                await asyncio.to_thread(self._checkpoint)
+            except sqlite3.Error as error:
+                log.warning("journal_checkpoint_failed", error=str(error))
+
+    def _checkpoint(self) -> None:
+        side = sqlite3.connect(self._path, timeout=0)
+        try:
+            side.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        finally:
+            side.close()
+
+    def close(self) -> None:
+        self._flush()
+        self._database.close()
+        os.close(self._lock)
+
+    # -- writes under way -----------------------------------------------------------------------------------------
+
+    async def enter(self, keys: Sequence[Key]) -> Ticket:
+        """Put keys in before their authority write is sent. On return they are in the file.
+
+        If the file cannot be written, the keys stand in memory until it can, and `degraded` says so: the client's
+        write does not wait for a disk.
+        """
+        self._generation += 1
+        generation, now = self._generation, self._clock()
+        overlapped = set()
+        distinct = tuple(dict.fromkeys(keys))
+        for key in distinct:
+            entry = self._open.get(key)
+            if entry is None:
+                if self._in_file(key):
+                    overlapped.add(key)
+                entry = self._open[key] = _Open(generation, now, now)
+            else:
+                overlapped.add(key)
+            entry.generation = generation
+            entry.writers += 1
+            self._pending[key] = (generation, now)
+        ticket = Ticket(distinct, generation, frozenset(overlapped))
+        try:
+            await self._schedule_flush()
+        except asyncio.CancelledError:
+            self.answered(ticket)
+            raise
+        return ticket
+
+    def answered(self, ticket: Ticket, *, take: bool = False) -> list[Work]:
+        """The authority has answered, or the write has failed: its keys may converge now.
+
+        With `take` the caller converges them itself: it gets those that nobody else is writing or converging.
+        """
+        taken = []
+        for key in ticket.keys:
+            entry = self._open[key]
+            entry.writers -= 1
+            if take and not entry.writers and not entry.converging and entry.generation == ticket.generation:
+                entry.converging = True
+                entry.tried = self._clock()
+                taken.append(Work(key, entry.generation))
+            else:
+                self._stand_in_line(key, entry)
+        return taken
+
+    def unsettle(self, keys: Iterable[Key], seconds: float) -> None:
+        """A write to these keys may still take effect for so long: they stay, and converge again after it."""
+        until = self._clock() + seconds
+        self._settled_at = max(self._settled_at, until)
+        self._flush()
+        self._execute(_UNSETTLE, [(until, key.table, key.text) for key in keys])
+
+    async def nominate(self, keys: Sequence[Key]) -> None:
+        """Ask for convergence of keys that nobody is writing here."""
+        self.answered(await self.enter(keys))
+
+    # -- what others ask ------------------------------------------------------------------------------------------
+
+    def holds(self, key: Key) -> bool:
+        return key in self._open or self._in_file(key)
+
+    def parked_reason(self, key: Key) -> str | None:
+        row = self._select("SELECT parked FROM journal WHERE tab = ? AND key = ?", (key.table, key.text))
+        return str(row[0]) if row is not None and row[0] is not None else None
+
+    def touched(self, key: Key, since: int) -> bool:
+        """Whether the key has been entered after generation `since`, or is in the journal from before it.
+
+        A key that a ticket of generation `since` itself has entered does not count. What has left is remembered for a
+        while; where memory does not reach back so far, the answer is yes.
+        """
+        entry = self._open.get(key)
+        if entry is not None:
+            return entry.generation != since
+        left = self._left.get(key)
+        if left is not None:
+            return left > since
+        return self._forgotten > since or self._in_file(key)
+
+    @property
+    def latest(self) -> int:
+        """The newest generation: two readings that are equal had no entry between them."""
+        return self._generation
+
+    async def left(self, keys: Iterable[Key], seconds: float) -> bool:
+        """Wait until none of the keys is in the journal, for at most so many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                for key in keys:
+                    while self.holds(key):
+                        entry = self._open.get(key)
+                        if entry is None:
+                            await asyncio.sleep(0.02)
+                            continue
+                        future = asyncio.get_running_loop().create_future()
+                        entry.left.append(future)
+                        await future
+        except TimeoutError:
+            return False
+        return True
+
+    @property
+    def busy(self) -> bool:
+        """Whether keys are being written or converged, or are next in line."""
+        return bool(self._open)
+
+    async def depth(self) -> Depth:
+        """Counted off the loop: after an hour's outage there may be millions."""
+        self._flush()
+        keys, since, parked = await asyncio.to_thread(self._count)
+        return Depth(keys, max(0.0, self._clock() - since) if since is not None else 0.0, parked)
+
+    def _count(self) -> tuple[int, float | None, int]:
+        side = sqlite3.connect(self._path, timeout=1)
+        try:
+            row: tuple[int, float | None, int] = side.execute(
+                "SELECT count(*) FILTER (WHERE parked IS NULL), min(since) FILTER (WHERE parked IS NULL), "
+                "count(*) FILTER (WHERE parked IS NOT NULL) FROM journal"
+            ).fetchone()
+            return row
+        finally:
+            side.close()
+
+    # -- convergence ----------------------------------------------------------------------------------------------
+
+    async def next(self) -> Work:
+        """The next key to converge, waiting for one. Its taker must end with `done`, `again` or `park`."""
+        while True:
+            while self._line:
+                key = self._line.popleft()
+                entry = self._open[key]
+                entry.in_line = False
+                if entry.converging or not self._its_turn(entry):
+                    continue
+                entry.converging = True
+                entry.tried = self._clock()
+                return Work(key, entry.generation)
+            self._work.clear()
+            if self._refill():
+                continue
+            delay = self._next_due()
+            try:
+                async with asyncio.timeout(delay):
+                    await self._work.wait()
+            except TimeoutError:
+                self._backlog = True
+
+    def done(self, work: Work) -> float | None:
+        """The key has converged. It leaves, unless it was entered again meanwhile or is not settled yet.
+
+        Gives how many seconds it was in the journal, if it has left.
+        """
+        entry = self._open[work.key]
+        entry.converging = False
+        if entry.writers or entry.generation != work.generation:
+            self._stand_in_line(work.key, entry)
+            return None
+        if self._clock() < self._settled_at:
+            unsettled = self._unsettled(work.key)
+            if unsettled > self._clock():
+                self._execute(_DELAY, [(unsettled, work.key.table, work.key.text)])
+                self._forget(work.key, entry)
+                self._work.set()
+                return None
+        if self._pending.get(work.key, (0, 0.0))[0] == work.generation:
+            del self._pending[work.key]
+        self._leaving[work.key] = work.generation
+        self._remember(work)
+        self._schedule_flush()
+        self._forget(work.key, entry)
+        return max(0.0, self._clock() - entry.entered)
+
+    def again(self, work: Work, delay: float) -> None:
+        """The key has not converged: try again after `delay` seconds."""
+        entry = self._open[work.key]
+        entry.converging = False
+        if entry.writers:
+            return
+        self._flush()
+        self._execute(_DELAY, [(self._clock() + delay, work.key.table, work.key.text)])
+        self._forget(work.key, entry)
+        self._work.set()
+
+    def park(self, work: Work, reason: str) -> None:
+        """The key cannot converge until its item changes: it stays, counted and shown, and is not tried again."""
+        entry = self._open[work.key]
+        entry.converging = False
+        if entry.writers or entry.generation != work.generation:
+            self._stand_in_line(work.key, entry)
+            return
+        self._flush()
+        self._execute(_PARK, [(reason, work.key.table, work.key.text, work.generation)])
+        self._forget(work.key, entry)
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _stand_in_line(self, key: Key, entry: _Open) -> None:
+        if entry.in_line or entry.converging or not self._its_turn(entry):
+            return
+        if len(self._line) >= _LINE_LIMIT and not entry.writers:
+            self._backlog = True
+            self._forget(key, entry)
+        else:
+            entry.in_line = True
+            self._line.append(key)
+        self._work.set()
+
+    def _remember(self, work: Work) -> None:
+        self._left[work.key] = work.generation
+        self._left.move_to_end(work.key)
+        if len(self._left) > _REMEMBERED:
+            _, generation = self._left.popitem(last=False)
+            self._forgotten = max(self._forgotten, generation)
+
+    def _its_turn(self, entry: _Open) -> bool:
+        return not entry.writers or self._clock() - entry.tried > _HOT_SECONDS
+
+    def _forget(self, key: Key, entry: _Open) -> None:
+        del self._open[key]
+        for future in entry.left:
+            if not future.done():
+                future.set_result(None)
+
+    def _refill(self) -> bool:
+        """Bring keys that stand in the file only into the line. Gives whether any came."""
+        if not self._backlog:
+            return False
+        self._backlog = False
+        self._flush()
+        now = self._clock()
+        try:
+            rows = self._database.execute(_DUE, (now, _REFILL + len(self._open))).fetchall()
+        except sqlite3.Error as error:
+            self._fail(error)
+            return False
+        taken = 0
+        for table, text, generation, since in rows:
+            key = Key(table, text)
+            if key in self._open:
+                continue
+            self._open[key] = _Open(generation, now, since, in_line=True)
+            self._line.append(key)
+            taken += 1
+        self._backlog = taken > 0
+        return taken > 0
+
+    def _next_due(self) -> float | None:
+        row = self._select("SELECT min(due) FROM journal WHERE parked IS NULL")
+        if row is None or row[0] is None:
+            return None
+        return max(0.05, float(str(row[0])) - self._clock())
+
+    def _unsettled(self, key: Key) -> float:
+        row = self._select("SELECT unsettled FROM journal WHERE tab = ? AND key = ?", (key.table, key.text))
+        return float(str(row[0])) if row is not None else 0.0
+
+    def _in_file(self, key: Key) -> bool:
+        if key in self._pending:
+            return True
+        if key in self._leaving:
+            return False
+        return self._select("SELECT 1 FROM journal WHERE tab = ? AND key = ?", (key.table, key.text)) is not None
+
+    def _select(self, statement: str, parameters: tuple[str, ...] = ()) -> tuple[object, ...] | None:
+        try:
+            row: tuple[object, ...] | None = self._database.execute(statement, parameters).fetchone()
+        except sqlite3.Error as error:
+            self._fail(error)
+            return None
+        return row
+
+    def _schedule_flush(self) -> asyncio.Future[None]:
+        if self._flushed is None:
+            loop = asyncio.get_running_loop()
+            self._flushed = loop.create_future()
+            loop.call_soon(self._flush)
+        return self._flushed
+
+    def _flush(self) -> None:
+        flushed, self._flushed = self._flushed, None
+        if self._pending or self._leaving:
+            self._write()
+        if flushed is not None and not flushed.done():
+            flushed.set_result(None)
+
+    def _write(self) -> None:
+        now = self._clock()
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._database.executemany(
+                _LEAVE, [(k.table, k.text, generation, now) for k, generation in self._leaving.items()]
+            )
+            self._database.executemany(
+                _ENTER, [(k.table, k.text, generation, at, at) for k, (generation, at) in self._pending.items()]
+            )
+            self._database.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            self._fail(error)
+            while len(self._pending) > _PENDING_LIMIT:
+                self._pending.pop(next(iter(self._pending)))
+                self.dropped += 1
+            return
+        self._pending.clear()
+        self._leaving.clear()
+        if self.degraded:
+            self.degraded = False
+            log.info("journal_recovered")
+
+    def _execute(self, statement: str, rows: list[tuple[object, ...]]) -> None:
+        try:
+            self._database.executemany(statement, rows)
+        except sqlite3.Error as error:
+            self._fail(error)
+
+    def _fail(self, error: sqlite3.Error) -> None:
+        if not self.degraded:
+            self.degraded = True
+            log.error("journal_unwritable", error=str(error), remedy="free the disk or move journal.path")

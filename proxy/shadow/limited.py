@@ -1,0 +1,77 @@
+"""A store behind a time limit and, for the mirror, a breaker: so that no call waits for ever and a dead mirror is left
+alone. Says what a time-out means: a read has done nothing, of a write nobody knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from proxy.dynamodb.operations import Operation
+from proxy.dynamodb.schema import Key
+from proxy.dynamodb.values import Item
+from proxy.mapping.mapping import Fault
+from proxy.shadow.breaker import Breaker
+from proxy.stores.failures import UnknownOutcome, Unreachable
+from proxy.stores.store import Executed, Held, Store
+
+T = TypeVar("T")
+
+
+class Limited:
+    """A `Store`. `seconds` bounds each call; an open `breaker` refuses at once, as Unreachable("breaker")."""
+
+    def __init__(self, store: Store, seconds: float, breaker: Breaker | None = None) -> None:
+        self._store = store
+        self._seconds = seconds
+        self._breaker = breaker
+
+    @property
+    def name(self) -> str:
+        return self._store.name
+
+    async def execute(self, operation: Operation) -> Executed:
+        return await self._limit(self._store.execute(operation), writes=operation.writes)
+
+    async def get(self, key: Key) -> Held:
+        return await self._limit(self._store.get(key), writes=False)
+
+    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
+        return await self._limit(self._store.put(key, wanted, held), writes=True)
+
+    def image(self, key: Key, item: Item | None) -> tuple[Item | None, tuple[Fault, ...]]:
+        return self._store.image(key, item)
+
+    async def _limit(self, call: Awaitable[T], *, writes: bool) -> T:
+        breaker = self._breaker
+        if breaker is not None and not breaker.enter():
+            if asyncio.iscoroutine(call):
+                call.close()
+            raise Unreachable("breaker", "the mirror is being left alone after failures")
+        try:
+            async with asyncio.timeout(self._seconds):
+                result = await call
+        except TimeoutError:
+            if breaker is not None:
+                breaker.failed()
+            failure = UnknownOutcome if writes else Unreachable
+            raise failure("timeout", f"no answer from {self.name} within {self._seconds:g} s") from None
+        except (Unreachable, UnknownOutcome) as error:
+            if breaker is not None and error.reason != "occ":
+                breaker.failed()
+            elif breaker is not None:
+                breaker.succeeded()
+            raise
+        except asyncio.CancelledError:
+            if breaker is not None:
+                breaker.abandoned()
+            raise
+        except Exception:
+            # Refused or Unrepresentable: the store is there, and answers.
+            if breaker is not None:
+                breaker.succeeded()
+            raise
+        if breaker is not None:
+            breaker.succeeded()
+        return result

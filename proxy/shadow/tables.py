@@ -1,0 +1,125 @@
+"""The tables the layer knows: their schemas, mappings and rules, learnt when they are first met.
+
+Asks DynamoDB for a table's description and keeps it until the table is changed through the proxy. Knows no stages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from comparators.expected import Expectation
+from comparators.rules import ANY, ItemRules, Picker, picker, rules_from
+from proxy.dynamodb.schema import TableSchema
+from proxy.mapping.document import DocumentMapping
+from proxy.mapping.load import MappedTable
+from proxy.mapping.mapping import Mapping as TableMapping
+
+log = structlog.get_logger(__name__)
+
+_NOT_THERE_SECONDS = 2.0
+_NO_RULES = rules_from({})
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """`mapping` is None for a table that nobody mapped while tables are not followed: it is passed through."""
+
+    schema: TableSchema
+    mapping: TableMapping | None
+    rules: Mapping[str, ItemRules] = field(default_factory=lambda: _NO_RULES)
+    expected: tuple[Expectation, ...] = ()
+    pick: Picker = field(default=lambda _: _NO_RULES[ANY])
+
+    @property
+    def name(self) -> str:
+        return self.schema.name
+
+
+class Tables:
+    """`describe` asks DynamoDB; `mapped` are the mapping files by table; `follow` maps the rest as documents."""
+
+    def __init__(
+        self,
+        describe: Callable[[str], Awaitable[TableSchema | None]],
+        mapped: Mapping[str, MappedTable],
+        *,
+        follow: bool,
+    ) -> None:
+        self._describe = describe
+        self._mapped = mapped
+        self._follow = follow
+        self._known: dict[str, Table] = {}
+        self._absent: dict[str, float] = {}
+        self._asking: dict[str, asyncio.Lock] = {}
+
+    def known(self, name: str) -> Table | None:
+        """The table, if it has been met."""
+        return self._known.get(name)
+
+    def mapping_of(self, name: str) -> TableMapping:
+        """Raises KeyError for a table that has not been met or has no mapping."""
+        mapping = self._known[name].mapping
+        if mapping is None:
+            raise KeyError(name)
+        return mapping
+
+    async def find(self, name: str) -> Table | None:
+        """The table, asking DynamoDB the first time; None if there is none. Raises StoreError."""
+        table = self._known.get(name)
+        if table is not None:
+            return table
+        loop = asyncio.get_running_loop()
+        if self._absent.get(name, 0.0) > loop.time():
+            return None
+        async with self._asking.setdefault(name, asyncio.Lock()):
+            table = self._known.get(name)
+            if table is not None:
+                return table
+            schema = await self._describe(name)
+            if schema is None:
+                if len(self._absent) > 1000:
+                    self._absent.clear()
+                self._absent[name] = loop.time() + _NOT_THERE_SECONDS
+                self._asking.pop(name, None)
+                return None
+            return self.learn(schema)
+
+    def learn(self, schema: TableSchema) -> Table:
+        """Take a table's description, replacing what was known of it."""
+        self._absent.pop(schema.name, None)
+        mapped = self._mapped.get(schema.name)
+        if mapped is not None:
+            table = Table(
+                schema,
+                mapped.mapping,
+                mapped.rules,
+                mapped.expected,
+                picker(mapped.rules, mapped.mapping.type_attribute),
+            )
+            _warn_of_unserved(schema, mapped)
+        else:
+            table = Table(schema, DocumentMapping(schema) if self._follow else None)
+            if not self._follow:
+                log.warning(
+                    "table_not_shadowed",
+                    table=schema.name,
+                    remedy="write a mapping for it, or set follow_tables = true",
+                )
+        self._known[schema.name] = table
+        return table
+
+    def forget(self, name: str) -> None:
+        """The table has been changed or deleted."""
+        self._known.pop(name, None)
+        self._asking.pop(name, None)
+        self._absent.pop(name, None)
+
+
+def _warn_of_unserved(schema: TableSchema, mapped: MappedTable) -> None:
+    unserved = sorted(set(schema.indexes) - set(mapped.mapping.indexes))
+    if unserved:
+        log.warning("indexes_not_served", table=schema.name, indexes=unserved, remedy="add them to the mapping")

@@ -1,0 +1,98 @@
+"""What a difference turned out to be. Pure: it is told all it needs to know.
+
+Only `mismatch` and `unrepresentable` count against cutting over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from comparators.difference import Difference, Item
+from comparators.expected import Context, Expectation, explanation
+from comparators.items import compare_items
+from comparators.rules import ItemRules
+from proxy.dynamodb.outcome import Outcome
+
+
+class Verdict(StrEnum):
+    AGREED = "agreed"  # no difference
+    RACING = "racing"  # the key was being written while it was compared: says nothing either way
+    LAGGING = "lagging"  # it differed, and agreed when both were read again once the key had settled
+    EXPECTED = "expected"  # it matches a difference that the configuration declares and explains
+    MISMATCH = "mismatch"  # it differs and goes on differing: the two stores disagree
+    UNREPRESENTABLE = "unrepresentable"  # the mapping cannot hold this item without loss
+    MIRROR_ERROR = "mirror_error"  # the mirror failed or was too slow; the client never notices
+
+
+# Answers by which DynamoDB decides nothing about the items: there is nothing for the mirror to agree with.
+_NO_DECISION = frozenset(
+    {
+        "AccessDeniedException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ResourceNotFoundException",
+        "ThrottlingException",
+        "TransactionConflictException",
+        "TransactionInProgressException",
+        "UnrecognizedClientException",
+    }
+)
+
+
+def decides(outcome: Outcome) -> bool:
+    """Whether the authority's outcome says what it made of the operation, and so can be compared."""
+    return outcome.status < 500 and outcome.error_code not in _NO_DECISION
+
+
+_WEIGHT = {Verdict.AGREED: 0, Verdict.EXPECTED: 1, Verdict.UNREPRESENTABLE: 2, Verdict.MISMATCH: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A difference with its verdict, and why it was expected where it was."""
+
+    difference: Difference
+    verdict: Verdict
+    because: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What the mapping is known to lose of an item: the differences between the item and what it gives back."""
+
+    paths: frozenset[tuple[str, str]] = frozenset()
+    whole: bool = False
+
+    @classmethod
+    def between(cls, item: Item | None, image: Item | None, rules: ItemRules) -> Loss:
+        if item is None:
+            return cls()
+        if image is None:
+            return cls(whole=True)
+        return cls(frozenset((d.path, d.kind) for d in compare_items(item, image, rules)))
+
+    def explains(self, difference: Difference) -> bool:
+        return self.whole or (difference.path, difference.kind) in self.paths
+
+
+def judge(
+    differences: Iterable[Difference], loss: Loss, expectations: Sequence[Expectation], context: Context
+) -> list[Judged]:
+    """A verdict for each difference that has gone on: declared, known loss, or mismatch."""
+    judged = []
+    for difference in differences:
+        expectation = explanation(expectations, difference, context)
+        if expectation is not None:
+            judged.append(Judged(difference, Verdict.EXPECTED, expectation.because))
+        elif loss.explains(difference):
+            judged.append(Judged(difference, Verdict.UNREPRESENTABLE))
+        else:
+            judged.append(Judged(difference, Verdict.MISMATCH))
+    return judged
+
+
+def overall(judged: Iterable[Judged]) -> Verdict:
+    """The gravest verdict among the differences; `agreed` where there are none."""
+    return max((each.verdict for each in judged), key=_WEIGHT.__getitem__, default=Verdict.AGREED)

@@ -1,0 +1,459 @@
+"""Aurora DSQL (or PostgreSQL standing in for it) as a store, on asyncpg.
+
+The only place that talks SQL. It turns items into rows by their mapping, executes DynamoDB's operations through
+`executor`, and sorts what can go wrong into the seam's errors: nothing happened (`Unreachable`), nobody knows
+(`UnknownOutcome`), it never will (`Refused`), the row moved on (a result), or the item cannot be held
+(`Unrepresentable`). Time limits are the caller's: when a call is cancelled its connection is dropped, because what it
+was doing can no longer be told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+import asyncpg
+
+from proxy.dynamodb.operations import Operation
+from proxy.dynamodb.pages import PageRequest
+from proxy.dynamodb.schema import Key
+from proxy.dynamodb.values import Item
+from proxy.dynamodb.writes import Written
+from proxy.mapping.mapping import Fault, Span
+from proxy.mapping.mapping import Mapping as TableMapping
+from proxy.stores import executor
+from proxy.stores.executor import Conflict, Transaction
+from proxy.stores.failures import Refused, StoreError, UnknownOutcome, Unreachable
+from proxy.stores.sql import Comparison, Statements
+from proxy.stores.store import Executed, Held, Unrepresentable
+
+T = TypeVar("T")
+
+_CONFLICT: Final = "40001"
+_ATTEMPTS: Final = 6
+_FIRST_ROWS: Final = 100
+_MOST_ROWS: Final = 1000
+# "57014" is a cancelled statement; class 57P is a server going away, 53 one that is full, 08 a connection lost.
+_AWAY: Final = ("57", "53", "08", "XX000", "25006")
+# Class 22: the value is not one the column's type has (NUL in text, out of range); class 23: a constraint refuses it.
+_UNFIT: Final = ("22", "23", "54000")
+
+
+class DSQLStore:
+    """See the module.
+
+    `mapping_of` gives the mapping of a DynamoDB table; KeyError means that there is none. `prepare` waits until the
+    tables named exist.
+    """
+
+    name = "dsql"
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        mapping_of: Callable[[str], TableMapping],
+        *,
+        schema: str = "public",
+        prepare: Callable[[Iterable[str]], Awaitable[None]] | None = None,
+        retried: Callable[[str], None] = lambda _: None,
+        observe: Callable[[str, float], None] = lambda _, __: None,
+    ) -> None:
+        self._pool = pool
+        self._mapping_of = mapping_of
+        self._schema = schema
+        self._prepare = prepare
+        self._retried = retried
+        self._observe = observe
+        self._statements: dict[str, tuple[TableMapping, Statements]] = {}
+
+    # -- the seam ---------------------------------------------------------------------------------------------------
+
+    async def execute(self, operation: Operation) -> Executed:
+        started = time.perf_counter()
+        if self._prepare is not None:
+            await self._prepare(operation.tables)
+        try:
+            return await executor.execute(self, operation)
+        finally:
+            self._observe(operation.action, time.perf_counter() - started)
+
+    async def get(self, key: Key) -> Held:
+        if self._prepare is not None:
+            await self._prepare((key.table,))
+        statements = self.statements(key.table)
+        values = statements.mapping.key_values(key)
+        if values is None:
+            return Held(None)
+        row = await self._read(lambda c: c.fetchrow(statements.select, *values))
+        return _held(statements.mapping, row)
+
+    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
+        statements = self.statements(key.table)
+        statement, parameters, left = _plan(statements, key, wanted, held)
+        done = await self._write(lambda c: c.execute(statement, *parameters), key)
+        return left if done.endswith(" 1") else None
+
+    def image(self, key: Key, item: Item | None) -> tuple[Item | None, tuple[Fault, ...]]:
+        if item is None:
+            return None, ()
+        encoded = self._mapping_of(key.table).encode(key, item)
+        return encoded.image, encoded.faults
+
+    # -- rows -------------------------------------------------------------------------------------------------------
+
+    async def get_many(self, keys: Sequence[Key]) -> Mapping[Key, Held]:
+        held = dict.fromkeys(keys, Held(None))
+        by_table: dict[str, list[tuple[Key, tuple[Any, ...]]]] = {}
+        for key in keys:
+            values = self._mapping_of(key.table).key_values(key)
+            if values is not None:
+                by_table.setdefault(key.table, []).append((key, values))
+        for table, wanted in by_table.items():
+            statements = self.statements(table)
+            # A power of two of keys, the last one repeated, keeps the number of prepared statements small.
+            room = 1 << (len(wanted) - 1).bit_length()
+            padded = [*wanted, *[wanted[-1]] * (room - len(wanted))]
+            parameters = [value for _, values in padded for value in values]
+            sql = statements.select_many(room)
+            rows = await self._read(lambda c, s=sql, p=parameters: c.fetch(s, *p))  # type: ignore[misc]
+            places = [
+                next(n for n, column in enumerate(statements.mapping.columns) if column.name == name)
+                for name in statements.mapping.key_columns
+            ]
+            found = {_comparable(row[n] for n in places): row for row in rows}
+            for key, values in wanted:
+                held[key] = _held(statements.mapping, found.get(_comparable(values)))
+        return held
+
+    async def range(self, request: PageRequest) -> AsyncIterator[Item]:
+        statements = self.statements(request.schema.name)
+        mapping = statements.mapping
+        if request.condition is None and request.index is None:
+            fetch = await self._scan(statements, request)
+        else:
+            try:
+                span = mapping.span(request.index)
+            except KeyError:
+                name = request.index.name if request.index is not None else ""
+                raise Refused("unserved_index", f"the mapping serves no index {name!r}") from None
+            fetch = await self._span(statements, span, request)
+        if fetch is None:
+            return
+        rows_wanted = min(request.limit or _FIRST_ROWS, _MOST_ROWS)
+        last: asyncpg.Record | None = None
+        while True:
+            rows = await fetch(last, rows_wanted)
+            for row in rows:
+                yield mapping.decode(tuple(row))
+            if len(rows) < rows_wanted:
+                return
+            last = rows[-1]
+            rows_wanted = min(rows_wanted * 2, _MOST_ROWS)
+
+    @asynccontextmanager
+    async def transaction(self, *, read_only: bool) -> AsyncIterator[Transaction]:
+        async with self._connection() as connection:
+            try:
+                await connection.execute("BEGIN READ ONLY" if read_only else "BEGIN")
+                yield _Transaction(self, connection, locked=not read_only)
+            except asyncpg.PostgresError as error:
+                await _rollback(connection)
+                if error.sqlstate == _CONFLICT:
+                    self._retried("occ")
+                    raise Conflict from error
+                raise _sorted(error, None) from error
+            except (OSError, asyncpg.InterfaceError) as error:
+                raise _unsent(error, None) from error
+            except asyncio.CancelledError:
+                connection.terminate()
+                raise
+            except BaseException:
+                await _rollback(connection)
+                raise
+            await self._commit(connection)
+
+    def after_update(self, key: Key, written: Written) -> Item | None:
+        if written.item is None:
+            return None
+        return self._mapping_of(key.table).after_update(written.item, written.touched)
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def statements(self, table: str) -> Statements:
+        """The statements for a table; made again when its mapping has been replaced. Raises Refused without one."""
+        try:
+            mapping = self._mapping_of(table)
+        except KeyError:
+            raise Refused("unmapped", f"{table} has no mapping") from None
+        made = self._statements.get(table)
+        if made is None or made[0] is not mapping:
+            made = self._statements[table] = (mapping, Statements(self._schema, mapping))
+        return made[1]
+
+    async def _scan(
+        self, statements: Statements, request: PageRequest
+    ) -> Callable[[asyncpg.Record | None, int], Awaitable[list[asyncpg.Record]]] | None:
+        mapping = statements.mapping
+        start: tuple[Any, ...] | None = None
+        if request.start is not None:
+            start = mapping.key_values(request.schema.key_of(request.start))
+        segments: tuple[int, ...] = ()
+        if request.segments is not None and request.segment is not None:
+            segments = (request.segments, request.segment)
+
+        async def fetch(last: asyncpg.Record | None, count: int) -> list[asyncpg.Record]:
+            after = start if last is None else tuple(last[name] for name in mapping.key_columns)
+            sql = statements.scan(segmented=bool(segments), cursor=after is not None)
+            return await self._read(lambda c: c.fetch(sql, *(after or ()), *segments, count))
+
+        return fetch
+
+    async def _span(
+        self, statements: Statements, span: Span, request: PageRequest
+    ) -> Callable[[asyncpg.Record | None, int], Awaitable[list[asyncpg.Record]]] | None:
+        if request.condition is None:
+            span = Span(
+                (), span.hash_values, span.sort, span.sort_value, (*span.equal, *span.present), span.sort_from_row
+            )
+            alternatives: Sequence[tuple[Any, ...]] | None = ((),)
+        else:
+            alternatives = span.hash_values(request.condition.hash_value)
+        if alternatives is None:
+            return None
+        bounds = _bounds(request, span)
+        comparisons = tuple(comparison for comparison, _ in bounds)
+        start = await self._start(statements, span, request)
+        order = statements.order_columns(span)
+        fixed = [value for values in alternatives for value in values]
+        fixed.extend(value for _, value in bounds)
+
+        async def fetch(last: asyncpg.Record | None, count: int) -> list[asyncpg.Record]:
+            after = start if last is None else tuple(last[name] for name in order)
+            sql = statements.range(
+                span, len(alternatives), comparisons, cursor=after is not None, descending=not request.forward
+            )
+            return await self._read(lambda c: c.fetch(sql, *fixed, *(after or ()), count))
+
+        return fetch
+
+    async def _start(self, statements: Statements, span: Span, request: PageRequest) -> tuple[Any, ...] | None:
+        """The start key as values of the order's columns."""
+        if request.start is None:
+            return None
+        mapping = statements.mapping
+        key = request.schema.key_of(request.start)
+        key_values = mapping.key_values(key)
+        if key_values is None:
+            raise Unrepresentable(key, (Fault(request.schema.hash, "no row can have the start key"),))
+        by_column = dict(zip(mapping.key_columns, key_values, strict=True))
+        if span.sort is not None and span.sort not in by_column:
+            if span.sort_from_row:
+                row = await self._read(lambda c: c.fetchrow(statements.select, *key_values))
+                if row is None:
+                    raise Refused("cursor", "the row that the start key names is gone")
+                by_column[span.sort] = row[span.sort]
+            else:
+                range_name = request.schema.index_keys(request.index)[1]
+                value = span.sort_value(request.start[range_name]) if range_name is not None else None
+                if value is None:
+                    raise Unrepresentable(key, (Fault(range_name or "", "the start key's sort value fits no row"),))
+                by_column[span.sort] = value
+        return tuple(by_column[name] for name in statements.order_columns(span))
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection; dropped rather than returned if its user was cancelled in the middle of something."""
+        try:
+            connection = await self._pool.acquire()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise Unreachable("connect", type(error).__name__) from error
+        try:
+            yield connection
+        except asyncio.CancelledError:
+            connection.terminate()
+            raise
+        finally:
+            await self._pool.release(connection)
+
+    async def _read(self, ask: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        """A read: whatever goes wrong, nothing has happened. Conflicts with the catalog (OC001) are tried again."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                async with self._connection() as connection:
+                    return await ask(connection)
+            except asyncpg.PostgresError as error:
+                if error.sqlstate == _CONFLICT:
+                    await self._pause(attempt)
+                    continue
+                raise _sorted(error, None, reading=True) from error
+            except (OSError, asyncpg.InterfaceError) as error:
+                raise _unsent(error, None) from error
+        raise Unreachable("occ", "conflicts went on")
+
+    async def _write(self, ask: Callable[[asyncpg.Connection], Awaitable[str]], key: Key) -> str:
+        for attempt in range(_ATTEMPTS):
+            try:
+                async with self._connection() as connection:
+                    return await ask(connection)
+            except asyncpg.PostgresError as error:
+                if error.sqlstate == _CONFLICT:
+                    await self._pause(attempt)
+                    continue
+                raise _sorted(error, key) from error
+            except (OSError, asyncpg.InterfaceError) as error:
+                if isinstance(error, ValueError):
+                    raise _unsent(error, key) from error
+                raise UnknownOutcome("connection", type(error).__name__) from error
+        raise Unreachable("occ", "conflicts went on")
+
+    async def _commit(self, connection: asyncpg.Connection) -> None:
+        try:
+            await connection.execute("COMMIT")
+        except asyncpg.PostgresError as error:
+            if error.sqlstate == _CONFLICT:
+                self._retried("occ")
+                raise Conflict from error
+            raise _sorted(error, None) from error
+        except (OSError, asyncpg.InterfaceError) as error:
+            raise UnknownOutcome("connection", type(error).__name__) from error
+
+    async def _pause(self, attempt: int) -> None:
+        self._retried("occ")
+        await asyncio.sleep(random.uniform(0, min(0.5, 0.005 * 2**attempt)))  # noqa: S311
+
+
+class _Transaction:
+    """Reads and writes on one connection inside BEGIN and COMMIT."""
+
+    __slots__ = ("_connection", "_locked", "_store")
+
+    def __init__(self, store: DSQLStore, connection: asyncpg.Connection, *, locked: bool) -> None:
+        self._store = store
+        self._connection = connection
+        self._locked = locked
+
+    async def get(self, key: Key) -> Held:
+        statements = self._store.statements(key.table)
+        values = statements.mapping.key_values(key)
+        if values is None:
+            return Held(None)
+        sql = statements.select_locked if self._locked else statements.select
+        return _held(statements.mapping, await self._connection.fetchrow(sql, *values))
+
+    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
+        statement, parameters, left = _plan(self._store.statements(key.table), key, wanted, held)
+        done: str = await self._connection.execute(statement, *parameters)
+        return left if done.endswith(" 1") else None
+
+
+def _plan(statements: Statements, key: Key, wanted: Item | None, held: Held) -> tuple[str, tuple[Any, ...], Held]:
+    """The one statement that takes the row from what is held to what is wanted, guarded by what is held."""
+    mapping = statements.mapping
+    key_values = mapping.key_values(key)
+    if wanted is None:
+        assert key_values is not None
+        return statements.delete, (*key_values, *_others(statements, held.token)), Held(None)
+    encoded = mapping.encode(key, wanted)
+    if encoded.values is None or key_values is None or (encoded.faults and mapping.on_loss == "park"):
+        raise Unrepresentable(key, encoded.faults or (Fault(next(iter(key.attributes)), "no row can have this key"),))
+    if held.token is None:
+        return statements.insert, encoded.values, Held(encoded.image, None)
+    parameters = (*key_values, *_others(statements, encoded.values), *_others(statements, held.token))
+    return statements.update, parameters, Held(encoded.image, None)
+
+
+def _others(statements: Statements, values: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(values[n] for n in statements.other_columns)
+
+
+def _held(mapping: TableMapping, row: asyncpg.Record | None) -> Held:
+    return Held(None) if row is None else Held(mapping.decode(tuple(row)), tuple(row))
+
+
+def _bounds(request: PageRequest, span: Span) -> list[tuple[Comparison, Any]]:
+    """The range condition as bounds on the sort column. Leaving one out is safe: the page checks each item."""
+    condition = request.condition
+    if condition is None or condition.operator is None or span.sort is None or span.sort_from_row:
+        return []
+    operands = [span.sort_value(operand) for operand in condition.operands]
+    wanted: list[tuple[Comparison, Any]]
+    if condition.operator == "BETWEEN":
+        wanted = [(">=", operands[0]), ("<=", operands[1])]
+    elif condition.operator == "begins_with":
+        wanted = [(">=", operands[0]), ("<", _after_prefix(operands[0]))]
+    else:
+        comparison: Comparison = condition.operator  # type: ignore[assignment]
+        wanted = [(comparison, operands[0])]
+    return [(comparison, value) for comparison, value in wanted if value is not None]
+
+
+def _after_prefix(prefix: Any) -> Any:
+    """The least value after all that begin with the prefix, or None where there is none or it is hard to name."""
+    if isinstance(prefix, bytes):
+        stem = prefix.rstrip(b"\xff")
+        return stem[:-1] + bytes([stem[-1] + 1]) if stem else None
+    if not isinstance(prefix, str) or not prefix:
+        return None
+    following = ord(prefix[-1]) + 1
+    return None if following > 0x10FFFF or 0xD800 <= following <= 0xDFFF else prefix[:-1] + chr(following)
+
+
+def _comparable(values: Iterable[Any]) -> tuple[Any, ...]:
+    """Key values as sent and as read, alike: asyncpg reads a uuid as an object and takes it as text."""
+    return tuple(str(value) if isinstance(value, uuid.UUID) else value for value in values)
+
+
+async def _rollback(connection: asyncpg.Connection) -> None:
+    if not connection.is_closed():
+        try:
+            await connection.execute("ROLLBACK")
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            connection.terminate()
+
+
+def _sorted(error: asyncpg.PostgresError, key: Key | None, *, reading: bool = False) -> StoreError:
+    """The seam's error for PostgreSQL's. Messages carry SQLSTATE and not the text: that may quote values."""
+    state = error.sqlstate or "?????"
+    detail = f"{state} {type(error).__name__}"
+    if state.startswith(_AWAY):
+        # A server that goes away in the middle of a write may have committed it.
+        if not reading and (state.startswith(("57P", "08")) or state == "XX000"):
+            return UnknownOutcome("connection", detail)
+        return Unreachable("server", detail)
+    if key is not None and state.startswith(_UNFIT):
+        return Unrepresentable(key, (Fault(next(iter(key.attributes)), f"DSQL refuses the row ({detail})"),))
+    return Refused(state, detail)
+
+
+def _unsent(error: Exception, key: Key | None) -> StoreError:
+    """asyncpg's own refusals are ValueErrors: a parameter that it cannot encode was never sent."""
+    if isinstance(error, ValueError):
+        if key is not None:
+            return Unrepresentable(key, (Fault(next(iter(key.attributes)), "a value cannot be sent to PostgreSQL"),))
+        return Refused("parameter", "a value cannot be sent to PostgreSQL")
+    return Unreachable("connection", type(error).__name__)
+
+
+async def create_pool(dsn: str, *, maximum: int, connect_seconds: float) -> asyncpg.Pool:
+    """A pool whose connections DSQL accepts, and which opens none yet: DSQL may be down when the proxy starts.
+
+    Its connections carry no session state, so none is reset; asyncpg's own reset calls `pg_advisory_unlock_all`, which
+    DSQL does not have.
+    """
+
+    async def no_reset(_: asyncpg.Connection) -> None:
+        return None
+
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=0,
+        max_size=maximum,
+        timeout=connect_seconds,
+        reset=no_reset,
+        statement_cache_size=512,
+    )

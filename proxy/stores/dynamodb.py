@@ -1,0 +1,132 @@
+"""DynamoDB as a store: the client's bytes go upstream as they are, and come back so.
+
+Only what Crossfade itself asks (the strongly consistent read and the guarded write of converge) is made here, as small
+documents of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import orjson
+
+from proxy.dynamodb.operations import TARGET_PREFIX, Operation
+from proxy.dynamodb.outcome import Outcome
+from proxy.dynamodb.schema import Key, TableSchema
+from proxy.dynamodb.values import Item
+from proxy.mapping.mapping import Fault
+from proxy.stores.failures import Refused, StoreError, Unreachable
+from proxy.stores.store import Executed, Held
+from proxy.stores.upstream import Upstream
+
+# The layer reads answers, so they must not come compressed.
+_IDENTITY: Final = {"Accept-Encoding": "identity"}
+_JSON: Final = {"Content-Type": "application/x-amz-json-1.0", **_IDENTITY}
+# What DynamoDB asks to be tried again ("Error handling with DynamoDB").
+_RETRYABLE: Final = frozenset(
+    {
+        "InternalServerError",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "ThrottlingException",
+        "TransactionConflictException",
+    }
+)
+_MAX_GUARDS: Final = 100
+
+
+class DynamoDBStore:
+    """See the module. `timeout` bounds each call, in seconds; upstream says whether a failed one had an effect."""
+
+    name = "dynamodb"
+
+    def __init__(
+        self, upstream: Upstream, timeout: float, observe: Callable[[str, float], None] = lambda _, __: None
+    ) -> None:
+        self._upstream = upstream
+        self._timeout = timeout
+        self._observe = observe
+
+    async def execute(self, operation: Operation) -> Executed:
+        return Executed(await self.call(operation.action, operation.body), {})
+
+    async def get(self, key: Key) -> Held:
+        document = await self._own("GetItem", {"TableName": key.table, "Key": key.attributes, "ConsistentRead": True})
+        return Held(document.get("Item"))
+
+    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
+        request: dict[str, Any] = {"TableName": key.table, **_guard(key, held.item)}
+        if wanted is None:
+            action, request["Key"] = "DeleteItem", key.attributes
+        else:
+            action, request["Item"] = "PutItem", wanted
+        outcome = await self.call(action, orjson.dumps(request))
+        if outcome.ok:
+            return Held(wanted)
+        if outcome.error_code == "ConditionalCheckFailedException":
+            return None
+        raise _failure(outcome)
+
+    def image(self, _: Key, item: Item | None) -> tuple[Item | None, tuple[Fault, ...]]:
+        """DynamoDB holds what came from DynamoDB."""
+        return item, ()
+
+    async def call(self, action: str, body: bytes) -> Outcome:
+        """Any operation of DynamoDB's, by its bytes."""
+        started = time.perf_counter()
+        try:
+            answer = await self._upstream.request(TARGET_PREFIX + action, body, _JSON, timeout=self._timeout)
+        finally:
+            self._observe(action, time.perf_counter() - started)
+        return Outcome(answer.status, answer.headers, answer.body)
+
+    async def carry(self, target: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        """Any request at all, unread: another operation, another service's target, another content type."""
+        answer = await self._upstream.request(target, body, {**headers, **_IDENTITY}, timeout=self._timeout)
+        return Outcome(answer.status, answer.headers, answer.body)
+
+    async def describe(self, table: str) -> TableSchema | None:
+        """The table's schema; None if there is no such table."""
+        outcome = await self.call("DescribeTable", orjson.dumps({"TableName": table}))
+        if outcome.ok:
+            return TableSchema.from_description(outcome.document["Table"])
+        if outcome.error_code == "ResourceNotFoundException":
+            return None
+        raise _failure(outcome)
+
+    async def _own(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
+        outcome = await self.call(action, orjson.dumps(request))
+        if not outcome.ok:
+            raise _failure(outcome)
+        return outcome.document
+
+
+def _guard(key: Key, held: Item | None) -> dict[str, Any]:
+    """A condition that the item is still what was read. Expressions take 4 KB: an item of very many attributes is
+    guarded by the first of them, which narrows the window and does not close it; the settle time's second
+    convergence does."""
+    if held is None:
+        return {
+            "ConditionExpression": "attribute_not_exists(#k)",
+            "ExpressionAttributeNames": {"#k": next(iter(key.attributes))},
+        }
+    names: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    for number, (name, value) in enumerate(held.items()):
+        if number == _MAX_GUARDS:
+            break
+        names[f"#{number}"] = name
+        values[f":{number}"] = value
+    return {
+        "ConditionExpression": " AND ".join(f"#{n} = :{n}" for n in range(len(names))),
+        "ExpressionAttributeNames": names,
+        "ExpressionAttributeValues": values,
+    }
+
+
+def _failure(outcome: Outcome) -> StoreError:
+    code = outcome.error_code or "unknown"
+    return Unreachable(code) if code in _RETRYABLE or outcome.status >= 500 else Refused(code)
