@@ -150,21 +150,12 @@ class ProxyProcess:
         return samples
 
     def settle(self, seconds: float = 30) -> None:
-        """Return when the journal is empty and the verdicts stand still; StandinError after `seconds`."""
+        """Return when the journal is empty and nothing waits behind an answer; StandinError after `seconds`."""
         deadline = time.monotonic() + seconds
-        before = -1.0
-        while True:
-            now = self.metrics()
-            keys = sum(value for _, value in now.get("crossfade_journal_keys", []))
-            verdicts = sum(value for _, value in now.get("crossfade_comparisons_total", []))
-            if keys == 0 and verdicts == before:
-                return
+        while (status := self.status())["journal"]["keys"] or status["behind"]:
             if time.monotonic() > deadline:
-                raise StandinError(
-                    f"after {seconds:g} s the journal still holds {keys:g} keys\n{self.child.log_tail()}"
-                )
-            before = verdicts
-            time.sleep(0.5)
+                raise StandinError(f"not settled after {seconds:g} s: {status}\n{self.child.log_tail()}")
+            time.sleep(0.2)
 
     def __enter__(self) -> Self:
         try:
@@ -183,11 +174,17 @@ class ProxyProcess:
         self.data, self.admin = said.groups()
         try:
             self._get("/readyz")
-        except (urllib.error.URLError, OSError):
+        except (StandinError, OSError):
             return False
         return True
 
     def _get(self, path: str) -> str:
-        with urllib.request.urlopen(self.admin + path, timeout=20) as answer:
-            text: str = answer.read().decode()
-            return text
+        try:
+            with urllib.request.urlopen(self.admin + path, timeout=20) as answer:
+                text: str = answer.read().decode()
+                return text
+        except urllib.error.HTTPError as error:
+            with error:
+                raise StandinError(
+                    f"{path} answered {error.code}: {error.read().decode()}\n{self.child.log_tail()}"
+                ) from None
