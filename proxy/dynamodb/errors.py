@@ -114,9 +114,7 @@ def transaction_conflict() -> DynamoDBError:
 
 def transaction_in_progress() -> DynamoDBError:
     """The same ClientRequestToken is being carried out at this moment."""
-    return DynamoDBError(
-        "TransactionInProgressException", "Transaction with the given request token is already in progress"
-    )
+    return DynamoDBError("TransactionInProgressException", "Transaction from previous request is still in progress")
 
 
 def idempotent_parameter_mismatch() -> DynamoDBError:

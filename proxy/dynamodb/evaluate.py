@@ -224,6 +224,14 @@ def update(expression: Update, item: Item, *, exists: bool = True) -> tuple[Item
     return _edited_members(item, edits, wrong_type), tuple(action.path for action in expression.actions)
 
 
+def creates(expression: Update) -> bool:
+    """Whether the update makes an item where there was none: one that only takes away (REMOVE, DELETE) does not.
+
+    An update without any action does make one, of the key alone.
+    """
+    return not expression.actions or any(isinstance(action, Set | Add) for action in expression.actions)
+
+
 def _assigned(value: Operand | Arithmetic, item: Item, wrong_type: str) -> Value:
     """What SET assigns. A missing operand is an error here, unlike in a condition."""
     if isinstance(value, Literal):

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from proxy.dynamodb.errors import DynamoDBError
-from proxy.dynamodb.evaluate import lookup, matches, project, update
-from proxy.dynamodb.expressions import Path, bindings, parse_condition, parse_projection, parse_update
+from proxy.dynamodb.evaluate import creates, lookup, matches, project, update
+from proxy.dynamodb.expressions import Path, Update, bindings, parse_condition, parse_projection, parse_update
 from proxy.dynamodb.values import Item, Value
 
 ITEM: Item = {
@@ -250,6 +250,21 @@ def test_an_update_that_the_item_cannot_bear(text: str, message: str) -> None:
 
 def test_removing_below_an_item_that_does_not_exist_does_nothing() -> None:
     assert updated("REMOVE x.y, z[0]", {"p": {"S": "k"}}, exists=False) == {"p": {"S": "k"}}
+
+
+def test_an_update_that_only_takes_away_makes_no_item() -> None:
+    given = {":n": {"N": "1"}, ":s": {"SS": ["x"]}}
+    for text, makes in (
+        ("SET a = :n", True),
+        ("ADD a :n", True),
+        ("REMOVE b SET a = :n", True),
+        ("REMOVE a", False),
+        ("DELETE a :s", False),
+        ("REMOVE a DELETE b :s", False),
+    ):
+        used = {key: value for key, value in given.items() if key in text}
+        assert creates(parse_update(text, bindings(None, used or None))) is makes
+    assert creates(Update(()))
 
 
 def test_a_value_moved_too_deep_is_refused() -> None:

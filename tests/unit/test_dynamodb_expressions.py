@@ -122,6 +122,8 @@ def test_names_stand_for_any_attribute() -> None:
         ("a = :v b = :v", 'Syntax error; token: "b", near: ":v b ="'),
         ("((a = :v))", "The expression has redundant parentheses;"),
         ("((a)) = :v", "The expression has redundant parentheses;"),
+        ("a = ((:v))", "The expression has redundant parentheses;"),
+        ("contains(((a)), :v)", "The expression has redundant parentheses;"),
         ("(b=:v AND ((a=:v)))", "The expression has redundant parentheses;"),
         ("dog(a)", "Invalid function name; function: dog"),
         ("SIZE(a) > :v", "Invalid function name; function: SIZE"),

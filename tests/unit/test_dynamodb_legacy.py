@@ -144,8 +144,8 @@ def test_an_older_condition_prints_as_an_expression() -> None:
             None,
             (
                 "1 validation error detected: Value 'LIKE' at 'expected.a.member.comparisonOperator' failed to satisfy "
-                "constraint: Member must satisfy enum value set: [IN, NULL, BETWEEN, LT, NOT_CONTAINS, EQ, GT, NOT_NULL, "
-                "NE, LE, BEGINS_WITH, GE, CONTAINS]"
+                "constraint: Member must satisfy enum value set: [IN, NULL, BETWEEN, LT, NOT_CONTAINS, EQ, GT, "
+                "NOT_NULL, NE, LE, BEGINS_WITH, GE, CONTAINS]"
             ),
         ),
         ({}, "OR", f"{INVALID}ConditionalOperator cannot be used without Filter or Expected"),
