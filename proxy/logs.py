@@ -16,6 +16,10 @@ from structlog.typing import FilteringBoundLogger, Processor
 _FOREIGN_LEVEL: Final = logging.WARNING
 
 
+# Without local variables: they hold items, and no item value goes into a log.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
+
 def configure(level: str, form: str, stream: TextIO | None = None) -> FilteringBoundLogger:
     """Set up logging for this process and return the logger.
 
@@ -30,7 +34,7 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> FilteringB
     ]
     render: list[Processor]
     if form == "json":
-        render = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(serializer=_dumps)]
+        render = [_TRACEBACKS, structlog.processors.JSONRenderer(serializer=_dumps)]
     else:
         render = [structlog.dev.ConsoleRenderer(colors=out.isatty())]
     structlog.configure(

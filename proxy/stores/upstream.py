@@ -191,6 +191,7 @@ class Upstream:
                     plain += f"{name}: {value}\r\n"
         signed.append(("content-type", kind))
         signed.sort()
+        # The answer is asked for uncompressed, since the layer reads it; a client that can unpack loses nothing by it.
         authorization = sign(
             "POST", "/", signed, body, credential=credential, region=self._region, service=SERVICE, date=date
         )

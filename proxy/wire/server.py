@@ -140,6 +140,7 @@ class WireServer:
         try:
             body = await _body(request)
             if isinstance(body, web.Response):
+                self._metrics.proxy_seconds(_action(request), body.status, clock() - started)
                 return body
             started = clock()  # a client that sends slowly is not the proxy's time
             operation, outcome = await self._answer(request, body)

@@ -102,7 +102,8 @@ def page() -> Iterator[str]:
     server.server_close()
 
 
-def test_health_is_an_exit_code(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_health_is_an_exit_code(page: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # which is not asked
     assert main(["health", f"{page}/ok"]) == 0
     assert main(["health", f"{page}/readyz"]) == 1
     assert main(["health", "http://127.0.0.1:1/"]) == 1

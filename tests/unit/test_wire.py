@@ -232,6 +232,8 @@ async def test_a_body_over_16_mb_is_a_bare_413(limit: int, monkeypatch: pytest.M
         status, _, body = await client.answer()
         client.writer.close()
         assert (status, body) == (413, b"")
+        counted = 'crossfade_proxy_seconds_count{operation="PutItem",status="413"} 1.0'
+        assert counted in here.metrics.text().decode()
         assert here.peer.requests == []
 
 
