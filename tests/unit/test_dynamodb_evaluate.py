@@ -253,7 +253,7 @@ def test_removing_below_an_item_that_does_not_exist_does_nothing() -> None:
 
 
 def test_an_update_that_only_takes_away_makes_no_item() -> None:
-    given = {":n": {"N": "1"}, ":s": {"SS": ["x"]}}
+    given: dict[str, Value] = {":n": {"N": "1"}, ":s": {"SS": ["x"]}}
     for text, makes in (
         ("SET a = :n", True),
         ("ADD a :n", True),
