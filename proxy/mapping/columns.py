@@ -89,6 +89,8 @@ class ColumnMapping:
         if parts is None:
             return None
         try:
+            if self.literal:
+                return tuple(column.codec.coerce(parts[column.path[0]]) for column in self._keys)
             return tuple(column.codec.encode(parts[column.path[0]]) for column in self._keys)
         except Misfit:
             return None

@@ -21,8 +21,10 @@ from proxy.stores.store import Held, Store, Unrepresentable
 
 log = structlog.get_logger(__name__)
 
+_NO_TABLE: Final = "ResourceNotFoundException"
 _SOON: Final = 1.0
 _LATER: Final = 15.0
+_TELL_SECONDS: Final = 60.0
 
 
 class Converger:
@@ -43,6 +45,7 @@ class Converger:
         self._breaker = breaker
         self._metrics = metrics
         self._settle = settle
+        self._told: dict[tuple[str, str], float] = {}
 
     async def work(self) -> None:
         """Converge one key: the next that is due. Waits while the mirror is being left alone."""
@@ -66,7 +69,11 @@ class Converger:
             self._again(work, error, _SOON)
             return None
         except Refused as error:
-            log.error("store_refused", table=work.key.table, reason=error.reason, detail=str(error))
+            if error.reason == _NO_TABLE:
+                # DynamoDB has no such table any more: there is nothing to hold.
+                self._journal.done(work)
+                return None
+            self._tell(work.key.table, error)
             self._again(work, error, _LATER)
             return None
         except StoreError as error:
@@ -86,6 +93,13 @@ class Converger:
     def linger(self, keys: list[Key], store: str) -> None:
         """A call on these keys has an unknown outcome on a store: they converge again when nothing can linger."""
         self._journal.unsettle(keys, self._settle[store])
+
+    def _tell(self, table: str, error: Refused) -> None:
+        """Once a minute for each table and reason: every key of a table that is not there is refused alike."""
+        now = asyncio.get_running_loop().time()
+        if now - self._told.get((table, error.reason), -_TELL_SECONDS) >= _TELL_SECONDS:
+            self._told[table, error.reason] = now
+            log.error("store_refused", table=table, reason=error.reason, detail=str(error), retry_seconds=_LATER)
 
     def _again(self, work: Work, error: StoreError, seconds: float) -> None:
         self._metrics.mirror_retried(error.reason)

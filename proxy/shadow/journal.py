@@ -22,7 +22,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import structlog
 
@@ -45,6 +45,10 @@ _LEAVE: Final = "DELETE FROM journal WHERE tab = ? AND key = ? AND generation = 
 _UNSETTLE: Final = "UPDATE journal SET unsettled = max(unsettled, ?) WHERE tab = ? AND key = ?"
 _DELAY: Final = "UPDATE journal SET due = ? WHERE tab = ? AND key = ?"
 _PARK: Final = "UPDATE journal SET parked = ? WHERE tab = ? AND key = ? AND generation = ?"
+_COUNT: Final = """
+SELECT count(*) FILTER (WHERE parked IS NULL), min(since) FILTER (WHERE parked IS NULL),
+count(*) FILTER (WHERE parked IS NOT NULL) FROM journal
+"""
 _DUE: Final = "SELECT tab, key, generation, since FROM journal WHERE parked IS NULL AND due <= ? ORDER BY due LIMIT ?"
 
 _LINE_LIMIT: Final = 4096
@@ -71,6 +75,14 @@ class _Open:
     converging: bool = False
     in_line: bool = False
     left: list[asyncio.Future[None]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """A key that has left: the generation it had, and when."""
+
+    generation: int
+    moment: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +129,8 @@ class Journal:
         self._pending: dict[Key, tuple[int, float]] = {}
         self._leaving: dict[Key, int] = {}
         self._flushed: asyncio.Future[None] | None = None
-        self._generation = 0
-        self._left: OrderedDict[Key, int] = OrderedDict()
+        self._moment = 0
+        self._left: OrderedDict[Key, _Left] = OrderedDict()
         self._forgotten = 0
         self._backlog = False
         self._settled_at = 0.0
@@ -149,7 +161,7 @@ class Journal:
         self._database.executescript(_SCHEMA)
         now = self._clock()
         self._database.execute("UPDATE journal SET due = ?, unsettled = ?", (now, now + lingering))
-        (left, self._generation) = self._database.execute(
+        (left, self._moment) = self._database.execute(
             "SELECT count(*), coalesce(max(generation), 0) FROM journal"
         ).fetchone()
         self._settled_at = now + lingering
@@ -187,8 +199,8 @@ class Journal:
         If the file cannot be written, the keys stand in memory until it can, and `degraded` says so: the client's
         write does not wait for a disk.
         """
-        self._generation += 1
-        generation, now = self._generation, self._clock()
+        self._moment += 1
+        generation, now = self._moment, self._clock()
         overlapped = set()
         distinct = tuple(dict.fromkeys(keys))
         for key in distinct:
@@ -248,23 +260,28 @@ class Journal:
         return str(row[0]) if row is not None and row[0] is not None else None
 
     def touched(self, key: Key, since: int) -> bool:
-        """Whether the key has been entered after generation `since`, or is in the journal from before it.
+        """Whether the key is in the journal, or has been since the moment `since` (a reading of `latest`).
 
-        A key that a ticket of generation `since` itself has entered does not count. What has left is remembered for a
-        while; where memory does not reach back so far, the answer is yes.
+        What has left is remembered for a while; where memory does not reach back so far, the answer is yes.
         """
-        entry = self._open.get(key)
-        if entry is not None:
-            return entry.generation != since
         left = self._left.get(key)
-        if left is not None:
-            return left > since
-        return self._forgotten > since or self._in_file(key)
+        if left is not None and left.moment > since:
+            return True
+        return key in self._open or self._forgotten > since or self._in_file(key)
+
+    def overtaken(self, ticket: Ticket) -> bool:
+        """Whether another write to one of the ticket's keys has entered since."""
+        for key in ticket.keys:
+            entry, left = self._open.get(key), self._left.get(key)
+            generation = entry.generation if entry is not None else left.generation if left is not None else None
+            if generation is None or generation > ticket.generation:
+                return True
+        return False
 
     @property
     def latest(self) -> int:
-        """The newest generation: two readings that are equal had no entry between them."""
-        return self._generation
+        """This moment: it grows with every entry and every leave."""
+        return self._moment
 
     async def left(self, keys: Iterable[Key], seconds: float) -> bool:
         """Wait until none of the keys is in the journal, for at most so many seconds."""
@@ -294,13 +311,10 @@ class Journal:
         keys, since, parked = await asyncio.to_thread(self._count)
         return Depth(keys, max(0.0, self._clock() - since) if since is not None else 0.0, parked)
 
-    def _count(self) -> tuple[int, float | None, int]:
+    def _count(self) -> tuple[Any, ...]:
         side = sqlite3.connect(self._path, timeout=1)
         try:
-            row: tuple[int, float | None, int] = side.execute(
-                "SELECT count(*) FILTER (WHERE parked IS NULL), min(since) FILTER (WHERE parked IS NULL), "
-                "count(*) FILTER (WHERE parked IS NOT NULL) FROM journal"
-            ).fetchone()
+            row: tuple[Any, ...] = side.execute(_COUNT).fetchone()
             return row
         finally:
             side.close()
@@ -390,11 +404,11 @@ class Journal:
         self._work.set()
 
     def _remember(self, work: Work) -> None:
-        self._left[work.key] = work.generation
+        self._moment += 1
+        self._left[work.key] = _Left(work.generation, self._moment)
         self._left.move_to_end(work.key)
         if len(self._left) > _REMEMBERED:
-            _, generation = self._left.popitem(last=False)
-            self._forgotten = max(self._forgotten, generation)
+            self._forgotten = self._left.popitem(last=False)[1].moment
 
     def _its_turn(self, entry: _Open) -> bool:
         return not entry.writers or self._clock() - entry.tried > _HOT_SECONDS
@@ -432,11 +446,11 @@ class Journal:
         row = self._select("SELECT min(due) FROM journal WHERE parked IS NULL")
         if row is None or row[0] is None:
             return None
-        return max(0.05, float(str(row[0])) - self._clock())
+        return max(0.05, float(row[0]) - self._clock())
 
     def _unsettled(self, key: Key) -> float:
         row = self._select("SELECT unsettled FROM journal WHERE tab = ? AND key = ?", (key.table, key.text))
-        return float(str(row[0])) if row is not None else 0.0
+        return float(row[0]) if row is not None else 0.0
 
     def _in_file(self, key: Key) -> bool:
         if key in self._pending:
@@ -445,9 +459,9 @@ class Journal:
             return False
         return self._select("SELECT 1 FROM journal WHERE tab = ? AND key = ?", (key.table, key.text)) is not None
 
-    def _select(self, statement: str, parameters: tuple[str, ...] = ()) -> tuple[object, ...] | None:
+    def _select(self, statement: str, parameters: tuple[str, ...] = ()) -> tuple[Any, ...] | None:
         try:
-            row: tuple[object, ...] | None = self._database.execute(statement, parameters).fetchone()
+            row: tuple[Any, ...] | None = self._database.execute(statement, parameters).fetchone()
         except sqlite3.Error as error:
             self._fail(error)
             return None

@@ -25,7 +25,7 @@ from proxy.shadow.context import Call
 from proxy.shadow.converger import Converger
 from proxy.shadow.findings import Findings
 from proxy.shadow.follow import Follow
-from proxy.shadow.journal import Depth, Journal
+from proxy.shadow.journal import Journal
 from proxy.shadow.reading import Reading
 from proxy.shadow.rehearsal import Rehearsal
 from proxy.shadow.shapes import type_of
@@ -74,7 +74,6 @@ class Layer:
         self._let_go = let_go
         self._behind = Behind(settings.mirror.comparisons_queue)
         self._loops = Behind(settings.mirror.concurrency + 3)
-        self._depth = Depth(0, 0.0, 0)
         self._undecodable: set[str] = set()
 
     # -- what the wire asks --------------------------------------------------------------------------------------------
@@ -265,8 +264,8 @@ class Layer:
         await self._converger.work()
 
     async def _gauge(self) -> None:
-        self._depth = await self._journal.depth()
-        self._metrics.journal(self._depth.keys, self._depth.oldest_seconds, self._depth.parked)
+        depth = await self._journal.depth()
+        self._metrics.journal(depth.keys, depth.oldest_seconds, depth.parked)
         await asyncio.sleep(_GAUGE_SECONDS)
 
     # -- what the admin port asks --------------------------------------------------------------------------------------

@@ -59,8 +59,9 @@ class Rehearsal:
         """Rehearse, converge, compare, record."""
         executed: Executed | None = None
         failed: StoreError | None = None
+        comparable = decides(answered) and not answered.document.get("UnprocessedItems")
         try:
-            if not ticket.overlapped and decides(answered):
+            if comparable and not ticket.overlapped:
                 try:
                     executed = await self._mirror.execute(call.operation)
                 except StoreError as error:
@@ -79,9 +80,9 @@ class Rehearsal:
                 for untaken in taken[number + 1 :]:
                     self._journal.again(untaken, 0.0)
                 raise
-        if not decides(answered):
+        if not comparable:
             return
-        if not alone or any(self._journal.touched(key, ticket.generation) for key in ticket.keys):
+        if not alone or self._journal.overtaken(ticket):
             self._record(call, Verdict.RACING)
         elif isinstance(failed, Unrepresentable):
             self._record(call, Verdict.UNREPRESENTABLE, self._lost(call, failed))

@@ -45,7 +45,10 @@ def shape_of(operation: Operation, tables: Mapping[str, Table]) -> Shape:
 
 
 def type_of(operation: Operation, tables: Mapping[str, Table]) -> str:
-    """The one item type an operation is about, `*` where it is about several or none can be told."""
+    """The one item type an operation is about, `*` where it is about several or none can be told.
+
+    Only types that the mapping declares: a client could make up any number of others, and each is a label.
+    """
     if operation.action == "PutItem":
         types = {_typed(tables, operation.tables[0], operation.request["Item"])}
     elif operation.keys:
@@ -58,9 +61,10 @@ def type_of(operation: Operation, tables: Mapping[str, Table]) -> str:
     return found or ANY_TYPE
 
 
-def _typed(tables: Mapping[str, Table], table: str, attributes: dict[str, Any]) -> str:
-    mapping = tables[table].mapping
-    return "" if mapping is None else mapping.type_of(attributes)
+def _typed(tables: Mapping[str, Table], name: str, attributes: dict[str, Any]) -> str:
+    table = tables[name]
+    found = "" if table.mapping is None else table.mapping.type_of(attributes)
+    return found if found in table.rules else ""
 
 
 def _queried(operation: Operation, tables: Mapping[str, Table]) -> str:

@@ -58,7 +58,7 @@ class DynamoDBStore:
         return Held(document.get("Item"))
 
     async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
-        request: dict[str, Any] = {"TableName": key.table, **_guard(key, held.item)}
+        request: dict[str, Any] = {"TableName": key.table, **_guard(key, held.item, wanted)}
         if wanted is None:
             action, request["Key"] = "DeleteItem", key.attributes
         else:
@@ -104,27 +104,30 @@ class DynamoDBStore:
         return outcome.document
 
 
-def _guard(key: Key, held: Item | None) -> dict[str, Any]:
-    """A condition that the item is still what was read. Expressions take 4 KB: an item of very many attributes is
-    guarded by the first of them, which narrows the window and does not close it; the settle time's second
-    convergence does."""
-    if held is None:
-        return {
-            "ConditionExpression": "attribute_not_exists(#k)",
-            "ExpressionAttributeNames": {"#k": next(iter(key.attributes))},
-        }
+def _guard(key: Key, held: Item | None, wanted: Item | None) -> dict[str, Any]:
+    """A condition that the item is still what was read: each attribute equal, and none of the wanted ones new.
+
+    Expressions take 4 KB and 300 operators: an item of very many attributes is guarded by the first of them, which
+    narrows the window and does not close it; the convergence after the settle time does.
+    """
     names: dict[str, str] = {}
     values: dict[str, Any] = {}
-    for number, (name, value) in enumerate(held.items()):
-        if number == _MAX_GUARDS:
-            break
-        names[f"#{number}"] = name
-        values[f":{number}"] = value
-    return {
-        "ConditionExpression": " AND ".join(f"#{n} = :{n}" for n in range(len(names))),
-        "ExpressionAttributeNames": names,
-        "ExpressionAttributeValues": values,
-    }
+    terms: list[str] = []
+    for name, value in (held or {}).items():
+        names[f"#{len(names)}"] = name
+        values[f":{len(values)}"] = value
+        terms.append(f"#{len(names) - 1} = :{len(values) - 1}")
+    for name in wanted or key.attributes:
+        if name not in (held or {}):
+            names[f"#{len(names)}"] = name
+            terms.append(f"attribute_not_exists(#{len(names) - 1})")
+    if len(terms) > _MAX_GUARDS:
+        terms = terms[:_MAX_GUARDS]
+        used = set(" ".join(terms).replace("(", " ").replace(")", " ").split())
+        names = {n: name for n, name in names.items() if n in used}
+        values = {n: value for n, value in values.items() if n in used}
+    request: dict[str, Any] = {"ConditionExpression": " AND ".join(terms), "ExpressionAttributeNames": names}
+    return request | ({"ExpressionAttributeValues": values} if values else {})
 
 
 def _failure(outcome: Outcome) -> StoreError:
