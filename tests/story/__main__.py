@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.proxy_process import ProxyProcess
-from tests.standins.billio import TABLE, billio_table
+from tests.standins.billio import HASH_KEY, TABLE, billio_table
 from tests.standins.dsql import Dsql
 from tests.standins.dynamodb import Ministack
 from tests.standins.postgres import Postgres
@@ -30,7 +30,7 @@ REPORT = ROOT / "demo-report.json"
 # A story of about 1,500 calls: were fewer compared, the proxy would not have been in the way.
 ENOUGH_COMPARED = 1000
 # What the plan's schema is known to lose. If the demo does not find one of them, the demo is blind.
-PLAN_LOSSES = {"(no row)", "(order)", "(shared row)", "category", "id", "image", "rating", "tags"}
+PLAN_LOSSES = {"(edits)", "(no row)", "(order)", "(shared row)", "category", "id", "image", "rating", "tags"}
 
 
 def main() -> int:
@@ -57,13 +57,17 @@ def main() -> int:
         losses = independent.plan_losses(second["items"], second["rows"])
         _say("\n  What a cutover on the plan would lose, as the rows stand now\n")
         shown = [[loss.field, str(loss.items), loss.sentence] for loss in losses]
+        dropped = _dropped_by_edits(second["differences"])
+        if dropped:
+            edited = f"an edit of one attribute in `data` dropped those it did not name: {', '.join(dropped)}"
+            shown.append(["(edits)", str(max(dropped.values())), f"{edited} (the row was repaired since)"])
         _say(report.table(["field", "items", "for example"], shown, left=3))
 
         problems = [
             *_problems_of_part_one(first["verdicts"], first["unlike"], equal),
-            *_problems_of_part_two(second["unlike"], {loss.field for loss in losses}, second["verdicts"]),
+            *_problems_of_part_two(second["unlike"], {row[0] for row in shown}, second["verdicts"]),
         ]
-        _write_report(first, second, equal, [asdict(loss) for loss in losses], problems)
+        _write_report(first, second, equal, [asdict(loss) for loss in losses], dropped, problems)
         _say("")
         for problem in problems:
             _say(f"  NOT AS IT MUST BE: {problem}")
@@ -130,6 +134,16 @@ def _tell(story: Narrator) -> None:
         _say(f"\r  {number:2}/{len(CHAPTERS)} {title:24} {calls:5} calls {time.monotonic() - began:6.1f} s")
 
 
+def _dropped_by_edits(by_field: dict[tuple[str, str], report.Counts]) -> dict[str, int]:
+    """Attribute → in how many answers it went missing, of those that the plan keeps in its `data` column."""
+    elsewhere = independent.PLAN_COLUMNS | {"", "item", "other", "category", HASH_KEY, "type:shelf"}
+    return {
+        field: counts["mismatch"]
+        for (field, kind), counts in by_field.items()
+        if kind == "missing" and counts.get("mismatch") and field not in elsewhere
+    }
+
+
 def _problems_of_part_one(verdicts: report.Counts, unlike: list[Any], equal: list[str]) -> list[str]:
     problems = [f"part one: {verdicts[name]} comparisons came to {name}" for name in report.AGAINST if verdicts[name]]
     if verdicts["mirror_error"]:
@@ -153,7 +167,12 @@ def _problems_of_part_two(unlike: list[Any], found: set[str], verdicts: report.C
 
 
 def _write_report(
-    first: dict[str, Any], second: dict[str, Any], equal: list[str], losses: list[dict[str, Any]], problems: list[str]
+    first: dict[str, Any],
+    second: dict[str, Any],
+    equal: list[str],
+    losses: list[dict[str, Any]],
+    dropped: dict[str, int],
+    problems: list[str],
 ) -> None:
     def part(found: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -176,7 +195,7 @@ def _write_report(
         "passed": not problems,
         "problems": problems,
         "part_one": part(first) | {"disagreements": equal},
-        "part_two": part(second) | {"losses": losses},
+        "part_two": part(second) | {"losses": losses, "dropped_by_edits": dropped},
     }
     REPORT.write_text(json.dumps(document, indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
 

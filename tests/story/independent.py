@@ -31,7 +31,7 @@ _STRINGS = {
 }
 _NUMBERS = {"rating": "rating", "season_number": "seasonNumber"}
 _TIMES = {"added_at": "addedAt", "moved_at": "movedAt"}
-_PLAN_COLUMNS = frozenset(
+PLAN_COLUMNS = frozenset(
     {"type", "id", "shelf", "title", "rating", "image", "externalId", "notes", "addedAt", "movedAt", "seriesId"}
 )
 _TITLE = 500
@@ -116,7 +116,7 @@ def _item_losses(item: Item, row: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append(("category", f"it has {'no' if watching else 'a'} category; the application would say otherwise"))
     data = json.loads(row["data"])
     for name, value in item.items():
-        if name in _PLAN_COLUMNS or name in (HASH_KEY, "type:shelf", "category"):
+        if name in PLAN_COLUMNS or name in (HASH_KEY, "type:shelf", "category"):
             continue
         kind = next(iter(value))
         if name not in data:
