@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from typing import Literal as OneOf
 
 from proxy.dynamodb import errors, evaluate, legacy
 from proxy.dynamodb.expressions import (
+    Bindings,
     Condition,
     KeyCondition,
     Path,
@@ -126,13 +128,11 @@ class Page:
 def read_query(schema: TableSchema, request: Mapping[str, Any]) -> PageRequest:
     """Raises ValidationException."""
     index = _index(schema, request)
-    given = bindings(request.get("ExpressionAttributeNames"), request.get("ExpressionAttributeValues"))
     hash_name, range_name = schema.index_keys(index)
     hash_key = (hash_name, schema.types[hash_name])
     range_key = None if range_name is None else (range_name, schema.types[range_name])
     text = request.get("KeyConditionExpression")
-    expressions = _expressions(request, "KeyConditionExpression")
-    legacy.refuse_mixture(request, expressions)
+    given = _bindings(request, "KeyConditionExpression")
     if text is not None:
         condition = key_condition(parse_key_condition(text, given), hash_key, range_key)
     elif request.get("KeyConditions") is not None:
@@ -141,22 +141,20 @@ def read_query(schema: TableSchema, request: Mapping[str, Any]) -> PageRequest:
         raise errors.validation(
             "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."
         )
-    chosen = _filter(request, given, "QueryFilter")
+    chosen = _filter(request, given, "queryFilter")
     if chosen is not None and text is not None:
         for name in sorted(top_level(condition_paths(chosen)) & {hash_name, range_name or hash_name}):
             raise errors.validation(
                 f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {name}"
             )
-    return _page_request(schema, index, condition, chosen, request, given, expressions)
+    return _page_request(schema, index, condition, chosen, request, given)
 
 
 def read_scan(schema: TableSchema, request: Mapping[str, Any]) -> PageRequest:
     """Raises ValidationException."""
     index = _index(schema, request)
-    given = bindings(request.get("ExpressionAttributeNames"), request.get("ExpressionAttributeValues"))
-    expressions = _expressions(request)
-    legacy.refuse_mixture(request, expressions)
-    return _page_request(schema, index, None, _filter(request, given, "ScanFilter"), request, given, expressions)
+    given = _bindings(request)
+    return _page_request(schema, index, None, _filter(request, given, "scanFilter"), request, given)
 
 
 def in_range(value: Value, condition: KeyCondition) -> bool:
@@ -182,9 +180,12 @@ def _bytes(value: Value, tag: str) -> bytes:
     return binary(value["B"]) if tag == "B" else str(value[tag]).encode()
 
 
-def _expressions(request: Mapping[str, Any], *more: str) -> dict[str, Any]:
-    names = (*more, "FilterExpression", "ProjectionExpression")
-    return {name: request[name] for name in names if request.get(name) is not None}
+def _bindings(request: Mapping[str, Any], *more: str) -> Bindings:
+    """The request's names and values, once it is clear that its parameters go together."""
+    accepted = (*more, "FilterExpression", "ProjectionExpression")
+    legacy.refuse_mixture(request, [name for name in accepted if request.get(name) is not None])
+    legacy.refuse_idle_bindings(request, accepted)
+    return bindings(request.get("ExpressionAttributeNames"), request.get("ExpressionAttributeValues"))
 
 
 def _index(schema: TableSchema, request: Mapping[str, Any]) -> Index | None:
@@ -199,11 +200,14 @@ def _index(schema: TableSchema, request: Mapping[str, Any]) -> Index | None:
     return index
 
 
-def _filter(request: Mapping[str, Any], given: Any, parameter: str) -> Condition | None:
+def _filter(
+    request: Mapping[str, Any], given: Bindings, parameter: OneOf["queryFilter", "scanFilter"]
+) -> Condition | None:
     if request.get("FilterExpression") is not None:
         return parse_filter(request["FilterExpression"], given)
-    if request.get(parameter):
-        return legacy.condition_from_filter(request[parameter], request.get("ConditionalOperator"))
+    conditions = request.get(parameter[0].upper() + parameter[1:])
+    if conditions:
+        return legacy.condition_from_filter(conditions, request.get("ConditionalOperator"), parameter=parameter)
     return None
 
 
@@ -213,17 +217,13 @@ def _page_request(
     condition: KeyCondition | None,
     chosen: Condition | None,
     request: Mapping[str, Any],
-    given: Any,
-    expressions: Mapping[str, Any],
+    given: Bindings,
 ) -> PageRequest:
     projection = None
     if request.get("ProjectionExpression") is not None:
         projection = parse_projection(request["ProjectionExpression"], given).paths
     elif request.get("AttributesToGet") is not None:
         projection = legacy.paths_from_attributes_to_get(request["AttributesToGet"])
-    for parameter in ("ExpressionAttributeNames", "ExpressionAttributeValues"):
-        if request.get(parameter) is not None and not expressions:
-            raise errors.validation(f"{parameter} can only be specified when using expressions")
     given.check_all_used()
     select = request.get("Select")
     _check_select(select, index, projection)

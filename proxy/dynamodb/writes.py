@@ -34,6 +34,8 @@ _RETURN_VALUES: Final[Mapping[Kind, frozenset[str]]] = {
     "Update": frozenset({"NONE", "ALL_OLD", "ALL_NEW", "UPDATED_OLD", "UPDATED_NEW"}),
     "ConditionCheck": frozenset({"NONE"}),
 }
+_TOO_LARGE: Final = "Item size has exceeded the maximum allowed size"
+_TOO_LARGE_UPDATE: Final = "Item size to update has exceeded the maximum allowed size"
 _ALL_RETURN_VALUES: Final = "[ALL_NEW, UPDATED_OLD, ALL_OLD, NONE, UPDATED_NEW]"
 
 
@@ -67,12 +69,13 @@ class Written:
 
 def read_write(kind: Kind, schema: TableSchema, request: Mapping[str, Any]) -> Write:
     """From a request's parameters (PutItem's, or a transaction's `Put`). Raises ValidationException."""
-    given = bindings(request.get("ExpressionAttributeNames"), request.get("ExpressionAttributeValues"))
     condition: Condition | None = None
     update: Update | None = None
     item: Item | None = None
     expressions = {n: request[n] for n in ("ConditionExpression", "UpdateExpression") if request.get(n) is not None}
     legacy.refuse_mixture(request, expressions)
+    legacy.refuse_idle_bindings(request, ("ConditionExpression", "UpdateExpression"))
+    given = bindings(request.get("ExpressionAttributeNames"), request.get("ExpressionAttributeValues"))
     if "UpdateExpression" in expressions:
         update = parse_update(request["UpdateExpression"], given)
     if "ConditionExpression" in expressions:
@@ -81,13 +84,11 @@ def read_write(kind: Kind, schema: TableSchema, request: Mapping[str, Any]) -> W
         condition = legacy.condition_from_expected(request["Expected"], request.get("ConditionalOperator"))
     if request.get("AttributeUpdates") is not None:
         update = legacy.update_from_attribute_updates(request["AttributeUpdates"])
-    if expressions or given.names or given.values:
-        _check_bindings_wanted(request, expressions)
-        given.check_all_used()
+    given.check_all_used()
     if kind == "Put":
         item = canonical_item(request["Item"])
         key = schema.key_of(item)
-        _check_item(schema, item)
+        _check_item(schema, item, _TOO_LARGE)
     else:
         key = schema.key_parameter(request["Key"])
     _check_key(schema, key)
@@ -121,9 +122,11 @@ def apply(write: Write, current: Item | None) -> Written:
 
 def _updated(write: Write, current: Item | None) -> Written:
     assert write.update is not None
+    if current is None and not evaluate.creates(write.update):
+        return Written(None, None, frozenset())
     base = write.key.attributes if current is None else current
-    new, touched = evaluate.update(write.update, base)
-    _check_item(write.schema, new)
+    new, touched = evaluate.update(write.update, base, exists=current is not None)
+    _check_item(write.schema, new, _TOO_LARGE_UPDATE)
     return Written(new, _update_attributes(write, current, new, touched), frozenset(str(p.parts[0]) for p in touched))
 
 
@@ -153,12 +156,6 @@ def _check_return_values(kind: Kind, wanted: str) -> None:
             f"Member must satisfy enum value set: {_ALL_RETURN_VALUES}"
         )
     raise errors.validation("ReturnValues can only be ALL_OLD or NONE")
-
-
-def _check_bindings_wanted(request: Mapping[str, Any], expressions: Mapping[str, Any]) -> None:
-    for parameter in ("ExpressionAttributeNames", "ExpressionAttributeValues"):
-        if request.get(parameter) is not None and not expressions:
-            raise errors.validation(f"{parameter} can only be specified when using expressions")
 
 
 def _check_update(schema: TableSchema, update: Update) -> None:
@@ -197,7 +194,7 @@ def _check_key_value(name: str, value: dict[str, Any], limit: int, index: str) -
         )
 
 
-def _check_item(schema: TableSchema, item: Item) -> None:
+def _check_item(schema: TableSchema, item: Item, too_large: str) -> None:
     for index in schema.indexes.values():
         for name, limit in ((index.hash, MAX_HASH_KEY_SIZE), (index.range, MAX_RANGE_KEY_SIZE)):
             if name is None or name not in item or name in schema.key_names:
@@ -210,7 +207,7 @@ def _check_item(schema: TableSchema, item: Item) -> None:
                 )
             _check_key_value(name, item[name], limit, index.name)
     if item_size(item) > MAX_ITEM_SIZE:
-        raise errors.validation("Item size has exceeded the maximum allowed size")
+        raise errors.validation(too_large)
 
 
 def same(one: Item | None, other: Item | None) -> bool:

@@ -220,16 +220,15 @@ class _Projected:
     __slots__ = ("_paths",)
 
     def __init__(self, request: Mapping[str, Any]) -> None:
-        given = bindings(request.get("ExpressionAttributeNames"))
         text = request.get("ProjectionExpression")
+        legacy.refuse_mixture(request, () if text is None else ("ProjectionExpression",))
+        legacy.refuse_idle_bindings(request, ("ProjectionExpression",))
+        given = bindings(request.get("ExpressionAttributeNames"))
         self._paths = None
         if text is not None:
-            legacy.refuse_mixture(request, {"ProjectionExpression": text})
             self._paths = parse_projection(text, given).paths
         elif request.get("AttributesToGet") is not None:
             self._paths = legacy.paths_from_attributes_to_get(request["AttributesToGet"])
-        if text is None and given.names:
-            raise errors.validation("ExpressionAttributeNames can only be specified when using expressions")
         given.check_all_used()
 
     def __call__(self, item: Item) -> Item:
