@@ -135,13 +135,17 @@ def _tell(story: Narrator) -> None:
 
 
 def _dropped_by_edits(by_field: dict[tuple[str, str], report.Counts]) -> dict[str, int]:
-    """Attribute → in how many answers it went missing, of those that the plan keeps in its `data` column."""
+    """Attribute → in how many answers it went missing, of those that the plan keeps in its `data` column.
+
+    Items that share a row lend each other theirs: what came as often too much as it went missing is left out.
+    """
     elsewhere = independent.PLAN_COLUMNS | {"", "item", "other", "category", HASH_KEY, "type:shelf"}
-    return {
-        field: counts["mismatch"]
+    missing = {
+        field: counts.get("mismatch", 0) - by_field.get((field, "extra"), {}).get("mismatch", 0)
         for (field, kind), counts in by_field.items()
-        if kind == "missing" and counts.get("mismatch") and field not in elsewhere
+        if kind == "missing" and field not in elsewhere
     }
+    return {field: count for field, count in missing.items() if count > 0}
 
 
 def _problems_of_part_one(verdicts: report.Counts, unlike: list[Any], equal: list[str]) -> list[str]:
