@@ -36,7 +36,7 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
     authority = DynamoDBStore(
         upstream, settings.dynamodb.timeout_seconds, lambda action, s: metrics.store_seconds("dynamodb", action, s)
     )
-    tables = Tables(authority.describe, mapped, follow=settings.follow_tables)
+    tables = Tables(authority.describe, mapped)
     limit = settings.dsql.timeout_seconds
     # With every table off there need be no DSQL; the pool then has nowhere to go, and is never asked.
     pool = await create_pool(settings.dsql.dsn or _NOWHERE, maximum=settings.dsql.pool_max, connect_seconds=limit)
@@ -67,7 +67,7 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
     repaired = Limited(dsql, settings.dsql.timeout_seconds, breaker)
     findings = Findings(metrics, kept=settings.admin.mismatches_kept, values=settings.admin.values)
     settle = {"dynamodb": settings.dynamodb.settle_seconds, "dsql": settings.dsql.settle_seconds}
-    converger = Converger(journal, authority, repaired, breaker, metrics, settle)
+    converger = Converger(journal, authority, repaired, breaker, metrics, settle, tables.find)
     layer = Layer(
         settings=settings,
         metrics=metrics,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
@@ -16,6 +17,7 @@ from proxy.metrics import Metrics
 from proxy.shadow.breaker import Breaker
 from proxy.shadow.converge import Converged, converge
 from proxy.shadow.journal import Journal, Work
+from proxy.shadow.tables import Table
 from proxy.stores.failures import Refused, StoreError, UnknownOutcome
 from proxy.stores.store import Held, Store, Unrepresentable
 
@@ -25,10 +27,11 @@ _NO_TABLE: Final = "ResourceNotFoundException"
 _SOON: Final = 1.0
 _LATER: Final = 15.0
 _TELL_SECONDS: Final = 60.0
+_REMEDY: Final = {"42P01": "make the table (its migration, or follow_tables), or set the table's stage to off"}
 
 
 class Converger:
-    """`settle` gives each store's settle time in seconds, by name."""
+    """`settle` gives each store's settle time in seconds, by name; `find` is `Tables.find`."""
 
     def __init__(
         self,
@@ -38,6 +41,7 @@ class Converger:
         breaker: Breaker,
         metrics: Metrics,
         settle: dict[str, float],
+        find: Callable[[str], Awaitable[Table | None]],
     ) -> None:
         self._journal = journal
         self._authority = authority
@@ -45,6 +49,7 @@ class Converger:
         self._breaker = breaker
         self._metrics = metrics
         self._settle = settle
+        self._find = find
         self._told: dict[tuple[str, str], float] = {}
 
     async def work(self) -> None:
@@ -59,6 +64,10 @@ class Converger:
         `left` is what a rehearsal has just left in the mirror.
         """
         try:
+            if await self._find(work.key.table) is None:
+                # DynamoDB has no such table any more: there is nothing to hold.
+                self._journal.done(work)
+                return None
             converged = await converge(work.key, self._authority, self._mirror, left)
         except Unrepresentable as error:
             self._journal.park(work, str(error))
@@ -70,7 +79,6 @@ class Converger:
             return None
         except Refused as error:
             if error.reason == _NO_TABLE:
-                # DynamoDB has no such table any more: there is nothing to hold.
                 self._journal.done(work)
                 return None
             self._tell(work.key.table, error)
@@ -99,7 +107,9 @@ class Converger:
         now = asyncio.get_running_loop().time()
         if now - self._told.get((table, error.reason), -_TELL_SECONDS) >= _TELL_SECONDS:
             self._told[table, error.reason] = now
-            log.error("store_refused", table=table, reason=error.reason, detail=str(error), retry_seconds=_LATER)
+            log.error(
+                "store_refused", table=table, reason=error.reason, detail=str(error), **_REMEDY.get(error.reason, {})
+            )
 
     def _again(self, work: Work, error: StoreError, seconds: float) -> None:
         self._metrics.mirror_retried(error.reason)

@@ -97,7 +97,7 @@ class Findings:
         if field == "":
             # `Items[3]` and `CancellationReasons[1].Code` are Items and CancellationReasons; "" is the whole item.
             return path.partition("[")[0].partition(".")[0] or "item"
-        known = table.mapping is not None and field in table.mapping.fields
+        known = field in table.mapping.fields
         if known or any(field in rules.attributes for rules in table.rules.values()):
             return field
         return OTHER_FIELD

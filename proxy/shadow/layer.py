@@ -89,7 +89,10 @@ class Layer:
             return await self._authority.call(action, body)
         call = await self._call(action, body, request, names, request_id)
         if call is None:
-            return await self._authority.call(action, body)
+            outcome = await self._authority.call(action, body)
+            if outcome.ok and action in WRITES:
+                await self._catch_up(action, body, request, names)
+            return outcome
         return await (self._write(call) if call.operation.writes else self._read(call))
 
     async def pass_through(self, action: str, target: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
@@ -145,8 +148,6 @@ class Layer:
 
     def _compares(self, call: Call) -> bool:
         operation = call.operation
-        if any(table.mapping is None for table in call.tables.values()):
-            return False
         if operation.keys:
             shadowed = all(self._stage(call, key) is Stage.SHADOW for key in operation.keys)
         else:
@@ -164,10 +165,19 @@ class Layer:
         return True
 
     def _stage(self, call: Call, key: Key) -> Stage:
-        mapping = call.tables[key.table].mapping
-        if mapping is None:
-            return Stage.OFF
-        return self._stages.of(key.table, mapping.type_of(key.attributes))
+        return self._stages.of(key.table, call.tables[key.table].mapping.type_of(key.attributes))
+
+    async def _catch_up(self, action: str, body: bytes, request: dict[str, Any], names: tuple[str, ...]) -> None:
+        """DynamoDB took a write that we held for impossible, as to a table made past us a moment ago: its keys are
+        entered after the fact."""
+        for name in names:
+            self._tables.forget(name)
+        call = await self._call(action, body, request, names, "")
+        if call is None:
+            self._metrics.undecoded(action)
+            log.error("write_not_followed", operation=action, tables=names, remedy="run a sweep of these tables")
+            return
+        await self._journal.nominate([k for k in call.operation.keys if self._stage(call, k) is not Stage.OFF])
 
     async def _call(
         self, action: str, body: bytes, request: dict[str, Any], names: tuple[str, ...], request_id: str
@@ -183,14 +193,11 @@ class Layer:
             if table is None:
                 return None
             tables[name] = table
-        if all(table.mapping is None for table in tables.values()):
-            return None
         schemas: dict[str, TableSchema] = {name: table.schema for name, table in tables.items()}
         try:
             operation = decode(action, body, request, schemas)
         except DynamoDBError:
-            # It names no proper keys, so DynamoDB will refuse it. If it does not, the key was lost to us: count that.
-            self._metrics.undecoded(action)
+            # It names no proper keys, so DynamoDB will refuse it.
             return None
         if not operation.keys and action not in ("Query", "Scan"):
             return None

@@ -106,7 +106,7 @@ class Rehearsal:
         whole = Loss()
         for key, look in converged.items():
             table = call.table_of(key)
-            if look is None or table.mapping is None:
+            if look is None:
                 continue
             rules = table.pick(look.wanted or look.held or {})
             image, _ = self._mirror.image(key, look.wanted)

@@ -63,7 +63,7 @@ def type_of(operation: Operation, tables: Mapping[str, Table]) -> str:
 
 def _typed(tables: Mapping[str, Table], name: str, attributes: dict[str, Any]) -> str:
     table = tables[name]
-    found = "" if table.mapping is None else table.mapping.type_of(attributes)
+    found = table.mapping.type_of(attributes)
     return found if found in table.rules else ""
 
 

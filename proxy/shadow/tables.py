@@ -26,10 +26,10 @@ _NO_RULES = rules_from({})
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`mapping` is None for a table that nobody mapped while tables are not followed: it is passed through."""
+    """A table's schema, how it maps, how its items compare, and which differences are declared."""
 
     schema: TableSchema
-    mapping: TableMapping | None
+    mapping: TableMapping
     rules: Mapping[str, ItemRules] = field(default_factory=lambda: _NO_RULES)
     expected: tuple[Expectation, ...] = ()
     pick: Picker = field(default=lambda _: _NO_RULES[ANY])
@@ -40,18 +40,15 @@ class Table:
 
 
 class Tables:
-    """`describe` asks DynamoDB; `mapped` are the mapping files by table; `follow` maps the rest as documents."""
+    """`describe` asks DynamoDB; `mapped` are the mapping files by table. The rest map as documents."""
 
     def __init__(
         self,
         describe: Callable[[str], Awaitable[TableSchema | None]],
         mapped: Mapping[str, MappedTable],
-        *,
-        follow: bool,
     ) -> None:
         self._describe = describe
         self._mapped = mapped
-        self._follow = follow
         self._known: dict[str, Table] = {}
         self._absent: dict[str, float] = {}
         self._asking: dict[str, asyncio.Lock] = {}
@@ -61,11 +58,8 @@ class Tables:
         return self._known.get(name)
 
     def mapping_of(self, name: str) -> TableMapping:
-        """Raises KeyError for a table that has not been met or has no mapping."""
-        mapping = self._known[name].mapping
-        if mapping is None:
-            raise KeyError(name)
-        return mapping
+        """Raises KeyError for a table that has not been met."""
+        return self._known[name].mapping
 
     async def find(self, name: str) -> Table | None:
         """The table, asking DynamoDB the first time; None if there is none. Raises StoreError."""
@@ -102,13 +96,7 @@ class Tables:
             )
             _warn_of_unserved(schema, mapped)
         else:
-            table = Table(schema, DocumentMapping(schema) if self._follow else None)
-            if not self._follow:
-                log.warning(
-                    "table_not_shadowed",
-                    table=schema.name,
-                    remedy="write a mapping for it, or set follow_tables = true",
-                )
+            table = Table(schema, DocumentMapping(schema))
         self._known[schema.name] = table
         return table
 
