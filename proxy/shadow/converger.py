@@ -107,9 +107,7 @@ class Converger:
         now = asyncio.get_running_loop().time()
         if now - self._told.get((table, error.reason), -_TELL_SECONDS) >= _TELL_SECONDS:
             self._told[table, error.reason] = now
-            log.error(
-                "store_refused", table=table, reason=error.reason, detail=str(error), **_REMEDY.get(error.reason, {})
-            )
+            log.error("store_refused", table=table, reason=error.reason, remedy=_REMEDY.get(error.reason))
 
     def _again(self, work: Work, error: StoreError, seconds: float) -> None:
         self._metrics.mirror_retried(error.reason)

@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 
 from proxy.dynamodb.errors import DynamoDBError
-from proxy.dynamodb.operations import decode, parse_body, tables_of
+from proxy.dynamodb.operations import WRITES, decode, parse_body, tables_of
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.metrics import Metrics
