@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 SOURCES := proxy comparators tests $(wildcard benchmarks)
 SHELL_SCRIPTS := .ci/run
-ONCE ?= 1
+ONCE ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup node lint fmt test demo lock clean
@@ -50,7 +50,7 @@ test: setup lint ## everything that must hold before a change lands
 	@echo "== tests"
 	$(BIN)/pytest --durations=15
 
-demo: .venv/.installed ## the whole story against embedded stores (ONCE= keeps it running to look at)
+demo: .venv/.installed ## the whole story on embedded stores; stays up until Ctrl-C (ONCE=1: ends by itself)
 	ONCE=$(ONCE) $(BIN)/python -m tests.story
 
 lock: .venv/.installed ## pin the newest allowed versions of everything

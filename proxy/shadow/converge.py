@@ -13,46 +13,29 @@ somebody else writes to the mirror meanwhile is theirs to check.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from proxy.dynamodb.schema import Key
-from proxy.dynamodb.values import Item
 from proxy.dynamodb.writes import same
-from proxy.mapping.mapping import Fault
 from proxy.stores.failures import Unreachable
-from proxy.stores.store import Held, Store, Unrepresentable
+from proxy.stores.store import Store, Unrepresentable
 
 ROUNDS: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Converged:
-    """How it went: what the first look saw on both sides, what was lost in the writing, how many writes it took."""
-
-    wanted: Item | None
-    held: Item | None
-    faults: tuple[Fault, ...]
-    repairs: int
-
-
-async def converge(key: Key, authority: Store, mirror: Store, left: Held | None = None) -> Converged:
-    """`left` is what the caller's own mirror write has just left, in place of the first look at the mirror.
+async def converge(key: Key, authority: Store, mirror: Store) -> int:
+    """Gives how many times it had to write the mirror.
 
     Raises StoreError: Unrepresentable if the mirror cannot hold the item, Unreachable if the two kept moving.
     """
-    first: tuple[Item | None, Item | None] | None = None
-    faults: tuple[Fault, ...] = ()
-    held, read = left, False
+    held, read = None, False
     for repairs in range(ROUNDS):
         wanted = (await authority.get(key)).item
         image, faults = mirror.image(key, wanted)
         if held is None:
             held, read = await mirror.get(key), True
-        if first is None:
-            first = (wanted, held.item)
         if same(image, held.item) and (image is not None or wanted is None):
-            return Converged(*first, faults, repairs)
+            return repairs
         if image is None and wanted is not None:
             raise Unrepresentable(key, faults)
         if not read:

@@ -15,11 +15,11 @@ import structlog
 from proxy.dynamodb.schema import Key
 from proxy.metrics import Metrics
 from proxy.shadow.breaker import Breaker
-from proxy.shadow.converge import Converged, converge
+from proxy.shadow.converge import converge
 from proxy.shadow.journal import Journal, Work
 from proxy.shadow.tables import Table
 from proxy.stores.failures import Refused, StoreError, UnknownOutcome
-from proxy.stores.store import Held, Store, Unrepresentable
+from proxy.stores.store import Store, Unrepresentable
 
 log = structlog.get_logger(__name__)
 
@@ -58,45 +58,45 @@ class Converger:
             await asyncio.sleep(self._breaker.seconds_until_retry)
         await self.converge(await self._journal.next())
 
-    async def converge(self, work: Work, left: Held | None = None) -> Converged | None:
-        """Converge a key taken from the journal; None if it has not converged, and the journal still has it.
-
-        `left` is what a rehearsal has just left in the mirror.
-        """
+    async def converge(self, work: Work) -> None:
+        """Converge a key taken from the journal, or say to the journal what becomes of it."""
         try:
             if await self._find(work.key.table) is None:
                 # DynamoDB has no such table any more: there is nothing to hold.
                 self._journal.done(work)
-                return None
-            converged = await converge(work.key, self._authority, self._mirror, left)
+                return
+            await converge(work.key, self._authority, self._mirror)
         except Unrepresentable as error:
             self._journal.park(work, str(error))
             log.warning("key_parked", table=work.key.table, reasons=_reasons(error))
-            return None
+            return
         except UnknownOutcome as error:
             self.linger([work.key], self._mirror.name)
             self._again(work, error, _SOON)
-            return None
+            return
         except Refused as error:
             if error.reason == _NO_TABLE:
                 self._journal.done(work)
-                return None
+                return
             self._tell(work.key.table, error)
             self._again(work, error, _LATER)
-            return None
+            return
         except StoreError as error:
             self._again(work, error, _SOON)
-            return None
+            return
         except asyncio.CancelledError:
             self._journal.again(work, 0.0)
             raise
         except Exception:
             self._journal.again(work, _LATER)
             raise
+        self.done(work)
+
+    def done(self, work: Work) -> None:
+        """The key was seen to be equal in both stores."""
         seconds = self._journal.done(work)
         if seconds is not None:
             self._metrics.converged(seconds)
-        return converged
 
     def linger(self, keys: list[Key], store: str) -> None:
         """A call on these keys has an unknown outcome on a store: they converge again when nothing can linger."""

@@ -29,12 +29,10 @@ from proxy.shadow.context import Call
 from proxy.shadow.findings import Findings
 from proxy.shadow.journal import Journal
 from proxy.shadow.shapes import item_shape, shape_of
-from proxy.shadow.verdicts import Judged, Loss, Verdict, decides, judge, overall
+from proxy.shadow.verdicts import LOOK_AGAIN, Judged, Loss, Verdict, decides, judge, overall
 from proxy.stores.failures import StoreError
 from proxy.stores.store import Store, Unrepresentable
 
-# DynamoDB's indexes are usually some milliseconds behind; three looks over 1.5 s leave that well behind.
-_LOOK_AGAIN: Final = (0.05, 0.3, 1.2)
 _LEAVE_SECONDS: Final = 5.0
 _BATCH: Final = 100
 _MOST_KEYS: Final = 200
@@ -72,7 +70,7 @@ class Reading:
 
     async def _look_again(self, call: Call, found: Comparison, since: int) -> None:
         racing = False
-        for delay in _LOOK_AGAIN:
+        for delay in LOOK_AGAIN:
             keys = self._keys(call, found)
             if any(self._journal.parked_reason(key) is not None for key in keys):
                 break

@@ -2,13 +2,16 @@
 
 What is compared is the outcome and what the write left. Then the keys converge, whatever was found. A write that
 overlaps another on the same key says nothing either way (`racing`), so it is not rehearsed but only converged.
+Another process may write the same key, which this journal does not know: so what differs is left alone for a moment,
+and only what nobody else repairs is a mismatch.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from comparators.difference import Difference, Kind
@@ -17,25 +20,50 @@ from comparators.items import compare_items
 from comparators.outcomes import compare_outcomes
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
+from proxy.dynamodb.values import Item
+from proxy.dynamodb.writes import same
 from proxy.shadow.context import Call
-from proxy.shadow.converge import Converged
 from proxy.shadow.converger import Converger
 from proxy.shadow.findings import Findings
 from proxy.shadow.journal import Journal, Ticket
 from proxy.shadow.shapes import shape_of
-from proxy.shadow.verdicts import Judged, Loss, Verdict, decides, judge, overall
+from proxy.shadow.verdicts import LOOK_AGAIN, Judged, Loss, Verdict, decides, judge, overall
 from proxy.stores.failures import StoreError, UnknownOutcome
 from proxy.stores.store import Executed, Held, Store, Unrepresentable
 
 _TOKEN_SECONDS: Final = 600.0
 _TOKENS: Final = 10_000
+_DECISIONS: Final = frozenset({Kind.OUTCOME, Kind.ERROR_CODE, Kind.ERROR_MESSAGE})
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What the stores hold for a key: the authority's item, what the mirror would make of it, the mirror's item."""
+
+    wanted: Item | None
+    image: Item | None
+    held: Item | None
+    equal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A verdict with its differences, and the keys that were seen to be equal: they have converged."""
+
+    verdict: Verdict
+    judged: tuple[Judged, ...] = ()
+    equal: frozenset[Key] = frozenset()
+    reason: str | None = None
 
 
 class Rehearsal:
     """Compares writes. The journal's ticket of each call is closed here, whatever happens."""
 
-    def __init__(self, journal: Journal, mirror: Store, converger: Converger, findings: Findings) -> None:
+    def __init__(
+        self, journal: Journal, authority: Store, mirror: Store, converger: Converger, findings: Findings
+    ) -> None:
         self._journal = journal
+        self._authority = authority
         self._mirror = mirror
         self._converger = converger
         self._findings = findings
@@ -47,7 +75,7 @@ class Rehearsal:
         token = call.operation.request.get("ClientRequestToken")
         if call.operation.action != "TransactWriteItems" or not isinstance(token, str):
             return False
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         seen = self._tokens.get(token)
         self._tokens[token] = now
         self._tokens.move_to_end(token)
@@ -56,44 +84,71 @@ class Rehearsal:
         return seen is not None and now - seen < _TOKEN_SECONDS
 
     async def rehearse(self, call: Call, ticket: Ticket, answered: Outcome) -> None:
-        """Rehearse, converge, compare, record."""
+        """Rehearse, compare, converge, record."""
+        comparable = decides(answered) and not answered.document.get("UnprocessedItems")
         executed: Executed | None = None
         failed: StoreError | None = None
-        comparable = decides(answered) and not answered.document.get("UnprocessedItems")
         try:
             if comparable and not ticket.overlapped:
-                try:
-                    executed = await self._mirror.execute(call.operation)
-                except StoreError as error:
-                    failed = error
-                    if isinstance(error, UnknownOutcome):
-                        self._converger.linger(list(ticket.keys), self._mirror.name)
+                executed = await self._mirror.execute(call.operation)
+        except StoreError as error:
+            failed = error
+            if isinstance(error, UnknownOutcome):
+                self._converger.linger(list(ticket.keys), self._mirror.name)
         finally:
             taken = self._journal.answered(ticket, take=True)
-        left = executed.left if executed is not None else {}
-        alone = len(taken) == len(ticket.keys) and not ticket.overlapped
-        converged: dict[Key, Converged | None] = {}
-        for number, work in enumerate(taken):
-            try:
-                converged[work.key] = await self._converger.converge(work, left.get(work.key))
-            except asyncio.CancelledError:
-                for untaken in taken[number + 1 :]:
-                    self._journal.again(untaken, 0.0)
-                raise
-        if not comparable:
-            return
-        if not alone or self._journal.overtaken(ticket):
-            self._record(call, Verdict.RACING)
-        elif isinstance(failed, Unrepresentable):
-            self._record(call, Verdict.UNREPRESENTABLE, self._lost(call, failed))
-        elif failed is not None:
-            self._record(call, Verdict.MIRROR_ERROR, reason=failed.reason)
-        elif executed is not None:
-            self._compare(call, answered, executed, converged)
+        found = _Found(Verdict.RACING)
+        try:
+            if failed is not None:
+                found = self._failed(call, failed)
+            elif executed is not None and len(taken) == len(ticket.keys):
+                found = await self._examine(call, ticket, answered, executed)
+            if self._journal.overtaken(ticket):
+                found = _Found(Verdict.RACING)
+            while taken:
+                work = taken.pop()
+                if work.key in found.equal:
+                    self._converger.done(work)
+                else:
+                    await self._converger.converge(work)
+        finally:
+            for work in taken:
+                self._journal.again(work, 0.0)
+        if comparable:
+            self._findings.record(
+                call.operation, call.table, call.item_type, found.verdict, call.request_id, found.judged, found.reason
+            )
 
-    def _compare(
-        self, call: Call, answered: Outcome, executed: Executed, converged: dict[Key, Converged | None]
-    ) -> None:
+    async def _examine(self, call: Call, ticket: Ticket, answered: Outcome, executed: Executed) -> _Found:
+        """Compare the outcomes and what was left. What differs is looked at again before it is a mismatch: if the two
+        become equal and it was not us who repaired, then another process is writing the key."""
+        try:
+            looks = await self._look(ticket.keys, executed.left)
+            judged = self._judge(call, answered, executed, looks)
+            if overall(judged) is Verdict.MISMATCH and not all(look.equal for look in looks.values()):
+                for delay in LOOK_AGAIN:
+                    await asyncio.sleep(delay)
+                    if self._journal.overtaken(ticket):
+                        return _Found(Verdict.RACING)
+                    again = await self._look(ticket.keys, {})
+                    if all(look.equal for look in again.values()):
+                        return _Found(Verdict.LAGGING, equal=frozenset(again))
+        except StoreError as error:
+            return _Found(Verdict.MIRROR_ERROR, reason=error.reason)
+        equal = frozenset(key for key, look in looks.items() if look.equal)
+        return _Found(overall(judged), tuple(judged), equal)
+
+    async def _look(self, keys: Iterable[Key], left: Mapping[Key, Held]) -> dict[Key, _Look]:
+        """What the two stores hold now; where the rehearsal has just written the mirror, `left` says what."""
+        looks = {}
+        for key in keys:
+            wanted = (await self._authority.get(key)).item
+            image, _ = self._mirror.image(key, wanted)
+            held = (left[key] if key in left else await self._mirror.get(key)).item
+            looks[key] = _Look(wanted, image, held, same(image, held) and (image is not None or wanted is None))
+        return looks
+
+    def _judge(self, call: Call, answered: Outcome, executed: Executed, looks: Mapping[Key, _Look]) -> list[Judged]:
         context = Context(call.table.name, call.operation.action)
         mirrored = executed.outcome
         comparison = compare_outcomes(
@@ -103,22 +158,23 @@ class Rehearsal:
             shape_of(call.operation, call.tables),
         )
         judged: list[Judged] = []
-        whole = Loss()
-        for key, look in converged.items():
+        known = Loss()
+        for key, look in looks.items():
             table = call.table_of(key)
-            if look is None:
-                continue
             rules = table.pick(look.wanted or look.held or {})
-            image, _ = self._mirror.image(key, look.wanted)
-            loss = Loss.between(look.wanted, image, rules)
-            whole = loss if len(converged) == 1 else whole
-            held = executed.left.get(key, Held(look.held)).item
-            found = compare_items(look.wanted, held, rules)
+            loss = Loss.between(look.wanted, look.image, rules)
+            known = loss if len(looks) == 1 else known
+            found = compare_items(look.wanted, look.held, rules, key=key.attributes)
             judged.extend(judge(found, loss, table.expected, context))
-        if not judged or any(d.kind in ("outcome", "error_code", "error_message") for d in comparison.differences):
+        if not judged or any(d.kind in _DECISIONS for d in comparison.differences):
             # What the answers show of items differs as the items do; it is told once.
-            judged[:0] = judge(comparison.differences, whole, call.table.expected, context)
-        self._record(call, overall(judged), judged)
+            judged[:0] = judge(comparison.differences, known, call.table.expected, context)
+        return judged
+
+    def _failed(self, call: Call, error: StoreError) -> _Found:
+        if isinstance(error, Unrepresentable):
+            return _Found(Verdict.UNREPRESENTABLE, tuple(self._lost(call, error)))
+        return _Found(Verdict.MIRROR_ERROR, reason=error.reason)
 
     def _lost(self, call: Call, error: Unrepresentable) -> list[Judged]:
         """One difference a fault: the mapping's way to say what it cannot hold."""
@@ -130,10 +186,3 @@ class Rehearsal:
             lost = Difference(name, name, Kind.MISSING, item.get(name), None, call.item_type, key=key)
             judged.append(Judged(lost, Verdict.UNREPRESENTABLE, fault.reason))
         return judged
-
-    def _record(
-        self, call: Call, verdict: Verdict, judged: list[Judged] | None = None, reason: str | None = None
-    ) -> None:
-        self._findings.record(
-            call.operation, call.table, call.item_type, verdict, call.request_id, judged or (), reason
-        )

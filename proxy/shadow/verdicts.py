@@ -46,6 +46,10 @@ def decides(outcome: Outcome) -> bool:
     return outcome.status < 500 and outcome.error_code not in _NO_DECISION
 
 
+# Seconds between looks at what differs. DynamoDB's indexes are usually some milliseconds behind, and another process
+# converges within some tens of them: three looks over 1.5 s leave both well behind.
+LOOK_AGAIN = (0.05, 0.3, 1.2)
+
 _WEIGHT = {Verdict.AGREED: 0, Verdict.EXPECTED: 1, Verdict.UNREPRESENTABLE: 2, Verdict.MISMATCH: 3}
 
 
