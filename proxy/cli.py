@@ -1,4 +1,4 @@
-"""The command `crossfade`: serve, check, health, version.
+"""The command `crossfade`: serve, check, migrate, health, version.
 
 Faults that an operator can mend are one message on stderr and exit code 2, never a traceback.
 """
@@ -34,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, text in (("serve", "run the proxy"), ("check", "read settings and mappings, and show what would run")):
         command = commands.add_parser(name, help=text)
         command.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML; without it, the defaults")
+    migrating = commands.add_parser("migrate", help="apply a folder of .sql files to DSQL, each file once")
+    migrating.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML, for dsn in [dsql]")
+    migrating.add_argument("--folder", type=Path, metavar="DIR", required=True, help="as in config/migrations")
     health = commands.add_parser("health", help="exit 0 if an address answers 200: for a container's health check")
     health.add_argument("url", metavar="URL", help="as in http://127.0.0.1:8001/readyz")
     commands.add_parser("version", help="print the version")
@@ -46,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _health(chosen.url)
     try:
         settings = load(chosen.config, os.environ)
+        if chosen.command == "migrate":
+            return _migrate(settings, chosen.folder)
         return _check(settings) if chosen.command == "check" else _serve(settings)
     except SettingsError as error:
         for problem in error.problems:
@@ -78,6 +83,37 @@ def _serve(settings: Settings) -> int:
     except OSError as error:
         _complain(f"{error.strerror or error} (is the address taken? see listen, and listen in [admin])")
         return FAILED
+    return 0
+
+
+def _migrate(settings: Settings, folder: Path) -> int:
+    import asyncpg
+
+    from proxy import logs
+    from proxy.migrate.apply import MigrationError, migrate, read_folder
+
+    if settings.dsql.dsn is None:
+        raise SettingsError(["migrate needs DSQL: set dsn in [dsql], or CROSSFADE_DSQL__DSN"])
+    dsn = settings.dsql.dsn
+    logs.configure(settings.log.level, settings.log.format)
+
+    async def run() -> int:
+        migrations = read_folder(folder)
+        connection = await asyncpg.connect(dsn, timeout=settings.dsql.timeout_seconds)
+        try:
+            return await migrate(connection, migrations, _say)
+        finally:
+            await connection.close()
+
+    try:
+        applied = asyncio.run(run())
+    except MigrationError as error:
+        _complain(str(error))
+        return FAILED
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        _complain(f"DSQL: {error} (see dsn in [dsql])")
+        return FAILED
+    _say(f"{applied} applied, nothing else to do")
     return 0
 
 

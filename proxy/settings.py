@@ -153,6 +153,7 @@ class Mirror:
     queue: Annotated[int, Between(1, 1_000_000)] = 10_000
     comparisons_queue: Annotated[int, Between(1, 1_000_000)] = 2_000
     rehearse_timeout_seconds: _Seconds = 5.0
+    alone: bool = False
     breaker: Breaker = Breaker()
 
 

@@ -57,16 +57,27 @@ class _Found:
 
 
 class Rehearsal:
-    """Compares writes. The journal's ticket of each call is closed here, whatever happens."""
+    """Compares writes. The journal's ticket of each call is closed here, whatever happens.
+
+    `alone` says that no other process writes the same tables.
+    """
 
     def __init__(
-        self, journal: Journal, authority: Store, mirror: Store, converger: Converger, findings: Findings
+        self,
+        journal: Journal,
+        authority: Store,
+        mirror: Store,
+        converger: Converger,
+        findings: Findings,
+        *,
+        alone: bool,
     ) -> None:
         self._journal = journal
         self._authority = authority
         self._mirror = mirror
         self._converger = converger
         self._findings = findings
+        self._look_again = () if alone else LOOK_AGAIN
         self._tokens: OrderedDict[str, float] = OrderedDict()
 
     def repeated(self, call: Call) -> bool:
@@ -126,7 +137,7 @@ class Rehearsal:
             looks = await self._look(ticket.keys, executed.left)
             judged = self._judge(call, answered, executed, looks)
             if overall(judged) is Verdict.MISMATCH and not all(look.equal for look in looks.values()):
-                for delay in LOOK_AGAIN:
+                for delay in self._look_again:
                     await asyncio.sleep(delay)
                     if self._journal.overtaken(ticket):
                         return _Found(Verdict.RACING)

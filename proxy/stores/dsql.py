@@ -93,6 +93,8 @@ class DSQLStore:
         return _held(statements.mapping, row)
 
     async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
+        if wanted is None and held.token is None:
+            return held if (await self.get(key)).item is None else None
         statements = self.statements(key.table)
         statement, parameters, left = _plan(statements, key, wanted, held)
         done = await self._write(lambda c: c.execute(statement, *parameters), key)

@@ -37,7 +37,7 @@ class Pair:
 def pair(postgres: Postgres, dsql_gate: Dsql) -> Iterator[Pair]:
     rows = postgres.create_database()
     through_gate = dsql_gate.dsn(rows.rsplit("/", 1)[1])
-    asyncio.run(apply(CONFIG / "migrations", through_gate))
+    apply(CONFIG / "migrations", through_gate)
     with (
         Ministack() as store,
         ProxyProcess(dynamodb=store.endpoint, dsql=through_gate, mappings=[CONFIG / "billio.toml"]) as proxy,

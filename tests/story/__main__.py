@@ -84,7 +84,7 @@ def _part(
     """Tell the story through a fresh proxy over fresh stores, print the tables, and return all that was found."""
     store = stack.enter_context(Ministack())
     database = postgres.create_database().rsplit("/", 1)[1]
-    asyncio.run(apply(ROOT / "config" / migrations, gate.dsn(database)))
+    apply(ROOT / "config" / migrations, gate.dsn(database))
     billio_table(store.endpoint, TABLE)
     proxy = stack.enter_context(
         ProxyProcess(
@@ -92,6 +92,7 @@ def _part(
             dsql=gate.dsn(database),
             mappings=[ROOT / "config" / mapping],
             stage=os.environ.get("CROSSFADE_STAGE", "shadow"),
+            environment={"CROSSFADE_MIRROR__ALONE": "true"},
         )
     )
     story = Narrator(proxy.data, TABLE)

@@ -72,7 +72,7 @@ def disagreements(items: Mapping[str, Item], held: list[Mapping[str, Any]]) -> l
     found = [f"{key} is in DynamoDB only" for key in sorted(items.keys() - from_rows.keys())]
     found += [f"{key} is in SQL only" for key in sorted(from_rows.keys() - items.keys())]
     for key in sorted(items.keys() & from_rows.keys()):
-        wanted, got = _comparable(items[key]), _comparable(from_rows[key])
+        wanted, got = comparable(items[key]), comparable(from_rows[key])
         names = [name for name in sorted(wanted.keys() | got.keys()) if wanted.get(name) != got.get(name)]
         found += [f"{key}: {name} is {wanted.get(name)!r} against {got.get(name)!r}" for name in names]
     return found
@@ -210,7 +210,8 @@ def _value(found: Any) -> dict[str, Any]:
     raise ValueError(f"no attribute value: {found!r}")
 
 
-def _comparable(item: Item) -> dict[str, Any]:
+def comparable(item: Item) -> dict[str, Any]:
+    """The item as Python values that are equal exactly when the items are: numbers by value, sets without order."""
     return {name: _plain(value) for name, value in item.items()}
 
 
@@ -226,7 +227,7 @@ def _plain(value: dict[str, Any]) -> Any:
         case "L":
             return tag, [_plain(element) for element in content]
         case "M":
-            return tag, _comparable(content)
+            return tag, comparable(content)
     return tag, content
 
 

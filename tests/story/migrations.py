@@ -1,21 +1,12 @@
-"""Apply a folder of SQL files, in order of name, through the DSQL gate: what DSQL would refuse is refused here."""
+"""Apply a folder of SQL files as an operator does: by `crossfade migrate`, through the DSQL gate."""
 
+import subprocess
+import sys
 from pathlib import Path
 
-import asyncpg
 
-
-def statements(folder: Path) -> list[str]:
-    """The text of each file, in order of name."""
-    return [file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.sql"))]
-
-
-async def apply(folder: Path, dsn: str) -> None:
-    """Each file in a transaction of its own, as DSQL wants of DDL."""
-    texts = statements(folder)
-    connection = await asyncpg.connect(dsn, ssl=False)
-    try:
-        for text in texts:
-            await connection.execute(text)
-    finally:
-        await connection.close()
+def apply(folder: Path, dsn: str) -> None:
+    """Raises CalledProcessError, with what the command said on stderr."""
+    command = [str(Path(sys.executable).with_name("crossfade")), "migrate", "--folder", str(folder)]
+    environment = {"PATH": "/usr/bin:/bin", "CROSSFADE_DSQL__DSN": dsn, "CROSSFADE_LOG__LEVEL": "error"}
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, timeout=60)
