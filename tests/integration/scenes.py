@@ -1,0 +1,112 @@
+"""A proxy over stand-ins with Billio's table or none, and what every test of the running product asks of it.
+
+Settle times are cut from minutes to a fraction of a second, which is what the stand-ins need: nothing lingers in them
+for longer, and a test that waits for an empty journal must not wait for five minutes.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from tests import equality
+from tests.proxy_process import ProxyProcess
+from tests.standins.billio import TABLE, dynamodb_client
+from tests.standins.processes import LOOPBACK, free_port
+from tests.story.migrations import apply
+
+CONFIG = Path(__file__).parents[2] / "config"
+SETTLE_SECONDS = 0.3
+
+Counts = dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """`proxy` stands before the DynamoDB at `endpoint`; `dsn` is where its rows can be read past everything."""
+
+    proxy: ProxyProcess
+    endpoint: str
+    dsn: str
+
+    def client(self, **options: Any) -> Any:
+        """A boto3 client of the proxy, which retries nothing."""
+        return dynamodb_client(self.proxy.data, **options)
+
+    def direct(self) -> Any:
+        """A boto3 client that goes past the proxy."""
+        return dynamodb_client(self.endpoint)
+
+    def assert_equal(self, table: str = TABLE, seconds: float = 30) -> None:
+        """The journal empties, and then both stores hold the same."""
+        self.proxy.settle(seconds)
+        assert equality.disagreements(self.endpoint, self.dsn, table) == []
+
+    def verdicts(self, operation: str | None = None) -> Counts:
+        """Verdict → how many, of one operation or of all."""
+        counts: Counts = {}
+        for each in self.proxy.status()["comparisons"]:
+            if operation in (None, each["operation"]):
+                counts[each["verdict"]] = counts.get(each["verdict"], 0) + each["count"]
+        return counts
+
+    def compared(self, operation: str, call: Callable[[], Any]) -> Counts:
+        """The verdicts of an operation that came of one call, once they are given."""
+        before = self.verdicts(operation)
+        call()
+        wait_until(lambda: sum(self.verdicts(operation).values()) > sum(before.values()), 15, "a verdict")
+        return {v: count - before.get(v, 0) for v, count in self.verdicts(operation).items() if count != before.get(v)}
+
+
+@contextmanager
+def scene(
+    endpoint: str,
+    dsn: str,
+    *,
+    rows: str | None = None,
+    stage: str = "shadow",
+    billio: bool = True,
+    environment: Mapping[str, str] | None = None,
+    extra: str = "",
+) -> Iterator[Scene]:
+    """A running proxy whose data port outlives its restarts.
+
+    `dsn` is its DSQL, `rows` the same past the gate. With `billio`, Billio's SQL tables are made and its mapping used;
+    the DynamoDB table is for the test to make.
+    """
+    mappings = []
+    if billio:
+        apply(CONFIG / "migrations", dsn)
+        mappings = [CONFIG / "billio.toml"]
+    settings = {
+        "CROSSFADE_LISTEN": f"{LOOPBACK}:{free_port()}",
+        "CROSSFADE_DYNAMODB__SETTLE_SECONDS": str(SETTLE_SECONDS),
+        "CROSSFADE_DSQL__SETTLE_SECONDS": str(SETTLE_SECONDS),
+    }
+    settings |= environment or {}
+    with ProxyProcess(
+        dynamodb=endpoint, dsql=dsn, mappings=mappings, stage=stage, environment=settings, extra=extra
+    ) as proxy:
+        yield Scene(proxy, endpoint, rows or dsn)
+
+
+def wait_until(true: Callable[[], bool], seconds: float, what: str) -> None:
+    """Return once `true()`; fail after `seconds`, naming what was waited for."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
+        time.sleep(0.05)
+
+
+async def run_sql(dsn: str, statement: str, *parameters: Any) -> list[Any]:
+    """One statement past everything, on a connection of its own."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        found: list[Any] = await connection.fetch(statement, *parameters)
+        return found
+    finally:
+        await connection.close()
