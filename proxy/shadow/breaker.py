@@ -31,7 +31,10 @@ class Breaker:
         """Whether a call may be made now. A call that may must end in `succeeded`, `failed` or `abandoned`."""
         if self.state is State.CLOSED:
             return True
-        if self.state is State.OPEN and asyncio.get_running_loop().time() >= self._retry_at:
+        now = asyncio.get_running_loop().time()
+        if self.state is State.OPEN and now >= self._retry_at:
+            # The others wait for what comes of this one, and do not look in every few milliseconds.
+            self._retry_at = now + self._reset
             self._become(State.HALF_OPEN)
             return True
         return False
@@ -62,6 +65,7 @@ class Breaker:
     def abandoned(self) -> None:
         """The call ended without telling anything about the mirror (its caller was cancelled)."""
         if self.state is State.HALF_OPEN:
+            self._retry_at = asyncio.get_running_loop().time()
             self._become(State.OPEN)
 
     def _become(self, state: State) -> None:

@@ -143,7 +143,8 @@ class Journal:
         """Open the file and take what an earlier process left.
 
         Its writes under way may still land for `lingering` seconds, on either store: so all its keys converge at
-        once, and once more after that. Gives their number. Raises JournalLocked, OSError, sqlite3.Error.
+        once, and once more after that. Parked ones too: the mapping may be another now. Gives their number. Raises
+        JournalLocked, OSError, sqlite3.Error.
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(f"{self._path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -160,7 +161,7 @@ class Journal:
         self._database.execute("PRAGMA wal_autocheckpoint = 0")
         self._database.executescript(_SCHEMA)
         now = self._clock()
-        self._database.execute("UPDATE journal SET due = ?, unsettled = ?", (now, now + lingering))
+        self._database.execute("UPDATE journal SET due = ?, unsettled = ?, parked = NULL", (now, now + lingering))
         (left, self._moment) = self._database.execute(
             "SELECT count(*), coalesce(max(generation), 0) FROM journal"
         ).fetchone()
@@ -326,7 +327,9 @@ class Journal:
         while True:
             while self._line:
                 key = self._line.popleft()
-                entry = self._open[key]
+                entry = self._open.get(key)
+                if entry is None:
+                    continue  # while it stood in line, a write that took it upon itself has converged it
                 entry.in_line = False
                 if entry.converging or not self._its_turn(entry):
                     continue
@@ -504,6 +507,9 @@ class Journal:
         self._leaving.clear()
         if self.degraded:
             self.degraded = False
+            # Keys that were given back meanwhile stand in the file only now.
+            self._backlog = True
+            self._work.set()
             log.info("journal_recovered")
 
     def _execute(self, statement: str, rows: list[tuple[object, ...]]) -> None:

@@ -244,8 +244,6 @@ class Layer:
         if not self._stages.all_off:
             for _ in range(self._settings.mirror.concurrency):
                 self._loops.loop(self._work)
-        for table, item_type, stage in self._stages.declared():
-            self._metrics.stage(table, item_type, stage)
 
     async def close(self) -> None:
         """Let comparisons end and keys converge within the settings' limit; the rest stays in the journal."""
@@ -273,6 +271,8 @@ class Layer:
     async def _gauge(self) -> None:
         depth = await self._journal.depth()
         self._metrics.journal(depth.keys, depth.oldest_seconds, depth.parked)
+        for table, item_type, stage in self._stages.listed(self._tables.names()):
+            self._metrics.stage(table, item_type, stage)
         await asyncio.sleep(_GAUGE_SECONDS)
 
     # -- what the admin port asks --------------------------------------------------------------------------------------
@@ -282,7 +282,10 @@ class Layer:
         depth = await self._journal.depth()
         return {
             "stage": self._settings.stage,
-            "stages": [{"table": t, "type": each, "stage": stage} for t, each, stage in self._stages.declared()],
+            "stages": [
+                {"table": table, "type": each, "stage": stage}
+                for table, each, stage in self._stages.listed(self._tables.names())
+            ],
             "journal": {"keys": depth.keys, "oldest_seconds": round(depth.oldest_seconds, 3), "parked": depth.parked},
             "behind": self._behind.running,
             "breaker": str(self._breaker.state),

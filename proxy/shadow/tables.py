@@ -53,6 +53,10 @@ class Tables:
         self._absent: dict[str, float] = {}
         self._asking: dict[str, asyncio.Lock] = {}
 
+    def names(self) -> tuple[str, ...]:
+        """The tables that have been met."""
+        return tuple(self._known)
+
     def known(self, name: str) -> Table | None:
         """The table, if it has been met."""
         return self._known.get(name)
