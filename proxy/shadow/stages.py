@@ -5,6 +5,7 @@ Answers questions about stages; changes none. `live`, `rampdown` and `complete` 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from proxy.settings import Settings
@@ -44,15 +45,14 @@ class Stages:
         return active
 
     def compares(self, table: str) -> bool:
-        """Whether any type in the table is in `shadow`."""
-        return any(self.of(table, each) is Stage.SHADOW for each in self._declared(table))
+        """Whether every type in the table is in `shadow`: what names no type shows the items of all."""
+        return all(self.of(table, each) is Stage.SHADOW for each in self._declared(table))
 
     def _declared(self, table: str) -> tuple[str, ...]:
         here = self._settings.tables.get(table)
         return ("", *here.types) if here is not None else ("",)
 
-    def declared(self) -> list[tuple[str, str, Stage]]:
-        """(table, type, stage) of all that the settings name; type "" is the table itself."""
-        return [
-            (table, each, self.of(table, each)) for table in self._settings.tables for each in self._declared(table)
-        ]
+    def listed(self, met: Iterable[str]) -> list[tuple[str, str, Stage]]:
+        """(table, type, stage) of the tables that the settings name and of those met; type "" is the table itself."""
+        tables = dict.fromkeys((*self._settings.tables, *met))
+        return [(table, each, self.of(table, each)) for table in tables for each in self._declared(table)]
