@@ -18,7 +18,7 @@ from typing import Final
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.writes import same
 from proxy.stores.failures import Unreachable
-from proxy.stores.store import Store, Unrepresentable
+from proxy.stores.store import Held, Store, Unrepresentable
 
 ROUNDS: Final = 20
 
@@ -28,17 +28,15 @@ async def converge(key: Key, authority: Store, mirror: Store) -> int:
 
     Raises StoreError: Unrepresentable if the mirror cannot hold the item, Unreachable if the two kept moving.
     """
-    held, read = None, False
+    held: Held | None = None
     for repairs in range(ROUNDS):
         wanted = (await authority.get(key)).item
         image, faults = mirror.image(key, wanted)
-        if held is None:
-            held, read = await mirror.get(key), True
+        if held is None or not same(image, held.item):
+            held = await mirror.get(key)
         if same(image, held.item) and (image is not None or wanted is None):
             return repairs
         if image is None and wanted is not None:
             raise Unrepresentable(key, faults)
-        if not read:
-            held = await mirror.get(key)
-        held, read = await mirror.put(key, wanted, held), False
+        held = await mirror.put(key, wanted, held)
     raise Unreachable("moving", f"the two stores kept moving through {ROUNDS} rounds")

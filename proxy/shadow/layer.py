@@ -28,7 +28,7 @@ from proxy.shadow.follow import Follow
 from proxy.shadow.journal import Journal
 from proxy.shadow.reading import Reading
 from proxy.shadow.rehearsal import Rehearsal
-from proxy.shadow.shapes import type_of
+from proxy.shadow.shapes import ANY_TYPE, type_of
 from proxy.shadow.stages import Stage, Stages
 from proxy.shadow.tables import Table, Tables
 from proxy.stores.dynamodb import DynamoDBStore
@@ -98,7 +98,6 @@ class Layer:
     async def pass_through(self, action: str, target: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """Any other operation, unread. A change of tables that DynamoDB took is noticed, and followed where that is
         on."""
-        self._metrics.passed_through(action)
         outcome = await self._authority.carry(target, body, headers)
         if outcome.ok and not target.startswith(_STREAMS):
             await self._notice(action, outcome)
@@ -114,7 +113,8 @@ class Layer:
         try:
             outcome = (await self._authority.execute(call.operation)).outcome
         except BaseException:
-            answer.set_result(None)
+            if not answer.done():
+                answer.set_result(None)
             raise
         if not answer.done():
             answer.set_result(outcome)
@@ -150,8 +150,10 @@ class Layer:
         operation = call.operation
         if operation.keys:
             shadowed = all(self._stage(call, key) is Stage.SHADOW for key in operation.keys)
+        elif call.item_type == ANY_TYPE:
+            shadowed = self._stages.compares(call.table.name)
         else:
-            shadowed = self._stages.of(call.table.name, call.item_type.replace("*", "")) is Stage.SHADOW
+            shadowed = self._stages.of(call.table.name, call.item_type) is Stage.SHADOW
         return shadowed and self._has_room()
 
     def _has_room(self) -> bool:

@@ -154,14 +154,16 @@ class Reading:
 
     async def _read_again(self, call: Call, keys: Sequence[Key]) -> Comparison:
         operation = call.operation
-        if operation.action == "Scan":
+        if operation.action == "Scan" and keys:
             return _joined([await self._compare_stores(call, key) for key in keys])
-        strong = _strongly(operation)
-        answered = (await self._authority.execute(strong)).outcome
-        mirrored = (await self._mirror.execute(strong)).outcome
+        strong = replace(call, operation=_strongly(operation))
+        answered = (await self._authority.execute(strong.operation)).outcome
         if not decides(answered):
             return Comparison()
-        return await self._compare(replace(call, operation=strong), answered, mirrored)
+        if operation.action == "Scan":
+            return await self._compare_scan(strong, answered)
+        mirrored = (await self._mirror.execute(strong.operation)).outcome
+        return await self._compare(strong, answered, mirrored)
 
     async def _compare_stores(self, call: Call, key: Key) -> Comparison:
         """One item as both stores hold it."""
@@ -241,7 +243,7 @@ def _strongly(operation: Operation) -> Operation:
     request = dict(operation.request)
     if operation.action == "BatchGetItem":
         request["RequestItems"] = {t: {**part, "ConsistentRead": True} for t, part in request["RequestItems"].items()}
-    elif operation.action in ("GetItem", "Query") and request.get("IndexName") is None:
+    elif operation.action in ("GetItem", "Query", "Scan") and request.get("IndexName") is None:
         request["ConsistentRead"] = True
     if request.get("Select") == "COUNT":
         del request["Select"]
