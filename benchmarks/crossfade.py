@@ -1,0 +1,82 @@
+"""Crossfade under measurement: the command in a process of its own, on a database whose rows match the upstream's.
+
+Rows get there as they do in service: written through a proxy in `dualwrite` over the upstream that remembers.
+"""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.documents import Item, Request, put, put_document
+from benchmarks.load import steady
+from tests.proxy_process import ProxyProcess
+from tests.standins.postgres import Postgres
+from tests.standins.processes import Child, accepts_connections, free_port
+
+ROOT = Path(__file__).parent.parent
+_MAPPING = ROOT / "config" / "billio.toml"
+
+
+def proxy(upstream: str, dsn: str, stage: str, extra: str = "") -> ProxyProcess:
+    """A proxy to be entered; `upstream` is `host:port`. Mismatches are logged: in a benchmark they are its own fault."""
+    return ProxyProcess(
+        dynamodb=f"http://{upstream}",
+        dsql=dsn,
+        stage=stage,
+        mappings=[_MAPPING],
+        environment={"CROSSFADE_FOLLOW_TABLES": "true"},
+        extra=f'[log]\nlevel = "warning"\n{extra}',
+    )
+
+
+def address(running: ProxyProcess) -> str:
+    """`host:port` of its data port."""
+    return running.data.removeprefix("http://")
+
+
+@contextmanager
+def program(name: str, *arguments: str) -> Iterator[Child]:
+    """A module of this package as a server; its first argument is its port."""
+    with tempfile.TemporaryDirectory(prefix="crossfade-bench-") as folder:
+        child = Child(
+            name,
+            [sys.executable, "-m", f"benchmarks.{name}", *arguments],
+            log_file=Path(folder, "log"),
+            directory=ROOT,
+            environment={
+                "PATH": "/usr/bin:/bin",
+                "AWS_ACCESS_KEY_ID": "test",
+                "AWS_SECRET_ACCESS_KEY": "test",
+                "AWS_DEFAULT_REGION": "eu-west-1",
+            },
+        )
+        try:
+            child.wait_ready(lambda: accepts_connections(int(arguments[0])), 30)
+            yield child
+        finally:
+            child.stop()
+
+
+@contextmanager
+def remembering() -> Iterator[str]:
+    """The upstream that remembers, by its `host:port`."""
+    port = free_port()
+    with program("remembering", str(port)):
+        yield f"127.0.0.1:{port}"
+
+
+def filled(server: Postgres, books: int, documents: Sequence[tuple[str, Item]] = ()) -> str:
+    """A new database that holds so many books and the documents given, as the proxy writes them; its DSN."""
+    dsn = server.create_database()
+    migrate = [str(Path(sys.executable).with_name("crossfade")), "migrate", "--folder", "config/migrations"]
+    subprocess.run(migrate, check=True, cwd=ROOT, env={"CROSSFADE_DSQL__DSN": dsn}, stdout=subprocess.DEVNULL)
+    requests: list[Request] = [put(number) for number in range(books)]
+    requests += [put_document(table, held) for table, held in documents]
+    with remembering() as upstream, proxy(upstream, dsn, "dualwrite") as running:
+        done = steady(address(running), requests, count=len(requests), connections=8)
+        assert not done.errors, running.child.log_tail()
+        running.settle(120)
+    return dsn
