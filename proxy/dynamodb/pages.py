@@ -48,6 +48,8 @@ class PageRequest:
     start: Item | None
     segment: int | None
     segments: int | None
+    kept: frozenset[str] | None
+    """The attributes that the index holds of an item; None for all."""
 
     def admits(self, item: Item) -> bool:
         """Whether the item lies in the range asked for (the hash value is the store's to match)."""
@@ -67,19 +69,21 @@ class PageRequest:
             name = self.schema.index_keys(self.index)[0]
             if name not in item or not equal(item[name], self.condition.hash_value):
                 return None
-        if self.filter is not None and not evaluate.matches(self.filter, item):
+        held = self.held(item)
+        if self.filter is not None and not evaluate.matches(self.filter, held):
             return None
-        return self.projected(item)
+        return self.projected(item, held)
 
-    def projected(self, item: Item) -> Item:
-        """The attributes asked for, or those that the index holds."""
+    def held(self, item: Item) -> Item:
+        """What of an item is in the index (or table): what a filter sees, and what counts towards 1 MB."""
+        kept = self.kept
+        return item if kept is None else {name: value for name, value in item.items() if name in kept}
+
+    def projected(self, item: Item, held: Item) -> Item:
+        """The attributes asked for. Only a local index fetches from the table those that it does not hold."""
         if self.projection is not None:
             return evaluate.project(self.projection, item)
-        index = self.index
-        if index is None or index.projected is None or self.all_attributes:
-            return item
-        kept = {*self.schema.key_names, index.hash, index.range, *index.projected}
-        return {name: value for name, value in item.items() if name in kept}
+        return item if self.all_attributes else held
 
 
 class Page:
@@ -100,12 +104,13 @@ class Page:
         """Take the next item. Once `full`, nothing more may be added."""
         request = self._request
         self._scanned += 1
-        self._size += item_size(item)
+        held = request.held(item)
+        self._size += item_size(held)
         self._last = item
-        if request.filter is None or evaluate.matches(request.filter, item):
+        if request.filter is None or evaluate.matches(request.filter, held):
             self._count += 1
             if not request.count_only:
-                self._items.append(request.projected(item))
+                self._items.append(request.projected(item, held))
         self.full = self._scanned == request.limit or self._size >= MAX_PAGE_SIZE
 
     def document(self) -> dict[str, Any]:
@@ -147,7 +152,10 @@ def read_query(schema: TableSchema, request: Mapping[str, Any]) -> PageRequest:
             raise errors.validation(
                 f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {name}"
             )
-    return _page_request(schema, index, condition, chosen, request, given)
+    page = _page_request(schema, index, condition, chosen, request, given)
+    _check_filter_projected(page)
+    _check_start_in_range(page)
+    return page
 
 
 def read_scan(schema: TableSchema, request: Mapping[str, Any]) -> PageRequest:
@@ -226,13 +234,21 @@ def _page_request(
         projection = legacy.paths_from_attributes_to_get(request["AttributesToGet"])
     given.check_all_used()
     select = request.get("Select")
-    _check_select(select, index, projection)
+    _check_select(select, index, request, projection)
     limit = request.get("Limit")
     if limit is not None and limit < 1:
         raise errors.validation(
             f"1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: "
             "Member must have value greater than or equal to 1"
         )
+    kept = None if index is None else schema.held_names(index)
+    if kept is not None and index is not None and projection is not None and not index.local:
+        missing = sorted(top_level(projection) - kept)
+        if missing:
+            raise errors.validation(
+                "One or more parameter values were invalid: "
+                f"Global secondary index {index.name} does not project [{', '.join(missing)}]"
+            )
     segment, segments = _segments(request)
     start = request.get("ExclusiveStartKey")
     return PageRequest(
@@ -248,10 +264,35 @@ def _page_request(
         start=None if start is None else _start(schema, index, canonical_item(start)),
         segment=segment,
         segments=segments,
+        kept=kept,
     )
 
 
-def _check_select(select: str | None, index: Index | None, projection: tuple[Path, ...] | None) -> None:
+def _check_filter_projected(page: PageRequest) -> None:
+    """A Query refuses a filter on what its index does not hold; a Scan finds it missing."""
+    if page.filter is None or page.kept is None or page.index is None:
+        return
+    missing = sorted(top_level(condition_paths(page.filter)) - page.kept)
+    if missing:
+        raise errors.validation(
+            f"One or more parameter values were invalid: Secondary index {page.index.name} does not project one or "
+            f"more filter attributes: [{', '.join(missing)}]"
+        )
+
+
+def _check_start_in_range(page: PageRequest) -> None:
+    """A start key that no page of this Query can have ended with."""
+    if page.start is None or page.condition is None:
+        return
+    if not page.admits(page.start):
+        raise errors.validation("The provided starting key does not match the range key predicate")
+    if not equal(page.start[page.schema.index_keys(page.index)[0]], page.condition.hash_value):
+        raise errors.validation("The provided starting key is outside query boundaries based on provided conditions")
+
+
+def _check_select(
+    select: str | None, index: Index | None, request: Mapping[str, Any], projection: tuple[Path, ...] | None
+) -> None:
     if select is None:
         return
     if select not in _SELECTS:
@@ -259,10 +300,12 @@ def _check_select(select: str | None, index: Index | None, projection: tuple[Pat
             f"1 validation error detected: Value '{select}' at 'select' failed to satisfy constraint: Member must "
             "satisfy enum value set: [SPECIFIC_ATTRIBUTES, COUNT, ALL_ATTRIBUTES, ALL_PROJECTED_ATTRIBUTES]"
         )
+    if projection is not None and select != "SPECIFIC_ATTRIBUTES":
+        named = "AttributesToGet" if request.get("ProjectionExpression") is None else "ProjectionExpression"
+        wanted = "only the Count" if select == "COUNT" else select
+        raise errors.validation(f"Cannot specify the {named} when choosing to get {wanted}")
     if select == "ALL_PROJECTED_ATTRIBUTES" and index is None:
         raise errors.validation("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")
-    if projection is not None and select != "SPECIFIC_ATTRIBUTES":
-        raise errors.validation(f"Cannot specify the ProjectionExpression when choosing to get {select}")
     if projection is None and select == "SPECIFIC_ATTRIBUTES":
         raise errors.validation(
             "Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES"

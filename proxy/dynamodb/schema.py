@@ -113,6 +113,12 @@ class TableSchema:
         """Hash and range attribute of the table (None) or of an index."""
         return (self.hash, self.range) if index is None else (index.hash, index.range)
 
+    def held_names(self, index: Index) -> frozenset[str] | None:
+        """The attributes that an index holds of an item; None for all of them."""
+        if index.projected is None:
+            return None
+        return index.projected.union(self.key_names, (n for n in (index.hash, index.range) if n is not None))
+
     def in_index(self, index: Index, item: Item) -> bool:
         """Whether a sparse index holds the item: it must have the index's key attributes, of the index's types."""
         return all(name is None or self.types[name] in item.get(name, {}) for name in (index.hash, index.range))

@@ -204,9 +204,7 @@ class DSQLStore:
         start: tuple[Any, ...] | None = None
         if request.start is not None:
             start = mapping.key_values(request.schema.key_of(request.start))
-        segments: tuple[int, ...] = ()
-        if request.segments is not None and request.segment is not None:
-            segments = (request.segments, request.segment)
+        segments = _segments(request)
 
         async def fetch(last: asyncpg.Record | None, count: int) -> list[asyncpg.Record]:
             after = start if last is None else tuple(last[name] for name in mapping.key_columns)
@@ -233,13 +231,19 @@ class DSQLStore:
         order = statements.order_columns(span)
         fixed = [value for values in alternatives for value in values]
         fixed.extend(value for _, value in bounds)
+        segments = _segments(request)
 
         async def fetch(last: asyncpg.Record | None, count: int) -> list[asyncpg.Record]:
             after = start if last is None else tuple(last[name] for name in order)
             sql = statements.range(
-                span, len(alternatives), comparisons, cursor=after is not None, descending=not request.forward
+                span,
+                len(alternatives),
+                comparisons,
+                cursor=after is not None,
+                descending=not request.forward,
+                segmented=bool(segments),
             )
-            return await self._read(lambda c: c.fetch(sql, *fixed, *(after or ()), count))
+            return await self._read(lambda c: c.fetch(sql, *fixed, *(after or ()), *segments, count))
 
         return fetch
 
@@ -375,6 +379,13 @@ def _others(statements: Statements, values: Sequence[Any]) -> tuple[Any, ...]:
 
 def _held(mapping: TableMapping, row: asyncpg.Record | None) -> Held:
     return Held(None) if row is None else Held(mapping.decode(tuple(row)), tuple(row))
+
+
+def _segments(request: PageRequest) -> tuple[int, ...]:
+    """How many segments, and which; empty for a whole Scan and for every Query."""
+    if request.segments is None or request.segment is None:
+        return ()
+    return request.segments, request.segment
 
 
 def _bounds(request: PageRequest, span: Span) -> list[tuple[Comparison, Any]]:

@@ -108,6 +108,7 @@ async def _write(rows: Rows, write: Write) -> tuple[Written, Held]:
 
 
 async def _batch_get(rows: Rows, operation: Operation) -> Executed:
+    _refuse_empty(operation.request["RequestItems"], "requestItems")
     if len(operation.keys) > MAX_BATCH_GET:
         raise errors.validation("Too many items requested for the BatchGetItem call")
     _refuse_duplicates(operation.keys)
@@ -124,6 +125,7 @@ async def _batch_get(rows: Rows, operation: Operation) -> Executed:
 
 
 async def _batch_write(rows: Rows, operation: Operation) -> Executed:
+    _refuse_empty(operation.request["RequestItems"], "requestItems")
     if len(operation.keys) > MAX_BATCH_WRITE:
         raise errors.validation("Too many items requested for the BatchWriteItem call")
     _refuse_duplicates(operation.keys)
@@ -131,11 +133,12 @@ async def _batch_write(rows: Rows, operation: Operation) -> Executed:
     for name, entries in operation.request["RequestItems"].items():
         schema = operation.schemas[table_name(name)]
         for entry in entries:
+            # Of what else may stand in an entry, conditions among it, DynamoDB takes no notice.
             put = entry.get("PutRequest")
             writes.append(
-                read_write("Put", schema, put)
+                read_write("Put", schema, {"Item": put["Item"]})
                 if put is not None
-                else read_write("Delete", schema, entry["DeleteRequest"])
+                else read_write("Delete", schema, {"Key": entry["DeleteRequest"]["Key"]})
             )
     left: dict[Key, Held] = {}
     for write in writes:
@@ -144,8 +147,7 @@ async def _batch_write(rows: Rows, operation: Operation) -> Executed:
 
 
 async def _transact_get(rows: Rows, operation: Operation) -> Executed:
-    if not 0 < len(operation.keys) <= MAX_TRANSACTION:
-        raise errors.validation("Member must have length less than or equal to 100")
+    _check_parts(operation)
     projections = [_Projected(part) for _, part in transaction_parts(operation.request)]
     responses: list[dict[str, Item]] = []
     async with rows.transaction(read_only=True) as transaction:
@@ -156,10 +158,7 @@ async def _transact_get(rows: Rows, operation: Operation) -> Executed:
 
 
 async def _transact_write(rows: Rows, operation: Operation) -> Executed:
-    if not 0 < len(operation.keys) <= MAX_TRANSACTION:
-        raise errors.validation("Member must have length less than or equal to 100")
-    if len(set(operation.keys)) != len(operation.keys):
-        raise errors.validation("Transaction request cannot include multiple operations on one item")
+    _check_parts(operation)
     writes = [
         read_write(_TRANSACTION_KINDS[kind], operation.schemas[table_name(part["TableName"])], part)
         for kind, part in transaction_parts(operation.request)
@@ -233,6 +232,27 @@ class _Projected:
 
     def __call__(self, item: Item) -> Item:
         return item if self._paths is None else evaluate.project(self._paths, item)
+
+
+def _check_parts(operation: Operation) -> None:
+    """What TransactGetItems and TransactWriteItems ask of their parts: 1 to 100, no two about one item."""
+    _refuse_empty(operation.request["TransactItems"], "transactItems")
+    if len(operation.keys) > MAX_TRANSACTION:
+        raise errors.validation(
+            "1 validation error detected: Value at 'transactItems' failed to satisfy constraint: "
+            f"Member must have length less than or equal to {MAX_TRANSACTION}"
+        )
+    if len(set(operation.keys)) != len(operation.keys):
+        raise errors.validation("Transaction request cannot include multiple operations on one item")
+
+
+def _refuse_empty(found: Mapping[str, Any] | Sequence[Any], where: str) -> None:
+    if not found:
+        shown = "[]" if isinstance(found, list) else "{}"
+        raise errors.validation(
+            f"1 validation error detected: Value '{shown}' at '{where}' failed to satisfy constraint: "
+            "Member must have length greater than or equal to 1"
+        )
 
 
 def _refuse_duplicates(keys: Sequence[Key]) -> None:
