@@ -134,6 +134,7 @@ class Metrics:
         self._parked = Gauge(
             "crossfade_parked_keys", "Keys whose items the mapping cannot hold without loss.", registry=registry
         )
+        self._tasks = Gauge("crossfade_tasks", "asyncio tasks alive in the process.", registry=registry)
         retried = Counter(
             "crossfade_mirror_retries_total",
             "Calls to the mirror made again, by reason.",
@@ -211,6 +212,10 @@ class Metrics:
         self._journal_keys.set(keys)
         self._journal_oldest.set(oldest_seconds)
         self._parked.set(parked)
+
+    def tasks(self, count: int) -> None:
+        """So many tasks live on the event loop: it grows without end only if one is leaked."""
+        self._tasks.set(count)
 
     def mirror_retried(self, reason: str) -> None:
         """A call to the mirror is made again for `reason`."""

@@ -222,7 +222,7 @@ class Layer:
             return
         name = description["TableName"]
         self._tables.forget(name)
-        if self._follow is None or not self._stages.active(name):
+        if self._follow is None or not self._stages.active(name) or self._tables.mapped(name):
             return
         if action == "DeleteTable":
             self._follow.drop(name)

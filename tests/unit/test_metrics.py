@@ -14,6 +14,7 @@ def counted() -> Metrics:
     metrics.proxy_seconds("GetItem", 200, 0.002)
     metrics.converged(1.5)
     metrics.journal(7, 2.5, 1)
+    metrics.tasks(23)
     metrics.mirror_retried("conflict")
     metrics.shed("queue")
     metrics.stage("items", "Book", "shadow")
@@ -48,6 +49,7 @@ def test_each_fact_is_one_series_with_its_labels() -> None:
         ("crossfade_journal_keys", ()): 7,
         ("crossfade_journal_oldest_seconds", ()): 2.5,
         ("crossfade_parked_keys", ()): 1,
+        ("crossfade_tasks", ()): 23,
         ("crossfade_mirror_retries_total", (("reason", "conflict"),)): 1,
         ("crossfade_shed_total", (("reason", "queue"),)): 1,
         ("crossfade_stage", (("stage", "shadow"), *book)): 1,
