@@ -29,6 +29,24 @@ from proxy.dynamodb.schema import Index, TableSchema
 from proxy.dynamodb.sizes import MAX_PAGE_SIZE, item_size
 from proxy.dynamodb.values import Item, Value, binary, canonical_item, equal, order
 
+_MEMBERS: Final = frozenset(
+    {
+        "AttributesToGet",
+        "ConditionalOperator",
+        "ConsistentRead",
+        "ExclusiveStartKey",
+        "ExpressionAttributeNames",
+        "ExpressionAttributeValues",
+        "FilterExpression",
+        "IndexName",
+        "Limit",
+        "ProjectionExpression",
+        "Select",
+    }
+)
+# What Query and Scan have of their own. DynamoDB takes no notice of the other's, or of anything else.
+_QUERY_MEMBERS: Final = _MEMBERS | {"KeyConditionExpression", "KeyConditions", "QueryFilter", "ScanIndexForward"}
+_SCAN_MEMBERS: Final = _MEMBERS | {"ScanFilter", "Segment", "TotalSegments"}
 _SELECTS: Final = frozenset({"ALL_ATTRIBUTES", "ALL_PROJECTED_ATTRIBUTES", "SPECIFIC_ATTRIBUTES", "COUNT"})
 
 
@@ -130,8 +148,9 @@ class Page:
         return request.schema.cursor(request.index, item)
 
 
-def read_query(schema: TableSchema, request: Mapping[str, Any]) -> PageRequest:
+def read_query(schema: TableSchema, parameters: Mapping[str, Any]) -> PageRequest:
     """Raises ValidationException."""
+    request = {name: value for name, value in parameters.items() if name in _QUERY_MEMBERS}
     index = _index(schema, request)
     hash_name, range_name = schema.index_keys(index)
     hash_key = (hash_name, schema.types[hash_name])
@@ -158,8 +177,9 @@ def read_query(schema: TableSchema, request: Mapping[str, Any]) -> PageRequest:
     return page
 
 
-def read_scan(schema: TableSchema, request: Mapping[str, Any]) -> PageRequest:
+def read_scan(schema: TableSchema, parameters: Mapping[str, Any]) -> PageRequest:
     """Raises ValidationException."""
+    request = {name: value for name, value in parameters.items() if name in _SCAN_MEMBERS}
     index = _index(schema, request)
     given = _bindings(request)
     return _page_request(schema, index, None, _filter(request, given, "scanFilter"), request, given)

@@ -9,7 +9,7 @@ DynamoDB" for sizes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -22,9 +22,9 @@ from proxy.dynamodb.expressions import (
     parse_condition,
     parse_update,
 )
-from proxy.dynamodb.schema import Key, TableSchema
+from proxy.dynamodb.schema import Index, Key, TableSchema
 from proxy.dynamodb.sizes import MAX_HASH_KEY_SIZE, MAX_ITEM_SIZE, MAX_RANGE_KEY_SIZE, item_size, value_size
-from proxy.dynamodb.values import Item, canonical_item, equal
+from proxy.dynamodb.values import Item, Value, canonical_item, equal
 
 Kind = Literal["Put", "Update", "Delete", "ConditionCheck"]
 
@@ -34,8 +34,20 @@ _RETURN_VALUES: Final[Mapping[Kind, frozenset[str]]] = {
     "Update": frozenset({"NONE", "ALL_OLD", "ALL_NEW", "UPDATED_OLD", "UPDATED_NEW"}),
     "ConditionCheck": frozenset({"NONE"}),
 }
-_TOO_LARGE: Final = "Item size has exceeded the maximum allowed size"
-_TOO_LARGE_UPDATE: Final = "Item size to update has exceeded the maximum allowed size"
+_CONDITION: Final = (
+    "ConditionExpression",
+    "ExpressionAttributeNames",
+    "ExpressionAttributeValues",
+    "ReturnValuesOnConditionCheckFailure",
+)
+_OLDER: Final = ("Expected", "ConditionalOperator", "ReturnValues")
+# What a request, or a transaction's part, may have of its own. DynamoDB takes no notice of anything else in it.
+_MEMBERS: Final[Mapping[Kind, tuple[str, ...]]] = {
+    "Put": ("Item", *_CONDITION),
+    "Update": ("Key", "UpdateExpression", *_CONDITION),
+    "Delete": ("Key", *_CONDITION),
+    "ConditionCheck": ("Key", *_CONDITION),
+}
 _ALL_RETURN_VALUES: Final = "[ALL_NEW, UPDATED_OLD, ALL_OLD, NONE, UPDATED_NEW]"
 
 
@@ -67,28 +79,33 @@ class Written:
     touched: frozenset[str]
 
 
-def read_write(kind: Kind, schema: TableSchema, request: Mapping[str, Any]) -> Write:
-    """From a request's parameters (PutItem's, or a transaction's `Put`). Raises ValidationException."""
+def read_write(kind: Kind, schema: TableSchema, parameters: Mapping[str, Any], *, in_transaction: bool) -> Write:
+    """From a request's parameters, or those of a transaction's part (`Put`). Raises ValidationException."""
+    members = _MEMBERS[kind]
+    if not in_transaction:
+        members += (*_OLDER, "AttributeUpdates") if kind == "Update" else _OLDER
+    request = {name: parameters[name] for name in members if parameters.get(name) is not None}
     condition: Condition | None = None
     update: Update | None = None
     item: Item | None = None
-    expressions = {n: request[n] for n in ("ConditionExpression", "UpdateExpression") if request.get(n) is not None}
+    taken = [name for name in ("ConditionExpression", "UpdateExpression") if name in members]
+    expressions = [name for name in taken if name in request]
     legacy.refuse_mixture(request, expressions)
-    legacy.refuse_idle_bindings(request, ("ConditionExpression", "UpdateExpression"))
+    legacy.refuse_idle_bindings(request, taken)
     given = bindings(request.get("ExpressionAttributeNames"), request.get("ExpressionAttributeValues"))
     if "UpdateExpression" in expressions:
         update = parse_update(request["UpdateExpression"], given)
     if "ConditionExpression" in expressions:
         condition = parse_condition(request["ConditionExpression"], given)
-    elif request.get("Expected") is not None:
+    elif "Expected" in request:
         condition = legacy.condition_from_expected(request["Expected"], request.get("ConditionalOperator"))
-    if request.get("AttributeUpdates") is not None:
+    if "AttributeUpdates" in request:
         update = legacy.update_from_attribute_updates(request["AttributeUpdates"])
     given.check_all_used()
     if kind == "Put":
         item = canonical_item(request["Item"])
         key = schema.key_of(item)
-        _check_item(schema, item, _TOO_LARGE)
+        _check_item(schema, item)
     else:
         key = schema.key_parameter(request["Key"])
     _check_key(schema, key)
@@ -126,7 +143,7 @@ def _updated(write: Write, current: Item | None) -> Written:
         return Written(None, None, frozenset())
     base = write.key.attributes if current is None else current
     new, touched = evaluate.update(write.update, base, exists=current is not None)
-    _check_item(write.schema, new, _TOO_LARGE_UPDATE)
+    _check_updated(write.schema, new)
     return Written(new, _update_attributes(write, current, new, touched), frozenset(str(p.parts[0]) for p in touched))
 
 
@@ -170,21 +187,20 @@ def _check_update(schema: TableSchema, update: Update) -> None:
 
 def _check_key(schema: TableSchema, key: Key) -> None:
     for name, value in key.attributes.items():
-        _check_key_value(name, value, MAX_HASH_KEY_SIZE if name == schema.hash else MAX_RANGE_KEY_SIZE, "")
+        _check_key_value(name, value, MAX_HASH_KEY_SIZE if name == schema.hash else MAX_RANGE_KEY_SIZE, None)
 
 
-def _check_key_value(name: str, value: dict[str, Any], limit: int, index: str) -> None:
-    if value.get("S") == "" or value.get("B") == "":
-        kind = "string" if "S" in value else "binary"
-        detail = f"IndexName: {index}, IndexKey: {name}" if index else f"Key: {name}"
-        where = "a secondary index key" if index else f"an empty {kind} value. {detail}"
-        if index:
-            raise errors.validation(
-                "One or more parameter values are not valid. A value specified for a secondary index key is not "
-                f"supported. The AttributeValue for a key attribute cannot contain an empty {kind} value. {detail}"
-            )
+def _check_key_value(name: str, value: Value, limit: int, index: Index | None) -> None:
+    empty = _empty(value)
+    if empty is not None:
+        where = f"Key: {name}"
+        detail = ""
+        if index is not None:
+            where = f"IndexName: {index.name}, IndexKey: {name}"
+            detail = "A value specified for a secondary index key is not supported. "
         raise errors.validation(
-            f"One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain {where}"
+            f"One or more parameter values are not valid. {detail}"
+            f"The AttributeValue for a key attribute cannot contain an empty {empty} value. {where}"
         )
     if value_size(value) > limit:
         role = "hashkey" if limit == MAX_HASH_KEY_SIZE else "rangekey"
@@ -194,20 +210,50 @@ def _check_key_value(name: str, value: dict[str, Any], limit: int, index: str) -
         )
 
 
-def _check_item(schema: TableSchema, item: Item, too_large: str) -> None:
+def _empty(value: Value) -> str | None:
+    """`string` or `binary` where the value is an empty one."""
+    if value.get("S") == "":
+        return "string"
+    return "binary" if value.get("B") == "" else None
+
+
+def _index_keys(schema: TableSchema, item: Item) -> Iterator[tuple[Index, str, Value, int]]:
+    """The index keys an item has beside the table's: index, name, value, and the most bytes it may have."""
     for index in schema.indexes.values():
         for name, limit in ((index.hash, MAX_HASH_KEY_SIZE), (index.range, MAX_RANGE_KEY_SIZE)):
-            if name is None or name not in item or name in schema.key_names:
-                continue
-            expected = schema.types[name]
-            if expected not in item[name]:
-                raise errors.validation(
-                    f"One or more parameter values were invalid: Type mismatch for Index Key {name} "
-                    f"Expected: {expected} Actual: {next(iter(item[name]))} IndexName: {index.name}"
-                )
-            _check_key_value(name, item[name], limit, index.name)
+            if name is not None and name in item and name not in schema.key_names:
+                yield index, name, item[name], limit
+
+
+def _check_item(schema: TableSchema, item: Item) -> None:
+    for index, name, value, limit in _index_keys(schema, item):
+        expected = schema.types[name]
+        if expected not in value:
+            raise errors.validation(
+                f"One or more parameter values were invalid: Type mismatch for Index Key {name} "
+                f"Expected: {expected} Actual: {next(iter(value))} IndexName: {index.name}"
+            )
+        _check_key_value(name, value, limit, index)
     if item_size(item) > MAX_ITEM_SIZE:
-        raise errors.validation(too_large)
+        raise errors.validation("Item size has exceeded the maximum allowed size")
+
+
+def _check_updated(schema: TableSchema, item: Item) -> None:
+    """As `_check_item`, in the words for what an update has made of an item ("TransactWriteItems" lists them)."""
+    attempted = "The update expression attempted to update"
+    for _, name, value, limit in _index_keys(schema, item):
+        if schema.types[name] not in value:
+            raise errors.validation(f"{attempted} the secondary index key to unsupported type")
+        empty = _empty(value)
+        if empty is not None:
+            raise errors.validation(
+                f"One or more parameter values are not valid. {attempted} a secondary index key to a value that is "
+                f"not supported. The AttributeValue for a key attribute cannot contain an empty {empty} value."
+            )
+        if value_size(value) > limit:
+            raise errors.validation(f"{attempted} the secondary index key beyond allowed size limits")
+    if item_size(item) > MAX_ITEM_SIZE:
+        raise errors.validation("Item size to update has exceeded the maximum allowed size")
 
 
 def same(one: Item | None, other: Item | None) -> bool:

@@ -87,7 +87,7 @@ async def _get_item(rows: Rows, operation: Operation) -> Executed:
 
 async def _write_item(rows: Rows, operation: Operation) -> Executed:
     kind: Kind = {"PutItem": "Put", "UpdateItem": "Update", "DeleteItem": "Delete"}[operation.action]  # type: ignore[assignment]
-    write = read_write(kind, operation.schema, operation.request)
+    write = read_write(kind, operation.schema, operation.request, in_transaction=False)
     written, held = await _write(rows, write)
     document = {} if written.attributes is None else {"Attributes": written.attributes}
     return Executed(Outcome.of(document), {write.key: held})
@@ -136,9 +136,9 @@ async def _batch_write(rows: Rows, operation: Operation) -> Executed:
             # Of what else may stand in an entry, conditions among it, DynamoDB takes no notice.
             put = entry.get("PutRequest")
             writes.append(
-                read_write("Put", schema, {"Item": put["Item"]})
+                read_write("Put", schema, {"Item": put["Item"]}, in_transaction=False)
                 if put is not None
-                else read_write("Delete", schema, {"Key": entry["DeleteRequest"]["Key"]})
+                else read_write("Delete", schema, {"Key": entry["DeleteRequest"]["Key"]}, in_transaction=False)
             )
     left: dict[Key, Held] = {}
     for write in writes:
@@ -160,7 +160,9 @@ async def _transact_get(rows: Rows, operation: Operation) -> Executed:
 async def _transact_write(rows: Rows, operation: Operation) -> Executed:
     _check_parts(operation)
     writes = [
-        read_write(_TRANSACTION_KINDS[kind], operation.schemas[table_name(part["TableName"])], part)
+        read_write(
+            _TRANSACTION_KINDS[kind], operation.schemas[table_name(part["TableName"])], part, in_transaction=True
+        )
         for kind, part in transaction_parts(operation.request)
     ]
     for attempt in range(ATTEMPTS):
