@@ -109,6 +109,11 @@ class TableSchema:
             raise errors.validation("The provided key element does not match the schema")
         return self.key_of(attributes)
 
+    def has_form(self, key: Key) -> bool:
+        """Whether the table can have an item of this key, which may be that of an earlier table of the same name."""
+        attributes = key.attributes
+        return set(attributes) == set(self.key_names) and all(self.types[n] in attributes[n] for n in attributes)
+
     def index_keys(self, index: Index | None) -> tuple[str, str | None]:
         """Hash and range attribute of the table (None) or of an index."""
         return (self.hash, self.range) if index is None else (index.hash, index.range)

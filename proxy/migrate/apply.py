@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 
 _ASYNC: Final = re.compile(r"\b(CREATE(?:\s+UNIQUE)?\s+INDEX)\s+ASYNC\b", re.IGNORECASE)
 _SYNTAX_ERROR: Final = "42601"
+MIGRATIONS_TABLE: Final = "crossfade_migrations"
 _TABLE: Final = """CREATE TABLE IF NOT EXISTS crossfade_migrations (
   name text PRIMARY KEY,
   checksum text NOT NULL,

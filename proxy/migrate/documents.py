@@ -20,30 +20,44 @@ _ROWS: Final = 500
 
 
 class Documents:
-    """DDL over a pool of connections."""
+    """DDL over a pool of connections. `reserved` are SQL tables that belong to others, and are left alone."""
 
-    def __init__(self, pool: asyncpg.Pool, schema: str) -> None:
+    def __init__(self, pool: asyncpg.Pool, schema: str, reserved: frozenset[str] = frozenset()) -> None:
         self._pool = pool
         self._schema = schema
+        self._reserved = reserved
 
     async def create(self, mapping: DocumentMapping) -> None:
         """Raises StoreError."""
+        if mapping.sql_table in self._reserved:
+            taken = f"the SQL table {mapping.sql_table} is another table's: write a mapping that names one"
+            raise Refused("reserved", taken)
         await self._attempt(self._create, mapping)
 
     async def drop(self, name: str) -> None:
         """Raises StoreError."""
-        await self._attempt(lambda c, n: execute(c, ddl.drop_table(n, self._schema)), name)
+        if identifier(name) not in self._reserved:
+            await self._attempt(self._drop, name)
 
     async def _attempt(self, action: Any, subject: Any) -> None:
         try:
             async with self._pool.acquire() as connection:
-                await action(connection, subject)
+                changed = await action(connection, subject)
+            if changed:
+                # Statements that connections have prepared know the columns of the table that was.
+                await self._pool.expire_connections()
         except asyncpg.PostgresError as error:
             raise Refused(error.sqlstate or "ddl", str(error)) from error
         except (OSError, asyncpg.InterfaceError) as error:
             raise Unreachable("connection", type(error).__name__) from error
 
-    async def _create(self, connection: asyncpg.Connection, mapping: DocumentMapping) -> None:
+    async def _drop(self, connection: asyncpg.Connection, name: str) -> bool:
+        await execute(connection, ddl.drop_table(name, self._schema))
+        return True
+
+    async def _create(self, connection: asyncpg.Connection, mapping: DocumentMapping) -> bool:
+        """Whether it has made the table or changed its columns."""
+        added: list[str] = []
         present = await self._columns(connection, mapping)
         if not present:
             await execute(connection, ddl.create_table(mapping, self._schema))
@@ -55,6 +69,7 @@ class Documents:
                 await self._fill(connection, mapping, present)
         for statement in ddl.create_indexes(mapping, self._schema):
             await execute(connection, statement)
+        return bool(added) or not present
 
     async def _columns(self, connection: asyncpg.Connection, mapping: DocumentMapping) -> frozenset[str]:
         rows = await connection.fetch(

@@ -9,6 +9,7 @@ from structlog.typing import FilteringBoundLogger
 from proxy.checked import SettingsError
 from proxy.mapping.load import MappedTable, MappingError, load
 from proxy.metrics import Metrics
+from proxy.migrate.apply import MIGRATIONS_TABLE
 from proxy.migrate.documents import Documents
 from proxy.settings import Settings
 from proxy.shadow.breaker import Breaker, State
@@ -40,7 +41,8 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
     limit = settings.dsql.timeout_seconds
     # With every table off there need be no DSQL; the pool then has nowhere to go, and is never asked.
     pool = await create_pool(settings.dsql.dsn or _NOWHERE, maximum=settings.dsql.pool_max, connect_seconds=limit)
-    documents = Documents(pool, settings.dsql.schema)
+    reserved = frozenset({MIGRATIONS_TABLE, *(table.mapping.sql_table for table in mapped.values())})
+    documents = Documents(pool, settings.dsql.schema, reserved)
     follow = Follow(documents.create, documents.drop) if settings.follow_tables else None
     dsql = DSQLStore(
         pool,

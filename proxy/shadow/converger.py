@@ -61,8 +61,9 @@ class Converger:
     async def converge(self, work: Work) -> None:
         """Converge a key taken from the journal, or say to the journal what becomes of it."""
         try:
-            if await self._find(work.key.table) is None:
-                # DynamoDB has no such table any more: there is nothing to hold.
+            table = await self._find(work.key.table)
+            if table is None or not table.schema.has_form(work.key):
+                # DynamoDB has no such table any more, or another of its name: there is nothing to hold.
                 self._journal.done(work)
                 return
             await converge(work.key, self._authority, self._mirror)

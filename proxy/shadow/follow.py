@@ -15,11 +15,13 @@ import structlog
 from proxy.mapping.document import DocumentMapping
 from proxy.shadow.behind import Behind
 from proxy.shadow.tables import Table
-from proxy.stores.failures import StoreError
+from proxy.stores.failures import Refused, StoreError, Unreachable
 
 log = structlog.get_logger(__name__)
 
-_RETRY_SECONDS: Final = 2.0
+_FIRST_RETRY_SECONDS: Final = 1.0
+_LAST_RETRY_SECONDS: Final = 60.0
+_WAIT_SECONDS: Final = 2.0
 _MOST_TABLES: Final = 1000
 
 
@@ -35,7 +37,9 @@ class Follow:
         self._drop = drop
         self._behind = Behind(_MOST_TABLES)
         self._ready: dict[str, asyncio.Event] = {}
-        self._latest: dict[str, DocumentMapping | None] = {}
+        self._latest: dict[str, DocumentMapping] = {}
+        self._to_drop: set[str] = set()
+        self._failed: dict[str, StoreError] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def open(self) -> None:
@@ -55,15 +59,31 @@ class Follow:
             self._start(table.name)
 
     def drop(self, name: str) -> None:
-        """The table is gone on DynamoDB."""
-        self._latest[name] = None
+        """The table is gone on DynamoDB. One of the same name that is made afterwards begins empty."""
+        self._latest.pop(name, None)
+        self._to_drop.add(name)
+        self._made(name).clear()
         self._start(name)
 
     async def wait(self, names: Iterable[str]) -> None:
-        """Wait until the mirror has the tables as their mappings want them. The caller sets the limit."""
+        """Wait until the mirror has the tables as their mappings want them.
+
+        Raises Unreachable("table") where that takes long, as a large index does: it says nothing of the mirror's
+        health. Raises what making the table failed with, if it has.
+        """
         for name in names:
-            if self._latest.get(name) is not None:
-                await self._made(name).wait()
+            if name not in self._latest or self._made(name).is_set():
+                continue
+            failed = self._failed.get(name)
+            if isinstance(failed, Refused):
+                raise Refused("table_not_followed", f"DSQL would not make the table: {failed}")
+            if failed is not None:
+                raise Unreachable(failed.reason, str(failed))
+            try:
+                async with asyncio.timeout(_WAIT_SECONDS):
+                    await self._made(name).wait()
+            except TimeoutError:
+                raise Unreachable("table", "the table is being made") from None
 
     def _made(self, name: str) -> asyncio.Event:
         return self._ready.setdefault(name, asyncio.Event())
@@ -75,15 +95,32 @@ class Follow:
     async def _bring(self, name: str) -> None:
         """Bring one table to its latest wish; one at a time, and again while it fails or the wish changes."""
         async with self._locks.setdefault(name, asyncio.Lock()):
-            while True:
-                wish = self._latest.get(name)
-                if wish is not None and self._made(name).is_set():
-                    return
+            pause = _FIRST_RETRY_SECONDS
+            while not await self._step(name):
+                if name in self._failed:
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, _LAST_RETRY_SECONDS)
+
+    async def _step(self, name: str) -> bool:
+        """Whether nothing is left to do. What was dropped on DynamoDB is dropped first, or its rows would stay."""
+        try:
+            if name in self._to_drop:
+                self._to_drop.discard(name)
                 try:
-                    await (self._drop(name) if wish is None else self._create(wish))
-                    if self._latest.get(name) is wish:
-                        self._made(name).set()
-                        return
-                except StoreError as error:
-                    log.warning("table_not_followed", table=name, reason=error.reason, retry_seconds=_RETRY_SECONDS)
-                    await asyncio.sleep(_RETRY_SECONDS)
+                    await self._drop(name)
+                except StoreError:
+                    self._to_drop.add(name)
+                    raise
+                return False
+            wish = self._latest.get(name)
+            if wish is not None and not self._made(name).is_set():
+                await self._create(wish)
+        except StoreError as error:
+            self._failed[name] = error
+            log.warning("table_not_followed", table=name, reason=error.reason, detail=str(error))
+            return False
+        self._failed.pop(name, None)
+        if self._latest.get(name) is not wish:
+            return False
+        self._made(name).set()
+        return True

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.schema import Key
@@ -17,6 +17,9 @@ from proxy.stores.failures import UnknownOutcome, Unreachable
 from proxy.stores.store import Executed, Held, Store
 
 T = TypeVar("T")
+
+# Other writers were faster; a table is being made: the mirror is there all the same.
+_NOT_DOWN: Final = frozenset({"occ", "table"})
 
 
 class Limited:
@@ -58,7 +61,7 @@ class Limited:
             failure = UnknownOutcome if writes else Unreachable
             raise failure("timeout", f"no answer from {self.name} within {self._seconds:g} s") from None
         except (Unreachable, UnknownOutcome) as error:
-            if breaker is not None and error.reason != "occ":
+            if breaker is not None and error.reason not in _NOT_DOWN:
                 breaker.failed()
             elif breaker is not None:
                 breaker.succeeded()

@@ -61,6 +61,10 @@ class Tables:
         """The table, if it has been met."""
         return self._known.get(name)
 
+    def mapped(self, name: str) -> bool:
+        """Whether a mapping file is for the table: its SQL table then belongs to the migrations."""
+        return name in self._mapped
+
     def mapping_of(self, name: str) -> TableMapping:
         """Raises KeyError for a table that has not been met."""
         return self._known[name].mapping

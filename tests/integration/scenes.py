@@ -70,18 +70,19 @@ def scene(
     rows: str | None = None,
     stage: str = "shadow",
     billio: bool = True,
+    mapping: Path | None = None,
     environment: Mapping[str, str] | None = None,
     extra: str = "",
 ) -> Iterator[Scene]:
     """A running proxy whose data port outlives its restarts.
 
-    `dsn` is its DSQL, `rows` the same past the gate. With `billio`, Billio's SQL tables are made and its mapping used;
-    the DynamoDB table is for the test to make.
+    `dsn` is its DSQL, `rows` the same past the gate. With `billio`, Billio's SQL tables are made and its mapping used
+    (or the `mapping` given); the DynamoDB table is for the test to make.
     """
     mappings = []
     if billio:
         apply(CONFIG / "migrations", dsn)
-        mappings = [CONFIG / "billio.toml"]
+        mappings = [mapping or CONFIG / "billio.toml"]
     settings = {
         "CROSSFADE_LISTEN": f"{LOOPBACK}:{free_port()}",
         "CROSSFADE_DYNAMODB__SETTLE_SECONDS": str(SETTLE_SECONDS),

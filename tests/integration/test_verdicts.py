@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 
 from tests.integration.scenes import CONFIG, Scene, run_sql, scene, wait_until
-from tests.proxy_process import ProxyProcess
 from tests.standins.billio import HASH_KEY, TABLE, billio_table
-from tests.story.migrations import apply
 
 ID = "11111111-2222-4333-8444-555555555555"
 KEY = {HASH_KEY: {"S": f"Book:{ID}"}}
@@ -184,9 +182,7 @@ def test_a_declared_difference_is_expected(dynamodb: str, database: str, dsql_da
     mapping = tmp_path / "billio.toml"
     declared = '\n[[expected]]\nfield = "notes"\nbecause = "the mirror of the test has notes of its own"\n'
     mapping.write_text((CONFIG / "billio.toml").read_text("utf-8") + declared, "utf-8")
-    apply(CONFIG / "migrations", dsql_database)
-    with ProxyProcess(dynamodb=dynamodb, dsql=dsql_database, mappings=[mapping]) as proxy:
-        here = Scene(proxy, dynamodb, database)
+    with scene(dynamodb, dsql_database, rows=database, mapping=mapping) as here:
         here.client().put_item(TableName=TABLE, Item=book(notes={"S": "fine"}))
         here.assert_equal()
         asyncio.run(run_sql(database, "UPDATE items SET notes = 'other'"))
@@ -194,7 +190,7 @@ def test_a_declared_difference_is_expected(dynamodb: str, database: str, dsql_da
         assert here.compared("GetItem", lambda: get(here)) == {"expected": 1}
         asyncio.run(run_sql(database, "UPDATE items SET title = 'Stalker'"))
         assert here.compared("Query", lambda: query(here)) == {"mismatch": 1}
-        assert [(each["path"], each["verdict"]) for each in proxy.mismatches()] == [("title", "mismatch")]
+        assert [(each["path"], each["verdict"]) for each in here.proxy.mismatches()] == [("title", "mismatch")]
         here.assert_equal()
 
 
