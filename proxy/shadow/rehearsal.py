@@ -25,7 +25,7 @@ from proxy.dynamodb.writes import same
 from proxy.shadow.context import Call
 from proxy.shadow.converger import Converger
 from proxy.shadow.findings import Findings
-from proxy.shadow.journal import Journal, Ticket
+from proxy.shadow.journal import Journal, Ticket, Work
 from proxy.shadow.shapes import shape_of
 from proxy.shadow.verdicts import LOOK_AGAIN, Judged, Loss, Verdict, decides, judge, overall
 from proxy.stores.failures import StoreError, UnknownOutcome
@@ -99,17 +99,18 @@ class Rehearsal:
         comparable = decides(answered) and not answered.document.get("UnprocessedItems")
         executed: Executed | None = None
         failed: StoreError | None = None
+        taken: list[Work] = []
         try:
-            if comparable and not ticket.overlapped:
-                executed = await self._mirror.execute(call.operation)
-        except StoreError as error:
-            failed = error
-            if isinstance(error, UnknownOutcome):
-                self._converger.linger(list(ticket.keys), self._mirror.name)
-        finally:
-            taken = self._journal.answered(ticket, take=True)
-        found = _Found(Verdict.RACING)
-        try:
+            try:
+                if comparable and not ticket.overlapped:
+                    executed = await self._mirror.execute(call.operation)
+            except StoreError as error:
+                failed = error
+                if isinstance(error, UnknownOutcome):
+                    self._converger.linger(list(ticket.keys), self._mirror.name)
+            finally:
+                taken = self._journal.answered(ticket, take=True)
+            found = _Found(Verdict.RACING)
             if failed is not None:
                 found = self._failed(call, failed)
             elif executed is not None and len(taken) == len(ticket.keys):
@@ -123,6 +124,7 @@ class Rehearsal:
                 else:
                     await self._converger.converge(work)
         finally:
+            # Whatever happened, even a fault of ours: a key that is kept here would never converge.
             for work in taken:
                 self._journal.again(work, 0.0)
         if comparable:

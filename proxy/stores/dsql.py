@@ -14,7 +14,7 @@ import random
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
 import asyncpg
@@ -172,7 +172,7 @@ class DSQLStore:
             except (OSError, asyncpg.InterfaceError) as error:
                 raise _unsent(error, None) from error
             except asyncio.CancelledError:
-                connection.terminate()
+                _drop(connection)
                 raise
             except BaseException:
                 await _rollback(connection)
@@ -281,7 +281,7 @@ class DSQLStore:
         try:
             yield connection
         except asyncio.CancelledError:
-            connection.terminate()
+            _drop(connection)
             raise
         finally:
             await self._pool.release(connection)
@@ -422,11 +422,16 @@ def _comparable(values: Iterable[Any]) -> tuple[Any, ...]:
 
 
 async def _rollback(connection: asyncpg.Connection) -> None:
-    if not connection.is_closed():
-        try:
-            await connection.execute("ROLLBACK")
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-            connection.terminate()
+    try:
+        await connection.execute("ROLLBACK")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        _drop(connection)
+
+
+def _drop(connection: asyncpg.Connection) -> None:
+    """End a connection. One that was lost is the pool's again already, and every call on it is an InterfaceError."""
+    with suppress(asyncpg.InterfaceError):
+        connection.terminate()
 
 
 def _sorted(error: asyncpg.PostgresError, key: Key | None, *, reading: bool = False) -> StoreError:
