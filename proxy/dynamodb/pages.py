@@ -166,10 +166,11 @@ def read_query(schema: TableSchema, parameters: Mapping[str, Any]) -> PageReques
             "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."
         )
     chosen = _filter(request, given, "queryFilter")
-    if chosen is not None and text is not None:
+    if chosen is not None:
+        named = "QueryFilter" if request.get("FilterExpression") is None else "Filter Expression"
         for name in sorted(top_level(condition_paths(chosen)) & {hash_name, range_name or hash_name}):
             raise errors.validation(
-                f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {name}"
+                f"{named} can only contain non-primary key attributes: Primary key attribute: {name}"
             )
     page = _page_request(schema, index, condition, chosen, request, given)
     _check_filter_projected(page)

@@ -108,7 +108,7 @@ def read_write(kind: Kind, schema: TableSchema, parameters: Mapping[str, Any], *
         _check_item(schema, item)
     else:
         key = schema.key_parameter(request["Key"])
-    _check_key(schema, key)
+    check_key(schema, key)
     if update is not None:
         _check_update(schema, update)
     if kind == "ConditionCheck" and condition is None:
@@ -143,7 +143,10 @@ def _updated(write: Write, current: Item | None) -> Written:
         return Written(None, None, frozenset())
     base = write.key.attributes if current is None else current
     new, touched = evaluate.update(write.update, base, exists=current is not None)
-    _check_updated(write.schema, new)
+    if write.update.legacy:
+        _check_item(write.schema, new)
+    else:
+        _check_updated(write.schema, new)
     return Written(new, _update_attributes(write, current, new, touched), frozenset(str(p.parts[0]) for p in touched))
 
 
@@ -185,7 +188,8 @@ def _check_update(schema: TableSchema, update: Update) -> None:
             )
 
 
-def _check_key(schema: TableSchema, key: Key) -> None:
+def check_key(schema: TableSchema, key: Key) -> None:
+    """No operation takes a key with an empty value, or one that is too long. Raises ValidationException."""
     for name, value in key.attributes.items():
         _check_key_value(name, value, MAX_HASH_KEY_SIZE if name == schema.hash else MAX_RANGE_KEY_SIZE, None)
 

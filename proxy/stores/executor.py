@@ -20,7 +20,7 @@ from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.pages import Page, PageRequest, read_query, read_scan
 from proxy.dynamodb.schema import Key, table_name
 from proxy.dynamodb.values import Item
-from proxy.dynamodb.writes import Kind, Write, Written, apply, read_write
+from proxy.dynamodb.writes import Kind, Write, Written, apply, check_key, read_write
 from proxy.stores.failures import Unreachable
 from proxy.stores.store import Executed, Held
 
@@ -79,6 +79,7 @@ async def execute(rows: Rows, operation: Operation) -> Executed:
 
 async def _get_item(rows: Rows, operation: Operation) -> Executed:
     projection = _Projected(operation.request)
+    _check_keys(operation)
     held = await rows.get(operation.keys[0])
     if held.item is None:
         return Executed(Outcome.of({}), {})
@@ -114,6 +115,7 @@ async def _batch_get(rows: Rows, operation: Operation) -> Executed:
     _refuse_duplicates(operation.keys)
     requests = operation.request["RequestItems"]
     projections = {table_name(name): _Projected(part) for name, part in requests.items()}
+    _check_keys(operation)
     held = await rows.get_many(operation.keys)
     responses: dict[str, list[Item]] = {name: [] for name in requests}
     asked = {table_name(name): name for name in requests}
@@ -149,6 +151,7 @@ async def _batch_write(rows: Rows, operation: Operation) -> Executed:
 async def _transact_get(rows: Rows, operation: Operation) -> Executed:
     _check_parts(operation)
     projections = [_Projected(part) for _, part in transaction_parts(operation.request)]
+    _check_keys(operation)
     responses: list[dict[str, Item]] = []
     async with rows.transaction(read_only=True) as transaction:
         for key, projection in zip(operation.keys, projections, strict=True):
@@ -234,6 +237,11 @@ class _Projected:
 
     def __call__(self, item: Item) -> Item:
         return item if self._paths is None else evaluate.project(self._paths, item)
+
+
+def _check_keys(operation: Operation) -> None:
+    for key in operation.keys:
+        check_key(operation.schemas[key.table], key)
 
 
 def _check_parts(operation: Operation) -> None:
