@@ -15,11 +15,12 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
+
+from proxy.timings import Timings
 
 # Otherwise each counter and histogram has a second series, which no panel or rule reads.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -107,23 +108,24 @@ class Metrics:
             ("table", "type", "field", "kind", "verdict"),
             registry=registry,
         )
-        store = Histogram(
+        self._store = Timings(
             "crossfade_store_seconds",
             "Time a store took to answer, in seconds.",
             ("store", "operation"),
             buckets=_FINE,
             registry=registry,
         )
-        proxied = Histogram(
+        self._proxied = Timings(
             "crossfade_proxy_seconds",
             "Time from a client's whole request to its answer, in seconds.",
             ("operation", "status"),
             buckets=_FINE,
             registry=registry,
         )
-        self._convergence = Histogram(
+        self._convergence = Timings(
             "crossfade_convergence_seconds",
             "Time from a key's entry in the journal to its convergence, in seconds.",
+            (),
             buckets=_COARSE,
             registry=registry,
         )
@@ -178,8 +180,6 @@ class Metrics:
         # Children by their labels: every set of labels below is bounded, so these grow to a fixed size.
         self._compared = functools.cache(compared.labels)
         self._differed = functools.cache(differed.labels)
-        self._store = functools.cache(store.labels)
-        self._proxied = functools.cache(proxied.labels)
         self._retried = functools.cache(retried.labels)
         self._shed = functools.cache(shed.labels)
         self._undecoded = functools.cache(undecoded.labels)
@@ -197,15 +197,15 @@ class Metrics:
 
     def store_seconds(self, store: str, operation: str, seconds: float) -> None:
         """`store` (`dynamodb` or `dsql`) answered `operation` in `seconds`."""
-        self._store(store, operation if store != "dynamodb" else bounded(operation)).observe(seconds)
+        self._store.observe((store, operation if store != "dynamodb" else bounded(operation)), seconds)
 
     def proxy_seconds(self, operation: str, status: int, seconds: float) -> None:
         """A client got an answer with `status` to `operation`, `seconds` after its request was read."""
-        self._proxied(bounded(operation), str(status)).observe(seconds)
+        self._proxied.observe((bounded(operation), str(status)), seconds)
 
     def converged(self, seconds: float) -> None:
         """A key left the journal `seconds` after it had entered."""
-        self._convergence.observe(seconds)
+        self._convergence.observe((), seconds)
 
     def journal(self, keys: int, oldest_seconds: float, parked: int) -> None:
         """The journal holds `keys`, the oldest for `oldest_seconds`, and `parked` beside."""
