@@ -14,6 +14,7 @@ import stat
 import subprocess
 import tempfile
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -100,11 +101,19 @@ class Postgres:
 
     `directory` keeps the cluster's files (it must not exist or be empty, or hold what an earlier server left there);
     without it they live in a temporary folder that goes with the server. The port stays the same over restarts.
+    `settings` are PostgreSQL's own, over ours.
     """
 
-    def __init__(self, directory: Path | None = None, *, port: int = 0, fsync: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path | None = None,
+        *,
+        port: int = 0,
+        fsync: bool = False,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self.port = port or free_port()
-        self._fsync = fsync
+        self._settings = _SETTINGS | ({} if fsync else _WITHOUT_FSYNC) | dict(settings or {})
         self._own_directory = directory is None
         self._directory = directory or Path(tempfile.mkdtemp(prefix="crossfade-pg-"))
         self._runs_as = _unprivileged() if os.getuid() == 0 else None
@@ -203,8 +212,7 @@ class Postgres:
         self._run("initdb", f"--pgdata={cluster}", *options, seconds=_INITDB_SECONDS, unprivileged=True)
 
     def _launch(self, cluster: Path) -> None:
-        settings = _SETTINGS | ({} if self._fsync else _WITHOUT_FSYNC)
-        settings |= {"port": str(self.port), "unix_socket_directories": str(self._sockets)}
+        settings = self._settings | {"port": str(self.port), "unix_socket_directories": str(self._sockets)}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         # After a SIGKILL the pid in the lock file may by now be somebody else's, and PostgreSQL would refuse to start.
         (cluster / "postmaster.pid").unlink(missing_ok=True)
