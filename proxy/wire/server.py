@@ -26,6 +26,7 @@ from proxy.metrics import OTHER, Metrics, clock
 from proxy.settings import Address
 from proxy.stores.failures import UnknownOutcome, Unreachable
 from proxy.stores.upstream import Answer
+from proxy.wire.received import DROPPED, Received, carries
 from proxy.wire.request_ids import request_ids
 
 SHADOWED: Final = frozenset(
@@ -50,20 +51,6 @@ BODY_SECONDS: Final = 60.0
 IDLE_SECONDS: Final = 75.0  # also the most that a client may take over its headers
 LINGER_SECONDS: Final = 5.0
 
-# They belong to one connection (RFC 9110, 7.6.1), or are made anew from the body.
-_DROPPED: Final = frozenset(
-    {
-        "connection",
-        "content-length",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
 _FORWARDED: Final = frozenset({"content-type", "user-agent"})
 _http_log: Final = logging.getLogger("proxy.wire.http")
 _UNKNOWN_OUTCOME: Final = "The request processing has failed because of an unknown error, exception or failure."
@@ -154,7 +141,7 @@ class WireServer:
             self._log.exception("request_failed", operation=operation)
             outcome = Outcome.failed(internal_server_error(_UNKNOWN_OUTCOME))
         self._metrics.proxy_seconds(operation, outcome.status, clock() - started)
-        return self._response(outcome)
+        return self._response(request, outcome)
 
     async def _answer(self, request: web.BaseRequest, body: bytes) -> tuple[str, Outcome]:
         target = request.headers.get("X-Amz-Target")
@@ -181,9 +168,11 @@ class WireServer:
             return Outcome.failed(service_unavailable(f"DynamoDB could not be reached: {error.reason}"))
         return Outcome.failed(internal_server_error(_UNKNOWN_OUTCOME))
 
-    def _response(self, outcome: Outcome) -> web.Response:
+    def _response(self, request: web.BaseRequest, outcome: Outcome) -> web.StreamResponse:
+        if outcome.headers is not JSON_1_0 and carries(request, outcome):
+            return Received(outcome)
         body = outcome.body
-        headers = CIMultiDict(pair for pair in outcome.headers if pair[0].lower() not in _DROPPED)
+        headers = CIMultiDict(pair for pair in outcome.headers if pair[0].lower() not in DROPPED)
         if outcome.headers is JSON_1_0:  # made here, not received
             headers["x-amzn-RequestId"] = next(self._ids)
             headers["x-amz-crc32"] = str(crc32(body))
@@ -253,7 +242,7 @@ def _headers(headers: CIMultiDictProxy[str]) -> dict[str, str]:
 
 def _all_headers(headers: CIMultiDictProxy[str]) -> dict[str, str]:
     """All headers but the connection's own, for a request that goes on as it came (and unsigned)."""
-    return {name: value for name, value in headers.items() if name.lower() not in _DROPPED}
+    return {name: value for name, value in headers.items() if name.lower() not in DROPPED}
 
 
 def _in_one_line(record: logging.LogRecord) -> bool:
