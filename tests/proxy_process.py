@@ -131,6 +131,14 @@ class ProxyProcess:
         self.child.stop(signal.SIGTERM, _STOP_SECONDS)
         self.start()
 
+    def ready(self) -> bool:
+        """Whether `/readyz` says that it may get traffic."""
+        try:
+            self._get("/readyz")
+        except (StandinError, OSError):
+            return False
+        return True
+
     def status(self) -> dict[str, Any]:
         """`/v1/status`."""
         document: dict[str, Any] = json.loads(self._get("/v1/status"))
@@ -172,11 +180,7 @@ class ProxyProcess:
         if said is None:
             return False
         self.data, self.admin = said.groups()
-        try:
-            self._get("/readyz")
-        except (StandinError, OSError):
-            return False
-        return True
+        return self.ready()
 
     def _get(self, path: str) -> str:
         try:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
+
 LOOPBACK = "127.0.0.1"
 LEASH = Path(__file__).with_name("leash.py")
 # Below the kernel's ephemeral range: a port stays ours while its server is down between kill() and restart(), and
@@ -139,8 +141,14 @@ class Child:
             self._process.wait(10)
 
     def signal(self, signal_number: signal.Signals) -> None:
-        """Send a signal to the whole group: SIGSTOP makes a server hang, SIGCONT wakes it."""
-        os.killpg(self._process.pid, signal_number)
+        """Send a signal to it and all that it has started: SIGSTOP makes a server hang, SIGCONT wakes it.
+
+        The group would not do: each of PostgreSQL's backends makes a session of its own.
+        """
+        server = psutil.Process(self._process.pid)
+        for process in (server, *server.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):  # a backend may end meanwhile
+                process.send_signal(signal_number)
 
     def log_tail(self) -> str:
         """The last lines of its output."""
