@@ -21,9 +21,6 @@ from proxy.stores.failures import Refused, StoreError, Unreachable
 from proxy.stores.store import Executed, Held
 from proxy.stores.upstream import Upstream
 
-# The layer reads answers, so they must not come compressed.
-_IDENTITY: Final = {"Accept-Encoding": "identity"}
-_JSON: Final = {"Content-Type": "application/x-amz-json-1.0", **_IDENTITY}
 # What DynamoDB asks to be tried again ("Error handling with DynamoDB").
 _RETRYABLE: Final = frozenset(
     {
@@ -78,14 +75,14 @@ class DynamoDBStore:
         """Any operation of DynamoDB's, by its bytes."""
         started = time.perf_counter()
         try:
-            answer = await self._upstream.request(TARGET_PREFIX + action, body, _JSON, timeout=self._timeout)
+            answer = await self._upstream.request(TARGET_PREFIX + action, body, timeout=self._timeout)
         finally:
             self._observe(action, time.perf_counter() - started)
         return Outcome(answer.status, answer.headers, answer.body)
 
     async def carry(self, target: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """Any request at all, unread: another operation, another service's target, another content type."""
-        answer = await self._upstream.request(target, body, {**headers, **_IDENTITY}, timeout=self._timeout)
+        answer = await self._upstream.request(target, body, headers, timeout=self._timeout)
         return Outcome(answer.status, answer.headers, answer.body)
 
     async def describe(self, table: str) -> TableSchema | None:

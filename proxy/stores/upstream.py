@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal, Self
 from urllib.parse import urlsplit
 
@@ -20,7 +21,7 @@ import httptools
 
 from proxy.stores.credentials import Credentials
 from proxy.stores.failures import UnknownOutcome, Unreachable
-from proxy.stores.sigv4 import amz_date, sign
+from proxy.stores.sigv4 import Credential, Signing, amz_date
 
 SERVICE: Final = "dynamodb"  # DynamoDB Streams signs with this name too
 STREAMS: Final = "DynamoDBStreams_"
@@ -168,38 +169,59 @@ class Upstream:
         self._streams.close()
 
     def _signed(self, authority: str, target: str, body: bytes, extra: Mapping[str, str] | None) -> bytes:
-        credential = self._credentials.current
-        date = amz_date(int(time.time()))
-        agent = self._user_agent
-        kind = "application/x-amz-json-1.0"
-        plain = ""
-        signed = [("host", authority), ("x-amz-date", date), ("x-amz-target", target)]
-        if credential.session_token is not None:
-            signed.append(("x-amz-security-token", credential.session_token))
-        if extra:
-            for name, value in extra.items():
-                lower = name.lower()
-                if lower in _OWN:
-                    continue
-                if lower == "content-type":
-                    kind = " ".join(value.split())
-                elif lower == "user-agent":
-                    agent = value
-                elif lower.startswith("x-amz-"):
-                    signed.append((lower, " ".join(value.split())))
-                else:
-                    plain += f"{name}: {value}\r\n"
-        signed.append(("content-type", kind))
-        signed.sort()
-        # The answer is asked for uncompressed, since the layer reads it; a client that can unpack loses nothing by it.
-        authorization = sign(
-            "POST", "/", signed, body, credential=credential, region=self._region, service=SERVICE, date=date
-        )
-        lines = "".join([f"{name}: {value}\r\n" for name, value in signed])
-        return (
-            f"POST / HTTP/1.1\r\n{lines}authorization: {authorization}\r\ncontent-length: {len(body)}\r\n"
-            f"accept-encoding: identity\r\nuser-agent: {agent}\r\n{plain}\r\n"
-        ).encode()
+        credential, date = self._credentials.current, amz_date(int(time.time()))
+        if not extra:
+            start, end, signing = _usual(authority, target, date, credential, self._region, self._user_agent)
+        else:
+            start, end, signing = _head(authority, target, date, credential, self._region, self._user_agent, extra)
+        return f"{start}{signing.signature(body)}\r\ncontent-length: {len(body)}{end}".encode()
+
+
+def _head(
+    authority: str,
+    target: str,
+    date: str,
+    credential: Credential,
+    region: str,
+    agent: str,
+    extra: Mapping[str, str],
+) -> tuple[str, str, Signing]:
+    """A request's head up to the signature, and from behind its content length on, with what signs it."""
+    kind = "application/x-amz-json-1.0"
+    plain = ""
+    signed = [("host", authority), ("x-amz-date", date), ("x-amz-target", target)]
+    if credential.session_token is not None:
+        signed.append(("x-amz-security-token", credential.session_token))
+    for name, value in extra.items():
+        lower = name.lower()
+        if lower in _OWN:
+            continue
+        if lower == "content-type":
+            kind = " ".join(value.split())
+        elif lower == "user-agent":
+            agent = value
+        elif lower.startswith("x-amz-"):
+            signed.append((lower, " ".join(value.split())))
+        else:
+            plain += f"{name}: {value}\r\n"
+    signed.append(("content-type", kind))
+    signed.sort()
+    signing = Signing("POST", "/", signed, credential=credential, region=region, service=SERVICE, date=date)
+    lines = "".join([f"{name}: {value}\r\n" for name, value in signed])
+    # The answer is asked for uncompressed, since the layer reads it; a client that can unpack loses nothing by it.
+    return (
+        f"POST / HTTP/1.1\r\n{lines}authorization: {signing.before}",
+        f"\r\naccept-encoding: identity\r\nuser-agent: {agent}\r\n{plain}\r\n",
+        signing,
+    )
+
+
+@lru_cache(maxsize=64)
+def _usual(
+    authority: str, target: str, date: str, credential: Credential, region: str, agent: str
+) -> tuple[str, str, Signing]:
+    """The head of requests without headers of their own: one for each operation and second."""
+    return _head(authority, target, date, credential, region, agent, {})
 
 
 # Made here, or meaningful for one connection only (RFC 9110, 7.6.1): never taken from a client.
