@@ -20,7 +20,7 @@ import sqlite3
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -74,7 +74,7 @@ class _Open:
     writers: int = 0
     converging: bool = False
     in_line: bool = False
-    left: list[asyncio.Future[None]] = field(default_factory=list)
+    left: asyncio.Event | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A key to converge, and the generation that a success may clear."""
+    """A key to converge, and the generation that a success may clear (0: none may)."""
 
     key: Key
     generation: int
@@ -128,6 +128,7 @@ class Journal:
         self._work = asyncio.Event()
         self._pending: dict[Key, tuple[int, float]] = {}
         self._leaving: dict[Key, int] = {}
+        self._lingering: dict[Key, float] = {}
         self._flushed: asyncio.Future[None] | None = None
         self._moment = 0
         self._left: OrderedDict[Key, _Left] = OrderedDict()
@@ -189,6 +190,8 @@ class Journal:
 
     def close(self) -> None:
         self._flush()
+        if self._pending:
+            log.error("journal_keys_lost", keys=len(self._pending), remedy="free the disk, then run a sweep")
         self._database.close()
         os.close(self._lock)
 
@@ -217,7 +220,8 @@ class Journal:
             self._pending[key] = (generation, now)
         ticket = Ticket(distinct, generation, frozenset(overlapped))
         try:
-            await self._schedule_flush()
+            # Shielded: others wait for the same commit, and one who is cancelled must not cancel it.
+            await asyncio.shield(self._schedule_flush())
         except asyncio.CancelledError:
             self.answered(ticket)
             raise
@@ -244,8 +248,8 @@ class Journal:
         """A write to these keys may still take effect for so long: they stay, and converge again after it."""
         until = self._clock() + seconds
         self._settled_at = max(self._settled_at, until)
+        self._lingering.update((key, until) for key in keys)
         self._flush()
-        self._execute(_UNSETTLE, [(until, key.table, key.text) for key in keys])
 
     async def nominate(self, keys: Sequence[Key]) -> None:
         """Ask for convergence of keys that nobody is writing here."""
@@ -294,9 +298,9 @@ class Journal:
                         if entry is None:
                             await asyncio.sleep(0.02)
                             continue
-                        future = asyncio.get_running_loop().create_future()
-                        entry.left.append(future)
-                        await future
+                        if entry.left is None:
+                            entry.left = asyncio.Event()
+                        await entry.left.wait()
         except TimeoutError:
             return False
         return True
@@ -335,7 +339,8 @@ class Journal:
                     continue
                 entry.converging = True
                 entry.tried = self._clock()
-                return Work(key, entry.generation)
+                # A write that is still under way may land after the authority was read: this must not clear it.
+                return Work(key, 0 if entry.writers else entry.generation)
             self._work.clear()
             if self._refill():
                 continue
@@ -356,13 +361,8 @@ class Journal:
         if entry.writers or entry.generation != work.generation:
             self._stand_in_line(work.key, entry)
             return None
-        if self._clock() < self._settled_at:
-            unsettled = self._unsettled(work.key)
-            if unsettled > self._clock():
-                self._execute(_DELAY, [(unsettled, work.key.table, work.key.text)])
-                self._forget(work.key, entry)
-                self._work.set()
-                return None
+        if self._wait_until_settled(work.key, entry):
+            return None
         if self._pending.get(work.key, (0, 0.0))[0] == work.generation:
             del self._pending[work.key]
         self._leaving[work.key] = work.generation
@@ -389,11 +389,26 @@ class Journal:
         if entry.writers or entry.generation != work.generation:
             self._stand_in_line(work.key, entry)
             return
+        if self._wait_until_settled(work.key, entry):
+            # What lingers may yet replace the item that cannot be held.
+            return
         self._flush()
         self._execute(_PARK, [(reason, work.key.table, work.key.text, work.generation)])
         self._forget(work.key, entry)
 
     # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _wait_until_settled(self, key: Key, entry: _Open) -> bool:
+        """Whether something could still land after this convergence began; the key is then due when nothing can."""
+        if entry.tried >= self._settled_at:
+            return False
+        unsettled = self._unsettled(key)
+        if unsettled <= entry.tried:
+            return False
+        self._execute(_DELAY, [(unsettled, key.table, key.text)])
+        self._forget(key, entry)
+        self._work.set()
+        return True
 
     def _stand_in_line(self, key: Key, entry: _Open) -> None:
         if entry.in_line or entry.converging or not self._its_turn(entry):
@@ -418,9 +433,8 @@ class Journal:
 
     def _forget(self, key: Key, entry: _Open) -> None:
         del self._open[key]
-        for future in entry.left:
-            if not future.done():
-                future.set_result(None)
+        if entry.left is not None:
+            entry.left.set()
 
     def _refill(self) -> bool:
         """Bring keys that stand in the file only into the line. Gives whether any came."""
@@ -453,7 +467,7 @@ class Journal:
 
     def _unsettled(self, key: Key) -> float:
         row = self._select("SELECT unsettled FROM journal WHERE tab = ? AND key = ?", (key.table, key.text))
-        return float(row[0]) if row is not None else 0.0
+        return max(float(row[0]) if row is not None else 0.0, self._lingering.get(key, 0.0))
 
     def _in_file(self, key: Key) -> bool:
         if key in self._pending:
@@ -479,7 +493,7 @@ class Journal:
 
     def _flush(self) -> None:
         flushed, self._flushed = self._flushed, None
-        if self._pending or self._leaving:
+        if self._pending or self._leaving or self._lingering:
             self._write()
         if flushed is not None and not flushed.done():
             flushed.set_result(None)
@@ -494,6 +508,7 @@ class Journal:
             self._database.executemany(
                 _ENTER, [(k.table, k.text, generation, at, at) for k, (generation, at) in self._pending.items()]
             )
+            self._database.executemany(_UNSETTLE, [(until, k.table, k.text) for k, until in self._lingering.items()])
             self._database.execute("COMMIT")
         except sqlite3.Error as error:
             if self._database.in_transaction:
@@ -502,9 +517,15 @@ class Journal:
             while len(self._pending) > _PENDING_LIMIT:
                 self._pending.pop(next(iter(self._pending)))
                 self.dropped += 1
+            while len(self._leaving) > _PENDING_LIMIT:
+                # It stays in the file then, and converges once more.
+                self._leaving.pop(next(iter(self._leaving)))
+            while len(self._lingering) > _PENDING_LIMIT:
+                self._lingering.pop(next(iter(self._lingering)))
             return
         self._pending.clear()
         self._leaving.clear()
+        self._lingering.clear()
         if self.degraded:
             self.degraded = False
             # Keys that were given back meanwhile stand in the file only now.
