@@ -42,9 +42,6 @@ class Follow:
         self._failed: dict[str, StoreError] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
-    async def open(self) -> None:
-        await self._behind.open()
-
     async def close(self) -> None:
         await self._behind.close()
 

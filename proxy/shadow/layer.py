@@ -237,10 +237,6 @@ class Layer:
         left = self._journal.open(lingering=settle)
         if left:
             log.info("journal_resumed", keys=left)
-        await self._loops.open()
-        await self._behind.open()
-        if self._follow is not None:
-            await self._follow.open()
         self._loops.loop(self._journal.checkpoint)
         self._loops.loop(self._gauge)
         if not self._stages.all_off:
