@@ -150,7 +150,7 @@ async def _batch_write(rows: Rows, operation: Operation) -> Executed:
 
 async def _transact_get(rows: Rows, operation: Operation) -> Executed:
     _check_parts(operation)
-    projections = [_Projected(part) for _, part in transaction_parts(operation.request)]
+    projections = [_Projected(part, in_transaction=True) for _, part in transaction_parts(operation.request)]
     _check_keys(operation)
     responses: list[dict[str, Item]] = []
     async with rows.transaction(read_only=True) as transaction:
@@ -219,11 +219,15 @@ async def _page(rows: Rows, operation: Operation) -> Executed:
 
 
 class _Projected:
-    """Applies one request's projection to items."""
+    """Applies the projection of a GetItem, or of a part of its like, to items."""
 
     __slots__ = ("_paths",)
 
-    def __init__(self, request: Mapping[str, Any]) -> None:
+    def __init__(self, parameters: Mapping[str, Any], *, in_transaction: bool = False) -> None:
+        members = ("ProjectionExpression", "ExpressionAttributeNames")
+        if not in_transaction:
+            members += ("AttributesToGet",)
+        request = {name: parameters[name] for name in members if parameters.get(name) is not None}
         text = request.get("ProjectionExpression")
         legacy.refuse_mixture(request, () if text is None else ("ProjectionExpression",))
         legacy.refuse_idle_bindings(request, ("ProjectionExpression",))
