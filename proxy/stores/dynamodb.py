@@ -17,7 +17,7 @@ from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
 from proxy.mapping.mapping import Fault
-from proxy.stores.failures import Refused, StoreError, Unreachable
+from proxy.stores.failures import Refused, StoreError, UnknownOutcome, Unreachable
 from proxy.stores.store import Executed, Held
 from proxy.stores.upstream import Upstream
 
@@ -51,7 +51,12 @@ class DynamoDBStore:
         return Executed(await self.call(operation.action, operation.body), {})
 
     async def get(self, key: Key) -> Held:
-        document = await self._own("GetItem", {"TableName": key.table, "Key": key.attributes, "ConsistentRead": True})
+        request = {"TableName": key.table, "Key": key.attributes, "ConsistentRead": True}
+        try:
+            document = await self._own("GetItem", request)
+        except UnknownOutcome as error:
+            # A read without an answer has done nothing, so nothing has to settle.
+            raise Unreachable(error.reason, str(error)) from error
         return Held(document.get("Item"))
 
     async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
