@@ -224,9 +224,8 @@ class _Projected:
     __slots__ = ("_paths",)
 
     def __init__(self, parameters: Mapping[str, Any], *, in_transaction: bool = False) -> None:
-        members = ("ProjectionExpression", "ExpressionAttributeNames")
-        if not in_transaction:
-            members += ("AttributesToGet",)
+        older = () if in_transaction else ("AttributesToGet",)
+        members = ("ProjectionExpression", "ExpressionAttributeNames", *older)
         request = {name: parameters[name] for name in members if parameters.get(name) is not None}
         text = request.get("ProjectionExpression")
         legacy.refuse_mixture(request, () if text is None else ("ProjectionExpression",))
