@@ -83,7 +83,7 @@ class ProxyProcess:
         text = settings_text(
             dynamodb=dynamodb,
             dsql=dsql,
-            journal=self._directory / "journal.sqlite",
+            journal=self.journal,
             stage=stage,
             mappings=mappings,
             extra=extra,
@@ -94,6 +94,11 @@ class ProxyProcess:
     def log_file(self) -> Path:
         """Where the running proxy's log goes."""
         return self._directory / "proxy.log"
+
+    @property
+    def journal(self) -> Path:
+        """Its journal's file."""
+        return self._directory / "journal.sqlite"
 
     @property
     def child(self) -> Child:

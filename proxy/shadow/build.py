@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 
 from structlog.typing import FilteringBoundLogger
 
@@ -89,6 +90,10 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
         await layer.open()
     except JournalLocked as error:
         raise SettingsError([str(error)]) from error
+    except (OSError, sqlite3.Error) as error:
+        what = error.strerror if isinstance(error, OSError) else error
+        remedy = "set journal.path to a file that can be written, or move this one away if it is broken"
+        raise SettingsError([f"{settings.journal.path}: {what}: {remedy}"]) from error
     log.debug("layer_open", mappings=sorted(mapped))
     return layer
 

@@ -114,6 +114,11 @@ class Child:
         # WNOWAIT leaves a dead child unreaped: until kill() its id, and so its group's, cannot become somebody else's.
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
+    @property
+    def exit_status(self) -> int | None:
+        """The status it ended with once stop() or kill() has returned; minus the signal's number if that ended it."""
+        return self._process.returncode
+
     def wait_ready(self, ready: Callable[[], bool], seconds: float) -> None:
         """Return once `ready()` is true; StandinError if the child ends first or `seconds` pass."""
         deadline = time.monotonic() + seconds
