@@ -119,17 +119,23 @@ class Page:
         self.full = False
 
     def add(self, item: Item) -> None:
-        """Take the next item. Once `full`, nothing more may be added."""
+        """Take the next item, or leave it for the next page. Once `full`, nothing more may be added.
+
+        A page is of "1 MB in size (or less)" ("Paginating table query results"); no item alone is larger.
+        """
         request = self._request
-        self._scanned += 1
         held = request.held(item)
         self._size += item_size(held)
+        if self._size > MAX_PAGE_SIZE:
+            self.full = True
+            return
+        self._scanned += 1
         self._last = item
         if request.filter is None or evaluate.matches(request.filter, held):
             self._count += 1
             if not request.count_only:
                 self._items.append(request.projected(item, held))
-        self.full = self._scanned == request.limit or self._size >= MAX_PAGE_SIZE
+        self.full = self._scanned == request.limit
 
     def document(self) -> dict[str, Any]:
         """The answer. A page that stopped at its limit has a cursor even if nothing follows, as DynamoDB's has."""
