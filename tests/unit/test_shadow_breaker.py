@@ -1,0 +1,128 @@
+"""The breaker, and the limit before it: when a mirror is left alone, and who may look whether it is back."""
+
+import asyncio
+
+import pytest
+
+from proxy.dynamodb.schema import Key
+from proxy.shadow.breaker import Breaker, State
+from proxy.shadow.limited import Limited
+from proxy.stores.failures import Refused, StoreError, UnknownOutcome, Unreachable
+from proxy.stores.store import Held
+from tests.unit.shadow_stores import MemoryStore
+
+KEY = Key("t", '{"id":{"S":"a"}}')
+RESET = 0.05
+
+
+@pytest.fixture
+def seen() -> list[State]:
+    return []
+
+
+@pytest.fixture
+def breaker(seen: list[State]) -> Breaker:
+    return Breaker(3, RESET, seen.append)
+
+
+async def opened(breaker: Breaker) -> Breaker:
+    for _ in range(3):
+        assert breaker.enter()
+        breaker.failed()
+    assert breaker.state is State.OPEN
+    return breaker
+
+
+async def test_it_opens_after_failures_in_a_row_only(breaker: Breaker) -> None:
+    for _ in range(10):
+        breaker.failed()
+        breaker.failed()
+        breaker.succeeded()
+    assert breaker.closed
+    await opened(breaker)
+    assert not breaker.enter()
+
+
+async def test_one_call_tries_and_the_others_wait_for_what_comes_of_it(breaker: Breaker) -> None:
+    await opened(breaker)
+    assert RESET / 2 < breaker.seconds_until_retry <= RESET
+    await asyncio.sleep(RESET * 1.2)
+    assert breaker.enter()
+    assert not breaker.enter()
+    # Whoever asks how long to wait is not told to come again at once.
+    assert breaker.seconds_until_retry > RESET / 2
+
+
+@pytest.mark.parametrize("end", ["succeeded", "failed", "abandoned"])
+async def test_what_comes_of_the_trial(breaker: Breaker, seen: list[State], end: str) -> None:
+    await opened(breaker)
+    await asyncio.sleep(RESET * 1.2)
+    assert breaker.enter()
+    getattr(breaker, end)()
+    if end == "succeeded":
+        assert seen == [State.OPEN, State.HALF_OPEN, State.CLOSED]
+        assert breaker.enter()
+    else:
+        assert seen == [State.OPEN, State.HALF_OPEN, State.OPEN]
+        # A trial that told nothing is made again at once; one that failed, after a while.
+        assert breaker.enter() is (end == "abandoned")
+
+
+class Failing(MemoryStore):
+    """A store whose reads and writes end as told."""
+
+    def __init__(self, end: StoreError | float) -> None:
+        super().__init__("dsql")
+
+        async def before(_: str) -> None:
+            if isinstance(end, StoreError):
+                raise end
+            await asyncio.sleep(end)
+
+        self.before = before
+
+
+async def put(store: Limited) -> None:
+    await store.put(KEY, {"id": {"S": "a"}}, Held(None))
+
+
+async def test_a_call_that_takes_too_long_is_cut(breaker: Breaker) -> None:
+    store = Limited(Failing(30.0), 0.02, breaker)
+    with pytest.raises(Unreachable, match=r"no answer from dsql within 0\.02 s"):
+        await store.get(KEY)
+    with pytest.raises(UnknownOutcome):  # a write may have been done all the same
+        await put(store)
+    with pytest.raises(UnknownOutcome):
+        await put(store)
+    with pytest.raises(Unreachable) as caught:
+        await store.get(KEY)
+    assert caught.value.reason == "breaker"
+
+
+@pytest.mark.parametrize(
+    ("end", "opens"),
+    [
+        (Unreachable("connect"), True),
+        (UnknownOutcome("connection"), True),
+        (Unreachable("occ"), False),
+        (Unreachable("table"), False),
+        (Refused("42P01"), False),
+    ],
+)
+async def test_only_a_mirror_that_is_not_there_is_left_alone(breaker: Breaker, end: StoreError, opens: bool) -> None:
+    store = Limited(Failing(end), 1, breaker)
+    for _ in range(5):
+        with pytest.raises(StoreError):
+            await put(store)
+    assert breaker.closed is not opens
+
+
+async def test_a_caller_that_gives_up_says_nothing_of_the_mirror(breaker: Breaker) -> None:
+    store = Limited(Failing(30.0), 30, breaker)
+    for _ in range(5):
+        call = asyncio.create_task(put(store))
+        await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+    assert breaker.closed

@@ -1,0 +1,111 @@
+"""Following tables, with DSQL in memory: what an application did to a table keeps its order, and faults are told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from proxy.dynamodb.schema import TableSchema
+from proxy.mapping.document import DocumentMapping
+from proxy.shadow.follow import Follow
+from proxy.shadow.tables import Table
+from proxy.stores.failures import Refused, StoreError, Unreachable
+
+
+def table(kind: str) -> Table:
+    schema = TableSchema("t", "id", None, {"id": kind}, {})
+    return Table(schema, DocumentMapping(schema))
+
+
+@dataclass
+class Sql:
+    """The SQL table: its key's type, its rows, and what making it ends in."""
+
+    kind: str | None = None
+    rows: list[str] = field(default_factory=list)
+    fails: StoreError | None = None
+    slow: asyncio.Event | None = None
+    made: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def create(self, mapping: DocumentMapping) -> None:
+        if self.slow is not None:
+            await self.slow.wait()
+        if self.fails is not None:
+            raise self.fails
+        if self.kind is None:
+            self.kind, self.rows = mapping.schema.types["id"], []
+        self.made.set()
+
+    async def drop(self, _: str) -> None:
+        await asyncio.sleep(0)
+        self.kind = None
+
+
+@pytest.fixture
+def sql() -> Sql:
+    return Sql()
+
+
+@pytest.fixture
+async def follow(sql: Sql) -> AsyncIterator[Follow]:
+    opened = Follow(sql.create, sql.drop)
+    yield opened
+    await opened.close()
+
+
+async def test_a_table_is_there_when_it_has_been_waited_for(follow: Follow, sql: Sql) -> None:
+    await follow.wait(["t"])  # nobody has asked for it: not ours to make
+    assert sql.kind is None
+    follow.ensure([table("S")])
+    await follow.wait(["t"])
+    assert sql.kind == "S"
+
+
+async def test_dropped_and_made_again_at_once_is_a_new_table(follow: Follow, sql: Sql) -> None:
+    follow.ensure([table("S")])
+    await follow.wait(["t"])
+    for kind in ("N", "B", "S"):
+        sql.rows.append("old")
+        follow.drop("t")
+        follow.ensure([table(kind)])
+        await follow.wait(["t"])
+        assert (sql.kind, sql.rows) == (kind, [])
+
+
+async def test_dropped_while_it_is_made(follow: Follow, sql: Sql) -> None:
+    sql.slow = asyncio.Event()
+    follow.ensure([table("S")])
+    await asyncio.sleep(0)
+    follow.drop("t")
+    sql.slow.set()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert sql.kind is None
+    follow.ensure([table("N")])
+    await follow.wait(["t"])
+    assert sql.kind == "N"
+
+
+async def test_a_table_that_is_refused_is_told_at_once(follow: Follow, sql: Sql) -> None:
+    sql.fails = Refused("42701", "a column of this name is the system's")
+    follow.ensure([table("S")])
+    await asyncio.sleep(0.01)
+    with pytest.raises(Refused, match="system's") as caught:
+        async with asyncio.timeout(0.5):
+            await follow.wait(["t"])
+    assert caught.value.reason == "table_not_followed"
+
+
+async def test_a_mirror_that_is_away_is_unreachable_and_tried_again(follow: Follow, sql: Sql) -> None:
+    sql.fails = Unreachable("connect")
+    follow.ensure([table("S")])
+    await asyncio.sleep(0.01)
+    with pytest.raises(Unreachable) as caught:
+        await follow.wait(["t"])
+    assert caught.value.reason == "connect"
+    sql.fails = None
+    async with asyncio.timeout(5):
+        await sql.made.wait()
+    await asyncio.sleep(0)
+    await follow.wait(["t"])

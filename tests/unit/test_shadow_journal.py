@@ -1,0 +1,293 @@
+"""The journal on a file of its own, with a clock that the test winds: what enters, what leaves, and what never may."""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from proxy.dynamodb.schema import Key
+from proxy.shadow.journal import Journal, JournalLocked, Work
+
+A, B = Key("t", '{"id":{"S":"a"}}'), Key("t", '{"id":{"S":"b"}}')
+
+
+@dataclass
+class Clock:
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Bench:
+    """A journal to open and to leave in the lurch, as kill -9 does."""
+
+    path: Path
+    clock: Clock = field(default_factory=Clock)
+
+    def open(self, lingering: float = 0) -> tuple[Journal, int]:
+        journal = Journal(self.path, clock=self.clock)
+        return journal, journal.open(lingering)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path / "deep" / "journal.sqlite")
+
+
+@pytest.fixture
+async def journal(bench: Bench) -> AsyncIterator[Journal]:
+    opened, _ = bench.open()
+    yield opened
+    opened.close()
+
+
+async def keys(journal: Journal) -> tuple[int, int]:
+    depth = await journal.depth()
+    return depth.keys, depth.parked
+
+
+def degraded(journal: Journal) -> bool:
+    return journal.degraded
+
+
+async def taken(journal: Journal, seconds: float = 2) -> Work:
+    async with asyncio.timeout(seconds):
+        return await journal.next()
+
+
+async def nothing_is_due(journal: Journal) -> None:
+    with pytest.raises(TimeoutError):
+        await taken(journal, 0.2)
+
+
+def in_file(path: Path) -> list[tuple[str, int, float, str | None]]:
+    side = sqlite3.connect(path)
+    try:
+        return side.execute("SELECT key, generation, unsettled, parked FROM journal ORDER BY key").fetchall()
+    finally:
+        side.close()
+
+
+async def test_a_key_is_in_the_file_before_its_write_is_sent(journal: Journal, bench: Bench) -> None:
+    await journal.enter([A, B, A])
+    assert [row[0] for row in in_file(bench.path)] == [A.text, B.text]
+
+
+async def test_a_key_leaves_when_it_has_converged(journal: Journal) -> None:
+    journal.answered(await journal.enter([A]))
+    journal.done(await taken(journal))
+    assert await keys(journal) == (0, 0)
+    assert not journal.holds(A)
+
+
+async def test_no_key_is_converged_while_its_write_is_under_way(journal: Journal) -> None:
+    ticket = await journal.enter([A])
+    await nothing_is_due(journal)
+    journal.answered(ticket)
+    assert (await taken(journal)).key == A
+
+
+async def test_finishing_an_earlier_write_never_clears_a_later_one(journal: Journal) -> None:
+    journal.answered(await journal.enter([A]))
+    first = await taken(journal)
+    later = await journal.enter([A])
+    assert journal.done(first) is None
+    assert await keys(journal) == (1, 0)
+    journal.answered(later)
+    journal.done(await taken(journal))
+    assert await keys(journal) == (0, 0)
+
+
+async def test_a_write_that_was_answered_while_its_key_converged_is_converged_after_it(journal: Journal) -> None:
+    journal.answered(await journal.enter([A]))
+    first = await taken(journal)
+    journal.answered(await journal.enter([A]))
+    await nothing_is_due(journal)  # one at a time
+    journal.done(first)
+    second = await taken(journal)
+    assert second.generation > first.generation
+
+
+async def test_a_write_that_overlaps_is_told_so(journal: Journal) -> None:
+    one = await journal.enter([A])
+    other = await journal.enter([A, B])
+    assert (one.overlapped, other.overlapped) == (frozenset(), frozenset({A}))
+    assert journal.overtaken(one)
+    assert not journal.overtaken(other)
+    assert journal.answered(one, take=True) == []
+    assert [work.key for work in journal.answered(other, take=True)] == [A, B]
+
+
+async def test_a_key_taken_while_it_stands_in_line_is_not_missed_there(journal: Journal) -> None:
+    """A write may take for itself a key that an earlier one has put in line; the worker that comes to it passes on."""
+    journal.answered(await journal.enter([A]))
+    (work,) = journal.answered(await journal.enter([A]), take=True)
+    journal.done(work)
+    journal.answered(await journal.enter([B]))
+    assert (await taken(journal)).key == B
+
+
+async def test_a_key_that_is_always_written_converges_in_between(journal: Journal, bench: Bench) -> None:
+    ticket = await journal.enter([A])
+    for _ in range(3):
+        following = await journal.enter([A])
+        journal.answered(ticket)
+        ticket = following
+    await nothing_is_due(journal)
+    bench.clock.now += 2
+    following = await journal.enter([A])
+    journal.answered(ticket)
+    work = await taken(journal)
+    assert journal.done(work) is None
+    assert await keys(journal) == (1, 0)
+    journal.answered(following)
+
+
+async def test_a_key_that_failed_comes_again_when_it_is_due(journal: Journal, bench: Bench) -> None:
+    journal.answered(await journal.enter([A]))
+    journal.again(await taken(journal), 5)
+    await nothing_is_due(journal)
+    assert journal.holds(A)
+    bench.clock.now += 5
+    assert (await taken(journal)).key == A
+
+
+async def test_an_unknown_outcome_keeps_the_key_until_nothing_can_linger(journal: Journal, bench: Bench) -> None:
+    ticket = await journal.enter([A])
+    journal.unsettle([A], 60)
+    journal.answered(ticket)
+    assert journal.done(await taken(journal)) is None
+    await nothing_is_due(journal)
+    assert await keys(journal) == (1, 0)
+    bench.clock.now += 60
+    assert journal.done(await taken(journal)) is not None
+    assert await keys(journal) == (0, 0)
+
+
+async def test_a_later_write_does_not_settle_an_unknown_outcome(journal: Journal, bench: Bench) -> None:
+    ticket = await journal.enter([A])
+    journal.unsettle([A], 60)
+    journal.answered(ticket)
+    journal.done(await taken(journal))
+    bench.clock.now += 10
+    journal.answered(await journal.enter([A]))
+    assert journal.done(await taken(journal)) is None
+    assert await keys(journal) == (1, 0)
+
+
+async def test_a_parked_key_waits_for_its_next_write(journal: Journal, bench: Bench) -> None:
+    journal.answered(await journal.enter([A]))
+    journal.park(await taken(journal), "too long")
+    assert await keys(journal) == (0, 1)
+    assert journal.parked_reason(A) == "too long"
+    bench.clock.now += 10_000
+    await nothing_is_due(journal)
+    journal.answered(await journal.enter([A]))
+    assert await keys(journal) == (1, 0)
+    assert journal.parked_reason(A) is None
+    journal.done(await taken(journal))
+    assert await keys(journal) == (0, 0)
+
+
+async def test_parking_an_earlier_write_does_not_park_a_later_one(journal: Journal) -> None:
+    journal.answered(await journal.enter([A]))
+    first = await taken(journal)
+    journal.answered(await journal.enter([A]))
+    journal.park(first, "too long")
+    assert await keys(journal) == (1, 0)
+    assert (await taken(journal)).generation > first.generation
+
+
+async def test_what_a_killed_process_left_is_converged_at_once_and_once_more(bench: Bench) -> None:
+    killed, _ = bench.open()
+    await killed.enter([A])  # its write is under way
+    killed.answered(await killed.enter([B]))
+    killed.park(await taken(killed), "too long")
+    # A killed process closes nothing but its files.
+    killed._database.close()
+    os.close(killed._lock)
+    bench.clock.now += 100
+    journal, left = bench.open(lingering=60)
+    assert left == 2
+    first, again = await taken(journal), await taken(journal)
+    assert {first.key, again.key} == {A, B}
+    assert journal.done(again) is None
+    assert await keys(journal) == (2, 0)  # none is parked: the mapping may be another now
+    ticket = await journal.enter([again.key])
+    assert ticket.overlapped  # what the killed process began may still land
+    assert ticket.generation > again.generation
+    journal.close()
+
+
+async def test_only_one_process_may_have_it(journal: Journal, bench: Bench) -> None:
+    with pytest.raises(JournalLocked, match="in use by another process; give each proxy a journal"):
+        bench.open()
+
+
+async def test_many_keys_stand_in_the_file_and_not_in_memory(journal: Journal) -> None:
+    many = [Key("t", f'{{"id":{{"N":"{number}"}}}}') for number in range(6000)]
+    for start in range(0, len(many), 500):
+        journal.answered(await journal.enter(many[start : start + 500]))
+    assert (await keys(journal))[0] == 6000
+    assert len(journal._open) < 5000
+    seen: set[Key] = set()
+    while len(seen) < 6000:
+        work = await taken(journal)
+        seen.add(work.key)
+        journal.done(work)
+    assert seen == set(many)
+    assert await keys(journal) == (0, 0)
+
+
+async def test_waiting_for_keys_to_leave(journal: Journal, bench: Bench) -> None:
+    journal.answered(await journal.enter([A, B]))
+    assert not await journal.left([A], 0.05)
+    waiting = asyncio.create_task(journal.left([A, B], 5))
+    journal.done(await taken(journal))
+    journal.again(await taken(journal), 1)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    bench.clock.now += 1
+    journal.done(await taken(journal))
+    assert await waiting
+
+
+async def test_touched_remembers_what_has_left(journal: Journal) -> None:
+    before = journal.latest
+    assert not journal.touched(A, before)
+    journal.answered(await journal.enter([A]))
+    assert journal.touched(A, journal.latest)
+    journal.done(await taken(journal))
+    assert journal.touched(A, before)
+    assert not journal.touched(A, journal.latest)
+    assert not journal.touched(B, before)
+
+
+async def test_a_file_that_cannot_be_written_does_not_stop_writes(journal: Journal, bench: Bench) -> None:
+    other = sqlite3.connect(bench.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    ticket = await journal.enter([A])
+    assert degraded(journal)
+    assert journal.holds(A)
+    journal.answered(ticket)
+    work = await taken(journal)
+    journal.again(work, 0)  # it stands in memory only, and nowhere in line
+    other.execute("ROLLBACK")
+    other.close()
+    assert await keys(journal) == (1, 0)
+    assert not degraded(journal)
+    assert (await taken(journal)).key == A
+
+
+async def test_depth_counts_from_the_first_entry(journal: Journal, bench: Bench) -> None:
+    journal.answered(await journal.enter([A]))
+    journal.again(await taken(journal), 1)
+    bench.clock.now += 30
+    journal.answered(await journal.enter([A]))
+    assert (await journal.depth()).oldest_seconds == 30
