@@ -14,6 +14,7 @@ from proxy.mapping.document import DocumentMapping, identifier
 from proxy.migrate import ddl
 from proxy.migrate.apply import execute
 from proxy.stores.failures import Refused, Unreachable
+from proxy.stores.pool import Pool
 from proxy.stores.sql import Statements, qualified, quoted
 
 _ROWS: Final = 500
@@ -22,7 +23,7 @@ _ROWS: Final = 500
 class Documents:
     """DDL over a pool of connections. `reserved` are SQL tables that belong to others, and are left alone."""
 
-    def __init__(self, pool: asyncpg.Pool, schema: str, reserved: frozenset[str] = frozenset()) -> None:
+    def __init__(self, pool: Pool, schema: str, reserved: frozenset[str] = frozenset()) -> None:
         self._pool = pool
         self._schema = schema
         self._reserved = reserved
@@ -45,7 +46,7 @@ class Documents:
                 changed = await action(connection, subject)
             if changed:
                 # Statements that connections have prepared know the columns of the table that was.
-                await self._pool.expire_connections()
+                self._pool.expire_connections()
         except asyncpg.PostgresError as error:
             raise Refused(error.sqlstate or "ddl", str(error)) from error
         except (OSError, asyncpg.InterfaceError) as error:

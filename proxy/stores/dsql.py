@@ -14,7 +14,7 @@ import random
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 import asyncpg
@@ -29,6 +29,7 @@ from proxy.mapping.mapping import Mapping as TableMapping
 from proxy.stores import executor
 from proxy.stores.executor import Conflict, Transaction
 from proxy.stores.failures import Refused, StoreError, UnknownOutcome, Unreachable
+from proxy.stores.pool import Pool
 from proxy.stores.sql import Comparison, Statements
 from proxy.stores.store import Executed, Held, Unrepresentable
 
@@ -38,6 +39,7 @@ _CONFLICT: Final = "40001"
 _ATTEMPTS: Final = 6
 _FIRST_ROWS: Final = 100
 _MOST_ROWS: Final = 1000
+_STATEMENTS: Final = 512  # prepared statements that each connection keeps
 # "57014" is a cancelled statement; class 57P is a server going away, 53 one that is full, 08 a connection lost.
 _AWAY: Final = ("57", "53", "08", "XX000", "25006")
 # Class 22: the value is not one the column's type has (NUL in text, out of range); class 23: a constraint refuses it.
@@ -55,7 +57,7 @@ class DSQLStore:
 
     def __init__(
         self,
-        pool: asyncpg.Pool,
+        pool: Pool,
         mapping_of: Callable[[str], TableMapping],
         *,
         schema: str = "public",
@@ -172,7 +174,7 @@ class DSQLStore:
             except (OSError, asyncpg.InterfaceError) as error:
                 raise _unsent(error, None) from error
             except asyncio.CancelledError:
-                _drop(connection)
+                connection.terminate()
                 raise
             except BaseException:
                 await _rollback(connection)
@@ -273,25 +275,38 @@ class DSQLStore:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
-        """A connection; dropped rather than returned if its user was cancelled in the middle of something."""
-        try:
-            connection = await self._pool.acquire()
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise Unreachable("connect", type(error).__name__) from error
+        """A connection for a transaction; dropped if its user was cancelled in the middle."""
+        connection = await self._take()
         try:
             yield connection
         except asyncio.CancelledError:
-            _drop(connection)
+            connection.terminate()
             raise
         finally:
-            await self._pool.release(connection)
+            self._pool.give_back(connection)
+
+    async def _take(self) -> asyncpg.Connection:
+        try:
+            return await self._pool.take()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise Unreachable("connect", type(error).__name__) from error
+
+    async def _ask(self, ask: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        """One statement. The connection is dropped if its user was cancelled in the middle."""
+        connection = await self._take()
+        try:
+            return await ask(connection)
+        except asyncio.CancelledError:
+            connection.terminate()
+            raise
+        finally:
+            self._pool.give_back(connection)
 
     async def _read(self, ask: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         """A read: whatever goes wrong, nothing has happened. Conflicts with the catalog (OC001) are tried again."""
         for attempt in range(_ATTEMPTS):
             try:
-                async with self._connection() as connection:
-                    return await ask(connection)
+                return await self._ask(ask)
             except asyncpg.PostgresError as error:
                 if error.sqlstate == _CONFLICT:
                     await self._pause(attempt)
@@ -304,8 +319,7 @@ class DSQLStore:
     async def _write(self, ask: Callable[[asyncpg.Connection], Awaitable[str]], key: Key) -> str:
         for attempt in range(_ATTEMPTS):
             try:
-                async with self._connection() as connection:
-                    return await ask(connection)
+                return await self._ask(ask)
             except asyncpg.PostgresError as error:
                 if error.sqlstate == _CONFLICT:
                     await self._pause(attempt)
@@ -425,12 +439,6 @@ async def _rollback(connection: asyncpg.Connection) -> None:
     try:
         await connection.execute("ROLLBACK")
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-        _drop(connection)
-
-
-def _drop(connection: asyncpg.Connection) -> None:
-    """End a connection. One that was lost is the pool's again already, and every call on it is an InterfaceError."""
-    with suppress(asyncpg.InterfaceError):
         connection.terminate()
 
 
@@ -457,21 +465,10 @@ def _unsent(error: Exception, key: Key | None) -> StoreError:
     return Unreachable("connection", type(error).__name__)
 
 
-async def create_pool(dsn: str, *, maximum: int, connect_seconds: float) -> asyncpg.Pool:
-    """A pool whose connections DSQL accepts, and which opens none yet: DSQL may be down when the proxy starts.
+async def create_pool(dsn: str, *, maximum: int, connect_seconds: float) -> Pool:
+    """A pool that has opened no connection yet: DSQL may be down when the proxy starts."""
 
-    Its connections carry no session state, so none is reset; asyncpg's own reset calls `pg_advisory_unlock_all`, which
-    DSQL does not have.
-    """
+    async def connect() -> asyncpg.Connection:
+        return await asyncpg.connect(dsn, timeout=connect_seconds, statement_cache_size=_STATEMENTS)
 
-    async def no_reset(_: asyncpg.Connection) -> None:
-        return None
-
-    return await asyncpg.create_pool(
-        dsn,
-        min_size=0,
-        max_size=maximum,
-        timeout=connect_seconds,
-        reset=no_reset,
-        statement_cache_size=512,
-    )
+    return Pool(connect, maximum)
