@@ -1,7 +1,8 @@
 """Logs: one event a fact, one JSON object a line on stdout; or coloured text for a person at a console.
 
 Everything is rendered by orjson, and an event below the level costs one attribute look-up. What other libraries log
-through `logging` comes out in the same form. Nothing here decides what is worth saying.
+through `logging` comes out in the same form. A line that cannot be written (a full disk, a pipe without a reader) is dropped
+and counted: whoever says something must never fail for it. Nothing here decides what is worth saying.
 """
 
 import json
@@ -16,6 +17,32 @@ from structlog.typing import FilteringBoundLogger, Processor
 _FOREIGN_LEVEL: Final = logging.WARNING
 
 
+class _Lines:
+    """A text stream that takes every line, and says how many it has lost as soon as it can."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lost = 0
+
+    def write(self, text: str) -> int:
+        try:
+            if self._lost:
+                self._stream.write(f'{{"event":"log_lines_lost","level":"error","lines":{self._lost}}}\n')
+                self._stream.flush()
+                self._lost = 0
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:
+            self._lost += 1
+        return len(text)
+
+    def flush(self) -> None:
+        """Each line has been flushed when it was written."""
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+
 # Without local variables: they hold items, and no item value goes into a log.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
@@ -25,7 +52,7 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> FilteringB
 
     `level` is `debug`, `info`, `warning` or `error`; `form` is `json` or `console`; `stream` is stdout if not given.
     """
-    out = stream or sys.stdout
+    out: Any = _Lines(stream or sys.stdout)
     lowest = logging.getLevelNamesMapping()[level.upper()]
     common: list[Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -1,5 +1,6 @@
 """Logs: one JSON object a line, from us and from the libraries beneath us."""
 
+import errno
 import io
 import json
 import logging
@@ -81,3 +82,27 @@ def test_a_person_gets_text() -> None:
     assert "started" in stream.getvalue()
     assert "data=127.0.0.1:8000" in stream.getvalue()
     assert not stream.getvalue().startswith("{")
+
+
+class Full(io.StringIO):
+    """A stream on a disk without room for so many lines."""
+
+    lacking = 3
+
+    def write(self, text: str) -> int:
+        if self.lacking:
+            self.lacking -= 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
+
+
+def test_what_cannot_be_written_is_counted_and_hurts_nobody() -> None:
+    stream = Full()
+    log = configure("info", "json", stream)
+    log.error("lost")
+    logging.getLogger("library").error("lost too")
+    log.error("and this")
+    log.info("there")
+    log.info("again")
+    said = [(line["event"], line.get("lines")) for line in lines(stream)]
+    assert said == [("log_lines_lost", 3), ("there", None), ("again", None)]
