@@ -493,7 +493,7 @@ class Journal:
 
     def _flush(self) -> None:
         flushed, self._flushed = self._flushed, None
-        if self._pending or self._leaving or self._lingering:
+        if self._pending or self._leaving or self._lingering or self.degraded:
             self._write()
         if flushed is not None and not flushed.done():
             flushed.set_result(None)
@@ -509,6 +509,9 @@ class Journal:
                 _ENTER, [(k.table, k.text, generation, at, at) for k, (generation, at) in self._pending.items()]
             )
             self._database.executemany(_UNSETTLE, [(until, k.table, k.text) for k, until in self._lingering.items()])
+            if self.degraded:
+                # Something must be written for the disk to be known to take it, and nobody may have written meanwhile.
+                self._database.execute("PRAGMA user_version = 1")
             self._database.execute("COMMIT")
         except sqlite3.Error as error:
             if self._database.in_transaction:
