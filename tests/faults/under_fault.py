@@ -25,7 +25,7 @@ Call = tuple[str, dict[str, Any]]
 
 # What DynamoDB answers to a request that it understood and did not fail at: nothing a fault may add to.
 DECIDED = frozenset({"ok", "ConditionalCheckFailedException", "TransactionCanceledException"})
-RETRYABLE = frozenset({"InternalServerError", "ServiceUnavailable"})
+RETRYABLE = frozenset({"InternalServerError", "ServiceUnavailableException"})
 # What the proxy logs of its own faults, never of a store's.
 _OWN_FAULTS = ("request_failed", "fault_behind_the_answer", "fault_in_a_loop", "Traceback", "never retrieved")
 _KINDS = ("Book", "VideoGame", "Feature", "TvSeries", "TvSeason")

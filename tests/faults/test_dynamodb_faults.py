@@ -1,0 +1,114 @@
+"""The authority fails in every way that a socket and an HTTP server can: clients get errors to retry, in time.
+
+What it did nevertheless (an answer lost on its way back is an unknown outcome) reaches the mirror when that is over.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.faults.fault_proxy import NONE, Fault, FaultProxy
+from tests.faults.under_fault import DECIDED, RETRYABLE, Answer, codes, nothing_leaks, recovered, story, tell
+from tests.integration.scenes import Scene, scene
+from tests.standins.billio import billio_table
+from tests.standins.dynamodb import Ministack
+from tests.standins.postgres import Postgres
+from tests.standins.processes import LOOPBACK
+
+AUTHORITY_SECONDS = 0.8
+CONNECT_SECONDS = 0.4
+# A call may wait twice: for the table's description where that is not known yet, and for itself.
+IN_TIME = 2 * AUTHORITY_SECONDS + 0.7
+FILES = 20
+
+ENVIRONMENT = {
+    "CROSSFADE_DYNAMODB__TIMEOUT_SECONDS": str(AUTHORITY_SECONDS),
+    "CROSSFADE_DYNAMODB__CONNECT_TIMEOUT_SECONDS": str(CONNECT_SECONDS),
+    "CROSSFADE_DYNAMODB__CONNECTIONS": "16",
+    "CROSSFADE_DYNAMODB__IDLE_SECONDS": "1",
+    "CROSSFADE_DYNAMODB__SETTLE_SECONDS": "0.6",
+    "CROSSFADE_MIRROR__ALONE": "true",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The proxy between a DSQL that is well and a DynamoDB behind a bad network."""
+
+    here: Scene
+    between: FaultProxy
+
+    def told(self, seed: int) -> list[Answer]:
+        """A story, several calls at once: each is answered as DynamoDB decides, or with an error to retry, in time."""
+        print(f"seed {seed}")
+        answers = tell(self.here.client(), story(seed, 18), at_once=16)
+        assert set(codes(answers)) <= DECIDED | RETRYABLE | {"TransactionConflictException"}, codes(answers)
+        assert max(each.seconds for each in answers) < IN_TIME
+        return answers
+
+
+@pytest.fixture(scope="module")
+def ground(postgres: Postgres) -> Iterator[Ground]:
+    with Ministack() as ministack, FaultProxy(ministack.port) as between:
+        billio_table(ministack.endpoint)
+        rows = postgres.create_database()
+        with scene(f"http://{LOOPBACK}:{between.port}", rows, environment=ENVIRONMENT) as through:
+            here = Scene(through.proxy, ministack.endpoint, rows)
+            ground = Ground(here, between)
+            ground.told(1)
+            recovered(here)
+            with nothing_leaks(here, files=FILES):
+                yield ground
+        postgres.drop_database(rows)
+
+
+Faults = dict[str, tuple[Fault, Fault]]  # towards DynamoDB, towards the proxy
+
+CUTS: Faults = {
+    "at once": (NONE, Fault(end="cut")),
+    "in the headers": (NONE, Fault(after=30, end="cut")),
+    "in the body": (NONE, Fault(after=260, end="cut")),
+    "in the request": (Fault(after=300, end="cut"), NONE),
+    "reset": (NONE, Fault(after=90, end="reset")),
+}
+HANGS: Faults = {
+    "late answers": (NONE, Fault(delay=AUTHORITY_SECONDS * 1.3)),
+    "late requests": (Fault(delay=AUTHORITY_SECONDS * 1.3), NONE),
+    "half-open": (NONE, Fault(after=200, end="half_open")),
+    "requests swallowed": (Fault(end="swallow"), NONE),
+    "answers swallowed": (NONE, Fault(end="swallow")),
+    "dripping": (NONE, Fault(piece=1, delay=0.02)),
+}
+
+
+@pytest.mark.parametrize(("faults", "first_seed"), [(CUTS, 100), (HANGS, 200)], ids=["cuts", "hangs"])
+def test_a_network_that_fails(ground: Ground, faults: Faults, first_seed: int) -> None:
+    for seed, (name, (up, down)) in enumerate(faults.items(), first_seed):
+        ground.between.fault(up=up, down=down)
+        try:
+            answers = ground.told(seed)
+        finally:
+            ground.between.clear()
+        assert codes(answers).keys() & RETRYABLE, (name, codes(answers))
+    recovered(ground.here)
+
+
+def test_a_network_that_is_slow(ground: Ground) -> None:
+    ground.between.fault(up=Fault(jitter=0.05), down=Fault(delay=0.05, jitter=0.05))
+    try:
+        assert not codes(ground.told(300)).keys() & RETRYABLE
+    finally:
+        ground.between.clear()
+    recovered(ground.here)
+
+
+def test_refused(ground: Ground) -> None:
+    ground.between.refuse()
+    try:
+        answers = ground.told(400)
+        assert codes(answers) == {"ServiceUnavailableException": len(answers)}
+        assert max(each.seconds for each in answers) < CONNECT_SECONDS
+    finally:
+        ground.between.clear()
+    recovered(ground.here)
