@@ -26,11 +26,18 @@ class Verdict(StrEnum):
     MIRROR_ERROR = "mirror_error"  # the mirror failed or was too slow; the client never notices
 
 
-# Answers by which DynamoDB decides nothing about the items: there is nothing for the mirror to agree with.
+# Answers by which DynamoDB decides nothing about the items: there is nothing for the mirror to agree with. They are of
+# capacity, of other transactions under way, of who asks ("Error handling with DynamoDB"; "Common Errors").
 _NO_DECISION = frozenset(
     {
         "AccessDeniedException",
+        "ExpiredTokenException",
+        "IdempotentParameterMismatchException",
+        "IncompleteSignatureException",
+        "InvalidSignatureException",
+        "ItemCollectionSizeLimitExceededException",
         "ProvisionedThroughputExceededException",
+        "ReplicatedWriteConflictException",
         "RequestLimitExceeded",
         "ResourceNotFoundException",
         "ThrottlingException",
@@ -39,11 +46,20 @@ _NO_DECISION = frozenset(
         "UnrecognizedClientException",
     }
 )
+# The same, as the reasons for which a transaction was cancelled name them ("TransactWriteItems").
+_NO_DECISION_REASONS = frozenset(
+    {"ItemCollectionSizeLimitExceeded", "ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"}
+)
 
 
 def decides(outcome: Outcome) -> bool:
     """Whether the authority's outcome says what it made of the operation, and so can be compared."""
-    return outcome.status < 500 and outcome.error_code not in _NO_DECISION
+    if outcome.status >= 500 or outcome.error_code in _NO_DECISION:
+        return False
+    if outcome.error_code != "TransactionCanceledException":
+        return True
+    reasons = outcome.document.get("CancellationReasons") or ()
+    return not any(reason.get("Code") in _NO_DECISION_REASONS for reason in reasons)
 
 
 # Seconds between looks at what differs. DynamoDB's indexes are usually some milliseconds behind, and another process

@@ -1,0 +1,59 @@
+"""Which answers can be compared at all, and what a difference turns out to be."""
+
+from typing import Any
+
+import pytest
+
+from comparators.difference import Difference, Kind
+from comparators.expected import Context, Expectation
+from comparators.rules import ItemRules
+from proxy.dynamodb.outcome import Outcome
+from proxy.shadow.verdicts import Loss, Verdict, decides, judge, overall
+
+CONTEXT = Context("t", "GetItem")
+TITLE = Difference("title", "title", Kind.VALUE, {"S": "a"}, {"S": "b"})
+NOTES = Difference("notes", "notes", Kind.MISSING, {"S": "a"}, None)
+
+
+def cancelled(*codes: str) -> dict[str, Any]:
+    return {"__type": "x#TransactionCanceledException", "CancellationReasons": [{"Code": code} for code in codes]}
+
+
+@pytest.mark.parametrize(
+    ("status", "document", "decided"),
+    [
+        (200, {"Item": {}}, True),
+        (400, {"__type": "x#ConditionalCheckFailedException"}, True),
+        (400, {"__type": "x#ValidationException"}, True),
+        (400, {"__type": "x#ThrottlingException"}, False),
+        (400, {"__type": "x#ResourceNotFoundException"}, False),
+        (400, {"__type": "x#IdempotentParameterMismatchException"}, False),
+        (500, {"__type": "x#InternalServerError"}, False),
+        (503, {}, False),
+        (400, cancelled("None", "ConditionalCheckFailed"), True),
+        (400, cancelled("ConditionalCheckFailed", "TransactionConflict"), False),
+        (400, cancelled("ThrottlingError", "None"), False),
+    ],
+)
+def test_only_a_decision_about_items_is_compared(status: int, document: dict[str, Any], decided: bool) -> None:
+    assert decides(Outcome.of(document, status)) is decided
+
+
+def test_a_difference_is_declared_or_known_or_a_mismatch() -> None:
+    declared = Expectation("it is told", field="notes")
+    known = Loss.between({"title": {"S": "a"}}, {"title": {"S": "b"}}, ItemRules())
+    assert [each.verdict for each in judge([TITLE, NOTES], Loss(), [], CONTEXT)] == [Verdict.MISMATCH] * 2
+    judged = judge([TITLE, NOTES], known, [declared], CONTEXT)
+    assert [(each.verdict, each.because) for each in judged] == [
+        (Verdict.UNREPRESENTABLE, None),
+        (Verdict.EXPECTED, "it is told"),
+    ]
+    assert overall(judged) is Verdict.UNREPRESENTABLE
+    assert overall(judge([NOTES], Loss(), [declared], CONTEXT)) is Verdict.EXPECTED
+    assert overall([]) is Verdict.AGREED
+
+
+def test_an_item_that_no_row_can_hold_explains_all_of_its_differences() -> None:
+    assert Loss.between({"title": {"S": "a"}}, None, ItemRules()).explains(NOTES)
+    assert not Loss.between(None, None, ItemRules()).explains(NOTES)
+    assert not Loss.between({"title": {"S": "a"}}, {"title": {"S": "a"}}, ItemRules()).explains(TITLE)
