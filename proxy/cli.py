@@ -5,6 +5,7 @@ Faults that an operator can mend are one message on stderr and exit code 2, neve
 
 import argparse
 import asyncio
+import gc
 import os
 import sys
 import urllib.error
@@ -23,6 +24,7 @@ from proxy.version import VERSION
 WRONG: Final = 2
 FAILED: Final = 1
 HEALTH_SECONDS: Final = 3.0
+_COLLECT: Final = (20_000, 20, 20)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,6 +77,7 @@ def _serve(settings: Settings) -> int:
     async def run() -> None:
         stop = asyncio.Event()
         stop_on_signals(stop)
+        _collect_seldom()
         await serve(settings, build, log, stop=stop, announce=announce)
 
     try:
@@ -84,6 +87,16 @@ def _serve(settings: Settings) -> int:
         _complain(f"{error.strerror or error} (is the address taken? see listen, and listen in [admin])")
         return FAILED
     return 0
+
+
+def _collect_seldom() -> None:
+    """What has been loaded stays: the garbage collector need not look at it again, nor at every 700th thing made.
+
+    Items are thousands of dicts and hardly a cycle; a page of 20 items cost a third more without this (measured).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT)
 
 
 def _migrate(settings: Settings, folder: Path) -> int:
