@@ -79,6 +79,17 @@ def read_everything(client: Any, table: str, hashes: list[dict[str, Any]], *, ra
     for segment in range(3):
         paged(client.scan, TableName=table, Segment=segment, TotalSegments=3)
     paged(client.scan, TableName=table, IndexName="by-g")
+    paged(client.scan, TableName=table, IndexName="by-n", Limit=3)
+    keys = "#h, #h2, #r" if ranged else "#h, #h2"
+    paged(
+        client.scan,
+        TableName=table,
+        Limit=5,
+        ProjectionExpression=keys,
+        FilterExpression="attribute_exists(#c) AND #c < :five",
+        ExpressionAttributeNames={"#h": "hash", "#h2": "map", "#c": "count"} | ({"#r": "range"} if ranged else {}),
+        ExpressionAttributeValues={":five": {"N": "5"}},
+    )
 
 
 def condition(name: str, wanted: dict[str, Any]) -> dict[str, Any]:
