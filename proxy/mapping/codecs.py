@@ -1,8 +1,9 @@
 """Attribute values as SQL parameters and back: one codec a column type.
 
-`encode` is exact or refuses with `Misfit`; `coerce` does what PostgreSQL would do with the value (round, drop), for
-rehearsing a plan that is lossy by design. Sources: "Supported data types in Aurora DSQL" (user guide) for limits,
-"Numeric types" and "Date/Time types" (PostgreSQL manual) for rounding and ranges.
+`encode` is exact or refuses with `Misfit`; `coerce` does what PostgreSQL and the plan's JavaScript would do with the
+value (round, truncate), for rehearsing a plan that is lossy by design. Sources: "Supported data types in Aurora DSQL"
+(user guide) for limits; "Character types", "Numeric types" and "UUID type" (PostgreSQL manual) for what is accepted,
+cut and rounded; ECMAScript, "TimeClip", for a Date's whole milliseconds.
 """
 
 from __future__ import annotations
@@ -13,18 +14,25 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import ROUND_HALF_UP, Context, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Context, Decimal
 from typing import Any, Final
 
 from proxy.dynamodb.values import Value, binary, canonical_number
 
 MAX_TEXT_BYTES: Final = 1024 * 1024
+MAX_VARCHAR_BYTES: Final = 65_535
+MAX_PRECISION: Final = 1000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST_MS: Final = Decimal(int((datetime.max.replace(tzinfo=UTC) - _EPOCH).total_seconds() * 1000))
-_FIRST_MS: Final = Decimal(int((datetime.min.replace(tzinfo=UTC) - _EPOCH).total_seconds() * 1000))
-_WIDE: Final = Context(prec=400)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_LAST: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_FIRST: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+# 126 digits before the point and as many after it as a column may have: nothing is rounded unless it is meant to be.
+# Decimal's own default is 28 digits, fewer than a DynamoDB Number's 38.
+_WIDE: Final = Context(prec=MAX_PRECISION + 130)
 _SQL_TYPE: Final = re.compile(r"([a-z]+)(?:\((\d+)(?:, *(\d+))?\))?")
 _INTEGERS: Final = {"smallint": 15, "integer": 31, "bigint": 63}
+# What PostgreSQL reads as a uuid: hyphens after any group of four digits or none, braces around it or none.
+_UUID: Final = re.compile(r"(\{)?(?:[0-9a-fA-F]{4}-?){7}[0-9a-fA-F]{4}(?(1)\})", re.ASCII)
 
 
 class Misfit(Exception):
@@ -52,9 +60,14 @@ def codec(sql_type: str) -> Codec:
         raise ValueError(f"{sql_type!r} is not a column type; known: {_KNOWN}")
     name, first, second = match.groups()
     if name == "text" and first is None:
-        return Codec(sql_type, "S", _text(None), _text(None), _from_text)
-    if name == "varchar" and first is not None:
-        return Codec(sql_type, "S", _text(int(first)), _text(int(first)), _from_text)
+        return Codec(sql_type, "S", _text, _text, _from_text)
+    if name == "varchar" and first is not None and second is None:
+        limit = int(first)
+        if not 0 < limit <= MAX_VARCHAR_BYTES:
+            raise ValueError(f"{sql_type!r} is out of range: a varchar has 1 to {MAX_VARCHAR_BYTES} characters")
+        return Codec(sql_type, "S", _varchar(limit), _varchar_coerced(limit), _from_text)
+    if first is not None and name != "numeric":
+        raise ValueError(f"{sql_type!r} is not a column type a mapping can use; known: {_KNOWN}")
     if name == "uuid":
         return Codec(sql_type, "S", _uuid, _uuid_coerced, lambda held: {"S": str(held)})
     if name in _INTEGERS:
@@ -62,13 +75,15 @@ def codec(sql_type: str) -> Codec:
         return Codec(sql_type, "N", _integer(bits), _integer_coerced(bits), lambda held: {"N": str(held)})
     if name == "numeric" and first is not None:
         precision, scale = int(first), int(second or 0)
+        if not 0 < precision <= MAX_PRECISION or scale > precision:
+            raise ValueError(f"{sql_type!r} is out of range: 1 to {MAX_PRECISION} digits, and no more of them decimals")
         return Codec(sql_type, "N", _numeric(precision, scale), _numeric_coerced(precision, scale), _from_decimal)
     if name == "boolean":
         return Codec(sql_type, "BOOL", _plain("BOOL"), _plain("BOOL"), lambda held: {"BOOL": held})
     if name == "bytea":
         return Codec(sql_type, "B", _bytes, _bytes, lambda held: {"B": b64encode(held).decode()})
     if name == "timestamptz":
-        return Codec(sql_type, "N", _timestamp, _timestamp, _from_timestamp)
+        return Codec(sql_type, "N", _timestamp, _timestamp_coerced, _from_timestamp)
     raise ValueError(f"{sql_type!r} is not a column type a mapping can use; known: {_KNOWN}")
 
 
@@ -86,18 +101,38 @@ def _plain(tag: str) -> Callable[[Value], Any]:
     return lambda value: _content(value, tag)
 
 
-def _text(limit: int | None) -> Callable[[Value], Any]:
+def _text(value: Value) -> str:
+    text: str = _content(value, "S")
+    if "\x00" in text:
+        raise Misfit("PostgreSQL text cannot hold the character NUL")
+    if len(text) > MAX_TEXT_BYTES // 4 and len(text.encode()) > MAX_TEXT_BYTES:
+        raise Misfit("it is longer than DSQL's 1 MiB for a text")
+    return text
+
+
+def _varchar(limit: int) -> Callable[[Value], Any]:
     def encode(value: Value) -> str:
-        text: str = _content(value, "S")
-        if "\x00" in text:
-            raise Misfit("PostgreSQL text cannot hold the character NUL")
-        if limit is not None and len(text) > limit:
+        text = _text(value)
+        if len(text) > limit:
             raise Misfit(f"it has {len(text)} characters, the column holds {limit}: widen the column")
-        if len(text) > MAX_TEXT_BYTES // 4 and len(text.encode()) > MAX_TEXT_BYTES:
-            raise Misfit("it is longer than DSQL's 1 MiB for a text")
+        if len(text) > MAX_VARCHAR_BYTES // 4 and len(text.encode()) > MAX_VARCHAR_BYTES:
+            raise Misfit(f"it is longer than DSQL's {MAX_VARCHAR_BYTES} bytes for a varchar: use text")
         return text
 
     return encode
+
+
+def _varchar_coerced(limit: int) -> Callable[[Value], Any]:
+    exact = _varchar(limit)
+
+    def coerce(value: Value) -> str:
+        text: str = _content(value, "S")
+        if text[limit:].strip(" ") == "":
+            # The SQL standard wants spaces beyond the limit cut without a word.
+            return str(exact({"S": text[:limit]}))
+        return str(exact(value))
+
+    return coerce
 
 
 def _from_text(held: Any) -> Value:
@@ -116,10 +151,9 @@ def _uuid_coerced(value: Value) -> str:
 
 
 def _parsed_uuid(text: str) -> str:
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        raise Misfit("it is not a UUID: use text") from None
+    if _UUID.fullmatch(text) is None:
+        raise Misfit("it is not a UUID: use text")
+    return str(uuid.UUID(text))
 
 
 def _decimal(value: Value) -> Decimal:
@@ -183,18 +217,29 @@ def _bytes(value: Value) -> bytes:
 
 
 def _timestamp(value: Value) -> datetime:
-    milliseconds = _decimal(value)
-    if not _FIRST_MS <= milliseconds <= _LAST_MS:
-        raise Misfit("it is no epoch time in milliseconds between the years 1 and 9999")
-    microseconds = milliseconds * 1000
+    microseconds = _WIDE.multiply(_decimal(value), 1000)
     if microseconds != microseconds.to_integral_value():
-        raise Misfit("it is finer than a microsecond")
+        raise Misfit("it is finer than a microsecond: use numeric")
+    return _instant(microseconds)
+
+
+def _timestamp_coerced(value: Value) -> datetime:
+    return _instant(_WIDE.multiply(_decimal(value).to_integral_value(ROUND_DOWN), 1000))
+
+
+def _instant(microseconds: Decimal) -> datetime:
+    # The first and the last instant that Python knows are what asyncpg sends as -infinity and infinity.
+    if not _FIRST < microseconds < _LAST:
+        raise Misfit("it is no epoch time in milliseconds within the years 1 to 9999: use numeric")
     return _EPOCH + timedelta(microseconds=int(microseconds))
 
 
 def _from_timestamp(held: Any) -> Value:
+    if held.tzinfo is None:
+        # An infinity that somebody else wrote: asyncpg gives it as the first or last instant, without a zone.
+        held = held.replace(tzinfo=UTC)
     since = held - _EPOCH
     milliseconds, rest = divmod((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds, 1000)
     if rest == 0:
         return {"N": str(milliseconds)}
-    return {"N": canonical_number(str(Decimal(milliseconds) + Decimal(rest).scaleb(-3)))}
+    return {"N": canonical_number(format(Decimal(milliseconds) + Decimal(rest).scaleb(-3), "f"))}

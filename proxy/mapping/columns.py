@@ -10,26 +10,34 @@ writes, and the image says what came of the item.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import orjson
 
+from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.schema import Index, Key
-from proxy.dynamodb.values import Item, Value, equal
+from proxy.dynamodb.values import Item, Value, canonical_item, canonical_number, equal
 from proxy.mapping import json_column
 from proxy.mapping.codecs import Codec, Misfit
 from proxy.mapping.composites import Composite
+from proxy.mapping.index_keys import IndexKeys
 from proxy.mapping.mapping import Column, Encoded, Fault, Span, SqlValues
 
-MAX_INDEX_KEY_BYTES: Final = 1024
+# No attribute is called so in the column: a name that begins with `$` gets another one in front.
 _ABSENT: Final = "$absent"
+# The character NUL in JSON's text: its escape, unless the backslash is itself escaped.
+_NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 @dataclass(frozen=True, slots=True)
 class AttributeColumn:
-    """A column and the attribute it holds; `path` has two names for an attribute inside a map (`image`, `url`)."""
+    """A column and the attribute it holds; `required` is SQL's NOT NULL.
+
+    `path` has two names for an attribute inside a map (`image`, `url`), which only a literal mapping may have.
+    """
 
     name: str
     path: tuple[str, ...]
@@ -39,13 +47,15 @@ class AttributeColumn:
 
 @dataclass(frozen=True, slots=True)
 class ServedIndex:
-    """What TOML says of a DynamoDB index beyond its key attributes.
+    """What TOML says of a DynamoDB index: its key attributes, and the SQL index that serves it.
 
     `sort` names another column to order by than the index's sort attribute's; `groups` gives, for a hash value, the
     values of `column` that stand for it (an attribute that the SQL table does not have).
     """
 
     sql_index: str
+    hash: str
+    range: str | None
     sort: str | None = None
     column: str | None = None
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -57,7 +67,8 @@ class ColumnMapping:
 
     table: str
     sql_table: str
-    key: Composite | None
+    key: str | None
+    """The composite that is the table's hash key; None where the key's attributes have columns of their own."""
     attribute_columns: tuple[AttributeColumn, ...]
     key_columns: tuple[str, ...]
     composites: Mapping[str, Composite]
@@ -73,6 +84,7 @@ class ColumnMapping:
     fields: frozenset[str] = field(init=False)
     _by_attribute: Mapping[str, AttributeColumn] = field(init=False)
     _keys: tuple[AttributeColumn, ...] = field(init=False)
+    _index_keys: IndexKeys = field(init=False)
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -83,20 +95,24 @@ class ColumnMapping:
         set_(self, "_by_attribute", {c.path[0]: c for c in self.attribute_columns if len(c.path) == 1})
         by_name = {c.name: c for c in self.attribute_columns}
         set_(self, "_keys", tuple(by_name[name] for name in self.key_columns))
+        keys = [self.key_columns, *((*self._columns_of(each), *self.key_columns) for each in self.indexes.values())]
+        set_(self, "_index_keys", IndexKeys.of([c.name for c in self.attribute_columns], keys))
 
     def key_values(self, key: Key) -> SqlValues | None:
         parts = self._key_parts(key)
         if parts is None:
             return None
         try:
-            if self.literal:
-                return tuple(column.codec.coerce(parts[column.path[0]]) for column in self._keys)
-            return tuple(column.codec.encode(parts[column.path[0]]) for column in self._keys)
+            return tuple([self._into(column)(parts[column.path[0]]) for column in self._keys])
         except Misfit:
             return None
 
     def encode(self, key: Key, item: Item) -> Encoded:
-        return self._encode_literally(item) if self.literal else self._encode(key, item)
+        parts = self._key_parts(key)
+        if parts is None:
+            return Encoded(None, None, (self._foreign(key),))
+        canonical = canonical_item(item)
+        return self._encode_literally(parts, canonical) if self.literal else self._encode(parts, canonical)
 
     def decode(self, values: SqlValues) -> Item:
         held_json = orjson.loads(values[-1]) if values[-1] else {}
@@ -104,7 +120,7 @@ class ColumnMapping:
         for column, value in zip(self.attribute_columns, values, strict=False):
             if value is not None:
                 self._place(item, column, column.codec.decode(value))
-        absent = held_json.pop(_ABSENT, ())
+        absent = () if self.literal else held_json.pop(_ABSENT, ())
         for name, composite in self.composites.items():
             rendered = composite.render(item)
             if rendered is not None:
@@ -125,8 +141,10 @@ class ColumnMapping:
     def span(self, index: Index | None) -> Span:
         if index is None:
             return self._table_span()
-        served = self.indexes[index.name]
-        equal_columns, hash_values = self._hash(index, served)
+        served = self.indexes.get(index.name)
+        if served is None or (served.hash, served.range) != (index.hash, index.range):
+            raise KeyError(index.name)
+        equal_columns, hash_values = self._hash(served)
         sort = self._by_attribute.get(index.range) if index.range is not None else None
         if served.sort is not None:
             return Span(equal_columns, hash_values, served.sort, lambda _: None, (served.sort,), sort_from_row=True)
@@ -153,20 +171,36 @@ class ColumnMapping:
         return {name: value for name, value in item.items() if name not in in_json or name in touched}
 
     def _key_parts(self, key: Key) -> Item | None:
+        """The attributes that the key columns hold; None for a key that is not of the mapping's form."""
         attributes = key.attributes
         if self.key is None:
-            return attributes
-        parts = self.key.parse(next(iter(attributes.values())).get("S", ""))
-        return None if parts is None else {name: {"S": text} for name, text in parts.items()}
+            return attributes if attributes.keys() == {column.path[0] for column in self._keys} else None
+        if attributes.keys() != {self.key}:
+            return None
+        return self._parsed(self.composites[self.key], attributes[self.key])
 
-    def _encode(self, key: Key, item: Item) -> Encoded:
-        parts = self._key_parts(key)
-        if parts is None:
-            name = next(iter(key.attributes))
-            template = self.key.template if self.key is not None else ""
-            return Encoded(
-                None, None, (Fault(name, f"it does not have the form {template}: map it to a column of its own"),)
-            )
+    def _parsed(self, composite: Composite, value: Value) -> Item | None:
+        """A composite's parts as values of their columns, such that they render as the same text again."""
+        texts = composite.parse(value.get("S", ""))
+        if texts is None:
+            return None
+        parts: Item = {}
+        for name, text in texts.items():
+            tag = self._by_attribute[name].codec.tag
+            if tag == "N" and not _is_canonical(text):
+                return None
+            parts[name] = {tag: text}
+        return parts
+
+    def _foreign(self, key: Key) -> Fault:
+        names = tuple(key.attributes)
+        if self.key is None or names != (self.key,):
+            wanted = self.key or ", ".join(column.path[0] for column in self._keys)
+            return Fault(names[0], f"the mapping is for a table whose key is {wanted}: name this one's under [key]")
+        template = self.composites[self.key].template
+        return Fault(names[0], f"it does not have the form {template}: map it to a column of its own")
+
+    def _encode(self, parts: Item, item: Item) -> Encoded:
         rest = dict(item)
         held: Item = {}
         absent: list[str] = []
@@ -186,12 +220,14 @@ class ColumnMapping:
                     self._index_fault(faults, name, "it differs from the key's part of that name")
             elif value is None:
                 values.append(None)
+                if column.required:
+                    faults.append(Fault(name, "its column is NOT NULL, and the item lacks it: let the column be NULL"))
                 continue
             try:
                 values.append(column.codec.encode(value))
             except Misfit as misfit:
                 values.append(None)
-                if name in self.indexed or column.name in self.key_columns:
+                if name in self.indexed or column.required or column.name in self.key_columns:
                     faults.append(Fault(name, str(misfit)))
                 continue
             held[name] = value
@@ -210,33 +246,47 @@ class ColumnMapping:
                 del rest[name]
             else:
                 self._index_fault(faults, name, f"it does not have the form {composite.template}")
-        if len(item) > len(rest):
-            self._check_index_sizes(item, faults)
+        faults.extend(self._too_long(values))
         if faults:
             return Encoded(None, None, tuple(faults))
         json = json_column.tagged_map(rest)
         if absent:
             json[_ABSENT] = absent
-        values.append(orjson.dumps(json).decode())
+        values.append(orjson.dumps(json, option=orjson.OPT_SORT_KEYS).decode())
         return Encoded(tuple(values), item)
 
-    def _encode_literally(self, item: Item) -> Encoded:
+    def _encode_literally(self, parts: Item, item: Item) -> Encoded:
         rest = dict(item)
-        faults: list[Fault] = []
+        refused: list[Fault] = []
         values: list[Any] = []
         for column in self.attribute_columns:
+            name = column.path[0]
             value = self._reach(item, column)
-            rest.pop(column.path[0], None)
+            rest.pop(name, None)
+            values.append(None)
             try:
-                values.append(None if value is None or "NULL" in value else column.codec.coerce(value))
+                if value is not None and "NULL" not in value:
+                    values[-1] = column.codec.coerce(value)
+                if column.name in self.key_columns and values[-1] != column.codec.coerce(parts[name]):
+                    refused.append(Fault(name, "it differs from the key's part of that name, which finds the row"))
+                elif values[-1] is None and column.required:
+                    refused.append(Fault(name, "the column is NOT NULL"))
             except Misfit as misfit:
-                return Encoded(None, None, (Fault(column.path[0], f"the whole row is refused: {misfit}"),))
-            if values[-1] is None and column.required:
-                return Encoded(None, None, (Fault(column.path[0], "the whole row is refused: the column is NOT NULL"),))
+                refused.append(Fault(name, str(misfit)))
         for name in (*self.composites, *self.derived):
             rest.pop(name, None)
-        values.append(orjson.dumps({name: json_column.plain(value) for name, value in rest.items()}).decode())
+        for name, value in rest.items():
+            if "\x00" in name or _NUL.search(orjson.dumps(json_column.plain(value)).decode()):
+                refused.append(Fault(name, "jsonb cannot hold the character NUL"))
+        refused.extend(self._too_long(values))
+        if refused:
+            return Encoded(
+                None, None, tuple(Fault(fault.field, f"the whole row is refused: {fault.reason}") for fault in refused)
+            )
+        json = {name: json_column.plain(value) for name, value in rest.items()}
+        values.append(orjson.dumps(json, option=orjson.OPT_SORT_KEYS).decode())
         image = self.decode(tuple(values))
+        faults: list[Fault] = []
         for name in dict.fromkeys((*item, *image)):
             if name not in image:
                 faults.append(Fault(name, "the row has no place for it"))
@@ -250,51 +300,65 @@ class ColumnMapping:
         if name in self.indexed:
             faults.append(Fault(name, f"{reason}, and an index needs it"))
 
-    def _check_index_sizes(self, item: Item, faults: list[Fault]) -> None:
-        """DSQL holds index keys of up to 1 KiB; the longest here is the key with the longest indexed text."""
-        texts = [len(item[n]["S"]) * 4 for n in self.indexed if n in item and "S" in item[n]]
-        if sum(texts) <= MAX_INDEX_KEY_BYTES:
-            return
-        key_bytes = sum(len(item[n]["S"].encode()) for n in self._key_attributes() if "S" in item.get(n, {}))
-        for name in sorted(self.indexed - set(self._key_attributes())):
-            size = len(item.get(name, {}).get("S", "").encode()) + key_bytes
-            if size > MAX_INDEX_KEY_BYTES and name in self._by_attribute:
-                faults.append(Fault(name, f"with the key it makes an index key of {size} bytes, DSQL takes 1024"))
+    def _too_long(self, values: Sequence[Any]) -> list[Fault]:
+        columns = self.attribute_columns
+        return [Fault(columns[long.place].path[0], long.reason) for long in self._index_keys.too_long(values)]
 
-    def _key_attributes(self) -> tuple[str, ...]:
-        return tuple(column.path[0] for column in self._keys)
+    def _columns_of(self, served: ServedIndex) -> tuple[str, ...]:
+        """The columns of an index's own: what it equals and what it sorts by."""
+        equal_columns, _ = self._hash(served)
+        sort = served.sort
+        if sort is None and served.range is not None:
+            sort = self._by_attribute[served.range].name
+        return equal_columns if sort is None else (*equal_columns, sort)
+
+    def _into(self, column: AttributeColumn) -> Callable[[Value], Any]:
+        """How a value of a key comes to be a parameter: PostgreSQL casts it, where the plan leaves that to it."""
+        return column.codec.coerce if self.literal else column.codec.encode
 
     def _table_span(self) -> Span:
         if self.key is not None:
-            return Span(self.key_columns, self._from_parts(self.key, self._keys), None, lambda _: None, ())
+            return Span(
+                self.key_columns, self._from_parts(self.composites[self.key], self._keys), None, lambda _: None, ()
+            )
         first = self._keys[0]
         sort = self._keys[1] if len(self._keys) > 1 else None
         sort_value = (lambda _: None) if sort is None else _operand(sort.codec)
-        return Span((first.name,), _only(first), None if sort is None else sort.name, sort_value, ())
+        return Span((first.name,), self._only(first), None if sort is None else sort.name, sort_value, ())
 
-    @staticmethod
     def _from_parts(
-        composite: Composite, columns: Sequence[AttributeColumn]
+        self, composite: Composite, columns: Sequence[AttributeColumn]
     ) -> Callable[[Value], Sequence[SqlValues] | None]:
-        def parse(value: Value) -> Sequence[SqlValues] | None:
-            parts = composite.parse(value.get("S", ""))
+        def alternatives(value: Value) -> Sequence[SqlValues] | None:
+            parts = self._parsed(composite, value)
             if parts is None:
                 return None
-            encoded = tuple(_operand(c.codec)({"S": parts[c.path[0]]}) for c in columns)
-            return None if None in encoded else [encoded]
+            try:
+                return [tuple([self._into(column)(parts[column.path[0]]) for column in columns])]
+            except Misfit:
+                return None
 
-        return parse
+        return alternatives
 
-    def _hash(
-        self, index: Index, served: ServedIndex
-    ) -> tuple[tuple[str, ...], Callable[[Value], Sequence[SqlValues] | None]]:
+    def _only(self, column: AttributeColumn) -> Callable[[Value], Sequence[SqlValues] | None]:
+        """The values of a hash attribute that has a column of its own."""
+
+        def alternatives(value: Value) -> Sequence[SqlValues] | None:
+            try:
+                return [(self._into(column)(value),)]
+            except Misfit:
+                return None
+
+        return alternatives
+
+    def _hash(self, served: ServedIndex) -> tuple[tuple[str, ...], Callable[[Value], Sequence[SqlValues] | None]]:
         if served.column is not None:
             groups = served.groups
             return (served.column,), lambda value: [(each,) for each in groups.get(value.get("S", ""), ())] or None
-        composite = self.composites.get(index.hash)
+        composite = self.composites.get(served.hash)
         if composite is None:
-            column = self._by_attribute[index.hash]
-            return (column.name,), _only(column)
+            column = self._by_attribute[served.hash]
+            return (column.name,), self._only(column)
         columns = [self._by_attribute[part] for part in composite.parts]
         return tuple(c.name for c in columns), self._from_parts(composite, columns)
 
@@ -325,12 +389,8 @@ def _operand(codec: Codec) -> Callable[[Value], Any]:
     return encode
 
 
-def _only(column: AttributeColumn) -> Callable[[Value], Sequence[SqlValues] | None]:
-    """The values of a hash attribute that has a column of its own."""
-    encode = _operand(column.codec)
-
-    def one(value: Value) -> Sequence[SqlValues] | None:
-        encoded = encode(value)
-        return None if encoded is None else [(encoded,)]
-
-    return one
+def _is_canonical(text: str) -> bool:
+    try:
+        return canonical_number(text) == text
+    except DynamoDBError:
+        return False

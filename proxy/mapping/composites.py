@@ -25,24 +25,31 @@ class Composite:
 
     @classmethod
     def from_template(cls, template: str) -> Composite:
-        """Raises ValueError for a template that cannot be parsed back: parts must be separated by a literal."""
+        """Raises ValueError for a template that cannot be parsed back: each part once, with a literal between them."""
         pieces = _TEMPLATE.split(template)
         parts, literals = tuple(pieces[1::2]), tuple(pieces[2:-1:2])
         if not parts or pieces[0] or pieces[-1] or not all(literals):
             raise ValueError(f'{template!r} must be parts in braces with text between them, like "{{type}}:{{id}}"')
+        if len(set(parts)) < len(parts):
+            raise ValueError(f"{template!r} names a part twice; name each part once")
         return cls(template, parts, literals)
 
     def render(self, item: Item) -> str | None:
         """The composite's text, or None where a part is missing or is neither string nor number.
 
-        A part that contains the literal after it would parse back differently, so it does not render either.
+        A part after which the literal would be found too early would parse back differently, so it does not render.
         """
         texts = []
         for position, part in enumerate(self.parts):
             value = item.get(part)
             text = None if value is None else value.get("S", value.get("N"))
-            if text is None or (position < len(self.literals) and self.literals[position] in text):
+            if text is None:
                 return None
+            if position < len(self.literals):
+                # Not just `in text`: a part's end and the literal's beginning can make the literal between them.
+                literal = self.literals[position]
+                if (text + literal).find(literal) < len(text):
+                    return None
             texts.append(text)
         rendered: str = texts[0] + "".join(
             literal + text for literal, text in zip(self.literals, texts[1:], strict=True)

@@ -1,7 +1,7 @@
 """The mapping of a table that nobody has written a mapping for: keys and index keys as columns, the item as JSON.
 
 The whole item stands in one `json` column as DynamoDB's own JSON, in canonical form, so nothing is lost and equal items
-have equal text. Columns are named after their attributes.
+have equal text. Columns are named after their attributes, but for the few names that are taken.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ import orjson
 from proxy.dynamodb.schema import Index, Key, TableSchema
 from proxy.dynamodb.values import Item, Value, canonical_item
 from proxy.mapping.codecs import Codec, Misfit, codec
+from proxy.mapping.index_keys import IndexKeys
 from proxy.mapping.mapping import Column, Encoded, Fault, Span, SqlValues
 
 # A DynamoDB Number has magnitudes from 1E-130 to 9.9…E+125 with 38 digits, so its last digit is at 1E-167 at the lowest
 # ("Supported data types and naming rules", Number).
 _SQL_TYPES: Final = {"S": "text", "N": "numeric(294,168)", "B": "bytea"}
 _MAX_IDENTIFIER: Final = 63
-_MAX_KEY_BYTES: Final = 1024
 ITEM_COLUMN: Final = "item"
+# Names that a column of the table has already: the item's, and those of every PostgreSQL table ("System columns").
+_TAKEN: Final = frozenset({ITEM_COLUMN, "tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 
 
 def identifier(name: str) -> str:
@@ -45,6 +47,7 @@ class DocumentMapping:
     fields: frozenset[str] = field(init=False)
     on_loss: Literal["park", "write"] = field(default="park", init=False)
     _codecs: tuple[tuple[str, str, Codec], ...] = field(init=False)
+    _index_keys: IndexKeys = field(init=False)
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -58,6 +61,11 @@ class DocumentMapping:
         set_(self, "columns", (*columns, Column(ITEM_COLUMN, "json", as_text=True)))
         set_(self, "key_columns", tuple(self._column_name(n) for n in self.schema.key_names))
         set_(self, "fields", frozenset(names))
+        keys = [self.key_columns]
+        for index in self.schema.indexes.values():
+            span = self.span(index)
+            keys.append((*span.present, *self.key_columns))
+        set_(self, "_index_keys", IndexKeys.of([column for _, column, _ in codecs], keys))
 
     @property
     def table(self) -> str:
@@ -65,7 +73,8 @@ class DocumentMapping:
 
     @staticmethod
     def _column_name(attribute: str) -> str:
-        return identifier("item_" if attribute == ITEM_COLUMN else attribute)
+        # One more underscore each, so that no two attributes meet: `item` is `item_`, `item_` is `item__`.
+        return identifier(attribute + "_" if attribute.rstrip("_") in _TAKEN else attribute)
 
     def key_values(self, key: Key) -> SqlValues | None:
         attributes = key.attributes
@@ -74,9 +83,10 @@ class DocumentMapping:
         except Misfit:
             return None
 
-    def encode(self, key: Key, item: Item) -> Encoded:
+    def encode(self, key: Key, item: Item) -> Encoded:  # noqa: ARG002  (the item holds its key, as it came)
         values: list[Any] = []
         faults: list[Fault] = []
+        item = canonical_item(item)
         for name, _, each in self._codecs:
             value = item.get(name)
             if value is None or each.tag not in value:
@@ -85,12 +95,12 @@ class DocumentMapping:
             try:
                 values.append(each.encode(value))
             except Misfit as misfit:
+                values.append(None)
                 faults.append(Fault(name, f"it is a key of the table or of an index, and {misfit}"))
-        if len(key.text) > _MAX_KEY_BYTES // 2:
-            faults.extend(self._size_faults(item))
+        faults.extend(Fault(self._codecs[long.place][0], long.reason) for long in self._index_keys.too_long(values))
         if faults:
             return Encoded(None, None, tuple(faults))
-        values.append(orjson.dumps(canonical_item(item), option=orjson.OPT_SORT_KEYS).decode())
+        values.append(orjson.dumps(item, option=orjson.OPT_SORT_KEYS).decode())
         return Encoded(tuple(values), item)
 
     def decode(self, values: SqlValues) -> Item:
@@ -126,10 +136,3 @@ class DocumentMapping:
 
     def after_update(self, item: Item, touched: frozenset[str]) -> Item:  # noqa: ARG002
         return item
-
-    def _size_faults(self, item: Item) -> list[Fault]:
-        """DSQL holds keys of up to 1 KiB, DynamoDB of up to 2 KiB + 1 KiB."""
-        size = sum(len(str(next(iter(item[n].values()))).encode()) for n in self.schema.key_names)
-        if size <= _MAX_KEY_BYTES:
-            return []
-        return [Fault(self.schema.hash, f"the key has {size} bytes, DSQL takes {_MAX_KEY_BYTES}: shorten it")]

@@ -1,6 +1,7 @@
 """Mapping files: TOML to a checked `ColumnMapping`, with every fault named by its place.
 
-Reads text, not stores. The format is described in `config/billio.toml`, which is the example to copy.
+Reads text, not stores. The example to copy is `config/billio.toml`; what only a literal mapping may say (one that
+rehearses a plan with its losses) stands in `config/billio-plan.toml`.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Final, Literal, NoReturn
 
 from comparators.expected import Expectation, expectation_from
 from comparators.rules import ItemRules, rules_from
 from proxy.mapping.codecs import codec
 from proxy.mapping.columns import AttributeColumn, ColumnMapping, ServedIndex
 from proxy.mapping.composites import Composite
+
+_MAX_IDENTIFIER: Final = 63
+_KINDS: Final = {str: "a text", bool: "true or false", list: "a list", dict: "a table"}
 
 
 class MappingError(ValueError):
@@ -56,13 +60,28 @@ class _Place:
         if key not in self.content and default is None:
             self.fail(key, "missing; it is required")
         if not isinstance(value, kind):
-            self.fail(key, f"must be a {kind.__name__}, is {value!r}")
+            self.fail(key, f"must be {_KINDS[kind]}, is {value!r}")
         return value
+
+    def text(self, key: str, default: str | None = None) -> str:
+        value: str = self.get(key, str, default)
+        if not value:
+            self.fail(key, "is empty; give it a name")
+        return value
+
+    def optional_text(self, key: str) -> str | None:
+        return self.text(key) if key in self.content else None
+
+    def identifier(self, key: str, name: str) -> str:
+        """A name for SQL, which PostgreSQL would cut without a word where it is too long."""
+        if not name or "\x00" in name or len(name.encode()) > _MAX_IDENTIFIER:
+            self.fail(key, f"{name!r} is no name for SQL: it must have 1 to {_MAX_IDENTIFIER} bytes, none of them NUL")
+        return name
 
     def strings(self, key: str, default: Iterable[str] | None = None) -> tuple[str, ...]:
         value = self.get(key, list, list(default) if default is not None else None)
         if not all(isinstance(each, str) for each in value):
-            self.fail(key, f"must be a list of strings, is {value!r}")
+            self.fail(key, f"must be a list of texts, is {value!r}")
         return tuple(value)
 
     def table(self, key: str, *, required: bool = False) -> _Place:
@@ -105,16 +124,16 @@ def parse(content: Mapping[str, Any], file: str) -> MappedTable:
     )
     literal = top.get("literal", bool, False)
     composites = _composites(top.table("composites"))
-    columns = tuple(_column(name, place) for name, place in top.table("columns", required=True).tables())
+    columns = _columns(top.table("columns", required=True), composites, literal=literal)
     by_name = {c.name: c for c in columns}
-    key_columns, key = _key(top, by_name, composites)
-    attributes = {c.path[0] for c in columns if len(c.path) == 1}
-    for name, composite in composites.items():
-        for part in composite.parts:
-            if part not in attributes:
-                top.table("composites").fail(name, f"its part {part!r} is no column's attribute; add a column for it")
-    indexes, indexed = _indexes(top, by_name, composites, attributes)
-    derived = _derived(top, literal)
+    json_name = top.identifier("json_column", top.text("json_column", "data"))
+    if json_name in by_name:
+        top.fail("json_column", f"{json_name!r} is a column of an attribute already; choose another name")
+    by_attribute = {c.path[0]: c for c in columns if len(c.path) == 1}
+    _check_parts(top.table("composites"), composites, by_attribute)
+    key_columns, key = _key(top.table("key", required=True), by_name, composites, literal=literal)
+    indexes, indexed = _indexes(top.table("indexes"), by_name, composites, set(by_attribute), literal=literal)
+    derived = _derived(top, {*by_attribute, *composites}, literal=literal)
     on_loss = top.get("on_loss", str, "park")
     if on_loss not in ("park", "write"):
         top.fail("on_loss", f'must be "park" or "write", is {on_loss!r}')
@@ -124,17 +143,15 @@ def parse(content: Mapping[str, Any], file: str) -> MappedTable:
     if not literal and (on_loss == "write" or update == "replace"):
         top.fail("literal", 'must be true where on_loss is "write" or partial_update is "replace": they lose data')
     chosen: Literal["park", "write"] = "write" if on_loss == "write" else "park"
-    if not literal and key is not None and {by_name[c].path[0] for c in key_columns} != set(key.parts):
-        top.table("key").fail("columns", f"must hold exactly {', '.join(key.parts)}, or two items share a row")
     mapping = ColumnMapping(
-        table=top.get("table", str),
-        sql_table=top.get("sql_table", str),
+        table=top.text("table"),
+        sql_table=top.identifier("sql_table", top.text("sql_table")),
         key=key,
         attribute_columns=columns,
         key_columns=key_columns,
         composites=composites,
-        json_name=top.get("json_column", str, "data"),
-        type_attribute=top.get("type_attribute", str, "type"),
+        json_name=json_name,
+        type_attribute=top.text("type_attribute", "type"),
         indexes=indexes,
         indexed=frozenset(indexed),
         derived=derived,
@@ -155,6 +172,24 @@ def _composites(place: _Place) -> dict[str, Composite]:
     return composites
 
 
+def _columns(place: _Place, composites: Mapping[str, Composite], *, literal: bool) -> tuple[AttributeColumn, ...]:
+    """Each attribute in one column and no other, so that each value is stored once and read back once."""
+    columns: list[AttributeColumn] = []
+    holder: dict[tuple[str, ...], str] = {}
+    for name, each in place.tables():
+        column = _column(place.identifier(name, name), each)
+        if len(column.path) > 1 and not literal:
+            each.fail("attribute", "a part of a map is for literal mappings: what else the map holds would be lost")
+        if column.path[0] in composites:
+            each.fail("attribute", f"{column.path[0]!r} is made of others under [composites]; leave out one of the two")
+        for path, other in holder.items():
+            if path[: len(column.path)] == column.path[: len(path)]:
+                each.fail("attribute", f"{column.path[0]!r} is in column {other!r} already; leave out one of the two")
+        holder[column.path] = name
+        columns.append(column)
+    return tuple(columns)
+
+
 def _column(name: str, place: _Place) -> AttributeColumn:
     place.only("attribute", "type", "required")
     try:
@@ -168,41 +203,77 @@ def _column(name: str, place: _Place) -> AttributeColumn:
     return AttributeColumn(name, names, chosen, place.get("required", bool, False))
 
 
+def _check_parts(
+    place: _Place, composites: Mapping[str, Composite], by_attribute: Mapping[str, AttributeColumn]
+) -> None:
+    for name, composite in composites.items():
+        for part in composite.parts:
+            column = by_attribute.get(part)
+            if column is None:
+                place.fail(name, f"its part {part!r} is no column's attribute; add a column for it")
+            if column.codec.tag not in ("S", "N"):
+                kind = column.codec.sql_type
+                place.fail(name, f"its part {part!r} is in a column of type {kind}; parts are texts or numbers")
+
+
 def _key(
-    top: _Place, by_name: Mapping[str, AttributeColumn], composites: Mapping[str, Composite]
-) -> tuple[tuple[str, ...], Composite | None]:
-    place = top.table("key", required=True)
+    place: _Place, by_name: Mapping[str, AttributeColumn], composites: Mapping[str, Composite], *, literal: bool
+) -> tuple[tuple[str, ...], str | None]:
     place.only("columns", "composite")
     names = place.strings("columns")
+    if not names:
+        place.fail("columns", "is empty; name the columns of the primary key")
     for name in names:
         if name not in by_name:
             place.fail("columns", f"{name!r} is no column; known: {', '.join(by_name)}")
-    composite = place.content.get("composite")
+        if len(by_name[name].path) > 1:
+            place.fail("columns", f"{name!r} holds a part of a map; a key's attribute is a column of its own")
+    if len(set(names)) < len(names):
+        place.fail("columns", "names a column twice; name each once")
+    held = {by_name[name].path[0] for name in names}
+    composite = place.optional_text("composite")
     if composite is None:
+        if len(names) > 2:
+            place.fail("columns", "a DynamoDB key has a hash and at most a range attribute, in this order")
         return names, None
     if composite not in composites:
-        place.fail("composite", f"{composite!r} is not under [composites]")
-    return names, composites[composite]
+        place.fail("composite", f"{composite!r} is not under [composites]; add its template there")
+    parts = composites[composite].parts
+    strange = held - set(parts)
+    if strange:
+        place.fail("columns", f"{', '.join(sorted(strange))} is no part of {composite!r}, which finds the row")
+    if not literal and held != set(parts):
+        place.fail("columns", f"must hold exactly {', '.join(parts)}, or two items share a row")
+    return names, composite
 
 
 def _indexes(
-    top: _Place, by_name: Mapping[str, AttributeColumn], composites: Mapping[str, Composite], attributes: set[str]
+    top: _Place,
+    by_name: Mapping[str, AttributeColumn],
+    composites: Mapping[str, Composite],
+    attributes: set[str],
+    *,
+    literal: bool,
 ) -> tuple[dict[str, ServedIndex], set[str]]:
     served: dict[str, ServedIndex] = {}
     indexed: set[str] = set()
-    for name, place in top.table("indexes").tables():
+    for name, place in top.tables():
         place.only("hash", "range", "sql_index", "sort", "column", "groups")
-        hash_name, range_name = place.get("hash", str), place.content.get("range")
-        groups = {value: place.table("groups").strings(value) for value in place.table("groups").content}
-        column, sort = place.content.get("column"), place.content.get("sort")
+        hash_name, range_name = place.text("hash"), place.optional_text("range")
+        column, sort = place.optional_text("column"), place.optional_text("sort")
         for key, chosen in (("column", column), ("sort", sort)):
+            if chosen is not None and not literal:
+                place.fail(key, "is for literal mappings: the index would answer otherwise than DynamoDB's")
             if chosen is not None and chosen not in by_name:
                 place.fail(key, f"{chosen!r} is no column; known: {', '.join(by_name)}")
+        if (column is None) is not ("groups" not in place.content):
+            place.fail("groups", "goes with `column`: which values of it stand for a hash value; give both or neither")
         if column is None and hash_name not in attributes and hash_name not in composites:
-            place.fail("hash", f"{hash_name!r} is neither a column's attribute nor a composite")
+            place.fail("hash", f"{hash_name!r} is neither a column's attribute nor a composite; add a column for it")
         if sort is None and range_name is not None and range_name not in attributes:
             place.fail("range", f"{range_name!r} is no column's attribute; add a column, or the order is lost")
-        served[name] = ServedIndex(place.get("sql_index", str), sort, column, groups)
+        groups = {value: place.table("groups").strings(value) for value in place.table("groups").content}
+        served[name] = ServedIndex(place.text("sql_index"), hash_name, range_name, sort, column, groups)
         indexed.add(hash_name)
         if range_name is not None:
             indexed.add(range_name)
@@ -211,14 +282,17 @@ def _indexes(
     return served, indexed
 
 
-def _derived(top: _Place, literal: bool) -> dict[str, tuple[str, dict[str, str]]]:
+def _derived(top: _Place, made: set[str], *, literal: bool) -> dict[str, tuple[str, dict[str, str]]]:
     derived: dict[str, tuple[str, dict[str, str]]] = {}
     for name, place in top.table("derived").tables():
         if not literal:
             top.fail("derived", "is for literal mappings: a derived attribute loses what the item really said")
         place.only("from", "values")
+        source = place.text("from")
+        if source not in made or name in made:
+            place.fail("from", "must be a column's attribute or a composite, and what it gives must be neither")
         values = place.table("values", required=True)
-        derived[name] = (place.get("from", str), {key: values.get(key, str) for key in values.content})
+        derived[name] = (source, {key: values.get(key, str) for key in values.content})
     return derived
 
 

@@ -18,7 +18,7 @@ SqlValues = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A SQL column. `text` columns are read and compared through `::text` (JSON has no equality of its own)."""
+    """A SQL column. An `as_text` one is read and compared through `::text`: JSON has no equality of its own."""
 
     name: str
     sql_type: str
@@ -38,7 +38,8 @@ class Encoded:
     """An item as a row.
 
     `values` has one parameter a column, or is None where no row can be written at all. `image` is the item that
-    reading the row back gives: the item itself where nothing is lost. `faults` is empty exactly when nothing is lost.
+    reading the row back gives: the item itself, in canonical form, where nothing is lost; None where `values` is None.
+    `faults` is empty exactly when nothing is lost.
     """
 
     values: SqlValues | None
@@ -92,9 +93,11 @@ class Mapping(Protocol):
     def key_values(self, key: Key) -> SqlValues | None:
         """Parameters for the key columns; None where no row can have this key."""
 
-    def encode(self, key: Key, item: Item) -> Encoded: ...
+    def encode(self, key: Key, item: Item) -> Encoded:
+        """Equal items give equal values. Raises DynamoDB's ValidationException for what is no item at all."""
 
-    def decode(self, values: SqlValues) -> Item: ...
+    def decode(self, values: SqlValues) -> Item:
+        """The item in a row as PostgreSQL gives it back, `as_text` columns as text."""
 
     def span(self, index: Index | None) -> Span:
         """The table itself for None. Raises KeyError for an index that nothing serves."""

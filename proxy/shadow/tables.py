@@ -15,6 +15,7 @@ from comparators.expected import Expectation
 from comparators.rules import ANY, ItemRules, Picker, picker, rules_from
 from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.document import DocumentMapping
+from proxy.mapping.fit import misfits
 from proxy.mapping.load import MappedTable
 from proxy.mapping.mapping import Mapping as TableMapping
 
@@ -102,7 +103,8 @@ class Tables:
                 mapped.expected,
                 picker(mapped.rules, mapped.mapping.type_attribute),
             )
-            _warn_of_unserved(schema, mapped)
+            for problem in misfits(mapped.mapping, schema):
+                log.warning("mapping_does_not_fit", table=schema.name, problem=problem)
         else:
             table = Table(schema, DocumentMapping(schema))
         self._known[schema.name] = table
@@ -113,9 +115,3 @@ class Tables:
         self._known.pop(name, None)
         self._asking.pop(name, None)
         self._absent.pop(name, None)
-
-
-def _warn_of_unserved(schema: TableSchema, mapped: MappedTable) -> None:
-    unserved = sorted(set(schema.indexes) - set(mapped.mapping.indexes))
-    if unserved:
-        log.warning("indexes_not_served", table=schema.name, indexes=unserved, remedy="add them to the mapping")
