@@ -1,8 +1,8 @@
 """Logs: one event a fact, one JSON object a line on stdout; or coloured text for a person at a console.
 
 Everything is rendered by orjson, and an event below the level costs one attribute look-up. What other libraries log
-through `logging` comes out in the same form. A line that cannot be written (a full disk, a pipe without a reader) is dropped
-and counted: whoever says something must never fail for it. Nothing here decides what is worth saying.
+through `logging` comes out in the same form. A line that cannot be written (the disk is full) is dropped and counted:
+nobody must fail for saying something. Nothing here decides what is worth saying.
 """
 
 import json

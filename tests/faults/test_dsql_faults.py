@@ -3,6 +3,7 @@
 The judge of that is the same story told to DynamoDB past the proxy. When the fault is over, all converges.
 """
 
+import random
 import socket
 import struct
 import threading
@@ -17,7 +18,8 @@ from tests.faults.fault_proxy import NONE, Fault, FaultProxy
 from tests.faults.small_disk import fill, small_disk
 from tests.faults.under_fault import Answer, mirror_failures, nothing_leaks, recovered, story, tell
 from tests.integration.scenes import Scene, scene, wait_until
-from tests.standins.billio import billio_table, dynamodb_client, table_definition
+from tests.integration.writers import BILLIO_KEYS, billio_item
+from tests.standins.billio import TABLE, billio_table, dynamodb_client, table_definition
 from tests.standins.dynamodb import Ministack
 from tests.standins.postgres import Postgres
 from tests.standins.processes import LOOPBACK
@@ -183,9 +185,13 @@ def test_disk_full(ground: Ground) -> None:
         database = ground.here.dsn.rsplit("/", 1)[1]
         ground.postgres.execute(f"CREATE TABLESPACE small LOCATION '{disk}'")
         ground.postgres.execute("ALTER TABLE items SET TABLESPACE small", database)
-        ground.postgres.execute("VACUUM FULL items", database)  # no room is left in its pages
         try:
             fill(disk)
+            dice = random.Random(901)
+            for each in BILLIO_KEYS[:4]:  # more than fits what room there is in the pages
+                large = billio_item(dice, each) | {"notes": {"S": dice.randbytes(4000).hex()}}
+                ground.here.client().put_item(TableName=TABLE, Item=large)
+                ground.here.direct().put_item(TableName=PLAIN, Item=large)
             with troubled(ground, 900):
                 (disk / "filler").unlink()
         finally:
