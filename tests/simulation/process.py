@@ -1,0 +1,315 @@
+"""One proxy process: the real layer with its journal, put together as `proxy.shadow.build` does, on simulated stores.
+
+It can be killed at any step, stopped as an operator stops it, started again on the same journal, and its disk can be
+full. Requests come in as the wire would bring them, each in a task of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import sqlite3
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+import pytest
+import structlog
+
+from proxy.dynamodb.operations import Operation
+from proxy.dynamodb.outcome import Outcome
+from proxy.dynamodb.schema import Key
+from proxy.metrics import Metrics
+from proxy.settings import DSQL, DynamoDB, Mirror, Settings, Shutdown
+from proxy.settings import Breaker as BreakerSettings
+from proxy.settings import Journal as JournalSettings
+from proxy.shadow.breaker import Breaker
+from proxy.shadow.converger import Converger
+from proxy.shadow.findings import Findings
+from proxy.shadow.journal import Journal
+from proxy.shadow.layer import Layer
+from proxy.shadow.limited import Limited
+from proxy.shadow.reading import Reading
+from proxy.shadow.rehearsal import Rehearsal
+from proxy.shadow.stages import Stages
+from proxy.shadow.tables import Table, Tables
+from proxy.shadow.verdicts import Judged, Verdict
+from proxy.stores.dynamodb import DynamoDBStore
+from proxy.stores.upstream import Upstream
+from tests.simulation.loop import OWNER, Loop
+from tests.simulation.stores import Dsql, Dynamo
+from tests.simulation.story import DSQL_SETTLE, DYNAMODB_SETTLE, Story
+
+EPOCH: Final = 1_800_000_000.0
+_METRICS: Final = Metrics()
+_HOLDS: Final = "SELECT parked FROM journal WHERE tab = ? AND key = ?"
+
+Recorded = Callable[[Operation, Verdict, str], None]
+
+
+class Gone(Exception):
+    """The connection to the process was refused, or cut."""
+
+
+class Process:
+    """`recorded` is told every verdict. Time limits are a fifth of the defaults, to keep virtual days short."""
+
+    def __init__(
+        self, loop: Loop, name: str, folder: Path, story: Story, dynamo: Dynamo, dsql: Dsql, recorded: Recorded
+    ) -> None:
+        self._loop = loop
+        self._path = folder / f"{name}.sqlite"
+        self._story = story
+        self._dynamo = dynamo
+        self._dsql = dsql
+        self._recorded = recorded
+        self.name = name
+        self.run: Run | None = None
+
+    async def start(self) -> None:
+        self.run = Run(self._loop, self._path, self._story, self._dynamo, self._dsql, self._recorded)
+        await self.run.started
+
+    async def stop(self) -> None:
+        run, self.run = self.run, None
+        if run is not None:
+            await run.stop()
+
+    def kill(self) -> None:
+        run, self.run = self.run, None
+        if run is not None:
+            run.kill()
+
+    def parked(self, key: Key) -> bool:
+        return self._row(key, from_memory=False) is not None
+
+    def holds(self, key: Key) -> bool:
+        """Whether the key is in the journal, be it of a process that is dead."""
+        if self.run is not None and not self.run.closed:
+            return self.run.journal.holds(key)
+        return self._row(key, from_memory=True) is not None
+
+    def _row(self, key: Key, *, from_memory: bool) -> str | None:
+        if not self._path.exists():
+            return None
+        side = sqlite3.connect(self._path)
+        try:
+            row = side.execute(_HOLDS, (key.table, key.text)).fetchone()
+        finally:
+            side.close()
+        if row is None:
+            return None
+        return row[0] or ("" if from_memory else None)
+
+
+class Run:
+    """One life of a process, from its start to its end."""
+
+    def __init__(self, loop: Loop, path: Path, story: Story, dynamo: Dynamo, dsql: Dsql, recorded: Recorded) -> None:
+        self.alive = True
+        self.closed = False
+        self._loop = loop
+        self._context = contextvars.copy_context()
+        self._context.run(OWNER.set, self)
+        self._answers: set[asyncio.Future[Outcome]] = set()
+        self._handlers: dict[asyncio.Task[None], None] = {}
+        self._stopping = asyncio.Event()
+        self.started: asyncio.Future[None] = loop.create_future()
+        settings = settings_for(story, path)
+        self.limit = settings.mirror.comparisons_queue
+        self.journal = Journal(path, clock=lambda: EPOCH + loop.time())
+        self.layer = build(settings, self.journal, dynamo, dsql, recorded)
+        self._ended: asyncio.Future[None] = loop.create_future()
+        self._main = loop.create_task(self._live(), name=f"live {path.stem}", context=self._context)
+
+    async def _live(self) -> None:
+        await self.layer.open()
+        self.started.set_result(None)
+        await self._stopping.wait()
+        if self._handlers:
+            await asyncio.wait(list(self._handlers), timeout=1.0)
+        for handler in list(self._handlers):
+            handler.cancel()
+        if self._handlers:
+            await asyncio.wait(list(self._handlers))
+        await self.layer.close()
+        self.closed = True
+        self._ended.set_result(None)
+
+    async def stop(self) -> None:
+        self._stopping.set()
+        await self._ended
+
+    def kill(self) -> None:
+        """At once: no handler of an exception runs, what was committed to the journal is there, calls are cut."""
+        self.alive = False
+        self.closed = True
+        self.journal._database.close()
+        os.close(self.journal._lock)
+        for answer in self._answers:
+            if not answer.done():
+                answer.set_exception(Gone())
+
+    def request(self, action: str, body: bytes, request_id: str) -> tuple[asyncio.Future[Outcome], asyncio.Task[None]]:
+        """The answer to come, and the task to cancel where the client hangs up. Raises Gone."""
+        if not self.alive or self._stopping.is_set() or not self.started.done():
+            raise Gone
+        answer: asyncio.Future[Outcome] = self._loop.create_future()
+        self._answers.add(answer)
+        answer.add_done_callback(self._answers.discard)
+
+        async def handle() -> None:
+            try:
+                outcome = await self.layer.execute(action, body, request_id)
+            except BaseException as error:
+                if not answer.done():
+                    answer.set_exception(Gone() if isinstance(error, asyncio.CancelledError) else error)
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+                return
+            if not answer.done():
+                answer.set_result(outcome)
+
+        task = self._loop.create_task(handle(), name=request_id, context=self._context)
+        self._handlers[task] = None
+        task.add_done_callback(lambda ended: self._handlers.pop(ended, None))
+        return answer, task
+
+    def fill_disk(self) -> None:
+        journal = self.journal
+        if not isinstance(journal._database, _Full):
+            journal._database = cast("sqlite3.Connection", _Full(journal._database))
+
+    def free_disk(self) -> None:
+        full: Any = self.journal._database
+        if isinstance(full, _Full):
+            self.journal._database = full.database
+
+    def at_rest(self) -> bool:
+        """Whether nothing is left to converge."""
+        journal = self.journal
+        if journal._open or journal._pending or journal._leaving:
+            return False
+        row = journal._database.execute("SELECT count(*) FROM journal WHERE parked IS NULL").fetchone()
+        return bool(row[0] == 0)
+
+
+class _Full:
+    """A database on a full disk: it can be read."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self.database = database
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.database, name)
+
+    def execute(self, statement: str, *parameters: Any) -> Any:
+        if not statement.lstrip().startswith("SELECT"):
+            raise sqlite3.OperationalError("database or disk is full")
+        return self.database.execute(statement, *parameters)
+
+    def executemany(self, statement: str, rows: Any) -> Any:
+        raise sqlite3.OperationalError("database or disk is full")
+
+
+class _Told(Findings):
+    """Findings that are told on."""
+
+    def __init__(self, recorded: Recorded) -> None:
+        super().__init__(_METRICS, kept=10, values=False)
+        self._told = recorded
+
+    def record(
+        self,
+        operation: Operation,
+        table: Table,
+        item_type: str,
+        verdict: Verdict,
+        request_id: str,
+        judged: Sequence[Judged] = (),
+        reason: str | None = None,
+    ) -> None:
+        super().record(operation, table, item_type, verdict, request_id, judged, reason)
+        self._told(operation, verdict, request_id)
+
+
+def settings_for(story: Story, path: Path) -> Settings:
+    return Settings(
+        stage=story.stage,
+        dynamodb=DynamoDB(timeout_seconds=1.5, settle_seconds=DYNAMODB_SETTLE),
+        dsql=DSQL(dsn="postgresql://nobody@127.0.0.1:1/nothing", timeout_seconds=1.0, settle_seconds=DSQL_SETTLE),
+        journal=JournalSettings(path),
+        mirror=Mirror(
+            concurrency=2,
+            comparisons_queue=8,
+            rehearse_timeout_seconds=1.0,
+            alone=story.alone,
+            breaker=BreakerSettings(failures=4, reset_seconds=1.0),
+        ),
+        shutdown=Shutdown(converge_seconds=1.0),
+    )
+
+
+def build(settings: Settings, journal: Journal, dynamo: Dynamo, dsql: Dsql, recorded: Recorded) -> Layer:
+    """As `proxy.shadow.build`, with other stores."""
+    authority = DynamoDBStore(cast("Upstream", dynamo), settings.dynamodb.timeout_seconds)
+    tables = Tables(authority.describe, {})
+    breaker = Breaker(settings.mirror.breaker.failures, settings.mirror.breaker.reset_seconds)
+    asked = Limited(dsql, settings.mirror.rehearse_timeout_seconds, breaker)
+    repaired = Limited(dsql, settings.dsql.timeout_seconds, breaker)
+    settle = {"dynamodb": settings.dynamodb.settle_seconds, "dsql": settings.dsql.settle_seconds}
+    findings = _Told(recorded)
+    converger = Converger(journal, authority, repaired, breaker, _METRICS, settle, tables.find)
+
+    async def let_go() -> None:
+        return None
+
+    return Layer(
+        settings=settings,
+        metrics=_METRICS,
+        stages=Stages(settings),
+        tables=tables,
+        journal=journal,
+        authority=authority,
+        converger=converger,
+        rehearsal=Rehearsal(journal, authority, asked, converger, findings, alone=settings.mirror.alone),
+        reading=Reading(journal, authority, asked, findings),
+        findings=findings,
+        breaker=breaker,
+        follow=None,
+        let_go=let_go,
+    )
+
+
+class Silence:
+    """Takes the proxy's log while simulations run: nothing is printed, and faults that it swallowed are kept.
+
+    And what it only does to be watched (gauges, checkpoints) it does rarely: each costs more than most of a simulation.
+    """
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+        self._before: dict[str, Any] = {}
+        self._patch = pytest.MonkeyPatch()
+
+    def __enter__(self) -> Silence:
+        self._before = structlog.get_config()
+        self._patch.setattr("proxy.shadow.layer._GAUGE_SECONDS", 7.0)
+        self._patch.setattr("proxy.shadow.journal._CHECKPOINT_EVERY", 11.0)
+        structlog.configure(
+            processors=[self._take],
+            wrapper_class=structlog.make_filtering_bound_logger(40),
+            cache_logger_on_first_use=False,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        structlog.configure(**self._before)
+        self._patch.undo()
+
+    def _take(self, _: Any, __: str, event: Any) -> Any:
+        if str(event["event"]).startswith("fault"):
+            self.faults.append(f"{event['event']}: {traceback.format_exc()}")
+        raise structlog.DropEvent

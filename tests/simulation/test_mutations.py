@@ -1,0 +1,136 @@
+"""Takes out, one at a time, each step that the design depends on, and has the simulation find it.
+
+What is taken out is put back by monkeypatch. A step that can be taken out unnoticed is either not needed or not tested.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from proxy.dynamodb.schema import Key
+from proxy.dynamodb.writes import same
+from proxy.shadow import converger, reading
+from proxy.shadow.journal import Journal, Ticket, Work
+from proxy.stores.dynamodb import DynamoDBStore
+from proxy.stores.store import Held, Store, Unrepresentable
+from tests.simulation.process import Silence
+from tests.simulation.story import tell
+from tests.simulation.world import simulate
+
+Patch = pytest.MonkeyPatch
+
+
+def no_reading_after_the_write(patch: Patch) -> None:
+    """The authority is read once: what is written to the mirror is not held against what the authority holds then."""
+
+    async def converge(key: Key, authority: Store, mirror: Store) -> int:
+        wanted = (await authority.get(key)).item
+        held: Held | None = await mirror.get(key)
+        while held is not None:
+            image, faults = mirror.image(key, wanted)
+            if same(image, held.item) and (image is not None or wanted is None):
+                return 0
+            if image is None and wanted is not None:
+                raise Unrepresentable(key, faults)
+            if await mirror.put(key, wanted, held) is not None:
+                return 1
+            held = await mirror.get(key)
+        raise AssertionError
+
+    patch.setattr(converger, "converge", converge)
+
+
+def entry_after_the_write(patch: Patch) -> None:
+    """The keys come into the file some time after the authority was asked, not before."""
+
+    def later(self: Journal) -> asyncio.Future[None]:
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.3, self._flush)
+        done: asyncio.Future[None] = loop.create_future()
+        done.set_result(None)
+        return done
+
+    patch.setattr(Journal, "_schedule_flush", later)
+
+
+def any_generation_clears(patch: Patch) -> None:
+    """Finishing an earlier write clears a later one's entry."""
+    done = Journal.done
+
+    def careless(self: Journal, work: Work) -> float | None:
+        return done(self, Work(work.key, self._open[work.key].generation))
+
+    patch.setattr(Journal, "done", careless)
+
+
+def verdict_at_the_first_look(patch: Patch) -> None:
+    """What differs at first is a mismatch."""
+    patch.setattr(reading, "LOOK_AGAIN", ())
+
+
+def eventual_reading_of_the_authority(patch: Patch) -> None:
+    """Converge reads what the authority may have held a moment ago."""
+
+    async def get(self: DynamoDBStore, key: Key) -> Held:
+        document = await self._own("GetItem", {"TableName": key.table, "Key": key.attributes})
+        return Held(document.get("Item"))
+
+    patch.setattr(DynamoDBStore, "get", get)
+
+
+def nothing_settles(patch: Patch) -> None:
+    """A key whose write may still land leaves when it has converged once."""
+    opened = Journal.open
+
+    def open_at_once(self: Journal, lingering: float) -> int:
+        return opened(self, 0.0)
+
+    patch.setattr(Journal, "unsettle", lambda self, keys, seconds: None)
+    patch.setattr(Journal, "open", open_at_once)
+
+
+def overlapping_writes_are_compared(patch: Patch) -> None:
+    """Writes to one key that overlap are rehearsed and judged as if each were alone."""
+    entered = Journal.enter
+
+    async def enter(self: Journal, keys: list[Key]) -> Ticket:
+        ticket = await entered(self, keys)
+        return replace(ticket, overlapped=frozenset())
+
+    patch.setattr(Journal, "enter", enter)
+    patch.setattr(Journal, "overtaken", lambda self, ticket: False)
+
+
+def no_guard(patch: Patch) -> None:
+    """A write to the mirror takes effect whatever the row has become: see `guarded` below."""
+
+
+@pytest.mark.parametrize(
+    ("take_out", "most"),
+    [
+        (no_reading_after_the_write, 400),
+        (entry_after_the_write, 400),
+        (any_generation_clears, 400),
+        (verdict_at_the_first_look, 400),
+        (eventual_reading_of_the_authority, 400),
+        (no_guard, 400),
+        (nothing_settles, 400),
+        (overlapping_writes_are_compared, 400),
+    ],
+)
+def test_finds(
+    take_out: Callable[[Patch], None], most: int, monkeypatch: Patch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    take_out(monkeypatch)
+    with Silence() as silence:
+        for seed in range(most):
+            report = simulate(tell(seed), silence, guarded=take_out is not no_guard)
+            if report.violated is not None:
+                with capsys.disabled():
+                    print(f"\n{take_out.__name__}: seed {seed} finds {report.violated.splitlines()[0]}", end="")
+                return
+    pytest.fail(f"{take_out.__name__}: none of {most} seeds found anything")
