@@ -207,8 +207,9 @@ def test_tables_made_and_dropped_at_once_leave_nothing_behind(here: Scene) -> No
 
 
 def tables_of(here: Scene) -> list[str]:
+    """The SQL tables but for those that Crossfade keeps for itself."""
     found = asyncio.run(run_sql(here.dsn, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"))
-    return [row["tablename"] for row in found]
+    return [row["tablename"] for row in found if not row["tablename"].startswith("crossfade_")]
 
 
 def test_a_table_with_a_mapping_is_left_to_its_migrations(
@@ -226,27 +227,34 @@ def test_a_table_with_a_mapping_is_left_to_its_migrations(
         client.create_table(**simple("other", "S"))
         client.put_item(TableName="other", Item={"id": {"S": "1"}})
         here.assert_equal("other")
-        assert sorted(tables_of(here)) == ["crossfade_migrations", "items", "other"]
+        assert sorted(tables_of(here)) == ["items", "other"]
 
 
-def test_a_table_that_dsql_cannot_make_harms_no_other(here: Scene) -> None:
-    """PostgreSQL has a column of this name in every table, so the mirror can never be made."""
-    client = here.client()
-    client.create_table(**simple("good", "S"))
-    bad = simple("bad", "S")
-    bad["AttributeDefinitions"][0]["AttributeName"] = bad["KeySchema"][0]["AttributeName"] = "ctid"
-    client.create_table(**bad)
-    for number in range(40):
-        client.put_item(TableName="bad", Item={"ctid": {"S": str(number)}})
-    for number in range(10):
-        client.put_item(TableName="good", Item={"id": {"S": str(number)}})
+def test_a_table_whose_name_is_taken_on_dsql_harms_no_other(dynamodb: str, database: str, dsql_database: str) -> None:
+    """A DynamoDB table `items` beside Billio's, which is `items` on DSQL: it is refused, and told as refused."""
+    with scene(dynamodb, dsql_database, rows=database, environment={"CROSSFADE_FOLLOW_TABLES": "true"}) as here:
+        client = here.client()
+        for table in ("items", "good"):
+            client.create_table(**simple(table, "S"))
+        for number in range(40):
+            client.put_item(TableName="items", Item={"id": {"S": str(number)}})
 
-    def good() -> list[tuple[str, int]]:
-        return [(e["verdict"], e["count"]) for e in here.proxy.status()["comparisons"] if e["table"] == "good"]
+        def verdicts(table: str) -> dict[str, int]:
+            return {e["verdict"]: e["count"] for e in here.proxy.status()["comparisons"] if e["table"] == table}
 
-    wait_until(lambda: sum(count for _, count in good()) == 10, 15, "the verdicts")
-    assert good() == [("agreed", 10)]
-    assert here.proxy.status()["breaker"] == "closed"
+        wait_until(lambda: verdicts("items") == {"mirror_error": 40}, 15, "the verdicts")
+        for number in range(10):
+            client.put_item(TableName="good", Item={"id": {"S": str(number)}})
+        wait_until(lambda: sum(verdicts("good").values()) == 10, 15, "the verdicts")
+        assert verdicts("good") == {"agreed": 10}
+        assert here.proxy.status()["breaker"] == "closed"
+        log = here.proxy.log_file.read_text("utf-8")
+        assert 0 < log.count('"event":"table_not_followed"') < 20
+        assert "write a mapping that names one" in log
+        client.delete_table(TableName="items")
+        client.delete_table(TableName="good")
+        wait_until(lambda: "good" not in tables_of(here), 10, "the other to be dropped")
+        assert tables_of(here) == ["items"]
 
 
 def test_without_follow_tables_an_unknown_table_is_answered_and_told_once(
