@@ -179,12 +179,12 @@ class Run:
 
     def fill_disk(self) -> None:
         journal = self.journal
-        if not isinstance(journal._database, _Full):
-            journal._database = cast("sqlite3.Connection", _Full(journal._database))
+        if not isinstance(journal._database, FullDisk):
+            journal._database = cast("sqlite3.Connection", FullDisk(journal._database))
 
     def free_disk(self) -> None:
         full: Any = self.journal._database
-        if isinstance(full, _Full):
+        if isinstance(full, FullDisk):
             self.journal._database = full.database
 
     def at_rest(self) -> bool:
@@ -196,7 +196,7 @@ class Run:
         return bool(row[0] == 0)
 
 
-class _Full:
+class FullDisk:
     """A database on a full disk: it can be read."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
