@@ -1,4 +1,7 @@
-"""`python -m benchmarks [--quick] [--only a,b,c,d] [--out FILE]`: measure, print, keep the figures as JSON."""
+"""`python -m benchmarks [--quick] [--only a,b,c,d] [--results FILE]`: measure, print, keep the figures as JSON.
+
+`--only` measures some parts and leaves the others as FILE has them; `--only ""` prints what FILE has.
+"""
 
 import argparse
 import json
@@ -6,23 +9,66 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from benchmarks import cost
+from benchmarks import cost, nginx, outage, waiting
+from benchmarks.load import wrk_available
 from benchmarks.measure import pin
+from benchmarks.plot import plot
+from benchmarks.report import lines
 from tests.standins.postgres import Postgres
 
 
-def main() -> None:
+def main() -> int:
+    """The exit code of the command: 0, whatever the figures are."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", default="a,b,c,d")
-    parser.add_argument("--out", type=Path, default=Path(".crossfade/bench.json"))
+    parser.add_argument("--quick", action="store_true", help="less of everything: a look, not a measurement")
+    parser.add_argument("--only", default="a,b,c,d", help="the parts to measure")
+    parser.add_argument("--results", type=Path, default=Path(".crossfade/benchmarks.json"))
+    parser.add_argument("--plot", type=Path, help="draw the results as SVG")
     chosen = parser.parse_args()
+    results: dict[str, Any] = json.loads(chosen.results.read_text()) if chosen.results.exists() else {}
+    parts = [part for part in chosen.only.split(",") if part]
+    if parts:
+        _measure(results, parts, quick=chosen.quick)
+        chosen.results.parent.mkdir(parents=True, exist_ok=True)
+        chosen.results.write_text(json.dumps(results, indent=1) + "\n")
+    print("\n".join(lines(results)))
+    if chosen.plot is not None:
+        chosen.plot.write_text(plot(results), encoding="utf-8")
+    return 0
+
+
+def _measure(results: dict[str, Any], parts: list[str], *, quick: bool) -> None:
+    if not wrk_available():
+        _say("wrk is missing (Debian: wrk): a slower load of our own takes its place, and throughputs are lower")
+    if not nginx.available():
+        _say("nginx is missing (Debian: nginx-light): its rows are left out, a Python server is the upstream")
+    # Everything but the programs under measurement shares the other CPU.
     pin(os.getpid(), 1)
+    results["machine"] = {
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+        "day": time.strftime("%Y-%m-%d"),
+        "load": os.getloadavg()[0],
+    }
     with Postgres() as server:
-        r = cost.compare(print, server, 1 if chosen.quick else 3, 2 if chosen.quick else 4)
-    print(json.dumps(r, indent=1))
+        measures: dict[str, tuple[str, Callable[[], Any]]] = {
+            "a": ("cost", lambda: cost.compare(_say, server, *((1, 1.0) if quick else (4, 3.0)))),
+            "b": ("waiting", lambda: waiting.wait(_say, server, *((1, 2.0) if quick else (4, 6.0)))),
+            "c": ("outage", lambda: outage.survive(_say, server, 10_000 if quick else 200_000)),
+            "d": ("growth", lambda: cost.grow(_say, server, *((1, 1.0) if quick else (3, 2.0)), quick=quick)),
+        }
+        for part in parts:
+            name, measure = measures[part]
+            results[name] = measure()
 
 
-main()
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,11 +5,15 @@ the other. Passes are interleaved: program after program, and again, so that wha
 """
 
 import os
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
 
 from benchmarks import crossfade, documents
 from benchmarks.documents import Request, describe, document, found, get, item, page, put, query
@@ -24,6 +28,11 @@ from tests.standins.processes import free_port
 STAGES = ("off", "dualwrite", "shadow")
 _WARM_SECONDS = 1.0
 _KEYS = 1000
+# 390: an item of 400 KB is 400 KB with the names and what counts beside them.
+_ITEM_KB = (1, 10, 100, 390)
+_PAGE_ITEMS = (1, 20, 100, 400)
+_TABLES = (1, 10, 100)
+_PROCESSES = (1, 2, 4)
 
 Say = Callable[[str], None]
 
@@ -43,7 +52,8 @@ class Subject:
 
     def measure(self, requests: Sequence[Request], seconds: float) -> None:
         """One pass: warm it, then load it. Work that is left behind the answers belongs to the pass."""
-        saturate(self.address, requests, _WARM_SECONDS)
+        if not self.rates:
+            saturate(self.address, requests, _WARM_SECONDS)
         self._quiet()
         before = cpu_seconds(self.pid)
         result = saturate(self.address, requests, seconds)
@@ -69,14 +79,14 @@ class Subject:
 
 def compare(say: Say, server: Postgres, passes: int, seconds: float) -> dict[str, Any]:
     """(a) operation → program → figures."""
-    dsn = crossfade.filled(server, _KEYS)
+    dsn = crossfade.books(server, _KEYS)
     results: dict[str, Any] = {}
     answers = {
         "DescribeTable": describe(),
         "GetItem": found(item()),
         "Query": page([item(number) for number in range(20)]),
     }
-    shelf = crossfade.filled(server, 20)
+    shelf = crossfade.books(server, 20)
     for action, requests, mirrored in (
         ("GetItem", [get()], dsn),
         ("PutItem", [put(number) for number in range(_KEYS)], dsn),
@@ -84,11 +94,7 @@ def compare(say: Say, server: Postgres, passes: int, seconds: float) -> dict[str
     ):
         with ExitStack() as stack:
             # A constant upstream cannot give back what was put, which convergence asks for.
-            constant = nginx_available() and action != "PutItem"
-            if constant:
-                upstream = stack.enter_context(Nginx.constant(answers)).address
-            else:
-                upstream = stack.enter_context(crossfade.remembering())
+            upstream = stack.enter_context(crossfade.remembering() if action == "PutItem" else _constant(answers))
             subjects = _subjects(stack, upstream, mirrored)
             _interleave(say, action, subjects, requests, passes, seconds)
             results[action] = {subject.name: subject.result() for subject in subjects}
@@ -112,6 +118,21 @@ def _subjects(stack: ExitStack, upstream: str, dsn: str) -> list[Subject]:
     return subjects
 
 
+@contextmanager
+def _constant(answers: Mapping[str, bytes]) -> Iterator[str]:
+    """A constant upstream's `host:port`: nginx where it is, else the Python server's own constants."""
+    if nginx_available():
+        with Nginx.constant(answers) as server:
+            yield server.address
+        return
+    with tempfile.NamedTemporaryFile("wb", prefix="crossfade-answers-") as file:
+        file.write(orjson.dumps({action: document.decode() for action, document in answers.items()}))
+        file.flush()
+        port = free_port()
+        with crossfade.program("constant", str(port), file.name):
+            yield f"127.0.0.1:{port}"
+
+
 def _interleave(
     say: Say, title: str, subjects: Iterable[Subject], requests: Sequence[Request], passes: int, seconds: float
 ) -> None:
@@ -122,21 +143,22 @@ def _interleave(
             say(f"{title:>12} {subject.name:<18} {subject.rates[-1]:8.0f} /s {subject.cpu[-1]:8.1f} µs")
 
 
-def grow(say: Say, server: Postgres, passes: int, seconds: float) -> dict[str, Any]:
-    """(d) what grows → size → stage → figures. A number of processes has one stage only: `shadow`."""
+def grow(say: Say, server: Postgres, passes: int, seconds: float, *, quick: bool) -> dict[str, Any]:
+    """(d) what grows → size → stage → figures. Tables and processes have one stage only: `shadow`."""
+    few = 2 if quick else None
     return {
-        "item KB": _by_item_size(say, server, passes, seconds),
-        "page items": _by_page_length(say, server, passes, seconds),
-        "tables": _by_tables(say, server, passes, seconds),
-        "processes": _by_processes(say, server, passes, seconds),
+        "item KB": _by_item_size(say, server, passes, seconds, _ITEM_KB[:few]),
+        "page items": _by_page_length(say, server, passes, seconds, _PAGE_ITEMS[:few]),
+        "tables": _by_tables(say, server, passes, seconds, _TABLES[:few]),
+        "processes": _by_processes(say, server, passes, seconds, _PROCESSES[:few]),
     }
 
 
-def _by_item_size(say: Say, server: Postgres, passes: int, seconds: float) -> dict[str, Any]:
+def _by_item_size(say: Say, server: Postgres, passes: int, seconds: float, sizes: Sequence[int]) -> dict[str, Any]:
     results = {}
-    for kilobytes in (1, 10, 100, 390):
+    for kilobytes in sizes:
         held = document(0, kilobytes)
-        dsn = crossfade.filled(server, 0, [(documents.DOCUMENTS, held)])
+        dsn = crossfade.filled(server, [(documents.DOCUMENTS, held)])
         answers = {"DescribeTable": describe(documents.DOCUMENTS), "GetItem": found(held)}
         results[str(kilobytes)] = _in_stages(
             say, f"{kilobytes} KB", answers, dsn, [documents.get_document()], passes, seconds
@@ -144,11 +166,11 @@ def _by_item_size(say: Say, server: Postgres, passes: int, seconds: float) -> di
     return results
 
 
-def _by_page_length(say: Say, server: Postgres, passes: int, seconds: float) -> dict[str, Any]:
+def _by_page_length(say: Say, server: Postgres, passes: int, seconds: float, sizes: Sequence[int]) -> dict[str, Any]:
     results = {}
-    for length in (1, 20, 100, 400):
+    for length in sizes:
         held = [document(number, 0.5) for number in range(length)]
-        dsn = crossfade.filled(server, 0, [(documents.DOCUMENTS, each) for each in held])
+        dsn = crossfade.filled(server, [(documents.DOCUMENTS, each) for each in held])
         answers = {"DescribeTable": describe(documents.DOCUMENTS), "Query": page(held)}
         results[str(length)] = _in_stages(
             say, f"{length} items", answers, dsn, [documents.query_documents()], passes, seconds
@@ -167,7 +189,7 @@ def _in_stages(
 ) -> dict[str, Any]:
     """`off` and `shadow` on a constant upstream."""
     with ExitStack() as stack:
-        upstream = stack.enter_context(Nginx.constant(answers)).address
+        upstream = stack.enter_context(_constant(answers))
         subjects = []
         for stage in ("off", "shadow"):
             running = stack.enter_context(crossfade.proxy(upstream, dsn, stage))
@@ -177,12 +199,12 @@ def _in_stages(
         return {subject.name: subject.result() for subject in subjects}
 
 
-def _by_tables(say: Say, server: Postgres, passes: int, seconds: float) -> dict[str, Any]:
+def _by_tables(say: Say, server: Postgres, passes: int, seconds: float, sizes: Sequence[int]) -> dict[str, Any]:
     results = {}
-    for tables in (1, 10, 100):
+    for tables in sizes:
         names = [f"documents{number}" for number in range(tables)]
         held = [(name, document(0, 0.5)) for name in names]
-        dsn = crossfade.filled(server, 0, held)
+        dsn = crossfade.filled(server, held)
         with ExitStack() as stack:
             upstream = stack.enter_context(crossfade.remembering())
             running = stack.enter_context(crossfade.proxy(upstream, dsn, "shadow"))
@@ -196,14 +218,14 @@ def _by_tables(say: Say, server: Postgres, passes: int, seconds: float) -> dict[
     return results
 
 
-def _by_processes(say: Say, server: Postgres, passes: int, seconds: float) -> dict[str, Any]:
+def _by_processes(say: Say, server: Postgres, passes: int, seconds: float, sizes: Sequence[int]) -> dict[str, Any]:
     """Proxies side by side on one journal each, all on the CPUs that there are; their requests together."""
-    dsn = crossfade.filled(server, 1)
+    dsn = crossfade.books(server, 20)
     results = {}
     answers = {"DescribeTable": describe(), "GetItem": found(item())}
-    for number in (1, 2, 4):
+    for number in sizes:
         with ExitStack() as stack:
-            upstream = stack.enter_context(Nginx.constant(answers)).address
+            upstream = stack.enter_context(_constant(answers))
             running = [stack.enter_context(crossfade.proxy(upstream, dsn, "shadow")) for _ in range(number)]
             figures = [_together(running, seconds) for _ in range(passes)]
             say(f"{number:>10} processes {figures[-1][0]:8.0f} /s {figures[-1][1]:8.1f} µs")
@@ -218,8 +240,6 @@ def _by_processes(say: Say, server: Postgres, passes: int, seconds: float) -> di
 
 def _together(running: Sequence[ProxyProcess], seconds: float) -> tuple[float, float]:
     """Requests a second of all, and CPU µs a request."""
-    from concurrent.futures import ThreadPoolExecutor
-
     for each in running:
         os.sched_setaffinity(each.child.pid, range(os.cpu_count() or 1))
     with ThreadPoolExecutor(len(running)) as threads:
@@ -241,6 +261,6 @@ def _verdicts(running: ProxyProcess) -> dict[str, float]:
     counts: dict[str, float] = {}
     for labels, value in samples.get("crossfade_comparisons_total", ()):
         counts[labels["verdict"]] = counts.get(labels["verdict"], 0) + value
-    for labels, value in samples.get("crossfade_shed_total", ()):
+    for _, value in samples.get("crossfade_shed_total", ()):
         counts["shed"] = counts.get("shed", 0) + value
     return counts

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from benchmarks.documents import Item, Request, put, put_document
@@ -21,7 +22,7 @@ _MAPPING = ROOT / "config" / "billio.toml"
 
 
 def proxy(upstream: str, dsn: str, stage: str, extra: str = "") -> ProxyProcess:
-    """A proxy to be entered; `upstream` is `host:port`. Mismatches are logged: in a benchmark they are its own fault."""
+    """A proxy to be entered; `upstream` is `host:port`. It logs mismatches: in a benchmark they are its own fault."""
     return ProxyProcess(
         dynamodb=f"http://{upstream}",
         dsql=dsn,
@@ -68,15 +69,25 @@ def remembering() -> Iterator[str]:
         yield f"127.0.0.1:{port}"
 
 
-def filled(server: Postgres, books: int, documents: Sequence[tuple[str, Item]] = ()) -> str:
-    """A new database that holds so many books and the documents given, as the proxy writes them; its DSN."""
+@cache
+def books(server: Postgres, number: int) -> str:
+    """A database that holds the first so many of Billio's books; its DSN. The same for all who ask."""
     dsn = server.create_database()
     migrate = [str(Path(sys.executable).with_name("crossfade")), "migrate", "--folder", "config/migrations"]
     subprocess.run(migrate, check=True, cwd=ROOT, env={"CROSSFADE_DSQL__DSN": dsn}, stdout=subprocess.DEVNULL)
-    requests: list[Request] = [put(number) for number in range(books)]
-    requests += [put_document(table, held) for table, held in documents]
+    _write(dsn, [put(each) for each in range(number)])
+    return dsn
+
+
+def filled(server: Postgres, held: Sequence[tuple[str, Item]]) -> str:
+    """A new database that holds these items of tables without a mapping file; its DSN."""
+    dsn = server.create_database()
+    _write(dsn, [put_document(table, each) for table, each in held])
+    return dsn
+
+
+def _write(dsn: str, requests: Sequence[Request]) -> None:
     with remembering() as upstream, proxy(upstream, dsn, "dualwrite") as running:
         done = steady(address(running), requests, count=len(requests), connections=8)
         assert not done.errors, running.child.log_tail()
         running.settle(120)
-    return dsn

@@ -51,7 +51,9 @@ def item(number: int = 0) -> Item:
         "movedAt": {"N": str(1_700_000_000_000 + number)},
         "addedAt": {"N": "1690000000000"},
         "rating": {"N": "8.5"},
-        "image": {"M": {"url": {"S": "https://covers.example/left.jpg"}, "width": {"N": "400"}, "height": {"N": "600"}}},
+        "image": {
+            "M": {"url": {"S": "https://covers.example/left.jpg"}, "width": {"N": "400"}, "height": {"N": "600"}}
+        },
         "externalId": {"S": f"ol:OL{number}W"},
         "notes": {"S": "Light is the left hand of darkness, and darkness the right hand of light."},
         "author": {"S": "Ursula K. Le Guin"},

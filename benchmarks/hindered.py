@@ -7,6 +7,7 @@ connections, cuts those it has).
 
 import asyncio
 import contextlib
+import socket
 import sys
 
 import uvloop
@@ -19,13 +20,16 @@ class Relay:
         self._port = port
         self._target = target
         self._delay = 0.0
-        self._hung = False
+        self._speaking = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def become(self, state: str, seconds: float) -> None:
         self._delay = seconds
-        self._hung = state == "hung"
+        if state == "hung":
+            self._speaking.clear()
+        else:
+            self._speaking.set()
         if state == "dead":
             if self._server is not None:
                 self._server.close()
@@ -53,10 +57,16 @@ class Relay:
             while data := await source.read(65536):
                 if answers and self._delay:
                     await asyncio.sleep(self._delay)
-                while self._hung:
-                    await asyncio.sleep(0.05)
+                await self._speaking.wait()
                 sink.write(data)
                 await sink.drain()
+
+
+def become(control: int, line: str) -> None:
+    """Tell the relay whose control port it is what to be; returns when it is."""
+    with socket.create_connection(("127.0.0.1", control), timeout=5) as connection:
+        connection.sendall(line.encode() + b"\n")
+        connection.recv(16)
 
 
 async def main(port: int, target: int, control: int) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import psutil
 
+_NICE = 15
+
 
 def pin(pid: int, cpu: int) -> None:
     """Keep a process and its children on one CPU; where there is only one, there is nothing to choose."""
@@ -14,6 +16,12 @@ def pin(pid: int, cpu: int) -> None:
         return
     for process in _family(pid):
         process.cpu_affinity([cpu])
+
+
+def stand_back(pid: int) -> None:
+    """Let a process run when others do not want to: a mirror has a machine of its own, and here it shares one."""
+    for process in _family(pid):
+        process.nice(_NICE)
 
 
 def cpu_seconds(pid: int) -> float:

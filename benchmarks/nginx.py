@@ -1,4 +1,4 @@
-"""nginx in its three parts here: the constant upstream, `proxy_pass`, and `mirror`. Writes configurations, starts it."""
+"""nginx in its three parts here: the constant upstream, `proxy_pass`, and `mirror`."""
 
 import shutil
 import tempfile
@@ -63,7 +63,7 @@ def available() -> bool:
 
 
 class Nginx:
-    """`with Nginx.constant(answers) as server: server.address`. One worker; its pid's children are the measured ones."""
+    """`with Nginx.constant(answers) as server: server.address`. One worker, a child of `child`."""
 
     def __init__(self, parts: str, listen: str) -> None:
         self.address = listen

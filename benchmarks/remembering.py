@@ -1,6 +1,6 @@
-"""A DynamoDB of four operations in memory: an upstream whose GetItem gives what PutItem put, for any table.
+"""A DynamoDB of three operations in memory: an upstream whose GetItem gives what PutItem put, for any table.
 
-`python -m benchmarks.remembering PORT`. Where nginx is missing it stands in as the constant upstream too.
+`python -m benchmarks.remembering PORT`.
 """
 
 import sys
@@ -8,11 +8,11 @@ from typing import Any
 
 import orjson
 
-from benchmarks.documents import SHELF, TABLE, describe, item, page
+from benchmarks.documents import describe, item
 from benchmarks.http_server import run
+from tests.standins.billio import TABLE
 
 _items: dict[tuple[str, str], Any] = {}
-_PAGE = page([item(number) for number in range(20)])
 
 
 def answer(action: str, body: bytes) -> bytes:
@@ -29,8 +29,6 @@ def answer(action: str, body: bytes) -> bytes:
         if held is None and table == TABLE and key.startswith("Book:b"):
             held = item(int(key[6:]))
         return b"{}" if held is None else orjson.dumps({"Item": held})
-    if action == "Query" and SHELF in body.decode():
-        return _PAGE
     return describe(table)
 
 

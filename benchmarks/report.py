@@ -1,0 +1,120 @@
+"""The figures as tables: what `make bench` prints, and docs/performance.md holds."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+_PROXY: Final = "nginx proxy_pass"
+_MIRROR: Final = "nginx mirror"
+
+
+def lines(results: Mapping[str, Any]) -> Iterator[str]:
+    """Markdown, section by section, of whatever was measured."""
+    if "cost" in results:
+        yield from _cost(results["cost"])
+    if "waiting" in results:
+        yield from _waiting(results["waiting"])
+    if "outage" in results:
+        yield from _outage(results["outage"])
+    if "growth" in results:
+        yield from _growth(results["growth"])
+
+
+def _cost(cost: Mapping[str, Any]) -> Iterator[str]:
+    yield "### (a) A request\n"
+    head = (
+        "operation",
+        "program",
+        "requests/s",
+        "CPU µs a request",
+        "× proxy_pass",
+        "× mirror",
+        "× handwritten's rate",
+    )
+    rows = []
+    for action, programs in cost.items():
+        for name, found in programs.items():
+            cpu = found["cpu_us"]["median"]
+            rows.append(
+                (
+                    action,
+                    name,
+                    _figure(found["requests_a_second"], 0),
+                    _figure(found["cpu_us"], 0),
+                    _ratio(cpu, programs.get(_PROXY, {}).get("cpu_us")),
+                    _ratio(cpu, programs.get(_MIRROR, {}).get("cpu_us")),
+                    _ratio(found["requests_a_second"]["median"], programs["handwritten"]["requests_a_second"]),
+                )
+            )
+    yield from _table(head, rows)
+    wrong = [f"{a} {n}: {f['errors']}" for a, programs in cost.items() for n, f in programs.items() if f["errors"]]
+    yield f"Errors: {', '.join(wrong) or 'none'}.\n"
+    verdicts: dict[str, float] = {}
+    for programs in cost.values():
+        for verdict, number in programs["shadow"]["compared"].items():
+            verdicts[verdict] = verdicts.get(verdict, 0) + number
+    counted = ", ".join(f"{number:,.0f} {verdict}" for verdict, number in sorted(verdicts.items()))
+    yield f"Verdicts in `shadow`: {counted}.\n"
+
+
+def _waiting(waiting: Mapping[str, Any]) -> Iterator[str]:
+    yield f"### (b) What a client waits, ms, at {waiting['rate']:.0f} requests/s\n"
+    states = waiting["states"]
+    healthy = states["healthy"]["p99"]["median"]
+    rows = [
+        (
+            "off" if state == "off" else f"shadow, mirror {state}",
+            *(_figure(found[name], 2) for name in ("p50", "p99", "p999")),
+            f"{found['p99']['median'] / healthy:.2f}",
+            str(found["errors"]),
+        )
+        for state, found in states.items()
+    ]
+    yield from _table(("", "p50", "p99", "p99.9", "p99 ÷ healthy's", "errors"), rows)
+
+
+def _outage(outage: Mapping[str, Any]) -> Iterator[str]:
+    yield "### (c) The mirror down\n"
+    mb = outage["mb"]
+    yield (
+        f"{outage['writes']:,} writes to 1,000 keys in {outage['seconds']:.0f} s ({outage['errors']} errors). Memory: "
+        f"{mb['before']:.1f} MB before, {mb['after a tenth']:.1f} after a tenth of them, {mb['at the end']:.1f} at the "
+        f"end. The mirror back, {outage['keys']:,} keys drained in {outage['drain_seconds']:.1f} s "
+        f"({outage['left']} left).\n"
+    )
+
+
+def _growth(growth: Mapping[str, Any]) -> Iterator[str]:
+    yield "### (d) How it grows\n"
+    rows = [
+        (
+            what,
+            size,
+            stage,
+            _figure(found["requests_a_second"], 0),
+            _figure(found["cpu_us"], 0),
+        )
+        for what, sizes in growth.items()
+        for size, stages in sizes.items()
+        for stage, found in stages.items()
+    ]
+    yield from _table(("", "", "stage", "requests/s", "CPU µs a request"), rows)
+
+
+def _figure(found: Mapping[str, float], places: int) -> str:
+    """The median, and the range where there is one."""
+    middle = f"{found['median']:,.{places}f}"
+    if found["low"] == found["high"]:
+        return middle
+    return f"{middle} ({found['low']:,.{places}f}–{found['high']:,.{places}f})"
+
+
+def _ratio(value: float, other: Mapping[str, float] | None) -> str:
+    return "" if other is None else f"{value / other['median']:.1f}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield "| " + " | ".join(head) + " |"
+    yield "| " + " | ".join("---" for _ in head) + " |"
+    for row in rows:
+        yield "| " + " | ".join(row) + " |"
+    yield ""

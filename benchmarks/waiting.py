@@ -1,0 +1,72 @@
+"""(b) what a client waits: in `off`, and in `shadow` with the mirror healthy, slowed to a second, hung, and dead.
+
+At half the rate that `shadow` carries with a healthy mirror, four reads to a write, over 1,000 keys. Every state has a
+proxy of its own; passes are interleaved. In `off` the same rate is sent.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, Final
+
+from benchmarks import crossfade
+from benchmarks.documents import get, put
+from benchmarks.hindered import become
+from benchmarks.load import steady
+from benchmarks.measure import pin, spread, stand_back
+from tests.standins.postgres import Postgres
+from tests.standins.processes import free_port
+
+STATES: Final = ("off", "healthy", "slow", "hung", "dead")
+_KEYS: Final = 1000
+_WARM_SECONDS: Final = 2.0
+_CONNECTIONS: Final = 32
+_LINE: Final = {"healthy": "healthy", "slow": "slow 1.0", "hung": "hung", "dead": "dead"}
+
+
+def wait(say: Callable[[str], None], server: Postgres, passes: int, seconds: float) -> dict[str, Any]:
+    """State → p50, p99, p999 in milliseconds over the passes; and the rate."""
+    dsn = crossfade.books(server, _KEYS)
+    requests = [put(number) if number % 5 == 0 else get(number) for number in range(_KEYS)]
+    stand_back(server.child.pid)
+    with ExitStack() as stack:
+        upstream = stack.enter_context(crossfade.remembering())
+        proxies = {}
+        for state in STATES:
+            port, control = free_port(), free_port()
+            relay = stack.enter_context(crossfade.program("hindered", str(port), str(server.port), str(control)))
+            stand_back(relay.pid)
+            behind = dsn.replace(f":{server.port}/", f":{port}/")
+            stage = "off" if state == "off" else "shadow"
+            proxies[state] = stack.enter_context(crossfade.proxy(upstream, behind, stage))
+            pin(proxies[state].child.pid, 0)
+            steady(crossfade.address(proxies[state]), requests, count=200)
+            if state != "off":
+                become(control, _LINE[state])
+        most = steady(crossfade.address(proxies["healthy"]), requests, seconds=3).rate
+        proxies["healthy"].settle(60)
+        rate = most / 2
+        say(f"shadow carries {most:.0f} /s of four reads to a write; sent are {rate:.0f} /s")
+        for state in STATES:
+            # The breaker has opened, or the rows are in the caches, before anything is counted.
+            steady(crossfade.address(proxies[state]), requests, rate=rate, seconds=_WARM_SECONDS)
+        found: dict[str, list[dict[str, float]]] = {state: [] for state in STATES}
+        errors = dict.fromkeys(STATES, 0)
+        for _ in range(passes):
+            for state in STATES:
+                result = steady(
+                    crossfade.address(proxies[state]), requests, rate=rate, seconds=seconds, connections=_CONNECTIONS
+                )
+                found[state].append(result.milliseconds)
+                errors[state] += result.errors
+                times = result.milliseconds
+                say(f"{state:>12} p50 {times['p50']:7.2f}  p99 {times['p99']:7.2f}  p99.9 {times['p999']:7.2f} ms")
+        for state in ("slow", "hung", "dead"):
+            proxies[state].kill()  # there is nothing to wait for
+    return {
+        "rate": rate,
+        "states": {
+            state: {name: spread([one[name] for one in found[state]]) for name in ("p50", "p99", "p999")}
+            | {"errors": errors[state]}
+            for state in STATES
+        },
+    }
