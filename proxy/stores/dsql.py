@@ -35,7 +35,8 @@ from proxy.stores.store import Executed, Held, Unrepresentable
 
 T = TypeVar("T")
 
-_CONFLICT: Final = "40001"
+# Of the two only the first is DSQL's, where nothing waits and so nothing deadlocks; a PostgreSQL knows both.
+_CONFLICTS: Final = ("40001", "40P01")
 _ATTEMPTS: Final = 6
 _FIRST_ROWS: Final = 100
 _MOST_ROWS: Final = 1000
@@ -167,11 +168,13 @@ class DSQLStore:
                 yield _Transaction(self, connection, locked=not read_only)
             except asyncpg.PostgresError as error:
                 await _rollback(connection)
-                if error.sqlstate == _CONFLICT:
+                if error.sqlstate in _CONFLICTS:
                     self._retried("occ")
                     raise Conflict from error
-                raise _sorted(error, None) from error
+                # COMMIT has not been sent, so whatever went wrong, nothing has happened.
+                raise _sorted(error, None, reading=True) from error
             except (OSError, asyncpg.InterfaceError) as error:
+                await _rollback(connection)
                 raise _unsent(error, None) from error
             except asyncio.CancelledError:
                 connection.terminate()
@@ -179,7 +182,7 @@ class DSQLStore:
             except BaseException:
                 await _rollback(connection)
                 raise
-            await self._commit(connection)
+            await self._commit(connection, reading=read_only)
 
     def after_update(self, key: Key, written: Written) -> Item | None:
         if written.item is None:
@@ -308,7 +311,7 @@ class DSQLStore:
             try:
                 return await self._ask(ask)
             except asyncpg.PostgresError as error:
-                if error.sqlstate == _CONFLICT:
+                if error.sqlstate in _CONFLICTS:
                     await self._pause(attempt)
                     continue
                 raise _sorted(error, None, reading=True) from error
@@ -321,7 +324,7 @@ class DSQLStore:
             try:
                 return await self._ask(ask)
             except asyncpg.PostgresError as error:
-                if error.sqlstate == _CONFLICT:
+                if error.sqlstate in _CONFLICTS:
                     await self._pause(attempt)
                     continue
                 raise _sorted(error, key) from error
@@ -331,15 +334,17 @@ class DSQLStore:
                 raise UnknownOutcome("connection", type(error).__name__) from error
         raise Unreachable("occ", "conflicts went on")
 
-    async def _commit(self, connection: asyncpg.Connection) -> None:
+    async def _commit(self, connection: asyncpg.Connection, *, reading: bool) -> None:
         try:
             await connection.execute("COMMIT")
         except asyncpg.PostgresError as error:
-            if error.sqlstate == _CONFLICT:
+            if error.sqlstate in _CONFLICTS:
                 self._retried("occ")
                 raise Conflict from error
-            raise _sorted(error, None) from error
+            raise _sorted(error, None, reading=reading) from error
         except (OSError, asyncpg.InterfaceError) as error:
+            if reading:
+                raise Unreachable("connection", type(error).__name__) from error
             raise UnknownOutcome("connection", type(error).__name__) from error
 
     async def _pause(self, attempt: int) -> None:
@@ -367,7 +372,14 @@ class _Transaction:
 
     async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
         statement, parameters, left = _plan(self._store.statements(key.table), key, wanted, held)
-        done: str = await self._connection.execute(statement, *parameters)
+        try:
+            done: str = await self._connection.execute(statement, *parameters)
+        except asyncpg.PostgresError as error:
+            if error.sqlstate is not None and error.sqlstate.startswith(_UNFIT):
+                raise _sorted(error, key) from error
+            raise
+        except ValueError as error:
+            raise _unsent(error, key) from error
         return left if done.endswith(" 1") else None
 
 
