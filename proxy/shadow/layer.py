@@ -198,14 +198,15 @@ class Layer:
         schemas: dict[str, TableSchema] = {name: table.schema for name, table in tables.items()}
         try:
             operation = decode(action, body, request, schemas)
-        except DynamoDBError:
-            # It names no proper keys, so DynamoDB will refuse it.
+            item_type = type_of(operation, tables)
+        except (DynamoDBError, AttributeError, KeyError, TypeError):
+            # It names no proper keys or has not the form of its action, so DynamoDB will refuse it.
             return None
         if not operation.keys and action not in ("Query", "Scan"):
             return None
         if self._follow is not None:
             self._follow.ensure(tables.values())
-        return Call(operation, tables, type_of(operation, tables), request_id)
+        return Call(operation, tables, item_type, request_id)
 
     def _undecoded(self, action: str, table: str, why: str) -> None:
         self._metrics.undecoded(action)

@@ -6,6 +6,7 @@ Asks DynamoDB for a table's description and keeps it until the table is changed 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -22,6 +23,8 @@ from proxy.mapping.mapping import Mapping as TableMapping
 log = structlog.get_logger(__name__)
 
 _NOT_THERE_SECONDS = 2.0
+# "Naming rules and data types": no other table can be, and DynamoDB refuses to describe one.
+_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 _NO_RULES = rules_from({})
 
 
@@ -75,19 +78,24 @@ class Tables:
         table = self._known.get(name)
         if table is not None:
             return table
+        if _NAME.fullmatch(name) is None:
+            return None
         loop = asyncio.get_running_loop()
         if self._absent.get(name, 0.0) > loop.time():
             return None
         async with self._asking.setdefault(name, asyncio.Lock()):
-            table = self._known.get(name)
-            if table is not None:
-                return table
-            schema = await self._describe(name)
+            try:
+                table = self._known.get(name)
+                if table is not None:
+                    return table
+                schema = await self._describe(name)
+            finally:
+                # Clients make up names, so none is kept for its own sake.
+                self._asking.pop(name, None)
             if schema is None:
                 if len(self._absent) > 1000:
                     self._absent.clear()
                 self._absent[name] = loop.time() + _NOT_THERE_SECONDS
-                self._asking.pop(name, None)
                 return None
             return self.learn(schema)
 
