@@ -125,12 +125,8 @@ def _both_failed(asked: Asked) -> bool:
 
 def _both_refuse(asked: Asked) -> bool:
     """Two refusals before anything is read: a request made wrong, and wrong in another way too."""
-    return (
-        asked.mistaken
-        and _only_messages(asked)
-        and _failed(asked.ministack, VALIDATION)
-        and _failed(asked.dsql, VALIDATION)
-    )
+    doubled = _failed(asked.dsql, VALIDATION, "contains duplicates|multiple operations on one item")
+    return (asked.mistaken or doubled) and _both_failed(asked)
 
 
 _STATIC: Final = (
@@ -189,8 +185,11 @@ def _old_null(asked: Asked) -> bool:
 
 def _passes_on_size(asked: Asked) -> bool:
     """A condition on the size of something that has none (a number, a boolean)."""
-    judged = {_ok(answer) or code_of(answer[1]) for answer in (asked.ministack, asked.dsql)}
-    return "size(" in _text(asked) and bool(judged & {CONDITION, CANCELED})
+    if "size(" not in _text(asked):
+        return False
+    if asked.action in ("Query", "Scan"):
+        return _ok(asked.ministack) and _ok(asked.dsql)
+    return bool({code_of(answer[1]) for answer in (asked.ministack, asked.dsql)} & {CONDITION, CANCELED})
 
 
 _UNBEARABLE: Final = (
@@ -270,8 +269,14 @@ def _respelt_key(asked: Asked) -> bool:
 
 
 def _trailing_comma(asked: Asked) -> bool:
-    words = 'Invalid UpdateExpression: Syntax error; token: "<EOF>", near: ","'
-    return _failed(asked.dsql, VALIDATION, words)
+    return (
+        asked.mistaken and _ok(asked.ministack) and _failed(asked.dsql, VALIDATION, "Expression: Syntax error; token")
+    )
+
+
+def _subsequence(asked: Asked) -> bool:
+    """`contains` of a binary in a binary."""
+    return '"B": ' in _text(asked) and re.search(r"contains\(|\"CONTAINS\"|NOT_CONTAINS", _text(asked)) is not None
 
 
 def _lone_operator(asked: Asked) -> bool:
@@ -368,9 +373,14 @@ KNOWN: Final = (
         _odd_start,
     ),
     KnownFault(
-        "an update that ends in a comma",
+        "an expression that ends in a comma",
         "Developer guide, 'Using update expressions', syntax summary: an action follows each comma",
         _trailing_comma,
+    ),
+    KnownFault(
+        "a binary within a binary",
+        "API reference, 'Condition', CONTAINS: of a Binary, a subsequence that matches",
+        _subsequence,
     ),
     KnownFault(
         "a key in another spelling",
