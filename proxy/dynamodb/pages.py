@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from typing import Literal as OneOf
 
+import orjson
+
 from proxy.dynamodb import errors, evaluate, legacy
 from proxy.dynamodb.expressions import (
     Bindings,
@@ -107,7 +109,7 @@ class PageRequest:
 class Page:
     """A page in the making: `add` items in order until it says stop, then take the `document`."""
 
-    __slots__ = ("_count", "_items", "_last", "_request", "_scanned", "_size", "full")
+    __slots__ = ("_at_most", "_count", "_items", "_last", "_request", "_scanned", "_size", "_unsized", "full")
 
     def __init__(self, request: PageRequest) -> None:
         self._request = request
@@ -115,6 +117,8 @@ class Page:
         self._count = 0
         self._scanned = 0
         self._size = 0
+        self._unsized: list[Item] = []
+        self._at_most = 0
         self._last: Item | None = None
         self.full = False
 
@@ -125,8 +129,7 @@ class Page:
         """
         request = self._request
         held = request.held(item)
-        self._size += item_size(held)
-        if self._size > MAX_PAGE_SIZE:
+        if not self._fits(held):
             self.full = True
             return
         self._scanned += 1
@@ -136,6 +139,20 @@ class Page:
             if not request.count_only:
                 self._items.append(request.projected(item, held))
         self.full = self._scanned == request.limit
+
+    def _fits(self, held: Item) -> bool:
+        """Whether the page holds no more than it may with this item.
+
+        An item's JSON is longer than what is counted of the item, and is made ten times as fast as that is counted: so
+        nothing is counted until the JSON of what has come would be too much for a page.
+        """
+        self._unsized.append(held)
+        self._at_most += len(orjson.dumps(held))
+        if self._size + self._at_most > MAX_PAGE_SIZE:
+            self._size += sum(map(item_size, self._unsized))
+            self._unsized.clear()
+            self._at_most = 0
+        return self._size <= MAX_PAGE_SIZE
 
     def document(self) -> dict[str, Any]:
         """The answer. A page that stopped at its limit has a cursor even if nothing follows, as DynamoDB's has."""

@@ -84,6 +84,8 @@ class ColumnMapping:
     fields: frozenset[str] = field(init=False)
     _by_attribute: Mapping[str, AttributeColumn] = field(init=False)
     _keys: tuple[AttributeColumn, ...] = field(init=False)
+    _decoders: tuple[tuple[str | None, Callable[[Any], Value], AttributeColumn], ...] = field(init=False)
+    """Of each column its attribute, None where that is inside a map, and how its value is decoded."""
     _index_keys: IndexKeys = field(init=False)
 
     def __post_init__(self) -> None:
@@ -93,6 +95,8 @@ class ColumnMapping:
         known = {c.path[0] for c in self.attribute_columns} | set(self.composites) | set(self.derived)
         set_(self, "fields", frozenset(known))
         set_(self, "_by_attribute", {c.path[0]: c for c in self.attribute_columns if len(c.path) == 1})
+        decoders = [(c.path[0] if len(c.path) == 1 else None, c.codec.decode, c) for c in self.attribute_columns]
+        set_(self, "_decoders", tuple(decoders))
         by_name = {c.name: c for c in self.attribute_columns}
         set_(self, "_keys", tuple(by_name[name] for name in self.key_columns))
         keys = [self.key_columns, *((*self._columns_of(each), *self.key_columns) for each in self.indexes.values())]
@@ -117,9 +121,13 @@ class ColumnMapping:
     def decode(self, values: SqlValues) -> Item:
         held_json = orjson.loads(values[-1]) if values[-1] else {}
         item: Item = {}
-        for column, value in zip(self.attribute_columns, values, strict=False):
-            if value is not None:
-                self._place(item, column, column.codec.decode(value))
+        for (name, decode, column), value in zip(self._decoders, values, strict=False):
+            if value is None:
+                continue
+            if name is not None:
+                item[name] = decode(value)
+            else:
+                self._place(item, column, decode(value))
         absent = () if self.literal else held_json.pop(_ABSENT, ())
         for name, composite in self.composites.items():
             rendered = composite.render(item)

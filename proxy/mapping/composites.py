@@ -39,7 +39,7 @@ class Composite:
 
         A part after which the literal would be found too early would parse back differently, so it does not render.
         """
-        texts = []
+        texts: list[str] = []
         for position, part in enumerate(self.parts):
             value = item.get(part)
             text = None if value is None else value.get("S", value.get("N"))
@@ -50,11 +50,10 @@ class Composite:
                 literal = self.literals[position]
                 if (text + literal).find(literal) < len(text):
                     return None
-            texts.append(text)
-        rendered: str = texts[0] + "".join(
-            literal + text for literal, text in zip(self.literals, texts[1:], strict=True)
-        )
-        return rendered
+                texts += (text, literal)
+            else:
+                texts.append(text)
+        return "".join(texts)
 
     def parse(self, text: str) -> dict[str, str] | None:
         """The parts of a text, or None if it does not have the template's form."""

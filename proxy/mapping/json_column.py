@@ -65,7 +65,10 @@ def untagged(json: Any) -> Value:
 
 
 def untagged_map(json: dict[str, Any]) -> Item:
-    return {_untagged_name(name): untagged(value) for name, value in json.items()}
+    return {
+        _untagged_name(name) if name[:1] == "$" else name: {"S": value} if type(value) is str else untagged(value)
+        for name, value in json.items()
+    }
 
 
 def plain(value: Value) -> Any:

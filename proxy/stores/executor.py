@@ -227,11 +227,13 @@ class _Projected:
         older = () if in_transaction else ("AttributesToGet",)
         members = ("ProjectionExpression", "ExpressionAttributeNames", *older)
         request = {name: parameters[name] for name in members if parameters.get(name) is not None}
+        self._paths = None
+        if not request:
+            return
         text = request.get("ProjectionExpression")
         legacy.refuse_mixture(request, () if text is None else ("ProjectionExpression",))
         legacy.refuse_idle_bindings(request, ("ProjectionExpression",))
         given = bindings(request.get("ExpressionAttributeNames"))
-        self._paths = None
         if text is not None:
             self._paths = parse_projection(text, given).paths
         elif request.get("AttributesToGet") is not None:
