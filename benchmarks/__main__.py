@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks import cost, nginx, outage, waiting
 from benchmarks.load import wrk_available
-from benchmarks.measure import pin
+from benchmarks.measure import pin, stand_back
 from benchmarks.plot import plot
 from benchmarks.report import lines
 from tests.standins.postgres import Postgres
@@ -55,6 +55,7 @@ def _measure(results: dict[str, Any], parts: list[str], *, quick: bool) -> None:
         "load": os.getloadavg()[0],
     }
     with Postgres() as server:
+        stand_back(server.child.pid)
         measures: dict[str, tuple[str, Callable[[], Any]]] = {
             "a": ("cost", lambda: cost.compare(_say, server, *((1, 1.0) if quick else (4, 3.0)))),
             "b": ("waiting", lambda: waiting.wait(_say, server, *((1, 2.0) if quick else (4, 6.0)))),

@@ -27,7 +27,6 @@ def wait(say: Callable[[str], None], server: Postgres, passes: int, seconds: flo
     """State → p50, p99, p999 in milliseconds over the passes; and the rate."""
     dsn = crossfade.books(server, _KEYS)
     requests = [put(number) if number % 5 == 0 else get(number) for number in range(_KEYS)]
-    stand_back(server.child.pid)
     with ExitStack() as stack:
         upstream = stack.enter_context(crossfade.remembering())
         proxies = {}
