@@ -5,6 +5,7 @@ Strategies and schemas only; what must be true of them stands in the tests.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -148,6 +149,59 @@ _ODDITIES: Final[dict[str, st.SearchStrategy[Value]]] = {
         st.sampled_from(("url", "width", "height", "alt", "$S", "")), strategies.values(), max_size=4
     ).map(lambda content: {"M": content}),
 }
+
+
+ODD_VALUES: Final[tuple[Value, ...]] = (
+    *({"S": text} for text in (*ODD_TEXTS, *UUIDS, "Book", "Book:Read")),
+    *({"N": text} for text in (*TIMES, *NUMBERS, "9999999999999999.9999", "10000000000000000", "0.00001")),
+    {"NULL": True},
+    {"BOOL": False},
+    {"B": ""},
+    {"B": "AAE="},
+    {"SS": ["\x00", "a"]},
+    {"NS": ["-1", "0.5", "9" * 38]},
+    {"BS": ["AAE=", "AQ=="]},
+    {"L": []},
+    {"L": [{"M": {"$N": {"N": "1E2"}}}]},
+    {"M": {}},
+    {"M": {"$S": {"S": "QQ=="}}},
+    {"M": {"url": {"S": "u"}, "width": {"N": "1.5"}, "height": {"S": "tall"}, "": {"NULL": True}}},
+)
+
+
+def each_oddity(item: Item, names: Iterable[str]) -> Iterator[Item]:
+    """The item with each of these attributes taken away, and with each odd value in its place, one at a time."""
+    for name in names:
+        yield {each: value for each, value in item.items() if each != name}
+        for value in ODD_VALUES:
+            yield {**item, name: value}
+
+
+def odd_billio_items() -> Iterator[Item]:
+    """A season with one thing odd at a time: an attribute, one that nobody knows, or the key itself."""
+    season: Item = {
+        "type:id": {"S": f"TvSeason:{UUIDS[0]}"},
+        "type": {"S": "TvSeason"},
+        "id": {"S": UUIDS[0]},
+        "shelf": {"S": "Watched"},
+        "type:shelf": {"S": "TvSeason:Watched"},
+        "title": {"S": "The Wire"},
+        "movedAt": {"N": "1700000000123"},
+        "addedAt": {"N": "1600000000000"},
+        "rating": {"N": "9"},
+        "notes": {"S": "good"},
+        "category": {"S": "watching"},
+        "externalId": {"S": "tmdb:1"},
+        "seriesId": {"S": UUIDS[0]},
+        "seasonNumber": {"N": "3"},
+    }
+    yield from each_oddity(season, (*(name for name in season if name != "type:id"), "image", *ODD_NAMES))
+    for text in (*ODD_TEXTS[1:], *UUIDS, *(f"TvSeason:{text}" for text in (*ODD_TEXTS, *UUIDS))):
+        kind, colon, identity = text.partition(":")
+        key: Item = {"type:id": {"S": text}}
+        yield season | key
+        if colon and kind:
+            yield season | key | {"type": {"S": kind}, "id": {"S": identity}, "type:shelf": {"S": f"{kind}:Watched"}}
 
 
 @st.composite

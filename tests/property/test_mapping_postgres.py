@@ -34,6 +34,7 @@ from tests.property.mapping_cases import (
     UUIDS,
     billio_items,
     items_of,
+    odd_billio_items,
     plain_billio_items,
     schemas,
 )
@@ -130,6 +131,7 @@ def _one_per_row(mapping: Mapping, schema: TableSchema, items: list[Item]) -> li
 def test_billio_items_come_back_from_postgres(tables: Tables) -> None:
     tables.run(tables.migrate(CONFIG / "migrations"))
     tables.mappings["billio"] = BILLIO_MAPPING
+    tables.run(_there_and_back(tables.store, BILLIO_MAPPING, BILLIO, list(odd_billio_items())))
 
     @settings(max_examples=20, **_MANY)
     @given(st.lists(billio_items(), min_size=8, max_size=16))
@@ -143,6 +145,8 @@ def test_billio_items_come_back_from_postgres(tables: Tables) -> None:
 def test_the_plans_rows_come_back_as_their_images_say(tables: Tables) -> None:
     tables.run(tables.migrate(CONFIG / "migrations-plan"))
     tables.mappings["billio"] = PLAN_MAPPING
+    odd = _one_per_row(PLAN_MAPPING, BILLIO, list(odd_billio_items()))
+    tables.run(_there_and_back(tables.store, PLAN_MAPPING, BILLIO, odd))
 
     @settings(max_examples=20, **_MANY)
     @given(st.lists(st.one_of(billio_items(), plain_billio_items()), min_size=8, max_size=16))
