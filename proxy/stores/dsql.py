@@ -19,12 +19,13 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 
+from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.pages import PageRequest
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.dynamodb.writes import Written
-from proxy.mapping.mapping import Fault, Span
+from proxy.mapping.mapping import Encoded, Fault, Span
 from proxy.mapping.mapping import Mapping as TableMapping
 from proxy.stores import executor
 from proxy.stores.executor import Conflict, Transaction
@@ -106,7 +107,7 @@ class DSQLStore:
     def image(self, key: Key, item: Item | None) -> tuple[Item | None, tuple[Fault, ...]]:
         if item is None:
             return None, ()
-        encoded = self._mapping_of(key.table).encode(key, item)
+        encoded = _encoded(self._mapping_of(key.table), key, item)
         return encoded.image, encoded.faults
 
     # -- rows -------------------------------------------------------------------------------------------------------
@@ -390,13 +391,21 @@ def _plan(statements: Statements, key: Key, wanted: Item | None, held: Held) -> 
     if wanted is None:
         assert key_values is not None
         return statements.delete, (*key_values, *_others(statements, held.token)), Held(None)
-    encoded = mapping.encode(key, wanted)
+    encoded = _encoded(mapping, key, wanted)
     if encoded.values is None or key_values is None or (encoded.faults and mapping.on_loss == "park"):
         raise Unrepresentable(key, encoded.faults or (Fault(next(iter(key.attributes)), "no row can have this key"),))
     if held.token is None:
         return statements.insert, encoded.values, Held(encoded.image, None)
     parameters = (*key_values, *_others(statements, encoded.values), *_others(statements, held.token))
     return statements.update, parameters, Held(encoded.image, None)
+
+
+def _encoded(mapping: TableMapping, key: Key, item: Item) -> Encoded:
+    """The item as a row. What DynamoDB itself would refuse (only a stand-in holds it) has none."""
+    try:
+        return mapping.encode(key, item)
+    except DynamoDBError as error:
+        return Encoded(None, None, (Fault(next(iter(key.attributes)), f"it is no item of DynamoDB's: {error.code}"),))
 
 
 def _others(statements: Statements, values: Sequence[Any]) -> tuple[Any, ...]:
