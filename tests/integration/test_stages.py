@@ -41,7 +41,9 @@ def test_off_sends_no_sql_and_keeps_no_journal(dynamodb: str) -> None:
     dsn = f"postgresql://postgres@127.0.0.1:{nowhere}/postgres"
     with scene(dynamodb, dsn, stage="off", billio=False, environment={"CROSSFADE_LOG__LEVEL": "debug"}) as here:
         use_everything(here)
+        here.client().list_tables()
         status, metrics = here.proxy.status(), here.proxy.metrics()
+        assert metrics["crossfade_passed_through_total"] == [({"operation": "ListTables"}, 1.0)]
         assert status["journal"]["keys"] == 0
         assert status["comparisons"] == []
         stores = {labels["store"] for labels, _ in metrics.get("crossfade_store_seconds_count", [])}
