@@ -9,7 +9,7 @@ from tests.integration.scenes import scene, wait_until
 from tests.integration.writers import Writers
 from tests.standins.billio import billio_table
 
-KILLS = 4
+KILLS = 3
 
 
 @pytest.mark.parametrize(("stage", "seed"), [("shadow", 1), ("dualwrite", 2)])
