@@ -7,9 +7,10 @@ BIN := .venv/bin
 SOURCES := proxy comparators tests $(wildcard benchmarks)
 SHELL_SCRIPTS := .ci/run
 ONCE ?=
+QUICK ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup node lint fmt test demo lock clean
+.PHONY: help setup node lint fmt test demo bench lock clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +53,9 @@ test: setup lint ## everything that must hold before a change lands
 
 demo: .venv/.installed ## the whole story on embedded stores; stays up until Ctrl-C (ONCE=1: ends by itself)
 	ONCE=$(ONCE) $(BIN)/python -m tests.story
+
+bench: .venv/.installed ## what it costs, beside nginx and a handler written by hand (QUICK=1: a look)
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) --plot $(if $(QUICK),.crossfade,docs)/performance.svg
 
 lock: .venv/.installed ## pin the newest allowed versions of everything
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \

@@ -26,15 +26,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--quick", action="store_true", help="less of everything: a look, not a measurement")
     parser.add_argument("--only", default="a,b,c,d", help="the parts to measure")
-    parser.add_argument("--results", type=Path, default=Path(".crossfade/benchmarks.json"))
+    parser.add_argument("--results", type=Path, help="by default .crossfade/benchmarks.json, or benchmarks-quick.json")
     parser.add_argument("--plot", type=Path, help="draw the results as SVG")
     chosen = parser.parse_args()
-    results: dict[str, Any] = json.loads(chosen.results.read_text()) if chosen.results.exists() else {}
+    kept: Path = chosen.results or Path(".crossfade", "benchmarks-quick.json" if chosen.quick else "benchmarks.json")
+    results: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
     parts = [part for part in chosen.only.split(",") if part]
     if parts:
         _measure(results, parts, quick=chosen.quick)
-        chosen.results.parent.mkdir(parents=True, exist_ok=True)
-        chosen.results.write_text(json.dumps(results, indent=1) + "\n")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(results, indent=1) + "\n")
     print("\n".join(lines(results)))
     if chosen.plot is not None:
         chosen.plot.write_text(plot(results), encoding="utf-8")

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,8 @@ from tests.standins.processes import free_port
 STAGES = ("off", "dualwrite", "shadow")
 _WARM_SECONDS = 1.0
 _KEYS = 1000
+BOOKS = {"GetItem": _KEYS, "PutItem": _KEYS, "Query": 20}
+"""How many books the mirror holds for each operation: for the Query, the page that the upstream gives."""
 # 390: an item of 400 KB is 400 KB with the names and what counts beside them.
 _ITEM_KB = (1, 10, 100, 390)
 _PAGE_ITEMS = (1, 20, 100, 400)
@@ -77,26 +79,27 @@ class Subject:
             self.proxy.settle(60)
 
 
+def requests() -> dict[str, list[Request]]:
+    """The requests of each operation that is measured, taken in turn: writes go to many keys, as they do in service."""
+    return {"GetItem": [get()], "PutItem": [put(number) for number in range(_KEYS)], "Query": [query()]}
+
+
+def upstream_of(action: str) -> AbstractContextManager[str]:
+    """The upstream for an operation. A constant one cannot give back what was put, which convergence asks for."""
+    if action == "PutItem":
+        return crossfade.remembering()
+    shelf = [item(number) for number in range(BOOKS["Query"])]
+    return _constant({"DescribeTable": describe(), "GetItem": found(item()), "Query": page(shelf)})
+
+
 def compare(say: Say, server: Postgres, passes: int, seconds: float) -> dict[str, Any]:
     """(a) operation → program → figures."""
-    dsn = crossfade.books(server, _KEYS)
     results: dict[str, Any] = {}
-    answers = {
-        "DescribeTable": describe(),
-        "GetItem": found(item()),
-        "Query": page([item(number) for number in range(20)]),
-    }
-    shelf = crossfade.books(server, 20)
-    for action, requests, mirrored in (
-        ("GetItem", [get()], dsn),
-        ("PutItem", [put(number) for number in range(_KEYS)], dsn),
-        ("Query", [query()], shelf),
-    ):
+    for action, asked in requests().items():
         with ExitStack() as stack:
-            # A constant upstream cannot give back what was put, which convergence asks for.
-            upstream = stack.enter_context(crossfade.remembering() if action == "PutItem" else _constant(answers))
-            subjects = _subjects(stack, upstream, mirrored)
-            _interleave(say, action, subjects, requests, passes, seconds)
+            upstream = stack.enter_context(upstream_of(action))
+            subjects = _subjects(stack, upstream, crossfade.books(server, BOOKS[action]))
+            _interleave(say, action, subjects, asked, passes, seconds)
             results[action] = {subject.name: subject.result() for subject in subjects}
     return results
 
