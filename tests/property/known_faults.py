@@ -239,6 +239,15 @@ def _fetches(asked: Asked) -> bool:
     return index is not None and index.local and index.projected is not None and kinds <= {Kind.EXTRA}
 
 
+def _filters_whole_items(asked: Asked) -> bool:
+    """A Scan of an index filters by what the index does not hold."""
+    filtered = asked.request.get("FilterExpression") or asked.request.get("ScanFilter")
+    if asked.action != "Scan" or not filtered or not (_ok(asked.ministack) and _ok(asked.dsql)):
+        return False
+    index = next(iter(asked.schemas.values())).indexes.get(asked.request.get("IndexName") or "")
+    return index is not None and index.projected is not None
+
+
 def _unchecked_in_batch(asked: Asked) -> bool:
     """Expressions, names and keys in the parts of a read of several items."""
     words = "unused in expressions|can only be specified when using|Invalid ProjectionExpression|an empty"
@@ -356,6 +365,11 @@ KNOWN: Final = (
         "a local index fetches",
         "Developer guide, 'Local secondary indexes', 'Attribute projections': it fetches what it does not hold",
         _fetches,
+    ),
+    KnownFault(
+        "a Scan of an index filters by more than it holds",
+        "Developer guide, 'Using Global Secondary Indexes in DynamoDB', 'Attribute projections': the index holds no more",
+        _filters_whole_items,
     ),
     KnownFault(
         "a read of several items unchecked",

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from comparators.outcomes import Answer
 from proxy.dynamodb.values import Item, order
 from proxy.mapping.load import load
 from proxy.shadow.tables import Table
@@ -322,3 +323,135 @@ def test_a_page_ends_at_one_megabyte(bench: Bench) -> None:
     small = bench.runner.run(bench.twins.ask_dsql("Query", query | {"IndexName": "keys"}))
     assert small[1]["Count"] == 8
     assert "LastEvaluatedKey" not in small[1]
+
+
+# --- what was found wrong, by name ------------------------------------------------------------------------------------
+
+NAMED = {
+    "TableName": "named",
+    "BillingMode": "PAY_PER_REQUEST",
+    "AttributeDefinitions": [
+        {"AttributeName": "pk", "AttributeType": "S"},
+        {"AttributeName": "n", "AttributeType": "N"},
+    ],
+    "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+    "GlobalSecondaryIndexes": [
+        {
+            "IndexName": "by-n",
+            "KeySchema": [{"AttributeName": "n", "KeyType": "HASH"}],
+            "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["shown"]},
+        }
+    ],
+}
+HELD = {"pk": {"S": "a"}, "n": {"N": "1"}, "shown": {"S": "s"}, "secret": {"S": "h"}}
+KEY = {"pk": {"S": "a"}}
+BY_KEY = {"KeyConditionExpression": "pk = :a", "ExpressionAttributeValues": {":a": {"S": "a"}}}
+BY_N = {
+    "IndexName": "by-n",
+    "KeyConditionExpression": "n = :n",
+    "ExpressionAttributeValues": {":n": {"N": "1"}},
+}
+SHOWN = {name: HELD[name] for name in ("pk", "n", "shown")}
+ONE = {"Count": 1, "ScannedCount": 1}
+
+
+@pytest.mark.parametrize(
+    ("action", "request_", "answer"),
+    [
+        pytest.param("Query", BY_KEY, ONE | {"Items": [HELD]}, id="without a range key there is an order too"),
+        pytest.param(
+            "Query",
+            BY_KEY | {"ExclusiveStartKey": KEY},
+            {"Count": 0, "ScannedCount": 0, "Items": []},
+            id="and a place after its only item",
+        ),
+        pytest.param("Query", BY_N, ONE | {"Items": [SHOWN]}, id="an index shows what it holds"),
+        pytest.param(
+            "Query",
+            BY_N | {"ProjectionExpression": "secret"},
+            "Global secondary index by-n does not project [secret]",
+            id="and is asked for nothing else",
+        ),
+        pytest.param(
+            "Query",
+            BY_N | {"FilterExpression": "secret = :n"},
+            "Secondary index by-n does not project one or more filter attributes: [secret]",
+            id="nor filtered by it in a Query",
+        ),
+        pytest.param(
+            "Scan",
+            {"IndexName": "by-n", "FilterExpression": "attribute_exists(secret)"},
+            {"Count": 0, "ScannedCount": 1, "Items": []},
+            id="and does not see it in a Scan",
+        ),
+        pytest.param(
+            "Query",
+            BY_KEY | {"ExclusiveStartKey": {"pk": {"S": "b"}}},
+            "The provided starting key is outside query boundaries based on provided conditions",
+            id="a start key lies in the range",
+        ),
+        pytest.param("Query", BY_KEY | {"Segment": 3}, ONE | {"Items": [HELD]}, id="a Query has no segments"),
+        pytest.param(
+            "Query",
+            {
+                "KeyConditions": {"pk": {"ComparisonOperator": "EQ", "AttributeValueList": [{"S": "a"}]}},
+                "QueryFilter": {"pk": {"ComparisonOperator": "NOT_NULL"}},
+            },
+            "QueryFilter can only contain non-primary key attributes: Primary key attribute: pk",
+            id="an older filter leaves the key alone too",
+        ),
+        pytest.param(
+            "Query",
+            BY_KEY | {"ProjectionExpression": "n", "Select": "COUNT"},
+            "Cannot specify the ProjectionExpression when choosing to get only the Count",
+            id="a count projects nothing",
+        ),
+        pytest.param("GetItem", {"Key": {"pk": {"S": ""}}}, "empty string value. Key: pk", id="no key is empty"),
+        pytest.param("GetItem", {"Key": {"pk": {"S": "k" * 2049}}}, "maximum size limit", id="nor too long"),
+        pytest.param("PutItem", {"Item": HELD, "AttributesToGet": ["a"]}, {}, id="a PutItem gets no attributes"),
+        pytest.param(
+            "PutItem",
+            {"Item": HELD, "ExpressionAttributeValues": {":a": {"S": "a"}}},
+            "ExpressionAttributeValues can only be specified when using expressions: ConditionExpression is null",
+            id="and has no UpdateExpression to be null",
+        ),
+        pytest.param(
+            "UpdateItem",
+            {
+                "Key": KEY,
+                "UpdateExpression": "SET n = :a",
+                "ExpressionAttributeValues": {":a": {"S": "a"}},
+            },
+            "The update expression attempted to update the secondary index key to unsupported type",
+            id="an update keeps the types of index keys",
+        ),
+    ],
+)
+def test_found_and_mended(bench: Bench, action: str, request_: dict[str, Any], answer: dict[str, Any] | str) -> None:
+    table = bench.made(NAMED)
+    assert bench.ask("PutItem", {"TableName": table.name, "Item": HELD}).agreed
+    status, document = bench.runner.run(bench.twins.ask_dsql(action, {"TableName": table.name} | request_))
+    if isinstance(answer, str):
+        assert status == 400
+        assert document["__type"].endswith("#ValidationException")
+        assert answer in document["message"]
+    else:
+        assert (status, document) == (200, answer)
+
+
+def test_found_and_mended_in_reads_and_writes_of_several_items(bench: Bench) -> None:
+    table = bench.made(NAMED)
+
+    def ask(action: str, request: dict[str, Any]) -> Answer:
+        return bench.runner.run(bench.twins.ask_dsql(action, request))
+
+    get = {"Get": {"TableName": table.name, "Key": KEY}}
+    twice = ask("TransactGetItems", {"TransactItems": [get, get]})
+    assert twice[1]["message"] == "Transaction request cannot include multiple operations on one item"
+    assert ask("TransactGetItems", {"TransactItems": [{"Get": get["Get"] | {"AttributesToGet": ["n"]}}]})[0] == 200
+    entry = {"DeleteRequest": {"Key": KEY, "ExpressionAttributeNames": {"#a": "a"}}}
+    assert ask("BatchWriteItem", {"RequestItems": {table.name: [entry]}}) == (200, {"UnprocessedItems": {}})
+    for action in ("BatchGetItem", "BatchWriteItem"):
+        assert "Member must have length greater than or equal to 1" in ask(action, {"RequestItems": {}})[1]["message"]
+    for action in ("TransactGetItems", "TransactWriteItems"):
+        assert "Member must have length greater than or equal to 1" in ask(action, {"TransactItems": []})[1]["message"]
