@@ -67,6 +67,15 @@ def parse_body(body: bytes) -> dict[str, Any]:
     return parsed
 
 
+def json_of(request: Mapping[str, Any]) -> bytes:
+    """A request as JSON again. Half of a surrogate pair and numbers beyond 64 bits, which orjson will not write, are for
+    DynamoDB to judge."""
+    try:
+        return orjson.dumps(request)
+    except TypeError:
+        return json.dumps(request).encode()
+
+
 def tables_of(action: str, request: Mapping[str, Any]) -> tuple[str, ...]:
     """The names of the tables that a request touches, each once. Parts of the wrong form are passed over."""
     names: dict[str, None] = {}
