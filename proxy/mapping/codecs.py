@@ -209,7 +209,11 @@ def _whole_part(number: Decimal, precision: int, scale: int) -> Decimal:
 
 
 def _from_decimal(held: Any) -> Value:
-    return {"N": canonical_number(format(held, "f"))}
+    text = format(held, "f")
+    if "." in text:
+        # The column's scale fills a number up with zeros; without them it is canonical already, nearly always.
+        text = text.rstrip("0").rstrip(".")
+    return {"N": canonical_number(text)}
 
 
 def _bytes(value: Value) -> bytes:
