@@ -43,7 +43,7 @@ def main(stage: str, action: str, seconds: int) -> None:
 
 
 def _print(stacks: str) -> None:
-    """`stacks`: a line each, frames from the outermost to the innermost with `;` between, then how often it was seen."""
+    """`stacks`: a line each, frames from the outermost in with `;` between, then how often it was seen."""
     own: Counter[str] = Counter()
     within: Counter[str] = Counter()
     for line in stacks.splitlines():
@@ -57,8 +57,8 @@ def _print(stacks: str) -> None:
     whole = max(1, own.total())
     for title, counts in (("in itself", own), ("in it and below", within)):
         print(f"\n% {title}")
-        for frame, seen in counts.most_common(_SHOWN):
-            print(f"{seen / whole * 100:5.1f} {frame}")
+        for frame, times in counts.most_common(_SHOWN):
+            print(f"{times / whole * 100:5.1f} {frame}")
 
 
 if __name__ == "__main__":
