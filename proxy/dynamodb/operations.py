@@ -68,7 +68,7 @@ def parse_body(body: bytes) -> dict[str, Any]:
 
 
 def json_of(request: Mapping[str, Any]) -> bytes:
-    """A request as JSON again. Half of a surrogate pair and numbers beyond 64 bits, which orjson will not write, are for
+    """A request as JSON again. What orjson will not write (half of a surrogate pair, a number beyond 64 bits) is for
     DynamoDB to judge."""
     try:
         return orjson.dumps(request)
