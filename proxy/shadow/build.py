@@ -20,10 +20,12 @@ from proxy.shadow.follow import Follow
 from proxy.shadow.journal import Journal, JournalLocked
 from proxy.shadow.layer import Layer
 from proxy.shadow.limited import Limited
+from proxy.shadow.peers import Peers, Unasked
 from proxy.shadow.reading import Reading
 from proxy.shadow.rehearsal import Rehearsal
 from proxy.shadow.stages import Stages
 from proxy.shadow.tables import Tables
+from proxy.stores.board import BOARD_TABLE, Board
 from proxy.stores.dsql import DSQLStore, create_pool
 from proxy.stores.dynamodb import DynamoDBStore
 from proxy.stores.upstream import Upstream
@@ -42,7 +44,7 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
     limit = settings.dsql.timeout_seconds
     # With every table off there need be no DSQL; the pool then has nowhere to go, and is never asked.
     pool = await create_pool(settings.dsql.dsn or _NOWHERE, maximum=settings.dsql.pool_max, connect_seconds=limit)
-    reserved = frozenset({MIGRATIONS_TABLE, *(table.mapping.sql_table for table in mapped.values())})
+    reserved = frozenset({MIGRATIONS_TABLE, BOARD_TABLE, *(table.mapping.sql_table for table in mapped.values())})
     documents = Documents(pool, settings.dsql.schema, reserved)
     follow = Follow(documents.create, documents.drop) if settings.follow_tables else None
     dsql = DSQLStore(
@@ -70,6 +72,9 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
     repaired = Limited(dsql, settings.dsql.timeout_seconds, breaker)
     findings = Findings(metrics, kept=settings.admin.mismatches_kept, values=settings.admin.values)
     settle = {"dynamodb": settings.dynamodb.settle_seconds, "dsql": settings.dsql.settle_seconds}
+    # What no process writes to the mirror, none needs to be asked about.
+    asks = not settings.mirror.alone and settings.stages() != {"off"}
+    peers = Peers(Board(pool, settings.dsql.schema), journal) if asks else None
     converger = Converger(journal, authority, repaired, breaker, metrics, settle, tables.find)
     layer = Layer(
         settings=settings,
@@ -79,12 +84,13 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
         journal=journal,
         authority=authority,
         converger=converger,
-        rehearsal=Rehearsal(journal, authority, asked, converger, findings, alone=settings.mirror.alone),
-        reading=Reading(journal, authority, asked, findings),
+        rehearsal=Rehearsal(journal, authority, asked, converger, findings, alone=settings.mirror.alone, others=peers),
+        reading=Reading(journal, authority, asked, findings, peers or Unasked(False)),
         findings=findings,
         breaker=breaker,
         follow=follow,
         let_go=let_go,
+        peers=peers,
     )
     try:
         await layer.open()

@@ -18,6 +18,7 @@ import fcntl
 import os
 import sqlite3
 import time
+import uuid
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ CREATE TABLE IF NOT EXISTS journal (
   unsettled REAL NOT NULL DEFAULT 0, parked TEXT, PRIMARY KEY (tab, key)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS journal_due ON journal (due) WHERE parked IS NULL;
+CREATE TABLE IF NOT EXISTS identity (name TEXT NOT NULL);
 """
 _ENTER: Final = """
 INSERT INTO journal (tab, key, generation, since, due) VALUES (?, ?, ?, ?, ?)
@@ -58,6 +60,9 @@ _REMEMBERED: Final = 10_000
 _CHECKPOINT_EVERY: Final = 2.0
 # A key that always has some write under way would never get its turn; after this long it converges in between.
 _HOT_SECONDS: Final = 1.0
+# How finely, and how far back, a time is known as a moment: two minutes.
+_SAMPLE_SECONDS: Final = 0.05
+_SAMPLES: Final = 2400
 
 
 class JournalLocked(Exception):
@@ -87,11 +92,12 @@ class _Left:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """One operation's entry: its keys, each with the generation it got and whether the key was in already."""
+    """One operation's entry: its keys, the generation they got, which of them were in already, and when (clock)."""
 
     keys: tuple[Key, ...]
     generation: int
     overlapped: frozenset[Key]
+    entered: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +138,14 @@ class Journal:
         self._flushed: asyncio.Future[None] | None = None
         self._moment = 0
         self._left: OrderedDict[Key, _Left] = OrderedDict()
+        self._tables: dict[str, int] = {}
+        self._samples: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
         self._forgotten = 0
         self._backlog = False
         self._settled_at = 0.0
         self.degraded = False
         self.dropped = 0
+        self.identity = ""
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -166,7 +175,14 @@ class Journal:
         (left, self._moment) = self._database.execute(
             "SELECT count(*), coalesce(max(generation), 0) FROM journal"
         ).fetchone()
-        self._settled_at = now + lingering
+        if self._database.execute("SELECT name FROM identity").fetchone() is None:
+            self._database.execute("INSERT INTO identity VALUES (?)", (uuid.uuid4().hex,))
+        (self.identity,) = self._database.execute("SELECT name FROM identity").fetchone()
+        # Which keys left before this process began, nobody knows any more.
+        self._moment += 1
+        self._forgotten = self._moment
+        self._samples.append((now, self._moment))
+        self._settled_at = now + lingering if left else 0.0
         self._backlog = left > 0
         if self._backlog:
             self._work.set()
@@ -205,6 +221,7 @@ class Journal:
         """
         self._moment += 1
         generation, now = self._moment, self._clock()
+        self._sample(now)
         overlapped = set()
         distinct = tuple(dict.fromkeys(keys))
         for key in distinct:
@@ -217,8 +234,9 @@ class Journal:
                 overlapped.add(key)
             entry.generation = generation
             entry.writers += 1
+            self._tables[key.table] = generation
             self._pending[key] = (generation, now)
-        ticket = Ticket(distinct, generation, frozenset(overlapped))
+        ticket = Ticket(distinct, generation, frozenset(overlapped), now)
         try:
             # Shielded: others wait for the same commit, and one who is cancelled must not cancel it.
             await asyncio.shield(self._schedule_flush())
@@ -274,6 +292,24 @@ class Journal:
             return True
         return key in self._open or self._forgotten > since or self._in_file(key)
 
+    def table_touched(self, table: str, since: int) -> bool:
+        """Whether any key of a table is in the journal, or one has been since the moment."""
+        if self._tables.get(table, 0) > since or any(key.table == table for key in self._open):
+            return True
+        return self._select("SELECT 1 FROM journal WHERE tab = ? LIMIT 1", (table,)) is not None
+
+    def moment(self, seconds: float) -> int:
+        """The moment so many seconds ago, or one somewhat earlier; -1 where memory does not reach back so far."""
+        then, later = self._clock() - seconds, self._moment
+        for at, moment in reversed(self._samples):
+            if at + _SAMPLE_SECONDS <= then:
+                # What a sample stands for had all happened by then, however long ago that was.
+                return later
+            if at <= then:
+                return moment
+            later = moment
+        return -1
+
     def overtaken(self, ticket: Ticket) -> bool:
         """Whether another write to one of the ticket's keys has entered since."""
         for key in ticket.keys:
@@ -282,6 +318,10 @@ class Journal:
             if generation is None or generation > ticket.generation:
                 return True
         return False
+
+    def age(self, ticket: Ticket) -> float:
+        """Seconds since the ticket's keys entered."""
+        return max(0.0, self._clock() - ticket.entered)
 
     @property
     def latest(self) -> int:
@@ -423,10 +463,17 @@ class Journal:
 
     def _remember(self, work: Work) -> None:
         self._moment += 1
+        self._sample(self._clock())
+        self._tables[work.key.table] = self._moment
         self._left[work.key] = _Left(work.generation, self._moment)
         self._left.move_to_end(work.key)
         if len(self._left) > _REMEMBERED:
             self._forgotten = self._left.popitem(last=False)[1].moment
+
+    def _sample(self, now: float) -> None:
+        """Note what moment it is, before anything happens in it."""
+        if not self._samples or now - self._samples[-1][0] >= _SAMPLE_SECONDS:
+            self._samples.append((now, self._moment - 1))
 
     def _its_turn(self, entry: _Open) -> bool:
         return not entry.writers or self._clock() - entry.tried > _HOT_SECONDS

@@ -26,6 +26,7 @@ from proxy.shadow.converger import Converger
 from proxy.shadow.findings import Findings
 from proxy.shadow.follow import Follow
 from proxy.shadow.journal import Journal
+from proxy.shadow.peers import Peers
 from proxy.shadow.reading import Reading
 from proxy.shadow.rehearsal import Rehearsal
 from proxy.shadow.shapes import ANY_TYPE, type_of
@@ -58,6 +59,7 @@ class Layer:
         breaker: Breaker,
         follow: Follow | None,
         let_go: Callable[[], Awaitable[None]],
+        peers: Peers | None = None,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
@@ -72,6 +74,7 @@ class Layer:
         self._breaker = breaker
         self._follow = follow
         self._let_go = let_go
+        self._peers = peers
         self._behind = Behind(settings.mirror.comparisons_queue)
         self._loops = Behind(settings.mirror.concurrency + 3)
         self._undecodable: set[str] = set()
@@ -240,6 +243,9 @@ class Layer:
             log.info("journal_resumed", keys=left)
         self._loops.loop(self._journal.checkpoint)
         self._loops.loop(self._gauge)
+        if self._peers is not None:
+            await self._peers.arrive()
+            self._loops.loop(self._peers.work)
         if not self._stages.all_off:
             for _ in range(self._settings.mirror.concurrency):
                 self._loops.loop(self._work)
@@ -259,6 +265,8 @@ class Layer:
         if self._follow is not None:
             await self._follow.close()
         left = (await self._journal.depth()).keys
+        if self._peers is not None and not left:
+            await self._peers.leave()
         self._journal.close()
         if left:
             log.info("journal_kept", keys=left)

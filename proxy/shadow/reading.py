@@ -3,14 +3,21 @@
 A first difference says little: the key may be in flight, DynamoDB's answer may be old, two equal sort keys may stand in
 either order. So it waits until the keys have left the journal and reads both stores again (strongly, where the API
 can), more than once; only what goes on differing is a mismatch, and its keys are nominated for convergence.
+
+The rule for a mismatch: at the last look the two answers differed, by no difference that is declared or that the
+mapping is known to make, and while that look lasted none of the keys was in any process's journal: this one's, or
+another's, which is asked (`peers`). Then neither a write under way nor DynamoDB's own delay can have made it: a look is
+strongly consistent, and an index that is behind its table is told by reading the items by key. A page that hides what
+differs (a count, a filter, a projection) is looked at bare, so that keys are known, to ask about and to mend.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -20,14 +27,16 @@ from comparators.expected import Context
 from comparators.items import compare_items
 from comparators.outcomes import compare_outcomes
 from comparators.shapes import TablesShape
-from proxy.dynamodb.operations import Operation
+from proxy.dynamodb.errors import DynamoDBError
+from proxy.dynamodb.operations import PAGED, Operation, json_of
 from proxy.dynamodb.outcome import Outcome
-from proxy.dynamodb.pages import read_query
+from proxy.dynamodb.pages import PageRequest, read_query, read_scan
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.shadow.context import Call
 from proxy.shadow.findings import Findings
 from proxy.shadow.journal import Journal
+from proxy.shadow.peers import Others, Unasked
 from proxy.shadow.shapes import item_shape, shape_of
 from proxy.shadow.verdicts import LOOK_AGAIN, Judged, Loss, Verdict, decides, judge, overall
 from proxy.stores.failures import StoreError
@@ -36,20 +45,35 @@ from proxy.stores.store import Store, Unrepresentable
 _LEAVE_SECONDS: Final = 5.0
 _BATCH: Final = 100
 _MOST_KEYS: Final = 200
+_PLACEHOLDER: Final = re.compile(r"[#:][A-Za-z0-9_]+")
+# What of a Query or Scan hides items, or parts of them, from whoever compares.
+_HIDING: Final = (
+    "FilterExpression",
+    "QueryFilter",
+    "ScanFilter",
+    "ConditionalOperator",
+    "ProjectionExpression",
+    "AttributesToGet",
+    "Select",
+)
 
 
 class Reading:
-    """Compares reads. `journal` tells which keys are being written, and takes those found to disagree."""
+    """Compares reads. `journal` tells which keys are being written, and takes those found to disagree; `others` tell
+    what other processes write."""
 
-    def __init__(self, journal: Journal, authority: Store, mirror: Store, findings: Findings) -> None:
+    def __init__(
+        self, journal: Journal, authority: Store, mirror: Store, findings: Findings, others: Others | None = None
+    ) -> None:
         self._journal = journal
         self._authority = authority
         self._mirror = mirror
         self._findings = findings
+        self._others: Others = others or Unasked(None)
 
     async def compare(self, call: Call, answer: asyncio.Future[Outcome | None]) -> None:
         """Read from the mirror, await the authority's answer (None: it gave none), compare, record."""
-        since = self._journal.latest
+        since, began = self._journal.latest, asyncio.get_running_loop().time()
         try:
             mirrored = None if call.operation.action == "Scan" else await self._mirror.execute(call.operation)
             answered = await answer
@@ -62,54 +86,79 @@ class Reading:
             if found.agreed:
                 self._record(call, Verdict.AGREED)
             else:
-                await self._look_again(call, found, since)
+                await self._look_again(call, found, since, began)
         except Unrepresentable as error:
             self._record(call, Verdict.UNREPRESENTABLE, reason=error.reason)
         except StoreError as error:
             self._record(call, Verdict.MIRROR_ERROR, reason=error.reason)
 
-    async def _look_again(self, call: Call, found: Comparison, since: int) -> None:
-        racing = False
+    async def _look_again(self, call: Call, found: Comparison, since: int, began: float) -> None:
+        """`since` and `began` say when the look that found the difference began, in the journal's and loop's time."""
+        racing, looked = False, call
         for delay in LOOK_AGAIN:
-            keys = self._keys(call, found)
-            if any(self._journal.parked_reason(key) is not None for key in keys):
+            concerned = self._keys(looked, found)
+            keys = self._tried(concerned)
+            if concerned and not keys:
                 break
-            racing = racing or any(self._journal.touched(key, since) for key in keys)
+            racing = racing or self._touched(call, keys, since)
             if not await self._journal.left(keys, _LEAVE_SECONDS):
                 self._record(call, Verdict.RACING)
                 return
             await asyncio.sleep(delay)
-            since = self._journal.latest
-            found = await self._read_again(call, keys)
+            since, began = self._journal.latest, asyncio.get_running_loop().time()
+            looked, found = await self._read_again(call, concerned)
             if found.agreed:
                 self._record(call, Verdict.RACING if racing else Verdict.LAGGING)
                 return
         else:
-            if any(self._journal.touched(key, since) for key in self._keys(call, found)):
+            concerned = self._keys(looked, found)
+            keys = self._tried(concerned)
+            if (keys or not concerned) and self._touched(call, keys, since):
                 self._record(call, Verdict.RACING)
                 return
-            if await self._index_is_late(call, found):
+            if await self._index_is_late(looked, found):
                 self._record(call, Verdict.LAGGING, reason="index")
                 return
-        await self._conclude(call, found)
+        await self._conclude(looked, found, began)
 
-    async def _conclude(self, call: Call, found: Comparison) -> None:
+    async def _conclude(self, call: Call, found: Comparison, began: float) -> None:
         """What differs goes on differing."""
-        losses = self._losses(call, found)
+        losses = await self._losses(call, found)
         context = Context(call.table.name, call.operation.action)
         judged: list[Judged] = []
         for difference in found.differences:
             loss = losses.get(_text(difference.key), Loss()) if difference.key is not None else _only(losses)
             judged.extend(judge([difference], loss, call.table.expected, context))
         verdict = overall(judged)
-        self._record(call, verdict, judged)
         if verdict is Verdict.MISMATCH:
-            keys = [key for key in self._keys(call, found) if self._journal.parked_reason(key) is None]
+            # Not those whose difference is explained: one that another process has parked would excuse the rest.
+            wrong = tuple(each.difference for each in judged if each.verdict is Verdict.MISMATCH)
+            if all(difference.key is not None for difference in wrong):
+                found = replace(found, differences=wrong, differing=(), undecided=())
+            keys = self._tried(self._keys(call, found))
+            seconds = asyncio.get_running_loop().time() - began
+            if await self._others.touched(keys, call.operation.tables, seconds):
+                self._record(call, Verdict.RACING, reason="another_process")
+                return
             await self._journal.nominate(keys)
+        self._record(call, verdict, judged)
+
+    def _tried(self, keys: Sequence[Key]) -> list[Key]:
+        """Those that are not parked: a parked key differs, and goes on differing, for a reason that is told."""
+        return [key for key in keys if self._journal.parked_reason(key) is None]
+
+    def _touched(self, call: Call, keys: Sequence[Key], since: int) -> bool:
+        """Whether this process has had one of the keys in its journal since then; any of the tables', if none is
+        known."""
+        if keys:
+            return any(self._journal.touched(key, since) for key in keys)
+        return any(self._journal.table_touched(table, since) for table in call.operation.tables)
 
     # -- one look ---------------------------------------------------------------------------------------------------
 
     async def _compare(self, call: Call, answered: Outcome, mirrored: Outcome) -> Comparison:
+        if _alike(answered, mirrored):
+            return Comparison()
         found = compare_outcomes(
             call.operation.action,
             (answered.status, answered.document),
@@ -126,44 +175,52 @@ class Reading:
         if not answered.ok or (whole and "LastEvaluatedKey" not in document):
             mirrored = (await self._mirror.execute(call.operation)).outcome
             return await self._compare(call, answered, mirrored)
+        try:
+            page = read_scan(call.table.schema, request)
+        except DynamoDBError as error:
+            # The mirror would have refused what the authority has answered.
+            return await self._compare(call, answered, Outcome.failed(error))
         table = call.table
         items = [item for item in document.get("Items", ()) if all(n in item for n in table.schema.key_names)]
         found: list[Comparison] = []
         for start in range(0, len(items), _BATCH):
             part = items[start : start + _BATCH]
-            found.append(await self._compare_by_key(call, part))
+            found.append(await self._compare_by_key(call, part, page))
         return _joined(found)
 
-    async def _compare_by_key(self, call: Call, items: Sequence[Item]) -> Comparison:
+    async def _compare_by_key(self, call: Call, items: Sequence[Item], page: PageRequest) -> Comparison:
         table = call.table
         keys = [table.schema.key_of(item) for item in items]
-        wanted: dict[str, Any] = {"Keys": [key.attributes for key in keys]}
-        for parameter in ("ProjectionExpression", "AttributesToGet"):
-            if call.operation.request.get(parameter) is not None:
-                wanted[parameter] = call.operation.request[parameter]
-        if "ProjectionExpression" in wanted:
-            names = call.operation.request.get("ExpressionAttributeNames") or {}
-            used = {n: name for n, name in names.items() if n in wanted["ProjectionExpression"]}
-            wanted.update({"ExpressionAttributeNames": used} if used else {})
-        request = {"RequestItems": {table.name: wanted}}
+        request = {"RequestItems": {table.name: {"Keys": [key.attributes for key in keys]}}}
         batch = Operation("BatchGetItem", b"", request, tuple(keys), call.operation.schemas)
         mirrored = (await self._mirror.execute(batch)).outcome
+        # The filter, the index and the projection apply to what the mirror holds as they did to what was answered.
+        held = mirrored.document.get("Responses", {}).get(table.name, ())
+        shown = [item for item in map(page.show, held) if item is not None]
         shape = TablesShape({table.name: item_shape(table)})
-        answer = {"Responses": {table.name: list(items)}, "UnprocessedKeys": {}}
-        return compare_outcomes("BatchGetItem", (200, answer), (mirrored.status, mirrored.document), shape)
+        one, two = ({"Responses": {table.name: each}, "UnprocessedKeys": {}} for each in (list(items), shown))
+        return compare_outcomes("BatchGetItem", (200, one), (mirrored.status, two), shape)
 
-    async def _read_again(self, call: Call, keys: Sequence[Key]) -> Comparison:
+    async def _read_again(self, call: Call, keys: Sequence[Key]) -> tuple[Call, Comparison]:
+        """Both stores, read again; with the call as it was asked this time."""
         operation = call.operation
         if operation.action == "Scan" and keys:
-            return _joined([await self._compare_stores(call, key) for key in keys])
+            return call, _joined([await self._compare_stores(call, key) for key in keys])
         strong = replace(call, operation=_strongly(operation))
-        answered = (await self._authority.execute(strong.operation)).outcome
+        if operation.action in PAGED:
+            bare = replace(call, operation=_bare(strong.operation))
+            found = await self._read_both(bare)
+            if not found.agreed or bare.operation is strong.operation:
+                return bare, found
+        return strong, await self._read_both(strong)
+
+    async def _read_both(self, call: Call) -> Comparison:
+        answered = (await self._authority.execute(call.operation)).outcome
         if not decides(answered):
             return Comparison()
-        if operation.action == "Scan":
-            return await self._compare_scan(strong, answered)
-        mirrored = (await self._mirror.execute(strong.operation)).outcome
-        return await self._compare(strong, answered, mirrored)
+        if call.operation.action == "Scan":
+            return await self._compare_scan(call, answered)
+        return await self._compare(call, answered, (await self._mirror.execute(call.operation)).outcome)
 
     async def _compare_stores(self, call: Call, key: Key) -> Comparison:
         """One item as both stores hold it."""
@@ -186,13 +243,19 @@ class Reading:
             other = None if item is None else {name: item[name] for name in shown if name in item}
             one, two = (shown, other) if missing_in_mirror else (other, shown)
             unlike = _keyed(compare_items(one, two, call.table.pick(shown)), entry.key)
+            if unlike and missing_in_mirror and call.operation.request.get("IndexName") is not None:
+                # The authority's page may show what its index held a moment ago.
+                wanted = (await self._authority.get(key)).item
+                if not compare_items(wanted, item, call.table.pick(wanted or shown)):
+                    continue
             if unlike:
                 differences.extend(unlike)
                 differing.append(Entry(entry.key, one, two))
         return replace(found, differences=tuple(differences), differing=tuple(differing), undecided=())
 
     async def _index_is_late(self, call: Call, found: Comparison) -> bool:
-        """Whether the authority's index, and not the mirror, is behind the items as both stores hold them."""
+        """Whether the authority's index, and not the mirror, is behind the items as both stores hold them: of each item
+        that differs the mirror's page shows what it should, and the authority's does not."""
         operation = call.operation
         if operation.action != "Query" or operation.request.get("IndexName") is None or not found.differing:
             return False
@@ -203,7 +266,10 @@ class Reading:
             key = call.table.schema.key_of(entry.key)
             wanted, held = (await self._authority.get(key)).item, (await self._mirror.get(key)).item
             rules = call.table.pick(wanted or held or {})
-            if compare_items(wanted, held, rules) or compare_items(page.show(wanted), entry.mirror, rules):
+            due = page.show(wanted)
+            if compare_items(wanted, held, rules) or compare_items(due, entry.mirror, rules):
+                return False
+            if not compare_items(due, entry.authority, rules):
                 return False
         return True
 
@@ -212,26 +278,26 @@ class Reading:
     def _keys(self, call: Call, found: Comparison) -> list[Key]:
         """The keys that the differences are about; all that the operation names where they do not say."""
         operation = call.operation
-        schemas = list(operation.schemas.values())
-        keys = []
+        keys: dict[Key, None] = {}
         for attributes in found.keys()[:_MOST_KEYS]:
-            schema = next((s for s in schemas if set(s.key_names) <= set(attributes)), schemas[0])
-            keys.append(schema.key_of(attributes))
-        return keys or list(operation.keys[:_MOST_KEYS])
+            keys.update(dict.fromkeys(_named(operation, attributes)))
+        return list(keys) or list(operation.keys[:_MOST_KEYS])
 
-    def _losses(self, call: Call, found: Comparison) -> Mapping[str, Loss]:
-        """What the mapping loses of each item that differs, by its key's text."""
+    async def _losses(self, call: Call, found: Comparison) -> Mapping[str, Loss]:
+        """What the mapping loses of each item that differs, by its key's text. Of an item that the mirror cannot hold
+        at all, and so may hold as it was at any time before, everything."""
         losses: dict[str, Loss] = {}
         for entry in found.differing:
-            item = entry.authority
-            if item is None:
-                continue
             attributes = entry.key or (call.operation.keys[0].attributes if len(call.operation.keys) == 1 else None)
             if attributes is None:
                 continue
-            key = call.table.schema.key_of(attributes)
-            image, _ = self._mirror.image(key, {**item, **attributes})
-            losses[_text(attributes)] = Loss.between(item, image, call.table.pick(item))
+            for key in _named(call.operation, attributes):
+                item = (await self._authority.get(key)).item
+                image, _ = self._mirror.image(key, item)
+                parked = self._journal.parked_reason(key) is not None
+                loss = Loss(whole=True) if parked else Loss.between(item, image, call.table_of(key).pick(item or {}))
+                if loss.whole or _text(attributes) not in losses:
+                    losses[_text(attributes)] = loss
         return losses
 
     def _record(self, call: Call, verdict: Verdict, judged: Sequence[Judged] = (), reason: str | None = None) -> None:
@@ -239,16 +305,37 @@ class Reading:
 
 
 def _strongly(operation: Operation) -> Operation:
-    """The same read, strongly consistent where the API can; a count is asked for its items, to see which differ."""
+    """The same read, strongly consistent where the API can."""
     request = dict(operation.request)
     if operation.action == "BatchGetItem":
         request["RequestItems"] = {t: {**part, "ConsistentRead": True} for t, part in request["RequestItems"].items()}
     elif operation.action in ("GetItem", "Query", "Scan") and request.get("IndexName") is None:
         request["ConsistentRead"] = True
-    if request.get("Select") == "COUNT":
-        del request["Select"]
     request.pop("ReturnConsumedCapacity", None)
-    return replace(operation, request=request, body=orjson.dumps(request))
+    return replace(operation, request=request, body=json_of(request))
+
+
+def _bare(operation: Operation) -> Operation:
+    """The same page with all of its items shown; itself where it hides nothing."""
+    request = {name: value for name, value in operation.request.items() if name not in _HIDING}
+    if len(request) == len(operation.request):
+        return operation
+    used = set(_PLACEHOLDER.findall(request.get("KeyConditionExpression") or ""))
+    for parameter in ("ExpressionAttributeNames", "ExpressionAttributeValues"):
+        kept = {name: value for name, value in (request.pop(parameter, None) or {}).items() if name in used}
+        request |= {parameter: kept} if kept else {}
+    return replace(operation, request=request, body=json_of(request))
+
+
+def _named(operation: Operation, attributes: Item) -> list[Key]:
+    """The keys that some attributes may stand for: of the keys that the operation names, or of any of its tables."""
+    keys = [s.key_of(attributes) for s in operation.schemas.values() if set(s.key_names) <= set(attributes)]
+    return [key for key in keys if key in operation.keys] if operation.keys else keys
+
+
+def _alike(answered: Outcome, mirrored: Outcome) -> bool:
+    """Whether two answers are the same to the letter, as nearly all are: nothing need be told of their shape then."""
+    return answered.status == mirrored.status and answered.document == mirrored.document
 
 
 def _projects_inside(operation: Operation) -> bool:

@@ -2,8 +2,12 @@
 
 What is compared is the outcome and what the write left. Then the keys converge, whatever was found. A write that
 overlaps another on the same key says nothing either way (`racing`), so it is not rehearsed but only converged.
-Another process may write the same key, which this journal does not know: so what differs is left alone for a moment,
-and only what nobody else repairs is a mismatch.
+
+The rule for a mismatch: the mirror gave another outcome, or left another item, than the authority, though no other
+write to the keys was under way in any process between the moment this one entered the journal and the moment both
+stores had been looked at. This process's journal tells of its own writes, the others are asked (`peers`), for a write
+of theirs that comes between looks like a fault of the mirror in every particular. Where they cannot be asked, what
+differs is left alone for a moment, and is a mismatch only if nobody else repairs it: likely, and not certain.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from proxy.shadow.context import Call
 from proxy.shadow.converger import Converger
 from proxy.shadow.findings import Findings
 from proxy.shadow.journal import Journal, Ticket, Work
+from proxy.shadow.peers import Others, Unasked
 from proxy.shadow.shapes import shape_of
 from proxy.shadow.verdicts import LOOK_AGAIN, Judged, Loss, Verdict, decides, judge, overall
 from proxy.stores.failures import StoreError, UnknownOutcome
@@ -59,7 +64,7 @@ class _Found:
 class Rehearsal:
     """Compares writes. The journal's ticket of each call is closed here, whatever happens.
 
-    `alone` says that no other process writes the same tables.
+    `alone` says that no other process writes the same tables; `others` are those that may.
     """
 
     def __init__(
@@ -71,13 +76,14 @@ class Rehearsal:
         findings: Findings,
         *,
         alone: bool,
+        others: Others | None = None,
     ) -> None:
         self._journal = journal
         self._authority = authority
         self._mirror = mirror
         self._converger = converger
         self._findings = findings
-        self._look_again = () if alone else LOOK_AGAIN
+        self._others: Others = Unasked(False) if alone else others or Unasked(None)
         self._tokens: OrderedDict[str, float] = OrderedDict()
 
     def repeated(self, call: Call) -> bool:
@@ -133,31 +139,45 @@ class Rehearsal:
             )
 
     async def _examine(self, call: Call, ticket: Ticket, answered: Outcome, executed: Executed) -> _Found:
-        """Compare the outcomes and what was left. What differs is looked at again before it is a mismatch: if the two
-        become equal and it was not us who repaired, then another process is writing the key."""
+        """Compare the outcomes and what was left."""
         try:
             looks = await self._look(ticket.keys, executed.left)
             judged = self._judge(call, answered, executed, looks)
-            if overall(judged) is Verdict.MISMATCH and not all(look.equal for look in looks.values()):
-                for delay in self._look_again:
-                    await asyncio.sleep(delay)
-                    if self._journal.overtaken(ticket):
-                        return _Found(Verdict.RACING)
-                    again = await self._look(ticket.keys, {})
-                    if all(look.equal for look in again.values()):
-                        return _Found(Verdict.LAGGING, equal=frozenset(again))
+            equal = frozenset(key for key, look in looks.items() if look.equal)
+            if overall(judged) is Verdict.MISMATCH:
+                touched = await self._others.touched(ticket.keys, (), self._journal.age(ticket))
+                if touched:
+                    return _Found(Verdict.RACING, equal=equal, reason="another_process")
+                if touched is None and len(equal) < len(looks):
+                    excused = await self._left_alone(ticket)
+                    if excused is not None:
+                        return excused
         except StoreError as error:
             return _Found(Verdict.MIRROR_ERROR, reason=error.reason)
-        equal = frozenset(key for key, look in looks.items() if look.equal)
         return _Found(overall(judged), tuple(judged), equal)
+
+    async def _left_alone(self, ticket: Ticket) -> _Found | None:
+        """Look again at what differs: if the two become equal, and it was not us who repaired, then another process
+        is writing the key."""
+        for delay in LOOK_AGAIN:
+            await asyncio.sleep(delay)
+            if self._journal.overtaken(ticket):
+                return _Found(Verdict.RACING)
+            again = await self._look(ticket.keys, {})
+            if all(look.equal for look in again.values()):
+                return _Found(Verdict.LAGGING, equal=frozenset(again))
+        return None
 
     async def _look(self, keys: Iterable[Key], left: Mapping[Key, Held]) -> dict[Key, _Look]:
         """What the two stores hold now; where the rehearsal has just written the mirror, `left` says what."""
         looks = {}
         for key in keys:
             wanted = (await self._authority.get(key)).item
-            image, _ = self._mirror.image(key, wanted)
             held = (left[key] if key in left else await self._mirror.get(key)).item
+            if held == wanted:
+                looks[key] = _Look(wanted, wanted, held, equal=True)
+                continue
+            image, _ = self._mirror.image(key, wanted)
             looks[key] = _Look(wanted, image, held, same(image, held) and (image is not None or wanted is None))
         return looks
 
