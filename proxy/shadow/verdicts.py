@@ -35,9 +35,14 @@ _NO_DECISION = frozenset(
         "IncompleteSignatureException",
         "InvalidSignatureException",
         "MissingAuthenticationTokenException",
+        "ExpiredTokenException",
+        "IncompleteSignatureException",
+        "InvalidSignatureException",
+        "MissingAuthenticationTokenException",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
         "ResourceNotFoundException",
+        "SerializationException",  # it could not be read: one who reads it more leniently must not act on it
         "SerializationException",  # it could not be read: one who reads it more leniently must not act on it
         "ThrottlingException",
         "TransactionConflictException",
