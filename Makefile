@@ -8,6 +8,7 @@ SOURCES := proxy comparators tests $(wildcard benchmarks)
 SHELL_SCRIPTS := .ci/run
 ONCE ?=
 QUICK ?=
+PUBLISH ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup node lint fmt test demo bench lock clean
@@ -54,8 +55,8 @@ test: setup lint ## everything that must hold before a change lands
 demo: .venv/.installed ## the whole story on embedded stores; stays up until Ctrl-C (ONCE=1: ends by itself)
 	ONCE=$(ONCE) $(BIN)/python -m tests.story
 
-bench: .venv/.installed ## what it costs, beside nginx and a handler written by hand (QUICK=1: a look)
-	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) --plot $(if $(QUICK),.crossfade,docs)/performance.svg
+bench: .venv/.installed ## what it costs, beside nginx and a handler written by hand (QUICK=1, PUBLISH=1)
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(PUBLISH),--publish)
 
 lock: .venv/.installed ## pin the newest allowed versions of everything
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \

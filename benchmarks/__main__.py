@@ -1,6 +1,7 @@
 """`python -m benchmarks [--quick] [--only a,b,c,d] [--results FILE]`: measure, print, keep the figures as JSON.
 
-`--only` measures some parts and leaves the others as FILE has them; `--only ""` prints what FILE has.
+`--only` measures some parts and leaves the others as FILE has them; `--only ""` prints what FILE has. `--publish` puts
+the figures into docs/performance.md.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from benchmarks import cost, nginx, outage, waiting
 from benchmarks.load import wrk_available
@@ -20,6 +21,10 @@ from benchmarks.plot import plot
 from benchmarks.report import lines
 from tests.standins.postgres import Postgres
 
+_DOCS: Final = Path("docs")
+_START: Final = "<!-- figures: written by `make bench PUBLISH=1` -->"
+_END: Final = "<!-- end of figures -->"
+
 
 def main() -> int:
     """The exit code of the command: 0, whatever the figures are."""
@@ -27,7 +32,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="less of everything: a look, not a measurement")
     parser.add_argument("--only", default="a,b,c,d", help="the parts to measure")
     parser.add_argument("--results", type=Path, help="by default .crossfade/benchmarks.json, or benchmarks-quick.json")
-    parser.add_argument("--plot", type=Path, help="draw the results as SVG")
+    parser.add_argument("--publish", action="store_true", help="put the results into docs/performance.md and its plot")
     chosen = parser.parse_args()
     kept: Path = chosen.results or Path(".crossfade", "benchmarks-quick.json" if chosen.quick else "benchmarks.json")
     results: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
@@ -37,9 +42,18 @@ def main() -> int:
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(results, indent=1) + "\n")
     print("\n".join(lines(results)))
-    if chosen.plot is not None:
-        chosen.plot.write_text(plot(results), encoding="utf-8")
+    if chosen.publish:
+        _publish(results)
     return 0
+
+
+def _publish(results: dict[str, Any]) -> None:
+    """Replace what stands between the page's marks by these figures, and draw them."""
+    page = _DOCS / "performance.md"
+    before, start, rest = page.read_text(encoding="utf-8").partition(_START)
+    _, end, after = rest.partition(_END)
+    page.write_text("\n".join((before + start, *lines(results), end + after)), encoding="utf-8")
+    (_DOCS / "performance.svg").write_text(plot(results), encoding="utf-8")
 
 
 def _measure(results: dict[str, Any], parts: list[str], *, quick: bool) -> None:

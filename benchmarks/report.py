@@ -9,6 +9,11 @@ _MIRROR: Final = "nginx mirror"
 
 def lines(results: Mapping[str, Any]) -> Iterator[str]:
     """Markdown, section by section, of whatever was measured."""
+    machine = results["machine"]
+    yield (
+        f"{machine['day']}, {machine['cpus']} CPUs, Python {machine['python']}; "
+        f"load average when it began {machine['load']:.1f}. Medians, and ranges over the passes.\n"
+    )
     if "cost" in results:
         yield from _cost(results["cost"])
     if "waiting" in results:
