@@ -32,23 +32,25 @@ _NO_DECISION = frozenset(
     {
         "AccessDeniedException",
         "ExpiredTokenException",
+        "IdempotentParameterMismatchException",
         "IncompleteSignatureException",
         "InvalidSignatureException",
-        "MissingAuthenticationTokenException",
-        "ExpiredTokenException",
-        "IncompleteSignatureException",
-        "InvalidSignatureException",
+        "ItemCollectionSizeLimitExceededException",
         "MissingAuthenticationTokenException",
         "ProvisionedThroughputExceededException",
+        "ReplicatedWriteConflictException",
         "RequestLimitExceeded",
         "ResourceNotFoundException",
-        "SerializationException",  # it could not be read: one who reads it more leniently must not act on it
         "SerializationException",  # it could not be read: one who reads it more leniently must not act on it
         "ThrottlingException",
         "TransactionConflictException",
         "TransactionInProgressException",
         "UnrecognizedClientException",
     }
+)
+# The same, as the reasons for which a transaction was cancelled name them ("TransactWriteItems").
+_NO_DECISION_REASONS = frozenset(
+    {"ItemCollectionSizeLimitExceeded", "ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"}
 )
 
 
