@@ -19,6 +19,7 @@ with Silence() as silence:
             verdicts += report.verdicts
             if report.violated:
                 failed += 1
-                print(seed, report.violated.strip().splitlines()[0], report.violated.strip().splitlines()[-1][:200])
+                if failed <= 12:
+                    print(seed, report.violated.strip().splitlines()[0])
         seconds = time.perf_counter() - started
         print(f"{seeds[1] - seeds[0]} in {seconds:.1f} s, {failed} violated; {dict(verdicts)}")

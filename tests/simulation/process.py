@@ -31,6 +31,7 @@ from proxy.shadow.findings import Findings
 from proxy.shadow.journal import Journal
 from proxy.shadow.layer import Layer
 from proxy.shadow.limited import Limited
+from proxy.shadow.peers import Peers, Unasked
 from proxy.shadow.reading import Reading
 from proxy.shadow.rehearsal import Rehearsal
 from proxy.shadow.stages import Stages
@@ -39,7 +40,7 @@ from proxy.shadow.verdicts import Judged, Verdict
 from proxy.stores.dynamodb import DynamoDBStore
 from proxy.stores.upstream import Upstream
 from tests.simulation.loop import OWNER, Loop
-from tests.simulation.stores import Dsql, Dynamo
+from tests.simulation.stores import Board, Dsql, Dynamo
 from tests.simulation.story import DSQL_SETTLE, DYNAMODB_SETTLE, Story
 
 EPOCH: Final = 1_800_000_000.0
@@ -57,19 +58,28 @@ class Process:
     """`recorded` is told every verdict. Time limits are a fifth of the defaults, to keep virtual days short."""
 
     def __init__(
-        self, loop: Loop, name: str, folder: Path, story: Story, dynamo: Dynamo, dsql: Dsql, recorded: Recorded
+        self,
+        loop: Loop,
+        name: str,
+        folder: Path,
+        story: Story,
+        dynamo: Dynamo,
+        dsql: Dsql,
+        board: Board,
+        recorded: Recorded,
     ) -> None:
         self._loop = loop
         self._path = folder / f"{name}.sqlite"
         self._story = story
         self._dynamo = dynamo
         self._dsql = dsql
+        self._board = board
         self._recorded = recorded
         self.name = name
         self.run: Run | None = None
 
     async def start(self) -> None:
-        self.run = Run(self._loop, self._path, self._story, self._dynamo, self._dsql, self._recorded)
+        self.run = Run(self._loop, self._path, self._story, self._dynamo, self._dsql, self._board, self._recorded)
         await self.run.started
 
     async def stop(self) -> None:
@@ -107,7 +117,9 @@ class Process:
 class Run:
     """One life of a process, from its start to its end."""
 
-    def __init__(self, loop: Loop, path: Path, story: Story, dynamo: Dynamo, dsql: Dsql, recorded: Recorded) -> None:
+    def __init__(
+        self, loop: Loop, path: Path, story: Story, dynamo: Dynamo, dsql: Dsql, board: Board, recorded: Recorded
+    ) -> None:
         self.alive = True
         self.closed = False
         self._loop = loop
@@ -120,7 +132,7 @@ class Run:
         settings = settings_for(story, path)
         self.limit = settings.mirror.comparisons_queue
         self.journal = Journal(path, clock=lambda: EPOCH + loop.time())
-        self.layer = build(settings, self.journal, dynamo, dsql, recorded)
+        self.layer = build(settings, self.journal, dynamo, dsql, board, recorded)
         self._ended: asyncio.Future[None] = loop.create_future()
         self._main = loop.create_task(self._live(), name=f"live {path.stem}", context=self._context)
 
@@ -151,6 +163,9 @@ class Run:
         for answer in self._answers:
             if not answer.done():
                 answer.set_exception(Gone())
+        for waited in (self.started, self._ended):
+            if not waited.done():
+                waited.set_result(None)
 
     def request(self, action: str, body: bytes, request_id: str) -> tuple[asyncio.Future[Outcome], asyncio.Task[None]]:
         """The answer to come, and the task to cancel where the client hangs up. Raises Gone."""
@@ -252,7 +267,7 @@ def settings_for(story: Story, path: Path) -> Settings:
     )
 
 
-def build(settings: Settings, journal: Journal, dynamo: Dynamo, dsql: Dsql, recorded: Recorded) -> Layer:
+def build(settings: Settings, journal: Journal, dynamo: Dynamo, dsql: Dsql, board: Board, recorded: Recorded) -> Layer:
     """As `proxy.shadow.build`, with other stores."""
     authority = DynamoDBStore(cast("Upstream", dynamo), settings.dynamodb.timeout_seconds)
     tables = Tables(authority.describe, {})
@@ -261,6 +276,7 @@ def build(settings: Settings, journal: Journal, dynamo: Dynamo, dsql: Dsql, reco
     repaired = Limited(dsql, settings.dsql.timeout_seconds, breaker)
     settle = {"dynamodb": settings.dynamodb.settle_seconds, "dsql": settings.dsql.settle_seconds}
     findings = _Told(recorded)
+    peers = None if settings.mirror.alone else Peers(board, journal)
     converger = Converger(journal, authority, repaired, breaker, _METRICS, settle, tables.find)
 
     async def let_go() -> None:
@@ -274,12 +290,13 @@ def build(settings: Settings, journal: Journal, dynamo: Dynamo, dsql: Dsql, reco
         journal=journal,
         authority=authority,
         converger=converger,
-        rehearsal=Rehearsal(journal, authority, asked, converger, findings, alone=settings.mirror.alone),
-        reading=Reading(journal, authority, asked, findings),
+        rehearsal=Rehearsal(journal, authority, asked, converger, findings, alone=settings.mirror.alone, others=peers),
+        reading=Reading(journal, authority, asked, findings, peers or Unasked(False)),
         findings=findings,
         breaker=breaker,
         follow=None,
         let_go=let_go,
+        peers=peers,
     )
 
 

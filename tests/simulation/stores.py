@@ -25,6 +25,7 @@ from proxy.dynamodb.writes import Written, same
 from proxy.mapping.document import DocumentMapping
 from proxy.mapping.mapping import Fault
 from proxy.stores import executor
+from proxy.stores.board import Note
 from proxy.stores.executor import Conflict, Transaction
 from proxy.stores.failures import UnknownOutcome
 from proxy.stores.store import Executed, Held, Unrepresentable
@@ -222,6 +223,36 @@ class Dsql:
         if faults:
             raise Unrepresentable(key, faults)
         return image
+
+
+class Board:
+    """`proxy.stores.board` in memory: notes, each of one process on one subject."""
+
+    def __init__(self, line: Line, clock: Callable[[], float]) -> None:
+        self._line = line
+        self._clock = clock
+        self._notes: dict[tuple[str, str], tuple[str, float]] = {}
+
+    async def read(self) -> Sequence[Note]:
+        return await self._line.ask(self._read, writes=False, keys=())
+
+    async def post(self, subject: str, process: str, text: str) -> None:
+        def effect() -> None:
+            self._notes[subject, process] = (text, self._clock())
+
+        await self._line.ask(effect, writes=True, keys=())
+
+    async def clear(self, subject: str, process: str | None = None) -> None:
+        def effect() -> None:
+            for about, whose in list(self._notes):
+                if about == subject and process in (None, whose):
+                    del self._notes[about, whose]
+
+        await self._line.ask(effect, writes=True, keys=())
+
+    def _read(self) -> list[Note]:
+        now = self._clock()
+        return [Note(about, whose, text, now - at) for (about, whose), (text, at) in self._notes.items()]
 
 
 class _Transaction:

@@ -15,6 +15,7 @@ from proxy.dynamodb.schema import Key
 from proxy.dynamodb.writes import same
 from proxy.shadow import converger, reading
 from proxy.shadow.journal import Journal, Ticket, Work
+from proxy.shadow.peers import Peers
 from proxy.stores.dynamodb import DynamoDBStore
 from proxy.stores.store import Held, Store, Unrepresentable
 from tests.simulation.process import Silence
@@ -105,6 +106,15 @@ def overlapping_writes_are_compared(patch: Patch) -> None:
     patch.setattr(Journal, "overtaken", lambda self, ticket: False)
 
 
+def others_are_not_asked(patch: Patch) -> None:
+    """A process calls a mismatch what another process's write has left."""
+
+    async def touched(self: Peers, *_: object) -> bool:
+        return False
+
+    patch.setattr(Peers, "touched", touched)
+
+
 def no_guard(patch: Patch) -> None:
     """A write to the mirror takes effect whatever the row has become: see `guarded` below."""
 
@@ -120,6 +130,7 @@ def no_guard(patch: Patch) -> None:
         (no_guard, 400),
         (nothing_settles, 400),
         (overlapping_writes_are_compared, 400),
+        (others_are_not_asked, 400),
     ],
 )
 def test_finds(

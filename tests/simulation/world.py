@@ -28,7 +28,7 @@ from proxy.stores.failures import StoreError
 from tests.simulation.line import Fate, Line
 from tests.simulation.loop import Loop, Stuck
 from tests.simulation.process import Gone, Process, Silence
-from tests.simulation.stores import Dsql, Dynamo, Memory
+from tests.simulation.stores import Board, Dsql, Dynamo, Memory
 from tests.simulation.story import COUNTER, TABLE, Client, Event, Request, Step, Story, query, transact_get
 
 DEFINITION: Final[dict[str, Any]] = {
@@ -98,6 +98,9 @@ class World:
         self._trace: list[tuple[Any, ...]] = []
         self._violations: list[str] = []
         self._tainted: set[str] = set()
+        # What changed since the last look, and what differed then.
+        self._changed: dict[str, None] = {}
+        self._differing: dict[str, None] = {}
         self._untainted_at: dict[str, float] = {}
         self._asked: dict[str, Asked] = {}
         self._applied: set[tuple[str, str]] = set()
@@ -117,8 +120,9 @@ class World:
         self._dynamo = Dynamo(self._lines[0], self.authority, SCHEMA, self._chance, story.lag)
         self._dynamo.description = orjson.dumps({"Table": DEFINITION})
         self._dsql = Dsql(self._lines[1], self.mirror, SCHEMA, guarded=guarded, undone=self._undone)
+        board = Board(self._lines[1], self.loop.time)
         self._processes = [
-            Process(self.loop, f"p{n}", folder, story, self._dynamo, self._dsql, self._recorded)
+            Process(self.loop, f"p{n}", folder, story, self._dynamo, self._dsql, board, self._recorded)
             for n in range(story.processes)
         ]
 
@@ -289,7 +293,7 @@ class World:
                 action = "GetItem"
             elif action == "Query" and not SCHEMA.in_index(SCHEMA.indexes["by-group"], item):
                 action = "Scan"
-            await asyncio.sleep(4.0)
+            await asyncio.sleep(7.0)
             if name not in self._tainted:
                 self._corrupt(key, item)
             if self._equal(key):
@@ -323,12 +327,18 @@ class World:
             raise Violated(self._violations[0])
         if self._silence.faults:
             raise Violated(self._silence.faults[0])
-        for name, key in self._keys.items():
-            if self._equal(key):
+        for name in self._changed:
+            if self._equal(self._keys[name]):
+                self._differing.pop(name, None)
                 if name in self._tainted:
                     self._tainted.discard(name)
                     self._untainted_at[name] = self.loop.time()
-            elif name not in self._tainted and not any(process.holds(key) for process in self._processes):
+            else:
+                self._differing[name] = None
+        self._changed.clear()
+        for name in self._differing:
+            key = self._keys[name]
+            if name not in self._tainted and not any(process.holds(key) for process in self._processes):
                 raise Violated(f"{name} differs, and is in no journal: {self._both(key)}")
         for process in self._processes:
             run = process.run
@@ -365,7 +375,7 @@ class World:
         self._note(request_id, "verdict", verdict)
         self.verdicts[verdict] += 1
         self._by_request.setdefault(request_id, []).append(verdict)
-        if verdict is not Verdict.MISMATCH or not self.story.strict:
+        if verdict is not Verdict.MISMATCH:
             return
         asked = self._asked[request_id]
         if not any(n in self._tainted or self._untainted_at.get(n, -1.0) >= asked.began for n in asked.keys):
@@ -401,11 +411,13 @@ class World:
         self._trace.append((self.loop.time(), *parts))
 
     def _authority_changed(self, key: Key, item: Item | None) -> None:
+        self._changed[self._names[key.text]] = None
         self._trace.append((self.loop.time(), "  dynamodb", self._names[key.text], _shown(item)))
         if item is not None and "token" in item:
             self._applied.add((self._names[key.text], item["token"]["S"]))
 
     def _mirror_changed(self, key: Key, item: Item | None) -> None:
+        self._changed[self._names[key.text]] = None
         self._trace.append((self.loop.time(), "  dsql", self._names[key.text], _shown(item)))
 
     def _undone(self, key: Key) -> None:
