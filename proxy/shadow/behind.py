@@ -20,7 +20,8 @@ class Behind:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._tasks: set[asyncio.Task[None]] = set()
+        # In their order, so that what happens at the end is the same each time.
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self.running = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -53,12 +54,12 @@ class Behind:
         while self._tasks:  # one that is ending may have started another
             for task in self._tasks:
                 task.cancel()
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(list(self._tasks))
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
 
     async def _run(self, work: Coroutine[Any, Any, None]) -> None:
         try:
