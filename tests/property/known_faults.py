@@ -279,8 +279,14 @@ def _respelt_key(asked: Asked) -> bool:
 
 def _trailing_comma(asked: Asked) -> bool:
     return (
-        asked.mistaken and _ok(asked.ministack) and _failed(asked.dsql, VALIDATION, "Expression: Syntax error; token")
+        asked.mistaken
+        and _ok(asked.ministack)
+        and _failed(asked.dsql, VALIDATION, "Expression: (Syntax error; token|The expression can not be empty)")
     )
+
+
+def _long_sum(asked: Asked) -> bool:
+    return _ok(asked.ministack) and _failed(asked.dsql, VALIDATION, "^Number overflow")
 
 
 def _subsequence(asked: Asked) -> bool:
@@ -368,7 +374,7 @@ KNOWN: Final = (
     ),
     KnownFault(
         "a Scan of an index filters by more than it holds",
-        "Developer guide, 'Using Global Secondary Indexes in DynamoDB', 'Attribute projections': the index holds no more",
+        "Developer guide, 'Using Global Secondary Indexes in DynamoDB', 'Attribute projections'",
         _filters_whole_items,
     ),
     KnownFault(
@@ -387,9 +393,14 @@ KNOWN: Final = (
         _odd_start,
     ),
     KnownFault(
-        "an expression that ends in a comma",
+        "an expression that is empty or ends in a comma",
         "Developer guide, 'Using update expressions', syntax summary: an action follows each comma",
         _trailing_comma,
+    ),
+    KnownFault(
+        "a sum of more than 38 digits",
+        "Developer guide, 'Supported data types and naming rules', Number: more than 38 digits are an exception",
+        _long_sum,
     ),
     KnownFault(
         "a binary within a binary",
