@@ -125,7 +125,7 @@ class Run:
         self._loop = loop
         self._context = contextvars.copy_context()
         self._context.run(OWNER.set, self)
-        self._answers: set[asyncio.Future[Outcome]] = set()
+        self._answers: dict[asyncio.Future[Outcome], None] = {}
         self._handlers: dict[asyncio.Task[None], None] = {}
         self._stopping = asyncio.Event()
         self.started: asyncio.Future[None] = loop.create_future()
@@ -172,8 +172,8 @@ class Run:
         if not self.alive or self._stopping.is_set() or not self.started.done():
             raise Gone
         answer: asyncio.Future[Outcome] = self._loop.create_future()
-        self._answers.add(answer)
-        answer.add_done_callback(self._answers.discard)
+        self._answers[answer] = None
+        answer.add_done_callback(self._answers.pop)
 
         async def handle() -> None:
             try:
