@@ -289,6 +289,13 @@ def _long_sum(asked: Asked) -> bool:
     return _ok(asked.ministack) and _failed(asked.dsql, VALIDATION, "^Number overflow")
 
 
+def _whole_list(asked: Asked) -> bool:
+    """UPDATED_NEW or UPDATED_OLD of an element: all of the list there, the element here."""
+    wanted = str(asked.request.get("ReturnValues", "")).startswith("UPDATED")
+    both = _ok(asked.ministack) and _ok(asked.dsql)
+    return wanted and both and re.search(r"\[\d+\]", asked.request.get("UpdateExpression", "")) is not None
+
+
 def _subsequence(asked: Asked) -> bool:
     """`contains` of a binary in a binary."""
     return '"B": ' in _text(asked) and re.search(r"contains\(|\"CONTAINS\"|NOT_CONTAINS", _text(asked)) is not None
@@ -401,6 +408,12 @@ KNOWN: Final = (
         "a sum of more than 38 digits",
         "Developer guide, 'Supported data types and naming rules', Number: more than 38 digits are an exception",
         _long_sum,
+    ),
+    KnownFault(
+        "more of a list than was updated",
+        "API reference, 'UpdateItem', ReturnValues: only the updated attributes; of a map's member, the service was seen "
+        "to give the member alone",
+        _whole_list,
     ),
     KnownFault(
         "a binary within a binary",
