@@ -411,8 +411,8 @@ KNOWN: Final = (
     ),
     KnownFault(
         "more of a list than was updated",
-        "API reference, 'UpdateItem', ReturnValues: only the updated attributes; of a map's member, the service was seen "
-        "to give the member alone",
+        "API reference, 'UpdateItem', ReturnValues: only the updated attributes; of a map's member the service was "
+        "seen to give the member alone",
         _whole_list,
     ),
     KnownFault(
