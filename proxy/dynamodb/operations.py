@@ -95,11 +95,15 @@ def decode(action: str, body: bytes, request: dict[str, Any], schemas: Mapping[s
 
 
 def transaction_parts(request: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """(`Put`, its parameters) and so on, of a TransactWriteItems or TransactGetItems request."""
+    """(`Put`, its parameters) and so on, of a TransactWriteItems or TransactGetItems request.
+
+    Raises DynamoDBError for an entry that does not hold exactly one ("TransactWriteItem", API reference).
+    """
     for entry in request["TransactItems"]:
-        for kind, part in entry.items():
-            if part is not None:
-                yield kind, part
+        parts = [(kind, part) for kind, part in entry.items() if part is not None]
+        if len(parts) != 1:
+            raise errors.validation("TransactItems can only contain one of Check, Put, Update or Delete")
+        yield parts[0]
 
 
 def _named_tables(action: str, request: Mapping[str, Any]) -> Iterator[object]:
