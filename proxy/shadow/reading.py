@@ -27,7 +27,7 @@ from comparators.expected import Context
 from comparators.items import compare_items
 from comparators.outcomes import compare_outcomes
 from comparators.shapes import TablesShape
-from proxy.dynamodb.errors import DynamoDBError
+from proxy.dynamodb.errors import DynamoDBError, serialization
 from proxy.dynamodb.operations import PAGED, Operation, json_of
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.pages import PageRequest, read_query, read_scan
@@ -36,13 +36,13 @@ from proxy.dynamodb.values import Item
 from proxy.shadow.context import Call
 from proxy.shadow.findings import Findings
 from proxy.shadow.journal import Journal
-from proxy.shadow.peers import Others, Unasked
+from proxy.shadow.peers import Others, Unasked, any_of
 from proxy.shadow.shapes import item_shape, shape_of
 from proxy.shadow.verdicts import LOOK_AGAIN, Judged, Loss, Verdict, decides, judge, overall
 from proxy.stores.failures import StoreError
 from proxy.stores.store import Store, Unrepresentable
 
-_LEAVE_SECONDS: Final = 5.0
+_LEAVE_SECONDS: Final = 1.0
 _BATCH: Final = 100
 _MOST_KEYS: Final = 200
 _PLACEHOLDER: Final = re.compile(r"[#:][A-Za-z0-9_]+")
@@ -69,7 +69,7 @@ class Reading:
         self._authority = authority
         self._mirror = mirror
         self._findings = findings
-        self._others: Others = others or Unasked(None)
+        self._others: Others = others or Unasked(alone=False)
 
     async def compare(self, call: Call, answer: asyncio.Future[Outcome | None]) -> None:
         """Read from the mirror, await the authority's answer (None: it gave none), compare, record."""
@@ -96,63 +96,68 @@ class Reading:
         """`since` and `began` say when the look that found the difference began, in the journal's and loop's time."""
         racing, looked = False, call
         for delay in LOOK_AGAIN:
-            concerned = self._keys(looked, found)
-            keys = self._tried(concerned)
-            if concerned and not keys:
+            keys = self._keys(looked, found)
+            concerned = self._tried(keys)
+            if keys and not concerned:
                 break
-            racing = racing or self._touched(call, keys, since)
-            if not await self._journal.left(keys, _LEAVE_SECONDS):
-                self._record(call, Verdict.RACING)
-                return
+            racing = racing or any(self._touched(key, since) for key in concerned or _any(call))
+            await self._journal.left(concerned, _LEAVE_SECONDS)
             await asyncio.sleep(delay)
             since, began = self._journal.latest, asyncio.get_running_loop().time()
-            looked, found = await self._read_again(call, concerned)
+            looked, found = await self._read_again(call, keys)
             if found.agreed:
                 self._record(call, Verdict.RACING if racing else Verdict.LAGGING)
                 return
         else:
-            concerned = self._keys(looked, found)
-            keys = self._tried(concerned)
-            if (keys or not concerned) and self._touched(call, keys, since):
-                self._record(call, Verdict.RACING)
-                return
-            if await self._index_is_late(looked, found):
+            found = await self._without_late(looked, found)
+            if found.agreed:
                 self._record(call, Verdict.LAGGING, reason="index")
                 return
-        await self._conclude(looked, found, began)
+        await self._conclude(looked, found, since, began)
 
-    async def _conclude(self, call: Call, found: Comparison, began: float) -> None:
-        """What differs goes on differing."""
+    async def _conclude(self, call: Call, found: Comparison, since: int, began: float) -> None:
+        """What differs goes on differing. Where that is of several items, those that are being written tell nothing of
+        the others."""
         losses = await self._losses(call, found)
         context = Context(call.table.name, call.operation.action)
         judged: list[Judged] = []
         for difference in found.differences:
             loss = losses.get(_text(difference.key), Loss()) if difference.key is not None else _only(losses)
             judged.extend(judge([difference], loss, call.table.expected, context))
-        verdict = overall(judged)
-        if verdict is Verdict.MISMATCH:
-            # Not those whose difference is explained: one that another process has parked would excuse the rest.
-            wrong = tuple(each.difference for each in judged if each.verdict is Verdict.MISMATCH)
-            if all(difference.key is not None for difference in wrong):
-                found = replace(found, differences=wrong, differing=(), undecided=())
-            keys = self._tried(self._keys(call, found))
-            seconds = asyncio.get_running_loop().time() - began
-            if await self._others.touched(keys, call.operation.tables, seconds):
-                self._record(call, Verdict.RACING, reason="another_process")
-                return
-            await self._journal.nominate(keys)
-        self._record(call, verdict, judged)
+        told = [each for each in judged if each.verdict is not Verdict.MISMATCH]
+        accused = [(each, self._about(call, each)) for each in judged if each.verdict is Verdict.MISMATCH]
+        quiet = [(each, keys) for each, keys in accused if not any(self._touched(key, since) for key in keys)]
+        racing, reason = len(quiet) < len(accused), None
+        if quiet:
+            asked = list(dict.fromkeys(key for _, keys in quiet for key in keys))
+            touched = await self._others.touched(asked, asyncio.get_running_loop().time() - began) or frozenset()
+            sure = [(each, keys) for each, keys in quiet if touched.isdisjoint(keys)]
+            if len(sure) < len(quiet):
+                racing, reason = True, "another_process"
+            quiet = sure
+        if racing and not quiet:
+            self._record(call, Verdict.RACING, reason=reason)
+            return
+        told.extend(each for each, _ in quiet)
+        self._record(call, overall(told), told)
+        mend = dict.fromkeys(key for _, keys in quiet for key in keys if key.text)
+        await self._journal.nominate(self._tried(list(mend)))
+
+    def _about(self, call: Call, judged: Judged) -> list[Key]:
+        """The keys that may have made a difference: its own, or all that the operation names, or any of its tables."""
+        key = judged.difference.key
+        named = _named(call.operation, key) if key is not None else list(call.operation.keys)
+        return self._tried(named) or _any(call)
 
     def _tried(self, keys: Sequence[Key]) -> list[Key]:
         """Those that are not parked: a parked key differs, and goes on differing, for a reason that is told."""
         return [key for key in keys if self._journal.parked_reason(key) is None]
 
-    def _touched(self, call: Call, keys: Sequence[Key], since: int) -> bool:
-        """Whether this process has had one of the keys in its journal since then; any of the tables', if none is
-        known."""
-        if keys:
-            return any(self._journal.touched(key, since) for key in keys)
-        return any(self._journal.table_touched(table, since) for table in call.operation.tables)
+    def _touched(self, key: Key, since: int) -> bool:
+        """Whether this process has had the key in its journal since then."""
+        if key == any_of(key.table):
+            return self._journal.table_touched(key.table, since)
+        return self._journal.touched(key, since)
 
     # -- one look ---------------------------------------------------------------------------------------------------
 
@@ -177,9 +182,10 @@ class Reading:
             return await self._compare(call, answered, mirrored)
         try:
             page = read_scan(call.table.schema, request)
-        except DynamoDBError as error:
+        except (DynamoDBError, AttributeError, KeyError, TypeError, ValueError) as error:
             # The mirror would have refused what the authority has answered.
-            return await self._compare(call, answered, Outcome.failed(error))
+            refusal = error if isinstance(error, DynamoDBError) else serialization(type(error).__name__)
+            return await self._compare(call, answered, Outcome.failed(refusal))
         table = call.table
         items = [item for item in document.get("Items", ()) if all(n in item for n in table.schema.key_names)]
         found: list[Comparison] = []
@@ -253,25 +259,29 @@ class Reading:
                 differing.append(Entry(entry.key, one, two))
         return replace(found, differences=tuple(differences), differing=tuple(differing), undecided=())
 
-    async def _index_is_late(self, call: Call, found: Comparison) -> bool:
-        """Whether the authority's index, and not the mirror, is behind the items as both stores hold them: of each item
-        that differs the mirror's page shows what it should, and the authority's does not."""
+    async def _without_late(self, call: Call, found: Comparison) -> Comparison:
+        """What was found, without what comes of the authority's index being behind its table; about the page itself
+        nothing can be said then."""
         operation = call.operation
-        if operation.action != "Query" or operation.request.get("IndexName") is None or not found.differing:
-            return False
+        if operation.action != "Query" or operation.request.get("IndexName") is None:
+            return found
         page = read_query(call.table.schema, operation.request)
-        for entry in found.differing:
-            if entry.key is None:
-                return False
-            key = call.table.schema.key_of(entry.key)
-            wanted, held = (await self._authority.get(key)).item, (await self._mirror.get(key)).item
-            rules = call.table.pick(wanted or held or {})
-            due = page.show(wanted)
-            if compare_items(wanted, held, rules) or compare_items(due, entry.mirror, rules):
-                return False
-            if not compare_items(due, entry.authority, rules):
-                return False
-        return True
+        late = {_text(entry.key) for entry in found.differing if await self._is_late(call, page, entry)}
+        if not late:
+            return found
+        left = tuple(d for d in found.differences if d.key is not None and _text(d.key) not in late)
+        return replace(found, differences=left, differing=tuple(e for e in found.differing if _text(e.key) not in late))
+
+    async def _is_late(self, call: Call, page: PageRequest, entry: Entry) -> bool:
+        """Whether both stores hold an item alike, and the mirror's page shows of it what it should, and the authority's
+        does not."""
+        if entry.key is None:
+            return False
+        key = call.table.schema.key_of(entry.key)
+        wanted, held = (await self._authority.get(key)).item, (await self._mirror.get(key)).item
+        rules, due = call.table.pick(wanted or held or {}), page.show(wanted)
+        right = not compare_items(wanted, held, rules) and not compare_items(due, entry.mirror, rules)
+        return right and bool(compare_items(due, entry.authority, rules))
 
     # -- what a look concerns ---------------------------------------------------------------------------------------
 
@@ -336,6 +346,10 @@ def _named(operation: Operation, attributes: Item) -> list[Key]:
 def _alike(answered: Outcome, mirrored: Outcome) -> bool:
     """Whether two answers are the same to the letter, as nearly all are: nothing need be told of their shape then."""
     return answered.status == mirrored.status and answered.document == mirrored.document
+
+
+def _any(call: Call) -> list[Key]:
+    return [any_of(table) for table in call.operation.tables]
 
 
 def _projects_inside(operation: Operation) -> bool:
