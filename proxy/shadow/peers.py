@@ -40,8 +40,6 @@ _BACK_OFF_SECONDS: Final = 15.0
 _MARGIN_SECONDS: Final = 0.1
 
 _PRESENT: Final = "present"
-_YES: Final = "yes"
-_NO: Final = "no"
 
 
 class Board(Protocol):
@@ -56,22 +54,27 @@ class Board(Protocol):
         """Remove all notes on a subject, or one process's."""
 
 
+def any_of(table: str) -> Key:
+    """Stands for all keys of a table, where it is not known which are meant."""
+    return Key(table, "")
+
+
 class Others(Protocol):
     """What a comparison may ask before it calls a difference a mismatch."""
 
-    async def touched(self, keys: Sequence[Key], tables: Iterable[str], seconds: float, /) -> bool | None:
-        """Whether another process may have had one of the keys in its journal in the last so many seconds; where no
-        keys are known, any key of the tables. None where there is no way to know."""
+    async def touched(self, keys: Sequence[Key], seconds: float, /) -> frozenset[Key] | None:
+        """Those of the keys that another process may have had in its journal in the last so many seconds; None where
+        there is no way to know."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unasked:
-    """Gives one answer always: False where the operator says that no other process writes, None without a board."""
+    """Nobody is asked. `alone`: the operator says that no other process writes."""
 
-    answer: bool | None
+    alone: bool
 
-    async def touched(self, *_: object) -> bool | None:
-        return self.answer
+    async def touched(self, *_: object) -> frozenset[Key] | None:
+        return frozenset() if self.alone else None
 
 
 class Peers:
@@ -112,10 +115,9 @@ class Peers:
         except (StoreError, TimeoutError) as error:
             self._tell(error)
 
-    async def touched(self, keys: Sequence[Key], tables: Iterable[str], seconds: float) -> bool | None:
+    async def touched(self, keys: Sequence[Key], seconds: float, /) -> frozenset[Key] | None:
         if self._refused:
             return None
-        asked = [[key.table, key.text] for key in keys] or [[table, ""] for table in tables]
         subject = uuid.uuid4().hex
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -123,32 +125,30 @@ class Peers:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 peers = self._peers(await self._board.read())
                 if not peers:
-                    return False
+                    return frozenset()
                 if any(age > _SILENT_SECONDS for age in peers.values()):
-                    return True
-                window = seconds + loop.time() - began
-                await self._board.post(subject, self._journal.identity, _question(asked, window))
+                    return frozenset(keys)
+                question = _question(keys, seconds + loop.time() - began)
+                await self._board.post(subject, self._journal.identity, question)
                 try:
-                    return await self._answer(subject, set(peers))
+                    return await self._answer(subject, keys, set(peers))
                 finally:
                     await self._board.clear(subject)
         except Refused as error:
             self._tell(error)
             return None
         except (StoreError, TimeoutError):
-            return True
+            return frozenset(keys)
 
-    async def _answer(self, subject: str, waited: set[str]) -> bool:
+    async def _answer(self, subject: str, keys: Sequence[Key], waited: set[str]) -> frozenset[Key]:
         while True:
             await asyncio.sleep(_LOOK_SECONDS / 4)
             posted = await self._board.read()
-            answers = {each.process: each.text for each in posted if each.subject == subject}
-            if _YES in answers.values():
-                return True
+            answers = {each.process: _positions(each.text) for each in posted if each.subject == subject}
             # One that has come meanwhile may have begun before it was seen.
             waited |= set(self._peers(posted))
-            if all(answers.get(process) == _NO for process in waited):
-                return False
+            if all(answers.get(process) is not None for process in waited):
+                return frozenset(keys[n] for positions in answers.values() for n in positions or ())
 
     def _peers(self, posted: Iterable[Note]) -> dict[str, float]:
         """The others that are there, or have not said that they left, and how long ago each was heard of."""
@@ -165,28 +165,30 @@ class Peers:
         open_now = {each.subject for each in posted}
         self._answered &= open_now
         for each in posted:
-            if each.text in ("", _YES, _NO) or each.process == self._journal.identity:
+            if not each.text.startswith("{") or each.process == self._journal.identity:
                 continue
             if each.age > _GONE_SECONDS:
                 await self._board.clear(each.subject)
             elif each.subject not in self._answered:
-                touched = self._touched(each)
-                await self._board.post(each.subject, self._journal.identity, _YES if touched else _NO)
+                answer = orjson.dumps(self._touched(each)).decode()
+                await self._board.post(each.subject, self._journal.identity, answer)
                 self._answered.add(each.subject)
 
     async def _beat(self) -> None:
         await self._board.post(_PRESENT, self._journal.identity, "")
         self._beat_at = asyncio.get_running_loop().time()
 
-    def _touched(self, question: Note) -> bool:
+    def _touched(self, question: Note) -> list[int]:
+        """Which of the keys asked about this journal has held, by their positions."""
         asked = orjson.loads(question.text)
         since = self._journal.moment(asked["seconds"] + question.age + _MARGIN_SECONDS)
-        for table, text in asked["keys"]:
-            if text and self._journal.touched(Key(table, text), since):
-                return True
-            if not text and self._journal.table_touched(table, since):
-                return True
-        return False
+        keys = [Key(table, text) for table, text in asked["keys"]]
+        return [n for n, key in enumerate(keys) if self._held(key, since)]
+
+    def _held(self, key: Key, since: int) -> bool:
+        if key == any_of(key.table):
+            return self._journal.table_touched(key.table, since)
+        return self._journal.touched(key, since)
 
     def _tell(self, error: Exception) -> None:
         if isinstance(error, Refused) and not self._refused:
@@ -198,5 +200,11 @@ class Peers:
             )
 
 
-def _question(keys: list[list[str]], seconds: float) -> str:
-    return orjson.dumps({"keys": keys, "seconds": round(seconds, 3)}).decode()
+def _question(keys: Sequence[Key], seconds: float) -> str:
+    asked = {"keys": [[key.table, key.text] for key in keys], "seconds": round(seconds, 3)}
+    return orjson.dumps(asked).decode()
+
+
+def _positions(text: str) -> list[int] | None:
+    """What an answer says; None for a note that is none."""
+    return list(orjson.loads(text)) if text.startswith("[") else None

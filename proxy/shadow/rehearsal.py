@@ -83,7 +83,7 @@ class Rehearsal:
         self._mirror = mirror
         self._converger = converger
         self._findings = findings
-        self._others: Others = Unasked(False) if alone else others or Unasked(None)
+        self._others: Others = Unasked(alone) if alone or others is None else others
         self._tokens: OrderedDict[str, float] = OrderedDict()
 
     def repeated(self, call: Call) -> bool:
@@ -145,7 +145,7 @@ class Rehearsal:
             judged = self._judge(call, answered, executed, looks)
             equal = frozenset(key for key, look in looks.items() if look.equal)
             if overall(judged) is Verdict.MISMATCH:
-                touched = await self._others.touched(ticket.keys, (), self._journal.age(ticket))
+                touched = await self._others.touched(ticket.keys, self._journal.age(ticket))
                 if touched:
                     return _Found(Verdict.RACING, equal=equal, reason="another_process")
                 if touched is None and len(equal) < len(looks):
