@@ -26,6 +26,7 @@ from proxy.shadow.converger import Converger
 from proxy.shadow.findings import Findings
 from proxy.shadow.follow import Follow
 from proxy.shadow.journal import Journal
+from proxy.shadow.lag import Lag
 from proxy.shadow.peers import Peers
 from proxy.shadow.reading import Reading
 from proxy.shadow.rehearsal import Rehearsal
@@ -77,6 +78,7 @@ class Layer:
         self._peers = peers
         self._behind = Behind(settings.mirror.comparisons_queue)
         self._loops = Behind(settings.mirror.concurrency + 3)
+        self._lag = Lag()
         self._undecodable: set[str] = set()
 
     # -- what the wire asks --------------------------------------------------------------------------------------------
@@ -166,6 +168,9 @@ class Layer:
             return False
         if not self._behind.has_room:
             self._metrics.shed("queue")
+            return False
+        if self._lag.behind():
+            self._metrics.shed("lag")
             return False
         return True
 

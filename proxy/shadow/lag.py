@@ -1,0 +1,36 @@
+"""How far the event loop is behind: what tells that comparisons take the CPU that clients' requests want.
+
+A comparison is never waited for, but it runs on the loop that answers clients. Where all of them together are more than
+the CPU does, answers would stand in line behind comparisons: so none is begun while the loop is behind. Knows no
+clients and no stores; costs one callback a turn of the loop, and no timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+# A turn is the work of everything that was ready at once. DynamoDB answers in some milliseconds: this is as much again.
+MOST_SECONDS: Final = 0.01
+_WEIGHT: Final = 0.2
+
+
+class Lag:
+    """Ask `behind` before each piece of work that can be left out."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        """How long a turn of the loop takes, lately."""
+        self._measuring = False
+
+    def behind(self) -> bool:
+        """Whether the loop is behind; also measures its next turn."""
+        if not self._measuring:
+            self._measuring = True
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._turned, loop, loop.time())
+        return self.seconds > MOST_SECONDS
+
+    def _turned(self, loop: asyncio.AbstractEventLoop, began: float) -> None:
+        self._measuring = False
+        self.seconds += _WEIGHT * (loop.time() - began - self.seconds)
