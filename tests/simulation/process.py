@@ -291,7 +291,7 @@ def build(settings: Settings, journal: Journal, dynamo: Dynamo, dsql: Dsql, boar
         authority=authority,
         converger=converger,
         rehearsal=Rehearsal(journal, authority, asked, converger, findings, alone=settings.mirror.alone, others=peers),
-        reading=Reading(journal, authority, asked, findings, peers or Unasked(False)),
+        reading=Reading(journal, authority, asked, findings, peers or Unasked(alone=True)),
         findings=findings,
         breaker=breaker,
         follow=None,
