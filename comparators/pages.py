@@ -22,6 +22,9 @@ from comparators.forms import form, order_form
 from comparators.pairing import Pairing, key_of, pair
 from comparators.shapes import PageShape
 
+_MUCH = 512 * 1024
+"""Characters of items as Python writes them, well below what 1 MB of items gives."""
+
 Rank: TypeAlias = tuple[str, Any]
 """Where an item stands in the order of its page; sorts as the sort key does."""
 
@@ -179,7 +182,7 @@ def _gather_counts(gathering: Gathering, authority: Document, mirror: Document, 
     count other items of that group: a `tie`.
     """
     whole = shape.start is None and "LastEvaluatedKey" not in authority and "LastEvaluatedKey" not in mirror
-    unsure = shape.segment or (shape.ties and not whole)
+    unsure = shape.segment or (shape.ties and not whole) or _cut_apart(authority, mirror, shape)
     count, other_count = authority.get("Count"), mirror.get("Count")
     if count != other_count:
         shown = "Items" in authority
@@ -188,6 +191,32 @@ def _gather_counts(gathering: Gathering, authority: Document, mirror: Document, 
     scanned, other_scanned = authority.get("ScannedCount"), mirror.get("ScannedCount")
     if scanned != other_scanned and _beyond(scanned, count) != _beyond(other_scanned, other_count):
         _gather_count(gathering, "ScannedCount", (scanned, other_scanned), unsure)
+
+
+def _cut_apart(authority: Document, mirror: Document, shape: PageShape) -> bool:
+    """Whether the pages end in different places because one ended at 1 MB and not at its limit.
+
+    DynamoDB does not document to the byte what counts towards a page, so two stores may end it some items apart.
+    """
+    if _cursor(authority) == _cursor(mirror):
+        return False
+    return any(
+        "LastEvaluatedKey" in page
+        and (shape.limit is None or page.get("ScannedCount", 0) < shape.limit)
+        and _may_be_full(page)
+        for page in (authority, mirror)
+    )
+
+
+def _may_be_full(page: Document) -> bool:
+    """Whether the page may have reached 1 MB: it shows much, or does not show all that it read."""
+    items = page.get("Items")
+    return items is None or page.get("ScannedCount") != len(items) or len(str(items)) > _MUCH
+
+
+def _cursor(page: Document) -> object:
+    end = page.get("LastEvaluatedKey")
+    return None if end is None else form({"M": end})
 
 
 def _beyond(count: int | None, part: int | None) -> int | None:
@@ -209,7 +238,7 @@ def _gather_cursors(gathering: Gathering, authority: Document, mirror: Document,
     sides = (None if end is None else {"M": end}, None if other is None else {"M": other})
     if end is None and other is None:
         return
-    if sides[0] and sides[1] and form(sides[0]) == form(sides[1]):
+    if _cursor(authority) == _cursor(mirror):
         return
     if end is not None and other is not None:
         if end.keys() != other.keys():
@@ -218,9 +247,11 @@ def _gather_cursors(gathering: Gathering, authority: Document, mirror: Document,
             kind = Kind.TIE
         else:
             unordered = shape.sort is None or _unranked(gathering, shape)
-            kind = Kind.BOUNDARY if unordered or _moved_by_others(gathering, authority, mirror, shape) else Kind.CURSOR
+            moved = unordered or _moved_by_others(gathering, authority, mirror, shape)
+            kind = Kind.BOUNDARY if moved or _cut_apart(authority, mirror, shape) else Kind.CURSOR
     else:
-        kind = Kind.BOUNDARY if _moved_by_others(gathering, authority, mirror, shape) else Kind.CURSOR
+        moved = _moved_by_others(gathering, authority, mirror, shape)
+        kind = Kind.BOUNDARY if moved or _cut_apart(authority, mirror, shape) else Kind.CURSOR
     (gathering.differences if kind is Kind.CURSOR else gathering.notes).append(
         _about_page("LastEvaluatedKey", kind, *sides)
     )

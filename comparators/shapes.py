@@ -36,6 +36,7 @@ class PageShape:
     `start`    ExclusiveStartKey, None for a first page.
     `segment`  whether it is one segment of a parallel Scan: stores divide their items differently, so that no item
                need be in the same segment of both.
+    `limit`    Limit, None without one: a page with a cursor that ends before it has ended at 1 MB.
     """
 
     items: ItemShape
@@ -44,6 +45,7 @@ class PageShape:
     forward: bool = True
     start: Item | None = None
     segment: bool = False
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ def shape_of(operation: Operation, tables: Mapping[str, Table]) -> Shape:
     table = tables[table_name(request["TableName"])]
     if operation.action == "Scan":
         start, segmented = request.get("ExclusiveStartKey"), request.get("Segment") is not None
-        return PageShape(item_shape(table), None, start=start, segment=segmented)
+        return PageShape(item_shape(table), None, start=start, segment=segmented, limit=request.get("Limit"))
     if operation.action == "Query":
         index = table.schema.indexes.get(request.get("IndexName") or "")
         return PageShape(
@@ -40,6 +40,7 @@ def shape_of(operation: Operation, tables: Mapping[str, Table]) -> Shape:
             ties=index is not None,
             forward=request.get("ScanIndexForward", True) is not False,
             start=request.get("ExclusiveStartKey"),
+            limit=request.get("Limit"),
         )
     return item_shape(table)
 

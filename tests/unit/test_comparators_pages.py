@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from comparators.comparison import Comparison
 from comparators.difference import Item, Kind
 from comparators.pages import compare_pages
@@ -148,7 +150,8 @@ def test_without_ties_a_cursor_has_no_excuse() -> None:
     told = [("cursor", "LastEvaluatedKey", None)]
     assert kinds(compare_pages(page("1 2a", "2a"), page("1 2a", "2b"), table)) == told
     after = replace(table, start=cursor("1"))
-    assert kinds(compare_pages(page("2", "3", ScannedCount=9), page("2", "4", ScannedCount=9), after)) == told
+    limited = replace(after, limit=9)
+    assert kinds(compare_pages(page("2", "3", ScannedCount=9), page("2", "4", ScannedCount=9), limited)) == told
     part_of_key = PageShape(ItemShape(("id", "at"), lambda _item: ItemRules()), "at")
     assert kinds(compare_pages(page("1 2", "2"), page("1 2", "3"), part_of_key)) == told
 
@@ -326,3 +329,27 @@ def test_without_the_sort_key_a_paged_answer_is_undecided() -> None:
     assert comparison.differences == ()
     assert undecided(comparison) == (["2"], ["3"])
     assert notes(comparison) == [("boundary", "LastEvaluatedKey")]
+
+
+def _large_page(rows: range, end: int | None) -> dict[str, Any]:
+    items = [{"pk": {"S": "a"}, "sk": {"N": str(n)}, "text": {"S": "x" * 100_000}} for n in rows]
+    page: dict[str, Any] = {"Items": items, "Count": len(items), "ScannedCount": len(items)}
+    if end is not None:
+        page["LastEvaluatedKey"] = {"pk": {"S": "a"}, "sk": {"N": str(end)}}
+    return page
+
+
+@pytest.mark.parametrize("limit", [None, 50])
+@pytest.mark.parametrize("end", [10, None])
+def test_a_page_that_ends_at_1_mb_may_end_an_item_apart(limit: int | None, end: int | None) -> None:
+    shape = PageShape(ItemShape(("pk", "sk"), lambda _: ItemRules()), "sk", ties=False, limit=limit)
+    found = compare_pages(_large_page(range(10), 9), _large_page(range(11), end), shape)
+    assert found.differences == ()
+    assert [note.kind for note in found.notes] == [Kind.BOUNDARY]
+    assert [entry.key for entry in found.undecided] == [{"pk": {"S": "a"}, "sk": {"N": "10"}}]
+
+
+def test_a_page_that_ends_at_its_limit_ends_there_in_both_stores() -> None:
+    shape = PageShape(ItemShape(("pk", "sk"), lambda _: ItemRules()), "sk", ties=False, limit=10)
+    found = compare_pages(_large_page(range(10), 9), _large_page(range(11), 10), shape)
+    assert Kind.CURSOR in [difference.kind for difference in found.differences]
