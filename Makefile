@@ -7,6 +7,8 @@ BIN := .venv/bin
 SOURCES := proxy comparators tests $(wildcard benchmarks)
 SHELL_SCRIPTS := .ci/run
 ONCE ?=
+# Test processes: most tests wait for servers, so a few more than cores.
+WORKERS ?= 3
 QUICK ?=
 PUBLISH ?=
 
@@ -50,7 +52,7 @@ fmt: .venv/.installed ## format, and mend what ruff can mend
 
 test: setup lint ## everything that must hold before a change lands
 	@echo "== tests"
-	$(BIN)/pytest --durations=15
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --durations=15
 
 demo: .venv/.installed ## the whole story on embedded stores; stays up until Ctrl-C (ONCE=1: ends by itself)
 	ONCE=$(ONCE) $(BIN)/python -m tests.story
