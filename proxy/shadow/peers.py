@@ -86,6 +86,7 @@ class Peers:
         self._beat_at = -_BEAT_SECONDS
         self._answered: set[str] = set()
         self._refused = False
+        self._seen = False
 
     async def arrive(self) -> None:
         """Be seen before the first write, if the board can be reached."""
@@ -102,7 +103,9 @@ class Peers:
                 await self._turn()
         except (StoreError, TimeoutError) as error:
             self._tell(error)
-            await asyncio.sleep(_BACK_OFF_SECONDS if isinstance(error, Refused) else _BEAT_SECONDS)
+            # Until it is seen the others cannot know that it writes, and take its writes for faults of the mirror.
+            again = _BEAT_SECONDS if self._seen else _LOOK_SECONDS
+            await asyncio.sleep(_BACK_OFF_SECONDS if isinstance(error, Refused) else again)
         else:
             self._refused = False
             await asyncio.sleep(_LOOK_SECONDS)
@@ -177,6 +180,7 @@ class Peers:
     async def _beat(self) -> None:
         await self._board.post(_PRESENT, self._journal.identity, "")
         self._beat_at = asyncio.get_running_loop().time()
+        self._seen = True
 
     def _touched(self, question: Note) -> list[int]:
         """Which of the keys asked about this journal has held, by their positions."""
