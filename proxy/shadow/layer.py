@@ -283,6 +283,7 @@ class Layer:
     async def _gauge(self) -> None:
         depth = await self._journal.depth()
         self._metrics.journal(depth.keys, depth.oldest_seconds, depth.parked)
+        self._metrics.tasks(len(asyncio.all_tasks()))
         for table, item_type, stage in self._stages.listed(self._tables.names()):
             self._metrics.stage(table, item_type, stage)
         await asyncio.sleep(_GAUGE_SECONDS)
