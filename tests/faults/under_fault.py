@@ -129,6 +129,7 @@ def nothing_leaks(here: Scene, *, files: int, tasks: int = 8) -> Iterator[None]:
     """At the end the proxy has at most so many more open files (sockets among them) and tasks than now."""
     process = psutil.Process(here.proxy.child.pid)
     before = process.num_fds(), _tasks(here), process.num_threads()
+    assert before[1] > 0
     yield
     wait_until(lambda: process.num_fds() <= before[0] + files, 20, f"{before[0]} + {files} open files at most")
     wait_until(lambda: _tasks(here) <= before[1] + tasks, 20, f"{before[1]} + {tasks} tasks at most")
