@@ -250,6 +250,9 @@ class Board:
 
         await self._line.ask(effect, writes=True, keys=())
 
+    def shows(self, process: str) -> bool:
+        return ("present", process) in self._notes
+
     def _read(self) -> list[Note]:
         now = self._clock()
         return [Note(about, whose, text, now - at) for (about, whose), (text, at) in self._notes.items()]

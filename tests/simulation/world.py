@@ -120,7 +120,7 @@ class World:
         self._dynamo = Dynamo(self._lines[0], self.authority, SCHEMA, self._chance, story.lag)
         self._dynamo.description = orjson.dumps({"Table": DEFINITION})
         self._dsql = Dsql(self._lines[1], self.mirror, SCHEMA, guarded=guarded, undone=self._undone)
-        board = Board(self._lines[1], self.loop.time)
+        self._board = board = Board(self._lines[1], self.loop.time)
         self._processes = [
             Process(self.loop, f"p{n}", folder, story, self._dynamo, self._dsql, board, self._recorded)
             for n in range(story.processes)
@@ -375,7 +375,7 @@ class World:
         self._note(request_id, "verdict", verdict)
         self.verdicts[verdict] += 1
         self._by_request.setdefault(request_id, []).append(verdict)
-        if verdict is not Verdict.MISMATCH:
+        if verdict is not Verdict.MISMATCH or self._unseen():
             return
         asked = self._asked[request_id]
         if not any(n in self._tainted or self._untainted_at.get(n, -1.0) >= asked.began for n in asked.keys):
@@ -419,6 +419,14 @@ class World:
     def _mirror_changed(self, key: Key, item: Item | None) -> None:
         self._changed[self._names[key.text]] = None
         self._trace.append((self.loop.time(), "  dsql", self._names[key.text], _shown(item)))
+
+    def _unseen(self) -> bool:
+        """Whether a process could not yet tell the others that it is there, because it began without the mirror: then
+        they cannot know that it writes. The one case in which a verdict may be wrong."""
+        return not self.story.alone and any(
+            process.run is not None and not self._board.shows(process.run.journal.identity)
+            for process in self._processes
+        )
 
     def _undone(self, key: Key) -> None:
         self._violate(f"a write that was decided before undid what the mirror held for {self._names[key.text]}")
