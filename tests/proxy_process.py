@@ -107,8 +107,8 @@ class ProxyProcess:
             raise StandinError("the proxy has not been started")
         return self._child
 
-    def start(self) -> Self:
-        """Start it and wait until it is ready."""
+    def start(self, *, ready: bool = True) -> Self:
+        """Start it and wait until it is ready, or only until it listens."""
         self.log_file.unlink(missing_ok=True)
         command = [str(Path(sys.executable).with_name("crossfade")), "serve", "--config"]
         self._child = Child(
@@ -118,7 +118,7 @@ class ProxyProcess:
             directory=self._directory,
             environment={"PATH": "/usr/bin:/bin", "HOME": str(self._directory)} | self._environment,
         )
-        self._child.wait_ready(self._ready, _READY_SECONDS)
+        self._child.wait_ready(lambda: self._listens() and (self.ready() or not ready), _READY_SECONDS)
         return self
 
     def stop(self) -> None:
@@ -131,10 +131,11 @@ class ProxyProcess:
         """SIGKILL; the journal stays."""
         self.child.kill()
 
-    def restart(self) -> None:
-        """Start again with the same settings and journal, after kill() or in good order."""
+    def restart(self, environment: Mapping[str, str] | None = None, *, ready: bool = True) -> None:
+        """Start again with the same journal and settings (and these variables), after kill() or in good order."""
         self.child.stop(signal.SIGTERM, _STOP_SECONDS)
-        self.start()
+        self._environment |= environment or {}
+        self.start(ready=ready)
 
     def ready(self) -> bool:
         """Whether `/readyz` says that it may get traffic."""
@@ -180,12 +181,12 @@ class ProxyProcess:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.stop()
 
-    def _ready(self) -> bool:
+    def _listens(self) -> bool:
         said = _ADDRESSES.search(self.child.log_tail())
         if said is None:
             return False
         self.data, self.admin = said.groups()
-        return self.ready()
+        return True
 
     def _get(self, path: str) -> str:
         try:

@@ -72,6 +72,12 @@ class FaultProxy:
         """Connections are reset, and new ones refused."""
         self._do(self._refuse())
 
+    def show(self, certificate: ssl.SSLContext | None) -> None:
+        """From now on new connections see this certificate, or no TLS at all; those there are, are reset."""
+        self._do(self._refuse())
+        self.tls = certificate
+        self._do(self._listen())
+
     def clear(self) -> None:
         """No fault any more. What a fault held back is not delivered late: its connections are reset."""
         self._do(self._clear())

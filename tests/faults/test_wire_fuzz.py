@@ -88,20 +88,18 @@ class World:
 
     def authority_holds(self) -> bytes:
         """All that the authority has, past the proxy."""
-        ((_, body),) = answers(talk(self.direct, post("Scan", b'{"TableName":"fuzz","ConsistentRead":true}')))
-        return body
+        return ask(self.direct, post("Scan", b'{"TableName":"fuzz","ConsistentRead":true}'))[1]
 
     def begin_anew(self) -> None:
         """ministack may by now hold what it cannot give back: take it away."""
         for number in ("3", "4", "5"):
             key = json.dumps({"k": {"S": "c"}, "r": {"N": number}})
-            answers(talk(self.at, post("DeleteItem", f'{{"TableName":"fuzz","Key":{key}}}'.encode())))
+            ask(self.at, post("DeleteItem", f'{{"TableName":"fuzz","Key":{key}}}'.encode()))
 
     def lives(self) -> None:
         """It serves, and has not failed by itself."""
         assert self.proxy.faults == []
-        (answer,) = answers(talk(self.at, post("GetItem", GET)))
-        assert answer[0] == 200
+        assert ask(self.at, post("GetItem", GET))[0] == 200
 
 
 @pytest.fixture(scope="module")
@@ -113,10 +111,8 @@ def world(ministack: Ministack, postgres: Postgres, tmp_path_factory: pytest.Tem
         make_table(f"http://{proxy.data}")
         world = World(proxy, ministack, dsn)
         try:
-            (put,) = answers(
-                talk(world.at, post("PutItem", b'{"TableName":"fuzz","Item":{"k":{"S":"a"},"r":{"N":"1"}}}'))
-            )
-            assert put[0] == 200
+            put = b'{"TableName":"fuzz","Item":{"k":{"S":"a"},"r":{"N":"1"}}}'
+            assert ask(world.at, post("PutItem", put))[0] == 200
             deadline = time.monotonic() + HANG_SECONDS
             while not world.sql(f"SELECT to_regclass('{TABLE}') IS NOT NULL"):
                 assert time.monotonic() < deadline
@@ -205,6 +201,18 @@ def talk(at: tuple[str, int], sent: bytes) -> bytes:
         except ConnectionError:
             pass  # it would not read on
     return bytes(got)
+
+
+def ask(at: tuple[str, int], request: bytes) -> Answer:
+    """The answer to one whole request."""
+    got = bytearray()
+    with socket.create_connection(at, timeout=HANG_SECONDS) as client:
+        client.sendall(request)
+        while not (found := answers(bytes(got))):
+            piece = client.recv(1 << 16)
+            assert piece, f"hung up on {request[:500]!r}"
+            got += piece
+    return found[0]
 
 
 def answers(got: bytes) -> list[Answer]:
@@ -607,14 +615,14 @@ def test_json(world: World, call: tuple[str, bytes]) -> None:
     before, held = world.mirror_writes(), world.authority_holds()
     world.proxy.events.clear()
     request = post(*call)
-    ((status, body),) = answers(talk(world.at, request))
+    status, body = ask(world.at, request)
     assert status < 500 or from_ministack(body), (status, body[:300])
     after = world.mirror_writes()
     assert world.proxy.faults == []
     # ministack refuses some batches after their first part, and what ends with 500 it may have done.
     if 400 <= status < 500 and world.authority_holds() == held:
         assert after == before, ("a shadow of what was refused", body[:300])
-    ((direct, _),) = answers(talk(world.direct, request))
+    direct, _ = ask(world.direct, request)
     assert status == direct or (direct >= 500 and status == 400), (status, direct)
     if direct >= 500:
         world.begin_anew()
