@@ -112,11 +112,7 @@ class Peers:
 
     async def leave(self) -> None:
         """Say that this process ends with an empty journal."""
-        try:
-            async with asyncio.timeout(_CALL_SECONDS):
-                await self._board.clear(_PRESENT, self._journal.identity)
-        except (StoreError, TimeoutError) as error:
-            self._tell(error)
+        await self._clear(_PRESENT, self._journal.identity)
 
     async def touched(self, keys: Sequence[Key], seconds: float, /) -> frozenset[Key] | None:
         if self._refused:
@@ -136,7 +132,7 @@ class Peers:
                 try:
                     return await self._answer(subject, keys, set(peers))
                 finally:
-                    await self._board.clear(subject)
+                    await self._clear(subject)
         except Refused as error:
             self._tell(error)
             return None
@@ -176,6 +172,14 @@ class Peers:
                 answer = orjson.dumps(self._touched(each)).decode()
                 await self._board.post(each.subject, self._journal.identity, answer)
                 self._answered.add(each.subject)
+
+    async def _clear(self, subject: str, process: str | None = None) -> None:
+        """With a limit of its own: it is also asked when another has just run out, and the board may hang."""
+        try:
+            async with asyncio.timeout(_CALL_SECONDS):
+                await self._board.clear(subject, process)
+        except (StoreError, TimeoutError) as error:
+            self._tell(error)
 
     async def _beat(self) -> None:
         await self._board.post(_PRESENT, self._journal.identity, "")
