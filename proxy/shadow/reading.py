@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -31,7 +31,7 @@ from proxy.dynamodb.errors import DynamoDBError, serialization
 from proxy.dynamodb.operations import PAGED, Operation, json_of
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.pages import PageRequest, read_query, read_scan
-from proxy.dynamodb.schema import Key
+from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
 from proxy.shadow.context import Call
 from proxy.shadow.findings import Findings
@@ -181,10 +181,8 @@ class Reading:
             mirrored = (await self._mirror.execute(call.operation)).outcome
             return await self._compare(call, answered, mirrored)
         try:
-            page = read_scan(call.table.schema, request)
-        except (DynamoDBError, AttributeError, KeyError, TypeError, ValueError) as error:
-            # The mirror would have refused what the authority has answered.
-            refusal = error if isinstance(error, DynamoDBError) else serialization(type(error).__name__)
+            page = _page(read_scan, call)
+        except DynamoDBError as refusal:
             return await self._compare(call, answered, Outcome.failed(refusal))
         table = call.table
         items = [item for item in document.get("Items", ()) if all(n in item for n in table.schema.key_names)]
@@ -265,7 +263,10 @@ class Reading:
         operation = call.operation
         if operation.action != "Query" or operation.request.get("IndexName") is None:
             return found
-        page = read_query(call.table.schema, operation.request)
+        try:
+            page = _page(read_query, call)
+        except DynamoDBError:
+            return False
         late = {_text(entry.key) for entry in found.differing if await self._is_late(call, page, entry)}
         if not late:
             return found
@@ -312,6 +313,14 @@ class Reading:
 
     def _record(self, call: Call, verdict: Verdict, judged: Sequence[Judged] = (), reason: str | None = None) -> None:
         self._findings.record(call.operation, call.table, call.item_type, verdict, call.request_id, judged, reason)
+
+
+def _page(read: Callable[[TableSchema, Mapping[str, Any]], PageRequest], call: Call) -> PageRequest:
+    """What a page is to hold. Raises DynamoDBError where the mirror refuses what the authority has answered."""
+    try:
+        return read(call.table.schema, call.operation.request)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise serialization(type(error).__name__) from error
 
 
 def _strongly(operation: Operation) -> Operation:
