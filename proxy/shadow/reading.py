@@ -275,14 +275,18 @@ class Reading:
 
     async def _is_late(self, call: Call, page: PageRequest, entry: Entry) -> bool:
         """Whether both stores hold an item alike, and the mirror's page shows of it what it should, and the authority's
-        does not."""
+        does not. An item that the authority's page shows at a place where it is no more may be beyond the mirror's."""
         if entry.key is None:
             return False
         key = call.table.schema.key_of(entry.key)
         wanted, held = (await self._authority.get(key)).item, (await self._mirror.get(key)).item
         rules, due = call.table.pick(wanted or held or {}), page.show(wanted)
-        right = not compare_items(wanted, held, rules) and not compare_items(due, entry.mirror, rules)
-        return right and bool(compare_items(due, entry.authority, rules))
+        if compare_items(wanted, held, rules) or not compare_items(due, entry.authority, rules):
+            return False
+        sort = page.schema.index_keys(page.index)[1]
+        shown = entry.authority
+        moved = shown is not None and due is not None and sort is not None and shown.get(sort) != due.get(sort)
+        return (entry.mirror is None and moved) or not compare_items(due, entry.mirror, rules)
 
     # -- what a look concerns ---------------------------------------------------------------------------------------
 
