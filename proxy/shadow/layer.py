@@ -39,6 +39,7 @@ from proxy.stores.failures import Refused, Unreachable
 log = structlog.get_logger(__name__)
 
 _GAUGE_SECONDS: Final = 1.0
+_GIVE_WAY_SECONDS: Final = 0.1
 _STREAMS: Final = "DynamoDBStreams_"
 
 
@@ -278,6 +279,9 @@ class Layer:
         await self._let_go()
 
     async def _work(self) -> None:
+        if self._lag.behind():
+            # The journal keeps its keys, and a key that is written again meanwhile converges once for both.
+            await asyncio.sleep(_GIVE_WAY_SECONDS)
         await self._converger.work()
 
     async def _gauge(self) -> None:
