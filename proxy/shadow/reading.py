@@ -266,7 +266,7 @@ class Reading:
         try:
             page = _page(read_query, call)
         except DynamoDBError:
-            return False
+            return found
         late = {_text(entry.key) for entry in found.differing if await self._is_late(call, page, entry)}
         if not late:
             return found
