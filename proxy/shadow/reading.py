@@ -43,6 +43,8 @@ from proxy.stores.failures import StoreError
 from proxy.stores.store import Store, Unrepresentable
 
 _LEAVE_SECONDS: Final = 1.0
+# A difference of no item in particular can be judged only while nobody writes the table: a few more looks find a gap.
+_GAP_LOOKS: Final = (0.2, 0.3, 0.4, 0.5)
 _BATCH: Final = 100
 _MOST_KEYS: Final = 200
 _PLACEHOLDER: Final = re.compile(r"[#:][A-Za-z0-9_]+")
@@ -94,11 +96,12 @@ class Reading:
 
     async def _look_again(self, call: Call, found: Comparison, since: int, began: float) -> None:
         """`since` and `began` say when the look that found the difference began, in the journal's and loop's time."""
-        racing, looked = False, call
+        racing, looked, parked = False, call, False
         for delay in LOOK_AGAIN:
             keys = self._keys(looked, found)
             concerned = self._tried(keys)
-            if keys and not concerned:
+            parked = bool(keys) and not concerned
+            if parked:
                 break
             racing = racing or any(self._touched(key, since) for key in concerned or _any(call))
             await self._journal.left(concerned, _LEAVE_SECONDS)
@@ -108,16 +111,25 @@ class Reading:
             if found.agreed:
                 self._record(call, Verdict.RACING if racing else Verdict.LAGGING)
                 return
-        else:
-            found = await self._without_late(looked, found)
+        for pause in (*_GAP_LOOKS, None):
+            if not parked:
+                found = await self._without_late(looked, found)
             if found.agreed:
-                self._record(call, Verdict.LAGGING, reason="index")
+                self._record(call, Verdict.RACING if racing else Verdict.LAGGING, reason=None if racing else "index")
                 return
-        await self._conclude(looked, found, since, began)
+            judged, mend = await self._judge(looked, found, since, began)
+            if judged or pause is None or any(each.key is not None for each in found.differences):
+                break
+            racing = True
+            await asyncio.sleep(pause)
+            since, began = self._journal.latest, asyncio.get_running_loop().time()
+            looked, found = await self._read_again(call, self._keys(looked, found))
+        self._record(call, overall(judged) if judged else Verdict.RACING, judged)
+        await self._journal.nominate(mend)
 
-    async def _conclude(self, call: Call, found: Comparison, since: int, began: float) -> None:
-        """What differs goes on differing. Where that is of several items, those that are being written tell nothing of
-        the others."""
+    async def _judge(self, call: Call, found: Comparison, since: int, began: float) -> tuple[list[Judged], list[Key]]:
+        """What goes on differing, judged, with the keys to mend; nothing of what is being written. Where the
+        differences are of several items, those that are being written tell nothing of the others."""
         losses = await self._losses(call, found)
         context = Context(call.table.name, call.operation.action)
         judged: list[Judged] = []
@@ -127,21 +139,14 @@ class Reading:
         told = [each for each in judged if each.verdict is not Verdict.MISMATCH]
         accused = [(each, self._about(call, each)) for each in judged if each.verdict is Verdict.MISMATCH]
         quiet = [(each, keys) for each, keys in accused if not any(self._touched(key, since) for key in keys)]
-        racing, reason = len(quiet) < len(accused), None
         if quiet:
             asked = list(dict.fromkeys(key for _, keys in quiet for key in keys))
             touched = await self._others.touched(asked, asyncio.get_running_loop().time() - began) or frozenset()
-            sure = [(each, keys) for each, keys in quiet if touched.isdisjoint(keys)]
-            if len(sure) < len(quiet):
-                racing, reason = True, "another_process"
-            quiet = sure
-        if racing and not quiet:
-            self._record(call, Verdict.RACING, reason=reason)
-            return
-        told.extend(each for each, _ in quiet)
-        self._record(call, overall(told), told)
-        mend = dict.fromkeys(key for _, keys in quiet for key in keys if key.text)
-        await self._journal.nominate(self._tried(list(mend)))
+            quiet = [(each, keys) for each, keys in quiet if touched.isdisjoint(keys)]
+        if accused and not quiet:
+            return [], []
+        mend = dict.fromkeys(key for _, keys in quiet for key in keys if key != any_of(key.table))
+        return [*told, *(each for each, _ in quiet)], self._tried(list(mend))
 
     def _about(self, call: Call, judged: Judged) -> list[Key]:
         """The keys that may have made a difference: its own, or all that the operation names, or any of its tables."""
