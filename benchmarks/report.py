@@ -34,6 +34,7 @@ def _cost(cost: Mapping[str, Any]) -> Iterator[str]:
         "× proxy_pass",
         "× mirror",
         "× handwritten's rate",
+        "compared",
     )
     rows = []
     for action, programs in cost.items():
@@ -48,6 +49,7 @@ def _cost(cost: Mapping[str, Any]) -> Iterator[str]:
                     _ratio(cpu, programs.get(_PROXY, {}).get("cpu_us")),
                     _ratio(cpu, programs.get(_MIRROR, {}).get("cpu_us")),
                     _ratio(found["requests_a_second"]["median"], programs["handwritten"]["requests_a_second"]),
+                    _share(found["compared"]),
                 )
             )
     yield from _table(head, rows)
@@ -111,6 +113,12 @@ def _figure(found: Mapping[str, float], places: int) -> str:
     if found["low"] == found["high"]:
         return middle
     return f"{middle} ({found['low']:,.{places}f}–{found['high']:,.{places}f})"
+
+
+def _share(counts: Mapping[str, float]) -> str:
+    """How many of the comparisons that were due were made: the rest were shed, and cost next to nothing."""
+    due = sum(counts.values())
+    return f"{(1 - counts.get('shed', 0) / due) * 100:.0f} %" if due else ""
 
 
 def _ratio(value: float, other: Mapping[str, float] | None) -> str:
