@@ -13,7 +13,7 @@ QUICK ?=
 PUBLISH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup node lint fmt test demo bench lock clean
+.PHONY: help setup node lint fmt test demo bench verdicts lock clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ demo: .venv/.installed ## the whole story on embedded stores; stays up until Ctr
 
 bench: .venv/.installed ## what it costs, beside nginx and a handler written by hand (QUICK=1, PUBLISH=1)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(PUBLISH),--publish)
+
+verdicts: .venv/.installed ## count verdicts against the truth, 100,000 comparisons of them, and write docs/verdicts.md
+	$(BIN)/python -m tests.verdicts
 
 lock: .venv/.installed ## pin the newest allowed versions of everything
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
