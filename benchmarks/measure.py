@@ -3,6 +3,7 @@
 import os
 import statistics
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -15,13 +16,15 @@ def pin(pid: int, cpu: int) -> None:
     if (os.cpu_count() or 1) < 2:
         return
     for process in _family(pid):
-        process.cpu_affinity([cpu])
+        with suppress(psutil.NoSuchProcess):  # PostgreSQL's helpers come and go
+            process.cpu_affinity([cpu])
 
 
 def stand_back(pid: int) -> None:
     """Let a process run when others do not want to: a mirror has a machine of its own, and here it shares one."""
     for process in _family(pid):
-        process.nice(_NICE)
+        with suppress(psutil.NoSuchProcess):
+            process.nice(_NICE)
 
 
 def cpu_seconds(pid: int) -> float:
