@@ -211,12 +211,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=20261122)
     parser.add_argument("--pause", type=float, default=0.005, help="seconds between two calls of a worker")
     parser.add_argument("--out", type=Path, default=Path(".cache/soak"), help="folder for soak.json and soak.svg")
+    parser.add_argument("--graph", type=Path, help="where else the graph goes")
     chosen = parser.parse_args()
     print(f"soak: {chosen.minutes:g} minutes, seed {chosen.seed}", flush=True)
     found = soak(chosen.minutes, chosen.seed, chosen.pause)
     chosen.out.mkdir(parents=True, exist_ok=True)
     (chosen.out / "soak.json").write_text(json.dumps(found, indent=1), "utf-8")
-    (chosen.out / "soak.svg").write_text(graph(found), "utf-8")
+    for place in filter(None, (chosen.out / "soak.svg", chosen.graph)):
+        place.write_text(graph(found), "utf-8")
     print({name: value for name, value in found.items() if name != "samples"})
     return 1 if found["wrong"] else 0
 

@@ -91,7 +91,7 @@ class World:
         return ask(self.direct, post("Scan", b'{"TableName":"fuzz","ConsistentRead":true}'))[1]
 
     def begin_anew(self) -> None:
-        """ministack may by now hold what it cannot give back: take it away."""
+        """ministack may by now hold what it cannot give back, or what no DynamoDB holds: take it away."""
         for number in ("3", "4", "5"):
             key = json.dumps({"k": {"S": "c"}, "r": {"N": number}})
             ask(self.at, post("DeleteItem", f'{{"TableName":"fuzz","Key":{key}}}'.encode()))
@@ -487,6 +487,7 @@ ODD: list[Any] = [
     *(Raw(text) for text in ("NaN", "Infinity", "1e999", "9" * 50, "9" * 5000, "-", "01", '{"a":1,"a":2}', "[" * 2000)),
     *(nested("M", 31), nested("L", 31), nested("M", 33), nested("L", 40), nested("M", 400), nested("L", 3000)),
 ]
+WRITES = {"PutItem", "DeleteItem", "UpdateItem", "BatchWriteItem", "TransactWriteItems"}
 KEY = {"k": {"S": "c"}, "r": {"N": "3"}}
 ITEM = KEY | {"g": {"S": "g"}, "v": {"L": [{"M": {"x": {"N": "1"}}}]}, "s": {"SS": ["a", "b"]}}
 NEVER = {"ConditionExpression": "attribute_exists(nothing)"}
@@ -622,9 +623,10 @@ def test_json(world: World, call: tuple[str, bytes]) -> None:
     # ministack refuses some batches after their first part, and what ends with 500 it may have done.
     if 400 <= status < 500 and world.authority_holds() == held:
         assert after == before, ("a shadow of what was refused", body[:300])
-    direct, _ = ask(world.direct, request)
-    assert status == direct or (direct >= 500 and status == 400), (status, direct)
-    if direct >= 500:
+    if status != 200 or call[0] not in WRITES:  # doing a write twice would go past the proxy
+        direct, _ = ask(world.direct, request)
+        assert status == direct or (direct >= 500 and status == 400), (status, direct)
+    if status >= 500 or world.status()["journal"]["parked"]:
         world.begin_anew()
     world.mirror_writes()
 
