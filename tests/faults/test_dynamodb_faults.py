@@ -3,6 +3,10 @@
 What it did nevertheless (an answer lost on its way back is an unknown outcome) reaches the mirror when that is over.
 """
 
+import contextlib
+import signal
+import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -38,6 +42,7 @@ class Ground:
 
     here: Scene
     between: FaultProxy
+    ministack: Ministack
 
     def told(self, seed: int) -> list[Answer]:
         """A story, several calls at once: each is answered as DynamoDB decides, or with an error to retry, in time."""
@@ -55,7 +60,7 @@ def ground(postgres: Postgres) -> Iterator[Ground]:
         rows = postgres.create_database()
         with scene(f"http://{LOOPBACK}:{between.port}", rows, environment=ENVIRONMENT) as through:
             here = Scene(through.proxy, ministack.endpoint, rows)
-            ground = Ground(here, between)
+            ground = Ground(here, between, ministack)
             ground.told(1)
             recovered(here)
             with nothing_leaks(here, files=FILES):
@@ -111,4 +116,39 @@ def test_refused(ground: Ground) -> None:
         assert max(each.seconds for each in answers) < CONNECT_SECONDS
     finally:
         ground.between.clear()
+    recovered(ground.here)
+
+
+def test_hung_and_woken(ground: Ground) -> None:
+    ground.ministack.child.signal(signal.SIGSTOP)
+    try:
+        answers = ground.told(500)
+    finally:
+        ground.ministack.child.signal(signal.SIGCONT)
+    assert codes(answers).keys() == {"InternalServerError"}
+    recovered(ground.here)
+
+
+def test_a_load_balancer_s_page(ground: Ground) -> None:
+    """What answers is no DynamoDB: its answer passes, the SDK retries it by its status, and nothing is made of it."""
+    page = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\n<html></html>"
+
+    def answer(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            while connection.recv(1 << 16):
+                connection.sendall(page)
+
+    def accept(listening: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=answer, args=(listening.accept()[0],), daemon=True).start()
+
+    ground.between.refuse()
+    with socket.create_server((LOOPBACK, ground.between.port)) as listening:
+        threading.Thread(target=accept, args=(listening,), daemon=True).start()
+        answers = tell(ground.here.client(), story(600, 18), at_once=8)
+        assert codes(answers) == {"503": len(answers)}
+        assert max(each.seconds for each in answers) < IN_TIME
+        listening.shutdown(socket.SHUT_RDWR)  # wakes `accept`, which would keep the port
+    ground.between.clear()
     recovered(ground.here)

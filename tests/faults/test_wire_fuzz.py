@@ -6,12 +6,14 @@ What is an HTTP request is judged by asking ministack the same without the proxy
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -20,6 +22,8 @@ from hypothesis import strategies as st
 
 from tests import equality
 from tests.faults.serving import Serving
+from tests.faults.under_fault import own_faults
+from tests.integration.scenes import Scene, scene
 from tests.proxy_process import settings_text
 from tests.standins.billio import dynamodb_client
 from tests.standins.dynamodb import Ministack
@@ -38,10 +42,11 @@ CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON "{TABLE}" FOR EACH ROW E
 """
 
 Answer = tuple[int, bytes]
+MORE = int(os.environ.get("FUZZ_EXAMPLES", "0"))  # look further: so many random examples of each kind
 Examples = settings(
-    max_examples=60,
+    max_examples=MORE or 60,
     deadline=None,
-    derandomize=True,  # the same examples in every run of the suite; `make fuzz` looks further
+    derandomize=not MORE,  # the same examples in every run of the suite
     database=None,
     phases=(Phase.explicit, Phase.generate, Phase.shrink),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
@@ -91,10 +96,15 @@ class World:
         return ask(self.direct, post("Scan", b'{"TableName":"fuzz","ConsistentRead":true}'))[1]
 
     def begin_anew(self) -> None:
-        """ministack may by now hold what it cannot give back, or what no DynamoDB holds: take it away."""
-        for number in ("3", "4", "5"):
+        """ministack may by now hold what it cannot give back, or what no DynamoDB takes: take it away, if it can be."""
+        for number in {"3", "4", "5", *(item["r"]["N"] for item in self._items() if item["k"] == {"S": "c"})}:
             key = json.dumps({"k": {"S": "c"}, "r": {"N": number}})
             ask(self.at, post("DeleteItem", f'{{"TableName":"fuzz","Key":{key}}}'.encode()))
+
+    def _items(self) -> list[dict[str, dict[str, Any]]]:
+        status, body = ask(self.direct, post("Scan", b'{"TableName":"fuzz"}'))
+        items: list[dict[str, dict[str, Any]]] = json.loads(body)["Items"] if status == 200 else []
+        return items
 
     def lives(self) -> None:
         """It serves, and has not failed by itself."""
@@ -610,7 +620,7 @@ def calls(draw: st.DrawFn) -> tuple[str, bytes]:
     return action, written(changed).encode("utf-8", "surrogatepass")
 
 
-@settings(Examples, max_examples=150)
+@settings(Examples, max_examples=MORE or 80)
 @given(calls())
 def test_json(world: World, call: tuple[str, bytes]) -> None:
     before, held = world.mirror_writes(), world.authority_holds()
@@ -626,10 +636,41 @@ def test_json(world: World, call: tuple[str, bytes]) -> None:
     if status != 200 or call[0] not in WRITES:  # doing a write twice would go past the proxy
         direct, _ = ask(world.direct, request)
         assert status == direct or (direct >= 500 and status == 400), (status, direct)
-    if status >= 500 or world.status()["journal"]["parked"]:
+    # Writes that only ministack takes have no keys, and the proxy says that it could not follow them.
+    unfollowed = any(event["event"] == "write_not_followed" for event in world.proxy.events)
+    if status >= 500 or unfollowed or world.status()["journal"]["parked"]:
         world.begin_anew()
     world.mirror_writes()
 
 
 def test_all_is_equal_in_the_end(world: World) -> None:
     assert equality.disagreements(world.ministack.endpoint, world.dsn, TABLE) == []
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def command(ministack: Ministack, postgres: Postgres) -> Iterator[Scene]:
+    ministack.reset()
+    make_table(ministack.endpoint)
+    rows = postgres.create_database()
+    with scene(ministack.endpoint, rows, billio=False, environment={"CROSSFADE_FOLLOW_TABLES": "true"}) as here:
+        pid = here.proxy.child.pid
+        yield here
+        assert here.proxy.child.running
+        assert here.proxy.child.pid == pid
+        assert own_faults(here) == []
+        here.assert_equal(TABLE)
+    postgres.drop_database(rows)
+
+
+@settings(Examples, max_examples=MORE or 25)
+@given(st.one_of(st.binary(max_size=600), broken_requests(), requests(), calls().map(lambda call: post(*call))))
+def test_a_process_of_its_own(command: Scene, sent: bytes) -> None:
+    at = urlsplit(command.proxy.data)
+    assert at.hostname is not None
+    assert at.port is not None
+    for status, body in answers(talk((at.hostname, at.port), sent)):
+        assert status < 500 or from_ministack(body), (status, body[:300])
+    assert ask((at.hostname, at.port), post("GetItem", GET))[0] == 200
