@@ -44,7 +44,7 @@ CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON "{TABLE}" FOR EACH ROW E
 Answer = tuple[int, bytes]
 MORE = int(os.environ.get("FUZZ_EXAMPLES", "0"))  # look further: so many random examples of each kind
 Examples = settings(
-    max_examples=MORE or 60,
+    max_examples=MORE or 40,
     deadline=None,
     derandomize=not MORE,  # the same examples in every run of the suite
     database=None,
