@@ -86,16 +86,17 @@ async def serve(
 
 
 def stop_on_signals(stop: asyncio.Event) -> None:
-    """Set `stop` at the first SIGTERM or SIGINT; a second one ends the process as it always did."""
+    """Set `stop` at the first SIGTERM or SIGINT; a second one ends the process there and then, as SIGKILL would: the
+    journal keeps what has not converged."""
     loop = asyncio.get_running_loop()
 
-    def first() -> None:
+    def asked(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
         stop.set()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, first)
+        loop.add_signal_handler(number, asked, number)
 
 
 @asynccontextmanager

@@ -146,6 +146,10 @@ class ColumnMapping:
             item.pop(name, None)
         return item
 
+    def sound(self, *_: object) -> bool:
+        """Nothing stands in two places."""
+        return True
+
     def span(self, index: Index | None) -> Span:
         if index is None:
             return self._table_span()
@@ -247,6 +251,10 @@ class ColumnMapping:
             if rendered is None:
                 if actual is not None:
                     self._index_fault(faults, name, f"its parts {', '.join(composite.parts)} are not all there")
+                elif all(part in held for part in composite.parts):
+                    # Its columns would put the row into an index that DynamoDB has the item not in.
+                    reason = f"the item lacks it, and its parts do not make {composite.template}"
+                    self._index_fault(faults, name, reason)
             elif actual is None:
                 absent.append(name)
                 self._index_fault(faults, name, "the item lacks it and has its parts")

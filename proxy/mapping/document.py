@@ -107,6 +107,18 @@ class DocumentMapping:
         item: Item = orjson.loads(values[-1])
         return item
 
+    def sound(self, values: SqlValues, item: Item) -> bool:
+        """The index columns repeat what the JSON says. Somebody's SQL may have changed the one without the other."""
+        for (name, _, each), held in zip(self._codecs, values, strict=False):
+            value = item.get(name)
+            try:
+                wanted = each.encode(value) if value is not None and each.tag in value else None
+            except Misfit:
+                return False
+            if wanted != held:
+                return False
+        return True
+
     def span(self, index: Index | None) -> Span:
         hash_name, range_name = self.schema.index_keys(index)
         hash_codec = codec(_SQL_TYPES[self.schema.types[hash_name]])

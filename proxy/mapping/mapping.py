@@ -99,6 +99,9 @@ class Mapping(Protocol):
     def decode(self, values: SqlValues) -> Item:
         """The item in a row as PostgreSQL gives it back, `as_text` columns as text."""
 
+    def sound(self, values: SqlValues, item: Item) -> bool:
+        """Whether a row that reads as this item also stands where the item belongs: in its indexes."""
+
     def span(self, index: Index | None) -> Span:
         """The table itself for None. Raises KeyError for an index that nothing serves."""
 

@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 _LOOK_SECONDS: Final = 0.5
 _BEAT_SECONDS: Final = 5.0
 _SILENT_SECONDS: Final = 20.0
-_GONE_SECONDS: Final = 900.0
+_GONE_SECONDS: Final = 120.0
 _ANSWER_SECONDS: Final = 3.0
 _CALL_SECONDS: Final = 2.0
 _BACK_OFF_SECONDS: Final = 15.0
@@ -87,6 +87,7 @@ class Peers:
         self._answered: set[str] = set()
         self._refused = False
         self._seen = False
+        self._silent: set[str] = set()
 
     async def arrive(self) -> None:
         """Be seen before the first write, if the board can be reached."""
@@ -125,7 +126,9 @@ class Peers:
                 peers = self._peers(await self._board.read())
                 if not peers:
                     return frozenset()
-                if any(age > _SILENT_SECONDS for age in peers.values()):
+                silent = [process for process, age in peers.items() if age > _SILENT_SECONDS]
+                if silent:
+                    self._tell_silent(silent)
                     return frozenset(keys)
                 question = _question(keys, seconds + loop.time() - began)
                 await self._board.post(subject, self._journal.identity, question)
@@ -197,6 +200,16 @@ class Peers:
         if key == any_of(key.table):
             return self._journal.table_touched(key.table, since)
         return self._journal.touched(key, since)
+
+    def _tell_silent(self, silent: Sequence[str]) -> None:
+        """Once for each process: while it is waited for, nothing can be called a mismatch."""
+        for process in set(silent) - self._silent:
+            self._silent.add(process)
+            log.warning(
+                "peer_silent",
+                process=process,
+                remedy=f"start it again, or wait: it is forgotten {_GONE_SECONDS:g} s after it was last heard of",
+            )
 
     def _tell(self, error: Exception) -> None:
         if isinstance(error, Refused) and not self._refused:

@@ -173,12 +173,13 @@ class Rehearsal:
         looks = {}
         for key in keys:
             wanted = (await self._authority.get(key)).item
-            held = (left[key] if key in left else await self._mirror.get(key)).item
-            if held == wanted:
-                looks[key] = _Look(wanted, wanted, held, equal=True)
+            held = left[key] if key in left else await self._mirror.get(key)
+            if held.item == wanted:
+                looks[key] = _Look(wanted, wanted, wanted, equal=held.sound)
                 continue
             image, _ = self._mirror.image(key, wanted)
-            looks[key] = _Look(wanted, image, held, same(image, held) and (image is not None or wanted is None))
+            equal = same(image, held.item) and held.sound and (image is not None or wanted is None)
+            looks[key] = _Look(wanted, image, held.item, equal)
         return looks
 
     def _judge(self, call: Call, answered: Outcome, executed: Executed, looks: Mapping[Key, _Look]) -> list[Judged]:

@@ -413,7 +413,11 @@ def _others(statements: Statements, values: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _held(mapping: TableMapping, row: asyncpg.Record | None) -> Held:
-    return Held(None) if row is None else Held(mapping.decode(tuple(row)), tuple(row))
+    if row is None:
+        return Held(None)
+    values = tuple(row)
+    item = mapping.decode(values)
+    return Held(item, values, mapping.sound(values, item))
 
 
 def _segments(request: PageRequest) -> tuple[int, ...]:

@@ -27,10 +27,15 @@ class Unrepresentable(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a store holds for a key. `token` is the store's own note of what was read, to guard a write with."""
+    """What a store holds for a key.
+
+    `token` is the store's own note of what was read, to guard a write with. `sound` is false where the item is right
+    and does not stand where its indexes look for it, so that it must be written again.
+    """
 
     item: Item | None
     token: Any = None
+    sound: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,4 +221,9 @@ def _say(text: str, end: str = "\n") -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        # Everything that was started has ended on the way here.
+        sys.stdout.write("\nStopped.\n")
+        sys.exit(130)

@@ -17,12 +17,13 @@ from proxy.stores.store import Executed, Held
 class MemoryStore:
     """A `Store`. `before` is awaited before each call and may raise; what a call leaves shows no token, as DSQL's.
 
-    `cannot` are items that it cannot hold: they have no image.
+    `cannot` are items that it cannot hold: they have no image. `unsound` rows stand where no index finds them.
     """
 
     name: str = "memory"
     items: dict[Key, Item] = field(default_factory=dict)
     cannot: list[Item] = field(default_factory=list)
+    unsound: set[Key] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)
     before: Callable[[str], Awaitable[None]] | None = None
 
@@ -38,7 +39,7 @@ class MemoryStore:
     async def get(self, key: Key) -> Held:
         await self._called("get")
         item = self.items.get(key)
-        return Held(item, None if item is None else ("row", item))
+        return Held(item, None if item is None else ("row", item), key not in self.unsound)
 
     async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
         await self._called("put")
@@ -50,6 +51,7 @@ class MemoryStore:
             self.items.pop(key)
         else:
             self.items[key] = wanted
+        self.unsound.discard(key)
         return Held(wanted)
 
     def image(self, key: Key, item: Item | None, /) -> tuple[Item | None, tuple[Fault, ...]]:

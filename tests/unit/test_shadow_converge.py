@@ -101,3 +101,11 @@ async def test_stores_that_never_rest_are_left_after_some_rounds() -> None:
         await converge(KEY, authority, mirror)
     assert caught.value.reason == "moving"
     assert mirror.calls.count("put") == ROUNDS
+
+
+async def test_a_row_that_its_indexes_do_not_find_is_written_again() -> None:
+    authority, mirror = stores(item(1), item(1))
+    mirror.unsound.add(KEY)
+    assert await converge(KEY, authority, mirror) == 1
+    assert not mirror.unsound
+    assert mirror.items == authority.items
