@@ -9,6 +9,7 @@ Ends with 1 if a mismatch was false, a corruption missed, or any other verdict w
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 import time
@@ -26,6 +27,7 @@ from tests.verdicts.matrix import PLANTED, Matrix
 Scene = Callable[[int, Path], Matrix]
 
 _BATCH = 8
+_POSITION = re.compile(r"\[\d+\]")
 _PAGE = """# Verdicts, against the truth
 
 A `mismatch` must be one, and every disagreement must be called one. This page counts both, on comparisons whose truth
@@ -34,7 +36,8 @@ is known. It is generated; do not edit it:
     {command}
 
 {comparisons:,} comparisons in {seconds:.0f} s on {cores} cores: **{false} false `mismatch`** under heavy writes, and
-**{missed} of {planted:,} planted corruptions missed**.
+**{missed} of {planted:,} planted corruptions missed**. (Where the processes do not ask each other, {alone_false} of
+{alone:,} comparisons under heavy writes are called a `mismatch` and are none.)
 
 ## What was so, and what was said
 
@@ -70,6 +73,7 @@ def main() -> int:
         matrix = run("at_rest", 500)
         matrix.merge(run("planted", options.planted))
         matrix.merge(run("heavy", options.comparisons))
+        unasked = run("heavy_unasked", options.comparisons // 20)
         seeds = range(5)
         caught = {
             bug.name: list(workers.map(partial(_story, number), seeds, [5_000] * len(seeds)))
@@ -85,6 +89,8 @@ def main() -> int:
         false=matrix.false_mismatches,
         missed=matrix.missed,
         planted=matrix.of(PLANTED),
+        alone=unasked.total,
+        alone_false=unasked.false_mismatches,
         table=matrix.table(),
         seeds=len(seeds),
         bugs=_bugs(caught),
@@ -138,7 +144,7 @@ def _bugs(caught: dict[str, list[Caught | None]]) -> str:
             rows.append(f"| {name} | never | |")
             continue
         middle = found[len(found) // 2]
-        places = dict.fromkeys(f"{one.action} ({one.where})" for one in found)
+        places = dict.fromkeys(_POSITION.sub("[…]", f"{one.action} ({one.where})") for one in found)
         rows.append(f"| {name} | {middle.calls} | {', '.join(places)} |")
     return "\n".join(rows)
 

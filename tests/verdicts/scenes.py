@@ -84,11 +84,16 @@ class _Watch:
         return Label.TIE if answers["authority"] != answers.get("mirror", answers["authority"]) else Label.SAME
 
 
-def heavy(seed: int, folder: Path, calls: int = 250) -> Matrix:
+def heavy_unasked(seed: int, folder: Path, calls: int = 250) -> Matrix:
+    """The same, where each process holds itself to be alone."""
+    return heavy(seed, folder, calls, alone=True)
+
+
+def heavy(seed: int, folder: Path, calls: int = 250, *, alone: bool = False) -> Matrix:
     """Two or three processes, few keys, clients that write as fast as they can, and a DynamoDB that answers old."""
     chance = random.Random(seed)
     weather = STORMY if chance.random() < 0.2 else CALM
-    world = World(seed, folder, processes=chance.choice((2, 2, 3)), weather=weather)
+    world = World(seed, folder, processes=chance.choice((2, 2, 3)), weather=weather, alone=alone)
     world.authority.eventual = chance.choice((0.0, 0.02, 0.5))
     world.authority.index = chance.choice((0.0, 0.05, 4.0))
     schema, gap = chance.choice((BILLIO, PAGES)), chance.choice((0.004, 0.02, 0.1, 0.6))

@@ -40,6 +40,15 @@ def test_heavy_writes_make_races_and_old_answers(tmp_path: Path) -> None:
     assert matrix.of([Label.SAME], Verdict.AGREED) > 20
 
 
+def test_processes_that_do_not_ask_each_other_are_wrong(tmp_path: Path) -> None:
+    """What is asked is what tells another process's write from a fault of the mirror."""
+    false = 0
+    for seed in range(10):
+        (tmp_path / f"{seed}").mkdir()
+        false += scenes.heavy_unasked(seed, tmp_path / f"{seed}", calls=60).false_mismatches
+    assert false > 0
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_no_planted_corruption_is_missed(seed: int, tmp_path: Path) -> None:
     matrix = scenes.planted(seed, tmp_path, plants=16)

@@ -7,12 +7,15 @@ other settings. A `World` is a function of its seed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import random
+import sqlite3
+import warnings
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -212,6 +215,7 @@ class World:
     def __init__(
         self, seed: int, folder: Path, *, processes: int = 2, weather: Weather = CALM, alone: bool = False
     ) -> None:
+        random.seed(seed)  # the layer's own pauses are drawn from it
         self.chance = random.Random(seed)
         self.folder = folder
         self.loop = Loop(seed)
@@ -224,11 +228,11 @@ class World:
         for schema in SCHEMAS.values():
             mappings[schema.name] = tables.learn(schema).mapping
 
-        def line() -> Line:
-            return Line(self.loop, self.chance, weather, (), lambda _, __: None)
+        def line(settle: float = DSQL_SETTLE) -> Line:
+            return Line(self.loop, self.chance, replace(weather, settle=settle), (), lambda _, __: None)
 
         clock = self.loop.time
-        self.lines = (line(), line())
+        self.lines = (line(DYNAMODB_SETTLE), line())
         self.authority = Authority(self.lines[0], Memory(clock, self._note), clock)
         self.mirror = Mirror(self.lines[1], Memory(clock, self._note), mappings.__getitem__)
         self.board = MemoryBoard(line(), clock)
@@ -290,6 +294,16 @@ class World:
         one, other = self.authority.memory.rows, self.mirror.memory.rows
         images = {key: self.mirror.image(key, one.get(key)) for key in {*one, *other}}
         return [key for key, (image, faults) in images.items() if not faults and not same(image, other.get(key))]
+
+    def bury(self) -> None:
+        """Forget the tasks of killed processes, without a word and without running them."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # some had not even begun
+            for task in self.loop.tasks:
+                if not task.done():
+                    task._log_destroy_pending = False  # type: ignore[attr-defined]
+                    with contextlib.suppress(RuntimeError, ValueError, sqlite3.Error):
+                        task.get_coro().close()
 
     async def settle(self, seconds: float = 120.0) -> None:
         """Wait until no process compares anything and all journals are empty (parked keys not counted)."""

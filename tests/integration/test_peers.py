@@ -1,0 +1,62 @@
+"""Two proxies ask each other, over the table in the mirror, before they call a difference a mismatch."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.integration.scenes import Scene, run_sql, scene, wait_until
+from tests.integration.test_verdicts import KEY, book
+from tests.integration.writers import BILLIO_KEYS, Writers
+from tests.standins.billio import TABLE, billio_table
+
+BOARD = "SELECT subject, process, note FROM crossfade_board"
+
+
+@pytest.fixture
+def both(dynamodb: str, database: str, dsql_database: str) -> Iterator[tuple[Scene, Scene]]:
+    billio_table(dynamodb)
+    with ExitStack() as open_now:
+        one, other = (open_now.enter_context(scene(dynamodb, dsql_database, rows=database)) for _ in range(2))
+        yield one, other
+
+
+def board(here: Scene) -> list[tuple[str, str, str]]:
+    return [tuple(row) for row in asyncio.run(run_sql(here.dsn, BOARD))]
+
+
+def test_writes_through_both_are_no_mismatch(both: tuple[Scene, Scene]) -> None:
+    keys = random.Random(5).sample(BILLIO_KEYS, 6)
+    writers = [Writers(each.client, 71 + n, keys, threads=4, calls=150) for n, each in enumerate(both)]
+    for each in writers:
+        each.start()
+    for each in writers:
+        each.join()
+    for here in both:
+        here.assert_equal()
+        assert here.proxy.mismatches() == []
+        assert here.verdicts()["agreed"] > 0
+    assert {subject for subject, _, _ in board(both[0])} == {"present"}
+
+
+def test_a_corruption_is_found_by_either(both: tuple[Scene, Scene]) -> None:
+    both[0].client().put_item(TableName=TABLE, Item=book())
+    for number, here in enumerate(both):
+        for each in both:
+            each.assert_equal()
+        asyncio.run(run_sql(here.dsn, "UPDATE items SET title = $1", f"other {number}"))
+        assert here.compared("GetItem", lambda: here.client().get_item(TableName=TABLE, Key=KEY)) == {"mismatch": 1}  # noqa: B023
+        here.assert_equal()
+
+
+def test_whoever_ends_in_good_order_is_asked_no_more(both: tuple[Scene, Scene]) -> None:
+    one, other = both
+    wait_until(lambda: len(board(one)) == 2, 10, "both to be seen")
+    other.proxy.stop()
+    wait_until(lambda: len(board(one)) == 1, 10, "one to leave")
+    one.client().put_item(TableName=TABLE, Item=book())
+    one.assert_equal()
+    asyncio.run(run_sql(one.dsn, "UPDATE items SET title = 'other'"))
+    assert one.compared("GetItem", lambda: one.client().get_item(TableName=TABLE, Key=KEY)) == {"mismatch": 1}
