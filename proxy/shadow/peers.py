@@ -167,11 +167,12 @@ class Peers:
         open_now = {each.subject for each in posted}
         self._answered &= open_now
         for each in posted:
-            if not each.text.startswith("{") or each.process == self._journal.identity:
+            if each.process == self._journal.identity:
                 continue
             if each.age > _GONE_SECONDS:
-                await self._board.clear(each.subject)
-            elif each.subject not in self._answered:
+                # Of one that is forgotten; or an answer that came when its question had been taken back.
+                await self._board.clear(each.subject, each.process)
+            elif each.text.startswith("{") and each.subject not in self._answered:
                 answer = orjson.dumps(self._touched(each)).decode()
                 await self._board.post(each.subject, self._journal.identity, answer)
                 self._answered.add(each.subject)
