@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from comparators.comparison import Comparison
 from comparators.difference import Difference, Kind
 from comparators.expected import Context
 from comparators.items import compare_items
@@ -117,7 +118,9 @@ class Rehearsal:
             finally:
                 taken = self._journal.answered(ticket, take=True)
             found = _Found(Verdict.RACING)
-            if failed is not None:
+            if isinstance(failed, Unrepresentable) and len(taken) == len(ticket.keys):
+                found = await self._unfit(call, ticket, answered, failed)
+            elif failed is not None:
                 found = self._failed(call, failed)
             elif executed is not None and len(taken) == len(ticket.keys):
                 found = await self._examine(call, ticket, answered, executed)
@@ -138,10 +141,21 @@ class Rehearsal:
                 call.operation, call.table, call.item_type, found.verdict, call.request_id, found.judged, found.reason
             )
 
-    async def _examine(self, call: Call, ticket: Ticket, answered: Outcome, executed: Executed) -> _Found:
-        """Compare the outcomes and what was left."""
+    async def _unfit(self, call: Call, ticket: Ticket, answered: Outcome, error: Unrepresentable) -> _Found:
+        """The mirror cannot hold what the write made there. That tells of the item only if the authority's is one that
+        it cannot hold; else the mirror held something else before."""
         try:
-            looks = await self._look(ticket.keys, executed.left)
+            for key in ticket.keys:
+                if self._mirror.image(key, (await self._authority.get(key)).item)[1]:
+                    return self._failed(call, error)
+        except StoreError as other:
+            return _Found(Verdict.MIRROR_ERROR, reason=other.reason)
+        return await self._examine(call, ticket, answered, None)
+
+    async def _examine(self, call: Call, ticket: Ticket, answered: Outcome, executed: Executed | None) -> _Found:
+        """Compare the outcomes and what was left; what was left alone, where the mirror gave no outcome."""
+        try:
+            looks = await self._look(ticket.keys, executed.left if executed is not None else {})
             judged = self._judge(call, answered, executed, looks)
             equal = frozenset(key for key, look in looks.items() if look.equal)
             if overall(judged) is Verdict.MISMATCH:
@@ -182,15 +196,19 @@ class Rehearsal:
             looks[key] = _Look(wanted, image, held.item, equal)
         return looks
 
-    def _judge(self, call: Call, answered: Outcome, executed: Executed, looks: Mapping[Key, _Look]) -> list[Judged]:
+    def _judge(
+        self, call: Call, answered: Outcome, executed: Executed | None, looks: Mapping[Key, _Look]
+    ) -> list[Judged]:
         context = Context(call.table.name, call.operation.action)
-        mirrored = executed.outcome
-        comparison = compare_outcomes(
-            call.operation.action,
-            (answered.status, answered.document),
-            (mirrored.status, mirrored.document),
-            shape_of(call.operation, call.tables),
-        )
+        comparison = Comparison()
+        if executed is not None:
+            mirrored = executed.outcome
+            comparison = compare_outcomes(
+                call.operation.action,
+                (answered.status, answered.document),
+                (mirrored.status, mirrored.document),
+                shape_of(call.operation, call.tables),
+            )
         judged: list[Judged] = []
         known = Loss()
         for key, look in looks.items():

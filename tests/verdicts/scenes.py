@@ -204,6 +204,7 @@ def at_rest(seed: int, folder: Path) -> Matrix:
         await quiet.failures()
         await quiet.declared()
         await quiet.unrepresentable()
+        await quiet.unfit_by_corruption()
 
     quiet.world.run(story())
     return quiet.matrix
@@ -306,6 +307,22 @@ class _Quiet:
             await self.ask("GetItem", {**table, "Key": book_key(name)}, label=Label.UNREPRESENTABLE)
         await self.ask("Scan", dict(table), label=Label.UNREPRESENTABLE)
         await self.ask("Query", traffic.query(BILLIO, index=True), label=Label.UNREPRESENTABLE)
+
+    async def unfit_by_corruption(self) -> None:
+        """The row is gone, so that an update makes an item there that has no type: it is the row that differs."""
+        key = BILLIO.key_of(book("4"))
+        for _ in range(2):
+            self.world.mirror.plant(key, None)
+            request = {
+                "TableName": BILLIO.name,
+                "Key": book_key("4"),
+                "UpdateExpression": "SET author = :a",
+                "ExpressionAttributeValues": {":a": {"S": f"{self.chance.random()}"}},
+            }
+            await self.ask("UpdateItem", request, label=Label.MISSING_ROW)
+            await self.world.settle()
+            assert key not in self.world.unequal()
+            await asyncio.sleep(1)
 
 
 def _inside_a_tie(chance: random.Random) -> Item:
