@@ -4,7 +4,7 @@
     --planted N       corruptions (1,000)
     --write PATH      the page to write (docs/verdicts.md)
 
-Ends with 1 if a mismatch was false, a corruption missed, or any other verdict wrong.
+Ends with 1 if a mismatch was false, a corruption missed, any other verdict wrong, or a fault not found by some story.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from tests.verdicts.matrix import PLANTED, Matrix
 Scene = Callable[[int, Path], Matrix]
 
 _BATCH = 8
+_CALLS = 5_000
 _POSITION = re.compile(r"\[\d+\]")
 _PAGE = """# Verdicts, against the truth
 
@@ -56,7 +57,8 @@ at rest, while others of the table are written, and one read is made that shows 
 ## Faults of meaning
 
 Each of these was planted in the mirror's executor alone; an ordinary story (two processes, eight items, three calls a
-second) came upon it. "Calls" is the median of {seeds} seeds.
+second) came upon it. "Found" says in how many of {seeds} stories of at most {calls:,} calls; "calls" is the median of
+those. What a fault makes differ while others write the same key is `racing`, and is not counted as found.
 
 {bugs}
 """
@@ -76,11 +78,14 @@ def main() -> int:
         unasked = run("heavy_unasked", options.comparisons // 20)
         seeds = range(5)
         caught = {
-            bug.name: list(workers.map(partial(_story, number), seeds, [5_000] * len(seeds)))
+            bug.name: list(workers.map(partial(_story, number), seeds, [_CALLS] * len(seeds)))
             for number, bug in enumerate(BUGS)
         }
     for line in matrix.wrong[:20]:
         print(line)
+    for name, found in caught.items():
+        if None in found:
+            print(f"not found by every story: {name}")
     text = _PAGE.format(
         command="make verdicts",
         comparisons=matrix.total,
@@ -93,6 +98,7 @@ def main() -> int:
         alone_false=unasked.false_mismatches,
         table=matrix.table(),
         seeds=len(seeds),
+        calls=_CALLS,
         bugs=_bugs(caught),
     )
     options.write.write_text(text, "utf-8")
@@ -137,15 +143,15 @@ def _story(number: int, seed: int, calls: int) -> Caught | None:
 
 
 def _bugs(caught: dict[str, list[Caught | None]]) -> str:
-    rows = ["| fault | calls | first seen in, as |", "| --- | ---: | --- |"]
+    rows = ["| fault | found | calls | first seen in, as |", "| --- | ---: | ---: | --- |"]
     for name, each in caught.items():
         found = sorted((one for one in each if one is not None), key=lambda one: one.calls)
         if not found:
-            rows.append(f"| {name} | never | |")
+            rows.append(f"| {name} | 0 of {len(each)} | | |")
             continue
         middle = found[len(found) // 2]
         places = dict.fromkeys(_POSITION.sub("[…]", f"{one.action} ({one.where})") for one in found)
-        rows.append(f"| {name} | {middle.calls} | {', '.join(places)} |")
+        rows.append(f"| {name} | {len(found)} of {len(each)} | {middle.calls} | {', '.join(places)} |")
     return "\n".join(rows)
 
 

@@ -214,6 +214,10 @@ def _not_summed(written: Written) -> Item | None:
     return item if item is None or "count" not in written.touched else item | {"count": {"N": "1"}}
 
 
+# More digits than a double has. Every item of the story holds it, so that no fault goes out of play.
+EXACT: Final = {"exact": {"N": "0.1234567890123456789012345678901234567"}}
+
+
 def _as_doubles(item: Item | None, _: Held) -> Item | None:
     if item is None:
         return None
@@ -282,8 +286,7 @@ def story(bug: Bug | None, folder: Path, seed: int = 1, calls: int = 2000) -> Ca
         world.mirror.executing = bug.execute
     chance, names = world.chance, [str(n) for n in range(4, 12)]
     names[0] = "3"
-    exact = {"exact": {"N": "0.1234567890123456789012345678901234567"}}
-    world.fill((PAGES.name, traffic.item(chance, PAGES, name) | exact) for name in names)
+    world.fill((PAGES.name, traffic.item(chance, PAGES, name) | EXACT) for name in names)
 
     async def tell() -> Caught | None:
         count = 0
@@ -303,7 +306,10 @@ def story(bug: Bug | None, folder: Path, seed: int = 1, calls: int = 2000) -> Ca
 
 def _call(chance: random.Random, names: list[str]) -> traffic.Asked:
     if chance.random() < 0.5:
-        return traffic.write(chance, PAGES, names if chance.random() < 0.5 else names[:4])
+        action, request = traffic.write(chance, PAGES, names if chance.random() < 0.5 else names[:4])
+        for put in _puts(request):
+            put["Item"] |= EXACT
+        return action, request
     action, request = traffic.read(chance, PAGES, names)
     if action == "Query" and chance.random() < 0.3:
         at = {"N": str(chance.randint(0, 2))}
@@ -313,3 +319,10 @@ def _call(chance: random.Random, names: list[str]) -> traffic.Asked:
             start |= {"group": {"S": "g"}, "at": at}
         request["ExclusiveStartKey"] = start
     return action, request
+
+
+def _puts(request: Request) -> list[Request]:
+    """The parts of a write that hold a whole item."""
+    entries = request.get("RequestItems", {}).get(PAGES.name, ())
+    parts = [entry["PutRequest"] for entry in entries] + [part["Put"] for part in request.get("TransactItems", ())]
+    return [*parts, request] if "Item" in request else parts
