@@ -157,7 +157,7 @@ class Layer:
         if operation.keys:
             shadowed = all(self._stage(call, key) is Stage.SHADOW for key in operation.keys)
         elif call.item_type == ANY_TYPE:
-            shadowed = self._stages.compares(call.table.name)
+            shadowed = self._stages.together(call.table.name) is Stage.SHADOW
         else:
             shadowed = self._stages.of(call.table.name, call.item_type) is Stage.SHADOW
         return shadowed and self._has_room()

@@ -1,37 +1,141 @@
 """How far the cutover has come, for a table and for an item type within it. LaunchDarkly's six, as its users know them.
 
-Answers questions about stages; changes none. `live`, `rampdown` and `complete` come with the flip.
+Answers questions about stages, from one map that is replaced as a whole. Who replaces it, and when that is safe, is
+the flip's business.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final, Self
 
 from proxy.settings import Settings
+
+DYNAMODB: Final = "dynamodb"
+DSQL: Final = "dsql"
 
 
 class Stage(StrEnum):
     OFF = "off"
     DUALWRITE = "dualwrite"
     SHADOW = "shadow"
+    LIVE = "live"
+    RAMPDOWN = "rampdown"
+    COMPLETE = "complete"
+
+    @property
+    def authority(self) -> str:
+        """The store whose answer the client gets, and whose state is the truth."""
+        return DSQL if self in _PAST_THE_FLIP else DYNAMODB
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether writes go to both stores."""
+        return self is not Stage.OFF and self is not Stage.COMPLETE
+
+    @property
+    def compared(self) -> bool:
+        """Whether reads and writes are compared."""
+        return self is Stage.SHADOW or self is Stage.LIVE
+
+
+_PAST_THE_FLIP: Final = frozenset({Stage.LIVE, Stage.RAMPDOWN, Stage.COMPLETE})
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Scope:
+    """What a stage is set for: an item type of a table, or ("") all of its types that have none of their own."""
+
+    table: str
+    item_type: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From `table` or `table/Type`; the names of DynamoDB tables have no slash ("Naming rules and data types")."""
+        table, _, item_type = text.partition("/")
+        return cls(table, item_type)
+
+    def __str__(self) -> str:
+        return f"{self.table}/{self.item_type}" if self.item_type else self.table
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a scope stands: its stage; the share of reads served from DSQL in `shadow`, in percent; since when (Unix
+    seconds) and by whom."""
+
+    stage: Stage
+    ramp: float = 0.0
+    since: float = 0.0
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StageMap:
+    """All that has been moved, at one epoch. What is not in it stands where the settings begin."""
+
+    epoch: int = 0
+    placed: Mapping[Scope, Placed] = field(default_factory=lambda: MappingProxyType({}))
+
+    def moved(self, scope: Scope, placed: Placed) -> StageMap:
+        """The map of the next epoch. A table that is moved takes its types with it."""
+        kept = {other: where for other, where in self.placed.items() if scope.item_type or other.table != scope.table}
+        return replace(self, epoch=self.epoch + 1, placed=MappingProxyType({**kept, scope: placed}))
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "epoch": self.epoch,
+            "placed": {
+                str(scope): {"stage": str(at.stage), "ramp": at.ramp, "since": at.since, "by": at.by}
+                for scope, at in sorted(self.placed.items())
+            },
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Raises KeyError, TypeError or ValueError for what is not such a document."""
+        placed = {
+            Scope.parse(text): Placed(Stage(at["stage"]), float(at["ramp"]), float(at["since"]), str(at["by"]))
+            for text, at in document["placed"].items()
+        }
+        return cls(int(document["epoch"]), MappingProxyType(placed))
 
 
 class Stages:
-    """The stages that the settings begin with."""
+    """The stages of this process: those that the settings begin with, until others are adopted.
 
-    def __init__(self, settings: Settings) -> None:
+    `types` are the item types that each mapped table declares; others have their table's stage.
+    """
+
+    def __init__(self, settings: Settings, types: Mapping[str, Iterable[str]] | None = None) -> None:
         self._settings = settings
-        self._known: dict[tuple[str, str], Stage] = {}
+        self._types = {table: tuple(each) for table, each in (types or {}).items()}
+        self._known: dict[tuple[str, str], Placed] = {}
         self._tables: dict[str, bool] = {}
-        self.all_off = settings.stages() <= {"off"}
+        self.map = StageMap()
+        self.all_off = False
+        self.adopt(self.map)
+
+    def adopt(self, new: StageMap) -> None:
+        """From now on these are the stages."""
+        self.map = new
+        self._known = {}
+        self._tables = {}
+        self.all_off = self._settings.stages() <= {"off"} and all(at.stage is Stage.OFF for at in new.placed.values())
 
     def of(self, table: str, item_type: str = "") -> Stage:
         """The stage of an item type, or of the table where the type is "" or has none of its own."""
+        return self.placed(table, item_type).stage
+
+    def placed(self, table: str, item_type: str = "") -> Placed:
+        """The same, with the ramp."""
         known = self._known.get((table, item_type))
         if known is None:
-            known = Stage(self._settings.stage_of(table, item_type or None))
-            if item_type in self._declared(table):
+            known = self._find(table, item_type)
+            if item_type in self.types(table) and len(self._known) < 10_000:
                 self._known[table, item_type] = known
         return known
 
@@ -39,20 +143,37 @@ class Stages:
         """Whether the table, or any type in it, has left `off`."""
         active = self._tables.get(table)
         if active is None:
-            active = any(self.of(table, each) is not Stage.OFF for each in self._declared(table))
+            active = any(self.of(table, each) is not Stage.OFF for each in self.types(table))
             if len(self._tables) < 10_000:
                 self._tables[table] = active
         return active
 
-    def compares(self, table: str) -> bool:
-        """Whether every type in the table is in `shadow`: what names no type shows the items of all."""
-        return all(self.of(table, each) is Stage.SHADOW for each in self._declared(table))
+    def together(self, table: str) -> Stage | None:
+        """The stage of every type in the table; None where they differ. What names no type shows items of all."""
+        stages = {self.of(table, each) for each in self.types(table)}
+        return stages.pop() if len(stages) == 1 else None
 
-    def _declared(self, table: str) -> tuple[str, ...]:
+    def types(self, table: str) -> tuple[str, ...]:
+        """ "" and the item types that may have a stage of their own."""
         here = self._settings.tables.get(table)
-        return ("", *here.types) if here is not None else ("",)
+        moved = (scope.item_type for scope in self.map.placed if scope.table == table)
+        return tuple(
+            dict.fromkeys(("", *(here.types if here is not None else ()), *self._types.get(table, ()), *moved))
+        )
+
+    def covers(self, scope: Scope, table: str, item_type: str) -> bool:
+        """Whether an item of the type is moved when the scope is."""
+        return scope.table == table and scope.item_type in ("", item_type)
 
     def listed(self, met: Iterable[str]) -> list[tuple[str, str, Stage]]:
-        """(table, type, stage) of the tables that the settings name and of those met; type "" is the table itself."""
-        tables = dict.fromkeys((*self._settings.tables, *met))
-        return [(table, each, self.of(table, each)) for table in tables for each in self._declared(table)]
+        """(table, type, stage) of the tables that are named anywhere and of those met; type "" is the table itself."""
+        named = (scope.table for scope in self.map.placed)
+        tables = dict.fromkeys((*self._settings.tables, *self._types, *named, *met))
+        return [(table, each, self.of(table, each)) for table in tables for each in self.types(table)]
+
+    def _find(self, table: str, item_type: str) -> Placed:
+        for scope in (Scope(table, item_type), Scope(table)):
+            at = self.map.placed.get(scope)
+            if at is not None:
+                return at
+        return Placed(Stage(self._settings.stage_of(table, item_type or None)))
