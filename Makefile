@@ -13,7 +13,7 @@ QUICK ?=
 PUBLISH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup node lint fmt test demo bench verdicts soak lock clean
+.PHONY: help setup node lint fmt test demo bench verdicts fuzz simulate soak lock clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,12 @@ bench: .venv/.installed ## what it costs, beside nginx and a handler written by 
 
 verdicts: .venv/.installed ## count verdicts against the truth, 100,000 comparisons of them, and write docs/verdicts.md
 	$(BIN)/python -m tests.verdicts
+
+fuzz: .venv/.installed ## ask DSQL and ministack the same, and the wire anything at all, for MINUTES=10, half each
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)
+
+simulate: .venv/.installed ## stories of crashes, races and faults on a virtual clock, none told before, for MINUTES=10
+	$(BIN)/python -m tests.simulation --minutes $(or $(MINUTES),10)
 
 soak: .venv/.installed ## mixed load and faults on both sides for MINUTES=30, sampled and drawn (PUBLISH=1: to docs/soak.svg)
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),30) $(if $(PUBLISH),--graph docs/soak.svg)

@@ -10,6 +10,7 @@ import os
 import socket
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from tests.standins.processes import LOOPBACK
 
 TABLE = "fuzz"
 HANG_SECONDS = 10.0
+talked: Counter[str] = Counter()
 QUIET_SECONDS = 0.15  # with so long a silence the server wants more of a request than it will get
 
 AUDIT = f"""
@@ -131,6 +133,8 @@ def world(ministack: Ministack, postgres: Postgres, tmp_path_factory: pytest.Tem
             yield world
         finally:
             world.close()
+            if MORE:
+                print(f"\n{talked.total():,} conversations: {', '.join(f'{n:,} {kind}' for kind, n in talked.items())}")
     postgres.drop_database(dsn)
 
 
@@ -186,6 +190,7 @@ def post(action: str, body: bytes) -> bytes:
 def talk(at: tuple[str, int], sent: bytes) -> bytes:
     """Send, take what is answered, hang up when nothing more comes, and insist that the other side does so too."""
     got = bytearray()
+    talked["of anything at all"] += 1
     with socket.create_connection(at, timeout=HANG_SECONDS) as client:
         try:
             client.sendall(sent)
@@ -216,6 +221,7 @@ def talk(at: tuple[str, int], sent: bytes) -> bytes:
 def ask(at: tuple[str, int], request: bytes) -> Answer:
     """The answer to one whole request."""
     got = bytearray()
+    talked["of one whole request"] += 1
     with socket.create_connection(at, timeout=HANG_SECONDS) as client:
         client.sendall(request)
         while not (found := answers(bytes(got))):

@@ -1,7 +1,7 @@
 """DSQLStore, asked as a DynamoDB, answers as one: the same requests to it and to ministack, and the same outcomes.
 
 Tables, items and sequences of requests are made by chance. What ministack gets wrong stands in `known_faults`; every
-other difference is ours. `FUZZ_MINUTES=10 pytest tests/property/test_store_as_dynamodb.py -k fuzz` goes on for longer.
+other difference is ours. `make fuzz MINUTES=10` goes on for longer.
 """
 
 import asyncio
@@ -34,6 +34,7 @@ from tests.standins.postgres import Postgres
 CONFIG = Path(__file__).parents[2] / "config"
 TABLES = 40
 LENGTH = 25
+PROGRESS_SECONDS = 15
 BILLIO_NAMES = ("title", "notes", "rating", "image", "author", "shelf", "movedAt", "platforms", "reread", "odd")
 
 
@@ -185,13 +186,18 @@ def test_fuzz() -> None:
     with Ministack() as ministack, Postgres() as postgres:
         bench = Bench(ministack, postgres.create_database())
         try:
-            until, number = time.monotonic() + 60 * minutes, first
-            while time.monotonic() < until:
+            told = began = time.monotonic()
+            number = first
+            while (now := time.monotonic()) < began + 60 * minutes:
+                if now > told + PROGRESS_SECONDS:
+                    told = now
+                    print(f"{now - began:5.0f} s: {number - first:,} stories, {seen.total():,} requests", flush=True)
                 bench.check(*story_for(bench, number), seen)
                 number += 1
         finally:
             bench.close()
-            print(f"{number - first} stories", *(f"{count:8} {name}" for name, count in seen.most_common()), sep="\n")
+            print(f"{number - first:,} stories, {seen.total():,} requests, FUZZ_SEED={first} to {number - 1}:")
+            print(*(f"{count:8} {name}" for name, count in seen.most_common()), sep="\n")
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------
