@@ -1,0 +1,81 @@
+"""Work that loses is done again: so often, after such pauses, and counted."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import asyncpg
+import pytest
+
+from proxy.stores.occ import ATTEMPTS, Attempts, is_conflict, longest_pause
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What is slept, instead of sleeping."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    return slept
+
+
+async def test_attempts_end_and_each_repeated_one_is_counted(pauses: list[float]) -> None:
+    again: list[str] = []
+    made = [attempt async for attempt in Attempts(4, again.append)]
+    assert made == [0, 1, 2, 3]
+    assert again == ["occ"] * 3
+    assert len(pauses) == 3
+
+
+async def test_work_that_is_done_is_not_done_again(pauses: list[float]) -> None:
+    again: list[str] = []
+    async for _ in Attempts(4, again.append):
+        break
+    assert (again, pauses) == ([], [])
+
+
+async def test_a_pause_is_anything_up_to_twice_the_one_before_and_never_long(pauses: list[float]) -> None:
+    for _ in range(200):
+        async for _ in Attempts():
+            pass
+    by_attempt = list(zip(*[iter(pauses)] * (ATTEMPTS - 1), strict=True))
+    longest = [max(each) for each in zip(*by_attempt, strict=True)]
+    shortest = [min(each) for each in zip(*by_attempt, strict=True)]
+    for n, (high, low) in enumerate(zip(longest, shortest, strict=True), 1):
+        bound = longest_pause(n)
+        # Full jitter: of 200 the greatest is near the bound, and the least near nothing (each fails once in 10^14).
+        assert 0.85 * bound < high <= bound
+        assert low < 0.15 * bound
+    bounds = [longest_pause(n) for n in range(1, 40)]
+    assert all(after in (before * 2, 0.5) for before, after in pairwise(bounds))
+    assert longest_pause(0) == 0
+    assert longest_pause(10**6) == 0.5
+
+
+async def test_leaving_the_loop_in_the_middle_leaves_no_task_behind() -> None:
+    async def once() -> int:
+        async for attempt in Attempts():
+            return attempt
+        return -1
+
+    before = asyncio.all_tasks()
+    for _ in range(10):
+        assert await once() == 0
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+
+
+def test_only_conflicts_are_conflicts() -> None:
+    assert is_conflict(asyncpg.SerializationError("(OC000)"))
+    assert is_conflict(asyncpg.DeadlockDetectedError("deadlock"))
+    others = (
+        asyncpg.UniqueViolationError("23505"),
+        asyncpg.InternalServerError("server unavailable"),  # XX000: nobody knows what happened
+        OSError(104, "Connection reset by peer"),
+        TimeoutError(),
+    )
+    assert not any(is_conflict(error) for error in others)
