@@ -18,6 +18,7 @@ from decimal import ROUND_DOWN, ROUND_HALF_UP, Context, Decimal
 from typing import Any, Final
 
 from proxy.dynamodb.values import Value, binary, canonical_number
+from proxy.mapping.mapping import Cause
 
 MAX_TEXT_BYTES: Final = 1024 * 1024
 MAX_VARCHAR_BYTES: Final = 65_535
@@ -36,7 +37,11 @@ _UUID: Final = re.compile(r"(\{)?(?:[0-9a-fA-F]{4}-?){7}[0-9a-fA-F]{4}(?(1)\})",
 
 
 class Misfit(Exception):
-    """The value does not fit the column; the text says why and what to do."""
+    """The value does not fit the column; the text says why and what to do, `cause` which kind of misfit it is."""
+
+    def __init__(self, reason: str, cause: Cause) -> None:
+        super().__init__(reason)
+        self.cause = cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ def _content(value: Value, tag: str) -> Any:
     try:
         return value[tag]
     except KeyError:
-        raise Misfit(f"it is of type {next(iter(value))}, the column holds {tag}") from None
+        raise Misfit(f"it is of type {next(iter(value))}, the column holds {tag}", Cause.TYPE) from None
 
 
 def _plain(tag: str) -> Callable[[Value], Any]:
@@ -104,9 +109,9 @@ def _plain(tag: str) -> Callable[[Value], Any]:
 def _text(value: Value) -> str:
     text: str = _content(value, "S")
     if "\x00" in text:
-        raise Misfit("PostgreSQL text cannot hold the character NUL")
+        raise Misfit("PostgreSQL text cannot hold the character NUL", Cause.NUL)
     if len(text) > MAX_TEXT_BYTES // 4 and len(text.encode()) > MAX_TEXT_BYTES:
-        raise Misfit("it is longer than DSQL's 1 MiB for a text")
+        raise Misfit("it is longer than DSQL's 1 MiB for a text", Cause.TEXT)
     return text
 
 
@@ -114,9 +119,9 @@ def _varchar(limit: int) -> Callable[[Value], Any]:
     def encode(value: Value) -> str:
         text = _text(value)
         if len(text) > limit:
-            raise Misfit(f"it has {len(text)} characters, the column holds {limit}: widen the column")
+            raise Misfit(f"it has {len(text)} characters, the column holds {limit}: widen the column", Cause.TEXT)
         if len(text) > MAX_VARCHAR_BYTES // 4 and len(text.encode()) > MAX_VARCHAR_BYTES:
-            raise Misfit(f"it is longer than DSQL's {MAX_VARCHAR_BYTES} bytes for a varchar: use text")
+            raise Misfit(f"it is longer than DSQL's {MAX_VARCHAR_BYTES} bytes for a varchar: use text", Cause.TEXT)
         return text
 
     return encode
@@ -142,7 +147,7 @@ def _from_text(held: Any) -> Value:
 def _uuid(value: Value) -> str:
     text: str = _content(value, "S")
     if text != _parsed_uuid(text):
-        raise Misfit("a uuid column gives it back in lower case: use text")
+        raise Misfit("a uuid column gives it back in lower case: use text", Cause.TEXT)
     return text
 
 
@@ -152,7 +157,7 @@ def _uuid_coerced(value: Value) -> str:
 
 def _parsed_uuid(text: str) -> str:
     if _UUID.fullmatch(text) is None:
-        raise Misfit("it is not a UUID: use text")
+        raise Misfit("it is not a UUID: use text", Cause.TEXT)
     return str(uuid.UUID(text))
 
 
@@ -164,7 +169,7 @@ def _integer(bits: int) -> Callable[[Value], int]:
     def encode(value: Value) -> int:
         number = _decimal(value)
         if number != number.to_integral_value():
-            raise Misfit("it has a fraction, the column holds whole numbers: use numeric")
+            raise Misfit("it has a fraction, the column holds whole numbers: use numeric", Cause.NUMBER)
         return _bounded(int(number), bits)
 
     return encode
@@ -179,7 +184,7 @@ def _integer_coerced(bits: int) -> Callable[[Value], int]:
 
 def _bounded(number: int, bits: int) -> int:
     if not -(1 << bits) <= number < (1 << bits):
-        raise Misfit(f"it is out of range for {bits + 1} bits: use numeric")
+        raise Misfit(f"it is out of range for {bits + 1} bits: use numeric", Cause.NUMBER)
     return number
 
 
@@ -188,7 +193,7 @@ def _numeric(precision: int, scale: int) -> Callable[[Value], Decimal]:
         number = _decimal(value)
         rounded = number.quantize(Decimal(1).scaleb(-scale), context=_WIDE)
         if rounded != number:
-            raise Misfit(f"it has more than {scale} decimal places: give the column a larger scale")
+            raise Misfit(f"it has more than {scale} decimal places: give the column a larger scale", Cause.NUMBER)
         return _whole_part(rounded, precision, scale)
 
     return encode
@@ -204,7 +209,10 @@ def _numeric_coerced(precision: int, scale: int) -> Callable[[Value], Decimal]:
 
 def _whole_part(number: Decimal, precision: int, scale: int) -> Decimal:
     if number and number.adjusted() >= precision - scale:
-        raise Misfit(f"it has more than {precision - scale} digits before the point: give the column more precision")
+        raise Misfit(
+            f"it has more than {precision - scale} digits before the point: give the column more precision",
+            Cause.NUMBER,
+        )
     return number
 
 
@@ -223,7 +231,7 @@ def _bytes(value: Value) -> bytes:
 def _timestamp(value: Value) -> datetime:
     microseconds = _WIDE.multiply(_decimal(value), 1000)
     if microseconds != microseconds.to_integral_value():
-        raise Misfit("it is finer than a microsecond: use numeric")
+        raise Misfit("it is finer than a microsecond: use numeric", Cause.NUMBER)
     return _instant(microseconds)
 
 
@@ -234,7 +242,7 @@ def _timestamp_coerced(value: Value) -> datetime:
 def _instant(microseconds: Decimal) -> datetime:
     # The first and the last instant that Python knows are what asyncpg sends as -infinity and infinity.
     if not _FIRST < microseconds < _LAST:
-        raise Misfit("it is no epoch time in milliseconds within the years 1 to 9999: use numeric")
+        raise Misfit("it is no epoch time in milliseconds within the years 1 to 9999: use numeric", Cause.NUMBER)
     return _EPOCH + timedelta(microseconds=int(microseconds))
 
 

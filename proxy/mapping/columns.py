@@ -24,7 +24,7 @@ from proxy.mapping import json_column
 from proxy.mapping.codecs import Codec, Misfit
 from proxy.mapping.composites import Composite
 from proxy.mapping.index_keys import IndexKeys
-from proxy.mapping.mapping import Column, Encoded, Fault, Span, SqlValues
+from proxy.mapping.mapping import Cause, Column, Encoded, Fault, Span, SqlValues
 
 # No attribute is called so in the column: a name that begins with `$` gets another one in front.
 _ABSENT: Final = "$absent"
@@ -233,14 +233,15 @@ class ColumnMapping:
             elif value is None:
                 values.append(None)
                 if column.required:
-                    faults.append(Fault(name, "its column is NOT NULL, and the item lacks it: let the column be NULL"))
+                    lacking = "its column is NOT NULL, and the item lacks it: let the column be NULL"
+                    faults.append(Fault(name, lacking, Cause.MISSING))
                 continue
             try:
                 values.append(column.codec.encode(value))
             except Misfit as misfit:
                 values.append(None)
                 if name in self.indexed or column.required or column.name in self.key_columns:
-                    faults.append(Fault(name, str(misfit)))
+                    faults.append(Fault(name, str(misfit), misfit.cause))
                 continue
             held[name] = value
             if column.name not in self.key_columns:
@@ -286,30 +287,29 @@ class ColumnMapping:
                 if column.name in self.key_columns and values[-1] != column.codec.coerce(parts[name]):
                     refused.append(Fault(name, "it differs from the key's part of that name, which finds the row"))
                 elif values[-1] is None and column.required:
-                    refused.append(Fault(name, "the column is NOT NULL"))
+                    refused.append(Fault(name, "the column is NOT NULL", Cause.MISSING))
             except Misfit as misfit:
-                refused.append(Fault(name, str(misfit)))
+                refused.append(Fault(name, str(misfit), misfit.cause))
         for name in (*self.composites, *self.derived):
             rest.pop(name, None)
         for name, value in rest.items():
             if "\x00" in name or _NUL.search(orjson.dumps(json_column.plain(value)).decode()):
-                refused.append(Fault(name, "jsonb cannot hold the character NUL"))
+                refused.append(Fault(name, "jsonb cannot hold the character NUL", Cause.NUL))
         refused.extend(self._too_long(values))
         if refused:
-            return Encoded(
-                None, None, tuple(Fault(fault.field, f"the whole row is refused: {fault.reason}") for fault in refused)
-            )
+            whole = [Fault(f.field, f"the whole row is refused: {f.reason}", f.cause) for f in refused]
+            return Encoded(None, None, tuple(whole))
         json = {name: json_column.plain(value) for name, value in rest.items()}
         values.append(orjson.dumps(json, option=orjson.OPT_SORT_KEYS).decode())
         image = self.decode(tuple(values))
         faults: list[Fault] = []
         for name in dict.fromkeys((*item, *image)):
             if name not in image:
-                faults.append(Fault(name, "the row has no place for it"))
+                faults.append(Fault(name, "the row has no place for it", Cause.CHANGED))
             elif name not in item:
-                faults.append(Fault(name, "the row makes it up"))
+                faults.append(Fault(name, "the row makes it up", Cause.CHANGED))
             elif not equal(item[name], image[name]):
-                faults.append(Fault(name, "the row gives it back changed"))
+                faults.append(Fault(name, "the row gives it back changed", Cause.CHANGED))
         return Encoded(tuple(values), image, tuple(faults))
 
     def _index_fault(self, faults: list[Fault], name: str, reason: str) -> None:
@@ -318,7 +318,8 @@ class ColumnMapping:
 
     def _too_long(self, values: Sequence[Any]) -> list[Fault]:
         columns = self.attribute_columns
-        return [Fault(columns[long.place].path[0], long.reason) for long in self._index_keys.too_long(values)]
+        long = self._index_keys.too_long(values)
+        return [Fault(columns[each.place].path[0], each.reason, Cause.KEY_BYTES) for each in long]
 
     def _columns_of(self, served: ServedIndex) -> tuple[str, ...]:
         """The columns of an index's own: what it equals and what it sorts by."""

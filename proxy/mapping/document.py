@@ -17,7 +17,7 @@ from proxy.dynamodb.schema import Index, Key, TableSchema
 from proxy.dynamodb.values import Item, Value, canonical_item
 from proxy.mapping.codecs import Codec, Misfit, codec
 from proxy.mapping.index_keys import IndexKeys
-from proxy.mapping.mapping import Column, Encoded, Fault, Span, SqlValues
+from proxy.mapping.mapping import Cause, Column, Encoded, Fault, Span, SqlValues
 
 # A DynamoDB Number has magnitudes from 1E-130 to 9.9…E+125 with 38 digits, so its last digit is at 1E-167 at the lowest
 # ("Supported data types and naming rules", Number).
@@ -96,8 +96,9 @@ class DocumentMapping:
                 values.append(each.encode(value))
             except Misfit as misfit:
                 values.append(None)
-                faults.append(Fault(name, f"it is a key of the table or of an index, and {misfit}"))
-        faults.extend(Fault(self._codecs[long.place][0], long.reason) for long in self._index_keys.too_long(values))
+                faults.append(Fault(name, f"it is a key of the table or of an index, and {misfit}", misfit.cause))
+        long = self._index_keys.too_long(values)
+        faults.extend(Fault(self._codecs[each.place][0], each.reason, Cause.KEY_BYTES) for each in long)
         if faults:
             return Encoded(None, None, tuple(faults))
         values.append(orjson.dumps(item, option=orjson.OPT_SORT_KEYS).decode())

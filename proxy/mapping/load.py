@@ -18,6 +18,7 @@ from comparators.rules import ItemRules, rules_from
 from proxy.mapping.codecs import codec
 from proxy.mapping.columns import AttributeColumn, ColumnMapping, ServedIndex
 from proxy.mapping.composites import Composite
+from proxy.mapping.references import Reference
 
 _MAX_IDENTIFIER: Final = 63
 _KINDS: Final = {str: "a text", bool: "true or false", list: "a list", dict: "a table"}
@@ -29,11 +30,13 @@ class MappingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class MappedTable:
-    """A mapping file: how the table maps, how its items compare, and which differences are declared."""
+    """A mapping file: how the table maps, how its items compare, which differences are declared, and what refers to
+    what."""
 
     mapping: ColumnMapping
     rules: Mapping[str, ItemRules]
     expected: tuple[Expectation, ...]
+    references: tuple[Reference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,7 @@ def parse(content: Mapping[str, Any], file: str) -> MappedTable:
         "derived",
         "types",
         "expected",
+        "references",
     )
     literal = top.get("literal", bool, False)
     composites = _composites(top.table("composites"))
@@ -159,7 +163,7 @@ def parse(content: Mapping[str, Any], file: str) -> MappedTable:
         literal=literal,
         update_replaces_json=update == "replace",
     )
-    return MappedTable(mapping, _rules(top), _expected(top, mapping.table))
+    return MappedTable(mapping, _rules(top), _expected(top, mapping.table), _references(top))
 
 
 def _composites(place: _Place) -> dict[str, Composite]:
@@ -301,6 +305,14 @@ def _rules(top: _Place) -> Mapping[str, ItemRules]:
         return rules_from(top.get("types", dict, {}))
     except ValueError as error:
         raise MappingError(f"{top.file}: types: {error}") from error
+
+
+def _references(top: _Place) -> tuple[Reference, ...]:
+    references = []
+    for attribute, place in top.table("references").tables():
+        place.only("to", "type")
+        references.append(Reference(attribute, place.text("to"), place.optional_text("type") or ""))
+    return tuple(references)
 
 
 def _expected(top: _Place, table: str) -> tuple[Expectation, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Literal, Protocol
 
 from proxy.dynamodb.schema import Index, Key
@@ -25,12 +26,26 @@ class Column:
     as_text: bool = False
 
 
+class Cause(StrEnum):
+    """What kind of thing is wrong with a value, for those who count: the reason says it in words."""
+
+    FORM = "form"  # a composite or a key that is not of the mapping's form
+    TYPE = "type"  # another DynamoDB type than the column holds
+    NUMBER = "number"  # a number that the column would round or refuse
+    TEXT = "text"  # a text that the column would cut, respell or refuse
+    NUL = "nul"  # the character NUL
+    KEY_BYTES = "key_bytes"  # a key of the table or of an index longer than DSQL takes
+    MISSING = "missing"  # nothing, where the column must not be NULL
+    CHANGED = "changed"  # dropped, made up or given back changed, by a mapping that is lossy on purpose
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """Why an attribute cannot be held as it is. `field` is the top-level attribute; `reason` ends in a remedy."""
 
     field: str
     reason: str
+    cause: Cause = Cause.FORM
 
 
 @dataclass(frozen=True, slots=True)

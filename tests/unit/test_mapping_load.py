@@ -10,6 +10,7 @@ import pytest
 from comparators.rules import Comparator
 from proxy.dynamodb.schema import Key
 from proxy.mapping.load import MappingError, load, parse
+from proxy.mapping.references import Reference
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 
@@ -245,3 +246,15 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         with pytest.raises(MappingError, match="cannot be read") as fault:
             load(path)
         assert str(path) in str(fault.value)
+
+
+def test_references_are_read() -> None:
+    references = {"parent": {"to": "id", "type": "Folder"}, "owner": {"to": "name"}}
+    read = parse({**WHOLE, "references": references}, "things.toml").references
+    assert read == (Reference("parent", "id", "Folder"), Reference("owner", "name", ""))
+    item = {"id": {"S": "7"}, "parent": {"S": "1"}, "owner": {"BOOL": True}}
+    assert [each.pointed_to(item) for each in read] == ["1", None]
+    assert [each.stands_for(item, "Folder") for each in read] == ["7", None]
+    assert read[0].stands_for(item, "File") is None
+    with pytest.raises(MappingError, match=r"references\.parent\.to: missing"):
+        parse({**WHOLE, "references": {"parent": {"type": "Folder"}}}, "things.toml")
