@@ -20,6 +20,8 @@ COPY --from=build /opt/crossfade /opt/crossfade
 ENV PATH=/opt/crossfade/bin:$PATH PYTHONDONTWRITEBYTECODE=1 \
     CROSSFADE_LISTEN=0.0.0.0:8000 \
     CROSSFADE_JOURNAL__PATH=/var/lib/crossfade/journal.sqlite
+# It listens to other machines, so it starts only with keys for its clients (CROSSFADE_AUTH__MODE=sigv4 and
+# CROSSFADE_AUTH__KEYS__…), or with CROSSFADE_AUTH__INSECURE=true where the network keeps strangers out.
 USER 10001
 WORKDIR /var/lib/crossfade
 # The journal: keep it on a volume that outlives the container.

@@ -8,6 +8,7 @@ nothing here prints a secret: `repr` leaves secrets out and `shown()` masks them
 
 import dataclasses
 import ipaddress
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -66,10 +67,61 @@ def _url(value: str) -> str | None:
     return f"{value!r} is not an endpoint: write http(s)://host:port without a path"
 
 
+def _access_key_id(value: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9_-]{1,128}", value) is not None
+
+
 def _dsn(value: str) -> str | None:
     if value.startswith(("postgresql://", "postgres://")):
         return None
     return "this is not a PostgreSQL address: write postgresql://user:password@host:5432/database"
+
+
+@dataclass(frozen=True, slots=True)
+class TLS:
+    """A port's certificate, with its chain, and private key: PEM files. Without them the port speaks plain HTTP."""
+
+    cert: Path | None = None
+    key: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.cert is None) != (self.key is None):
+            raise ValueError("cert and key belong together: set both, or neither")
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKey:
+    """The secret of a client's access key: itself, or the file that it stands in."""
+
+    secret_access_key: str | None = field(default=None, repr=False)
+    secret_access_key_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.secret_access_key is None) == (self.secret_access_key_file is None):
+            raise ValueError("set either secret_access_key or secret_access_key_file")
+        if self.secret_access_key == "":
+            raise ValueError("secret_access_key is empty: anyone could sign with it")
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Who may use the data port: all who reach it (`none`), or all who sign with one of `keys`, by its id (`sigv4`)."""
+
+    mode: Annotated[str, AnyOf(("none", "sigv4"))] = "none"
+    insecure: bool = False
+    keys: Mapping[str, AccessKey] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        if self.mode == "sigv4" and not self.keys:
+            raise ValueError(
+                'mode = "sigv4" needs the keys that clients sign with: set secret_access_key or secret_access_key_file '
+                f'in [auth.keys."ACCESS_KEY_ID"], or {PREFIX}AUTH__KEYS__ACCESS_KEY_ID__SECRET_ACCESS_KEY'
+            )
+        if self.mode == "none" and self.keys:
+            raise ValueError('there are keys, but mode = "none" asks for no signature: set mode = "sigv4"')
+        for name in self.keys:
+            if not _access_key_id(name):
+                raise ValueError(f"keys: {name!r} cannot be an access key's id: use letters, digits, '_' and '-'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +245,8 @@ class Settings:
     """All of it. A table that no file of `mappings` is for has the document mapping."""
 
     listen: Address = Address("127.0.0.1", 8000)
+    tls: TLS = TLS()
+    auth: Auth = field(default_factory=Auth)
     stage: _Stage = "off"
     follow_tables: bool = False
     mappings: tuple[Path, ...] | None = None
@@ -206,6 +260,12 @@ class Settings:
     log: Log = Log()
 
     def __post_init__(self) -> None:
+        if not self.listen.loopback and self.auth.mode == "none" and not self.auth.insecure:
+            raise ValueError(
+                f"listen = {str(self.listen)!r} can be reached from other machines, and whoever reaches it acts with "
+                'the proxy\'s AWS credentials: set mode = "sigv4" and keys in [auth], or use 127.0.0.1, or set '
+                f"insecure = true in [auth] ({PREFIX}AUTH__INSECURE=true) if your network keeps strangers out"
+            )
         if self.dsql.dsn is None and any(stage != "off" for stage in self.stages()):
             raise ValueError(
                 f"a stage other than off needs the mirror: set dsn in [dsql] or {PREFIX}DSQL__DSN, or the stage to off"
@@ -232,6 +292,9 @@ class Settings:
         for section, key in (("dynamodb", "secret_access_key"), ("dynamodb", "session_token")):
             if shown[section][key] is not None:
                 shown[section][key] = MASK
+        for access_key in shown["auth"]["keys"].values():
+            if access_key["secret_access_key"] is not None:
+                access_key["secret_access_key"] = MASK
         if self.dsql.dsn is not None:
             shown["dsql"]["dsn"] = without_password(self.dsql.dsn)
         return shown
@@ -274,10 +337,22 @@ def _beside(table: dict[str, Any], path: Path | None) -> dict[str, Any]:
     mappings = table.get("mappings")
     if isinstance(mappings, list):
         table["mappings"] = [str(path.parent / name) if isinstance(name, str) else name for name in mappings]
-    journal = table.get("journal")
-    if isinstance(journal, dict) and isinstance(journal.get("path"), str):
-        table["journal"] = journal | {"path": str(path.parent / journal["path"])}
+    for section, name in (("journal", "path"), ("tls", "cert"), ("tls", "key")):
+        _move(table, section, name, path.parent)
+    auth = table.get("auth")
+    if isinstance(auth, dict) and isinstance(auth.get("keys"), dict):
+        keys = dict(auth["keys"])
+        for access_key_id in keys:
+            _move(keys, access_key_id, "secret_access_key_file", path.parent)
+        table["auth"] = auth | {"keys": keys}
     return table
+
+
+def _move(table: dict[str, Any], section: str, name: str, folder: Path) -> None:
+    """The path at `name` in `section`, if there is one, is one in `folder`."""
+    inside = table.get(section)
+    if isinstance(inside, dict) and isinstance(inside.get(name), str):
+        table[section] = inside | {name: str(folder / inside[name])}
 
 
 def _plain(value: Any) -> Any:

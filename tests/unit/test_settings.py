@@ -130,6 +130,19 @@ def test_variables_override_the_file(tmp_path: Path) -> None:
         ('[dynamodb]\naccess_key_id = "a"', ["dynamodb", "set both"]),
         ('[dynamodb]\nsession_token = "a"', ["dynamodb", "access_key_id"]),
         ('[admin]\nlisten = "0.0.0.0:8001"', ["admin", "insecure = true"]),
+        ('listen = "0.0.0.0:8000"', ["0.0.0.0:8000", "sigv4", "CROSSFADE_AUTH__INSECURE=true"]),
+        ('listen = "proxy.internal:8000"', ["proxy.internal:8000", "AWS credentials"]),
+        ('[auth]\nmode = "sigv5"', ["auth.mode", "none, sigv4"]),
+        ('[auth]\nmode = "sigv4"', ["auth", "CROSSFADE_AUTH__KEYS__ACCESS_KEY_ID__SECRET_ACCESS_KEY"]),
+        ('[auth.keys.A]\nsecret_access_key = "s"', ["auth", 'set mode = "sigv4"']),
+        ('[auth]\nmode = "sigv4"\n[auth.keys.A]', ['auth.keys."A"', "secret_access_key_file"]),
+        ('[auth]\nmode = "sigv4"\n[auth.keys.A]\nsecret_access_key = ""', ['auth.keys."A"', "empty"]),
+        (
+            '[auth]\nmode = "sigv4"\n[auth.keys.A]\nsecret_access_key = "s"\nsecret_access_key_file = "f"',
+            ['auth.keys."A"', "either"],
+        ),
+        ('[auth]\nmode = "sigv4"\n[auth.keys."A/B"]\nsecret_access_key = "s"', ["auth", "'A/B'"]),
+        ('[tls]\ncert = "a.pem"', ["tls", "set both"]),
         ('[log]\nlevel = "loud"', ["log.level", "debug, info, warning, error"]),
         ("listen = [", ["this is not TOML"]),
     ],
@@ -178,6 +191,31 @@ def test_an_insecure_admin_address_can_be_asked_for(tmp_path: Path) -> None:
     assert not settings.admin.listen.loopback
 
 
+def test_a_data_address_for_other_machines_can_be_asked_for(tmp_path: Path) -> None:
+    anywhere = 'listen = "0.0.0.0:8000"\n'
+    assert not load(written(tmp_path, anywhere), {"CROSSFADE_AUTH__INSECURE": "true"}).listen.loopback
+    variables = {"CROSSFADE_AUTH__MODE": "sigv4", "CROSSFADE_AUTH__KEYS__AKID__SECRET_ACCESS_KEY": "hidden"}
+    settings = load(written(tmp_path, anywhere), variables)
+    assert settings.auth.keys["AKID"].secret_access_key == "hidden"
+
+
+def test_files_of_keys_are_beside_the_settings(tmp_path: Path) -> None:
+    text = """
+        [tls]
+        cert = "tls/cert.pem"
+        key = "/etc/key.pem"
+        [auth]
+        mode = "sigv4"
+        [auth.keys.A]
+        secret_access_key_file = "a.secret"
+        """
+    settings = load(written(tmp_path, text), {"CROSSFADE_AUTH__KEYS__B__SECRET_ACCESS_KEY_FILE": "b.secret"})
+    assert settings.tls.cert == tmp_path / "tls" / "cert.pem"
+    assert settings.tls.key == Path("/etc/key.pem")
+    assert settings.auth.keys["A"].secret_access_key_file == tmp_path / "a.secret"
+    assert settings.auth.keys["B"].secret_access_key_file == Path("b.secret")
+
+
 def test_no_secret_is_shown(tmp_path: Path) -> None:
     settings = load(
         written(
@@ -187,6 +225,10 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
             access_key_id = "AKID"
             secret_access_key = "hidden-key"
             session_token = "hidden-token"
+            [auth]
+            mode = "sigv4"
+            [auth.keys.AKID]
+            secret_access_key = "hidden-client-key"
             [dsql]
             dsn = "{DSN}?sslmode=require&password=secret"
             """,
@@ -223,8 +265,9 @@ def test_the_example_settings_are_the_defaults(tmp_path: Path) -> None:
     taken = tomllib.loads("\n".join(lines))
     shown = Settings().shown()
     assert taken.keys() == shown.keys()
-    for section in ("admin", "dynamodb", "dsql", "journal", "mirror", "shutdown", "log"):
+    for section in ("tls", "admin", "dynamodb", "dsql", "journal", "mirror", "shutdown", "log"):
         assert taken[section].keys() == shown[section].keys()
+    assert taken["auth"].keys() | {"keys"} == shown["auth"].keys()
     load(written(tmp_path, "\n".join(lines)), {})
 
 
