@@ -110,7 +110,9 @@ def _override(
             hints = _hints(kind)
             key = level.lower()
             if key not in hints:
-                near = _nearest(key, hints, lambda name: name.upper())
+                before = variable[: len(variable) - len(SEPARATOR.join(levels[depth:]))]
+                whole = {name: f"{before}{name.upper()}" for name in hints}
+                near = _nearest(key, hints, whole.__getitem__)
                 problems.append(f"{variable}: there is no such setting{near}; remove it or correct its name")
                 return
             kind = hints[key]

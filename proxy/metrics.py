@@ -66,7 +66,7 @@ OPERATIONS: Final = frozenset(
 )
 OTHER: Final = "other"
 
-_FINE = (
+STORE_BUCKETS: Final = (
     0.0005,
     0.001,
     0.002,
@@ -112,14 +112,14 @@ class Metrics:
             "crossfade_store_seconds",
             "Time a store took to answer, in seconds.",
             ("store", "operation"),
-            buckets=_FINE,
+            buckets=STORE_BUCKETS,
             registry=registry,
         )
         self._proxied = Timings(
             "crossfade_proxy_seconds",
             "Time from a client's whole request to its answer, in seconds.",
             ("operation", "status"),
-            buckets=_FINE,
+            buckets=STORE_BUCKETS,
             registry=registry,
         )
         self._convergence = Timings(
@@ -156,8 +156,19 @@ class Metrics:
             registry=registry,
         )
         self._breaker = Gauge(
-            "crossfade_breaker_open", "1 while the mirror is left alone after failures, else 0.", registry=registry
+            "crossfade_breaker_open",
+            "1 while a store is left alone as the mirror after failures, else 0.",
+            ("store",),
+            registry=registry,
         )
+        ramped = Counter(
+            "crossfade_ramped_reads_total",
+            "Reads chosen for DSQL by the ramp: `served` by it, or by DynamoDB for the reason given.",
+            ("outcome",),
+            registry=registry,
+        )
+        held = Counter("crossfade_held_writes_total", "Writes that waited while a stage was moved.", registry=registry)
+        self._held = held
         undecoded = Counter(
             "crossfade_undecoded_total",
             "Requests to a shadowed operation that could not be decoded and went to the authority alone.",
@@ -185,6 +196,7 @@ class Metrics:
         self._undecoded = functools.cache(undecoded.labels)
         self._passed = functools.cache(passed.labels)
         self._upstream = functools.cache(upstream.labels)
+        self._ramped = functools.cache(ramped.labels)
         self._current: dict[tuple[str, str], str] = {}
 
     def compared(self, table: str, item_type: str, operation: str, verdict: str, count: int = 1) -> None:
@@ -198,6 +210,11 @@ class Metrics:
     def store_seconds(self, store: str, operation: str, seconds: float) -> None:
         """`store` (`dynamodb` or `dsql`) answered `operation` in `seconds`."""
         self._store.observe((store, operation if store != "dynamodb" else bounded(operation)), seconds)
+
+    def store_timings(self) -> dict[tuple[str, ...], tuple[int, ...]]:
+        """(store, operation) to how often it took how long since the start: counts by `STORE_BUCKETS`, one more for
+        what took longer."""
+        return self._store.counts()
 
     def proxy_seconds(self, operation: str, status: int, seconds: float) -> None:
         """A client got an answer with `status` to `operation`, `seconds` after its request was read."""
@@ -233,9 +250,17 @@ class Metrics:
         self._current[table, item_type] = stage
         self._stage.labels(table, item_type, stage).set(1)
 
-    def breaker(self, is_open: bool) -> None:
-        """The breaker before the mirror is open or not."""
-        self._breaker.set(1 if is_open else 0)
+    def breaker(self, store: str, is_open: bool) -> None:
+        """The breaker before a store, as the mirror, is open or not."""
+        self._breaker.labels(store).set(1 if is_open else 0)
+
+    def ramped(self, outcome: str) -> None:
+        """A read was chosen by the ramp: `served`, or why DynamoDB served it after all."""
+        self._ramped(outcome).inc()
+
+    def held(self) -> None:
+        """A write waits while a stage is moved."""
+        self._held.inc()
 
     def undecoded(self, operation: str) -> None:
         """A request to a shadowed operation could not be decoded."""

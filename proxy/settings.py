@@ -18,9 +18,16 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from proxy.checked import AnyOf, Between, SettingsError, read
+from proxy.settings_gate import Gate
 
 PREFIX = "CROSSFADE_"
 MASK = "********"
+SHORTEST_TOKEN = 16
+_PATHS = {
+    "journal": ("path",),
+    "tls": ("cert", "key"),
+    "admin": ("read_token_file", "operator_token_file", "tls_cert", "tls_key"),
+}
 
 Stage: TypeAlias = Literal["off", "dualwrite", "shadow"]
 
@@ -124,21 +131,53 @@ class Auth:
                 raise ValueError(f"keys: {name!r} cannot be an access key's id: use letters, digits, '_' and '-'")
 
 
+def _token(value: str) -> str | None:
+    if len(value) >= SHORTEST_TOKEN and value.isascii() and value.isprintable() and " " not in value:
+        return None
+    return f"this is no token: use {SHORTEST_TOKEN} or more visible ASCII characters, as `openssl rand -hex 32` gives"
+
+
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """Health, metrics and status. `values` shows item values in mismatches; without it, hashes and shapes."""
+    """Health, metrics, status and stages. `values` shows item values in mismatches; without it, hashes and shapes.
+
+    A `_file` holds the token as its only line. `metrics_need_token` asks scrapers of /metrics for the read token too.
+    """
 
     listen: Address = Address("127.0.0.1", 8001)
     insecure: bool = False
     values: bool = False
     mismatches_kept: Annotated[int, Between(0, 100_000)] = 1000
+    read_token: Annotated[str | None, _token] = field(default=None, repr=False)
+    operator_token: Annotated[str | None, _token] = field(default=None, repr=False)
+    read_token_file: Path | None = None
+    operator_token_file: Path | None = None
+    metrics_need_token: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
 
     def __post_init__(self) -> None:
-        if not self.listen.loopback and not self.insecure:
+        for name, token, file in (
+            ("read_token", self.read_token, self.read_token_file),
+            ("operator_token", self.operator_token, self.operator_token_file),
+        ):
+            if token is not None and file is not None:
+                raise ValueError(f"{name} and {name}_file are both set: remove one of them")
+        if self.read_token is not None and self.read_token == self.operator_token:
+            raise ValueError("read_token and operator_token are the same: who may read could then move stages")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key belong together: set both, or neither")
+        if not self.listen.loopback and not self.insecure and not self.guarded:
             raise ValueError(
-                f"listen = {str(self.listen)!r} can be reached from other machines, and the admin port has no login: "
-                "use 127.0.0.1, or set insecure = true if your network keeps strangers out"
+                f"listen = {str(self.listen)!r} can be reached from other machines, and no token is asked for: set "
+                "operator_token_file, or use 127.0.0.1, or set insecure = true if your network keeps strangers out"
             )
+
+    @property
+    def guarded(self) -> bool:
+        """Whether callers need a token."""
+        given = (self.read_token, self.operator_token, self.read_token_file, self.operator_token_file)
+        return any(each is not None for each in given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,10 +295,13 @@ class Settings:
     journal: Journal = Journal()
     mirror: Mirror = Mirror()
     shutdown: Shutdown = Shutdown()
+    gate: Gate = field(default_factory=Gate)
     tables: Mapping[str, TableSettings] = field(default_factory=lambda: MappingProxyType({}))
     log: Log = Log()
 
     def __post_init__(self) -> None:
+        if self.listen == self.admin.listen and self.listen.port:
+            raise ValueError(f"listen and admin.listen are both {self.listen}: give each a port of its own")
         if not self.listen.loopback and self.auth.mode == "none" and not self.auth.insecure:
             raise ValueError(
                 f"listen = {str(self.listen)!r} can be reached from other machines, and whoever reaches it acts with "
@@ -289,7 +331,12 @@ class Settings:
     def shown(self) -> dict[str, Any]:
         """All settings as JSON-able values, secrets masked."""
         shown: dict[str, Any] = _plain(self)
-        for section, key in (("dynamodb", "secret_access_key"), ("dynamodb", "session_token")):
+        for section, key in (
+            ("dynamodb", "secret_access_key"),
+            ("dynamodb", "session_token"),
+            ("admin", "read_token"),
+            ("admin", "operator_token"),
+        ):
             if shown[section][key] is not None:
                 shown[section][key] = MASK
         for access_key in shown["auth"]["keys"].values():
@@ -337,8 +384,9 @@ def _beside(table: dict[str, Any], path: Path | None) -> dict[str, Any]:
     mappings = table.get("mappings")
     if isinstance(mappings, list):
         table["mappings"] = [str(path.parent / name) if isinstance(name, str) else name for name in mappings]
-    for section, name in (("journal", "path"), ("tls", "cert"), ("tls", "key")):
-        _move(table, section, name, path.parent)
+    for section, names in _PATHS.items():
+        for name in names:
+            _move(table, section, name, path.parent)
     auth = table.get("auth")
     if isinstance(auth, dict) and isinstance(auth.get("keys"), dict):
         keys = dict(auth["keys"])

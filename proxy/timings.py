@@ -48,6 +48,10 @@ class Timings:
         series.counts[bisect_left(self._bounds, seconds)] += 1
         series.total += seconds
 
+    def counts(self) -> dict[tuple[str, ...], tuple[int, ...]]:
+        """How many durations fell into each bucket, and beyond the last one, by the values of the labels."""
+        return {labels: tuple(series.counts) for labels, series in self._series.items()}
+
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """What the registry asks for."""
         name, documentation, labels = self._family

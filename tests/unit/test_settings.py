@@ -10,6 +10,7 @@ from proxy.settings import MASK, Address, Settings, load, without_password
 from proxy.version import VERSION
 
 ROOT = Path(__file__).parent.parent.parent
+TOKEN = "0123456789abcdef"
 DSN = "postgresql://shadow:secret@localhost:5432/postgres"
 
 
@@ -129,7 +130,17 @@ def test_variables_override_the_file(tmp_path: Path) -> None:
         ('[dynamodb]\nendpoint_url = "localhost:8000"', ["dynamodb.endpoint_url", "http(s)://host:port"]),
         ('[dynamodb]\naccess_key_id = "a"', ["dynamodb", "set both"]),
         ('[dynamodb]\nsession_token = "a"', ["dynamodb", "access_key_id"]),
-        ('[admin]\nlisten = "0.0.0.0:8001"', ["admin", "insecure = true"]),
+        ('[admin]\nlisten = "0.0.0.0:8001"', ["admin", "operator_token_file", "insecure = true"]),
+        ('[admin]\nlisten = "127.0.0.1:8000"', ["listen and admin.listen are both 127.0.0.1:8000"]),
+        ('[admin]\nread_token = "short"', ["admin.read_token", "16 or more"]),
+        ('[admin]\nread_token = "with a space in the middle"', ["admin.read_token", "visible ASCII"]),
+        (f'[admin]\nread_token = "{TOKEN}"\noperator_token = "{TOKEN}"', ["admin", "are the same"]),
+        (f'[admin]\nread_token = "{TOKEN}"\nread_token_file = "x"', ["admin", "remove one of them"]),
+        ('[admin]\ntls_cert = "cert.pem"', ["admin", "tls_cert and tls_key belong together"]),
+        ("[gate]\nmax_mismatch = 1", ["gate.max_mismatch", "there is no such setting", "max_mismatch_rate"]),
+        ("[gate]\nmax_mismatch_rate = 2.0", ["gate.max_mismatch_rate", "out of range"]),
+        ('[gate]\nadvisory = ["agrement"]', ["gate.advisory", "did you mean agreement?"]),
+        ('[gate]\nadvisory = ["door"]', ["gate.advisory", "is not known"]),
         ('listen = "0.0.0.0:8000"', ["0.0.0.0:8000", "sigv4", "CROSSFADE_AUTH__INSECURE=true"]),
         ('listen = "proxy.internal:8000"', ["proxy.internal:8000", "AWS credentials"]),
         ('[auth]\nmode = "sigv5"', ["auth.mode", "none, sigv4"]),
@@ -157,8 +168,9 @@ def test_a_fault_names_its_place_and_its_remedy(text: str, said: list[str], tmp_
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
-        ("CROSSFADE_LISEN", "x", "did you mean LISTEN?"),
-        ("CROSSFADE_MIRROR__QEUE", "1", "did you mean QUEUE?"),
+        ("CROSSFADE_LISEN", "x", "did you mean CROSSFADE_LISTEN?"),
+        ("CROSSFADE_MIRROR__QEUE", "1", "did you mean CROSSFADE_MIRROR__QUEUE?"),
+        ("CROSSFADE_STAGEE", "off", "did you mean CROSSFADE_STAGE?"),
         ("CROSSFADE_MIRROR__QUEUE", "many", "a whole number"),
         ("CROSSFADE_MIRROR__QUEUE", "0", "1 to 1000000"),
         ("CROSSFADE_FOLLOW_TABLES", "1", "true or false"),
@@ -216,6 +228,16 @@ def test_files_of_keys_are_beside_the_settings(tmp_path: Path) -> None:
     assert settings.auth.keys["B"].secret_access_key_file == Path("b.secret")
 
 
+def test_a_token_opens_the_admin_port_to_other_machines(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, '[admin]\nlisten = "0.0.0.0:8001"\noperator_token_file = "secrets/token"\n'), {})
+    assert settings.admin.guarded
+    assert settings.admin.operator_token_file == tmp_path / "secrets/token"
+
+
+def test_ports_that_the_system_gives_are_not_the_same(tmp_path: Path) -> None:
+    assert load(written(tmp_path, 'listen = "127.0.0.1:0"\n[admin]\nlisten = "127.0.0.1:0"\n'), {}).listen.port == 0
+
+
 def test_no_secret_is_shown(tmp_path: Path) -> None:
     settings = load(
         written(
@@ -231,6 +253,9 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
             secret_access_key = "hidden-client-key"
             [dsql]
             dsn = "{DSN}?sslmode=require&password=secret"
+            [admin]
+            read_token = "hidden-read-token"
+            operator_token = "hidden-operator-token"
             """,
         ),
         {},
@@ -265,8 +290,10 @@ def test_the_example_settings_are_the_defaults(tmp_path: Path) -> None:
     taken = tomllib.loads("\n".join(lines))
     shown = Settings().shown()
     assert taken.keys() == shown.keys()
-    for section in ("tls", "admin", "dynamodb", "dsql", "journal", "mirror", "shutdown", "log"):
+    for section in ("tls", "dynamodb", "dsql", "journal", "mirror", "shutdown", "gate", "log"):
         assert taken[section].keys() == shown[section].keys()
+    # A token, or the file that holds it.
+    assert taken["admin"].keys() | {"read_token_file", "operator_token_file"} == shown["admin"].keys()
     assert taken["auth"].keys() | {"keys"} == shown["auth"].keys()
     load(written(tmp_path, "\n".join(lines)), {})
 

@@ -1,0 +1,55 @@
+"""What an operator can set of the gate: `[gate]`, one threshold a criterion (`proxy.shadow.gate`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from proxy.checked import AnyOf, Between
+
+CRITERIA: Final = (
+    "told",
+    "working",
+    "journal",
+    "settled",
+    "parked",
+    "sweep",
+    "comparisons",
+    "coverage",
+    "agreement",
+    "agreement_each",
+    "representable",
+    "mirror_errors",
+    "occ",
+    "latency",
+)
+"""What the gate looks at, by the names that it gives. `door`, which only force opens, is not among them."""
+
+
+def _criteria(names: tuple[str, ...]) -> str | None:
+    known = AnyOf(CRITERIA)
+    return next((fault for fault in map(known, names) if fault is not None), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What must hold before a stage is moved.
+
+    Comparisons and mismatches are those of the last day; errors, conflicts and latencies of the last ten minutes.
+    Criteria that `advisory` names are shown and stop nothing. With `demote` the ramp goes to 0 by itself as soon as
+    something speaks against DSQL.
+    """
+
+    min_comparisons: Annotated[int, Between(0, 1_000_000_000)] = 30
+    min_pattern_comparisons: Annotated[int, Between(0, 1_000_000_000)] = 3
+    max_mismatch_rate: Annotated[float, Between(0.000001, 1)] = 0.001
+    max_parked: Annotated[int, Between(0, 1_000_000_000)] = 0
+    max_journal_seconds: Annotated[float, Between(0, 3600)] = 5.0
+    max_mirror_error_rate: Annotated[float, Between(0, 1)] = 0.001
+    max_occ_exhausted: Annotated[int, Between(0, 1_000_000_000)] = 0
+    max_latency_factor: Annotated[float, Between(0.1, 1000)] = 3.0
+    latency_floor_seconds: Annotated[float, Between(0, 3600)] = 0.025
+    max_sweep_hours: Annotated[float, Between(0.01, 8760)] = 24.0
+    max_evidence_seconds: Annotated[float, Between(1, 3600)] = 60.0
+    advisory: Annotated[tuple[str, ...], _criteria] = ("sweep",)
+    demote: bool = False
