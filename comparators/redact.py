@@ -63,7 +63,7 @@ class Redactor:
         return {
             "kind": difference.kind.value,
             "type": difference.type,
-            "field": difference.field if values else self._name(difference.field),
+            "field": difference.field if values else self.name(difference.field),
             "path": difference.path if values else self._path(difference.path),
             "within": difference.within,
             "key": self._show_key(difference.key, values),
@@ -74,15 +74,16 @@ class Redactor:
     def _show_key(self, key: Item | None, values: bool) -> dict[str, Any] | None:
         if key is None or values:
             return key
-        return {self._name(name): self.redact(value) for name, value in key.items()}
+        return {self.name(name): self.redact(value) for name, value in key.items()}
 
-    def _name(self, name: str) -> str:
+    def name(self, name: str) -> str:
+        """A name as it may be shown: itself, or its hash where only a quoted path could write it."""
         return name if not name or paths.name(name) == name else f"~{self._hash(name.encode('utf-8', 'surrogatepass'))}"
 
     def _path(self, path: str) -> str:
         shown = ""
         for step in paths.steps(path):
-            shown = paths.element(shown, step) if isinstance(step, int) else paths.member(shown, self._name(step))
+            shown = paths.element(shown, step) if isinstance(step, int) else paths.member(shown, self.name(step))
         return shown
 
 

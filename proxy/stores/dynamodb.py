@@ -53,7 +53,7 @@ class DynamoDBStore:
     async def get(self, key: Key) -> Held:
         request = {"TableName": key.table, "Key": key.attributes, "ConsistentRead": True}
         try:
-            document = await self._own("GetItem", request)
+            document = await self.ask("GetItem", request)
         except UnknownOutcome as error:
             # A read without an answer has done nothing, so nothing has to settle.
             raise Unreachable(error.reason, str(error)) from error
@@ -99,7 +99,8 @@ class DynamoDBStore:
             return None
         raise _failure(outcome)
 
-    async def _own(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
+    async def ask(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
+        """A request of Crossfade's own, and its answer. Raises StoreError: Unreachable where it may be tried again."""
         outcome = await self.call(action, orjson.dumps(request))
         if not outcome.ok:
             raise _failure(outcome)

@@ -6,7 +6,7 @@ What is taken out is put back by monkeypatch. A step that can be taken out unnot
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -77,7 +77,7 @@ def eventual_reading_of_the_authority(patch: Patch) -> None:
     """Converge reads what the authority may have held a moment ago."""
 
     async def get(self: DynamoDBStore, key: Key) -> Held:
-        document = await self._own("GetItem", {"TableName": key.table, "Key": key.attributes})
+        document = await self.ask("GetItem", {"TableName": key.table, "Key": key.attributes})
         return Held(document.get("Item"))
 
     patch.setattr(DynamoDBStore, "get", get)
@@ -87,10 +87,10 @@ def nothing_settles(patch: Patch) -> None:
     """A key whose write may still land leaves when it has converged once."""
     opened = Journal.open
 
-    def open_at_once(self: Journal, lingering: float) -> int:
-        return opened(self, 0.0)
+    def open_at_once(self: Journal, lingering: Mapping[str, float]) -> int:
+        return opened(self, dict.fromkeys(lingering, 0.0))
 
-    patch.setattr(Journal, "unsettle", lambda self, keys, seconds: None)
+    patch.setattr(Journal, "unsettle", lambda self, keys, seconds, store: None)
     patch.setattr(Journal, "open", open_at_once)
 
 

@@ -1,0 +1,110 @@
+"""What only the whole table can say: references that lead nowhere, and items of two keys that would share a row.
+
+Both are joins of the table with itself, and ten million keys do not fit in memory. So each item leaves a note in an
+SQLite file (a 16-byte digest where the value itself is not wanted), and the file is sorted once, at the end. SQLite
+sorts in files of its own beside it: memory stays at its cache of 16 MB. The file holds keys in clear; it lies in a
+directory that only its owner can read, and goes with it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from proxy.dynamodb.schema import Key
+
+_SCHEMA: Final = """
+PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -16384; PRAGMA temp_store = FILE;
+CREATE TABLE pointing (reference INTEGER NOT NULL, target BLOB NOT NULL, key TEXT NOT NULL, type TEXT NOT NULL);
+CREATE TABLE there (reference INTEGER NOT NULL, target BLOB NOT NULL);
+CREATE TABLE held (row BLOB NOT NULL, key TEXT NOT NULL, type TEXT NOT NULL);
+"""
+_DANGLING: Final = """
+SELECT key, type FROM pointing WHERE reference = ?
+AND NOT EXISTS (SELECT 1 FROM there WHERE there.reference = pointing.reference AND there.target = pointing.target)
+"""
+_SHARED: Final = """
+SELECT held.key, held.type FROM held JOIN (
+  SELECT row FROM held GROUP BY row HAVING min(key) < max(key)
+) AS twice ON twice.row = held.row GROUP BY held.row, held.key ORDER BY held.row, held.key
+"""
+_BATCH: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """An item that something is wrong with: the text of its key, and its type."""
+
+    key: str
+    item_type: str
+
+
+class Census:
+    """`with Census(directory) as census`, then notes, then questions. `directory` None: where temporary files go."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="crossfade-preflight-", dir=directory)
+        self._database = sqlite3.connect(Path(self._folder.name) / "census.sqlite", isolation_level=None)
+        self._database.executescript(_SCHEMA)
+        self._database.execute("BEGIN")
+        self._notes: dict[str, list[tuple[Any, ...]]] = {"pointing": [], "there": [], "held": []}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._database.close()
+        self._folder.cleanup()
+
+    def points(self, reference: int, target: str, key: Key, item_type: str) -> None:
+        """The item of this key refers to `target` by the reference of this number."""
+        self._note("pointing", (reference, _digest(target), key.text, item_type))
+
+    def is_there(self, reference: int, target: str) -> None:
+        """There is an item that `target` means."""
+        self._note("there", (reference, _digest(target)))
+
+    def holds(self, row: Sequence[Any], key: Key, item_type: str) -> None:
+        """The item of this key would be in the row of these key columns."""
+        self._note("held", (_digest(repr(tuple(row))), key.text, item_type))
+
+    def dangling(self, reference: int) -> Iterator[Counted]:
+        """Items that refer to one that is not there."""
+        self._flush()
+        self._database.execute("CREATE INDEX IF NOT EXISTS there_target ON there (reference, target)")
+        for key, item_type in self._database.execute(_DANGLING, (reference,)):
+            yield Counted(key, item_type)
+
+    def sharing(self) -> Iterator[Counted]:
+        """Items whose row is another item's too, those of one row one after the other."""
+        self._flush()
+        self._database.execute("CREATE INDEX IF NOT EXISTS held_row ON held (row, key, type)")
+        for key, item_type in self._database.execute(_SHARED):
+            yield Counted(key, item_type)
+
+    def _note(self, table: str, note: tuple[Any, ...]) -> None:
+        notes = self._notes[table]
+        notes.append(note)
+        if len(notes) >= _BATCH:
+            self._write(table)
+
+    def _flush(self) -> None:
+        for table in self._notes:
+            self._write(table)
+
+    def _write(self, table: str) -> None:
+        notes = self._notes[table]
+        if notes:
+            marks = ", ".join("?" for _ in notes[0])
+            self._database.executemany(f"INSERT INTO {table} VALUES ({marks})", notes)  # noqa: S608
+            notes.clear()
+
+
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
