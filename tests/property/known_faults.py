@@ -250,7 +250,9 @@ def _filters_whole_items(asked: Asked) -> bool:
 
 def _unchecked_in_batch(asked: Asked) -> bool:
     """Expressions, names and keys in the parts of a read of several items."""
-    words = "unused in expressions|can only be specified when using|Invalid ProjectionExpression|an empty"
+    words = (
+        "unused in expressions|can only be specified when using|Invalid ProjectionExpression|an empty|must not be empty"
+    )
     several = asked.action in ("BatchGetItem", "TransactGetItems")
     return several and asked.mistaken and _ok(asked.ministack) and _failed(asked.dsql, VALIDATION, words)
 
@@ -315,6 +317,11 @@ def _no_such_member(asked: Asked) -> bool:
 def _filters_on_key(asked: Asked) -> bool:
     words = "can only contain non-primary key attributes"
     return asked.action == "Query" and _ok(asked.ministack) and _failed(asked.dsql, VALIDATION, words)
+
+
+def _reserved_name(asked: Asked) -> bool:
+    words = "^Invalid ProjectionExpression: Attribute name is a reserved keyword"
+    return asked.mistaken and _ok(asked.ministack) and _failed(asked.dsql, VALIDATION, words)
 
 
 def _refused_by_us(words: str, *actions: str) -> Callable[[Asked], bool]:
@@ -388,6 +395,11 @@ KNOWN: Final = (
         "a read of several items unchecked",
         "API reference, 'BatchGetItem', ProjectionExpression and ExpressionAttributeNames: as in GetItem",
         _unchecked_in_batch,
+    ),
+    KnownFault(
+        "a reserved word projected",
+        "Developer guide, 'Reserved words in DynamoDB': SET is one, and they cannot be used as names in expressions",
+        _reserved_name,
     ),
     KnownFault(
         "a transaction's other reasons",
