@@ -7,8 +7,8 @@ not meet. Nothing here decides what is worth counting.
 
 import functools
 import time
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
 
 from prometheus_client import (
     GC_COLLECTOR,
@@ -87,6 +87,15 @@ STORE_BUCKETS: Final = (
     30.0,
 )
 _COARSE = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+
+
+class PoolState(Protocol):
+    """How many connections there are, and how many callers wait for one."""
+
+    open: int
+    idle: int
+    connecting: int
+    waiting: int
 
 
 class Metrics:
@@ -188,6 +197,42 @@ class Metrics:
             registry=registry,
         )
 
+        self._dsql_connections = Gauge(
+            "crossfade_dsql_connections",
+            "Connections to DSQL: `open`, `idle` ones among them, and those that are `connecting`.",
+            ("state",),
+            registry=registry,
+        )
+        self._dsql_waiting = Gauge(
+            "crossfade_dsql_waiting", "Callers that wait for a connection to DSQL.", registry=registry
+        )
+        self._dsql_connect = Timings(
+            "crossfade_dsql_connect_seconds",
+            "Time to connect to DSQL, its token included, in seconds.",
+            (),
+            buckets=_FINE,
+            registry=registry,
+        )
+        self._dsql_token = Timings(
+            "crossfade_dsql_token_seconds",
+            "Time to make a token for a connection to DSQL, in seconds.",
+            (),
+            buckets=_FINE,
+            registry=registry,
+        )
+        unconnected = Counter(
+            "crossfade_dsql_connect_failures_total",
+            "Connects to DSQL that failed, by reason.",
+            ("reason",),
+            registry=registry,
+        )
+        dropped = Counter(
+            "crossfade_dsql_connections_dropped_total",
+            "Connections to DSQL let go of: `expired`, `outdated` by a change of a table, or `dead`.",
+            ("reason",),
+            registry=registry,
+        )
+
         # Children by their labels: every set of labels below is bounded, so these grow to a fixed size.
         self._compared = functools.cache(compared.labels)
         self._differed = functools.cache(differed.labels)
@@ -196,6 +241,8 @@ class Metrics:
         self._undecoded = functools.cache(undecoded.labels)
         self._passed = functools.cache(passed.labels)
         self._upstream = functools.cache(upstream.labels)
+        self._unconnected = functools.cache(unconnected.labels)
+        self._dropped = functools.cache(dropped.labels)
         self._ramped = functools.cache(ramped.labels)
         self._current: dict[tuple[str, str], str] = {}
 
@@ -273,6 +320,28 @@ class Metrics:
     def upstream_failed(self, outcome: str, reason: str) -> None:
         """A request to DynamoDB got no answer: `outcome` is `unreachable` or `unknown`."""
         self._upstream(outcome, reason).inc()
+
+    def dsql_pool(self, read: Callable[[], PoolState]) -> None:
+        """`read` gives the state of the pool; it is asked whenever the numbers are."""
+        for state in ("open", "idle", "connecting"):
+            self._dsql_connections.labels(state).set_function(lambda name=state: getattr(read(), name))  # type: ignore[misc]
+        self._dsql_waiting.set_function(lambda: read().waiting)
+
+    def dsql_connected(self, seconds: float) -> None:
+        """A connection to DSQL was made in `seconds`."""
+        self._dsql_connect.observe((), seconds)
+
+    def dsql_connect_failed(self, reason: str) -> None:
+        """A connect to DSQL failed for `reason`."""
+        self._unconnected(reason).inc()
+
+    def dsql_connection_dropped(self, reason: str) -> None:
+        """A connection to DSQL was let go of for `reason`."""
+        self._dropped(reason).inc()
+
+    def dsql_token_made(self, seconds: float) -> None:
+        """A token for a connection to DSQL was made in `seconds`."""
+        self._dsql_token.observe((), seconds)
 
     def text(self, names: Iterable[str] = ()) -> bytes:
         """All series (or those of `names`) in Prometheus's text format 0.0.4."""

@@ -174,6 +174,13 @@ class ColumnMapping:
             return ""
         return str(value.get("S", ""))
 
+    def tells_type(self, names: Iterable[str]) -> bool:
+        return any(
+            name == self.type_attribute
+            or (name in self.composites and self.type_attribute in self.composites[name].parts)
+            for name in names
+        )
+
     def after_update(self, item: Item, touched: frozenset[str]) -> Item:
         if not self.update_replaces_json:
             return item

@@ -147,5 +147,8 @@ class DocumentMapping:
     def type_of(self, attributes: Item) -> str:  # noqa: ARG002  (tables without a mapping have no item types)
         return ""
 
+    def tells_type(self, names: Iterable[str]) -> bool:  # noqa: ARG002
+        return False
+
     def after_update(self, item: Item, touched: frozenset[str]) -> Item:  # noqa: ARG002
         return item

@@ -123,5 +123,8 @@ class Mapping(Protocol):
     def type_of(self, attributes: Item) -> str:
         """The item type that an item, a key or a hash value belongs to; "" where it cannot be told."""
 
+    def tells_type(self, names: Iterable[str]) -> bool:
+        """Whether attributes of these names are enough for `type_of`."""
+
     def after_update(self, item: Item, touched: frozenset[str]) -> Item:
         """The item as the mapping's own way of updating would leave it (the identity but for a rehearsed plan)."""

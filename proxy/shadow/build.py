@@ -7,6 +7,7 @@ import sqlite3
 
 from structlog.typing import FilteringBoundLogger
 
+from comparators.rules import ANY
 from proxy.checked import SettingsError
 from proxy.mapping.load import MappedTable, MappingError, load
 from proxy.metrics import Metrics
@@ -15,21 +16,27 @@ from proxy.migrate.documents import Documents
 from proxy.settings import Settings
 from proxy.shadow.breaker import Breaker, State
 from proxy.shadow.converger import Converger
+from proxy.shadow.deciding import Deciding
+from proxy.shadow.direction import Direction
 from proxy.shadow.findings import Findings
+from proxy.shadow.floor import Floor
 from proxy.shadow.follow import Follow
 from proxy.shadow.journal import Journal, JournalLocked
 from proxy.shadow.layer import Layer
 from proxy.shadow.limited import Limited
-from proxy.shadow.peers import Peers, Unasked
+from proxy.shadow.peers import Others, Peers, Unasked
 from proxy.shadow.reading import Reading
 from proxy.shadow.rehearsal import Rehearsal
-from proxy.shadow.stages import Stages
+from proxy.shadow.stages import DSQL, DYNAMODB, Stages
 from proxy.shadow.tables import Tables
+from proxy.shadow.ways import Way, Ways
 from proxy.stores.board import BOARD_TABLE, Board
 from proxy.stores.dsql import DSQLStore, create_pool
 from proxy.stores.dynamodb import DynamoDBStore
+from proxy.stores.store import Store
 from proxy.stores.upstream import Upstream
 
+_HOLD_SECONDS = 2.0
 _CLOSE_SECONDS = 5.0
 _NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 
@@ -37,10 +44,11 @@ _NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger, upstream: Upstream) -> Layer:
     """An open layer. Raises SettingsError for what an operator has to mend."""
     mapped = load_mappings(settings)
-    authority = DynamoDBStore(
-        upstream, settings.dynamodb.timeout_seconds, lambda action, s: metrics.store_seconds("dynamodb", action, s)
+    dynamodb = DynamoDBStore(
+        upstream, settings.dynamodb.timeout_seconds, lambda action, s: metrics.store_seconds(DYNAMODB, action, s)
     )
-    tables = Tables(authority.describe, mapped)
+    tables = Tables(dynamodb.describe, mapped)
+    stages = Stages(settings, {name: (each for each in table.rules if each != ANY) for name, table in mapped.items()})
     limit = settings.dsql.timeout_seconds
     # With every table off there need be no DSQL; the pool then has nowhere to go, and is never asked.
     pool = await create_pool(settings.dsql.dsn or _NOWHERE, maximum=settings.dsql.pool_max, connect_seconds=limit)
@@ -53,12 +61,7 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
         prepare=follow.wait if follow is not None else None,
         schema=settings.dsql.schema,
         retried=metrics.mirror_retried,
-        observe=lambda action, s: metrics.store_seconds("dsql", action, s),
-    )
-    breaker = Breaker(
-        settings.mirror.breaker.failures,
-        settings.mirror.breaker.reset_seconds,
-        lambda state: metrics.breaker(state is not State.CLOSED),
+        observe=lambda action, s: metrics.store_seconds(DSQL, action, s),
     )
 
     async def let_go() -> None:
@@ -68,26 +71,32 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
             pool.terminate()
 
     journal = Journal(settings.journal.path, "full" if settings.journal.synchronous == "full" else "normal")
-    asked = Limited(dsql, settings.mirror.rehearse_timeout_seconds, breaker)
-    repaired = Limited(dsql, settings.dsql.timeout_seconds, breaker)
     findings = Findings(metrics, kept=settings.admin.mismatches_kept, values=settings.admin.values)
-    settle = {"dynamodb": settings.dynamodb.settle_seconds, "dsql": settings.dsql.settle_seconds}
     # What no process writes to the mirror, none needs to be asked about.
     asks = not settings.mirror.alone and settings.stages() != {"off"}
     peers = Peers(Board(pool, settings.dsql.schema), journal) if asks else None
-    converger = Converger(journal, authority, repaired, breaker, metrics, settle, tables.find)
+    ways, converger = both_ways(
+        settings,
+        stages,
+        tables,
+        journal,
+        findings,
+        metrics,
+        dynamodb=dynamodb,
+        dsql=dsql,
+        others=peers,
+    )
     layer = Layer(
         settings=settings,
         metrics=metrics,
-        stages=Stages(settings),
+        stages=stages,
         tables=tables,
         journal=journal,
-        authority=authority,
+        dynamodb=dynamodb,
+        ways=ways,
         converger=converger,
-        rehearsal=Rehearsal(journal, authority, asked, converger, findings, alone=settings.mirror.alone, others=peers),
-        reading=Reading(journal, authority, asked, findings, peers or Unasked(alone=True)),
         findings=findings,
-        breaker=breaker,
+        floor=Floor(stages, journal, tables, hold_seconds=_HOLD_SECONDS, can_mirror=settings.dsql.dsn is not None),
         follow=follow,
         let_go=let_go,
         peers=peers,
@@ -102,6 +111,51 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
         raise SettingsError([f"{settings.journal.path}: {what}: {remedy}"]) from error
     log.debug("layer_open", mappings=sorted(mapped))
     return layer
+
+
+def both_ways(
+    settings: Settings,
+    stages: Stages,
+    tables: Tables,
+    journal: Journal,
+    findings: Findings,
+    metrics: Metrics,
+    *,
+    dynamodb: Store,
+    dsql: Store,
+    others: Others | None,
+) -> tuple[Ways, Converger]:
+    """What stands between the two stores, for either of them as the authority, and what converges keys both ways.
+
+    DynamoDB's own calls have a time limit already, as the authority; whatever is the mirror stands behind a breaker.
+    """
+    by_authority: dict[str, Way] = {}
+    ways = Ways(by_authority, stages, tables)
+    settle = {DYNAMODB: settings.dynamodb.settle_seconds, DSQL: settings.dsql.settle_seconds}
+    converger = Converger(journal, ways, metrics, settle, tables.find)
+    alone = settings.mirror.alone
+    asking = settings.mirror.rehearse_timeout_seconds
+    to_dsql, to_dynamodb = (_breaker(settings, metrics, name) for name in (DSQL, DYNAMODB))
+    for authority, served, mirror, seconds, breaker in (
+        (dynamodb, dynamodb, dsql, settings.dsql.timeout_seconds, to_dsql),
+        (dsql, Limited(dsql, settings.dsql.timeout_seconds), dynamodb, settings.dynamodb.timeout_seconds, to_dynamodb),
+    ):
+        asked = Limited(Deciding(mirror), asking, breaker)
+        by_authority[authority.name] = Way(
+            Direction(served, Limited(mirror, seconds, breaker), breaker),
+            served,
+            asked,
+            Rehearsal(journal, served, asked, converger, findings, alone=alone, others=others),
+            Reading(journal, served, asked, findings, others or Unasked(alone=True)),
+        )
+    return ways, converger
+
+
+def _breaker(settings: Settings, metrics: Metrics, store: str) -> Breaker:
+    limits = settings.mirror.breaker
+    return Breaker(
+        limits.failures, limits.reset_seconds, lambda state: metrics.breaker(store, state is not State.CLOSED)
+    )
 
 
 def load_mappings(settings: Settings) -> dict[str, MappedTable]:

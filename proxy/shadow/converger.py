@@ -1,6 +1,7 @@
 """Takes keys from the journal and converges them: by workers, or at once for a write that was just rehearsed.
 
-Decides what becomes of a key whose convergence fails: later again, or parked. Compares nothing for verdicts.
+Which way a key converges is its stage's to say, at the moment it is taken. Decides what becomes of a key whose
+convergence fails: later again, or parked. Compares nothing for verdicts.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -16,10 +17,11 @@ from proxy.dynamodb.schema import Key
 from proxy.metrics import Metrics
 from proxy.shadow.breaker import Breaker
 from proxy.shadow.converge import converge
+from proxy.shadow.direction import Direction
 from proxy.shadow.journal import Journal, Work
 from proxy.shadow.tables import Table
 from proxy.stores.failures import Refused, StoreError, UnknownOutcome
-from proxy.stores.store import Store, Unrepresentable
+from proxy.stores.store import Unrepresentable
 
 log = structlog.get_logger(__name__)
 
@@ -27,26 +29,35 @@ _NO_TABLE: Final = "ResourceNotFoundException"
 _SOON: Final = 1.0
 _LATER: Final = 15.0
 _TELL_SECONDS: Final = 60.0
+# While one mirror is left alone and the other is not, its keys are put back one after another, and not all at once.
+_PUT_BACK_SECONDS: Final = 0.05
+_NOW_SECONDS: Final = 0.011
 _REMEDY: Final = {"42P01": "make the table (its migration, or follow_tables), or set the table's stage to off"}
 
 
+class Directions(Protocol):
+    """Which way keys converge (`proxy.shadow.ways`)."""
+
+    def direction_of(self, key: Key) -> Direction | None: ...
+
+    def breakers(self) -> tuple[Breaker, ...]:
+        """Those before the mirrors that are in use."""
+
+
 class Converger:
-    """`settle` gives each store's settle time in seconds, by name; `find` is `Tables.find`."""
+    """`directions` says which way a key converges, and None where it has nowhere to go; `settle` gives each store's
+    settle time in seconds, by name; `find` is `Tables.find`."""
 
     def __init__(
         self,
         journal: Journal,
-        authority: Store,
-        mirror: Store,
-        breaker: Breaker,
+        directions: Directions,
         metrics: Metrics,
         settle: dict[str, float],
         find: Callable[[str], Awaitable[Table | None]],
     ) -> None:
         self._journal = journal
-        self._authority = authority
-        self._mirror = mirror
-        self._breaker = breaker
+        self._directions = directions
         self._metrics = metrics
         self._settle = settle
         self._find = find
@@ -54,25 +65,36 @@ class Converger:
 
     async def work(self) -> None:
         """Converge one key: the next that is due. Waits while the mirror is being left alone."""
-        if not self._breaker.closed:
-            await asyncio.sleep(self._breaker.seconds_until_retry)
-        await self.converge(await self._journal.next())
+        waits = [b.seconds_until_retry for b in self._directions.breakers()]
+        if all(waits):
+            await asyncio.sleep(min(waits))
+        await self.converge(await self._journal.next(), patiently=True)
 
-    async def converge(self, work: Work) -> None:
+    async def converge(self, work: Work, *, patiently: bool = False) -> None:
         """Converge a key taken from the journal, or say to the journal what becomes of it."""
+        mirror = ""
         try:
             table = await self._find(work.key.table)
             if table is None or not table.schema.has_form(work.key):
                 # DynamoDB has no such table any more, or another of its name: there is nothing to hold.
                 self._journal.done(work)
                 return
-            await converge(work.key, self._authority, self._mirror)
+            direction = self._directions.direction_of(work.key)
+            if direction is None:
+                self._journal.done(work)
+                return
+            mirror = direction.mirror.name
+            if patiently and (wait := direction.breaker.seconds_until_retry) > _NOW_SECONDS:
+                await asyncio.sleep(_PUT_BACK_SECONDS)
+                self._journal.again(work, wait)
+                return
+            await converge(work.key, direction.authority, direction.mirror)
         except Unrepresentable as error:
             self._journal.park(work, str(error))
             log.warning("key_parked", table=work.key.table, reasons=_reasons(error))
             return
         except UnknownOutcome as error:
-            self.linger([work.key], self._mirror.name)
+            self.linger([work.key], mirror)
             self._again(work, error, _SOON)
             return
         except Refused as error:
@@ -101,7 +123,7 @@ class Converger:
 
     def linger(self, keys: list[Key], store: str) -> None:
         """A call on these keys has an unknown outcome on a store: they converge again when nothing can linger."""
-        self._journal.unsettle(keys, self._settle[store])
+        self._journal.unsettle(keys, self._settle[store], store)
 
     def _tell(self, table: str, error: Refused) -> None:
         """Once a minute for each table and reason: every key of a table that is not there is refused alike."""
@@ -112,7 +134,9 @@ class Converger:
 
     def _again(self, work: Work, error: StoreError, seconds: float) -> None:
         self._metrics.mirror_retried(error.reason)
-        self._journal.again(work, max(seconds * random.uniform(0.5, 1.5), self._breaker.seconds_until_retry))  # noqa: S311
+        direction = self._directions.direction_of(work.key)
+        closed_for = direction.breaker.seconds_until_retry if direction is not None else 0.0
+        self._journal.again(work, max(seconds * random.uniform(0.5, 1.5), closed_for))  # noqa: S311
 
 
 def _reasons(error: Unrepresentable) -> list[str]:

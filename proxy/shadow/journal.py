@@ -20,7 +20,7 @@ import sqlite3
 import time
 import uuid
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -37,6 +37,9 @@ CREATE TABLE IF NOT EXISTS journal (
   unsettled REAL NOT NULL DEFAULT 0, parked TEXT, PRIMARY KEY (tab, key)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS journal_due ON journal (due) WHERE parked IS NULL;
+CREATE TABLE IF NOT EXISTS lingering (
+  tab TEXT NOT NULL, store TEXT NOT NULL, until REAL NOT NULL, PRIMARY KEY (tab, store)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS identity (name TEXT NOT NULL);
 """
 _ENTER: Final = """
@@ -45,6 +48,10 @@ ON CONFLICT DO UPDATE SET generation = excluded.generation, due = excluded.due, 
 """
 _LEAVE: Final = "DELETE FROM journal WHERE tab = ? AND key = ? AND generation = ? AND unsettled <= ?"
 _UNSETTLE: Final = "UPDATE journal SET unsettled = max(unsettled, ?) WHERE tab = ? AND key = ?"
+_LINGER: Final = """
+INSERT INTO lingering (tab, store, until) VALUES (?, ?, ?)
+ON CONFLICT DO UPDATE SET until = max(until, excluded.until)
+"""
 _DELAY: Final = "UPDATE journal SET due = ? WHERE tab = ? AND key = ?"
 _PARK: Final = "UPDATE journal SET parked = ? WHERE tab = ? AND key = ? AND generation = ?"
 _COUNT: Final = """
@@ -134,7 +141,9 @@ class Journal:
         self._work = asyncio.Event()
         self._pending: dict[Key, tuple[int, float]] = {}
         self._leaving: dict[Key, int] = {}
-        self._lingering: dict[Key, float] = {}
+        self._unsettled_keys: dict[Key, float] = {}
+        self._lingering: dict[tuple[str, str], float] = {}
+        self._lingering_written = True
         self._flushed: asyncio.Future[None] | None = None
         self._moment = 0
         self._left: OrderedDict[Key, _Left] = OrderedDict()
@@ -149,12 +158,12 @@ class Journal:
 
     # -- life ---------------------------------------------------------------------------------------------------
 
-    def open(self, lingering: float) -> int:
+    def open(self, lingering: Mapping[str, float]) -> int:
         """Open the file and take what an earlier process left.
 
-        Its writes under way may still land for `lingering` seconds, on either store: so all its keys converge at
-        once, and once more after that. Parked ones too: the mapping may be another now. Gives their number. Raises
-        JournalLocked, OSError, sqlite3.Error.
+        Its writes under way may still land, on each store for so many seconds: so all its keys converge at once, and
+        once more after that. Parked ones too: the mapping may be another now. Gives their number. Raises JournalLocked,
+        OSError, sqlite3.Error.
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(f"{self._path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -170,8 +179,20 @@ class Journal:
         self._database.execute(f"PRAGMA synchronous = {self._synchronous}")
         self._database.execute("PRAGMA wal_autocheckpoint = 0")
         self._database.executescript(_SCHEMA)
-        now = self._clock()
-        self._database.execute("UPDATE journal SET due = ?, unsettled = ?, parked = NULL", (now, now + lingering))
+        now, longest = self._clock(), max(lingering.values())
+        self._database.execute("UPDATE journal SET due = ?, unsettled = ?, parked = NULL", (now, now + longest))
+        for store, seconds in lingering.items():
+            # "WHERE true" tells SQLite that ON CONFLICT belongs to the INSERT.
+            self._database.execute(
+                "INSERT INTO lingering (tab, store, until) SELECT DISTINCT tab, ?, ? FROM journal WHERE true "
+                "ON CONFLICT DO UPDATE SET until = max(until, excluded.until)",
+                (store, now + seconds),
+            )
+        self._database.execute("DELETE FROM lingering WHERE until < ?", (now,))
+        self._lingering = {
+            (table, store): until
+            for table, store, until in self._database.execute("SELECT tab, store, until FROM lingering")
+        }
         (left, self._moment) = self._database.execute(
             "SELECT count(*), coalesce(max(generation), 0) FROM journal"
         ).fetchone()
@@ -182,7 +203,7 @@ class Journal:
         self._moment += 1
         self._forgotten = self._moment
         self._samples.append((now, self._moment))
-        self._settled_at = now + lingering if left else 0.0
+        self._settled_at = now + longest if left else 0.0
         self._backlog = left > 0
         if self._backlog:
             self._work.set()
@@ -262,11 +283,16 @@ class Journal:
                 self._stand_in_line(key, entry)
         return taken
 
-    def unsettle(self, keys: Iterable[Key], seconds: float) -> None:
-        """A write to these keys may still take effect for so long: they stay, and converge again after it."""
+    def unsettle(self, keys: Iterable[Key], seconds: float, store: str) -> None:
+        """A write to these keys may still take effect on a store for so long: they stay, and converge again after
+        it."""
         until = self._clock() + seconds
         self._settled_at = max(self._settled_at, until)
-        self._lingering.update((key, until) for key in keys)
+        for key in keys:
+            self._unsettled_keys[key] = max(until, self._unsettled_keys.get(key, 0.0))
+            place = (key.table, store)
+            self._lingering[place] = max(until, self._lingering.get(place, 0.0))
+        self._lingering_written = False
         self._flush()
 
     async def nominate(self, keys: Sequence[Key]) -> None:
@@ -274,6 +300,23 @@ class Journal:
         self.answered(await self.enter(keys))
 
     # -- what others ask ------------------------------------------------------------------------------------------
+
+    def lingering(self, table: str, store: str) -> float:
+        """For how many seconds yet a write of an unknown outcome may land on a store, in a table: 0.0, for none."""
+        return max(0.0, self._lingering.get((table, store), 0.0) - self._clock())
+
+    def keys_of(self, table: str, limit: int) -> list[tuple[Key, bool]]:
+        """At most so many keys of a table that are in, and whether each is parked."""
+        self._flush()
+        statement = "SELECT key, parked FROM journal WHERE tab = ? LIMIT ?"
+        try:
+            rows = self._database.execute(statement, (table, limit)).fetchall()
+        except sqlite3.Error as error:
+            self._fail(error)
+            rows = []
+        found = {Key(table, text): parked is not None for text, parked in rows}
+        found.update((key, False) for key in (*self._open, *self._pending) if key.table == table)
+        return list(found.items())
 
     def holds(self, key: Key) -> bool:
         return key in self._open or self._in_file(key)
@@ -349,6 +392,13 @@ class Journal:
     def busy(self) -> bool:
         """Whether keys are being written or converged, or are next in line."""
         return bool(self._open)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no key is in, parked ones too."""
+        self._flush()
+        row = self._select("SELECT 1 FROM journal LIMIT 1")
+        return row is None and not self._pending and not self.degraded
 
     async def depth(self) -> Depth:
         """Counted off the loop: after an hour's outage there may be millions."""
@@ -514,7 +564,7 @@ class Journal:
 
     def _unsettled(self, key: Key) -> float:
         row = self._select("SELECT unsettled FROM journal WHERE tab = ? AND key = ?", (key.table, key.text))
-        return max(float(row[0]) if row is not None else 0.0, self._lingering.get(key, 0.0))
+        return max(float(row[0]) if row is not None else 0.0, self._unsettled_keys.get(key, 0.0))
 
     def _in_file(self, key: Key) -> bool:
         if key in self._pending:
@@ -540,7 +590,7 @@ class Journal:
 
     def _flush(self) -> None:
         flushed, self._flushed = self._flushed, None
-        if self._pending or self._leaving or self._lingering or self.degraded:
+        if self._pending or self._leaving or self._unsettled_keys or self.degraded:
             self._write()
         if flushed is not None and not flushed.done():
             flushed.set_result(None)
@@ -555,7 +605,11 @@ class Journal:
             self._database.executemany(
                 _ENTER, [(k.table, k.text, generation, at, at) for k, (generation, at) in self._pending.items()]
             )
-            self._database.executemany(_UNSETTLE, [(until, k.table, k.text) for k, until in self._lingering.items()])
+            self._database.executemany(
+                _UNSETTLE, [(until, k.table, k.text) for k, until in self._unsettled_keys.items()]
+            )
+            if not self._lingering_written:
+                self._database.executemany(_LINGER, [(*place, until) for place, until in self._lingering.items()])
             if self.degraded:
                 # Something must be written for the disk to be known to take it, and nobody may have written meanwhile.
                 self._database.execute("PRAGMA user_version = 1")
@@ -570,12 +624,13 @@ class Journal:
             while len(self._leaving) > _PENDING_LIMIT:
                 # It stays in the file then, and converges once more.
                 self._leaving.pop(next(iter(self._leaving)))
-            while len(self._lingering) > _PENDING_LIMIT:
-                self._lingering.pop(next(iter(self._lingering)))
+            while len(self._unsettled_keys) > _PENDING_LIMIT:
+                self._unsettled_keys.pop(next(iter(self._unsettled_keys)))
             return
         self._pending.clear()
         self._leaving.clear()
-        self._lingering.clear()
+        self._unsettled_keys.clear()
+        self._lingering_written = True
         if self.degraded:
             self.degraded = False
             # Keys that were given back meanwhile stand in the file only now.

@@ -1,8 +1,9 @@
 """The shadow layer: what happens to a client's operation between the wire and the two stores.
 
-A read: the authority answers; in `shadow` the mirror reads at the same time, and the two are compared behind the
-answer. A write: its keys enter the journal, the authority executes it and the client is answered; behind the answer it
-is rehearsed (`shadow`) and its keys converge. The layer knows nothing of HTTP, and the mirror nothing of the client.
+A read: the authority answers; where the stage compares, the mirror reads at the same time, and the two are compared
+behind the answer. A write: its keys enter the journal, the authority executes it and the client is answered; behind
+the answer it is rehearsed and its keys converge. Which store is the authority is the stage's to say. The layer knows
+nothing of HTTP, and the mirror nothing of the client.
 """
 
 from __future__ import annotations
@@ -13,34 +14,38 @@ from typing import Any, Final
 
 import structlog
 
-from proxy.dynamodb.errors import DynamoDBError
-from proxy.dynamodb.operations import WRITES, decode, parse_body, tables_of
+from proxy.dynamodb.errors import DynamoDBError, resource_not_found
+from proxy.dynamodb.operations import WRITES, parse_body, tables_of
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.metrics import Metrics
 from proxy.settings import Settings
+from proxy.shadow import ramp, split
 from proxy.shadow.behind import Behind
 from proxy.shadow.breaker import Breaker
+from proxy.shadow.calls import Calls
 from proxy.shadow.context import Call
 from proxy.shadow.converger import Converger
 from proxy.shadow.findings import Findings
+from proxy.shadow.floor import Floor, Leased, Unleased
 from proxy.shadow.follow import Follow
 from proxy.shadow.journal import Journal
 from proxy.shadow.lag import Lag
 from proxy.shadow.peers import Peers
-from proxy.shadow.reading import Reading
-from proxy.shadow.rehearsal import Rehearsal
-from proxy.shadow.shapes import ANY_TYPE, type_of
-from proxy.shadow.stages import Stage, Stages
-from proxy.shadow.tables import Table, Tables
+from proxy.shadow.shapes import ANY_TYPE
+from proxy.shadow.stages import DSQL, DYNAMODB, Placed, Stage, Stages
+from proxy.shadow.tables import Tables
+from proxy.shadow.ways import Way, Ways
+from proxy.stores.answers import as_answer
 from proxy.stores.dynamodb import DynamoDBStore
-from proxy.stores.failures import Refused, Unreachable
+from proxy.stores.failures import StoreError, UnknownOutcome, Unreachable
 
 log = structlog.get_logger(__name__)
 
 _GAUGE_SECONDS: Final = 1.0
 _GIVE_WAY_SECONDS: Final = 0.1
 _STREAMS: Final = "DynamoDBStreams_"
+_LEASE_OVER: Final = "this proxy cannot tell which store is the authority: it has lost touch with the stage table"
 
 
 class Layer:
@@ -53,71 +58,87 @@ class Layer:
         stages: Stages,
         tables: Tables,
         journal: Journal,
-        authority: DynamoDBStore,
+        dynamodb: DynamoDBStore,
+        ways: Ways,
         converger: Converger,
-        rehearsal: Rehearsal,
-        reading: Reading,
         findings: Findings,
-        breaker: Breaker,
+        floor: Floor,
         follow: Follow | None,
         let_go: Callable[[], Awaitable[None]],
         peers: Peers | None = None,
+        lease: Leased | None = None,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._stages = stages
         self._tables = tables
         self._journal = journal
-        self._authority = authority
+        self._dynamodb = dynamodb
+        self._ways = ways
         self._converger = converger
-        self._rehearsal = rehearsal
-        self._reading = reading
         self._findings = findings
-        self._breaker = breaker
+        self._floor = floor
         self._follow = follow
         self._let_go = let_go
         self._peers = peers
+        self._lease: Leased = lease or Unleased()
+        self._calls = Calls(tables, metrics, follow)
         self._behind = Behind(settings.mirror.comparisons_queue)
-        self._loops = Behind(settings.mirror.concurrency + 3)
+        self._loops = Behind(settings.mirror.concurrency + 4)
         self._lag = Lag()
-        self._undecodable: set[str] = set()
 
     # -- what the wire asks --------------------------------------------------------------------------------------------
 
     async def execute(self, action: str, body: bytes, request_id: str) -> Outcome:
         """One of the ten operations on items. Raises DynamoDBError for a body that is no request, StoreError where
-        the authority gave no answer."""
+        DynamoDB is the authority and gave no answer, or nobody can say which store is."""
+        if not self._lease.valid:
+            raise Unreachable("lease", _LEASE_OVER)
         if self._stages.all_off:
-            return await self._authority.call(action, body)
+            return await self._past_the_mirror(action, body)
         request = parse_body(body)
         names = tables_of(action, request)
         if not any(self._stages.active(name) for name in names):
-            return await self._authority.call(action, body)
-        call = await self._call(action, body, request, names, request_id)
-        if call is None:
-            outcome = await self._authority.call(action, body)
-            if outcome.ok and action in WRITES:
-                await self._catch_up(action, body, request, names)
-            return outcome
-        return await (self._write(call) if call.operation.writes else self._read(call))
+            return await self._past_the_mirror(action, body)
+        call = await self._calls.read(action, body, request, names, request_id)
+        if isinstance(call, Call):
+            return await (self._write(call) if call.operation.writes else self._read(call))
+        if any(self._stages.past_the_flip(name) for name in names):
+            # Nothing that DSQL has not taken may reach a DynamoDB that is only its mirror.
+            return _refused(call)
+        outcome = await self._past_the_mirror(action, body)
+        if outcome.ok and action in WRITES:
+            await self._catch_up(action, body, request, names)
+        return outcome
 
     async def pass_through(self, action: str, target: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """Any other operation, unread. A change of tables that DynamoDB took is noticed, and followed where that is
         on."""
-        outcome = await self._authority.carry(target, body, headers)
+        outcome = await self._dynamodb.carry(target, body, headers)
         if outcome.ok and not target.startswith(_STREAMS):
             await self._notice(action, outcome)
         return outcome
 
-    # -- reads and writes ----------------------------------------------------------------------------------------------
+    # -- reads ---------------------------------------------------------------------------------------------------------
 
     async def _read(self, call: Call) -> Outcome:
-        if not self._compares(call):
-            return (await self._authority.execute(call.operation)).outcome
+        operation = call.operation
+        placed = {key: self._placed(call, key) for key in operation.keys}
+        stages = {each.stage for each in placed.values()} or {self._page_stage(call)}
+        authorities = {stage.authority for stage in stages}
+        if len(authorities) > 1:
+            return await self._divided(call, self._read)
+        way = self._ways.of(next(iter(stages)))
+        compared = all(stage.compared for stage in stages) and (bool(placed) or self._comparable_page(call))
+        percent = self._percent(call, placed)
+        if percent and ramp.chosen(operation, percent) and not any(self._journal.holds(key) for key in placed):
+            return await self._ramped(way, call)
+        if not compared or not self._has_room(way.direction.breaker):
+            return await self._answer(way, call)
         answer: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
-        self._behind.start(self._reading.compare(call, answer))
+        self._behind.start(way.reading.compare(call, answer))
         try:
-            outcome = (await self._authority.execute(call.operation)).outcome
+            outcome = await self._answer(way, call)
         except BaseException:
             if not answer.done():
                 answer.set_result(None)
@@ -126,45 +147,161 @@ class Layer:
             answer.set_result(outcome)
         return outcome
 
+    async def _ramped(self, way: Way, call: Call) -> Outcome:
+        """DSQL serves, and DynamoDB where it does not: it failed, it was too slow, or (what was to be strongly
+        consistent) it did not agree."""
+        began = asyncio.get_running_loop().time()
+        answered: Outcome | None = None
+        try:
+            if ramp.strongly(call.operation):
+                answered, executed = await asyncio.gather(self._answer(way, call), way.asked.execute(call.operation))
+            else:
+                executed = await way.asked.execute(call.operation)
+        except StoreError as error:
+            self._metrics.ramped(error.reason)
+            return await self._answer(way, call)
+        served = executed.outcome
+        if self._has_room(way.direction.breaker):
+            self._behind.start(way.reading.compare_served(call, served, answered, began))
+        if answered is not None and (answered.status, answered.document) != (served.status, served.document):
+            self._metrics.ramped("differs")
+            return answered
+        self._metrics.ramped("served")
+        return served
+
+    async def _answer(self, way: Way, call: Call) -> Outcome:
+        """The authority's. Raises StoreError where that is DynamoDB; of DSQL's failures DynamoDB's errors are made."""
+        try:
+            return (await way.served.execute(call.operation)).outcome
+        except StoreError as error:
+            if way.direction.authority.name == DYNAMODB:
+                raise
+            return as_answer(error)
+
+    async def _divided(self, call: Call, carry_out: Callable[[Call], Awaitable[Outcome]]) -> Outcome:
+        """The keys have different authorities."""
+        refusal = split.refuse_across(call)
+        if refusal is not None:
+            return Outcome.failed(refusal)
+        asked = split.parts(call, lambda key: self._placed(call, key).stage.authority)
+        answered = await asyncio.gather(*(self._part(each, carry_out) for each in asked))
+        return split.joined(asked, answered)
+
+    async def _part(self, call: Call, carry_out: Callable[[Call], Awaitable[Outcome]]) -> Outcome:
+        try:
+            return await carry_out(call)
+        except StoreError as error:
+            return as_answer(error)
+
+    def _percent(self, call: Call, placed: Mapping[Key, Placed]) -> float:
+        """The ramp of a read: the smallest of its keys'."""
+        if placed:
+            return min(each.ramp if each.stage is Stage.SHADOW else 0.0 for each in placed.values())
+        item_type = "" if call.item_type == ANY_TYPE else call.item_type
+        where = self._stages.placed(call.table.name, item_type)
+        return where.ramp if where.stage is Stage.SHADOW and self._comparable_page(call) else 0.0
+
+    def _page_stage(self, call: Call) -> Stage:
+        """The stage of a Query or Scan: its type's, or the table's where it names none."""
+        return self._stages.of(call.table.name, "" if call.item_type == ANY_TYPE else call.item_type)
+
+    def _comparable_page(self, call: Call) -> bool:
+        """What names no type shows items of all: it is compared only if they all stand in one stage."""
+        return call.item_type != ANY_TYPE or self._stages.together(call.table.name) is not None
+
+    # -- writes --------------------------------------------------------------------------------------------------------
+
     async def _write(self, call: Call) -> Outcome:
         operation = call.operation
-        stages = {key: self._stage(call, key) for key in operation.keys}
-        keys = [key for key, stage in stages.items() if stage is not Stage.OFF]
-        if not keys:
-            return (await self._authority.execute(operation)).outcome
+        writes = tuple({(key.table, self._type_of(call, key)) for key in operation.keys})
+        while True:
+            if self._floor.holds(writes):
+                self._metrics.held()
+                await self._floor.wait()
+                continue
+            # No await between what is read here and the entry in the journal: stages may be moved at any other time.
+            stages = {key: self._placed(call, key).stage for key in operation.keys}
+            keys = [key for key, stage in stages.items() if stage.mirrored]
+            if keys and not self._lease.owing:
+                await self._lease.owe()
+                continue
+            break
+        if not self._lease.valid:
+            raise Unreachable("lease", _LEASE_OVER)
+        if len({stage.authority for stage in stages.values()}) > 1:
+            return await self._divided(call, self._write)
+        entry = self._floor.begin(writes)
+        try:
+            way = self._ways.of(next(iter(stages.values())))
+            outcome = await (self._mirrored(way, call, keys, stages) if keys else self._answer(way, call))
+            if not self._lease.valid:
+                # The other store may be the authority by now, and what this one took be undone: not acknowledged.
+                raise UnknownOutcome("lease", _LEASE_OVER)
+            return outcome
+        finally:
+            self._floor.end(entry)
+
+    async def _mirrored(self, way: Way, call: Call, keys: list[Key], stages: Mapping[Key, Stage]) -> Outcome:
+        operation = call.operation
+        authority = way.direction.authority.name
         ticket = await self._journal.enter(keys)
         try:
-            outcome = (await self._authority.execute(operation)).outcome
-        except Unreachable:
-            self._journal.answered(ticket)
-            raise
-        except BaseException:
+            outcome = (await way.served.execute(operation)).outcome
+        except UnknownOutcome as error:
             # Sent, and no answer: it may take effect until the authority's settle time is over.
-            self._converger.linger(keys, self._authority.name)
+            self._converger.linger(keys, authority)
+            self._journal.answered(ticket)
+            if authority == DYNAMODB:
+                raise
+            return as_answer(error)
+        except StoreError as error:
+            self._journal.answered(ticket)
+            if authority == DYNAMODB:
+                raise
+            return as_answer(error)
+        except BaseException:
+            self._converger.linger(keys, authority)
             self._journal.answered(ticket)
             raise
         if outcome.status >= 500:
-            self._converger.linger(keys, self._authority.name)
-        rehearsed = len(keys) == len(stages) and all(stage is Stage.SHADOW for stage in stages.values())
-        if rehearsed and self._has_room() and not self._rehearsal.repeated(call):
-            self._behind.start(self._rehearsal.rehearse(call, ticket, outcome))
+            self._converger.linger(keys, authority)
+        rehearsed = len(keys) == len(stages) and all(stage.compared for stage in stages.values())
+        if rehearsed and self._has_room(way.direction.breaker) and not way.rehearsal.repeated(call):
+            self._behind.start(way.rehearsal.rehearse(call, ticket, outcome))
         else:
             self._journal.answered(ticket)
         return outcome
 
-    def _compares(self, call: Call) -> bool:
-        operation = call.operation
-        if operation.keys:
-            shadowed = all(self._stage(call, key) is Stage.SHADOW for key in operation.keys)
-        elif call.item_type == ANY_TYPE:
-            shadowed = self._stages.together(call.table.name) is Stage.SHADOW
-        else:
-            shadowed = self._stages.of(call.table.name, call.item_type) is Stage.SHADOW
-        return shadowed and self._has_room()
+    async def _past_the_mirror(self, action: str, body: bytes) -> Outcome:
+        """DynamoDB alone: nothing here is mirrored, or nothing can be decoded."""
+        if action not in WRITES:
+            return await self._dynamodb.call(action, body)
+        entry = self._floor.begin(())
+        try:
+            outcome = await self._dynamodb.call(action, body)
+            if not self._lease.valid:
+                raise UnknownOutcome("lease", _LEASE_OVER)
+            return outcome
+        finally:
+            self._floor.end(entry)
 
-    def _has_room(self) -> bool:
+    async def _catch_up(self, action: str, body: bytes, request: dict[str, Any], names: tuple[str, ...]) -> None:
+        """DynamoDB took a write that we held for impossible, as to a table made past us a moment ago: its keys are
+        entered after the fact."""
+        for name in names:
+            self._tables.forget(name)
+        call = await self._calls.read(action, body, request, names, "")
+        if not isinstance(call, Call):
+            self._metrics.undecoded(action)
+            log.error("write_not_followed", operation=action, tables=names, remedy="run a sweep of these tables")
+            return
+        await self._journal.nominate([k for k in call.operation.keys if self._placed(call, k).stage.mirrored])
+
+    # -- what both ask -------------------------------------------------------------------------------------------------
+
+    def _has_room(self, breaker: Breaker) -> bool:
         """Whether one more comparison may start; counts it as shed if not."""
-        if not self._breaker.closed and self._breaker.seconds_until_retry > 0.011:
+        if not breaker.closed and breaker.seconds_until_retry > 0.011:
             self._metrics.shed("breaker")
             return False
         if not self._behind.has_room:
@@ -175,53 +312,11 @@ class Layer:
             return False
         return True
 
-    def _stage(self, call: Call, key: Key) -> Stage:
-        return self._stages.of(key.table, call.tables[key.table].mapping.type_of(key.attributes))
+    def _placed(self, call: Call, key: Key) -> Placed:
+        return self._stages.placed(key.table, self._type_of(call, key))
 
-    async def _catch_up(self, action: str, body: bytes, request: dict[str, Any], names: tuple[str, ...]) -> None:
-        """DynamoDB took a write that we held for impossible, as to a table made past us a moment ago: its keys are
-        entered after the fact."""
-        for name in names:
-            self._tables.forget(name)
-        call = await self._call(action, body, request, names, "")
-        if call is None:
-            self._metrics.undecoded(action)
-            log.error("write_not_followed", operation=action, tables=names, remedy="run a sweep of these tables")
-            return
-        await self._journal.nominate([k for k in call.operation.keys if self._stage(call, k) is not Stage.OFF])
-
-    async def _call(
-        self, action: str, body: bytes, request: dict[str, Any], names: tuple[str, ...], request_id: str
-    ) -> Call | None:
-        """The operation with its tables; None where it is for the authority alone to answer."""
-        tables: dict[str, Table] = {}
-        for name in names:
-            try:
-                table = self._tables.known(name) or await self._tables.find(name)
-            except Refused as error:
-                self._undecoded(action, name, str(error))
-                return None
-            if table is None:
-                return None
-            tables[name] = table
-        schemas: dict[str, TableSchema] = {name: table.schema for name, table in tables.items()}
-        try:
-            operation = decode(action, body, request, schemas)
-            item_type = type_of(operation, tables)
-        except (DynamoDBError, AttributeError, KeyError, TypeError):
-            # It names no proper keys or has not the form of its action, so DynamoDB will refuse it.
-            return None
-        if not operation.keys and action not in ("Query", "Scan"):
-            return None
-        if self._follow is not None:
-            self._follow.ensure(tables.values())
-        return Call(operation, tables, item_type, request_id)
-
-    def _undecoded(self, action: str, table: str, why: str) -> None:
-        self._metrics.undecoded(action)
-        if table not in self._undecodable and len(self._undecodable) < 1000:
-            self._undecodable.add(table)
-            log.error("table_not_described", table=table, detail=why, remedy="allow dynamodb:DescribeTable")
+    def _type_of(self, call: Call, key: Key) -> str:
+        return call.tables[key.table].mapping.type_of(key.attributes)
 
     async def _notice(self, action: str, outcome: Outcome) -> None:
         """A table was created, changed or deleted: what was known of it is out of date."""
@@ -243,8 +338,8 @@ class Layer:
 
     async def open(self) -> None:
         """Take up what an earlier process left in the journal, and start to work. Raises JournalLocked, OSError."""
-        settle = max(self._settings.dynamodb.settle_seconds, self._settings.dsql.settle_seconds)
-        left = self._journal.open(lingering=settle)
+        settle = {DYNAMODB: self._settings.dynamodb.settle_seconds, DSQL: self._settings.dsql.settle_seconds}
+        left = self._journal.open(settle)
         if left:
             log.info("journal_resumed", keys=left)
         self._loops.loop(self._journal.checkpoint)
@@ -252,9 +347,8 @@ class Layer:
         if self._peers is not None:
             await self._peers.arrive()
             self._loops.loop(self._peers.work)
-        if not self._stages.all_off:
-            for _ in range(self._settings.mirror.concurrency):
-                self._loops.loop(self._work)
+        for _ in range(self._settings.mirror.concurrency):
+            self._loops.loop(self._work)
 
     async def close(self) -> None:
         """Let comparisons end and keys converge within the settings' limit; the rest stays in the journal."""
@@ -262,7 +356,8 @@ class Layer:
         loop = asyncio.get_running_loop()
         until = loop.time() + limit
         await self._behind.finish(limit)
-        while loop.time() < until and (await self._journal.depth()).keys and self._breaker.closed:
+        breakers = self._ways.breakers()
+        while loop.time() < until and (await self._journal.depth()).keys and any(b.closed for b in breakers):
             if not self._journal.busy:
                 break
             await asyncio.sleep(0.05)
@@ -305,7 +400,8 @@ class Layer:
             ],
             "journal": {"keys": depth.keys, "oldest_seconds": round(depth.oldest_seconds, 3), "parked": depth.parked},
             "behind": self._behind.running,
-            "breaker": str(self._breaker.state),
+            "epoch": self._stages.map.epoch,
+            "breaker": {name: str(breaker.state) for name, breaker in self._ways.mirrors().items()},
             "comparisons": [
                 {"table": t, "type": each, "operation": operation, "verdict": verdict, "count": count}
                 for (t, each, operation, verdict), count in sorted(self._findings.counts.items())
@@ -320,5 +416,12 @@ class Layer:
         problems = []
         if self._journal.degraded:
             problems.append("the journal cannot be written: free the disk or move journal.path")
-        problems.extend(f"table {name} cannot be described: allow dynamodb:DescribeTable" for name in self._undecodable)
+        problems.extend(
+            f"table {name} cannot be described: allow dynamodb:DescribeTable" for name in self._calls.undescribed
+        )
         return problems
+
+
+def _refused(why: DynamoDBError | None) -> Outcome:
+    """What is no operation on tables that are there, as DynamoDB answers it."""
+    return Outcome.failed(why or resource_not_found())

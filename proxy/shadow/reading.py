@@ -62,37 +62,66 @@ _HIDING: Final = (
 
 class Reading:
     """Compares reads. `journal` tells which keys are being written, and takes those found to disagree; `others` tell
-    what other processes write."""
+    what other processes write. `late` is the store whose indexes may be behind its tables: DynamoDB, on either side."""
 
     def __init__(
-        self, journal: Journal, authority: Store, mirror: Store, findings: Findings, others: Others | None = None
+        self,
+        journal: Journal,
+        authority: Store,
+        mirror: Store,
+        findings: Findings,
+        others: Others | None = None,
+        late: str = "dynamodb",
     ) -> None:
         self._journal = journal
         self._authority = authority
         self._mirror = mirror
         self._findings = findings
         self._others: Others = others or Unasked(alone=False)
+        self._authority_late = authority.name == late
 
     async def compare(self, call: Call, answer: asyncio.Future[Outcome | None]) -> None:
         """Read from the mirror, await the authority's answer (None: it gave none), compare, record."""
         since, began = self._journal.latest, asyncio.get_running_loop().time()
         try:
             mirrored = None if call.operation.action == "Scan" else await self._mirror.execute(call.operation)
-            answered = await answer
-            if answered is None or not decides(answered):
-                return
+        except StoreError as error:
+            self._fail(call, error)
+            return
+        await self._judge_answers(call, await answer, mirrored.outcome if mirrored is not None else None, since, began)
+
+    async def compare_served(self, call: Call, mirrored: Outcome, answered: Outcome | None, began: float) -> None:
+        """The mirror has served the client (`proxy.shadow.ramp`), `began` at that time of the loop's: compare what it
+        answered with the authority's answer, which is asked for now if there is none yet."""
+        since = self._journal.moment(asyncio.get_running_loop().time() - began)
+        try:
+            if answered is None:
+                answered = (await self._authority.execute(call.operation)).outcome
+        except StoreError:
+            return  # as where the authority gave its client none
+        await self._judge_answers(call, answered, mirrored, since, began)
+
+    async def _judge_answers(
+        self, call: Call, answered: Outcome | None, mirrored: Outcome | None, since: int, began: float
+    ) -> None:
+        """`mirrored` is None for a Scan, whose page is asked for in its own way."""
+        if answered is None or not decides(answered):
+            return
+        try:
             if mirrored is None:
                 found = await self._compare_scan(call, answered)
             else:
-                found = await self._compare(call, answered, mirrored.outcome)
+                found = await self._compare(call, answered, mirrored)
             if found.agreed:
                 self._record(call, Verdict.AGREED)
             else:
                 await self._look_again(call, found, since, began)
-        except Unrepresentable as error:
-            self._record(call, Verdict.UNREPRESENTABLE, reason=error.reason)
         except StoreError as error:
-            self._record(call, Verdict.MIRROR_ERROR, reason=error.reason)
+            self._fail(call, error)
+
+    def _fail(self, call: Call, error: StoreError) -> None:
+        verdict = Verdict.UNREPRESENTABLE if isinstance(error, Unrepresentable) else Verdict.MIRROR_ERROR
+        self._record(call, verdict, reason=error.reason)
 
     async def _look_again(self, call: Call, found: Comparison, since: int, began: float) -> None:
         """`since` and `began` say when the look that found the difference began, in the journal's and loop's time."""
@@ -252,10 +281,11 @@ class Reading:
             other = None if item is None else {name: item[name] for name in shown if name in item}
             one, two = (shown, other) if missing_in_mirror else (other, shown)
             unlike = _keyed(compare_items(one, two, call.table.pick(shown)), entry.key)
-            if unlike and missing_in_mirror and call.operation.request.get("IndexName") is not None:
-                # The authority's page may show what its index held a moment ago.
-                wanted = (await self._authority.get(key)).item
-                if not compare_items(wanted, item, call.table.pick(wanted or shown)):
+            by_index = call.operation.request.get("IndexName") is not None
+            if unlike and by_index and missing_in_mirror == self._authority_late:
+                # The page that shows it may show what its index held a moment ago.
+                wanted, held = (await self._authority.get(key)).item, (await self._mirror.get(key)).item
+                if not compare_items(wanted, held, call.table.pick(wanted or shown)):
                     continue
             if unlike:
                 differences.extend(unlike)
@@ -263,7 +293,7 @@ class Reading:
         return replace(found, differences=tuple(differences), differing=tuple(differing), undecided=())
 
     async def _without_late(self, call: Call, found: Comparison) -> Comparison:
-        """What was found, without what comes of the authority's index being behind its table; about the page itself
+        """What was found, without what comes of an index of DynamoDB's being behind its table; about the page itself
         nothing can be said then."""
         operation = call.operation
         if operation.action != "Query" or operation.request.get("IndexName") is None:
@@ -279,19 +309,20 @@ class Reading:
         return replace(found, differences=left, differing=tuple(e for e in found.differing if _text(e.key) not in late))
 
     async def _is_late(self, call: Call, page: PageRequest, entry: Entry) -> bool:
-        """Whether both stores hold an item alike, and the mirror's page shows of it what it should, and the authority's
-        does not. An item that the authority's page shows at a place where it is no more may be beyond the mirror's."""
+        """Whether both stores hold an item alike, and the page of the one whose indexes are prompt shows of it what it
+        should, and the other's does not. An item that a late page shows at a place where it is no more may be beyond
+        the other's."""
         if entry.key is None:
             return False
         key = call.table.schema.key_of(entry.key)
         wanted, held = (await self._authority.get(key)).item, (await self._mirror.get(key)).item
         rules, due = call.table.pick(wanted or held or {}), page.show(wanted)
-        if compare_items(wanted, held, rules) or not compare_items(due, entry.authority, rules):
+        late, prompt = (entry.authority, entry.mirror) if self._authority_late else (entry.mirror, entry.authority)
+        if compare_items(wanted, held, rules) or not compare_items(due, late, rules):
             return False
         sort = page.schema.index_keys(page.index)[1]
-        shown = entry.authority
-        moved = shown is not None and due is not None and sort is not None and shown.get(sort) != due.get(sort)
-        return (entry.mirror is None and moved) or not compare_items(due, entry.mirror, rules)
+        moved = late is not None and due is not None and sort is not None and late.get(sort) != due.get(sort)
+        return (prompt is None and moved) or not compare_items(due, prompt, rules)
 
     # -- what a look concerns ---------------------------------------------------------------------------------------
 

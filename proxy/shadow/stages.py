@@ -117,6 +117,7 @@ class Stages:
         self._tables: dict[str, bool] = {}
         self.map = StageMap()
         self.all_off = False
+        self.authorities: frozenset[str] = frozenset()
         self.adopt(self.map)
 
     def adopt(self, new: StageMap) -> None:
@@ -124,7 +125,10 @@ class Stages:
         self.map = new
         self._known = {}
         self._tables = {}
-        self.all_off = self._settings.stages() <= {"off"} and all(at.stage is Stage.OFF for at in new.placed.values())
+        stages = {Stage(each) for each in self._settings.stages()} | {at.stage for at in new.placed.values()}
+        self.all_off = stages == {Stage.OFF}
+        # Every store that is some table's authority, for all that is known.
+        self.authorities = frozenset(stage.authority for stage in stages)
 
     def of(self, table: str, item_type: str = "") -> Stage:
         """The stage of an item type, or of the table where the type is "" or has none of its own."""
@@ -147,6 +151,10 @@ class Stages:
             if len(self._tables) < 10_000:
                 self._tables[table] = active
         return active
+
+    def past_the_flip(self, table: str) -> bool:
+        """Whether DSQL is the authority for the table, or any type in it."""
+        return DSQL in self.authorities and any(self.of(table, each).authority == DSQL for each in self.types(table))
 
     def together(self, table: str) -> Stage | None:
         """The stage of every type in the table; None where they differ. What names no type shows items of all."""

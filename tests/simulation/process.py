@@ -25,15 +25,12 @@ from proxy.metrics import Metrics
 from proxy.settings import DSQL, DynamoDB, Mirror, Settings, Shutdown
 from proxy.settings import Breaker as BreakerSettings
 from proxy.settings import Journal as JournalSettings
-from proxy.shadow.breaker import Breaker
-from proxy.shadow.converger import Converger
+from proxy.shadow.build import both_ways
 from proxy.shadow.findings import Findings
+from proxy.shadow.floor import Floor
 from proxy.shadow.journal import Journal
 from proxy.shadow.layer import Layer
-from proxy.shadow.limited import Limited
-from proxy.shadow.peers import Peers, Unasked
-from proxy.shadow.reading import Reading
-from proxy.shadow.rehearsal import Rehearsal
+from proxy.shadow.peers import Peers
 from proxy.shadow.stages import Stages
 from proxy.shadow.tables import Table, Tables
 from proxy.shadow.verdicts import Judged, Verdict
@@ -271,13 +268,12 @@ def build(settings: Settings, journal: Journal, dynamo: Dynamo, dsql: Dsql, boar
     """As `proxy.shadow.build`, with other stores."""
     authority = DynamoDBStore(cast("Upstream", dynamo), settings.dynamodb.timeout_seconds)
     tables = Tables(authority.describe, {})
-    breaker = Breaker(settings.mirror.breaker.failures, settings.mirror.breaker.reset_seconds)
-    asked = Limited(dsql, settings.mirror.rehearse_timeout_seconds, breaker)
-    repaired = Limited(dsql, settings.dsql.timeout_seconds, breaker)
-    settle = {"dynamodb": settings.dynamodb.settle_seconds, "dsql": settings.dsql.settle_seconds}
+    stages = Stages(settings)
     findings = _Told(recorded)
     peers = None if settings.mirror.alone else Peers(board, journal)
-    converger = Converger(journal, authority, repaired, breaker, _METRICS, settle, tables.find)
+    ways, converger = both_ways(
+        settings, stages, tables, journal, findings, _METRICS, dynamodb=authority, dsql=dsql, others=peers
+    )
 
     async def let_go() -> None:
         return None
@@ -285,15 +281,14 @@ def build(settings: Settings, journal: Journal, dynamo: Dynamo, dsql: Dsql, boar
     return Layer(
         settings=settings,
         metrics=_METRICS,
-        stages=Stages(settings),
+        stages=stages,
         tables=tables,
         journal=journal,
-        authority=authority,
+        dynamodb=authority,
+        ways=ways,
         converger=converger,
-        rehearsal=Rehearsal(journal, authority, asked, converger, findings, alone=settings.mirror.alone, others=peers),
-        reading=Reading(journal, authority, asked, findings, peers or Unasked(alone=True)),
         findings=findings,
-        breaker=breaker,
+        floor=Floor(stages, journal, tables, hold_seconds=2.0, can_mirror=True),
         follow=None,
         let_go=let_go,
         peers=peers,

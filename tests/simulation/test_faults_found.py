@@ -31,7 +31,7 @@ def follow(tmp_path: Path) -> Callable[[Course], None]:
         journal = Journal(tmp_path / "journal.sqlite", clock=lambda: 1e9 + loop.time())
 
         async def main() -> None:
-            journal.open(lingering=0.0)
+            journal.open(lingering={"dsql": 0.0})
             await course(journal)
             journal.close()
 
@@ -61,7 +61,7 @@ def test_a_convergence_must_begin_after_the_settle_time(follow: Callable[[Course
 
     async def course(journal: Journal) -> None:
         ticket = await journal.enter([KEY])
-        journal.unsettle([KEY], 5.0)
+        journal.unsettle([KEY], 5.0, "dsql")
         journal.answered(ticket)
         await asyncio.sleep(4.9)
         work = await journal.next()
@@ -79,7 +79,7 @@ def test_a_parked_key_whose_item_may_yet_change_is_tried_again(follow: Callable[
 
     async def course(journal: Journal) -> None:
         ticket = await journal.enter([KEY])
-        journal.unsettle([KEY], 5.0)
+        journal.unsettle([KEY], 5.0, "dsql")
         journal.answered(ticket)
         journal.park(await journal.next(), "it cannot be held")
         async with asyncio.timeout(6.0):
@@ -94,7 +94,7 @@ def test_what_lingers_is_remembered_while_the_disk_is_full(follow: Callable[[Cou
         database = journal._database
         journal._database = cast("sqlite3.Connection", FullDisk(database))
         ticket = await journal.enter([KEY])
-        journal.unsettle([KEY], 5.0)
+        journal.unsettle([KEY], 5.0, "dsql")
         journal.answered(ticket)
         journal.done(await journal.next())
         assert journal.holds(KEY)

@@ -3,6 +3,7 @@
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.metrics import OTHER, Metrics, bounded
+from proxy.stores.pool import PoolState
 
 
 def counted() -> Metrics:
@@ -18,10 +19,15 @@ def counted() -> Metrics:
     metrics.mirror_retried("conflict")
     metrics.shed("queue")
     metrics.stage("items", "Book", "shadow")
-    metrics.breaker(True)
+    metrics.breaker("dsql", True)
     metrics.undecoded("PutItem")
     metrics.passed_through("ListTables")
     metrics.upstream_failed("unknown", "timeout")
+    metrics.dsql_pool(lambda: PoolState(open=5, idle=2, connecting=1, waiting=3))
+    metrics.dsql_connected(0.04)
+    metrics.dsql_connect_failed("certificate")
+    metrics.dsql_connection_dropped("expired")
+    metrics.dsql_token_made(0.03)
     return metrics
 
 
@@ -53,10 +59,18 @@ def test_each_fact_is_one_series_with_its_labels() -> None:
         ("crossfade_mirror_retries_total", (("reason", "conflict"),)): 1,
         ("crossfade_shed_total", (("reason", "queue"),)): 1,
         ("crossfade_stage", (("stage", "shadow"), *book)): 1,
-        ("crossfade_breaker_open", ()): 1,
+        ("crossfade_breaker_open", ("dsql",)): 1,
         ("crossfade_undecoded_total", (("operation", "PutItem"),)): 1,
         ("crossfade_passed_through_total", (("operation", "ListTables"),)): 1,
         ("crossfade_upstream_failures_total", (("outcome", "unknown"), ("reason", "timeout"))): 1,
+        ("crossfade_dsql_connections", (("state", "open"),)): 5,
+        ("crossfade_dsql_connections", (("state", "idle"),)): 2,
+        ("crossfade_dsql_connections", (("state", "connecting"),)): 1,
+        ("crossfade_dsql_waiting", ()): 3,
+        ("crossfade_dsql_connect_seconds_count", ()): 1,
+        ("crossfade_dsql_connect_failures_total", (("reason", "certificate"),)): 1,
+        ("crossfade_dsql_connections_dropped_total", (("reason", "expired"),)): 1,
+        ("crossfade_dsql_token_seconds_sum", ()): 0.03,
     }
     for series, value in expected.items():
         assert found[series] == value

@@ -32,7 +32,7 @@ class Bench:
 
     def open(self, lingering: float = 0) -> tuple[Journal, int]:
         journal = Journal(self.path, clock=self.clock)
-        return journal, journal.open(lingering)
+        return journal, journal.open({"dynamodb": 0.0, "dsql": lingering})
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ async def test_a_key_that_failed_comes_again_when_it_is_due(journal: Journal, be
 
 async def test_an_unknown_outcome_keeps_the_key_until_nothing_can_linger(journal: Journal, bench: Bench) -> None:
     ticket = await journal.enter([A])
-    journal.unsettle([A], 60)
+    journal.unsettle([A], 60, "dsql")
     journal.answered(ticket)
     assert journal.done(await taken(journal)) is None
     await nothing_is_due(journal)
@@ -172,7 +172,7 @@ async def test_an_unknown_outcome_keeps_the_key_until_nothing_can_linger(journal
 
 async def test_a_later_write_does_not_settle_an_unknown_outcome(journal: Journal, bench: Bench) -> None:
     ticket = await journal.enter([A])
-    journal.unsettle([A], 60)
+    journal.unsettle([A], 60, "dsql")
     journal.answered(ticket)
     journal.done(await taken(journal))
     bench.clock.now += 10
@@ -291,3 +291,36 @@ async def test_depth_counts_from_the_first_entry(journal: Journal, bench: Bench)
     bench.clock.now += 30
     journal.answered(await journal.enter([A]))
     assert (await journal.depth()).oldest_seconds == 30
+
+
+async def test_what_may_land_is_told_for_each_table_and_store(journal: Journal, bench: Bench) -> None:
+    journal.unsettle([A], 60, "dsql")
+    assert journal.lingering(A.table, "dsql") == pytest.approx(60)
+    assert journal.lingering(A.table, "dynamodb") == 0.0
+    assert journal.lingering("another", "dsql") == 0.0
+    bench.clock.now += 61
+    assert journal.lingering(A.table, "dsql") == 0.0
+
+
+async def test_what_may_land_outlives_the_process(bench: Bench) -> None:
+    killed, _ = bench.open()
+    await killed.enter([A])
+    killed.unsettle([A], 600, "dynamodb")
+    killed._database.close()
+    os.close(killed._lock)
+    journal, left = bench.open(lingering=60)
+    assert left == 1
+    assert journal.lingering(A.table, "dynamodb") == pytest.approx(600)
+    assert journal.lingering(A.table, "dsql") == pytest.approx(60)
+    journal.close()
+
+
+async def test_the_keys_of_a_table_are_those_in_the_file_and_those_on_their_way_to_it(journal: Journal) -> None:
+    ticket = await journal.enter([A])
+    entering = asyncio.ensure_future(journal.enter([B]))
+    await asyncio.sleep(0)
+    assert dict(journal.keys_of(A.table, 10)) == {A: False, B: False}
+    journal.answered(await entering)
+    (work,) = journal.answered(ticket, take=True)
+    journal.park(work, "too long")
+    assert dict(journal.keys_of(A.table, 10))[A] is True

@@ -22,7 +22,7 @@ from proxy.dynamodb.values import Item
 from proxy.dynamodb.writes import Written
 from proxy.shadow.verdicts import Judged, Verdict
 from proxy.stores import executor
-from proxy.stores.executor import Rows, Transaction
+from proxy.stores.rows import Rows, Transaction
 from proxy.stores.store import Executed, Held
 from tests.verdicts import traffic
 from tests.verdicts.tables import PAGES

@@ -26,8 +26,8 @@ from proxy.mapping.mapping import Fault
 from proxy.mapping.mapping import Mapping as TableMapping
 from proxy.stores import executor
 from proxy.stores.board import Note
-from proxy.stores.executor import Conflict, Transaction
 from proxy.stores.failures import StoreError, UnknownOutcome
+from proxy.stores.rows import Conflict, Rows, Transaction
 from proxy.stores.store import Executed, Held, Unrepresentable
 from proxy.stores.upstream import Answer
 from tests.simulation.line import Line
@@ -36,7 +36,7 @@ from tests.verdicts.tables import DEFINITIONS, SCHEMAS
 
 _JSON: Final = (("Content-Type", "application/x-amz-json-1.0"),)
 
-Execute = Callable[[executor.Rows, Operation], Any]
+Execute = Callable[[Rows, Operation], Any]
 
 
 @dataclass(slots=True)
@@ -53,7 +53,7 @@ MET: ContextVar[Met | None] = ContextVar("MET", default=None)
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """Rows at one instant, an `executor.Rows` that never waits."""
+    """Rows at one instant, an `Rows` that never waits."""
 
     memory: Memory
     read: Callable[[Key], Item | None]

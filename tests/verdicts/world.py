@@ -30,15 +30,12 @@ from proxy.mapping.mapping import Mapping as TableMapping
 from proxy.metrics import Metrics
 from proxy.settings import DSQL, DynamoDB, Journal, Settings, Shutdown
 from proxy.settings import Mirror as MirrorSettings
-from proxy.shadow.breaker import Breaker
-from proxy.shadow.converger import Converger
+from proxy.shadow.build import both_ways
 from proxy.shadow.findings import Findings
+from proxy.shadow.floor import Floor
 from proxy.shadow.journal import Journal as KeyJournal
 from proxy.shadow.layer import Layer
-from proxy.shadow.limited import Limited
 from proxy.shadow.peers import Peers, Unasked
-from proxy.shadow.reading import Reading
-from proxy.shadow.rehearsal import Rehearsal
 from proxy.shadow.stages import Stages
 from proxy.shadow.tables import Table, Tables
 from proxy.shadow.verdicts import Judged, Verdict
@@ -177,27 +174,32 @@ class Process:
         tables = Tables(authority.describe, mapped())
         for schema in SCHEMAS.values():
             tables.learn(schema)
-        breaker = Breaker(settings.mirror.breaker.failures, 1.0, lambda _: None)
         self.journal = KeyJournal(settings.journal.path, clock=lambda: _EPOCH + world.loop.time())
-        asked = Limited(world.mirror, settings.mirror.rehearse_timeout_seconds, breaker)
-        repaired = Limited(world.mirror, settings.dsql.timeout_seconds, breaker)
         findings = _Heard(metrics, world.hear, world.loop.time)
-        settle = {"dynamodb": DYNAMODB_SETTLE, "dsql": DSQL_SETTLE}
-        converger = Converger(self.journal, authority, repaired, breaker, metrics, settle, tables.find)
         peers = None if self.alone else Peers(world.board, self.journal)
-        others = peers or Unasked(alone=True)
+        stages = Stages(settings)
+        ways, converger = both_ways(
+            settings,
+            stages,
+            tables,
+            self.journal,
+            findings,
+            metrics,
+            dynamodb=authority,
+            dsql=world.mirror,
+            others=peers or Unasked(alone=True),
+        )
         self.layer = Layer(
             settings=settings,
             metrics=metrics,
-            stages=Stages(settings),
+            stages=stages,
             tables=tables,
             journal=self.journal,
-            authority=authority,
+            dynamodb=authority,
+            ways=ways,
             converger=converger,
-            rehearsal=Rehearsal(self.journal, authority, asked, converger, findings, alone=self.alone, others=others),
-            reading=Reading(self.journal, authority, asked, findings, others),
             findings=findings,
-            breaker=breaker,
+            floor=Floor(stages, self.journal, tables, hold_seconds=2.0, can_mirror=True),
             follow=None,
             let_go=_nothing,
             peers=peers,

@@ -1,0 +1,17 @@
+"""Which of the two stores is to be made to hold what the other holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxy.shadow.breaker import Breaker
+from proxy.stores.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """`authority` is read, `mirror` is written; `breaker` stands before the mirror."""
+
+    authority: Store
+    mirror: Store
+    breaker: Breaker

@@ -1,0 +1,45 @@
+"""The ramp: which reads of a table in `shadow` DSQL serves. Pure.
+
+The choice is a stable hash of what is read, so that one client's reads of one item all go the same way, at every
+process, and a larger share adds reads without taking any away.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from zlib import crc32
+
+import orjson
+
+from proxy.dynamodb.operations import Operation
+
+_PARTS: Final = 10_000
+# What says which items a Query is about, and not which page of them.
+_ABOUT: Final = ("TableName", "IndexName", "KeyConditionExpression", "KeyConditions", "ExpressionAttributeValues")
+
+
+def chosen(operation: Operation, percent: float) -> bool:
+    """Whether DSQL serves this read at a ramp of so many percent.
+
+    Never a Scan: the stores' orders have nothing to do with each other, so that a page of one would not follow a page
+    of the other.
+    """
+    if percent <= 0 or operation.writes or operation.action == "Scan":
+        return False
+    return _place(operation) < percent * (_PARTS / 100)
+
+
+def strongly(operation: Operation) -> bool:
+    """Whether the client asked for a strongly consistent read ("Read consistency")."""
+    request = operation.request
+    if operation.action == "BatchGetItem":
+        return any(part.get("ConsistentRead") is True for part in request["RequestItems"].values())
+    return operation.action == "TransactGetItems" or request.get("ConsistentRead") is True
+
+
+def _place(operation: Operation) -> int:
+    if operation.keys:
+        # All of a batch goes one way: by the first key in order, whichever way they were asked for.
+        return crc32(min(key.text for key in operation.keys).encode()) % _PARTS
+    about = [operation.request.get(name) for name in _ABOUT]
+    return crc32(orjson.dumps(about, option=orjson.OPT_SORT_KEYS)) % _PARTS
