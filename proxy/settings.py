@@ -25,7 +25,6 @@ MASK = "********"
 SHORTEST_TOKEN = 16
 _PATHS = {
     "journal": ("path",),
-    "tls": ("cert", "key"),
     "admin": ("read_token_file", "operator_token_file", "tls_cert", "tls_key"),
 }
 
@@ -82,18 +81,6 @@ def _dsn(value: str) -> str | None:
     if value.startswith(("postgresql://", "postgres://")):
         return None
     return "this is not a PostgreSQL address: write postgresql://user:password@host:5432/database"
-
-
-@dataclass(frozen=True, slots=True)
-class TLS:
-    """A port's certificate, with its chain, and private key: PEM files. Without them the port speaks plain HTTP."""
-
-    cert: Path | None = None
-    key: Path | None = None
-
-    def __post_init__(self) -> None:
-        if (self.cert is None) != (self.key is None):
-            raise ValueError("cert and key belong together: set both, or neither")
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +271,8 @@ class Settings:
     """All of it. A table that no file of `mappings` is for has the document mapping."""
 
     listen: Address = Address("127.0.0.1", 8000)
-    tls: TLS = TLS()
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     auth: Auth = field(default_factory=Auth)
     stage: _Stage = "off"
     follow_tables: bool = False
@@ -350,6 +338,8 @@ class Settings:
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """Settings from the TOML file at `path` (None: defaults) and the `CROSSFADE_…` variables of `environ`.
 
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key belong together: set both, or neither")
     Raises SettingsError for a file that cannot be read, is not TOML, or has settings that are wrong.
     """
     table: dict[str, Any] = {}
@@ -413,3 +403,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(inner) for inner in value]
     return value
+    for name in ("tls_cert", "tls_key"):
+        if isinstance(table.get(name), str):
+            table[name] = str(path.parent / table[name])

@@ -153,7 +153,7 @@ def test_variables_override_the_file(tmp_path: Path) -> None:
             ['auth.keys."A"', "either"],
         ),
         ('[auth]\nmode = "sigv4"\n[auth.keys."A/B"]\nsecret_access_key = "s"', ["auth", "'A/B'"]),
-        ('[tls]\ncert = "a.pem"', ["tls", "set both"]),
+        ('tls_cert = "a.pem"', ["tls_cert and tls_key", "set both"]),
         ('[log]\nlevel = "loud"', ["log.level", "debug, info, warning, error"]),
         ("listen = [", ["this is not TOML"]),
     ],
@@ -213,17 +213,16 @@ def test_a_data_address_for_other_machines_can_be_asked_for(tmp_path: Path) -> N
 
 def test_files_of_keys_are_beside_the_settings(tmp_path: Path) -> None:
     text = """
-        [tls]
-        cert = "tls/cert.pem"
-        key = "/etc/key.pem"
+        tls_cert = "tls/cert.pem"
+        tls_key = "/etc/key.pem"
         [auth]
         mode = "sigv4"
         [auth.keys.A]
         secret_access_key_file = "a.secret"
         """
     settings = load(written(tmp_path, text), {"CROSSFADE_AUTH__KEYS__B__SECRET_ACCESS_KEY_FILE": "b.secret"})
-    assert settings.tls.cert == tmp_path / "tls" / "cert.pem"
-    assert settings.tls.key == Path("/etc/key.pem")
+    assert settings.tls_cert == tmp_path / "tls" / "cert.pem"
+    assert settings.tls_key == Path("/etc/key.pem")
     assert settings.auth.keys["A"].secret_access_key_file == tmp_path / "a.secret"
     assert settings.auth.keys["B"].secret_access_key_file == Path("b.secret")
 
