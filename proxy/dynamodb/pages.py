@@ -154,6 +154,11 @@ class Page:
             self._at_most = 0
         return self._size <= MAX_PAGE_SIZE
 
+    @property
+    def size(self) -> int:
+        """Bytes of all that was scanned, as far as a page goes: what it consumes capacity for."""
+        return min(MAX_PAGE_SIZE, self._size + sum(map(item_size, self._unsized)))
+
     def document(self) -> dict[str, Any]:
         """The answer. A page that stopped at its limit has a cursor even if nothing follows, as DynamoDB's has."""
         document: dict[str, Any] = {"Count": self._count, "ScannedCount": self._scanned}

@@ -1,16 +1,14 @@
 """Aurora DSQL (or PostgreSQL standing in for it) as a store, on asyncpg.
 
-The only place that talks SQL. It turns items into rows by their mapping, executes DynamoDB's operations through
-`executor`, and sorts what can go wrong into the seam's errors: nothing happened (`Unreachable`), nobody knows
-(`UnknownOutcome`), it never will (`Refused`), the row moved on (a result), or the item cannot be held
-(`Unrepresentable`). Time limits are the caller's: when a call is cancelled its connection is dropped, because what it
-was doing can no longer be told.
+It turns items into rows by their mapping, executes DynamoDB's operations through `executor`, and sorts what can go
+wrong into the seam's errors: nothing happened (`Unreachable`), nobody knows (`UnknownOutcome`), it never will
+(`Refused`), the row moved on (a result), or the item cannot be held (`Unrepresentable`). Time limits are the caller's:
+when a call is cancelled its connection is dropped, because what it was doing can no longer be told.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -19,40 +17,38 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 
-from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.pages import PageRequest
 from proxy.dynamodb.schema import Key
+from proxy.dynamodb.tokens import Token
 from proxy.dynamodb.values import Item
 from proxy.dynamodb.writes import Written
-from proxy.mapping.mapping import Encoded, Fault, Span
+from proxy.mapping.mapping import Fault, Span
 from proxy.mapping.mapping import Mapping as TableMapping
-from proxy.stores import executor
-from proxy.stores.executor import Conflict, Transaction
-from proxy.stores.failures import Refused, StoreError, UnknownOutcome, Unreachable
+from proxy.stores import executor, guarded
+from proxy.stores.failures import Overtaken, Refused, UnknownOutcome, Unreachable
+from proxy.stores.occ import REASON, Attempts, is_conflict
 from proxy.stores.pool import Pool
+from proxy.stores.promises import Promises
+from proxy.stores.rows import Conflict
 from proxy.stores.sql import Comparison, Statements
+from proxy.stores.sqlstates import NO_TABLE, UNFIT, sorted_, unsent
 from proxy.stores.store import Executed, Held, Unrepresentable
 
 T = TypeVar("T")
 
-# Of the two only the first is DSQL's, where nothing waits and so nothing deadlocks; a PostgreSQL knows both.
-_CONFLICTS: Final = ("40001", "40P01")
 _ATTEMPTS: Final = 6
 _FIRST_ROWS: Final = 100
 _MOST_ROWS: Final = 1000
 _STATEMENTS: Final = 512  # prepared statements that each connection keeps
-# "57014" is a cancelled statement; class 57P is a server going away, 53 one that is full, 08 a connection lost.
-_AWAY: Final = ("57", "53", "08", "XX000", "25006")
-# Class 22: the value is not one the column's type has (NUL in text, out of range); class 23: a constraint refuses it.
-_UNFIT: Final = ("22", "23", "54000")
 
 
 class DSQLStore:
     """See the module.
 
     `mapping_of` gives the mapping of a DynamoDB table; KeyError means that there is none. `prepare` waits until the
-    tables named exist.
+    tables named exist. With `promises` it is asked as the authority, and its answers are for clients; without, it is a
+    mirror. There may be one of each over one pool.
     """
 
     name = "dsql"
@@ -66,6 +62,7 @@ class DSQLStore:
         prepare: Callable[[Iterable[str]], Awaitable[None]] | None = None,
         retried: Callable[[str], None] = lambda _: None,
         observe: Callable[[str, float], None] = lambda _, __: None,
+        promises: Promises | None = None,
     ) -> None:
         self._pool = pool
         self._mapping_of = mapping_of
@@ -73,6 +70,7 @@ class DSQLStore:
         self._prepare = prepare
         self._retried = retried
         self._observe = observe
+        self._promises = promises
         self._statements: dict[str, tuple[TableMapping, Statements]] = {}
 
     # -- the seam ---------------------------------------------------------------------------------------------------
@@ -82,7 +80,14 @@ class DSQLStore:
         if self._prepare is not None:
             await self._prepare(operation.tables)
         try:
-            return await executor.execute(self, operation)
+            if self._promises is None:
+                return await executor.execute(self, operation)
+            await self._promises.ready()
+            return await executor.answer(self, operation)
+        except Refused as error:
+            if self._promises is not None and error.reason == NO_TABLE:
+                self._promises.missing()
+            raise
         finally:
             self._observe(operation.action, time.perf_counter() - started)
 
@@ -94,20 +99,25 @@ class DSQLStore:
         if values is None:
             return Held(None)
         row = await self._read(lambda c: c.fetchrow(statements.select, *values))
-        return _held(statements.mapping, row)
+        return guarded.held(statements.mapping, row)
 
     async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
         if wanted is None and held.token is None:
             return held if (await self.get(key)).item is None else None
         statements = self.statements(key.table)
-        statement, parameters, left = _plan(statements, key, wanted, held)
-        done = await self._write(lambda c: c.execute(statement, *parameters), key)
-        return left if done.endswith(" 1") else None
+        planned = guarded.plan(statements, key, wanted, held)
+        promises = self._promises
+        if promises is not None and planned.creates:
+            await promises.ready()
+            done = await self._write(lambda c: promises.insert(c, key, planned), key)
+        else:
+            done = await self._write(lambda c: c.execute(planned.statement, *planned.parameters), key)
+        return planned.left if done.endswith(" 1") else None
 
     def image(self, key: Key, item: Item | None) -> tuple[Item | None, tuple[Fault, ...]]:
         if item is None:
             return None, ()
-        encoded = _encoded(self._mapping_of(key.table), key, item)
+        encoded = guarded.encode(self._mapping_of(key.table), key, item)
         return encoded.image, encoded.faults
 
     # -- rows -------------------------------------------------------------------------------------------------------
@@ -133,7 +143,7 @@ class DSQLStore:
             ]
             found = {_comparable(row[n] for n in places): row for row in rows}
             for key, values in wanted:
-                held[key] = _held(statements.mapping, found.get(_comparable(values)))
+                held[key] = guarded.held(statements.mapping, found.get(_comparable(values)))
         return held
 
     async def range(self, request: PageRequest) -> AsyncIterator[Item]:
@@ -162,21 +172,24 @@ class DSQLStore:
             rows_wanted = min(rows_wanted * 2, _MOST_ROWS)
 
     @asynccontextmanager
-    async def transaction(self, *, read_only: bool) -> AsyncIterator[Transaction]:
+    async def transaction(self, *, read_only: bool) -> AsyncIterator[SQLTransaction]:
         async with self._connection() as connection:
             try:
                 await connection.execute("BEGIN READ ONLY" if read_only else "BEGIN")
-                yield _Transaction(self, connection, locked=not read_only)
+                transaction = SQLTransaction(self, connection, self._promises, locked=not read_only)
+                yield transaction
+                if self._promises is not None and not read_only:
+                    await self._promises.keep_absent(connection, transaction.absent)
             except asyncpg.PostgresError as error:
                 await _rollback(connection)
-                if error.sqlstate in _CONFLICTS:
-                    self._retried("occ")
+                if is_conflict(error):
+                    self._retried(REASON)
                     raise Conflict from error
                 # COMMIT has not been sent, so whatever went wrong, nothing has happened.
-                raise _sorted(error, None, reading=True) from error
+                raise sorted_(error, None, reading=True) from error
             except (OSError, asyncpg.InterfaceError) as error:
                 await _rollback(connection)
-                raise _unsent(error, None) from error
+                raise unsent(error, None) from error
             except asyncio.CancelledError:
                 connection.terminate()
                 raise
@@ -308,60 +321,56 @@ class DSQLStore:
 
     async def _read(self, ask: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         """A read: whatever goes wrong, nothing has happened. Conflicts with the catalog (OC001) are tried again."""
-        for attempt in range(_ATTEMPTS):
+        async for _ in Attempts(_ATTEMPTS, self._retried):
             try:
                 return await self._ask(ask)
             except asyncpg.PostgresError as error:
-                if error.sqlstate in _CONFLICTS:
-                    await self._pause(attempt)
-                    continue
-                raise _sorted(error, None, reading=True) from error
+                if not is_conflict(error):
+                    raise sorted_(error, None, reading=True) from error
             except (OSError, asyncpg.InterfaceError) as error:
-                raise _unsent(error, None) from error
-        raise Unreachable("occ", "conflicts went on")
+                raise unsent(error, None) from error
+        raise Overtaken("conflicts went on")
 
     async def _write(self, ask: Callable[[asyncpg.Connection], Awaitable[str]], key: Key) -> str:
-        for attempt in range(_ATTEMPTS):
+        async for _ in Attempts(_ATTEMPTS, self._retried):
             try:
                 return await self._ask(ask)
             except asyncpg.PostgresError as error:
-                if error.sqlstate in _CONFLICTS:
-                    await self._pause(attempt)
-                    continue
-                raise _sorted(error, key) from error
+                if not is_conflict(error):
+                    raise sorted_(error, key) from error
             except (OSError, asyncpg.InterfaceError) as error:
                 if isinstance(error, ValueError):
-                    raise _unsent(error, key) from error
+                    raise unsent(error, key) from error
                 raise UnknownOutcome("connection", type(error).__name__) from error
-        raise Unreachable("occ", "conflicts went on")
+        raise Overtaken("conflicts went on")
 
     async def _commit(self, connection: asyncpg.Connection, *, reading: bool) -> None:
         try:
             await connection.execute("COMMIT")
         except asyncpg.PostgresError as error:
-            if error.sqlstate in _CONFLICTS:
-                self._retried("occ")
+            if is_conflict(error):
+                self._retried(REASON)
                 raise Conflict from error
-            raise _sorted(error, None, reading=reading) from error
+            raise sorted_(error, None, reading=reading) from error
         except (OSError, asyncpg.InterfaceError) as error:
             if reading:
                 raise Unreachable("connection", type(error).__name__) from error
             raise UnknownOutcome("connection", type(error).__name__) from error
 
-    async def _pause(self, attempt: int) -> None:
-        self._retried("occ")
-        await asyncio.sleep(random.uniform(0, min(0.5, 0.005 * 2**attempt)))  # noqa: S311
 
+class SQLTransaction:
+    """Reads and writes on one connection inside BEGIN and COMMIT. `absent` are the keys that it found no item for."""
 
-class _Transaction:
-    """Reads and writes on one connection inside BEGIN and COMMIT."""
+    __slots__ = ("_connection", "_locked", "_promises", "_store", "absent")
 
-    __slots__ = ("_connection", "_locked", "_store")
-
-    def __init__(self, store: DSQLStore, connection: asyncpg.Connection, *, locked: bool) -> None:
+    def __init__(
+        self, store: DSQLStore, connection: asyncpg.Connection, promises: Promises | None, *, locked: bool
+    ) -> None:
         self._store = store
         self._connection = connection
+        self._promises = promises
         self._locked = locked
+        self.absent: list[Key] = []
 
     async def get(self, key: Key) -> Held:
         statements = self._store.statements(key.table)
@@ -369,55 +378,25 @@ class _Transaction:
         if values is None:
             return Held(None)
         sql = statements.select_locked if self._locked else statements.select
-        return _held(statements.mapping, await self._connection.fetchrow(sql, *values))
+        row = await self._connection.fetchrow(sql, *values)
+        if row is None:
+            self.absent.append(key)
+        return guarded.held(statements.mapping, row)
 
     async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
-        statement, parameters, left = _plan(self._store.statements(key.table), key, wanted, held)
+        planned = guarded.plan(self._store.statements(key.table), key, wanted, held)
         try:
-            done: str = await self._connection.execute(statement, *parameters)
+            done: str = await self._connection.execute(planned.statement, *planned.parameters)
         except asyncpg.PostgresError as error:
-            if error.sqlstate is not None and error.sqlstate.startswith(_UNFIT):
-                raise _sorted(error, key) from error
+            if error.sqlstate is not None and error.sqlstate.startswith(UNFIT):
+                raise sorted_(error, key) from error
             raise
         except ValueError as error:
-            raise _unsent(error, key) from error
-        return left if done.endswith(" 1") else None
+            raise unsent(error, key) from error
+        return planned.left if done.endswith(" 1") else None
 
-
-def _plan(statements: Statements, key: Key, wanted: Item | None, held: Held) -> tuple[str, tuple[Any, ...], Held]:
-    """The one statement that takes the row from what is held to what is wanted, guarded by what is held."""
-    mapping = statements.mapping
-    key_values = mapping.key_values(key)
-    if wanted is None:
-        assert key_values is not None
-        return statements.delete, (*key_values, *_others(statements, held.token)), Held(None)
-    encoded = _encoded(mapping, key, wanted)
-    if encoded.values is None or key_values is None or (encoded.faults and mapping.on_loss == "park"):
-        raise Unrepresentable(key, encoded.faults or (Fault(next(iter(key.attributes)), "no row can have this key"),))
-    if held.token is None:
-        return statements.insert, encoded.values, Held(encoded.image, None)
-    parameters = (*key_values, *_others(statements, encoded.values), *_others(statements, held.token))
-    return statements.update, parameters, Held(encoded.image, None)
-
-
-def _encoded(mapping: TableMapping, key: Key, item: Item) -> Encoded:
-    """The item as a row. What DynamoDB itself would refuse (only a stand-in holds it) has none."""
-    try:
-        return mapping.encode(key, item)
-    except DynamoDBError as error:
-        return Encoded(None, None, (Fault(next(iter(key.attributes)), f"it is no item of DynamoDB's: {error.code}"),))
-
-
-def _others(statements: Statements, values: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(values[n] for n in statements.other_columns)
-
-
-def _held(mapping: TableMapping, row: asyncpg.Record | None) -> Held:
-    if row is None:
-        return Held(None)
-    values = tuple(row)
-    item = mapping.decode(values)
-    return Held(item, values, mapping.sound(values, item))
+    async def answered(self, token: Token) -> bool:
+        return self._promises is not None and await self._promises.answered(self._connection, token)
 
 
 def _segments(request: PageRequest) -> tuple[int, ...]:
@@ -465,29 +444,6 @@ async def _rollback(connection: asyncpg.Connection) -> None:
         await connection.execute("ROLLBACK")
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         connection.terminate()
-
-
-def _sorted(error: asyncpg.PostgresError, key: Key | None, *, reading: bool = False) -> StoreError:
-    """The seam's error for PostgreSQL's. Messages carry SQLSTATE and not the text: that may quote values."""
-    state = error.sqlstate or "?????"
-    detail = f"{state} {type(error).__name__}"
-    if state.startswith(_AWAY):
-        # A server that goes away in the middle of a write may have committed it.
-        if not reading and (state.startswith(("57P", "08")) or state == "XX000"):
-            return UnknownOutcome("connection", detail)
-        return Unreachable("server", detail)
-    if key is not None and state.startswith(_UNFIT):
-        return Unrepresentable(key, (Fault(next(iter(key.attributes)), f"DSQL refuses the row ({detail})"),))
-    return Refused(state, detail)
-
-
-def _unsent(error: Exception, key: Key | None) -> StoreError:
-    """asyncpg's own refusals are ValueErrors: a parameter that it cannot encode was never sent."""
-    if isinstance(error, ValueError):
-        if key is not None:
-            return Unrepresentable(key, (Fault(next(iter(key.attributes)), "a value cannot be sent to PostgreSQL"),))
-        return Refused("parameter", "a value cannot be sent to PostgreSQL")
-    return Unreachable("connection", type(error).__name__)
 
 
 async def create_pool(dsn: str, *, maximum: int, connect_seconds: float) -> Pool:

@@ -17,6 +17,17 @@ class Unreachable(StoreError):
     """Nothing has happened in the store, and nothing will: it may be asked again."""
 
 
+class Overtaken(Unreachable):
+    """Other writers were faster, each time that it was tried.
+
+    `parts` is how many parts the transaction has that gave up; 0 for an operation that is none.
+    """
+
+    def __init__(self, detail: str, parts: int = 0) -> None:
+        super().__init__("occ", detail)
+        self.parts = parts
+
+
 class UnknownOutcome(StoreError):
     """The write may have happened, or may still happen until the store's settle time has passed."""
 
