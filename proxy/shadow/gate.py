@@ -8,57 +8,18 @@ reason is then recorded; what cannot be forced (`impossible`) would lose writes.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
 from proxy.settings_gate import Gate
-from proxy.shadow.bound import upper_bound
+from proxy.shadow import criteria
+from proxy.shadow.criteria import Criterion, Seen
 from proxy.shadow.evidence import SEEN, SPANS, Evidence, Pattern, Standing, span_of
-from proxy.shadow.slowest import slowest
-from proxy.shadow.stages import Placed, Scope, Stage
+from proxy.shadow.stages import DSQL, DYNAMODB, Placed, Scope, Stage
 from proxy.shadow.verdicts import Verdict
 
 # What counts as compared: both stores answered, and what they answered was told apart from a race.
 _COMPARED: Final = (Verdict.AGREED, Verdict.LAGGING, Verdict.EXPECTED, Verdict.MISMATCH)
-_NAMED: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Criterion:
-    """One thing that must hold: its present value, what is wanted, and what it means and what to do. One that does not
-    hold stops a move where it `blocks`, and is shown where it does not."""
-
-    name: str
-    holds: bool
-    value: str
-    wanted: str
-    sentence: str
-    blocks: bool = True
-
-    @property
-    def stops(self) -> bool:
-        return self.blocks and not self.holds
-
-    def document(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "holds": self.holds,
-            "value": self.value,
-            "wanted": self.wanted,
-            "sentence": self.sentence,
-            "blocks": self.blocks,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What was counted of one access pattern in the last day."""
-
-    seen: int = 0
-    compared: int = 0
-    mismatches: int = 0
-    unrepresentable: int = 0
 
 
 def impossible(at: Stage, to: Stage) -> str | None:
@@ -86,31 +47,42 @@ def gate(
     """What must hold before `scope`, which stands `at`, goes to stage `to`. `now` is in Unix seconds."""
     now = time.time() if now is None else now
     here = evidence.standing.get(scope.table, Standing())
+    seen = counted(evidence, scope, now)
     found: list[Criterion] = []
     if to.authority != at.stage.authority:
-        found += [_told(evidence, settings, now), _troubles(evidence), _journal(here, settings)]
-        found += [_settling(here, to.authority), _parked(here, scope, settings)]
-        if at.stage.mirrored:
-            found.append(_swept(evidence, scope, settings, now))
-    if to.authority == "dsql" and at.stage.authority == "dynamodb":
-        seen = counted(evidence, scope, now)
         found += [
-            *_coverage(seen, settings),
-            _agreement(seen, settings, evidence=True),
-            _each_agrees(seen, settings),
-            _representable(seen),
-            *_mirror(evidence, scope, settings),
+            criteria.told(evidence, settings, now),
+            criteria.working(evidence),
+            criteria.journal(here, settings),
+            criteria.settled(here, to.authority),
+            criteria.parked(here, scope, settings),
+        ]
+        if at.stage.mirrored:
+            found.append(criteria.swept(evidence, scope, settings, now))
+    if (at.stage.authority, to.authority) == (DYNAMODB, DSQL):
+        found += [
+            *criteria.coverage(seen, settings),
+            criteria.agreement(seen, settings, sure=True),
+            criteria.agreement_each(seen, settings),
+            criteria.representable(seen),
+            *criteria.mirror(evidence, scope, settings),
         ]
     elif to is Stage.SHADOW and ramp > 0:
-        found += [_troubles(evidence), _parked(here, scope, settings), *_against(evidence, scope, settings, now)]
+        found += [
+            criteria.working(evidence),
+            criteria.parked(here, scope, settings),
+            criteria.agreement(seen, settings, sure=False),
+            criteria.agreement_each(seen, settings),
+            criteria.representable(seen),
+            *criteria.mirror(evidence, scope, settings),
+        ]
     elif to.mirrored and not at.stage.mirrored:
-        found.append(_troubles(evidence))
+        found.append(criteria.working(evidence))
     if to is Stage.COMPLETE and at.stage is not Stage.COMPLETE:
-        found.append(_DOOR)
+        found.append(criteria.DOOR)
     if at.stage is Stage.COMPLETE and to is not Stage.COMPLETE:
-        found.append(_STALE)
-    advisory = frozenset(settings.advisory)
-    return [each if each.name not in advisory else Criterion(each.name, *_values(each), blocks=False) for each in found]
+        found.append(criteria.STALE)
+    return [replace(each, blocks=False) if each.name in settings.advisory else each for each in found]
 
 
 def demotion(evidence: Evidence, scope: Scope, at: Placed, settings: Gate, now: float | None = None) -> str | None:
@@ -142,235 +114,3 @@ def counted(evidence: Evidence, scope: Scope, now: float) -> dict[Pattern, Seen]
         )
         for pattern, of in sorted(words.items())
     }
-
-
-# -- the criteria ------------------------------------------------------------------------------------------------------
-
-_DOOR: Final = Criterion(
-    "door",
-    False,
-    "open",
-    "closed on purpose",
-    "complete closes the door: writes no longer go to DynamoDB, so there is no way back without a sweep; "
-    'if you mean it, use --force --because "…".',
-)
-_STALE: Final = Criterion(
-    "mirror_stale",
-    False,
-    "DynamoDB missed the writes made in complete",
-    "a sweep after this move",
-    "DynamoDB is written again from now on, but not with what it missed: sweep the table before you go further back.",
-    blocks=False,
-)
-
-
-def _told(evidence: Evidence, settings: Gate, now: float) -> Criterion:
-    ages = {name: max(0.0, now - at) for name, at in evidence.at.items()}
-    oldest = max(ages.values(), default=0.0)
-    late = sorted(name for name, age in ages.items() if age > settings.max_evidence_seconds)
-    value = f"{len(ages)} proxies, the oldest news {oldest:.0f} s old" if ages else "no proxy has told anything"
-    sentence = "Every proxy has told lately what it sees."
-    if late:
-        sentence = f"Not heard from lately: {_some(late)}. See whether they run and reach the stage table."
-    elif not ages:
-        sentence = "Start a proxy with these settings, and send it traffic."
-    return Criterion(
-        "told", bool(ages) and not late, value, f"each within {settings.max_evidence_seconds:g} s", sentence
-    )
-
-
-def _troubles(evidence: Evidence) -> Criterion:
-    troubles = sorted(evidence.troubles)
-    sentence = "Every proxy reaches both stores and can write its journal."
-    if troubles:
-        sentence = f"A proxy says: {_some(troubles)}. Mend that first."
-    return Criterion("working", not troubles, f"{len(troubles)} troubles" if troubles else "all well", "none", sentence)
-
-
-def _journal(here: Standing, settings: Gate) -> Criterion:
-    most = settings.max_journal_seconds
-    holds = not here.keys or here.oldest_seconds <= most
-    value = f"{here.keys} keys, the oldest {here.oldest_seconds:.1f} s" if here.keys else "empty"
-    sentence = (
-        "What has been written stands in both stores, but for the last moments."
-        if holds
-        else "The mirror is behind: see whether it answers (breaker, mirror errors), and wait until it has caught up."
-    )
-    return Criterion("journal", holds, value, f"empty, or no key older than {most:g} s", sentence)
-
-
-def _settling(here: Standing, coming: str) -> Criterion:
-    seconds = here.lingering.get(coming, 0.0)
-    sentence = f"No call of an unknown outcome may still land on {coming}, the coming authority."
-    if seconds > 0:
-        sentence = f"A call to {coming} timed out and could still land on the coming authority: wait {seconds:.0f} s."
-    return Criterion(
-        "settled", seconds <= 0, f"{seconds:.0f} s to go" if seconds > 0 else "nothing", "nothing", sentence
-    )
-
-
-def _parked(here: Standing, scope: Scope, settings: Gate) -> Criterion:
-    parked = {each: n for each, n in here.parked.items() if scope.item_type in ("", each) or not each}
-    count = sum(parked.values())
-    where = ", ".join(f"{n} of {each}" if each else f"{n} of no type" for each, n in sorted(parked.items()) if n)
-    sentence = "The mapping holds every item that it has met."
-    if count:
-        sentence = f"Items that the mapping cannot hold: {where}. Change the mapping or the items; see /v1/mismatches."
-    return Criterion("parked", count <= settings.max_parked, f"{count} keys", _most(settings.max_parked), sentence)
-
-
-def _swept(evidence: Evidence, scope: Scope, settings: Gate, now: float) -> Criterion:
-    """Whether all that is in the table, and not only what was touched, has been found equal."""
-    swept, hours = evidence.swept.get(scope.table), settings.max_sweep_hours
-    wanted = f"within {hours:g} h"
-    if swept is None:
-        sentence = "No full sweep is on record: items that nobody touched may be missing. Run crossfade verify."
-        return Criterion("sweep", False, "none on record", wanted, sentence)
-    age = max(0.0, now - swept)
-    holds = age <= hours * 3600
-    sentence = (
-        "The whole table was compared and found equal." if holds else "It is too old: run crossfade verify again."
-    )
-    return Criterion("sweep", holds, f"{age / 3600:.1f} h ago", wanted, sentence)
-
-
-def _coverage(seen: Mapping[Pattern, Seen], settings: Gate) -> Iterable[Criterion]:
-    operations: dict[str, int] = {}
-    for pattern, of in seen.items():
-        name = f"{pattern.item_type} {pattern.operation}"
-        operations[name] = operations.get(name, 0) + of.compared
-    least, few = settings.min_comparisons, settings.min_pattern_comparisons
-    short = [f"{name} ({count})" for name, count in sorted(operations.items()) if count < least]
-    yield Criterion(
-        "comparisons",
-        bool(operations) and not short,
-        f"{len(operations) - len(short)} of {len(operations)} operations" if operations else "no traffic was seen",
-        f"each compared {least} times",
-        f"Compared too seldom: {_some(short)}. Let more traffic pass, or lower gate.min_comparisons."
-        if short
-        else "Each operation of each item type has been compared often enough."
-        if operations
-        else "Nothing has been asked of this table in the last day: send traffic through the proxy.",
-    )
-    rare = [f"{pattern} ({of.compared} of {of.seen})" for pattern, of in seen.items() if of.compared < few]
-    yield Criterion(
-        "coverage",
-        bool(seen) and not rare,
-        f"{len(seen) - len(rare)} of {len(seen)} access patterns" if seen else "no traffic was seen",
-        f"each seen in the last day compared {few} times",
-        f"Asked for, but hardly compared: {_some(rare)}. Exercise them, or lower gate.min_pattern_comparisons."
-        if rare
-        else "Every way in which the table was asked in the last day has been compared.",
-    )
-
-
-def _agreement(seen: Mapping[Pattern, Seen], settings: Gate, *, evidence: bool) -> Criterion:
-    """The highest mismatch rate that the comparisons leave open. Without `evidence` too few of them is no fault."""
-    compared = sum(of.compared for of in seen.values())
-    mismatches = sum(of.mismatches for of in seen.values())
-    bound, most = upper_bound(mismatches, compared), settings.max_mismatch_rate
-    holds = bound <= most or (not evidence and not mismatches)
-    sentence = "With 95 % confidence the two stores disagree no oftener than this."
-    if not holds and mismatches:
-        sentence = "The two stores disagree: see /v1/mismatches, mend the cause, and compare again."
-    elif not holds:
-        sentence = f"No mismatch, but too few comparisons to be sure: about {_needed(most)} are needed."
-    value = f"{mismatches} of {compared}, so at most {bound:.2g}"
-    return Criterion("agreement", holds, value, f"at most {most:g}", sentence)
-
-
-def _each_agrees(seen: Mapping[Pattern, Seen], settings: Gate) -> Criterion:
-    """A way of asking that always differs must not drown in ten thousand others that agree."""
-    most = settings.max_mismatch_rate
-    bad = [
-        f"{pattern} ({of.mismatches} of {of.compared})"
-        for pattern, of in seen.items()
-        if of.mismatches and upper_bound(of.mismatches, of.compared) > most
-    ]
-    sentence = (
-        f"It differs in: {_some(bad)}. See /v1/mismatches, and mend the cause." if bad else "No pattern stands out."
-    )
-    return Criterion("agreement_each", not bad, f"{len(bad)} access patterns differ", "none", sentence)
-
-
-def _representable(seen: Mapping[Pattern, Seen]) -> Criterion:
-    bad = [f"{pattern} ({of.unrepresentable})" for pattern, of in seen.items() if of.unrepresentable]
-    count = sum(of.unrepresentable for of in seen.values())
-    sentence = "Nothing was written that the mapping cannot hold."
-    if bad:
-        sentence = f"The mapping would lose something in: {_some(bad)}. Change the mapping or the items."
-    return Criterion("representable", not count, f"{count} in the last day", "none", sentence)
-
-
-def _mirror(evidence: Evidence, scope: Scope, settings: Gate) -> Iterable[Criterion]:
-    """How DSQL has answered in the last ten minutes: after the flip its failures are the client's."""
-    recent = {"answered": 0, "mirror_error": 0, "occ": 0}
-    for (table, item_type, word), count in evidence.recent.items():
-        if table == scope.table and (not scope.item_type or item_type in ("", scope.item_type)) and word in recent:
-            recent[word] += count
-    asked = recent["answered"] + recent["mirror_error"]
-    rate, most = recent["mirror_error"] / asked if asked else 0.0, settings.max_mirror_error_rate
-    yield Criterion(
-        "mirror_errors",
-        rate <= most,
-        f"{recent['mirror_error']} of {asked} in ten minutes",
-        f"at most {most:g} of all",
-        "DSQL answers what it is asked."
-        if rate <= most
-        else "DSQL failed or was too slow, which clients would notice after the flip: see mirror_error in the log.",
-    )
-    yield Criterion(
-        "occ",
-        recent["occ"] <= settings.max_occ_exhausted,
-        f"{recent['occ']} in ten minutes",
-        _most(settings.max_occ_exhausted),
-        "No write gave up over conflicts."
-        if recent["occ"] <= settings.max_occ_exhausted
-        else "Writes gave up after repeated conflicts on DSQL: spread the hot keys, or write them less often.",
-    )
-    floor = settings.latency_floor_seconds
-    worst = slowest(evidence.timings, "dsql", "dynamodb", floor)
-    holds = worst is None or worst.one <= floor or worst.factor <= settings.max_latency_factor
-    yield Criterion(
-        "latency",
-        holds,
-        "too few to tell"
-        if worst is None
-        else f"{worst.operation}: p99 {worst.one * 1000:.1f} ms, DynamoDB's {worst.other * 1000:.1f} ms",
-        f"at most {settings.max_latency_factor:g} times DynamoDB's, or {floor * 1000:g} ms",
-        "DSQL is fast enough."
-        if holds
-        else "DSQL is slower than clients are used to: look at indexes, pool and region.",
-    )
-
-
-def _against(evidence: Evidence, scope: Scope, settings: Gate, now: float) -> Iterable[Criterion]:
-    seen = counted(evidence, scope, now)
-    yield _agreement(seen, settings, evidence=False)
-    yield _each_agrees(seen, settings)
-    yield _representable(seen)
-    yield from _mirror(evidence, scope, settings)
-
-
-def _values(each: Criterion) -> tuple[bool, str, str, str]:
-    return each.holds, each.value, each.wanted, each.sentence
-
-
-def _most(count: int) -> str:
-    return f"at most {count}" if count else "none"
-
-
-def _needed(rate: float) -> str:
-    trials = 1
-    while upper_bound(0, trials) > rate and trials < 1_000_000_000:
-        trials *= 2
-    low = trials // 2
-    while trials - low > 1:
-        middle = (low + trials) // 2
-        low, trials = (middle, trials) if upper_bound(0, middle) > rate else (low, middle)
-    return f"{trials:,}"
-
-
-def _some(names: Sequence[str]) -> str:
-    rest = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,147 @@
+"""Collects in this process what the gate needs to know: what was asked and how it compared, and how things stand.
+
+It is told of every operation, so it only counts; where keys stand is read when somebody asks. Bounded: so many access
+patterns, a day by spans of three hours, ten minutes by the minute. What is kept of an earlier run is taken up again if
+it was of the same mappings and version: a restart, or a new release, makes nothing equal that was not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from proxy.dynamodb.operations import Operation
+from proxy.shadow.evidence import SEEN, SPANS, Count, Evidence, Pattern, Standing, span_of
+from proxy.shadow.patterns import OTHER, Patterns
+from proxy.shadow.verdicts import Verdict
+
+_MOST: Final = 300
+_MINUTES: Final = 10
+_OCC: Final = "occ"
+
+Timed = Mapping[tuple[str, ...], tuple[int, ...]]
+
+
+class Witness:
+    """`timings` gives how long stores took since the start (`Metrics.store_timings`), `standing` how each table stands
+    in the journal, `troubles` what keeps this process from working, `swept` the sweeps on record. `name` is this
+    process's, `clock` gives Unix seconds."""
+
+    def __init__(
+        self,
+        name: Callable[[], str],
+        *,
+        timings: Callable[[], Timed],
+        standing: Callable[[], Awaitable[Mapping[str, Standing]]],
+        troubles: Callable[[], Iterable[str]],
+        swept: Callable[[], Mapping[str, float]] = dict,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._name = name
+        self._timings = timings
+        self._standing = standing
+        self._troubles = troubles
+        self._swept = swept
+        self._clock = clock
+        self._patterns = Patterns()
+        self._counts: dict[Pattern, dict[int, Counter[str]]] = {}
+        self._minutes: deque[tuple[int, Counter[tuple[str, str, str]]]] = deque()
+        self._timed: deque[tuple[int, Timed]] = deque()
+
+    def saw(self, operation: Operation, table: str, item_type: str) -> None:
+        """An operation came that a stage other than `off` is for."""
+        self._count(operation, table, item_type, SEEN)
+
+    def judged(
+        self, operation: Operation, table: str, item_type: str, verdict: Verdict, reason: str | None = None
+    ) -> None:
+        """An operation was compared. `reason` says why a mirror error was one."""
+        self._count(operation, table, item_type, verdict)
+        recent = self._recent()
+        recent[table, item_type, "mirror_error" if verdict is Verdict.MIRROR_ERROR else "answered"] += 1
+        if verdict is Verdict.MIRROR_ERROR and reason == _OCC:
+            recent[table, item_type, _OCC] += 1
+
+    def failed(self, table: str, reason: str) -> None:
+        """A call that was nobody's comparison failed: a convergence, or DSQL as the authority."""
+        if reason == _OCC:
+            self._recent()[table, "", _OCC] += 1
+
+    async def evidence(self) -> Evidence:
+        """What there is to tell now. Ask every few seconds: that is also how time is kept."""
+        now = self._clock()
+        self._forget(now)
+        recent: Counter[tuple[str, str, str]] = Counter()
+        for _, counted in self._minutes:
+            recent.update(counted)
+        return Evidence(
+            at=MappingProxyType({self._name(): now}),
+            counts=MappingProxyType(
+                {
+                    Count(pattern, span, word): count
+                    for pattern, spans in self._counts.items()
+                    for span, words in spans.items()
+                    for word, count in words.items()
+                }
+            ),
+            recent=MappingProxyType(dict(recent)),
+            timings=MappingProxyType(self._lately(now)),
+            standing=await self._standing(),
+            troubles=frozenset(self._troubles()),
+            swept=MappingProxyType(dict(self._swept())),
+        )
+
+    def resume(self, earlier: Evidence) -> None:
+        """Take up what an earlier run of this process counted."""
+        for (pattern, span, word), count in earlier.counts.items():
+            if len(self._counts) < _MOST or pattern in self._counts:
+                self._counts.setdefault(pattern, {}).setdefault(span, Counter())[word] += count
+        self._forget(self._clock())
+
+    def _count(self, operation: Operation, table: str, item_type: str, word: str) -> None:
+        pattern = Pattern(table, item_type, operation.action, self._patterns.of(operation))
+        spans = self._counts.get(pattern)
+        if spans is None:
+            if len(self._counts) >= _MOST:
+                pattern = Pattern(table, item_type, operation.action, OTHER)
+            spans = self._counts.setdefault(pattern, {})
+        span = span_of(self._clock())
+        words = spans.get(span)
+        if words is None:
+            words = spans[span] = Counter()
+        words[word] += 1
+
+    def _recent(self) -> Counter[tuple[str, str, str]]:
+        minute = int(self._clock() // 60)
+        if not self._minutes or self._minutes[-1][0] != minute:
+            self._minutes.append((minute, Counter()))
+        return self._minutes[-1][1]
+
+    def _lately(self, now: float) -> dict[tuple[str, str], tuple[int, ...]]:
+        """What took how long in the last ten minutes: the counts of now without those of then."""
+        present = self._timings()
+        minute = int(now // 60)
+        if not self._timed or self._timed[-1][0] != minute:
+            self._timed.append((minute, present))
+        then = self._timed[0][1] if len(self._timed) > 1 else {}
+        found = {}
+        for labels, counts in present.items():
+            store, operation = labels
+            before = then.get(labels, (0,) * len(counts))
+            found[store, operation] = tuple(a - b for a, b in zip(counts, before, strict=True))
+        return found
+
+    def _forget(self, now: float) -> None:
+        oldest, minute = span_of(now) - (SPANS - 1), int(now // 60)
+        for pattern, spans in list(self._counts.items()):
+            for span in [each for each in spans if each < oldest]:
+                del spans[span]
+            if not spans:
+                del self._counts[pattern]
+        while self._minutes and self._minutes[0][0] <= minute - _MINUTES:
+            self._minutes.popleft()
+        while len(self._timed) > 1 and self._timed[1][0] <= minute - _MINUTES:
+            self._timed.popleft()

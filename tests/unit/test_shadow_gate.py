@@ -1,0 +1,309 @@
+"""The gate: when it is open, what shuts it, and what it says then."""
+
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from proxy.metrics import STORE_BUCKETS
+from proxy.settings_gate import CRITERIA, Gate
+from proxy.shadow.criteria import Criterion
+from proxy.shadow.evidence import SEEN, SPANS, Count, Evidence, Pattern, Standing, span_of
+from proxy.shadow.gate import demotion, following, gate, impossible
+from proxy.shadow.slowest import percentile, slowest
+from proxy.shadow.stages import Placed, Scope, Stage
+
+NOW = 1_000_000_000.0
+SPAN = span_of(NOW)
+TABLE = Scope("billio")
+BOOKS = Scope("billio", "Book")
+SHADOW = Placed(Stage.SHADOW)
+GET = Pattern("billio", "Book", "GetItem", "")
+PUT = Pattern("billio", "Book", "PutItem", "")
+GAME = Pattern("billio", "VideoGame", "PutItem", "")
+SCAN = Pattern("billio", "*", "Scan", "Limit")
+
+
+def counts(pattern: Pattern, agreed: int, mismatch: int = 0, *, span: int = SPAN, **words: int) -> dict[Count, int]:
+    said = {SEEN: agreed + mismatch, "agreed": agreed, "mismatch": mismatch, **words}
+    return {Count(pattern, span, word): n for word, n in said.items() if n}
+
+
+def timed(operation: str, dsql: int, dynamodb: int) -> dict[tuple[str, str], tuple[int, ...]]:
+    """A thousand answers of each store, all in the bucket of this number."""
+    length = len(STORE_BUCKETS) + 1
+    return {
+        (store, operation): tuple(1000 if place == at else 0 for place in range(length))
+        for store, at in (("dsql", dsql), ("dynamodb", dynamodb))
+    }
+
+
+GOOD = Evidence(
+    at=MappingProxyType({"one": NOW - 2, "two": NOW - 5}),
+    counts=MappingProxyType({**counts(GET, 4000), **counts(PUT, 500), **counts(GAME, 100), **counts(SCAN, 40)}),
+    timings=timed("GetItem", 4, 3),
+    swept=MappingProxyType({"billio": NOW - 3600}),
+)
+
+
+def asked(
+    evidence: Evidence,
+    to: Stage = Stage.LIVE,
+    at: Placed = SHADOW,
+    scope: Scope = TABLE,
+    ramp: float = 0.0,
+    **wanted: Any,
+) -> dict[str, Criterion]:
+    return {each.name: each for each in gate(evidence, scope, at, to, Gate(**wanted), ramp, NOW)}
+
+
+def stopping(*arguments: Any, **named: Any) -> set[str]:
+    return {name for name, each in asked(*arguments, **named).items() if each.stops}
+
+
+def failing(*arguments: Any, **named: Any) -> set[str]:
+    return {name for name, each in asked(*arguments, **named).items() if not each.holds}
+
+
+def test_it_is_open_where_all_holds() -> None:
+    found = asked(GOOD)
+    assert failing(GOOD) == set()
+    assert found.keys() == set(CRITERIA)
+    assert found["agreement"].value == "0 of 4640, so at most 0.00065"
+    assert found["latency"].value == "GetItem: p99 5.0 ms, DynamoDB's 3.0 ms"
+
+
+def test_it_is_shut_where_nothing_was_seen() -> None:
+    assert stopping(Evidence()) == {"told", "comparisons", "coverage", "agreement"}
+    assert failing(Evidence()) - stopping(Evidence()) == {"sweep"}
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("told", {"at": {"one": NOW - 2, "two": NOW - 61}}, "Not heard from lately: two"),
+        ("told", {"at": {}}, "Start a proxy"),
+        ("working", {"troubles": frozenset({"the journal cannot be written"})}, "the journal cannot be written"),
+        ("journal", {"standing": {"billio": Standing(keys=3, oldest_seconds=6.0)}}, "caught up"),
+        ("settled", {"standing": {"billio": Standing(lingering={"dsql": 12.0})}}, "wait 12 s"),
+        ("parked", {"standing": {"billio": Standing(parked={"Book": 1})}}, "1 of Book"),
+        ("comparisons", {"counts": {**GOOD.counts, **counts(GAME, 29)}}, "VideoGame PutItem (29)"),
+        ("coverage", {"counts": {**GOOD.counts, **counts(GET._replace(how="ConsistentRead=true"), 2)}}, "(2 of 2)"),
+        ("agreement", {"counts": {**counts(GET, 1000)}}, "about 2,995 are needed"),
+        ("representable", {"counts": {**GOOD.counts, **counts(PUT, 500, unrepresentable=1)}}, "Book PutItem (1)"),
+        ("mirror_errors", {"recent": {("billio", "Book", "mirror_error"): 1, ("billio", "*", "answered"): 900}}, "log"),
+        ("occ", {"recent": {("billio", "", "occ"): 1}}, "hot keys"),
+        ("latency", {"timings": timed("Query", 13, 4)}, "slower"),
+    ],
+)
+def test_each_thing_that_is_wrong_shuts_it_and_says_what_to_do(name: str, change: dict[str, Any], said: str) -> None:
+    evidence = replace(GOOD, **change)
+    assert stopping(evidence) == {name}
+    assert said in asked(evidence)[name].sentence
+    # It can be shown without stopping anything.
+    assert stopping(evidence, advisory=(name,)) == set()
+    assert failing(evidence, advisory=(name,)) == {name}
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({"standing": {"billio": Standing(keys=3, oldest_seconds=6.0)}}, {"max_journal_seconds": 7.0}),
+        ({"standing": {"billio": Standing(parked={"Book": 2})}}, {"max_parked": 2}),
+        ({"counts": {**GOOD.counts, **counts(GAME, 29)}}, {"min_comparisons": 29}),
+        ({"counts": {**counts(GET, 1000)}}, {"max_mismatch_rate": 0.003}),
+        ({"recent": {("billio", "", "occ"): 1}}, {"max_occ_exhausted": 1}),
+        ({"timings": timed("Query", 13, 4)}, {"max_latency_factor": 1000.0}),
+        ({"timings": timed("Query", 13, 4)}, {"latency_floor_seconds": 1.0}),
+        ({"at": {"one": NOW - 100}}, {"max_evidence_seconds": 200.0}),
+        (
+            {"recent": {("billio", "*", "mirror_error"): 1, ("billio", "*", "answered"): 9}},
+            {"max_mirror_error_rate": 0.1},
+        ),
+    ],
+)
+def test_each_threshold_is_the_operator_s(change: dict[str, Any], wanted: dict[str, Any]) -> None:
+    assert len(stopping(replace(GOOD, **change))) == 1
+    assert stopping(replace(GOOD, **change), **wanted) == set()
+
+
+def test_a_sweep_is_advice_until_it_is_asked_for() -> None:
+    for swept in ({}, {"billio": NOW - 25 * 3600}):
+        evidence = replace(GOOD, swept=swept)
+        assert failing(evidence) == {"sweep"}
+        assert stopping(evidence) == set()
+        assert stopping(evidence, advisory=()) == {"sweep"}
+
+
+def test_a_way_of_asking_that_always_differs_does_not_drown() -> None:
+    rare = GET._replace(how="ProjectionExpression")
+    evidence = replace(GOOD, counts={**counts(GET, 1_000_000), **counts(rare, 3, 3)})
+    assert stopping(evidence) == {"agreement_each"}
+    assert "GetItem ProjectionExpression (3 of 6)" in asked(evidence)["agreement_each"].sentence
+
+
+def test_what_is_older_than_a_day_counts_no_more() -> None:
+    old = {**counts(GET, 0, 5, span=SPAN - SPANS), **counts(PUT, 4, unrepresentable=3, span=SPAN - SPANS)}
+    assert failing(replace(GOOD, counts={**GOOD.counts, **old})) == set()
+
+
+def test_one_type_is_judged_by_itself() -> None:
+    evidence = replace(
+        GOOD,
+        counts={**GOOD.counts, **counts(GAME, 10, 90)},
+        standing={"billio": Standing(parked={"VideoGame": 3})},
+        recent={("billio", "VideoGame", "mirror_error"): 5},
+    )
+    assert stopping(evidence, scope=BOOKS) == set()
+    games = {"agreement", "agreement_each", "comparisons", "mirror_errors", "parked"}
+    assert stopping(evidence, scope=Scope("billio", "VideoGame")) == games
+    assert stopping(evidence) > {"agreement", "parked"}
+    assert "told" not in stopping(evidence)
+
+
+@pytest.mark.parametrize("to", [Stage.SHADOW, Stage.DUALWRITE, Stage.OFF])
+@pytest.mark.parametrize("at", [Stage.LIVE, Stage.RAMPDOWN])
+def test_the_way_back_asks_only_whether_dynamodb_holds_everything(at: Stage, to: Stage) -> None:
+    bad = replace(GOOD, counts=counts(GET, 10, 90), recent={("billio", "", "occ"): 1}, timings=timed("Query", 13, 4))
+    assert stopping(bad, to, Placed(at)) == set()
+    lingering = replace(bad, standing={"billio": Standing(keys=9, oldest_seconds=60.0, lingering={"dynamodb": 3.0})})
+    assert stopping(lingering, to, Placed(at)) == {"journal", "settled"}
+    assert stopping(replace(bad, standing={"billio": Standing(lingering={"dsql": 3.0})}), to, Placed(at)) == set()
+
+
+@pytest.mark.parametrize("at", [Stage.LIVE, Stage.RAMPDOWN])
+def test_complete_closes_the_door_and_wants_force(at: Stage) -> None:
+    assert stopping(GOOD, Stage.COMPLETE, Placed(at)) == {"door"}
+    assert "--force" in asked(GOOD, Stage.COMPLETE, Placed(at))["door"].sentence
+    # From before the flip it is a flip, too.
+    assert stopping(Evidence(), Stage.COMPLETE) > {"door", "agreement"}
+
+
+def test_out_of_complete_dynamodb_is_said_to_be_stale() -> None:
+    found = asked(GOOD, Stage.RAMPDOWN, Placed(Stage.COMPLETE))
+    assert not found["mirror_stale"].holds
+    assert stopping(GOOD, Stage.RAMPDOWN, Placed(Stage.COMPLETE)) == set()
+
+
+@pytest.mark.parametrize(
+    ("at", "to"),
+    [
+        (Stage.OFF, Stage.DUALWRITE),
+        (Stage.DUALWRITE, Stage.SHADOW),
+        (Stage.SHADOW, Stage.OFF),
+        (Stage.SHADOW, Stage.SHADOW),
+        (Stage.LIVE, Stage.RAMPDOWN),
+        (Stage.RAMPDOWN, Stage.LIVE),
+    ],
+)
+def test_moves_that_leave_the_authority_need_no_evidence(at: Stage, to: Stage) -> None:
+    assert stopping(Evidence(), to, Placed(at)) == set()
+
+
+def test_what_would_lose_writes_cannot_be_forced() -> None:
+    refused = {(at, to) for at in Stage for to in Stage if impossible(at, to)}
+    past = {Stage.LIVE, Stage.RAMPDOWN, Stage.COMPLETE}
+    assert refused == {(Stage.OFF, to) for to in past} | {(Stage.COMPLETE, to) for to in set(Stage) - past}
+    assert "dualwrite" in str(impossible(Stage.OFF, Stage.LIVE))
+    assert "rampdown" in str(impossible(Stage.COMPLETE, Stage.SHADOW))
+
+
+def test_the_next_stage() -> None:
+    way = [Stage.OFF]
+    while (further := following(way[-1])) is not None:
+        way.append(further)
+    assert way == list(Stage)
+
+
+# -- the ramp ----------------------------------------------------------------------------------------------------------
+
+RAMPED = Placed(Stage.SHADOW, ramp=5.0)
+BAD = replace(GOOD, counts={**GOOD.counts, **counts(GET, 100, 10)})
+
+
+def test_a_ramp_asks_that_nothing_speaks_against_dsql() -> None:
+    new = replace(GOOD, counts=counts(GET, 3))
+    assert stopping(new, Stage.SHADOW, SHADOW, ramp=5.0) == set()
+    assert stopping(BAD, Stage.SHADOW, SHADOW, ramp=5.0) == {"agreement", "agreement_each"}
+    assert stopping(BAD, Stage.SHADOW, RAMPED, ramp=0.0) == set()
+
+
+def test_it_demotes_by_itself_only_where_it_may_and_something_speaks_against_dsql() -> None:
+    on, off = Gate(demote=True), Gate()
+    assert demotion(BAD, TABLE, RAMPED, off, NOW) is None
+    assert demotion(BAD, TABLE, SHADOW, on, NOW) is None
+    assert demotion(BAD, TABLE, Placed(Stage.LIVE), on, NOW) is None
+    assert demotion(GOOD, TABLE, RAMPED, on, NOW) is None
+    assert "agreement: 10 of 750" in str(demotion(BAD, TABLE, RAMPED, on, NOW))
+    # That too little was seen is no fault.
+    assert demotion(replace(GOOD, counts=counts(GET, 1)), TABLE, RAMPED, on, NOW) is None
+    assert demotion(replace(GOOD, at={}), TABLE, RAMPED, on, NOW) is None
+
+
+# -- more mismatches never open it -------------------------------------------------------------------------------------
+
+PATTERNS = st.sampled_from([GET, PUT, GAME, SCAN, GET._replace(how="ConsistentRead=true")])
+TALLIES = st.dictionaries(
+    PATTERNS, st.tuples(st.integers(0, 20_000), st.sampled_from([0, 0, 0, 1, 2, 50])), min_size=1, max_size=4
+)
+
+
+def tallied(tallies: dict[Pattern, tuple[int, int]]) -> Evidence:
+    found: dict[Count, int] = {}
+    for pattern, (agreed, mismatch) in tallies.items():
+        found.update(counts(pattern, agreed, mismatch))
+    return replace(GOOD, counts=found)
+
+
+@example({GET: (29, 0)}, GET, 1, False, 0.5)
+@given(TALLIES, PATTERNS, st.integers(1, 100), st.booleans(), st.sampled_from([1e-6, 0.001, 0.5]))
+@settings(max_examples=150, deadline=None)
+def test_more_mismatches_never_open_it(
+    tallies: dict[Pattern, tuple[int, int]], where: Pattern, more: int, instead: bool, rate: float
+) -> None:
+    """Whether they come on top, or are what else would have agreed."""
+    agreed, mismatch = tallies.get(where, (more, 0))
+    before = tallies | {where: (agreed, mismatch)}
+    moved = min(more, agreed) if instead else 0
+    after = tallies | {where: (agreed - moved, mismatch + (moved if instead else more))}
+    for to, ramp in ((Stage.LIVE, 0.0), (Stage.SHADOW, 5.0)):
+        first = stopping(tallied(before), to, ramp=ramp, max_mismatch_rate=rate)
+        then = stopping(tallied(after), to, ramp=ramp, max_mismatch_rate=rate)
+        assert first <= then
+
+
+@given(TALLIES)
+@settings(max_examples=60, deadline=None)
+def test_open_means_that_the_rate_is_small(tallies: dict[Pattern, tuple[int, int]]) -> None:
+    compared = sum(map(sum, tallies.values()))
+    mismatches = sum(mismatch for _, mismatch in tallies.values())
+    if not stopping(tallied(tallies)):
+        assert mismatches / compared < 0.001
+        assert compared >= 2995
+
+
+# -- latency -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_percentile_lies_within_its_bucket() -> None:
+    length = len(STORE_BUCKETS) + 1
+    assert percentile((100, *(0,) * (length - 1))) == pytest.approx(0.99 * STORE_BUCKETS[0])
+    assert percentile((98, 2, *(0,) * (length - 2))) == pytest.approx((STORE_BUCKETS[0] + STORE_BUCKETS[1]) / 2)
+    assert percentile((*(0,) * (length - 1), 5)) == STORE_BUCKETS[-1]
+
+
+def test_too_few_answers_tell_nothing_of_latency() -> None:
+    few = {labels: tuple(n // 11 for n in each) for labels, each in timed("Query", 13, 4).items()}
+    assert slowest(few, "dsql", "dynamodb") is None
+    assert failing(replace(GOOD, timings=few)) == set()
+
+
+def test_the_slowest_is_looked_for_above_the_floor() -> None:
+    both = {**timed("GetItem", 4, 0), **timed("Query", 10, 9)}
+    worst = slowest(both, "dsql", "dynamodb", floor=0.01)
+    assert worst is not None
+    assert worst.operation == "Query"
+    assert slowest(both, "dsql", "dynamodb").operation == "GetItem"  # type: ignore[union-attr]
