@@ -9,6 +9,7 @@ from structlog.typing import FilteringBoundLogger
 
 from comparators.rules import ANY
 from proxy.checked import SettingsError
+from proxy.dynamodb.schema import Key
 from proxy.mapping.load import MappedTable, MappingError, load
 from proxy.metrics import Metrics
 from proxy.migrate.apply import MIGRATIONS_TABLE
@@ -19,7 +20,7 @@ from proxy.shadow.converger import Converger
 from proxy.shadow.deciding import Deciding
 from proxy.shadow.direction import Direction
 from proxy.shadow.findings import Findings
-from proxy.shadow.floor import Floor
+from proxy.shadow.floor import Floor, Leased, Unleased
 from proxy.shadow.follow import Follow
 from proxy.shadow.journal import Journal, JournalLocked
 from proxy.shadow.layer import Layer
@@ -31,14 +32,14 @@ from proxy.shadow.stages import DSQL, DYNAMODB, Stages
 from proxy.shadow.tables import Tables
 from proxy.shadow.ways import Way, Ways
 from proxy.stores.board import BOARD_TABLE, Board
-from proxy.stores.dsql import DSQLStore, create_pool
+from proxy.stores.connect import pool_of
+from proxy.stores.dsql import DSQLStore
 from proxy.stores.dynamodb import DynamoDBStore
 from proxy.stores.store import Store
 from proxy.stores.upstream import Upstream
 
 _HOLD_SECONDS = 2.0
 _CLOSE_SECONDS = 5.0
-_NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 
 
 async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger, upstream: Upstream) -> Layer:
@@ -49,9 +50,9 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
     )
     tables = Tables(dynamodb.describe, mapped)
     stages = Stages(settings, {name: (each for each in table.rules if each != ANY) for name, table in mapped.items()})
-    limit = settings.dsql.timeout_seconds
     # With every table off there need be no DSQL; the pool then has nowhere to go, and is never asked.
-    pool = await create_pool(settings.dsql.dsn or _NOWHERE, maximum=settings.dsql.pool_max, connect_seconds=limit)
+    pool = pool_of(settings.dsql, metrics)
+    metrics.dsql_pool(lambda: pool.state)
     reserved = frozenset({MIGRATIONS_TABLE, BOARD_TABLE, *(table.mapping.sql_table for table in mapped.values())})
     documents = Documents(pool, settings.dsql.schema, reserved)
     follow = Follow(documents.create, documents.drop) if settings.follow_tables else None
@@ -75,6 +76,8 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
     # What no process writes to the mirror, none needs to be asked about.
     asks = not settings.mirror.alone and settings.stages() != {"off"}
     peers = Peers(Board(pool, settings.dsql.schema), journal) if asks else None
+    lease = Unleased()
+    floor = Floor(stages, journal, tables, hold_seconds=_HOLD_SECONDS, can_mirror=settings.dsql.dsn is not None)
     ways, converger = both_ways(
         settings,
         stages,
@@ -85,6 +88,8 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
         dynamodb=dynamodb,
         dsql=dsql,
         others=peers,
+        floor=floor,
+        lease=lease,
     )
     layer = Layer(
         settings=settings,
@@ -96,7 +101,7 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
         ways=ways,
         converger=converger,
         findings=findings,
-        floor=Floor(stages, journal, tables, hold_seconds=_HOLD_SECONDS, can_mirror=settings.dsql.dsn is not None),
+        floor=Floor(stages, journal, tables, hold_seconds=_HOLD_SECONDS, can_mirror=settings.dsql.given),
         follow=follow,
         let_go=let_go,
         peers=peers,
@@ -109,6 +114,8 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
         what = error.strerror if isinstance(error, OSError) else error
         remedy = "set journal.path to a file that can be written, or move this one away if it is broken"
         raise SettingsError([f"{settings.journal.path}: {what}: {remedy}"]) from error
+    if settings.dsql.given:
+        pool.start()
     log.debug("layer_open", mappings=sorted(mapped))
     return layer
 
@@ -124,6 +131,8 @@ def both_ways(
     dynamodb: Store,
     dsql: Store,
     others: Others | None,
+    floor: Floor,
+    lease: Leased,
 ) -> tuple[Ways, Converger]:
     """What stands between the two stores, for either of them as the authority, and what converges keys both ways.
 
@@ -140,13 +149,17 @@ def both_ways(
         (dynamodb, dynamodb, dsql, settings.dsql.timeout_seconds, to_dsql),
         (dsql, Limited(dsql, settings.dsql.timeout_seconds), dynamodb, settings.dynamodb.timeout_seconds, to_dynamodb),
     ):
-        asked = Limited(Deciding(mirror), asking, breaker)
+
+        def stands(key: Key, authority: str = authority.name) -> bool:
+            return lease.valid and ways.stage_of(key).authority == authority
+
+        asked = Limited(Deciding(mirror), asking, breaker, stands)
         by_authority[authority.name] = Way(
-            Direction(served, Limited(mirror, seconds, breaker), breaker),
+            Direction(served, Limited(mirror, seconds, breaker, stands), breaker),
             served,
             asked,
             Rehearsal(journal, served, asked, converger, findings, alone=alone, others=others),
-            Reading(journal, served, asked, findings, others or Unasked(alone=True)),
+            Reading(journal, served, asked, findings, others or Unasked(alone=True), nominate=floor.nominate),
         )
     return ways, converger
 

@@ -7,13 +7,13 @@ adopt the new stages, and to let the held writes go on. It knows nothing of othe
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from proxy.dynamodb.schema import Key
 from proxy.shadow.journal import Journal
-from proxy.shadow.stages import Scope, Stage, StageMap, Stages
+from proxy.shadow.stages import DSQL, DYNAMODB, Scope, Stage, StageMap, Stages
 from proxy.shadow.tables import Tables
 from proxy.stores.failures import Unreachable
 
@@ -23,8 +23,8 @@ _COUNTED: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """What still stands between a scope and its flip: writes under way, keys that have not converged (parked ones
-    apart), and for how many seconds something may yet land on the coming authority."""
+    """What still stands between a scope and its flip: writes under way; keys in the journal (parked ones apart), be it
+    that they only settle; and for how many seconds a write of an unknown outcome may yet land on either store."""
 
     writers: int
     keys: int
@@ -43,6 +43,13 @@ class Leased(Protocol):
     def valid(self) -> bool: ...
 
     @property
+    def term(self) -> int:
+        """Which lease this is: another number after one was lost."""
+
+    def holds(self, term: int) -> bool:
+        """Whether it is valid, and has been ever since the term was read."""
+
+    @property
     def owing(self) -> bool:
         """Whether it is known to the others that this process may owe keys."""
 
@@ -56,14 +63,19 @@ class Unleased:
 
     valid = True
     owing = True
+    term = 0
+
+    def holds(self, term: int) -> bool:  # noqa: ARG002
+        return True
 
     async def owe(self) -> None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """A write under way: the types that it writes, and the number of the stages that it began under."""
+    """A write under way: the (table, type) pairs that it writes (none, where it was not decoded), and the number of the
+    stages that it began under."""
 
     writes: tuple[tuple[str, str], ...]
     under: int
@@ -91,8 +103,7 @@ class Floor:
         self._held: Scope | None = None
         self._released = asyncio.Event()
         self._under = 0
-        self._writers: Counter[tuple[str, str]] = Counter()
-        self._began: Counter[int] = Counter()
+        self._entries: set[Entry] = set()
 
     # -- what the layer asks ------------------------------------------------------------------------------------------
 
@@ -112,18 +123,18 @@ class Floor:
     def begin(self, writes: tuple[tuple[str, str], ...]) -> Entry:
         """A write begins, under the stages as they are; end it with `end`, whatever becomes of it."""
         entry = Entry(writes, self._under)
-        self._writers.update(writes)
-        self._began[self._under] += 1
+        self._entries.add(entry)
         return entry
 
     def end(self, entry: Entry) -> None:
-        for each in entry.writes:
-            self._writers[each] -= 1
-            if not self._writers[each]:
-                del self._writers[each]
-        self._began[entry.under] -= 1
-        if not self._began[entry.under]:
-            del self._began[entry.under]
+        self._entries.remove(entry)
+
+    async def nominate(self, keys: Sequence[Key]) -> None:
+        """Ask for the convergence of keys found to disagree; not of those whose writes are held, because what is
+        drained must stay so."""
+        free = [key for key in keys if not self.holds([(key.table, self._type_of(key, ""))])]
+        if free:
+            await self._journal.nominate(free)
 
     # -- what a flip asks ---------------------------------------------------------------------------------------------
 
@@ -138,20 +149,23 @@ class Floor:
         self._held = None
         self._released.set()
 
-    def drain(self, scope: Scope, coming: str) -> Drain:
-        """What stands between the scope and its flip. `coming` is the store that is to be the authority."""
-        writers = sum(n for each, n in self._writers.items() if self._stages.covers(scope, *each))
+    @property
+    def held(self) -> bool:
+        """Whether any writes are held."""
+        return self._held is not None
+
+    def drain(self, scope: Scope) -> Drain:
+        """What stands between the scope and its flip."""
+        writers = sum(self._in(scope, entry) for entry in self._entries)
         keys = parked = 0
-        table = self._tables.known(scope.table)
         for key, is_parked in self._journal.keys_of(scope.table, _COUNTED):
-            # Of a table that has not been met, or a type that a key does not tell, any key may be in the scope.
-            of_type = table.mapping.type_of(key.attributes) if table is not None else scope.item_type
-            if self._stages.covers(scope, key.table, of_type):
+            if self._stages.covers(scope, key.table, self._type_of(key, scope.item_type)):
                 keys += not is_parked
                 parked += is_parked
         if self._journal.degraded:
             keys += 1  # what stands in a file that cannot be read, nobody can say
-        return Drain(writers, keys, self._journal.lingering(scope.table, coming), parked)
+        lingering = max(self._journal.lingering(scope.table, store) for store in (DYNAMODB, DSQL))
+        return Drain(writers, keys, lingering, parked)
 
     def adopt(self, new: StageMap) -> None:
         """These are the stages now. Reads go to the new authority at once."""
@@ -161,14 +175,14 @@ class Floor:
         self._stages.adopt(new)
         self._changed()
 
-    def began_before(self) -> int:
-        """Writes under way that began under earlier stages than those of now."""
-        return sum(n for under, n in self._began.items() if under != self._under)
+    def began_before(self, scope: Scope) -> int:
+        """Writes in the scope that began under earlier stages than those of now, and are still under way."""
+        return sum(entry.under != self._under and self._in(scope, entry) for entry in self._entries)
 
     @property
     def clean(self) -> bool:
         """Whether this process owes nothing: no key in its journal, no write under way."""
-        return not self._writers and not self._journal.busy and self._journal.empty
+        return not self._entries and not self._journal.busy and self._journal.empty
 
     def problem(self, scope: Scope, to: Stage) -> str | None:
         """Why this process cannot take part in moving a scope to a stage; None if it can."""
@@ -182,3 +196,12 @@ class Floor:
         if table is not None and not table.mapping.tells_type(table.schema.key_names):
             return f"the keys of {scope.table} do not tell the type of an item: move the whole table"
         return None
+
+    def _in(self, scope: Scope, entry: Entry) -> bool:
+        """Whether an entry is in the scope: one that was not decoded may be in any."""
+        return not entry.writes or any(self._stages.covers(scope, *each) for each in entry.writes)
+
+    def _type_of(self, key: Key, otherwise: str) -> str:
+        """The type that a key tells; of a table that has not been met, any key may be of any type."""
+        table = self._tables.known(key.table)
+        return table.mapping.type_of(key.attributes) if table is not None else otherwise

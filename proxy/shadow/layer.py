@@ -214,27 +214,27 @@ class Layer:
     async def _write(self, call: Call) -> Outcome:
         operation = call.operation
         writes = tuple({(key.table, self._type_of(call, key)) for key in operation.keys})
+        lease = self._lease
         while True:
-            if self._floor.holds(writes):
-                self._metrics.held()
-                await self._floor.wait()
-                continue
-            # No await between what is read here and the entry in the journal: stages may be moved at any other time.
+            if not lease.valid:
+                raise Unreachable("lease", _LEASE_OVER)
+            # No await between what is read here and the entry on the floor: stages may be moved at any other time.
             stages = {key: self._placed(call, key).stage for key in operation.keys}
             keys = [key for key, stage in stages.items() if stage.mirrored]
-            if keys and not self._lease.owing:
-                await self._lease.owe()
-                continue
-            break
-        if not self._lease.valid:
-            raise Unreachable("lease", _LEASE_OVER)
+            if keys and not lease.owing:
+                await lease.owe()
+            elif self._floor.holds(writes):
+                self._metrics.held()
+                await self._floor.wait()
+            else:
+                break
         if len({stage.authority for stage in stages.values()}) > 1:
             return await self._divided(call, self._write)
-        entry = self._floor.begin(writes)
+        entry, term = self._floor.begin(writes), lease.term
         try:
             way = self._ways.of(next(iter(stages.values())))
             outcome = await (self._mirrored(way, call, keys, stages) if keys else self._answer(way, call))
-            if not self._lease.valid:
+            if not lease.holds(term):
                 # The other store may be the authority by now, and what this one took be undone: not acknowledged.
                 raise UnknownOutcome("lease", _LEASE_OVER)
             return outcome
@@ -276,10 +276,10 @@ class Layer:
         """DynamoDB alone: nothing here is mirrored, or nothing can be decoded."""
         if action not in WRITES:
             return await self._dynamodb.call(action, body)
-        entry = self._floor.begin(())
+        entry, term = self._floor.begin(()), self._lease.term
         try:
             outcome = await self._dynamodb.call(action, body)
-            if not self._lease.valid:
+            if not self._lease.holds(term):
                 raise UnknownOutcome("lease", _LEASE_OVER)
             return outcome
         finally:
@@ -295,7 +295,7 @@ class Layer:
             self._metrics.undecoded(action)
             log.error("write_not_followed", operation=action, tables=names, remedy="run a sweep of these tables")
             return
-        await self._journal.nominate([k for k in call.operation.keys if self._placed(call, k).stage.mirrored])
+        await self._floor.nominate([k for k in call.operation.keys if self._placed(call, k).stage.mirrored])
 
     # -- what both ask -------------------------------------------------------------------------------------------------
 
@@ -306,6 +306,10 @@ class Layer:
             return False
         if not self._behind.has_room:
             self._metrics.shed("queue")
+            return False
+        if self._floor.held:
+            # What a comparison finds it nominates, and what is drained for a flip must stay so.
+            self._metrics.shed("flip")
             return False
         if self._lag.behind():
             self._metrics.shed("lag")
@@ -374,6 +378,10 @@ class Layer:
         await self._let_go()
 
     async def _work(self) -> None:
+        if not self._lease.valid:
+            # Which store is the authority, this process cannot tell.
+            await asyncio.sleep(_GIVE_WAY_SECONDS)
+            return
         if self._lag.behind():
             # The journal keeps its keys, and a key that is written again meanwhile converges once for both.
             await asyncio.sleep(_GIVE_WAY_SECONDS)
@@ -414,6 +422,8 @@ class Layer:
     def problems(self) -> list[str]:
         """Why this proxy should get no traffic. A mirror that is down is no reason: the client does not notice it."""
         problems = []
+        if not self._lease.valid:
+            problems.append("the stage table has not been reached for too long: see stages.table")
         if self._journal.degraded:
             problems.append("the journal cannot be written: free the disk or move journal.path")
         problems.extend(

@@ -1,11 +1,12 @@
 """A store behind a time limit and, for the mirror, a breaker: so that no call waits for ever and a dead mirror is left
-alone. Says what a time-out means: a read has done nothing, of a write nobody knows.
+alone. Says what a time-out means: a read has done nothing, of a write nobody knows. And a mirror is written only while
+it is one: after a flip that passed over this process, the same store is the truth.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, TypeVar
 
 from proxy.dynamodb.operations import Operation
@@ -23,28 +24,43 @@ _NOT_DOWN: Final = frozenset({"occ", "table"})
 
 
 class Limited:
-    """A `Store`. `seconds` bounds each call; an open `breaker` refuses at once, as Unreachable("breaker")."""
+    """A `Store`. `seconds` bounds each call; an open `breaker` refuses at once, as Unreachable("breaker"); so does
+    `stands`, which says whether a key may be written here now, as Unreachable("lease")."""
 
-    def __init__(self, store: Store, seconds: float, breaker: Breaker | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        seconds: float,
+        breaker: Breaker | None = None,
+        stands: Callable[[Key], bool] | None = None,
+    ) -> None:
         self._store = store
         self._seconds = seconds
         self._breaker = breaker
+        self._stands = stands
 
     @property
     def name(self) -> str:
         return self._store.name
 
     async def execute(self, operation: Operation) -> Executed:
+        if operation.writes:
+            self._check(operation.keys)
         return await self._limit(self._store.execute(operation), writes=operation.writes)
 
     async def get(self, key: Key) -> Held:
         return await self._limit(self._store.get(key), writes=False)
 
     async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
+        self._check((key,))
         return await self._limit(self._store.put(key, wanted, held), writes=True)
 
     def image(self, key: Key, item: Item | None) -> tuple[Item | None, tuple[Fault, ...]]:
         return self._store.image(key, item)
+
+    def _check(self, keys: Iterable[Key]) -> None:
+        if self._stands is not None and not all(map(self._stands, keys)):
+            raise Unreachable("lease", f"{self.name} may not be the mirror any more")
 
     async def _limit(self, call: Awaitable[T], *, writes: bool) -> T:
         breaker = self._breaker

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -72,6 +72,7 @@ class Reading:
         findings: Findings,
         others: Others | None = None,
         late: str = "dynamodb",
+        nominate: Callable[[Sequence[Key]], Awaitable[None]] | None = None,
     ) -> None:
         self._journal = journal
         self._authority = authority
@@ -79,6 +80,7 @@ class Reading:
         self._findings = findings
         self._others: Others = others or Unasked(alone=False)
         self._authority_late = authority.name == late
+        self._nominate = nominate or journal.nominate
 
     async def compare(self, call: Call, answer: asyncio.Future[Outcome | None]) -> None:
         """Read from the mirror, await the authority's answer (None: it gave none), compare, record."""
@@ -154,7 +156,7 @@ class Reading:
             since, began = self._journal.latest, asyncio.get_running_loop().time()
             looked, found = await self._read_again(call, self._keys(looked, found))
         self._record(call, overall(judged) if judged else Verdict.RACING, judged)
-        await self._journal.nominate(mend)
+        await self._nominate(mend)
 
     async def _judge(self, call: Call, found: Comparison, since: int, began: float) -> tuple[list[Judged], list[Key]]:
         """What goes on differing, judged, with the keys to mend; nothing of what is being written. Where the

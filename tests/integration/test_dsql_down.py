@@ -99,7 +99,7 @@ def test_dsql_fails_in_the_middle(here: Scene, server: Postgres, fault: str) -> 
         server.kill()
     done = writers.answers["ok"]
     wait_until(lambda: writers.answers["ok"] > done + 300, 30, "writes to go on")
-    wait_until(lambda: here.proxy.status()["breaker"] != "closed", 10, "the breaker to open")
+    wait_until(lambda: here.proxy.status()["breaker"]["dsql"] != "closed", 10, "the breaker to open")
     assert here.proxy.ready()
     asked = authority_reads(here)
     began = time.monotonic()
@@ -114,7 +114,7 @@ def test_dsql_fails_in_the_middle(here: Scene, server: Postgres, fault: str) -> 
     assert writers.slowest < AT_MOST_SECONDS
     here.assert_equal()
     assert here.proxy.mismatches() == []
-    assert here.proxy.status()["breaker"] == "closed"
+    assert here.proxy.status()["breaker"]["dsql"] == "closed"
 
 
 def authority_reads(here: Scene) -> float:

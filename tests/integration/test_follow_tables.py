@@ -247,7 +247,7 @@ def test_a_table_whose_name_is_taken_on_dsql_harms_no_other(dynamodb: str, datab
             client.put_item(TableName="good", Item={"id": {"S": str(number)}})
         wait_until(lambda: sum(verdicts("good").values()) == 10, 15, "the verdicts")
         assert verdicts("good") == {"agreed": 10}
-        assert here.proxy.status()["breaker"] == "closed"
+        assert here.proxy.status()["breaker"]["dsql"] == "closed"
         log = here.proxy.log_file.read_text("utf-8")
         assert 0 < log.count('"event":"table_not_followed"') < 20
         assert "write a mapping that names one" in log
@@ -271,4 +271,4 @@ def test_without_follow_tables_an_unknown_table_is_answered_and_told_once(
         assert len(told) == 1
         assert "follow_tables" in told[0]
         assert tables_of(here) == []
-        assert here.proxy.status()["breaker"] == "closed"
+        assert here.proxy.status()["breaker"]["dsql"] == "closed"

@@ -48,7 +48,7 @@ def test_off_sends_no_sql_and_keeps_no_journal(dynamodb: str) -> None:
         assert status["comparisons"] == []
         stores = {labels["store"] for labels, _ in metrics.get("crossfade_store_seconds_count", [])}
         assert stores <= {"dynamodb"}
-        assert status["breaker"] == "closed"
+        assert status["breaker"]["dsql"] == "closed"
     assert not accepts_connections(nowhere)
 
 

@@ -27,7 +27,7 @@ from proxy.settings import Breaker as BreakerSettings
 from proxy.settings import Journal as JournalSettings
 from proxy.shadow.build import both_ways
 from proxy.shadow.findings import Findings
-from proxy.shadow.floor import Floor
+from proxy.shadow.floor import Floor, Unleased
 from proxy.shadow.journal import Journal
 from proxy.shadow.layer import Layer
 from proxy.shadow.peers import Peers
@@ -271,8 +271,19 @@ def build(settings: Settings, journal: Journal, dynamo: Dynamo, dsql: Dsql, boar
     stages = Stages(settings)
     findings = _Told(recorded)
     peers = None if settings.mirror.alone else Peers(board, journal)
+    floor = Floor(stages, journal, tables, hold_seconds=2.0, can_mirror=True)
     ways, converger = both_ways(
-        settings, stages, tables, journal, findings, _METRICS, dynamodb=authority, dsql=dsql, others=peers
+        settings,
+        stages,
+        tables,
+        journal,
+        findings,
+        _METRICS,
+        dynamodb=authority,
+        dsql=dsql,
+        others=peers,
+        floor=floor,
+        lease=Unleased(),
     )
 
     async def let_go() -> None:
@@ -288,7 +299,7 @@ def build(settings: Settings, journal: Journal, dynamo: Dynamo, dsql: Dsql, boar
         ways=ways,
         converger=converger,
         findings=findings,
-        floor=Floor(stages, journal, tables, hold_seconds=2.0, can_mirror=True),
+        floor=floor,
         follow=None,
         let_go=let_go,
         peers=peers,

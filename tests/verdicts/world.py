@@ -32,7 +32,7 @@ from proxy.settings import DSQL, DynamoDB, Journal, Settings, Shutdown
 from proxy.settings import Mirror as MirrorSettings
 from proxy.shadow.build import both_ways
 from proxy.shadow.findings import Findings
-from proxy.shadow.floor import Floor
+from proxy.shadow.floor import Floor, Unleased
 from proxy.shadow.journal import Journal as KeyJournal
 from proxy.shadow.layer import Layer
 from proxy.shadow.peers import Peers, Unasked
@@ -178,6 +178,7 @@ class Process:
         findings = _Heard(metrics, world.hear, world.loop.time)
         peers = None if self.alone else Peers(world.board, self.journal)
         stages = Stages(settings)
+        floor = Floor(stages, self.journal, tables, hold_seconds=2.0, can_mirror=True)
         ways, converger = both_ways(
             settings,
             stages,
@@ -188,6 +189,8 @@ class Process:
             dynamodb=authority,
             dsql=world.mirror,
             others=peers or Unasked(alone=True),
+            floor=floor,
+            lease=Unleased(),
         )
         self.layer = Layer(
             settings=settings,
@@ -199,7 +202,7 @@ class Process:
             ways=ways,
             converger=converger,
             findings=findings,
-            floor=Floor(stages, self.journal, tables, hold_seconds=2.0, can_mirror=True),
+            floor=floor,
             follow=None,
             let_go=_nothing,
             peers=peers,
