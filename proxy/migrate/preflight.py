@@ -165,7 +165,7 @@ class Preflight:
         findings = [
             Finding(
                 kind,
-                attribute if values or attribute in self._mapping.fields else redactor.name(attribute),
+                attribute if values or self._declared(kind, attribute) else redactor.name(attribute),
                 tally.items,
                 dict(tally.types.most_common()),
                 tally.reason,
@@ -175,6 +175,10 @@ class Preflight:
         ]
         findings.sort(key=lambda each: (not each.kind.loses, -each.items, each.kind, each.attribute))
         return Report(self._mapping.table, self.items, tuple(findings), self._unchecked())
+
+    def _declared(self, kind: Kind, attribute: str) -> bool:
+        """Whether the name comes from the mapping or the table's schema, and so says nothing of an item."""
+        return kind is Kind.INDEX or attribute in self._mapping.fields or attribute in self._schema.types
 
     def _note(self, key: Key, item: Item, item_type: str) -> None:
         for number, reference in enumerate(self._references):
