@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 ANNOUNCED, HOLDING, SWITCHED = 1, 2, 3
 # A write's way: begun (in the journal, not sent), flying (sent), done (it took effect; the answer is on its way).
@@ -422,7 +422,8 @@ WITHOUT: Final = (
 
 def _tell() -> None:
     """Every run within bounds of one's own, and each guard taken out."""
-    bounds = Bounds(**dict(zip(_COUNTED, map(int, sys.argv[1:]), strict=False)))
+    given: dict[str, Any] = dict(zip(_COUNTED, map(int, sys.argv[1:]), strict=False))
+    bounds = Bounds(**given)
     began = time.perf_counter()
     found = search(Guards(), bounds)
     print(f"{bounds}: {found.states} states, {time.perf_counter() - began:.1f} s: {found.broken or 'none is bad'}")
