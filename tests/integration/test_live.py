@@ -1,0 +1,106 @@
+"""Past the flip: DSQL answers, DynamoDB is the mirror, and the same mechanism runs the other way round."""
+
+import random
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.integration.scenes import scene, wait_until
+from tests.integration.writers import BILLIO_KEYS, Writers, billio_item
+from tests.standins.billio import HASH_KEY, TABLE, billio_table, dynamodb_client
+from tests.story.independent import comparable
+
+BOOKS = [key for key in BILLIO_KEYS if key[HASH_KEY]["S"].startswith("Book:")]
+GAMES = [key for key in BILLIO_KEYS if key[HASH_KEY]["S"].startswith("VideoGame:")]
+
+
+def assert_same(held: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Numbers by value: DynamoDB gives `1E+40` back in full."""
+    assert comparable(held) == comparable(wanted)
+
+
+def by_key(item: dict[str, Any]) -> str:
+    return str(item[HASH_KEY]["S"])
+
+
+def book(seed: int, key: dict[str, Any] = BOOKS[0], **more: Any) -> dict[str, Any]:
+    return billio_item(random.Random(seed), key) | more
+
+
+@pytest.mark.parametrize("stage", ["live", "rampdown"])
+def test_dsql_answers_and_dynamodb_is_kept_true(dynamodb: str, database: str, dsql_database: str, stage: str) -> None:
+    billio_table(dynamodb)
+    with scene(dynamodb, dsql_database, rows=database, stage=stage) as here:
+        Writers(here.client, 7, threads=4, calls=60).start().join()
+        client = here.client()
+        client.put_item(TableName=TABLE, Item=book(1))
+        held = client.get_item(TableName=TABLE, Key=BOOKS[0], ConsistentRead=True)["Item"]
+        assert_same(held, book(1))
+        here.assert_equal()
+        assert_same(dynamodb_client(dynamodb).get_item(TableName=TABLE, Key=BOOKS[0])["Item"], book(1))
+        verdicts = here.verdicts()
+        assert verdicts.get("mismatch", 0) == 0
+        assert ("agreed" in verdicts) == (stage == "live")
+
+
+def test_a_read_in_live_does_not_come_from_dynamodb(dynamodb: str, database: str, dsql_database: str) -> None:
+    billio_table(dynamodb)
+    with scene(dynamodb, dsql_database, rows=database, stage="live") as here:
+        client = here.client()
+        client.put_item(TableName=TABLE, Item=book(1))
+        here.proxy.settle()
+        here.direct().put_item(TableName=TABLE, Item=book(2, title={"S": "written past the proxy"}))
+        assert_same(client.get_item(TableName=TABLE, Key=BOOKS[0])["Item"], book(1))
+        wait_until(lambda: here.verdicts("GetItem").get("mismatch", 0) > 0, 15, "the difference to be called one")
+        here.assert_equal()
+        assert_same(here.direct().get_item(TableName=TABLE, Key=BOOKS[0])["Item"], book(1))
+
+
+def test_dynamodb_may_be_gone_and_the_client_does_not_notice(dynamodb: str, database: str, dsql_database: str) -> None:
+    billio_table(dynamodb)
+    settings = {"CROSSFADE_DYNAMODB__TIMEOUT_SECONDS": "1"}
+    with scene(dynamodb, dsql_database, rows=database, stage="live", environment=settings) as here:
+        client = here.client()
+        client.put_item(TableName=TABLE, Item=book(1))  # its table is known from now on
+        here.direct().delete_table(TableName=TABLE)
+        for seed in range(30):
+            client.put_item(TableName=TABLE, Item=book(seed))
+            assert_same(client.get_item(TableName=TABLE, Key=BOOKS[0])["Item"], book(seed))
+
+
+def test_an_item_that_dsql_cannot_hold_is_the_clients_error(dynamodb: str, database: str, dsql_database: str) -> None:
+    billio_table(dynamodb)
+    with scene(dynamodb, dsql_database, rows=database, stage="live") as here:
+        item = book(1) | {"title": {"S": "a\0b"}}
+        with pytest.raises(ClientError) as refused:
+            here.client().put_item(TableName=TABLE, Item=item)
+        assert refused.value.response["Error"]["Code"] == "ValidationException"
+        assert "title" in refused.value.response["Error"]["Message"]
+        assert "Item" not in here.client().get_item(TableName=TABLE, Key=BOOKS[0])
+        assert "Item" not in here.direct().get_item(TableName=TABLE, Key=BOOKS[0])
+        here.assert_equal()
+
+
+def test_a_batch_across_the_flip_is_carried_out_in_parts_and_a_transaction_is_not(
+    dynamodb: str, database: str, dsql_database: str
+) -> None:
+    billio_table(dynamodb)
+    books_first = f'[tables.{TABLE}.types.Book]\nstage = "live"\n'
+    with scene(dynamodb, dsql_database, rows=database, stage="shadow", extra=books_first) as here:
+        client = here.client()
+        items = [book(1, BOOKS[0]), book(2, GAMES[0]), book(3, BOOKS[1])]
+        client.batch_write_item(RequestItems={TABLE: [{"PutRequest": {"Item": item}} for item in items]})
+        keys = [BOOKS[0], GAMES[0], BOOKS[1]]
+        found = client.batch_get_item(RequestItems={TABLE: {"Keys": keys, "ConsistentRead": True}})
+        for one, two in zip(*(sorted(each, key=by_key) for each in (found["Responses"][TABLE], items)), strict=True):
+            assert_same(one, two)
+        assert found["UnprocessedKeys"] == {}
+        with pytest.raises(ClientError, match="cannot span item types"):
+            client.transact_write_items(
+                TransactItems=[{"Put": {"TableName": TABLE, "Item": item}} for item in items[:2]]
+            )
+        client.transact_write_items(TransactItems=[{"Delete": {"TableName": TABLE, "Key": key}} for key in keys[::2]])
+        assert "Item" not in client.get_item(TableName=TABLE, Key=BOOKS[0])
+        here.assert_equal()
+        assert here.verdicts().get("mismatch", 0) == 0
