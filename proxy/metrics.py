@@ -92,10 +92,14 @@ _COARSE = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 class PoolState(Protocol):
     """How many connections there are, and how many callers wait for one."""
 
-    open: int
-    idle: int
-    connecting: int
-    waiting: int
+    @property
+    def open(self) -> int: ...
+    @property
+    def idle(self) -> int: ...
+    @property
+    def connecting(self) -> int: ...
+    @property
+    def waiting(self) -> int: ...
 
 
 class Metrics:
@@ -184,6 +188,12 @@ class Metrics:
             ("operation",),
             registry=registry,
         )
+        refused = Counter(
+            "crossfade_refused_requests_total",
+            "Requests refused for their signature, by DynamoDB's code.",
+            ("code",),
+            registry=registry,
+        )
         passed = Counter(
             "crossfade_passed_through_total",
             "Requests passed to the authority unread, by operation.",
@@ -210,14 +220,14 @@ class Metrics:
             "crossfade_dsql_connect_seconds",
             "Time to connect to DSQL, its token included, in seconds.",
             (),
-            buckets=_FINE,
+            buckets=_COARSE,
             registry=registry,
         )
         self._dsql_token = Timings(
             "crossfade_dsql_token_seconds",
             "Time to make a token for a connection to DSQL, in seconds.",
             (),
-            buckets=_FINE,
+            buckets=_COARSE,
             registry=registry,
         )
         unconnected = Counter(
@@ -239,6 +249,7 @@ class Metrics:
         self._retried = functools.cache(retried.labels)
         self._shed = functools.cache(shed.labels)
         self._undecoded = functools.cache(undecoded.labels)
+        self._refused = functools.cache(refused.labels)
         self._passed = functools.cache(passed.labels)
         self._upstream = functools.cache(upstream.labels)
         self._unconnected = functools.cache(unconnected.labels)
@@ -312,6 +323,10 @@ class Metrics:
     def undecoded(self, operation: str) -> None:
         """A request to a shadowed operation could not be decoded."""
         self._undecoded(bounded(operation)).inc()
+
+    def refused(self, code: str) -> None:
+        """A request was refused for its signature."""
+        self._refused(code).inc()
 
     def passed_through(self, operation: str) -> None:
         """A request was passed to the authority unread."""

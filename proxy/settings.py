@@ -28,10 +28,9 @@ _PATHS = {
     "admin": ("read_token_file", "operator_token_file", "tls_cert", "tls_key"),
 }
 
-Stage: TypeAlias = Literal["off", "dualwrite", "shadow"]
+Stage: TypeAlias = Literal["off", "dualwrite", "shadow", "live", "rampdown", "complete"]
 
-_LATER = "is not available yet (moving reads to DSQL comes with the flip)"
-_Stage = Annotated[Stage, AnyOf(("off", "dualwrite", "shadow"), ("live", "rampdown", "complete"), _LATER)]
+_Stage = Annotated[Stage, AnyOf(("off", "dualwrite", "shadow", "live", "rampdown", "complete"))]
 _Seconds = Annotated[float, Between(0.001, 3600)]
 _Level = Annotated[str, AnyOf(("debug", "info", "warning", "error"))]
 
@@ -124,6 +123,26 @@ def _token(value: str) -> str | None:
     return f"this is no token: use {SHORTEST_TOKEN} or more visible ASCII characters, as `openssl rand -hex 32` gives"
 
 
+# "Accessing Aurora DSQL with PostgreSQL-compatible clients", user guide; private endpoints have a suffix to "dsql".
+_REGION_IN_HOST = re.compile(r"\.dsql[^.]*\.([^.]+)\.on\.aws$")
+
+
+def _cluster(value: str) -> str | None:
+    if re.fullmatch(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*(:\d{1,5})?", value):
+        return None
+    return f"{value!r} is not a cluster's endpoint: write its host name, as in abc123.dsql.us-east-1.on.aws"
+
+
+def _role(value: str) -> str | None:
+    if re.fullmatch(r"arn:aws[\w-]*:iam::\d{12}:role/.+", value):
+        return None
+    return f"{value!r} is not a role: write its ARN, as in arn:aws:iam::123456789012:role/crossfade"
+
+
+def _named(value: str) -> str | None:
+    return None if value.strip() else "this is empty: write a name, or leave it out"
+
+
 @dataclass(frozen=True, slots=True)
 class Admin:
     """Health, metrics, status and stages. `values` shows item values in mismatches; without it, hashes and shapes.
@@ -193,18 +212,46 @@ class DynamoDB:
 
 @dataclass(frozen=True, slots=True)
 class DSQL:
-    """The mirror."""
+    """The mirror: `endpoint` is a cluster's host name, with tokens from IAM; `dsn` any PostgreSQL's address."""
 
+    endpoint: Annotated[str | None, _cluster] = None
     dsn: Annotated[str | None, _dsn] = field(default=None, repr=False)
+    region: str | None = None
+    user: Annotated[str, _named] = "admin"
+    database: Annotated[str, _named] = "postgres"
+    profile: Annotated[str | None, _named] = None
+    role_arn: Annotated[str | None, _role] = None
     schema: str = "public"
     pool_min: Annotated[int, Between(0, 1000)] = 1
     pool_max: Annotated[int, Between(1, 1000)] = 16
+    connect_rate: Annotated[int, Between(1, 1000)] = 20
     timeout_seconds: _Seconds = 5.0
     settle_seconds: Annotated[float, Between(0, 3600)] = 300.0
 
     def __post_init__(self) -> None:
         if self.pool_min > self.pool_max:
             raise ValueError(f"pool_min ({self.pool_min}) is above pool_max ({self.pool_max}): lower it")
+        if self.endpoint is not None and self.dsn is not None:
+            raise ValueError("endpoint and dsn both say where DSQL is: keep endpoint for a cluster, dsn for PostgreSQL")
+        if self.endpoint is None:
+            given = {"region": self.region, "profile": self.profile, "role_arn": self.role_arn}
+            for name in (name for name, value in given.items() if value is not None):
+                raise ValueError(f"{name} goes with endpoint, which is not set: set endpoint, or remove {name}")
+        elif self.region_of_endpoint is None:
+            raise ValueError(f"{self.endpoint} names no region: set region too, as in us-east-1")
+
+    @property
+    def given(self) -> bool:
+        """Whether it is said where DSQL is."""
+        return self.endpoint is not None or self.dsn is not None
+
+    @property
+    def region_of_endpoint(self) -> str | None:
+        """The region that is set, or the one in the cluster's host name."""
+        if self.region is not None or self.endpoint is None:
+            return self.region
+        named = _REGION_IN_HOST.search(self.endpoint.partition(":")[0])
+        return named[1] if named is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,15 +337,18 @@ class Settings:
     def __post_init__(self) -> None:
         if self.listen == self.admin.listen and self.listen.port:
             raise ValueError(f"listen and admin.listen are both {self.listen}: give each a port of its own")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key belong together: set both, or neither")
         if not self.listen.loopback and self.auth.mode == "none" and not self.auth.insecure:
             raise ValueError(
                 f"listen = {str(self.listen)!r} can be reached from other machines, and whoever reaches it acts with "
                 'the proxy\'s AWS credentials: set mode = "sigv4" and keys in [auth], or use 127.0.0.1, or set '
                 f"insecure = true in [auth] ({PREFIX}AUTH__INSECURE=true) if your network keeps strangers out"
             )
-        if self.dsql.dsn is None and any(stage != "off" for stage in self.stages()):
+        if not self.dsql.given and any(stage != "off" for stage in self.stages()):
             raise ValueError(
-                f"a stage other than off needs the mirror: set dsn in [dsql] or {PREFIX}DSQL__DSN, or the stage to off"
+                "a stage other than off needs the mirror: set endpoint or dsn in [dsql], or "
+                f"{PREFIX}DSQL__ENDPOINT or {PREFIX}DSQL__DSN, or the stage to off"
             )
 
     def stage_of(self, table: str, item_type: str | None = None) -> Stage:
@@ -338,8 +388,6 @@ class Settings:
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """Settings from the TOML file at `path` (None: defaults) and the `CROSSFADE_…` variables of `environ`.
 
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key belong together: set both, or neither")
     Raises SettingsError for a file that cannot be read, is not TOML, or has settings that are wrong.
     """
     table: dict[str, Any] = {}
@@ -374,6 +422,9 @@ def _beside(table: dict[str, Any], path: Path | None) -> dict[str, Any]:
     mappings = table.get("mappings")
     if isinstance(mappings, list):
         table["mappings"] = [str(path.parent / name) if isinstance(name, str) else name for name in mappings]
+    for name in ("tls_cert", "tls_key"):
+        if isinstance(table.get(name), str):
+            table[name] = str(path.parent / table[name])
     for section, names in _PATHS.items():
         for name in names:
             _move(table, section, name, path.parent)
@@ -403,6 +454,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(inner) for inner in value]
     return value
-    for name in ("tls_cert", "tls_key"):
-        if isinstance(table.get(name), str):
-            table[name] = str(path.parent / table[name])

@@ -59,7 +59,7 @@ def test_each_fact_is_one_series_with_its_labels() -> None:
         ("crossfade_mirror_retries_total", (("reason", "conflict"),)): 1,
         ("crossfade_shed_total", (("reason", "queue"),)): 1,
         ("crossfade_stage", (("stage", "shadow"), *book)): 1,
-        ("crossfade_breaker_open", ("dsql",)): 1,
+        ("crossfade_breaker_open", (("store", "dsql"),)): 1,
         ("crossfade_undecoded_total", (("operation", "PutItem"),)): 1,
         ("crossfade_passed_through_total", (("operation", "ListTables"),)): 1,
         ("crossfade_upstream_failures_total", (("outcome", "unknown"), ("reason", "timeout"))): 1,

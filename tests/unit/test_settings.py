@@ -12,6 +12,7 @@ from proxy.version import VERSION
 ROOT = Path(__file__).parent.parent.parent
 TOKEN = "0123456789abcdef"
 DSN = "postgresql://shadow:secret@localhost:5432/postgres"
+CLUSTER = "abc123.dsql.eu-west-1.on.aws"
 
 
 def written(folder: Path, text: str) -> Path:
@@ -119,14 +120,19 @@ def test_variables_override_the_file(tmp_path: Path) -> None:
         ("[listen]\nport = 1", ["listen", "not a table"]),
         ("admin = 1", ["admin", "a table"]),
         ('stage = "shaddow"', ["stage", "off, dualwrite, shadow"]),
-        ('stage = "live"', ["stage", "not available yet", "off, dualwrite, shadow"]),
-        ('stage = "complete"', ["stage", "not available yet"]),
-        ('[tables.items]\nstage = "rampdown"', ["tables.items.stage", "not available yet"]),
         ('[tables.items.types.Book]\nstaeg = "off"', ['tables."items".types."Book".staeg', "did you mean stage?"]),
         ('stage = "shadow"', ["needs the mirror", "CROSSFADE_DSQL__DSN"]),
         ('[tables.items.types.Book]\nstage = "dualwrite"', ["needs the mirror"]),
         ('[dsql]\ndsn = "localhost"', ["dsql.dsn", "postgresql://"]),
         ("[dsql]\npool_min = 9\npool_max = 2", ["dsql", "pool_min (9) is above pool_max (2)"]),
+        (f'[dsql]\nendpoint = "{CLUSTER}"\ndsn = "{DSN}"', ["dsql", "endpoint and dsn both"]),
+        ('[dsql]\nendpoint = "db.internal"', ["dsql", "db.internal names no region", "set region"]),
+        (f'[dsql]\nendpoint = "https://{CLUSTER}"', ["dsql.endpoint", "is not a cluster's endpoint", "host name"]),
+        (f'[dsql]\ndsn = "{DSN}"\nprofile = "x"', ["dsql", "profile goes with endpoint"]),
+        ('[dsql]\nregion = "us-east-1"', ["dsql", "region goes with endpoint"]),
+        (f'[dsql]\nendpoint = "{CLUSTER}"\nrole_arn = "crossfade"', ["dsql.role_arn", "arn:aws:iam::"]),
+        (f'[dsql]\nendpoint = "{CLUSTER}"\nuser = ""', ["dsql.user", "empty"]),
+        ("[dsql]\nconnect_rate = 0", ["dsql.connect_rate", "out of range"]),
         ('[dynamodb]\nendpoint_url = "localhost:8000"', ["dynamodb.endpoint_url", "http(s)://host:port"]),
         ('[dynamodb]\naccess_key_id = "a"', ["dynamodb", "set both"]),
         ('[dynamodb]\nsession_token = "a"', ["dynamodb", "access_key_id"]),
@@ -174,7 +180,6 @@ def test_a_fault_names_its_place_and_its_remedy(text: str, said: list[str], tmp_
         ("CROSSFADE_MIRROR__QUEUE", "many", "a whole number"),
         ("CROSSFADE_MIRROR__QUEUE", "0", "1 to 1000000"),
         ("CROSSFADE_FOLLOW_TABLES", "1", "true or false"),
-        ("CROSSFADE_STAGE", "live", "not available yet"),
         ("CROSSFADE_MIRROR", "1", "a group of settings"),
         ("CROSSFADE_LISTEN__PORT", "1", "LISTEN has no levels below it"),
         ("CROSSFADE_TABLES__", "1", "no level ''"),
@@ -280,6 +285,25 @@ def test_a_password_less_address_is_left_alone() -> None:
     assert without_password("postgresql://admin@db:5432/postgres") == "postgresql://admin@db:5432/postgres"
 
 
+@pytest.mark.parametrize(
+    ("section", "region"),
+    [
+        (f'endpoint = "{CLUSTER}"', "eu-west-1"),
+        (f'endpoint = "{CLUSTER}:5432"', "eu-west-1"),
+        ('endpoint = "abc.dsql-fnh4.us-east-2.on.aws"', "us-east-2"),
+        (f'endpoint = "{CLUSTER}"\nregion = "us-west-2"', "us-west-2"),
+        ('endpoint = "db.internal"\nregion = "us-west-2"', "us-west-2"),
+        (f'dsn = "{DSN}"', None),
+    ],
+)
+def test_the_region_is_the_one_set_or_the_one_in_the_cluster_s_name(
+    section: str, region: str | None, tmp_path: Path
+) -> None:
+    dsql = load(written(tmp_path, f"[dsql]\n{section}\n"), {}).dsql
+    assert dsql.given
+    assert dsql.region_of_endpoint == region
+
+
 def test_the_example_settings_are_the_defaults(tmp_path: Path) -> None:
     example = ROOT / "config" / "crossfade.toml"
     commented = example.read_text(encoding="utf-8")
@@ -289,8 +313,9 @@ def test_the_example_settings_are_the_defaults(tmp_path: Path) -> None:
     taken = tomllib.loads("\n".join(lines))
     shown = Settings().shown()
     assert taken.keys() == shown.keys()
-    for section in ("tls", "dynamodb", "dsql", "journal", "mirror", "shutdown", "gate", "log"):
+    for section in ("dynamodb", "journal", "mirror", "shutdown", "gate", "log"):
         assert taken[section].keys() == shown[section].keys()
+    assert taken["dsql"].keys() | {"dsn"} == shown["dsql"].keys()  # it goes without an endpoint
     # A token, or the file that holds it.
     assert taken["admin"].keys() | {"read_token_file", "operator_token_file"} == shown["admin"].keys()
     assert taken["auth"].keys() | {"keys"} == shown["auth"].keys()
