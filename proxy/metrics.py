@@ -248,6 +248,7 @@ class Metrics:
         self._differed = functools.cache(differed.labels)
         self._retried = functools.cache(retried.labels)
         self._shed = functools.cache(shed.labels)
+        self._shed_counts: dict[str, int] = {}
         self._undecoded = functools.cache(undecoded.labels)
         self._refused = functools.cache(refused.labels)
         self._passed = functools.cache(passed.labels)
@@ -299,6 +300,11 @@ class Metrics:
     def shed(self, reason: str) -> None:
         """A comparison was given up for `reason`."""
         self._shed(reason).inc()
+        self._shed_counts[reason] = self._shed_counts.get(reason, 0) + 1
+
+    def shed_counts(self) -> dict[str, int]:
+        """Comparisons given up since the start, by reason."""
+        return dict(self._shed_counts)
 
     def stage(self, table: str, item_type: str, stage: str) -> None:
         """`table` (`item_type` in it, or "" for all) is in `stage` now, and in no other."""

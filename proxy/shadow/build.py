@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 
 from structlog.typing import FilteringBoundLogger
 
@@ -29,12 +30,15 @@ from proxy.shadow.peers import Others, Peers, Unasked
 from proxy.shadow.reading import Reading
 from proxy.shadow.rehearsal import Rehearsal
 from proxy.shadow.stages import DSQL, DYNAMODB, Stages
+from proxy.shadow.standing import standing
 from proxy.shadow.tables import Tables
 from proxy.shadow.ways import Way, Ways
+from proxy.shadow.witness import Witness
 from proxy.stores.board import BOARD_TABLE, Board
 from proxy.stores.connect import pool_of
 from proxy.stores.dsql import DSQLStore
 from proxy.stores.dynamodb import DynamoDBStore
+from proxy.stores.promises import PROMISE_TABLES, Promises
 from proxy.stores.store import Store
 from proxy.stores.upstream import Upstream
 
@@ -53,17 +57,22 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
     # With every table off there need be no DSQL; the pool then has nowhere to go, and is never asked.
     pool = pool_of(settings.dsql, metrics)
     metrics.dsql_pool(lambda: pool.state)
-    reserved = frozenset({MIGRATIONS_TABLE, BOARD_TABLE, *(table.mapping.sql_table for table in mapped.values())})
+    reserved = frozenset(
+        {MIGRATIONS_TABLE, BOARD_TABLE, *PROMISE_TABLES, *(table.mapping.sql_table for table in mapped.values())}
+    )
     documents = Documents(pool, settings.dsql.schema, reserved)
     follow = Follow(documents.create, documents.drop) if settings.follow_tables else None
-    dsql = DSQLStore(
-        pool,
-        tables.mapping_of,
-        prepare=follow.wait if follow is not None else None,
-        schema=settings.dsql.schema,
-        retried=metrics.mirror_retried,
-        observe=lambda action, s: metrics.store_seconds(DSQL, action, s),
-    )
+
+    def dsql(promises: Promises | None) -> DSQLStore:
+        return DSQLStore(
+            pool,
+            tables.mapping_of,
+            prepare=follow.wait if follow is not None else None,
+            schema=settings.dsql.schema,
+            retried=metrics.mirror_retried,
+            observe=lambda action, s: metrics.store_seconds(DSQL, action, s),
+            promises=promises,
+        )
 
     async def let_go() -> None:
         try:
@@ -72,12 +81,18 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
             pool.terminate()
 
     journal = Journal(settings.journal.path, "full" if settings.journal.synchronous == "full" else "normal")
-    findings = Findings(metrics, kept=settings.admin.mismatches_kept, values=settings.admin.values)
+    witness = Witness(
+        lambda: journal.identity,
+        timings=metrics.store_timings,
+        standing=lambda: standing(journal, tables),
+        troubles=lambda: layer.troubles(),
+    )
+    findings = Findings(metrics, kept=settings.admin.mismatches_kept, values=settings.admin.values, witness=witness)
     # What no process writes to the mirror, none needs to be asked about.
     asks = not settings.mirror.alone and settings.stages() != {"off"}
     peers = Peers(Board(pool, settings.dsql.schema), journal) if asks else None
     lease = Unleased()
-    floor = Floor(stages, journal, tables, hold_seconds=_HOLD_SECONDS, can_mirror=settings.dsql.dsn is not None)
+    floor = Floor(stages, journal, tables, hold_seconds=_HOLD_SECONDS, can_mirror=settings.dsql.given)
     ways, converger = both_ways(
         settings,
         stages,
@@ -86,10 +101,12 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
         findings,
         metrics,
         dynamodb=dynamodb,
-        dsql=dsql,
+        dsql=dsql(None),
+        serving=dsql(Promises(pool, settings.dsql.schema)),
         others=peers,
         floor=floor,
         lease=lease,
+        failed=witness.failed,
     )
     layer = Layer(
         settings=settings,
@@ -101,10 +118,11 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
         ways=ways,
         converger=converger,
         findings=findings,
-        floor=Floor(stages, journal, tables, hold_seconds=_HOLD_SECONDS, can_mirror=settings.dsql.given),
+        floor=floor,
         follow=follow,
         let_go=let_go,
         peers=peers,
+        witness=witness,
     )
     try:
         await layer.open()
@@ -130,24 +148,33 @@ def both_ways(
     *,
     dynamodb: Store,
     dsql: Store,
+    serving: Store,
     others: Others | None,
     floor: Floor,
     lease: Leased,
+    failed: Callable[[str, str], None] = lambda _, __: None,
 ) -> tuple[Ways, Converger]:
     """What stands between the two stores, for either of them as the authority, and what converges keys both ways.
 
     DynamoDB's own calls have a time limit already, as the authority; whatever is the mirror stands behind a breaker.
+    `serving` is DSQL as the authority, which keeps promises that a mirror need not.
     """
     by_authority: dict[str, Way] = {}
     ways = Ways(by_authority, stages, tables)
     settle = {DYNAMODB: settings.dynamodb.settle_seconds, DSQL: settings.dsql.settle_seconds}
-    converger = Converger(journal, ways, metrics, settle, tables.find)
+    converger = Converger(journal, ways, metrics, settle, tables.find, failed)
     alone = settings.mirror.alone
     asking = settings.mirror.rehearse_timeout_seconds
     to_dsql, to_dynamodb = (_breaker(settings, metrics, name) for name in (DSQL, DYNAMODB))
     for authority, served, mirror, seconds, breaker in (
         (dynamodb, dynamodb, dsql, settings.dsql.timeout_seconds, to_dsql),
-        (dsql, Limited(dsql, settings.dsql.timeout_seconds), dynamodb, settings.dynamodb.timeout_seconds, to_dynamodb),
+        (
+            serving,
+            Limited(serving, settings.dsql.timeout_seconds),
+            dynamodb,
+            settings.dynamodb.timeout_seconds,
+            to_dynamodb,
+        ),
     ):
 
         def stands(key: Key, authority: str = authority.name) -> bool:

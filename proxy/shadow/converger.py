@@ -46,7 +46,8 @@ class Directions(Protocol):
 
 class Converger:
     """`directions` says which way a key converges, and None where it has nowhere to go; `settle` gives each store's
-    settle time in seconds, by name; `find` is `Tables.find`."""
+    settle time in seconds, by name; `find` is `Tables.find`; `failed` is told each failure's table and
+    reason."""
 
     def __init__(
         self,
@@ -55,12 +56,14 @@ class Converger:
         metrics: Metrics,
         settle: dict[str, float],
         find: Callable[[str], Awaitable[Table | None]],
+        failed: Callable[[str, str], None] = lambda _, __: None,
     ) -> None:
         self._journal = journal
         self._directions = directions
         self._metrics = metrics
         self._settle = settle
         self._find = find
+        self._failed = failed
         self._told: dict[tuple[str, str], float] = {}
 
     async def work(self) -> None:
@@ -134,6 +137,7 @@ class Converger:
 
     def _again(self, work: Work, error: StoreError, seconds: float) -> None:
         self._metrics.mirror_retried(error.reason)
+        self._failed(work.key.table, error.reason)
         direction = self._directions.direction_of(work.key)
         closed_for = direction.breaker.seconds_until_retry if direction is not None else 0.0
         self._journal.again(work, max(seconds * random.uniform(0.5, 1.5), closed_for))  # noqa: S311

@@ -18,6 +18,7 @@ from proxy.dynamodb.operations import Operation
 from proxy.metrics import Metrics
 from proxy.shadow.tables import Table
 from proxy.shadow.verdicts import Judged, Verdict
+from proxy.shadow.witness import Witness
 
 log = structlog.get_logger(__name__)
 
@@ -26,11 +27,12 @@ _LOGGED_DIFFERENCES = 5
 
 
 class Findings:
-    """`kept` is how many differences are remembered; `values` shows what they hold."""
+    """`kept` is how many differences are remembered; `values` shows what they hold; `witness` hears every verdict."""
 
-    def __init__(self, metrics: Metrics, *, kept: int, values: bool) -> None:
+    def __init__(self, metrics: Metrics, *, kept: int, values: bool, witness: Witness | None = None) -> None:
         self._metrics = metrics
         self._values = values
+        self._witness = witness
         self._redactor = Redactor(os.urandom(32))
         self._kept: deque[dict[str, Any]] = deque(maxlen=kept)
         self.counts: Counter[tuple[str, str, str, str]] = Counter()
@@ -48,6 +50,8 @@ class Findings:
         """One operation's verdict, with its differences. `reason` says why a mirror error or a race was one."""
         self._metrics.compared(table.name, item_type, operation.action, verdict)
         self.counts[table.name, item_type, operation.action, verdict] += 1
+        if self._witness is not None:
+            self._witness.judged(operation, table.name, item_type, verdict, reason)
         if verdict is Verdict.AGREED:
             return
         shown = []

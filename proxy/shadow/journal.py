@@ -21,7 +21,7 @@ import time
 import uuid
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -58,6 +58,10 @@ _COUNT: Final = """
 SELECT count(*) FILTER (WHERE parked IS NULL), min(since) FILTER (WHERE parked IS NULL),
 count(*) FILTER (WHERE parked IS NOT NULL) FROM journal
 """
+_COUNT_BY_TABLE: Final = """
+SELECT tab, count(*) FILTER (WHERE parked IS NULL), min(since) FILTER (WHERE parked IS NULL) FROM journal GROUP BY tab
+"""
+_PARKED: Final = "SELECT tab, key FROM journal WHERE parked IS NOT NULL LIMIT ?"
 _DUE: Final = "SELECT tab, key, generation, since FROM journal WHERE parked IS NULL AND due <= ? ORDER BY due LIMIT ?"
 
 _LINE_LIMIT: Final = 4096
@@ -122,6 +126,17 @@ class Depth:
     keys: int
     oldest_seconds: float
     parked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """How a table stands: keys (parked ones not counted), age of the oldest in seconds, parked keys, and for how many
+    seconds a write of an unknown outcome may yet land, by store."""
+
+    keys: int = 0
+    oldest_seconds: float = 0.0
+    parked: tuple[Key, ...] = ()
+    lingering: Mapping[str, float] = field(default_factory=dict)
 
 
 class Journal:
@@ -405,6 +420,29 @@ class Journal:
         self._flush()
         keys, since, parked = await asyncio.to_thread(self._count)
         return Depth(keys, max(0.0, self._clock() - since) if since is not None else 0.0, parked)
+
+    async def stands(self, most_parked: int) -> dict[str, Stand]:
+        """How each table stands that is in, or was a moment ago; at most so many parked keys. Off the loop, too."""
+        self._flush()
+        rows, parked = await asyncio.to_thread(self._count_by_table, most_parked)
+        now = self._clock()
+        lingering: dict[str, dict[str, float]] = {}
+        for (table, store), until in self._lingering.items():
+            if until > now:
+                lingering.setdefault(table, {})[store] = until - now
+        found = {table: Stand(lingering=each) for table, each in lingering.items()}
+        for table, keys, since in rows:
+            age = max(0.0, now - since) if since is not None else 0.0
+            held = tuple(Key(table, text) for of, text in parked if of == table)
+            found[table] = Stand(keys, age, held, lingering.get(table, {}))
+        return found
+
+    def _count_by_table(self, most_parked: int) -> tuple[list[tuple[Any, ...]], list[tuple[str, str]]]:
+        side = sqlite3.connect(self._path, timeout=1)
+        try:
+            return side.execute(_COUNT_BY_TABLE).fetchall(), side.execute(_PARKED, (most_parked,)).fetchall()
+        finally:
+            side.close()
 
     def _count(self) -> tuple[Any, ...]:
         side = sqlite3.connect(self._path, timeout=1)

@@ -36,6 +36,7 @@ from proxy.shadow.shapes import ANY_TYPE
 from proxy.shadow.stages import DSQL, DYNAMODB, Placed, Stage, Stages
 from proxy.shadow.tables import Tables
 from proxy.shadow.ways import Way, Ways
+from proxy.shadow.witness import Witness
 from proxy.stores.answers import as_answer
 from proxy.stores.dynamodb import DynamoDBStore
 from proxy.stores.failures import StoreError, UnknownOutcome, Unreachable
@@ -67,6 +68,7 @@ class Layer:
         let_go: Callable[[], Awaitable[None]],
         peers: Peers | None = None,
         lease: Leased | None = None,
+        witness: Witness | None = None,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
@@ -82,6 +84,7 @@ class Layer:
         self._let_go = let_go
         self._peers = peers
         self._lease: Leased = lease or Unleased()
+        self._witness = witness
         self._calls = Calls(tables, metrics, follow)
         self._behind = Behind(settings.mirror.comparisons_queue)
         self._loops = Behind(settings.mirror.concurrency + 4)
@@ -102,6 +105,8 @@ class Layer:
             return await self._past_the_mirror(action, body)
         call = await self._calls.read(action, body, request, names, request_id)
         if isinstance(call, Call):
+            if self._witness is not None:
+                self._witness.saw(call.operation, call.table.name, call.item_type)
             return await (self._write(call) if call.operation.writes else self._read(call))
         if any(self._stages.past_the_flip(name) for name in names):
             # Nothing that DSQL has not taken may reach a DynamoDB that is only its mirror.
@@ -176,7 +181,13 @@ class Layer:
         except StoreError as error:
             if way.direction.authority.name == DYNAMODB:
                 raise
-            return as_answer(error)
+            return self._failed(call, error)
+
+    def _failed(self, call: Call, error: StoreError) -> Outcome:
+        """What a client is told of a failure of DSQL's."""
+        if self._witness is not None:
+            self._witness.failed(call.table.name, error.reason)
+        return as_answer(error)
 
     async def _divided(self, call: Call, carry_out: Callable[[Call], Awaitable[Outcome]]) -> Outcome:
         """The keys have different authorities."""
@@ -253,12 +264,12 @@ class Layer:
             self._journal.answered(ticket)
             if authority == DYNAMODB:
                 raise
-            return as_answer(error)
+            return self._failed(call, error)
         except StoreError as error:
             self._journal.answered(ticket)
             if authority == DYNAMODB:
                 raise
-            return as_answer(error)
+            return self._failed(call, error)
         except BaseException:
             self._converger.linger(keys, authority)
             self._journal.answered(ticket)
@@ -409,6 +420,7 @@ class Layer:
             "journal": {"keys": depth.keys, "oldest_seconds": round(depth.oldest_seconds, 3), "parked": depth.parked},
             "behind": self._behind.running,
             "epoch": self._stages.map.epoch,
+            "shed": self._metrics.shed_counts(),
             "breaker": {name: str(breaker.state) for name, breaker in self._ways.mirrors().items()},
             "comparisons": [
                 {"table": t, "type": each, "operation": operation, "verdict": verdict, "count": count}
@@ -430,6 +442,15 @@ class Layer:
             f"table {name} cannot be described: allow dynamodb:DescribeTable" for name in self._calls.undescribed
         )
         return problems
+
+    def troubles(self) -> list[str]:
+        """What an operator should mend before a stage is moved: the mirror counts here."""
+        left_alone = [
+            f"{name} is left alone as the mirror: it failed too often"
+            for name, breaker in self._ways.mirrors().items()
+            if not breaker.closed
+        ]
+        return self.problems() + left_alone
 
 
 def _refused(why: DynamoDBError | None) -> Outcome:
