@@ -281,6 +281,7 @@ def build(settings: Settings, journal: Journal, dynamo: Dynamo, dsql: Dsql, boar
         _METRICS,
         dynamodb=authority,
         dsql=dsql,
+        serving=dsql,
         others=peers,
         floor=floor,
         lease=Unleased(),

@@ -188,6 +188,7 @@ class Process:
             metrics,
             dynamodb=authority,
             dsql=world.mirror,
+            serving=world.mirror,
             others=peers or Unasked(alone=True),
             floor=floor,
             lease=Unleased(),
