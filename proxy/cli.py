@@ -70,20 +70,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(settings: Settings) -> int:
     from proxy import logs  # the other commands start at once: these take most of a second
-    from proxy.serve import serve, stop_on_signals
+    from proxy.serve import renew_on_hangup, serve, stop_on_signals
     from proxy.shadow.build import build
 
+    from proxy.tls import Certificates
     log = logs.configure(settings.log.level, settings.log.format)
 
     def announce(data: Address, admin: Address) -> None:
-        sys.stderr.write(f"crossfade {VERSION}: data http://{data}  admin http://{admin}\n")
+        at = f"data {_scheme(settings.tls_cert)}://{data}  admin {_scheme(settings.admin.tls_cert)}://{admin}"
+        sys.stderr.write(f"crossfade {VERSION}: {at}\n")
         sys.stderr.flush()
 
     async def run() -> None:
         stop = asyncio.Event()
         stop_on_signals(stop)
         _collect_seldom()
-        await serve(settings, build, log, stop=stop, announce=announce)
+        certificates = Certificates.of(settings)
+        renew_on_hangup(certificates)
+        await serve(settings, build, log, stop=stop, announce=announce, certificates=certificates)
 
     try:
         with asyncio.Runner(loop_factory=_loop) as runner:
@@ -95,6 +99,10 @@ def _serve(settings: Settings) -> int:
 
 
 def _collect_seldom() -> None:
+def _scheme(certificate: Path | None) -> str:
+    return "http" if certificate is None else "https"
+
+
     """What has been loaded stays: the garbage collector need not look at it again, nor at every 700th thing made.
 
     Items are thousands of dicts and hardly a cycle; a page of 20 items cost a third more without this (measured).
@@ -138,7 +146,11 @@ def _migrate(settings: Settings, folder: Path) -> int:
 def _check(settings: Settings) -> int:
     from proxy.shadow.build import load_mappings
 
+    from proxy.tls import Certificates
+    from proxy.wire.keys import client_keys
     shown = {
+    client_keys(settings.auth)
+    Certificates.of(settings)
         "settings": settings.shown(),
         "mappings": [
             {

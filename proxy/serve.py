@@ -24,8 +24,11 @@ from proxy.settings import PREFIX, Address, DynamoDB, Settings
 from proxy.stores.credentials import Credentials
 from proxy.stores.sigv4 import Credential
 from proxy.stores.upstream import Endpoint, Upstream
+from proxy.tls import Certificates
 from proxy.version import VERSION
+from proxy.wire.keys import client_keys
 from proxy.wire.server import Layer, WireServer
+from proxy.wire.signatures import Signatures
 
 
 class Service(Layer, Observed, Protocol):
@@ -46,13 +49,18 @@ async def serve(
     *,
     stop: asyncio.Event,
     announce: Announce,
+    certificates: Certificates | None = None,
 ) -> None:
     """Run the proxy until `stop` is set. `announce` is told the data and the admin address once both listen.
+
+    `certificates` are the settings', if they have been read; they are kept fresh while the proxy runs.
 
     Raises SettingsError and CredentialsError for what an operator has to mend, OSError if an address is taken.
     """
     metrics = Metrics()
-    async with open_upstream(settings, os.environ) as upstream:
+    keys = client_keys(settings.auth)
+    certificates = certificates or Certificates.of(settings)
+    async with open_upstream(settings, os.environ) as upstream, certificates.kept_fresh(log):
         service = await build(settings, metrics, log, upstream)
         wire = WireServer(
             service,
@@ -60,6 +68,8 @@ async def serve(
             metrics,
             timeout_seconds=settings.dynamodb.timeout_seconds,
             finish_seconds=settings.shutdown.finish_seconds,
+            signatures=Signatures(keys, upstream.region) if keys else None,
+            tls=certificates.data.context if certificates.data is not None else None,
         )
         admin = AdminServer(
             service,
@@ -97,6 +107,12 @@ def stop_on_signals(stop: asyncio.Event) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked, number)
+
+
+def renew_on_hangup(certificates: Certificates) -> None:
+    """Read the certificates again at SIGHUP; without any, SIGHUP stays what it was: the terminal has gone."""
+    if certificates.data is not None or certificates.admin is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, certificates.ask)
 
 
 @asynccontextmanager
@@ -170,9 +186,9 @@ def _refuse_itself(settings: Settings, url: str) -> None:
 def _warn(settings: Settings, log: FilteringBoundLogger) -> None:
     if not settings.admin.listen.loopback:
         log.warning("admin_port_is_not_loopback", listen=str(settings.admin.listen), why="admin.insecure is true")
-    if not settings.listen.loopback:
+    if not settings.listen.loopback and settings.auth.mode == "none":
         log.warning(
-            "data_port_is_not_loopback",
+            "data_port_takes_anyone",
             listen=str(settings.listen),
-            why="whoever reaches it acts with the proxy's AWS credentials: keep it on a private network",
+            why="auth.insecure is true: whoever reaches it acts with the proxy's AWS credentials",
         )

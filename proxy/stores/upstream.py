@@ -117,6 +117,11 @@ class Upstream:
         self._user_agent = user_agent
 
     @property
+    def region(self) -> str:
+        """The region that requests are signed for."""
+        return self._region
+
+    @property
     def endpoints(self) -> tuple[str, str]:
         """Where tables' and streams' requests go: `host[:port]` each."""
         return self._main.endpoint.authority, self._streams.endpoint.authority

@@ -5,12 +5,15 @@ through it unread; what names no operation is carried to DynamoDB as it is, unsi
 and writes HTTP, because what reads the client's bytes should be hardened by many hands. No meaning of a request is
 decided here.
 
-A client's signature is not checked: its secret is not ours to know. Whoever reaches this port acts with the proxy's
-credentials, which is why web pages are turned away (see `_turned_away`) and the port belongs on a private address.
+With `signatures` every request must be signed with a key that they know. Without them a client's signature is not
+checked, and whoever reaches this port acts with the proxy's credentials: web pages are turned away (see
+`_turned_away`), and settings keep the port on a loopback address unless they are told otherwise.
 """
 
 import asyncio
 import logging
+import ssl
+import time
 from collections.abc import Mapping
 from typing import Final, Protocol
 from zlib import crc32
@@ -28,6 +31,8 @@ from proxy.stores.failures import UnknownOutcome, Unreachable
 from proxy.stores.upstream import Answer
 from proxy.wire.received import DROPPED, Received, carries
 from proxy.wire.request_ids import request_ids
+from proxy.wire.signatures import Signatures
+from proxy.wire.web_pages import SHARED, asked_first, from_page
 
 SHADOWED: Final = frozenset(
     {
@@ -85,13 +90,23 @@ class WireServer:
     """The data port. `start()` listens, `stop()` finishes what is under way and closes."""
 
     def __init__(
-        self, layer: Layer, upstream: Raw, metrics: Metrics, *, timeout_seconds: float, finish_seconds: float
+        self,
+        layer: Layer,
+        upstream: Raw,
+        metrics: Metrics,
+        *,
+        timeout_seconds: float,
+        finish_seconds: float,
+        signatures: Signatures | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._layer = layer
         self._upstream = upstream
         self._metrics = metrics
         self._timeout = timeout_seconds
         self._finish = finish_seconds
+        self._signatures = signatures
+        self._tls = tls
         self._ids = request_ids()
         self._log = structlog.get_logger()
         self._runner: web.ServerRunner | None = None
@@ -111,7 +126,7 @@ class WireServer:
         runner = web.ServerRunner(server, shutdown_timeout=self._finish)
         await runner.setup()
         self._runner = runner
-        await web.TCPSite(runner, listen.host, listen.port, backlog=1024).start()
+        await web.TCPSite(runner, listen.host, listen.port, backlog=1024, ssl_context=self._tls).start()
         host, port = runner.addresses[0][:2]
         return Address(host, port)
 
@@ -144,18 +159,30 @@ class WireServer:
         return self._response(request, outcome)
 
     async def _answer(self, request: web.BaseRequest, body: bytes) -> tuple[str, Outcome]:
+        if self._signatures is not None:
+            if (preflight := asked_first(request)) is not None:
+                return OTHER, preflight
+            self._admit(self._signatures, request, body)
         target = request.headers.get("X-Amz-Target")
         if target is None or request.method != "POST" or not target.isascii():
             answer = await self._upstream.request_raw(
                 request.method, request.raw_path, _all_headers(request.headers), body, timeout=self._timeout
             )
             return OTHER, Outcome(answer.status, answer.headers, answer.body)
-        _turned_away(request)
+        if self._signatures is None:
+            _turned_away(request)
         service, _, action = target.partition(".")
         if service == DATA_PLANE and action in SHADOWED:
             return action, await self._layer.execute(action, body, next(self._ids))
         self._metrics.passed_through(action)
         return action, await self._layer.pass_through(action, target, body, _headers(request.headers))
+
+    def _admit(self, signatures: Signatures, request: web.BaseRequest, body: bytes) -> None:
+        try:
+            signatures.verify(request.method, request.raw_path, request.headers, body, time.time())
+        except DynamoDBError as refusal:
+            self._metrics.refused(refusal.code)
+            raise
 
     def _failed(self, operation: str, error: Unreachable | UnknownOutcome) -> Outcome:
         """DynamoDB's retryable errors: 503 if nothing was done, 500 if something may have been. SDKs retry both."""
@@ -169,14 +196,26 @@ class WireServer:
         return Outcome.failed(internal_server_error(_UNKNOWN_OUTCOME))
 
     def _response(self, request: web.BaseRequest, outcome: Outcome) -> web.StreamResponse:
+        if self._signatures is not None and from_page(request):
+            return self._shared(outcome)
         if outcome.headers is not JSON_1_0 and carries(request, outcome):
             return Received(outcome)
+        return self._whole(outcome)
+
+    def _whole(self, outcome: Outcome) -> web.Response:
         body = outcome.body
         headers = CIMultiDict(pair for pair in outcome.headers if pair[0].lower() not in DROPPED)
         if outcome.headers is JSON_1_0:  # made here, not received
             headers["x-amzn-RequestId"] = next(self._ids)
             headers["x-amz-crc32"] = str(crc32(body))
         return web.Response(status=outcome.status, headers=headers, body=body)
+
+    def _shared(self, outcome: Outcome) -> web.Response:
+        """With leave for the page to see it."""
+        response = self._whole(outcome)
+        for name, value in SHARED:
+            response.headers.setdefault(name, value)
+        return response
 
 
 async def _body(request: web.BaseRequest) -> bytes | web.Response:
@@ -223,7 +262,7 @@ def _turned_away(request: web.BaseRequest) -> None:
     headers = request.headers
     if not headers.get("Authorization", "").startswith("AWS4-") and "X-Amz-Algorithm=" not in request.raw_path:
         raise DynamoDBError("MissingAuthenticationTokenException", "Request is missing Authentication Token")
-    if "Origin" in headers:
+    if from_page(request):
         raise access_denied("Crossfade takes no requests from web pages")
 
 
