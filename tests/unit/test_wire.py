@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gzip
+import time
 from collections.abc import AsyncIterator, Mapping
 from zlib import crc32
 
@@ -19,8 +20,10 @@ from proxy.stores.upstream import Upstream
 from proxy.wire import server as module
 from proxy.wire.request_ids import request_ids
 from proxy.wire.server import WireServer
+from proxy.wire.signatures import Signatures
 from tests.unit.peer import OK, Peer, Reply, always, cut, header, never, peer
 from tests.unit.plain_layer import PlainLayer
+from tests.unit.signing import KEY, REGION, Sent, signed
 
 PUT_ITEM = "POST / HTTP/1.1\r\nHost: h\r\nX-Amz-Target: DynamoDB_20120810.PutItem\r\n"
 SIGNED = "Authorization: AWS4-HMAC-SHA256 Credential=CLIENT/x\r\n"
@@ -74,14 +77,21 @@ class Wire:
 
 @contextlib.asynccontextmanager
 async def wire(
-    reply: Reply, *, seconds: float = 5.0, finish: float = 5.0, layer: PlainLayer | None = None
+    reply: Reply,
+    *,
+    seconds: float = 5.0,
+    finish: float = 5.0,
+    layer: PlainLayer | None = None,
+    signatures: Signatures | None = None,
 ) -> AsyncIterator[Wire]:
     async with peer(reply) as other:
         upstream = Upstream(other.url, region="us-east-1", credentials=Credentials(Credential("AKID", "secret")))
         layer = layer or PlainLayer(upstream, seconds)
         layer.upstream = upstream
         metrics = Metrics()
-        server = WireServer(layer, upstream, metrics, timeout_seconds=seconds, finish_seconds=finish)
+        server = WireServer(
+            layer, upstream, metrics, timeout_seconds=seconds, finish_seconds=finish, signatures=signatures
+        )
         at = await server.start(Address("127.0.0.1", 0))
         try:
             yield Wire(other, layer, metrics, server, at)
@@ -441,3 +451,92 @@ def test_request_ids_are_dynamodb_s_in_form_and_never_the_same() -> None:
     ids = [next(run) for run in (here, there) for _ in range(1000)]
     assert len(set(ids)) == 2000
     assert all(len(name) == 52 and name.isalnum() and name == name.upper() for name in ids)
+
+
+# -- with signatures ---------------------------------------------------------------------------------------------------
+
+
+def keys() -> Signatures:
+    return Signatures([KEY], REGION)
+
+
+def sent(request: Sent) -> bytes:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in request.headers if name.lower() != "content-length")
+    head = f"{request.method} {request.target} HTTP/1.1\r\n{lines}Content-Length: {len(request.body)}\r\n\r\n"
+    return head.encode() + request.body
+
+
+async def test_a_signed_request_passes_and_is_signed_anew() -> None:
+    async with wire(always(OK), signatures=keys()) as here:
+        for request in (signed(at=time.time()), signed(at=time.time(), presigned=60)):
+            status, headers, _ = await here.ask(sent(request))
+            assert status == 200
+            assert "access-control-allow-origin" not in headers
+        assert here.layer.executed == ["GetItem", "GetItem"]
+        assert all("Credential=AKID/" in (header(request, "authorization") or "") for request in here.peer.requests)
+        status, _, _ = await here.ask(sent(signed(at=time.time(), action="ListTables")))
+        assert status == 200
+        assert here.layer.passed == ["ListTables"]
+
+
+async def test_what_is_not_signed_well_goes_nowhere_and_is_counted() -> None:
+    now = time.time()
+    forged = signed(at=now).changed("X-Amz-Target", "DynamoDB_20120810.DeleteTable")
+    unnamed = Sent("PUT", "/bucket", (("Host", "h"),), b"")
+    async with wire(always(OK), signatures=keys()) as here:
+        for request, code in (
+            (signed(at=now - 1000), "InvalidSignatureException"),
+            (forged, "InvalidSignatureException"),
+            (signed(at=now).without("Authorization"), "MissingAuthenticationTokenException"),
+            (signed(at=now).changed("Authorization", "AWS4-HMAC-SHA256 \xff"), "IncompleteSignatureException"),
+            (signed(at=now, key=Credential("WHO", "secret")), "UnrecognizedClientException"),
+            (unnamed, "MissingAuthenticationTokenException"),
+            (Sent("GET", "/", (("Host", "h"),), b""), "MissingAuthenticationTokenException"),
+        ):
+            answer = await here.ask(sent(request))
+            assert (answer[0], refused(answer)) == (400, code)
+        assert here.peer.requests == []
+        assert here.layer.executed == here.layer.passed == []
+        text = here.metrics.text().decode()
+    assert 'crossfade_refused_requests_total{code="InvalidSignatureException"} 2.0' in text
+    assert 'crossfade_refused_requests_total{code="MissingAuthenticationTokenException"} 3.0' in text
+
+
+async def test_what_names_no_operation_passes_if_it_is_signed() -> None:
+    request = signed(at=time.time(), method="GET", body=b"").without("X-Amz-Target")
+    async with wire(always(OK), signatures=keys()) as here:
+        answer = await here.ask(sent(request))
+        assert refused(answer) == "InvalidSignatureException"  # the target was signed and has gone
+        given = {"X-Amz-Target": "DynamoDB_20120810.GetItem"}
+        request = signed(at=time.time(), method="GET", body=b"", headers=given)
+        status, _, _ = await here.ask(sent(request))
+        assert status == 200
+        assert header(here.peer.requests[0], "authorization") is None
+
+
+async def test_a_page_asks_first_and_is_then_answered_if_it_signs() -> None:
+    async with wire(always(OK), signatures=keys()) as here:
+        status, headers, body = await here.ask(
+            "OPTIONS / HTTP/1.1\r\nHost: h\r\nOrigin: https://app.example\r\n"
+            "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: authorization,x-amz-date\r\n\r\n"
+        )
+        assert (status, body) == (200, b"")
+        assert headers["access-control-allow-origin"] == "*"
+        assert headers["access-control-allow-methods"] == "POST"
+        assert headers["access-control-allow-headers"] == "authorization,x-amz-date"
+        assert here.peer.requests == []
+        for request, expected in ((signed(at=time.time()), 200), (signed(at=0), 400)):
+            status, headers, _ = await here.ask(sent(request.plus("Origin", "https://app.example")))
+            assert (status, headers["access-control-allow-origin"]) == (expected, "*")
+            assert "x-amzn-RequestId" in headers["access-control-expose-headers"]
+
+
+async def test_a_preflight_of_no_page_must_be_signed() -> None:
+    async with wire(always(OK), signatures=keys()) as here:
+        answer = await here.ask("OPTIONS / HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert refused(answer) == "MissingAuthenticationTokenException"
+        status, headers, _ = await here.ask(
+            b"OPTIONS / HTTP/1.1\r\nHost: h\r\nOrigin: x\r\nAccess-Control-Request-Headers: \xff\r\n\r\n"
+        )
+        assert status == 200
+        assert "access-control-allow-headers" not in headers
