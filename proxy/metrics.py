@@ -180,6 +180,18 @@ class Metrics:
             ("outcome",),
             registry=registry,
         )
+        self._epoch = Gauge(
+            "crossfade_epoch", "The number of the stages in force: it grows with every move.", registry=registry
+        )
+        self._lease = Gauge(
+            "crossfade_lease_valid", "1 while this process may serve, 0 once its lease has run out.", registry=registry
+        )
+        self._ramp = Gauge(
+            "crossfade_ramp_percent",
+            "The share of a table's or type's reads that DSQL serves in shadow, in percent.",
+            ("table", "type"),
+            registry=registry,
+        )
         held = Counter("crossfade_held_writes_total", "Writes that waited while a stage was moved.", registry=registry)
         self._held = held
         undecoded = Counter(
@@ -313,6 +325,15 @@ class Metrics:
             self._stage.labels(table, item_type, before).set(0)
         self._current[table, item_type] = stage
         self._stage.labels(table, item_type, stage).set(1)
+
+    def ramp(self, table: str, item_type: str, percent: float) -> None:
+        """DSQL serves so many percent of a table's (a type's) reads in `shadow`."""
+        self._ramp.labels(table, item_type).set(percent)
+
+    def lease(self, epoch: int, *, valid: bool) -> None:
+        """The stages of `epoch` are in force here, and this process may serve, or may not."""
+        self._epoch.set(epoch)
+        self._lease.set(1 if valid else 0)
 
     def breaker(self, store: str, is_open: bool) -> None:
         """The breaker before a store, as the mirror, is open or not."""

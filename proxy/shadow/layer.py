@@ -404,6 +404,8 @@ class Layer:
         self._metrics.tasks(len(asyncio.all_tasks()))
         for table, item_type, stage in self._stages.listed(self._tables.names()):
             self._metrics.stage(table, item_type, stage)
+            self._metrics.ramp(table, item_type, self._stages.placed(table, item_type).ramp)
+        self._metrics.lease(self._stages.map.epoch, valid=self._lease.valid)
         await asyncio.sleep(_GAUGE_SECONDS)
 
     # -- what the admin port asks --------------------------------------------------------------------------------------
