@@ -195,6 +195,9 @@ class FaultProxy:
 
     @staticmethod
     def _reset(writer: asyncio.StreamWriter) -> None:
+        held = writer.get_extra_info("socket")
+        if held is None:
+            return  # TLS that was ended by the other side a moment ago
         with contextlib.suppress(OSError):
-            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         writer.transport.abort()
