@@ -1,0 +1,290 @@
+"""The console's pages: the one that shows everything, the one that asks before a move, and the sign-in.
+
+Each is whole by itself, so that a browser without JavaScript can use it; the script only puts the second into a dialog
+and keeps the first fresh. What is shown is `view`'s business, what may be done the gate's and the flip's.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import jinja2
+import structlog
+from aiohttp import web
+
+from proxy.admin.console import words
+from proxy.admin.console.assets import Assets
+from proxy.admin.console.desk import Desk, Gate, Place, Refusal, Standing, Wish
+from proxy.admin.console.guard import HEADERS, sent_from_here
+from proxy.admin.console.meaning import consequences, scope_name, way_back
+from proxy.admin.console.sessions import Session, Sessions
+from proxy.admin.console.view import Step, default_target, flip_of, view
+from proxy.admin.samples import Samples
+from proxy.shadow.stages import Scope, Stage
+from proxy.stores.failures import StoreError
+
+log = structlog.get_logger(__name__)
+
+OPERATOR: Final = "operator"
+_MISMATCHES: Final = 200
+_HISTORY: Final = 20
+_FORM_BYTES: Final = 16_384
+# One look at everything serves all who watch: a page more in another window costs no more questions.
+_FRESH_SECONDS: Final = 0.25
+_WRONG_TOKEN_SECONDS: Final = 0.5
+
+
+class Keys(Protocol):
+    """The admin port's tokens."""
+
+    def role_of(self, token: str) -> tuple[str, str] | None:
+        """(role, name) of a token, compared in constant time; None for one that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """What the pages are made of. `keys` is None where the admin port has no tokens: then everyone is an operator, and
+    only this machine can reach it. `values` says that item values are shown; `secure`, that the port has TLS."""
+
+    desk: Desk
+    samples: Samples
+    keys: Keys | None
+    version: str
+    values: bool = False
+    secure: bool = False
+
+
+class Pages:
+    """The handlers; `routes` in the package puts them where they belong."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._sessions = Sessions()
+        self.assets = Assets()
+        self._templates = _templates(self.assets)
+        self._seen: tuple[float, Any] | None = None
+        self._looking = asyncio.Lock()
+
+    # -- pages -----------------------------------------------------------------------------------------------------
+
+    async def home(self, request: web.Request) -> web.Response:
+        """Everything, as it stands now."""
+        session = self._sessions.of(request)
+        if session is None and self._console.keys is not None:
+            return _to("sign-in")
+        try:
+            seen = await self._look()
+        except StoreError as error:
+            return self._fault(503, "The stage table cannot be read", f"{error}. The proxy may serve all the same.")
+        return self._page("console.html", view=seen, session=session, operator=self._may_move(session))
+
+    async def sign_in_form(self, request: web.Request) -> web.Response:
+        """The sign-in."""
+        if self._console.keys is None or self._sessions.of(request) is not None:
+            return _to("./")
+        return self._page("sign-in.html", error="")
+
+    async def sign_in(self, request: web.Request) -> web.Response:
+        """Take a token, and open a session for it."""
+        if not sent_from_here(request):
+            return self._not_from_here()
+        if self._console.keys is None:
+            return _to("./")
+        form = await _form(request)
+        known = self._console.keys.role_of(form.get("token", ""))
+        if known is None:
+            log.warning("console_sign_in_refused", remote=request.remote)
+            await asyncio.sleep(_WRONG_TOKEN_SECONDS)
+            return self._page("sign-in.html", error="This token is not known.", status=403)
+        response = _to("./")
+        self._sessions.end(request, response)
+        self._sessions.begin(response, *known, secure=self._console.secure)
+        return response
+
+    async def sign_out(self, request: web.Request) -> web.Response:
+        """Close the session."""
+        if not sent_from_here(request):
+            return self._not_from_here()
+        response = _to("sign-in" if self._console.keys is not None else "./")
+        self._sessions.end(request, response)
+        return response
+
+    async def ask(self, request: web.Request) -> web.Response:
+        """What a move would do, and the form that does it."""
+        session = self._sessions.of(request)
+        if session is None and self._console.keys is not None:
+            return _to("sign-in")
+        if not self._may_move(session):
+            return self._fault(403, "This needs an operator's token", "You are signed in to read only.")
+        return await self._asked(dict(request.query), session)
+
+    async def move(self, request: web.Request) -> web.Response:
+        """Begin a move. Its progress and its end are on the first page."""
+        if not sent_from_here(request):
+            return self._not_from_here()
+        session = self._sessions.of(request)
+        if session is None and self._console.keys is not None:
+            return _to("sign-in")
+        if not self._may_move(session):
+            return self._fault(403, "This needs an operator's token", "You are signed in to read only.")
+        form = await _form(request)
+        try:
+            await self._console.desk.move(_wish(form, session))
+        except Refusal as refusal:
+            return await self._asked(form, session, error=words.sentence(str(refusal)))
+        self._seen = None
+        return _to("./")
+
+    # -- how -----------------------------------------------------------------------------------------------------------
+
+    def _may_move(self, session: Session | None) -> bool:
+        return self._console.keys is None or (session is not None and session.role == OPERATOR)
+
+    async def _look(self) -> Any:
+        """The view, at most a quarter of a second old."""
+        async with self._looking:
+            clock = asyncio.get_running_loop().time
+            if self._seen is not None and clock() - self._seen[0] < _FRESH_SECONDS:
+                return self._seen[1]
+            desk, samples = self._console.desk, self._console.samples
+            standing = await desk.standing()
+            fresh = view(
+                now=time.time(),
+                version=self._console.version,
+                since=samples.since,
+                status=await desk.status(),
+                standing=standing,
+                gates=await self._gates(standing),
+                findings=desk.mismatches(_MISMATCHES),
+                ring=samples.ring(),
+                latency=samples.latency(),
+                history=await desk.history(_HISTORY),
+                problems=desk.problems(),
+            )
+            self._seen = clock(), fresh
+            return fresh
+
+    async def _gates(self, standing: Standing) -> dict[str, Gate]:
+        tables = [place for place in standing.places if not place.scope.item_type]
+        return {place.scope.table: await self._console.desk.gate(place.scope, flip_of(place.stage)) for place in tables}
+
+    async def _asked(self, form: Mapping[str, str], session: Session | None, error: str = "") -> web.Response:
+        scope = Scope(form.get("table", ""), form.get("type", ""))
+        standing = await self._console.desk.standing()
+        at = next((place for place in standing.places if place.scope == scope), None)
+        if at is None:
+            return self._fault(404, "There is no such table or type", f"{scope} is not known here.")
+        if standing.pinned:
+            return self._fault(409, "Stages cannot be moved", standing.pinned)
+        try:
+            to = Stage(form["to"]) if form.get("to") else default_target(at)
+        except ValueError:
+            return self._fault(400, "There is no such stage", "Choose one of the six on the first page.")
+        ramp = form.get("ramp") or f"{at.ramp if at.stage is Stage.SHADOW else 0:g}"
+        share = _share(ramp) or 0.0
+        gate = await self._console.desk.gate(scope, to, share)
+        return self._page(
+            "move.html",
+            status=409 if error else 200,
+            error=error,
+            scope=scope,
+            at=at,
+            to=to,
+            steps=_steps(at),
+            epoch=standing.epoch,
+            gate=gate,
+            consequences=consequences(at.stage, to, len(standing.processes), standing.hold_seconds),
+            back=way_back(at.stage, to),
+            ramp=ramp,
+            by=form.get("by") or (session.name if session else ""),
+            because=form.get("because", ""),
+        )
+
+    def _page(self, template: str, *, status: int = 200, **known: Any) -> web.Response:
+        text = self._templates.get_template(template).render(
+            {"stages": list(Stage), "redacted": not self._console.values, **known}
+        )
+        return web.Response(text=text, status=status, content_type="text/html", headers=HEADERS)
+
+    def _fault(self, status: int, title: str, sentence: str) -> web.Response:
+        return self._page("fault.html", status=status, title=title, sentence=words.sentence(sentence))
+
+    def _not_from_here(self) -> web.Response:
+        return self._fault(403, "This was not sent from the console", "Another page sent it, so nothing was done.")
+
+
+def _wish(form: Mapping[str, str], session: Session | None) -> Wish:
+    """Raises Refusal for a form that the console does not make."""
+    try:
+        to = Stage(form.get("to", ""))
+    except ValueError:
+        raise Refusal("there is no such stage: choose one of the six") from None
+    ramp = _share(form.get("ramp", "0") or "0") if to is Stage.SHADOW else None
+    if to is Stage.SHADOW and ramp is None:
+        raise Refusal("the ramp is a number from 0 to 100")
+    by = form.get("by", "").strip()[:80]
+    name = session.name if session else ""
+    epoch = form.get("epoch", "")
+    return Wish(
+        scope=Scope(form.get("table", ""), form.get("type", "")),
+        to=to,
+        ramp=ramp,
+        because=form.get("because", "").strip()[:500],
+        by=f"{by} ({name})" if by and name and by != name else by or name or "console",
+        force=form.get("force") == "yes",
+        epoch=int(epoch) if epoch.isdecimal() and len(epoch) < 16 else None,
+    )
+
+
+def _share(text: str) -> float | None:
+    """A percentage; None if it is none."""
+    try:
+        share = float(text)
+    except ValueError:
+        return None
+    return share if 0 <= share <= 100 else None
+
+
+def _steps(at: Place) -> list[Step]:
+    stages = list(Stage)
+    here = stages.index(at.stage)
+    return [Step(stage, "past" if n < here else "here" if n == here else "ahead") for n, stage in enumerate(stages)]
+
+
+async def _form(request: web.Request) -> dict[str, str]:
+    """The fields of a small form. Files and repetitions are none of ours."""
+    if request.content_type != "application/x-www-form-urlencoded":
+        raise web.HTTPUnsupportedMediaType
+    if request.content_length is None or request.content_length > _FORM_BYTES:
+        raise web.HTTPRequestEntityTooLarge(max_size=_FORM_BYTES, actual_size=request.content_length or 0)
+    return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+
+
+def _to(path: str) -> web.Response:
+    return web.Response(status=303, headers={**HEADERS, "Location": path})
+
+
+def _templates(assets: Assets) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.globals["asset"] = assets.path
+    environment.filters |= {
+        "ago": words.ago,
+        "count": words.count,
+        "duration": words.duration,
+        "iso": words.iso,
+        "moment": words.moment,
+        "percent": words.percent,
+        "scope": lambda scope: scope_name(scope.table, scope.item_type),
+        "sentence": words.sentence,
+    }
+    return environment

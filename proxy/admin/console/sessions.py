@@ -1,0 +1,65 @@
+"""Who has signed in: a random name in a cookie that scripts cannot read, and what stands behind it in memory.
+
+Few, short, and gone with the process. The token itself is not kept, nor sent back to the browser.
+"""
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+KEPT: Final = 64
+LASTS_SECONDS: Final = 8 * 3600
+IDLE_SECONDS: Final = 3600
+COOKIE: Final = "crossfade_session"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """`role` and `name` are those of the token it was opened with; `until` is by the clock that it was given."""
+
+    role: str
+    name: str
+    until: float
+
+
+class Sessions:
+    """At most `KEPT`; the one not used for longest makes room. Use from one event loop."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._open: OrderedDict[str, tuple[Session, float]] = OrderedDict()
+
+    def begin(self, response: web.StreamResponse, role: str, name: str, *, secure: bool) -> None:
+        """Open one, and have the browser keep its name."""
+        now = self._clock()
+        while len(self._open) >= KEPT:
+            self._open.popitem(last=False)
+        cookie = secrets.token_urlsafe(32)
+        self._open[cookie] = (Session(role, name, now + LASTS_SECONDS), now)
+        # No Max-Age: it ends with the browser, and here at the latest after LASTS_SECONDS.
+        response.set_cookie(COOKIE, cookie, httponly=True, samesite="Strict", secure=secure, path="/")
+
+    def of(self, request: web.Request) -> Session | None:
+        """The session of a request; None if there is none, or it is over."""
+        cookie = request.cookies.get(COOKIE, "")
+        found = self._open.get(cookie)
+        if found is None:
+            return None
+        session, used = found
+        now = self._clock()
+        if now >= session.until or now - used >= IDLE_SECONDS:
+            del self._open[cookie]
+            return None
+        self._open[cookie] = (session, now)
+        self._open.move_to_end(cookie)
+        return session
+
+    def end(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Close the request's session, if it has one."""
+        self._open.pop(request.cookies.get(COOKIE, ""), None)
+        response.del_cookie(COOKIE, path="/")

@@ -1,0 +1,420 @@
+"""What the page says, worked out from what the proxy knows: one frozen record that the templates only write down.
+
+Pure: no I/O, no HTML. Judgement about what matters most (the headline) is here and nowhere else.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from proxy.admin.console import charts, words
+from proxy.admin.console.desk import Entry, Flip, Gate, Place, Process, Standing
+from proxy.admin.console.meaning import ALARMING, KINDS, MEANING, PHASES, TELLING, VERDICTS, next_stage, scope_name
+from proxy.admin.samples import Latency, Sample
+from proxy.shadow.stages import Scope, Stage
+
+# A key that waits for longer than this wants an explanation; the gate's own limit is the operator's to set.
+OLD_SECONDS: Final = 30.0
+RECENT_SECONDS: Final = 600.0
+_NOTICE_SECONDS: Final = 300.0
+GROUPS_SHOWN: Final = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """How it stands in one sentence, its tone (`calm`, `unsure`, `alarm`, `quiet`), and what else there is to say."""
+
+    tone: str
+    text: str
+    more: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One of the six, and whether the scope is past it, at it, or before it."""
+
+    stage: Stage
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A table or a type on the line."""
+
+    place: Place
+    name: str
+    steps: tuple[Step, ...]
+    number: int
+    meaning: str
+    compared: int
+    alarming: int
+
+    @property
+    def agreed(self) -> str:
+        return words.percent(1 - self.alarming / self.compared) if self.compared else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with its rows (its own first), what their stages mean, and what the gate says to its flip."""
+
+    name: str
+    rows: tuple[Row, ...]
+    meanings: tuple[tuple[str, str], ...]
+    gate: Gate | None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One path of a finding, and both sides in words: the authority's, the mirror's."""
+
+    path: str
+    kind: str
+    verdict: str
+    sides: tuple[words.Shown, words.Shown]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one operation found at one item."""
+
+    id: str
+    at: float
+    table: str
+    item_type: str
+    scope: str
+    operation: str
+    verdict: str
+    key: str
+    request_id: str
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """One verdict's count, tone and meaning, for the legend."""
+
+    name: str
+    tone: str
+    meaning: str
+    count: str
+    share: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A move that has just ended."""
+
+    tone: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A process in the list; `answer` in words while a flip is on."""
+
+    process: Process
+    answer: str
+    ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A move under way: which phases are over, and how many processes have answered this one."""
+
+    flip: Flip
+    text: str
+    answered: int
+    of: int
+    phases: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """What the mirror costs, and whether it is spared."""
+
+    breaker: str
+    breaker_closed: bool
+    shed: str
+    parked: int
+    behind: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The whole page."""
+
+    now: float
+    version: str
+    identity: str
+    uptime: str
+    since: float
+    standing: Standing
+    headline: Headline
+    tables: tuple[Table, ...]
+    progress: Progress | None
+    notice: Notice | None
+    agreement: charts.Agreement
+    verdicts: tuple[Verdicts, ...]
+    findings: tuple[Finding, ...]
+    found: int
+    keys: charts.Area
+    oldest: charts.Area
+    keys_now: int
+    oldest_now: str
+    latency: tuple[charts.Compared, ...]
+    latency_ticks: tuple[charts.Tick, ...]
+    times: tuple[charts.Tick, ...]
+    pressure: Pressure
+    members: tuple[Member, ...]
+    history: Sequence[Entry]
+    compared_ever: int
+
+
+def view(
+    *,
+    now: float,
+    version: str,
+    since: float,
+    status: Mapping[str, Any],
+    standing: Standing,
+    gates: Mapping[str, Gate],
+    findings: Sequence[Mapping[str, Any]],
+    ring: Sequence[Sample],
+    latency: dict[tuple[str, str], Latency],
+    history: Sequence[Entry],
+    problems: Sequence[str],
+) -> View:
+    """Put it together. `since` is when the process began; `gates` are by table."""
+    agreement = charts.agreement(ring, since, now)
+    grouped = _findings(findings)
+    journal = status["journal"]
+    shed = sum(sample.shed for sample in ring)
+    pressure = Pressure(
+        breaker=status["breaker"].replace("_", " "),
+        breaker_closed=status["breaker"] == "closed",
+        shed=words.count(shed),
+        parked=journal["parked"],
+        behind=status["behind"],
+    )
+    counts = _by_type(status["comparisons"])
+    ever = sum(sum(each.values()) for each in counts.values())
+    progress = _progress(standing)
+    return View(
+        now=now,
+        version=version,
+        identity=next((each.name for each in standing.processes if each.here), ""),
+        uptime=words.duration(max(0.0, now - since)),
+        since=since,
+        standing=standing,
+        headline=_headline(status, standing, grouped, agreement, problems, now),
+        tables=_tables(standing, counts, gates),
+        progress=progress,
+        notice=None if progress else _notice(history, now),
+        agreement=agreement,
+        verdicts=_legend(agreement),
+        findings=tuple(grouped[:GROUPS_SHOWN]),
+        found=len(grouped),
+        keys=charts.area(ring, since, now, lambda sample: float(sample.keys), charts.COUNTS, words.count),
+        oldest=charts.area(ring, since, now, lambda sample: sample.oldest_seconds, charts.AGES, words.duration),
+        keys_now=journal["keys"],
+        oldest_now=words.duration(journal["oldest_seconds"]) if journal["keys"] else "none",
+        latency=charts.latencies(latency),
+        latency_ticks=charts.latency_ticks(),
+        times=charts.times(agreement.seconds, now),
+        pressure=pressure,
+        members=tuple(_members(standing)),
+        history=history,
+        compared_ever=ever,
+    )
+
+
+def _headline(
+    status: Mapping[str, Any],
+    standing: Standing,
+    findings: Sequence[Finding],
+    agreement: charts.Agreement,
+    problems: Sequence[str],
+    now: float,
+) -> Headline:
+    """The gravest thing first; whatever else is wrong follows."""
+    said: list[tuple[str, str]] = [("alarm", words.sentence(problem)) for problem in problems]
+    recent = [each for each in findings if now - each.at < RECENT_SECONDS]
+    if recent:
+        said.append(("alarm", f"The stores disagree on {_where(recent)}."))
+    if status["journal"]["parked"]:
+        said.append(("alarm", "Items wait that the mapping cannot hold."))
+    if status["breaker"] != "closed":
+        said.append(("unsure", "The mirror fails and is left alone; what is written meanwhile waits in the journal."))
+    elif status["journal"]["keys"] and status["journal"]["oldest_seconds"] > OLD_SECONDS:
+        said.append(("unsure", "The journal is behind: the mirror is slow or refuses some keys."))
+    if standing.stale:
+        said.append(("unsure", f"The stage table has not been read since {words.moment(standing.stale, now)}."))
+    stages = {place.stage for place in standing.places}
+    compared = any(stage.compared for stage in stages)
+    if compared and not agreement.all:
+        said.append(("unsure", "Nothing has been compared in the time shown: no traffic comes through here."))
+    if said:
+        order = {"alarm": 0, "unsure": 1}
+        said.sort(key=lambda each: order[each[0]])
+        return Headline(said[0][0], said[0][1], tuple(text for _, text in said[1:]))
+    if compared:
+        return Headline("calm", "The two stores agree.")
+    if not standing.places:
+        return Headline("quiet", "No table has been met yet.")
+    if stages == {Stage.OFF}:
+        return Headline("quiet", "Everything is off: clients talk to DynamoDB alone.")
+    if stages == {Stage.COMPLETE}:
+        return Headline("calm", "The cutover is complete: clients talk to DSQL alone.")
+    return Headline("quiet", "Writes go to both stores; nothing is compared.")
+
+
+def _where(findings: Iterable[Finding]) -> str:
+    """`Book and TvSeason of billio`: the types of the table that has most of them."""
+    tables: dict[str, list[str]] = {}
+    for each in findings:
+        types = tables.setdefault(each.table, [])
+        if each.item_type not in types:
+            types.append(each.item_type)
+    table, types = max(tables.items(), key=lambda each: len(each[1]))
+    return f"{' and '.join(types)} of {table}" if 0 < len(types) < 4 and all(types) else table
+
+
+def _by_type(comparisons: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], Counter[str]]:
+    found: dict[tuple[str, str], Counter[str]] = {}
+    for each in comparisons:
+        found.setdefault((each["table"], each["type"]), Counter())[each["verdict"]] += each["count"]
+    return found
+
+
+def _tables(
+    standing: Standing, counts: Mapping[tuple[str, str], Counter[str]], gates: Mapping[str, Gate]
+) -> tuple[Table, ...]:
+    rows: dict[str, list[Row]] = {}
+    for place in sorted(standing.places, key=lambda place: place.scope):
+        table, item_type = place.scope.table, place.scope.item_type
+        verdicts: Counter[str] = Counter()
+        for (of_table, of_type), here in counts.items():
+            if of_table == table and item_type in ("", of_type):
+                verdicts.update(here)
+        stages = list(Stage)
+        here_at = stages.index(place.stage)
+        steps = tuple(
+            Step(stage, "past" if n < here_at else "here" if n == here_at else "ahead")
+            for n, stage in enumerate(stages)
+        )
+        rows.setdefault(table, []).append(
+            Row(
+                place,
+                item_type or "Whole table",
+                steps,
+                here_at + 1,
+                MEANING[place.stage],
+                sum(verdicts[each] for each in TELLING),
+                sum(verdicts[each] for each in ALARMING),
+            )
+        )
+    return tuple(Table(name, tuple(of), _meanings(of), gates.get(name)) for name, of in rows.items())
+
+
+def _meanings(rows: Iterable[Row]) -> tuple[tuple[str, str], ...]:
+    """What each stage that occurs means, with those that stand in it; nobody is named where all stand together."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row.meaning, []).append(row.name)
+    if len(found) == 1:
+        return tuple(("", meaning) for meaning in found)
+    return tuple((", ".join(names), meaning) for meaning, names in found.items())
+
+
+def flip_of(stage: Stage) -> Stage:
+    """The move whose gate the page shows: forth to `live`, and once there, back to `shadow`."""
+    return Stage.LIVE if stage.authority == "dynamodb" else Stage.SHADOW
+
+
+def _findings(kept: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """The differences of one operation at one item belong together."""
+    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for each in kept:
+        groups.setdefault((each["request_id"], words.key(each["key"]), each["operation"]), []).append(each)
+    found = []
+    for (request_id, key, operation), differences in groups.items():
+        first = differences[0]
+        verdicts = {each["verdict"] for each in differences}
+        item_type = first["type"] if first["type"] != "*" else ""
+        found.append(
+            Finding(
+                id=f"{request_id or 'x'}-{int(first['at'] * 1000)}",
+                at=first["at"],
+                table=first["table"],
+                item_type=item_type,
+                scope=scope_name(first["table"], item_type),
+                operation=operation,
+                verdict="mismatch" if "mismatch" in verdicts else str(first["verdict"]),
+                key=key,
+                request_id=request_id,
+                differences=tuple(
+                    Difference(
+                        path=each["path"] or "(the whole item)",
+                        kind=KINDS.get(each["kind"], each["kind"]),
+                        verdict=each["verdict"],
+                        sides=words.sides(each["authority"], each["mirror"]),
+                    )
+                    for each in reversed(differences)
+                ),
+            )
+        )
+    return found
+
+
+def _legend(agreement: charts.Agreement) -> tuple[Verdicts, ...]:
+    compared = agreement.all
+    return tuple(
+        Verdicts(
+            name,
+            tone,
+            meaning,
+            words.count(agreement.totals[name]),
+            words.percent(agreement.totals[name] / compared) if compared else "",
+        )
+        for name, (tone, meaning) in VERDICTS.items()
+    )
+
+
+def _progress(standing: Standing) -> Progress | None:
+    flip = standing.flip
+    if flip is None:
+        return None
+    names = [name for name in PHASES if name != "holding" or flip.at.authority != flip.to.authority]
+    wanted = {"announced": "ready", "holding": "drained", "switched": "switched"}[flip.phase]
+    answered = sum(each.answer == wanted for each in standing.processes)
+    now = names.index(flip.phase) if flip.phase in names else 0
+    phases = tuple(
+        (name, PHASES[name], "past" if n < now else "here" if n == now else "ahead") for n, name in enumerate(names)
+    )
+    return Progress(flip, PHASES[flip.phase], answered, len(standing.processes), phases)
+
+
+def _members(standing: Standing) -> Iterable[Member]:
+    for each in standing.processes:
+        late = each.epoch != standing.epoch
+        answer = each.answer or (f"at epoch {each.epoch}, behind the others" if late else "serving")
+        yield Member(each, answer, ready=not late)
+
+
+def _notice(history: Sequence[Entry], now: float) -> Notice | None:
+    if not history or now - history[0].at > _NOTICE_SECONDS:
+        return None
+    last = history[0]
+    scope = Scope.parse(last.scope)
+    name = scope_name(scope.table, scope.item_type)
+    if not last.committed:
+        return Notice("unsure", f"{name} stays in {last.before}: {last.reason or 'the move was given up'}.")
+    held = f" Writes were held for {words.duration(last.held_ms / 1000)}." if last.held_ms else " No write waited."
+    return Notice("calm", f"{name} went from {last.before} to {last.after}, epoch {last.epoch}.{held}")
+
+
+def default_target(place: Place) -> Stage:
+    """The stage that a move is offered to first."""
+    return next_stage(place.stage) or Stage.RAMPDOWN
