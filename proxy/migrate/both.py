@@ -1,0 +1,94 @@
+"""Both stores of one table, opened for a command that works over the whole of it: backfill or verify.
+
+Puts together what `shadow.build` puts together for traffic, without traffic: no journal, no breaker, no metrics.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from proxy.checked import SettingsError
+from proxy.mapping.load import MappedTable
+from proxy.mapping.references import Reference
+from proxy.migrate import opening
+from proxy.migrate.checkpoints import Checkpoints
+from proxy.migrate.documents import Documents
+from proxy.settings import Settings
+from proxy.shadow.stages import Stages
+from proxy.shadow.tables import Table, Tables
+from proxy.stores.bulk import Bulk
+from proxy.stores.connect import pool_of
+from proxy.stores.dsql import DSQLStore
+from proxy.stores.dynamodb import DynamoDBStore
+from proxy.stores.pool import Pool
+
+# A statement over many rows takes longer than one of a client's; DSQL ends a transaction at 300 s.
+_STATEMENT_SECONDS: Final = 120.0
+_CLOSE_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """A table's two stores, and what is known of the table."""
+
+    table: Table
+    dynamodb: DynamoDBStore
+    dsql: DSQLStore
+    pool: Pool
+    bulk: Bulk
+    checkpoints: Checkpoints
+    references: tuple[Reference, ...]
+    items: int
+    """What DescribeTable says, which may be six hours old."""
+    size: int
+    """Bytes, as old."""
+    authorities: frozenset[str]
+    """The stores that are authority for some type of the table, as far as the settings know."""
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, name: str | None, retried: Callable[[str], None] = lambda _: None
+) -> AsyncIterator[Both]:
+    """Until the end of the block. Raises SettingsError, CredentialsError, StoreError."""
+    if settings.dsql.dsn is None and settings.dsql.endpoint is None:
+        raise SettingsError(["this needs DSQL: set endpoint or dsn in [dsql]"])
+    chosen, mapped = opening.chosen(settings, name)
+    pool = pool_of(settings.dsql)
+    try:
+        async with opening.dynamodb(settings) as dynamodb:
+            schema = await opening.described(dynamodb, chosen)
+            description = await dynamodb.ask("DescribeTable", {"TableName": chosen})
+            tables = Tables(dynamodb.describe, {} if mapped is None else {chosen: mapped})
+            table = tables.learn(schema)
+            if mapped is None and settings.follow_tables:
+                await Documents(pool, settings.dsql.schema).create(table.mapping)  # type: ignore[arg-type]
+            dsql = DSQLStore(pool, tables.mapping_of, schema=settings.dsql.schema, retried=retried)
+            schema_name = settings.dsql.schema
+            bulk = Bulk(pool, table.mapping, schema=schema_name, seconds=_STATEMENT_SECONDS, retried=retried)
+            yield Both(
+                table,
+                dynamodb,
+                dsql,
+                pool,
+                bulk,
+                Checkpoints(pool, schema_name, seconds=settings.dsql.timeout_seconds),
+                () if mapped is None else mapped.references,
+                int(description["Table"].get("ItemCount", 0)),
+                int(description["Table"].get("TableSizeBytes", 0)),
+                _authorities(settings, chosen, mapped),
+            )
+    finally:
+        try:
+            await asyncio.wait_for(pool.close(), _CLOSE_SECONDS)
+        except TimeoutError:
+            pool.terminate()
+
+
+def _authorities(settings: Settings, table: str, mapped: MappedTable | None) -> frozenset[str]:
+    stages = Stages(settings, {table: tuple(mapped.rules) if mapped is not None else ()})
+    return frozenset(stages.of(table, each).authority for each in stages.types(table))

@@ -1,0 +1,205 @@
+"""One digest of a row, told by the database and by Python alike, so that equal rows need not be moved to be compared.
+
+Both sides write the row down as one text and hash that. The text has, for each column, the length and the content of
+its text form, or `-` for NULL, so that no two different rows have one text. Text forms are chosen to be exact and
+independent of settings: `numeric` prints the decimals of its scale, `extract(epoch …)` six decimals, `jsonb` its keys
+by length and then bytes ("Numeric Types", "Date/Time Functions", "JSON Types", PostgreSQL manual; Aurora DSQL is
+PostgreSQL 16's SQL over its own storage, "Aurora DSQL and PostgreSQL"). Text and arithmetic only: no I/O. A digest that
+differs says "look"; it never says "differs".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any, Final
+
+import orjson
+
+from proxy.mapping.mapping import Column, Mapping, SqlValues
+from proxy.stores.sql import quoted
+
+DIGEST_BYTES: Final = 16
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A column's text form: the SQL that makes it, and how Python makes it from a parameter for the column."""
+
+    sql: str
+    text: Callable[[Any], str]
+
+
+@dataclass(frozen=True, slots=True)
+class RowText:
+    """The text of some of a mapping's columns.
+
+    `sql` is an expression over the table's columns, `digest` gives the first bytes of its SHA-256 for parameters as
+    `Mapping.encode` makes them.
+    """
+
+    columns: tuple[Column, ...]
+    places: tuple[int, ...]
+    sql: str = field(init=False)
+    _forms: tuple[tuple[int, Callable[[Any], str]], ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        forms = [form(self.columns[place]) for place in self.places]
+        parts = [f"coalesce(length({each.sql})::text || ':' || {each.sql}, '-')" for each in forms]
+        object.__setattr__(self, "sql", " || ".join(parts))
+        texts = [(place, each.text) for place, each in zip(self.places, forms, strict=True)]
+        object.__setattr__(self, "_forms", tuple(texts))
+
+    @classmethod
+    def of_row(cls, mapping: Mapping) -> RowText:
+        """All columns."""
+        return cls(tuple(mapping.columns), tuple(range(len(mapping.columns))))
+
+    @classmethod
+    def of_key(cls, mapping: Mapping) -> RowText:
+        """The columns of the key; `text` and `digest` take the key's values, not the row's."""
+        by_name = {column.name: column for column in mapping.columns}
+        columns = tuple(by_name[name] for name in mapping.key_columns)
+        return cls(columns, tuple(range(len(columns))))
+
+    @property
+    def sql_hash(self) -> str:
+        """The whole SHA-256, as bytea."""
+        return f"sha256(convert_to({self.sql}, 'UTF8'))"
+
+    def text(self, values: SqlValues) -> str:
+        parts = []
+        for place, text_of in self._forms:
+            value = values[place]
+            if value is None:
+                parts.append("-")
+            else:
+                text = text_of(value)
+                parts.append(f"{len(text)}:{text}")
+        return "".join(parts)
+
+    def digest(self, values: SqlValues) -> bytes:
+        return self.whole(values)[:DIGEST_BYTES]
+
+    def whole(self, values: SqlValues) -> bytes:
+        return sha256(self.text(values).encode()).digest()
+
+
+def of_all(digests: Iterable[bytes]) -> bytes:
+    """One digest of many, whatever their order: what `AGGREGATE` gives."""
+    return sha256(b"".join(sorted(digests))).digest()
+
+
+# Over rows with the column `digest`. bytea sorts as Python's bytes do.
+AGGREGATE: Final = "sha256(coalesce(string_agg(digest, ''::bytea ORDER BY digest), ''::bytea))"
+
+
+def form(column: Column) -> Form:
+    """The text form of a column. Raises ValueError for a type that has none."""
+    name = quoted(column.name)
+    kind = column.sql_type.partition("(")[0]
+    if kind in ("text", "varchar"):
+        return Form(name, _same)
+    if kind in ("uuid", "smallint", "integer", "bigint"):
+        return Form(f"{name}::text", str)
+    if kind == "numeric":
+        # A parameter has the column's scale already: all its codecs quantize.
+        return Form(f"{name}::text", _plain)
+    if kind == "boolean":
+        return Form(f"{name}::text", lambda value: "true" if value else "false")
+    if kind == "bytea":
+        return Form(f"encode({name}, 'hex')", lambda value: bytes(value).hex())
+    if kind == "timestamptz":
+        return Form(f"extract(epoch FROM {name})::text", _seconds)
+    if kind == "json":
+        return Form(f"{name}::text", _same)
+    if kind == "jsonb":
+        return Form(f"{name}::text", jsonb_text)
+    raise ValueError(f"a column of type {column.sql_type} has no text form")
+
+
+def jsonb_text(text: str) -> str:
+    """What PostgreSQL prints for `text::jsonb`: keys by length in bytes and then by bytes, a blank after `,` and `:`,
+    numbers as plain decimals.
+
+    `text` must be orjson's, which writes each key once and no zeros to spare.
+    """
+    held = orjson.loads(text)
+    written = json.dumps(_sorted(held), ensure_ascii=False)
+    # Floats are rare, those that Python writes with an exponent rarer still: only then is it all written by hand.
+    return _written(held) if "e" in text and _has_exponent(held) else written
+
+
+def _sorted(held: Any) -> Any:
+    if type(held) is dict:
+        if len(held) < 2:
+            return {name: _sorted(value) for name, value in held.items()}
+        return {name: _sorted(held[name]) for name in sorted(held, key=_rank)}
+    if type(held) is list:
+        return [_sorted(value) for value in held]
+    return held
+
+
+def _rank(name: str) -> tuple[int, str]:
+    # UTF-8 sorts as code points do.
+    return (len(name) if name.isascii() else len(name.encode())), name
+
+
+def _has_exponent(held: Any) -> bool:
+    if type(held) is float:
+        return "e" in repr(held)
+    if type(held) is dict:
+        return any(_has_exponent(value) for value in held.values())
+    return type(held) is list and any(_has_exponent(value) for value in held)
+
+
+def _written(held: Any) -> str:
+    if type(held) is dict:
+        return "{" + ", ".join(f"{_quote(n)}: {_written(held[n])}" for n in sorted(held, key=_rank)) + "}"
+    if type(held) is list:
+        return "[" + ", ".join(map(_written, held)) + "]"
+    if type(held) is float:
+        return format(Decimal(repr(held)), "f")
+    return json.dumps(held, ensure_ascii=False)
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _same(value: Any) -> str:
+    text: str = value
+    return text
+
+
+def _plain(value: Any) -> str:
+    return format(value or abs(value), "f")
+
+
+def _seconds(value: Any) -> str:
+    microseconds = (value - _EPOCH) // _MICROSECOND
+    whole, part = divmod(abs(microseconds), 1_000_000)
+    return f"{'-' if microseconds < 0 else ''}{whole}.{part:06d}"
+
+
+def parameters(columns: Sequence[Column]) -> tuple[Callable[[Any], str | None], ...]:
+    """For each column, how a parameter is written as an element of a `text[]` that SQL casts to the column's type."""
+    return tuple(_PARAMETER.get(column.sql_type.partition("(")[0], str) for column in columns)
+
+
+_PARAMETER: Final[dict[str, Callable[[Any], str]]] = {
+    "text": _same,
+    "varchar": _same,
+    "json": _same,
+    "jsonb": _same,
+    "numeric": _plain,
+    "boolean": lambda value: "true" if value else "false",
+    "bytea": lambda value: "\\x" + bytes(value).hex(),
+    "timestamptz": lambda value: value.isoformat(),
+}
