@@ -5,8 +5,10 @@ not pass over what it cannot see.
 """
 
 import json
+import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +20,40 @@ class ClientsMissingError(RuntimeError):
     """Node, or the packages in tests/node, are not installed."""
 
 
-def dynamoose(endpoint: str, table: str, commands: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The answer to each command: `{"ok": …}` or `{"error": code, "message": …}` (see tests/node/billio.js)."""
+def dynamoose(
+    endpoint: str, table: str, commands: list[dict[str, Any]], environment: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """The answer to each command: `{"ok": …}` or `{"error": code, "message": …}` (see tests/node/billio.js).
+
+    `environment` may have CLIENT_KEY and CLIENT_SECRET to sign with, and Node's own NODE_EXTRA_CA_CERTS.
+    """
     asked = "".join(json.dumps(command) + "\n" for command in commands)
-    return [json.loads(line) for line in _node("billio.js", endpoint, table, stdin=asked).splitlines()]
+    told = _node("billio.js", endpoint, table, stdin=asked, environment=environment)
+    return [json.loads(line) for line in told.splitlines()]
 
 
-def sdk_smoke(endpoint: str, table: str, version: str) -> list[tuple[str, dict[str, Any]]]:
-    """Every (operation, answer) of the smoke test by AWS SDK `v2` or `v3`."""
-    answers = json.loads(_node("sdks.js", endpoint, table, version))
+def sdk_smoke(
+    endpoint: str, table: str, version: str, environment: Mapping[str, str] | None = None
+) -> list[tuple[str, dict[str, Any]]]:
+    """Every (operation, answer) of the smoke test by AWS SDK `v2` or `v3`; `environment` as in `dynamoose`."""
+    answers = json.loads(_node("sdks.js", endpoint, table, version, environment=environment))
     return [(operation, answer) for operation, answer in answers]
 
 
-def _node(script: str, *arguments: str, stdin: str = "") -> str:
+def _node(script: str, *arguments: str, stdin: str = "", environment: Mapping[str, str] | None = None) -> str:
     node = shutil.which("node")
     if node is None:
         raise ClientsMissingError("Node 20 or newer is needed (Debian: apt-get install nodejs npm), then `make node`")
     if not (FOLDER / "node_modules" / "dynamoose").is_dir():
         raise ClientsMissingError("the packages in tests/node are not installed: run `make node`")
     done = subprocess.run(
-        [node, script, *arguments], cwd=FOLDER, input=stdin, capture_output=True, text=True, timeout=_SECONDS
+        [node, script, *arguments],
+        cwd=FOLDER,
+        env=os.environ | (environment or {}),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
     )
     if done.returncode:
         raise RuntimeError(f"{script} failed: {done.stderr.strip()}")

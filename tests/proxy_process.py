@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY
 from tests.standins.processes import Child, StandinError
 
-_ADDRESSES = re.compile(r"data (http://\S+)\s+admin (http://\S+)")
+_ADDRESSES = re.compile(r"data (https?://\S+)\s+admin (https?://\S+)")
 _READY_SECONDS = 30
 _STOP_SECONDS = 40
 

@@ -9,8 +9,8 @@ const dynamoose = require("dynamoose");
 
 const [endpoint, tableName] = process.argv.slice(2);
 dynamoose.aws.sdk.config.update({
-  accessKeyId: "local",
-  secretAccessKey: "local",
+  accessKeyId: process.env.CLIENT_KEY ?? "local",
+  secretAccessKey: process.env.CLIENT_SECRET ?? "local",
   region: "us-east-1",
   maxRetries: 0,
 });

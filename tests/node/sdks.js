@@ -7,7 +7,10 @@ const [endpoint, TableName, version] = process.argv.slice(2);
 const settings = {
   endpoint,
   region: "us-east-1",
-  credentials: { accessKeyId: "local", secretAccessKey: "local" },
+  credentials: {
+    accessKeyId: process.env.CLIENT_KEY ?? "local",
+    secretAccessKey: process.env.CLIENT_SECRET ?? "local",
+  },
 };
 
 function v2() {
