@@ -1,4 +1,4 @@
-"""The command `crossfade`: serve, check, migrate, preflight, health, version.
+"""The command `crossfade`: serve, check, migrate, preflight, mapping init, health, version.
 
 Faults that an operator can mend are one message on stderr and exit code 2, never a traceback.
 """
@@ -17,7 +17,7 @@ from typing import Final
 import orjson
 
 from proxy.checked import SettingsError
-from proxy.migrate import preflight_command
+from proxy.migrate import backfill_command, init_command, preflight_command
 from proxy.settings import Address, Settings, load
 from proxy.stores.credentials import CredentialsError
 from proxy.version import VERSION
@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     migrating.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML, for dsn in [dsql]")
     migrating.add_argument("--folder", type=Path, metavar="DIR", required=True, help="as in config/migrations")
     preflight_command.add(commands)
+    init_command.add(commands)
+    backfill_command.add(commands)
     health = commands.add_parser("health", help="exit 0 if an address answers 200: for a container's health check")
     health.add_argument("url", metavar="URL", help="as in http://127.0.0.1:8001/readyz")
     commands.add_parser("version", help="print the version")

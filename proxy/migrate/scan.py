@@ -18,6 +18,7 @@ from proxy.stores.dynamodb import DynamoDBStore
 from proxy.stores.failures import StoreError, UnknownOutcome, Unreachable
 
 _PARTS: Final = 1000
+_PLACES: Final = 16
 _READERS: Final = 4
 _ATTEMPTS: Final = 10
 _FIRST_WAIT: Final = 0.1
@@ -34,12 +35,13 @@ def share_of(text: str) -> float:
     return number
 
 
-async def pages(store: DynamoDBStore, table: str, share: float = 1.0) -> Pages:
-    """The items, a page at a time, in no order. Raises StoreError where DynamoDB goes on failing for a minute."""
-    total = _READERS if share >= 1 else _PARTS
-    segments = list(range(total))
-    if share < 1:
-        segments = random.sample(segments, max(1, round(share * total)))
+async def pages(store: DynamoDBStore, table: str, share: float = 1.0, *, shuffled: bool = False) -> Pages:
+    """The items, a page at a time, in no order. Raises StoreError where DynamoDB goes on failing for a minute.
+
+    `shuffled`: from several places of the table at once, for a reader that stops when it has seen enough.
+    """
+    total = _PARTS if share < 1 else _PLACES if shuffled else _READERS
+    segments = random.sample(range(total), max(1, round(share * total)))
     waiting: asyncio.Queue[list[Item] | StoreError | None] = asyncio.Queue(_READERS)
 
     async def read(part: Sequence[int]) -> None:

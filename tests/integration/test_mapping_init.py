@@ -1,0 +1,146 @@
+"""`crossfade mapping init` on real data: its files are taken by every command that comes after it, and by DSQL."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.dynamodb.schema import TableSchema
+from proxy.mapping.load import load, parse
+from proxy.migrate.apply import statements_of
+from proxy.migrate.census import Census
+from proxy.migrate.init_draft import draft
+from proxy.migrate.init_write import toml
+from proxy.migrate.preflight import Preflight
+from proxy.stores.dsql import DSQLStore, create_pool
+from proxy.stores.store import Held
+from tests.data import real
+from tests.standins.billio import dynamodb_client
+from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY, Ministack
+
+SCHEMA = TableSchema.from_description(real.table_definition())
+ITEMS = 1500
+
+
+@pytest.fixture(scope="module")
+def items() -> list[dict[str, Any]]:
+    return list(real.items())
+
+
+@pytest.fixture(scope="module")
+def some(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return random.Random(5).sample(items, ITEMS)
+
+
+@pytest.fixture(scope="module")
+def filled(ministack: Ministack, some: list[dict[str, Any]]) -> Iterator[str]:
+    """The endpoint of a DynamoDB with some of the real data in it."""
+    ministack.reset()
+    client = dynamodb_client(ministack.endpoint)
+    client.create_table(**real.table_definition())
+    for start in range(0, len(some), 25):
+        requests = [{"PutRequest": {"Item": item}} for item in some[start : start + 25]]
+        assert not client.batch_write_item(RequestItems={real.TABLE: requests})["UnprocessedItems"]
+    yield ministack.endpoint
+    ministack.reset()
+
+
+def crossfade(*arguments: str, settings: Path) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of the command."""
+    command = [str(Path(sys.executable).with_name("crossfade")), *arguments, "--config", str(settings)]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CROSSFADE_"))}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def write_settings(folder: Path, endpoint: str, dsn: str, *mappings: Path) -> Path:
+    path = folder / "crossfade.toml"
+    path.write_text(
+        f'mappings = {json.dumps([str(each) for each in mappings])}\n[dsql]\ndsn = "{dsn}"\n'
+        f'[dynamodb]\nendpoint_url = "{endpoint}"\nregion = "{REGION}"\n'
+        f'access_key_id = "{ACCESS_KEY}"\nsecret_access_key = "{SECRET_KEY}"\n'
+    )
+    return path
+
+
+def lint(folder: Path) -> tuple[int, str]:
+    """What AWS's own `dsql-lint` says of a folder of migrations."""
+    command = [str(Path(sys.executable).with_name("dsql-lint")), "--format", "json", *map(str, folder.iterdir())]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    found = [each for file in json.loads(done.stdout)["files"] for each in file["diagnostics"]]
+    return done.returncode, "\n".join(map(str, found))
+
+
+async def test_what_it_writes_is_taken_by_all_that_comes_after(
+    filled: str, some: list[dict[str, Any]], dsql_database: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "drafted"
+    bare = write_settings(tmp_path, filled, dsql_database)
+    init = ("mapping", "init", "--table", real.TABLE, "--out", str(out))
+    status, stdout, _ = crossfade(*init, settings=bare)
+    assert (status, "nothing would be lost" in stdout) == (0, True)
+    mapping_file, folder = out / "compat.toml", out / "migrations"
+
+    status, _, stderr = crossfade(*init, settings=bare)
+    assert (status, stderr.count("is there already: give --force")) == (2, 5)
+    mapping_file.write_text("spoilt")
+    status, _, _ = crossfade(*init, "--force", settings=bare)
+    assert (status, "[columns]" in mapping_file.read_text()) == (0, True)
+
+    assert lint(folder) == (0, "")
+
+    settings = write_settings(tmp_path, filled, dsql_database, mapping_file)
+    assert crossfade("check", settings=settings)[0] == 0
+    assert crossfade("migrate", "--folder", str(folder), settings=settings)[0] == 0
+    status, stdout, _ = crossfade("preflight", "--migrations", str(folder), "--json", settings=settings)
+    assert (status, json.loads(stdout)["items"]) == (0, ITEMS)
+
+    mapping = load(mapping_file).mapping
+    pool = await create_pool(dsql_database, maximum=2, connect_seconds=5)
+    try:
+        store = DSQLStore(pool, {real.TABLE: mapping}.__getitem__)
+        for item in some[:200]:
+            key = SCHEMA.key_of(item)
+            assert await store.put(key, item, Held(None)) is not None
+            assert (await store.get(key)).item == store.image(key, item)[0]
+    finally:
+        pool.terminate()
+
+
+def test_a_draft_from_a_part_holds_all_the_real_data(items: list[dict[str, Any]]) -> None:
+    drafted = draft(SCHEMA, items[::20])
+    assert (drafted.key, drafted.type_attribute) == ("key", "kind")
+    assert {name: each.template for name, each in drafted.composites.items()} == {
+        "key": "{kind}#{path}",
+        "kind:area": "{kind}:{area}",
+    }
+    mapped = parse(tomllib.loads(toml(drafted)), "compat.toml")
+    with Census() as census:
+        preflight = Preflight(mapped.mapping, SCHEMA, census, mapped.references)
+        preflight.look(items)
+        report = preflight.report(values=True)
+    assert (report.items, report.losses) == (len(items), ())
+    [lists] = report.findings
+    # Some specifications are lists: they stay in the JSON, and preflight says how many.
+    assert (str(lists.kind), lists.attribute) == ("aside", "spec_url")
+    assert lists.items == sum("L" in item.get("spec_url", {}) for item in items) > 100
+
+
+def test_an_empty_table_and_a_missing_one(dynamodb: str, dsql_database: str, tmp_path: Path) -> None:
+    settings = write_settings(tmp_path, dynamodb, dsql_database)
+    init = ("mapping", "init", "--table", real.TABLE, "--out", str(tmp_path / "out"))
+    status, _, stderr = crossfade(*init, settings=settings)
+    assert (status, "DynamoDB has no table 'compat'" in stderr) == (2, True)
+    dynamodb_client(dynamodb).create_table(**real.table_definition())
+    assert crossfade(*init, settings=settings)[0] == 0
+    [table, *indexes] = sorted((tmp_path / "out" / "migrations").iterdir())
+    assert "CREATE TABLE" in statements_of(table.read_text())[0]
+    assert len(indexes) == len(real.INDEXES)
