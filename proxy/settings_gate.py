@@ -43,7 +43,6 @@ class Gate:
     min_comparisons: Annotated[int, Between(0, 1_000_000_000)] = 30
     min_pattern_comparisons: Annotated[int, Between(0, 1_000_000_000)] = 3
     max_mismatch_rate: Annotated[float, Between(0.000001, 1)] = 0.001
-    max_parked: Annotated[int, Between(0, 1_000_000_000)] = 0
     max_journal_seconds: Annotated[float, Between(0, 3600)] = 5.0
     max_mirror_error_rate: Annotated[float, Between(0, 1)] = 0.001
     max_occ_exhausted: Annotated[int, Between(0, 1_000_000_000)] = 0

@@ -113,24 +113,24 @@ def journal(here: Standing, settings: Gate) -> Criterion:
     return Criterion("journal", holds, value, f"empty, or no key older than {most:g} s", sentence)
 
 
-def settled(here: Standing, coming: str) -> Criterion:
-    seconds = here.lingering.get(coming, 0.0)
-    sentence = f"No call of an unknown outcome may still land on {coming}, the coming authority."
+def settled(here: Standing) -> Criterion:
+    """Whether anything could still land on either store: on the coming authority it would land on the truth."""
+    seconds, store = max(((left, name) for name, left in here.lingering.items()), default=(0.0, ""))
+    sentence = "No call of an unknown outcome may still land on either store."
     if seconds > 0:
-        sentence = f"A call to {coming} timed out and could still land on the coming authority: wait {seconds:.0f} s."
-    return Criterion(
-        "settled", seconds <= 0, f"{seconds:.0f} s to go" if seconds > 0 else "nothing", "nothing", sentence
-    )
+        sentence = f"A call to {store} had no answer, and may still take effect there: wait {seconds:.0f} s."
+    value = f"{seconds:.0f} s to go" if seconds > 0 else "nothing"
+    return Criterion("settled", seconds <= 0, value, "nothing", sentence)
 
 
-def parked(here: Standing, scope: Scope, settings: Gate) -> Criterion:
+def parked(here: Standing, scope: Scope) -> Criterion:
     parked = {each: n for each, n in here.parked.items() if scope.item_type in ("", each) or not each}
     count = sum(parked.values())
     where = ", ".join(f"{n} of {each}" if each else f"{n} of no type" for each, n in sorted(parked.items()) if n)
     sentence = "The mapping holds every item that it has met."
     if count:
         sentence = f"Items that the mapping cannot hold: {where}. Change the mapping or the items; see /v1/mismatches."
-    return Criterion("parked", count <= settings.max_parked, f"{count} keys", _most(settings.max_parked), sentence)
+    return Criterion("parked", not count, f"{count} keys", "none", sentence)
 
 
 def swept(evidence: Evidence, scope: Scope, settings: Gate, now: float) -> Criterion:

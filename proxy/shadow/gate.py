@@ -54,8 +54,8 @@ def gate(
             criteria.told(evidence, settings, now),
             criteria.working(evidence),
             criteria.journal(here, settings),
-            criteria.settled(here, to.authority),
-            criteria.parked(here, scope, settings),
+            criteria.settled(here),
+            criteria.parked(here, scope),
         ]
         if at.stage.mirrored:
             found.append(criteria.swept(evidence, scope, settings, now))
@@ -70,7 +70,7 @@ def gate(
     elif to is Stage.SHADOW and ramp > 0:
         found += [
             criteria.working(evidence),
-            criteria.parked(here, scope, settings),
+            criteria.parked(here, scope),
             criteria.agreement(seen, settings, sure=False),
             criteria.agreement_each(seen, settings),
             criteria.representable(seen),
