@@ -1,7 +1,7 @@
 """`python -m tests.fuzz --minutes 10`: the suite's two fuzzers for longer than a suite may take, half of the time each.
 
 First stories for the DSQL store and ministack (tests/property/test_store_as_dynamodb.py), then rounds of anything at
-all on the wire (tests/faults/test_wire_fuzz.py). What fails is printed as pytest prints it, with what repeats it. Ends
+all on the wire (tests/faults/test_wire_fuzz*.py). What fails is printed as pytest prints it, with what repeats it. Ends
 with what was run; with 1 if something failed.
 """
 
@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[1]
+_WIRE = ("tests/faults/test_wire_fuzz.py", "tests/faults/test_wire_fuzz_signed.py")
 _ROUND = 60  # random examples of each kind in one round
 _PYTEST = (sys.executable, "-m", "pytest", "-q", "-s", "--no-header", "-p", "no:cacheprovider", "-n", "0")
 
@@ -28,7 +29,7 @@ def main() -> int:
     while not failed and (not rounds or time.monotonic() - started < 60 * minutes):
         rounds += 1
         print(f"== the wire, round {rounds}: {_ROUND} random examples of each kind", flush=True)
-        failed = _run("tests/faults/test_wire_fuzz.py", FUZZ_EXAMPLES=str(_ROUND))
+        failed = _run(*_WIRE, FUZZ_EXAMPLES=str(_ROUND))
     spent = time.monotonic() - started
     print(
         f"== {spent / 60:.1f} minutes, {rounds} rounds on the wire: {'something was found' if failed else 'all well'}"

@@ -256,15 +256,19 @@ VALID = post("PutItem", PUT)
 
 
 @st.composite
-def broken_requests(draw: st.DrawFn) -> bytes:
+def broken(draw: st.DrawFn, whole: st.SearchStrategy[bytes]) -> bytes:
     """A request with some of its bytes taken out, doubled, changed or put in."""
-    data = bytearray(draw(st.sampled_from([VALID, post("GetItem", GET), VALID + VALID])))
+    data = bytearray(draw(whole))
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(data)))
         end = min(len(data), start + draw(st.integers(0, 40)))
         piece = draw(st.one_of(st.just(b""), st.binary(max_size=8), st.just(bytes(data[start:end]) * 2)))
         data[start:end] = piece
     return bytes(data)
+
+
+def broken_requests() -> st.SearchStrategy[bytes]:
+    return broken(st.sampled_from([VALID, post("GetItem", GET), VALID + VALID]))
 
 
 @Examples
