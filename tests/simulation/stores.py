@@ -232,6 +232,7 @@ class Board:
         self._line = line
         self._clock = clock
         self._notes: dict[tuple[str, str], tuple[str, float]] = {}
+        self._since: dict[tuple[str, str], float] = {}
 
     async def read(self) -> Sequence[Note]:
         return await self._line.ask(self._read, writes=False, keys=())
@@ -239,6 +240,7 @@ class Board:
     async def post(self, subject: str, process: str, text: str) -> None:
         def effect() -> None:
             self._notes[subject, process] = (text, self._clock())
+            self._since.setdefault((subject, process), self._clock())
 
         await self._line.ask(effect, writes=True, keys=())
 
@@ -246,12 +248,13 @@ class Board:
         def effect() -> None:
             for about, whose in list(self._notes):
                 if about == subject and process in (None, whose):
-                    del self._notes[about, whose]
+                    del self._notes[about, whose], self._since[about, whose]
 
         await self._line.ask(effect, writes=True, keys=())
 
-    def shows(self, process: str) -> bool:
-        return ("present", process) in self._notes
+    def shows(self, process: str, before: float) -> bool:
+        """Whether the process has been on the board since before that moment."""
+        return self._since.get(("present", process), before) < before
 
     def _read(self) -> list[Note]:
         now = self._clock()

@@ -375,9 +375,9 @@ class World:
         self._note(request_id, "verdict", verdict)
         self.verdicts[verdict] += 1
         self._by_request.setdefault(request_id, []).append(verdict)
-        if verdict is not Verdict.MISMATCH or self._unseen():
-            return
         asked = self._asked[request_id]
+        if verdict is not Verdict.MISMATCH or self._unseen(asked):
+            return
         if not any(n in self._tainted or self._untainted_at.get(n, -1.0) >= asked.began for n in asked.keys):
             self._violate(f"{request_id} was told mismatch, and nobody had gone past the proxy")
 
@@ -420,11 +420,11 @@ class World:
         self._changed[self._names[key.text]] = None
         self._trace.append((self.loop.time(), "  dsql", self._names[key.text], _shown(item)))
 
-    def _unseen(self) -> bool:
-        """Whether a process could not yet tell the others that it is there, because it began without the mirror: then
-        they cannot know that it writes. The one case in which a verdict may be wrong."""
+    def _unseen(self, asked: Asked) -> bool:
+        """Whether a process could not yet tell the others that it is there when this was asked, because it began
+        without the mirror: then they cannot know that it writes. The one case in which a verdict may be wrong."""
         return not self.story.alone and any(
-            process.run is not None and not self._board.shows(process.run.journal.identity)
+            process.run is not None and not self._board.shows(process.run.journal.identity, asked.began)
             for process in self._processes
         )
 
