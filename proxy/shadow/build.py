@@ -187,6 +187,7 @@ def both_ways(
             asked,
             Rehearsal(journal, served, asked, converger, findings, alone=alone, others=others),
             Reading(journal, served, asked, findings, others or Unasked(alone=True), nominate=floor.nominate),
+            failed,
         )
     return ways, converger
 

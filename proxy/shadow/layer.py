@@ -1,9 +1,8 @@
 """The shadow layer: what happens to a client's operation between the wire and the two stores.
 
-A read: the authority answers; where the stage compares, the mirror reads at the same time, and the two are compared
-behind the answer. A write: its keys enter the journal, the authority executes it and the client is answered; behind
-the answer it is rehearsed and its keys converge. Which store is the authority is the stage's to say. The layer knows
-nothing of HTTP, and the mirror nothing of the client.
+It names the tables and the item type, sees to it that this process may serve at all, and hands reads to `reads` and
+writes to `writes`. Which store is the authority is the stage's to say. The layer knows nothing of HTTP, and the mirror
+nothing of the client.
 """
 
 from __future__ import annotations
@@ -17,12 +16,11 @@ import structlog
 from proxy.dynamodb.errors import DynamoDBError, resource_not_found
 from proxy.dynamodb.operations import WRITES, parse_body, tables_of
 from proxy.dynamodb.outcome import Outcome
-from proxy.dynamodb.schema import Key, TableSchema
+from proxy.dynamodb.schema import TableSchema
 from proxy.metrics import Metrics
 from proxy.settings import Settings
-from proxy.shadow import ramp, split
+from proxy.shadow.answering import placed
 from proxy.shadow.behind import Behind
-from proxy.shadow.breaker import Breaker
 from proxy.shadow.calls import Calls
 from proxy.shadow.context import Call
 from proxy.shadow.converger import Converger
@@ -32,21 +30,21 @@ from proxy.shadow.follow import Follow
 from proxy.shadow.journal import Journal
 from proxy.shadow.lag import Lag
 from proxy.shadow.peers import Peers
-from proxy.shadow.shapes import ANY_TYPE
-from proxy.shadow.stages import DSQL, DYNAMODB, Placed, Stage, Stages
+from proxy.shadow.reads import Reads
+from proxy.shadow.room import Room
+from proxy.shadow.stages import DSQL, DYNAMODB, Stages
 from proxy.shadow.tables import Tables
-from proxy.shadow.ways import Way, Ways
+from proxy.shadow.ways import Ways
 from proxy.shadow.witness import Witness
-from proxy.stores.answers import as_answer
+from proxy.shadow.writes import LEASE_OVER, Writes
 from proxy.stores.dynamodb import DynamoDBStore
-from proxy.stores.failures import StoreError, UnknownOutcome, Unreachable
+from proxy.stores.failures import Unreachable
 
 log = structlog.get_logger(__name__)
 
 _GAUGE_SECONDS: Final = 1.0
 _GIVE_WAY_SECONDS: Final = 0.1
 _STREAMS: Final = "DynamoDBStreams_"
-_LEASE_OVER: Final = "this proxy cannot tell which store is the authority: it has lost touch with the stage table"
 
 
 class Layer:
@@ -89,6 +87,11 @@ class Layer:
         self._behind = Behind(settings.mirror.comparisons_queue)
         self._loops = Behind(settings.mirror.concurrency + 4)
         self._lag = Lag()
+        room = Room(self._behind, floor, self._lag, metrics)
+        self._reads = Reads(stages, ways, journal, self._behind, room, metrics)
+        self._writes = Writes(
+            stages, ways, journal, floor, self._lease, converger, dynamodb, self._behind, room, metrics
+        )
 
     # -- what the wire asks --------------------------------------------------------------------------------------------
 
@@ -96,22 +99,22 @@ class Layer:
         """One of the ten operations on items. Raises DynamoDBError for a body that is no request, StoreError where
         DynamoDB is the authority and gave no answer, or nobody can say which store is."""
         if not self._lease.valid:
-            raise Unreachable("lease", _LEASE_OVER)
+            raise Unreachable("lease", LEASE_OVER)
         if self._stages.all_off:
-            return await self._past_the_mirror(action, body)
+            return await self._writes.past_the_mirror(action, body)
         request = parse_body(body)
         names = tables_of(action, request)
         if not any(self._stages.active(name) for name in names):
-            return await self._past_the_mirror(action, body)
+            return await self._writes.past_the_mirror(action, body)
         call = await self._calls.read(action, body, request, names, request_id)
         if isinstance(call, Call):
             if self._witness is not None:
                 self._witness.saw(call.operation, call.table.name, call.item_type)
-            return await (self._write(call) if call.operation.writes else self._read(call))
+            return await (self._writes.write(call) if call.operation.writes else self._reads.read(call))
         if any(self._stages.past_the_flip(name) for name in names):
             # Nothing that DSQL has not taken may reach a DynamoDB that is only its mirror.
             return _refused(call)
-        outcome = await self._past_the_mirror(action, body)
+        outcome = await self._writes.past_the_mirror(action, body)
         if outcome.ok and action in WRITES:
             await self._catch_up(action, body, request, names)
         return outcome
@@ -124,178 +127,6 @@ class Layer:
             await self._notice(action, outcome)
         return outcome
 
-    # -- reads ---------------------------------------------------------------------------------------------------------
-
-    async def _read(self, call: Call) -> Outcome:
-        operation = call.operation
-        placed = {key: self._placed(call, key) for key in operation.keys}
-        stages = {each.stage for each in placed.values()} or {self._page_stage(call)}
-        authorities = {stage.authority for stage in stages}
-        if len(authorities) > 1:
-            return await self._divided(call, self._read)
-        way = self._ways.of(next(iter(stages)))
-        compared = all(stage.compared for stage in stages) and (bool(placed) or self._comparable_page(call))
-        percent = self._percent(call, placed)
-        if percent and ramp.chosen(operation, percent) and not any(self._journal.holds(key) for key in placed):
-            return await self._ramped(way, call)
-        if not compared or not self._has_room(way.direction.breaker):
-            return await self._answer(way, call)
-        answer: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
-        self._behind.start(way.reading.compare(call, answer))
-        try:
-            outcome = await self._answer(way, call)
-        except BaseException:
-            if not answer.done():
-                answer.set_result(None)
-            raise
-        if not answer.done():
-            answer.set_result(outcome)
-        return outcome
-
-    async def _ramped(self, way: Way, call: Call) -> Outcome:
-        """DSQL serves, and DynamoDB where it does not: it failed, it was too slow, or (what was to be strongly
-        consistent) it did not agree."""
-        began = asyncio.get_running_loop().time()
-        answered: Outcome | None = None
-        try:
-            if ramp.strongly(call.operation):
-                answered, executed = await asyncio.gather(self._answer(way, call), way.asked.execute(call.operation))
-            else:
-                executed = await way.asked.execute(call.operation)
-        except StoreError as error:
-            self._metrics.ramped(error.reason)
-            return await self._answer(way, call)
-        served = executed.outcome
-        if self._has_room(way.direction.breaker):
-            self._behind.start(way.reading.compare_served(call, served, answered, began))
-        if answered is not None and (answered.status, answered.document) != (served.status, served.document):
-            self._metrics.ramped("differs")
-            return answered
-        self._metrics.ramped("served")
-        return served
-
-    async def _answer(self, way: Way, call: Call) -> Outcome:
-        """The authority's. Raises StoreError where that is DynamoDB; of DSQL's failures DynamoDB's errors are made."""
-        try:
-            return (await way.served.execute(call.operation)).outcome
-        except StoreError as error:
-            if way.direction.authority.name == DYNAMODB:
-                raise
-            return self._failed(call, error)
-
-    def _failed(self, call: Call, error: StoreError) -> Outcome:
-        """What a client is told of a failure of DSQL's."""
-        if self._witness is not None:
-            self._witness.failed(call.table.name, error.reason)
-        return as_answer(error)
-
-    async def _divided(self, call: Call, carry_out: Callable[[Call], Awaitable[Outcome]]) -> Outcome:
-        """The keys have different authorities."""
-        refusal = split.refuse_across(call)
-        if refusal is not None:
-            return Outcome.failed(refusal)
-        asked = split.parts(call, lambda key: self._placed(call, key).stage.authority)
-        answered = await asyncio.gather(*(self._part(each, carry_out) for each in asked))
-        return split.joined(asked, answered)
-
-    async def _part(self, call: Call, carry_out: Callable[[Call], Awaitable[Outcome]]) -> Outcome:
-        try:
-            return await carry_out(call)
-        except StoreError as error:
-            return as_answer(error)
-
-    def _percent(self, call: Call, placed: Mapping[Key, Placed]) -> float:
-        """The ramp of a read: the smallest of its keys'."""
-        if placed:
-            return min(each.ramp if each.stage is Stage.SHADOW else 0.0 for each in placed.values())
-        item_type = "" if call.item_type == ANY_TYPE else call.item_type
-        where = self._stages.placed(call.table.name, item_type)
-        return where.ramp if where.stage is Stage.SHADOW and self._comparable_page(call) else 0.0
-
-    def _page_stage(self, call: Call) -> Stage:
-        """The stage of a Query or Scan: its type's, or the table's where it names none."""
-        return self._stages.of(call.table.name, "" if call.item_type == ANY_TYPE else call.item_type)
-
-    def _comparable_page(self, call: Call) -> bool:
-        """What names no type shows items of all: it is compared only if they all stand in one stage."""
-        return call.item_type != ANY_TYPE or self._stages.together(call.table.name) is not None
-
-    # -- writes --------------------------------------------------------------------------------------------------------
-
-    async def _write(self, call: Call) -> Outcome:
-        operation = call.operation
-        writes = tuple({(key.table, self._type_of(call, key)) for key in operation.keys})
-        lease = self._lease
-        while True:
-            if not lease.valid:
-                raise Unreachable("lease", _LEASE_OVER)
-            # No await between what is read here and the entry on the floor: stages may be moved at any other time.
-            stages = {key: self._placed(call, key).stage for key in operation.keys}
-            keys = [key for key, stage in stages.items() if stage.mirrored]
-            if keys and not lease.owing:
-                await lease.owe()
-            elif self._floor.holds(writes):
-                self._metrics.held()
-                await self._floor.wait()
-            else:
-                break
-        if len({stage.authority for stage in stages.values()}) > 1:
-            return await self._divided(call, self._write)
-        entry, term = self._floor.begin(writes), lease.term
-        try:
-            way = self._ways.of(next(iter(stages.values())))
-            outcome = await (self._mirrored(way, call, keys, stages) if keys else self._answer(way, call))
-            if not lease.holds(term):
-                # The other store may be the authority by now, and what this one took be undone: not acknowledged.
-                raise UnknownOutcome("lease", _LEASE_OVER)
-            return outcome
-        finally:
-            self._floor.end(entry)
-
-    async def _mirrored(self, way: Way, call: Call, keys: list[Key], stages: Mapping[Key, Stage]) -> Outcome:
-        operation = call.operation
-        authority = way.direction.authority.name
-        ticket = await self._journal.enter(keys)
-        try:
-            outcome = (await way.served.execute(operation)).outcome
-        except UnknownOutcome as error:
-            # Sent, and no answer: it may take effect until the authority's settle time is over.
-            self._converger.linger(keys, authority)
-            self._journal.answered(ticket)
-            if authority == DYNAMODB:
-                raise
-            return self._failed(call, error)
-        except StoreError as error:
-            self._journal.answered(ticket)
-            if authority == DYNAMODB:
-                raise
-            return self._failed(call, error)
-        except BaseException:
-            self._converger.linger(keys, authority)
-            self._journal.answered(ticket)
-            raise
-        if outcome.status >= 500:
-            self._converger.linger(keys, authority)
-        rehearsed = len(keys) == len(stages) and all(stage.compared for stage in stages.values())
-        if rehearsed and self._has_room(way.direction.breaker) and not way.rehearsal.repeated(call):
-            self._behind.start(way.rehearsal.rehearse(call, ticket, outcome))
-        else:
-            self._journal.answered(ticket)
-        return outcome
-
-    async def _past_the_mirror(self, action: str, body: bytes) -> Outcome:
-        """DynamoDB alone: nothing here is mirrored, or nothing can be decoded."""
-        if action not in WRITES:
-            return await self._dynamodb.call(action, body)
-        entry, term = self._floor.begin(()), self._lease.term
-        try:
-            outcome = await self._dynamodb.call(action, body)
-            if not self._lease.holds(term):
-                raise UnknownOutcome("lease", _LEASE_OVER)
-            return outcome
-        finally:
-            self._floor.end(entry)
-
     async def _catch_up(self, action: str, body: bytes, request: dict[str, Any], names: tuple[str, ...]) -> None:
         """DynamoDB took a write that we held for impossible, as to a table made past us a moment ago: its keys are
         entered after the fact."""
@@ -306,32 +137,7 @@ class Layer:
             self._metrics.undecoded(action)
             log.error("write_not_followed", operation=action, tables=names, remedy="run a sweep of these tables")
             return
-        await self._floor.nominate([k for k in call.operation.keys if self._placed(call, k).stage.mirrored])
-
-    # -- what both ask -------------------------------------------------------------------------------------------------
-
-    def _has_room(self, breaker: Breaker) -> bool:
-        """Whether one more comparison may start; counts it as shed if not."""
-        if not breaker.closed and breaker.seconds_until_retry > 0.011:
-            self._metrics.shed("breaker")
-            return False
-        if not self._behind.has_room:
-            self._metrics.shed("queue")
-            return False
-        if self._floor.held:
-            # What a comparison finds it nominates, and what is drained for a flip must stay so.
-            self._metrics.shed("flip")
-            return False
-        if self._lag.behind():
-            self._metrics.shed("lag")
-            return False
-        return True
-
-    def _placed(self, call: Call, key: Key) -> Placed:
-        return self._stages.placed(key.table, self._type_of(call, key))
-
-    def _type_of(self, call: Call, key: Key) -> str:
-        return call.tables[key.table].mapping.type_of(key.attributes)
+        await self._floor.nominate([k for k in call.operation.keys if placed(self._stages, call, k).stage.mirrored])
 
     async def _notice(self, action: str, outcome: Outcome) -> None:
         """A table was created, changed or deleted: what was known of it is out of date."""

@@ -232,7 +232,7 @@ class Reading:
         table = call.table
         keys = [table.schema.key_of(item) for item in items]
         request = {"RequestItems": {table.name: {"Keys": [key.attributes for key in keys]}}}
-        batch = Operation("BatchGetItem", b"", request, tuple(keys), call.operation.schemas)
+        batch = Operation("BatchGetItem", json_of(request), request, tuple(keys), call.operation.schemas)
         mirrored = (await self._mirror.execute(batch)).outcome
         # The filter, the index and the projection apply to what the mirror holds as they did to what was answered.
         held = mirrored.document.get("Responses", {}).get(table.name, ())

@@ -6,7 +6,7 @@ decides; it only looks up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from proxy.dynamodb.schema import Key
@@ -22,13 +22,15 @@ from proxy.stores.store import Store
 @dataclass(frozen=True, slots=True)
 class Way:
     """A direction, with what compares in it. `served` answers clients: the authority, within its time limit; `asked` is
-    the mirror, as rehearsals, reads and the ramp ask it."""
+    the mirror, as rehearsals, reads and the ramp ask it. `failed` is told (table, reason) of what DSQL failed to answer
+    a client."""
 
     direction: Direction
     served: Store
     asked: Store
     rehearsal: Rehearsal
     reading: Reading
+    failed: Callable[[str, str], None]
 
 
 class Ways:
@@ -41,6 +43,9 @@ class Ways:
 
     def of(self, stage: Stage) -> Way:
         return self._by_authority[stage.authority]
+
+    def with_authority(self, store: str) -> Way:
+        return self._by_authority[store]
 
     def stage_of(self, key: Key) -> Stage:
         """The stage of a key: its type's, where its attributes tell the type."""

@@ -104,3 +104,52 @@ def test_a_batch_across_the_flip_is_carried_out_in_parts_and_a_transaction_is_no
         assert "Item" not in client.get_item(TableName=TABLE, Key=BOOKS[0])
         here.assert_equal()
         assert here.verdicts().get("mismatch", 0) == 0
+
+
+@pytest.mark.parametrize("index", [None, "type"])
+def test_a_reader_halfway_through_its_pages_does_not_notice_the_flip(
+    dynamodb: str, database: str, dsql_database: str, index: str | None
+) -> None:
+    """A Scan's order is the store's own, and so is that of equal sort keys in an index: each item is shown once."""
+    billio_table(dynamodb)
+    asked: dict[str, Any] = {"TableName": TABLE, "Limit": 7}
+    if index is not None:
+        asked |= {
+            "IndexName": index,
+            "KeyConditionExpression": "#t = :t",
+            "ExpressionAttributeNames": {"#t": "type"},
+            "ExpressionAttributeValues": {":t": {"S": "Book"}},
+        }
+    with scene(dynamodb, dsql_database, rows=database, stage="shadow") as before:
+        client = before.client()
+        keys = [{HASH_KEY: {"S": f"Book:{number:02}"}} for number in range(40)]
+        for number, key in enumerate(keys):
+            client.put_item(TableName=TABLE, Item=book(number, key, movedAt={"N": str(number // 20)}))
+        before.proxy.settle()
+        with scene(dynamodb, dsql_database, rows=database, stage="live") as after:
+            seen = []
+            answer = client.query(**asked) if index else client.scan(**asked)
+            pages = 0
+            while True:
+                seen += [item[HASH_KEY]["S"] for item in answer["Items"]]
+                if "LastEvaluatedKey" not in answer:
+                    break
+                pages += 1
+                # Through the flip, and through it again the other way.
+                client = (after if pages < 3 else before).client()
+                more = {**asked, "ExclusiveStartKey": answer["LastEvaluatedKey"]}
+                answer = client.query(**more) if index else client.scan(**more)
+            assert sorted(seen) == [key[HASH_KEY]["S"] for key in keys]
+            seen.clear()
+            # And one that begins past the flip.
+            client = after.client()
+            first = client.query(**asked) if index else client.scan(**asked)
+            assert first["LastEvaluatedKey"]["crossfade:begun"] == {"S": "dsql"}
+            more = {**asked, "ExclusiveStartKey": first["LastEvaluatedKey"], "Limit": 100}
+            client = before.client()
+            rest = client.query(**more) if index else client.scan(**more)
+            seen = [item[HASH_KEY]["S"] for item in (*first["Items"], *rest["Items"])]
+            assert sorted(seen) == [key[HASH_KEY]["S"] for key in keys]
+            before.proxy.settle()
+            after.proxy.settle()
+            assert before.verdicts().get("mismatch", 0) + after.verdicts().get("mismatch", 0) == 0
