@@ -113,6 +113,10 @@ class ScanSource:
     def parts(self) -> Sequence[str]:
         return [f"{segment}/{self._segments}" for segment in self._mine]
 
+    def every_part(self) -> Sequence[str]:
+        """The parts of all shares."""
+        return [f"{segment}/{self._segments}" for segment in range(self._segments)]
+
     async def portions(self, part: str, after: Position | None, only: Referring | None) -> Portions:
         segment = int(part.partition("/")[0])
         having = only.attributes if only is not None and only.wanted else ()

@@ -1,0 +1,183 @@
+"""Looks at keys that seemed to differ, again and again until they agree or patience is at an end; repairs on request.
+
+Traffic goes on while a table is verified, so that a key may be on its way. A difference is one only if at the last of
+several looks, strongly consistent on both sides, the stores still differed and the authority did not change during that
+look. Comparison is the comparators' business, repair is `shadow.converge`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from comparators.difference import Difference, Kind
+from comparators.expected import Context, explanation
+from comparators.items import compare_items
+from comparators.redact import Redactor
+from proxy.dynamodb.schema import Key
+from proxy.dynamodb.values import Item
+from proxy.dynamodb.writes import same
+from proxy.shadow.converge import converge
+from proxy.shadow.tables import Table
+from proxy.stores.failures import StoreError
+from proxy.stores.store import Held, Store, Unrepresentable
+
+_FIRST_WAIT: Final = 0.2
+_REPAIRING: Final = 8
+OPERATION: Final = "Verify"
+
+
+class Result(StrEnum):
+    AGREED = "agreed"
+    MISSING = "missing"  # the authority has it, the mirror lacks it
+    EXTRA = "extra"  # the mirror has it, the authority does not
+    DIFFERENT = "different"
+    UNREPRESENTABLE = "unrepresentable"  # the mapping cannot hold it
+    EXPECTED = "expected"  # differs as the configuration declares and explains
+    RACING = "racing"  # was written at each look: says nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What became of one key. `repaired` is None where nobody tried."""
+
+    key: Key
+    result: Result
+    item_type: str
+    differences: tuple[Difference, ...] = ()
+    reasons: tuple[str, ...] = ()
+    repaired: bool | None = None
+
+    def document(self, redactor: Redactor, *, values: bool) -> dict[str, Any]:
+        key = self.key.attributes
+        return {
+            "key": key if values else {name: redactor.redact(value) for name, value in key.items()},
+            "result": str(self.result),
+            "type": self.item_type,
+            "differences": [redactor.show(each, values) for each in self.differences],
+            "reasons": list(self.reasons),
+            "repaired": self.repaired,
+        }
+
+
+Many = Callable[[Sequence[Key]], Awaitable[dict[Key, Held]]]
+
+
+class Looking:
+    """`read_authority` and `read_mirror` read many keys strongly; `patience` is in seconds."""
+
+    def __init__(
+        self,
+        table: Table,
+        authority: Store,
+        mirror: Store,
+        read_authority: Many,
+        read_mirror: Many,
+        *,
+        patience: float,
+        repair: bool,
+    ) -> None:
+        self._table = table
+        self._authority = authority
+        self._mirror = mirror
+        self._read_authority = read_authority
+        self._read_mirror = read_mirror
+        self._patience = patience
+        self._repair = repair
+
+    async def look(self, keys: Sequence[Key]) -> list[Finding]:
+        """A finding for each key. Raises StoreError."""
+        last: dict[Key, Finding] = {}
+        waiting = list(dict.fromkeys(keys))
+        until = time.monotonic() + self._patience
+        wait = _FIRST_WAIT
+        while True:
+            for finding in await self._once(waiting):
+                last[finding.key] = finding
+            waiting = [key for key in waiting if last[key].result in _UNSETTLED]
+            left = until - time.monotonic()
+            if not waiting or left <= 0:
+                break
+            await asyncio.sleep(min(wait, left))
+            wait *= 2
+        findings = [last[key] for key in dict.fromkeys(keys)]
+        if not self._repair:
+            return findings
+        repaired = await self._repaired([each for each in findings if each.result in _WRONG])
+        return [repaired.get(each.key, each) for each in findings]
+
+    async def _once(self, keys: Sequence[Key]) -> list[Finding]:
+        before = await self._read_authority(keys)
+        held = await self._read_mirror(keys)
+        findings = [self._compared(key, before[key].item, held[key]) for key in keys]
+        doubtful = [each.key for each in findings if each.result in _WRONG]
+        if doubtful:
+            after = await self._read_authority(doubtful)
+            moved = {key for key in doubtful if not same(before[key].item, after[key].item)}
+            findings = [
+                Finding(each.key, Result.RACING, each.item_type) if each.key in moved else each for each in findings
+            ]
+        return findings
+
+    def _compared(self, key: Key, wanted: Item | None, held: Held) -> Finding:
+        item_type = self._table.mapping.type_of(wanted or held.item or key.attributes)
+        image, faults = self._mirror.image(key, wanted)
+        if image is None and wanted is not None:
+            reasons = tuple(f"{fault.field}: {fault.reason}" for fault in faults)
+            return Finding(key, Result.UNREPRESENTABLE, item_type, reasons=reasons)
+        differences = () if same(image, held.item) else self._differences(key, image, held.item)
+        if not differences:
+            if held.sound:
+                return Finding(key, Result.AGREED, item_type)
+            reason = "the columns of its indexes do not say what its item says"
+            return Finding(key, Result.DIFFERENT, item_type, reasons=(reason,))
+        context = Context(self._table.name, OPERATION)
+        if all(explanation(self._table.expected, each, context) is not None for each in differences):
+            return Finding(key, Result.EXPECTED, item_type, differences)
+        # The path "" is the item as a whole.
+        whole = differences[0].kind if not differences[0].path else None
+        return Finding(key, _RESULTS.get(whole, Result.DIFFERENT), item_type, differences)
+
+    def _differences(self, key: Key, authority: Item | None, mirror: Item | None) -> tuple[Difference, ...]:
+        rules = self._table.pick(authority or mirror or {})
+        return compare_items(authority, mirror, rules, key=key.attributes)
+
+    async def _repaired(self, findings: Sequence[Finding]) -> dict[Key, Finding]:
+        waiting = list(findings)
+        done: dict[Key, Finding] = {}
+
+        async def some() -> None:
+            while waiting:
+                each = waiting.pop()
+                done[each.key] = await self._repaired_one(each)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(_REPAIRING, len(waiting))):
+                group.create_task(some())
+        return done
+
+    async def _repaired_one(self, finding: Finding) -> Finding:
+        reasons: Iterable[str] = finding.reasons
+        try:
+            await converge(finding.key, self._authority, self._mirror)
+        except Unrepresentable as error:
+            reasons = (*reasons, *(f"{fault.field}: {fault.reason}" for fault in error.faults))
+            repaired = False
+        except StoreError as error:
+            # One that cannot be repaired now is told, and the others are repaired all the same.
+            reasons = (*reasons, f"not repaired: {error.reason}")
+            repaired = False
+        else:
+            repaired = True
+        return Finding(
+            finding.key, finding.result, finding.item_type, finding.differences, tuple(reasons), repaired=repaired
+        )
+
+
+_RESULTS: Final[dict[Kind | None, Result]] = {Kind.MISSING: Result.MISSING, Kind.EXTRA: Result.EXTRA}
+_WRONG: Final = frozenset({Result.MISSING, Result.EXTRA, Result.DIFFERENT})
+_UNSETTLED: Final = _WRONG | {Result.RACING}

@@ -1,0 +1,400 @@
+"""A sweep: are both stores of a table equal, all of it, in both directions, while writers write?
+
+Forwards, DynamoDB is scanned, and of each page DSQL is asked one digest of the rows with that page's keys; only where
+it is not what the items make do the rows' own digests come, and only what then differs is read. Backwards, DSQL sums
+the hashes of its keys by buckets, and only the rows of buckets come whose sums are not those of the keys scanned. So
+equal stores cost DSQL an aggregate and no transfer, whoever the authority is. What seems to differ goes to `looking`,
+which has the last word. Goes on where it was when it is killed (`checkpoints`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from comparators.redact import Redactor
+from proxy.dynamodb.errors import DynamoDBError
+from proxy.dynamodb.schema import Key
+from proxy.dynamodb.values import Item
+from proxy.mapping.columns import ColumnMapping
+from proxy.mapping.mapping import SqlValues
+from proxy.mapping.references import Reference
+from proxy.migrate.checkpoints import Checkpoints, Claim
+from proxy.migrate.key_sums import KeySums, buckets_for
+from proxy.migrate.looking import Finding, Looking, Result
+from proxy.migrate.pace import Pace
+from proxy.migrate.sources import ScanSource
+from proxy.migrate.table_reader import TableReader
+from proxy.shadow.tables import Table
+from proxy.stores import checksums
+from proxy.stores.bulk import BucketSum, Bulk, Slice
+
+_SAVE_SECONDS: Final = 5.0
+_ROWS: Final = 16_384
+_SUSPECTS: Final = 5000
+MOST_KEPT: Final = 1000
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was seen and found. `items` are DynamoDB's, `rows` DSQL's when the sweep ended, both by type."""
+
+    items: Counter[str] = field(default_factory=Counter)
+    rows: Counter[str] = field(default_factory=Counter)
+    results: Counter[str] = field(default_factory=Counter)
+    """Results other than `agreed`, by kind."""
+    repaired: int = 0
+    unrepaired: int = 0
+    pages: int = 0
+    pages_unequal: int = 0
+    """Pages whose digest was not DSQL's."""
+    size: int = 0
+
+    @property
+    def seen(self) -> int:
+        return self.items.total()
+
+    def document(self) -> dict[str, Any]:
+        return {
+            name: dict(value) if isinstance(value := getattr(self, name), Counter) else value for name in self.__slots__
+        }
+
+    def add(self, other: dict[str, Any]) -> None:
+        for name, value in other.items():
+            held = getattr(self, name)
+            if isinstance(held, Counter):
+                held.update(value)
+            else:
+                setattr(self, name, held + value)
+
+
+@dataclass(frozen=True, slots=True)
+class Referred:
+    """A reference's check: how many rows refer, and how many of those to what is not there."""
+
+    attribute: str
+    refer: int
+    dangling: int
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What came of a sweep. `whole` is False for a share of the table while others are at work on theirs."""
+
+    table: str
+    authority: str
+    began: float
+    ended: float
+    whole: bool
+    resumed: bool
+    counts: Counts
+    findings: list[dict[str, Any]]
+    references: list[Referred]
+    spots: list[Key]
+
+    @property
+    def result(self) -> str:
+        """As `sweeps` has it. What cannot be represented is not equal, and no repair makes it so."""
+        results = self.counts.results
+        wrong = sum(results[kind] for kind in (Result.MISSING, Result.EXTRA, Result.DIFFERENT))
+        if self.counts.unrepaired or results[Result.UNREPRESENTABLE] or wrong > self.counts.repaired:
+            return "different"
+        return "repaired" if wrong else "equal"
+
+
+@dataclass(slots=True)
+class _Part:
+    claim: Claim
+    began: float
+    position: dict[str, Any] | None = None
+    counts: Counts = field(default_factory=Counts)
+    sums: KeySums = field(default_factory=KeySums)
+    findings: list[dict[str, Any]] = field(default_factory=list)
+    saved: float = 0.0
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "began": self.began,
+            "position": self.position,
+            "counts": self.counts.document(),
+            "sums": self.sums.text(),
+            "findings": self.findings,
+        }
+
+
+class Sweeping:
+    """One sweep. `counts` grows while it runs. `spots` is how many keys to pick at random for a look by eye."""
+
+    def __init__(
+        self,
+        table: Table,
+        source: ScanSource,
+        reader: TableReader,
+        bulk: Bulk,
+        looking: Looking,
+        checkpoints: Checkpoints,
+        pace: Pace,
+        *,
+        authority: str,
+        references: Sequence[Reference] = (),
+        values: bool = False,
+        spots: int = 0,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._table = table
+        self._mapping = table.mapping
+        self._source = source
+        self._reader = reader
+        self._bulk = bulk
+        self._looking = looking
+        self._checkpoints = checkpoints
+        self._pace = pace
+        self._authority = authority
+        self._references = references
+        self._values = values
+        self._redactor = Redactor(secrets.token_bytes(32))
+        self._wanted_spots = spots
+        self._spots: list[Key] = []
+        self._now = now
+        self.job = f"verify/{table.name}/{authority}/{source.name}"
+        self.counts = Counts()
+
+    async def run(self, workers: int, *, fresh: bool = False) -> Swept:
+        """Raises StoreError."""
+        mine = list(self._source.parts())
+        everyone = self._source.every_part()
+        saved = await self._checkpoints.parts(self.job)
+        if fresh or all(part in saved and saved[part].done for part in mine):
+            await self._checkpoints.forget(self.job, [part for part in mine if part in saved])
+            saved = {part: each for part, each in saved.items() if part not in mine}
+        resumed = any(part in saved for part in mine)
+        for part in mine:
+            if part in saved:
+                self.counts.add(saved[part].state["counts"])
+        waiting = [part for part in reversed(mine) if part not in saved or not saved[part].done]
+        await _together(waiting, self._part, workers)
+        saved = await self._checkpoints.parts(self.job)
+        if not all(part in saved and saved[part].done for part in everyone):
+            return self._swept(
+                min(saved[part].state["began"] for part in mine),
+                whole=False,
+                resumed=resumed,
+                counts=self.counts,
+                findings=[each for part in mine for each in saved[part].state["findings"]],
+                references=[],
+            )
+        return await self._whole([saved[part].state for part in everyone], everyone, resumed=resumed)
+
+    async def _whole(self, states: list[dict[str, Any]], parts: Sequence[str], *, resumed: bool) -> Swept:
+        """All parts are done, whoever did them: the way back, and the sum of it all."""
+        counts, sums = Counts(), KeySums()
+        findings: list[dict[str, Any]] = []
+        for state in states:
+            counts.add(state["counts"])
+            sums.include(KeySums.from_text(state["sums"]))
+            findings += state["findings"][: MOST_KEPT - len(findings)]
+        self.counts = counts
+        slices = [each async for each in self._bulk.slices()]
+        for finding in await self._backwards(sums, slices):
+            self._note(counts, findings, finding)
+        references = [await self._referred(each, slices) for each in self._references]
+        await self._checkpoints.forget(self.job, list(parts))
+        return self._swept(
+            min(state["began"] for state in states),
+            whole=True,
+            resumed=resumed,
+            counts=counts,
+            findings=findings,
+            references=[each for each in references if each is not None],
+        )
+
+    def _swept(self, began: float, **rest: Any) -> Swept:
+        return Swept(self._table.name, self._authority, began, self._now(), spots=self._spots, **rest)
+
+    async def _part(self, part: str) -> None:
+        claim = await self._checkpoints.claim(self.job, part)
+        work = _Part(claim, self._now())
+        if claim.saved is not None:
+            state = claim.saved.state
+            work.began, work.position, work.findings = state["began"], state["position"], state["findings"]
+            work.counts.add(state["counts"])
+            work.sums = KeySums.from_text(state["sums"])
+        work.saved = time.monotonic()
+        looks: list[asyncio.Task[None]] = []
+        suspected = 0
+        try:
+            async with aclosing(self._source.portions(part, work.position, None)) as portions:
+                async for portion in portions:
+                    self._pace.spent(items=len(portion.items))
+                    suspects = await self._page(work, portion.items, portion.size)
+                    if suspects:
+                        # Looking takes patience: the sweep goes on meanwhile.
+                        looks.append(asyncio.create_task(self._looked(work, suspects)))
+                        suspected += len(suspects)
+                    work.position = None if portion.position is None else dict(portion.position)
+                    due = time.monotonic() - work.saved > _SAVE_SECONDS
+                    if due or suspected > _SUSPECTS:
+                        await asyncio.gather(*looks)
+                        looks, suspected = [], 0
+                    if due and portion.position is not None:
+                        await self._checkpoints.save(claim, work.state())
+                        work.saved = time.monotonic()
+                    await self._pace.wait()
+            await asyncio.gather(*looks)
+        finally:
+            for look in looks:
+                look.cancel()
+            if looks:
+                await asyncio.wait(looks)
+        await self._checkpoints.save(claim, work.state(), done=True)
+
+    async def _looked(self, work: _Part, suspects: Sequence[Key]) -> None:
+        for finding in await self._looking.look(suspects):
+            self._note(work.counts, work.findings, finding)
+            self._note(self.counts, None, finding)
+
+    async def _page(self, work: _Part, items: Sequence[Item], size: int) -> list[Key]:
+        """The keys of a page that seem to differ."""
+        keys: list[Key] = []
+        key_values: list[SqlValues] = []
+        digests: list[bytes] = []
+        suspects: list[Key] = []
+        row, key_text = self._bulk.statements.row, self._bulk.statements.key
+        kinds: Counter[str] = Counter()
+        for item in items:
+            key = self._table.schema.key_of(item)
+            kinds[self._mapping.type_of(item)] += 1
+            self._pick(key)
+            values = self._encoded(key, item)
+            found = None if values is None else self._mapping.key_values(key)
+            if values is None or found is None:
+                suspects.append(key)
+                continue
+            work.sums.add(key_text.whole(found))
+            keys.append(key)
+            key_values.append(found)
+            digests.append(row.digest(values))
+        for counts in (work.counts, self.counts):
+            counts.items.update(kinds)
+            counts.pages += 1
+            counts.size += size
+        if keys:
+            held, digest = await self._bulk.digest_of_all(key_values)
+            if held != len(keys) or digest != checksums.of_all(digests):
+                work.counts.pages_unequal += 1
+                self.counts.pages_unequal += 1
+                rows = await self._bulk.digests(key_values)
+                suspects += [key for place, key in enumerate(keys) if rows.get(place) != digests[place]]
+        return suspects
+
+    async def _backwards(self, sums: KeySums, slices: Sequence[Slice]) -> list[Finding]:
+        """Keys of rows that no item was seen for."""
+        self.counts.rows.update(await self._bulk.counts(self._type_column()))
+        buckets = buckets_for(self.counts.rows.total())
+        by_slice = [(each, await self._bulk.sums(each, buckets)) for each in slices]
+        unlike = sums.unlike(buckets, (total for _, found in by_slice for total in found))
+        findings: list[Finding] = []
+        for each, found in by_slice:
+            for some in _portioned([total for total in found if total.bucket in unlike]):
+                rows = await self._bulk.in_buckets(each, buckets, [total.bucket for total in some])
+                findings += await self._looking.look(await self._unseen(rows))
+        return findings
+
+    async def _unseen(self, rows: Sequence[SqlValues]) -> list[Key]:
+        """The keys of rows that DynamoDB has no item for now. Whether an item is equal, the way forwards has looked."""
+        held: list[Key] = []
+        for values in rows:
+            item = self._mapping.decode(values)
+            try:
+                held.append(self._table.schema.key_of(item))
+            except DynamoDBError:
+                # A row that reads as no item of this table: somebody's SQL made it. It has no key to be told by.
+                self.counts.results["unreadable"] += 1
+        there = await self._reader.get_many(held)
+        return [key for key in held if key not in there]
+
+    async def _referred(self, reference: Reference, slices: Sequence[Slice]) -> Referred | None:
+        """None where the reference stands in no column that SQL could follow."""
+        columns = self._columns()
+        attribute, to = columns.get(reference.attribute), columns.get(reference.to)
+        if attribute is None or to is None:
+            return None
+        kind = self._type_column() if reference.item_type else None
+        refer = dangling = 0
+        for each in slices:
+            more, lost = await self._bulk.dangling(each, attribute, to, kind, reference.item_type)
+            refer, dangling = refer + more, dangling + lost
+        return Referred(reference.attribute, refer, dangling)
+
+    def _encoded(self, key: Key, item: Item) -> SqlValues | None:
+        try:
+            encoded = self._mapping.encode(key, item)
+        except DynamoDBError:
+            return None
+        return None if encoded.faults and self._mapping.on_loss == "park" else encoded.values
+
+    def _note(self, counts: Counts, findings: list[dict[str, Any]] | None, finding: Finding) -> None:
+        if finding.result is Result.AGREED:
+            return
+        counts.results[str(finding.result)] += 1
+        if finding.repaired is not None:
+            counts.repaired += finding.repaired
+            counts.unrepaired += not finding.repaired
+        if findings is not None and len(findings) < MOST_KEPT:
+            findings.append(finding.document(self._redactor, values=self._values))
+
+    def _pick(self, key: Key) -> None:
+        """Algorithm R: each key seen is as likely to stay (Vitter, "Random sampling with a reservoir", 1985)."""
+        if len(self._spots) < self._wanted_spots:
+            self._spots.append(key)
+        elif self._wanted_spots:
+            place = random.randrange(self.counts.seen + 1)  # noqa: S311
+            if place < self._wanted_spots:
+                self._spots[place] = key
+
+    def _columns(self) -> dict[str, str]:
+        if not isinstance(self._mapping, ColumnMapping):
+            return {}
+        return {column.path[0]: column.name for column in self._mapping.attribute_columns if len(column.path) == 1}
+
+    def _type_column(self) -> str | None:
+        return self._columns().get(self._mapping.type_attribute) if isinstance(self._mapping, ColumnMapping) else None
+
+
+def _portioned(sums: Sequence[BucketSum]) -> list[list[BucketSum]]:
+    """Buckets, together no more rows at a time than fit in memory."""
+    portions: list[list[BucketSum]] = []
+    rows = _ROWS
+    for each in sums:
+        if rows + each.rows > _ROWS:
+            portions.append([])
+            rows = 0
+        portions[-1].append(each)
+        rows += each.rows
+    return portions
+
+
+async def _together(waiting: list[str], work: Callable[[str], Any], count: int) -> None:
+    """All of it, so many at once. The first error ends them all, and is raised."""
+
+    async def some() -> None:
+        while waiting:
+            await work(waiting.pop())
+
+    tasks = [asyncio.ensure_future(some()) for _ in range(min(count, len(waiting)))]
+    try:
+        for done in asyncio.as_completed(tasks):
+            await done
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        raise

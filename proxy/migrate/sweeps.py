@@ -1,0 +1,93 @@
+"""The record of sweeps, in a table of DSQL's: when a table was swept whole, and what came of it. The gate reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+import orjson
+
+from proxy.stores.failures import Refused, Unreachable
+from proxy.stores.occ import Attempts, is_conflict
+from proxy.stores.pool import Pool
+from proxy.stores.sql import qualified
+from proxy.stores.sqlstates import NO_TABLE, sorted_
+
+SWEEPS_TABLE: Final = "crossfade_sweeps"
+EQUAL: Final = "equal"
+REPAIRED: Final = "repaired"
+DIFFERENT: Final = "different"
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """One sweep of a whole table. `began` and `ended` are Unix seconds. `result` is `equal`, or `repaired` (differences
+    were found, and all mended: only the next sweep can say `equal`), or `different`. `report` is as `report` makes it,
+    without values."""
+
+    table: str
+    began: float
+    ended: float
+    authority: str
+    result: str
+    report: dict[str, Any]
+
+
+class Sweeps:
+    """Over a pool of connections. Raises Unreachable or Refused."""
+
+    def __init__(self, pool: Pool, schema: str, *, seconds: float) -> None:
+        table = qualified(schema, SWEEPS_TABLE)
+        self._pool = pool
+        self._seconds = seconds
+        self._create = (
+            f"CREATE TABLE IF NOT EXISTS {table} (table_name text NOT NULL, began timestamptz NOT NULL, "
+            "ended timestamptz NOT NULL, authority text NOT NULL, result text NOT NULL, report text NOT NULL, "
+            "PRIMARY KEY (table_name, ended, began))"
+        )
+        self._insert = (
+            f"INSERT INTO {table} (table_name, began, ended, authority, result, report) "  # noqa: S608
+            "VALUES ($1, to_timestamp($2::float8), to_timestamp($3::float8), $4, $5, $6) ON CONFLICT DO NOTHING"
+        )
+        self._newest = (
+            "SELECT table_name, extract(epoch FROM began)::float8 AS began, "  # noqa: S608
+            f"extract(epoch FROM ended)::float8 AS ended, authority, result, report FROM {table} "
+            "WHERE table_name = $1 ORDER BY ended DESC, began DESC LIMIT 1"
+        )
+
+    async def add(self, sweep: Sweep) -> None:
+        report = orjson.dumps(sweep.report).decode()
+        await self._ask(
+            "execute", self._insert, sweep.table, sweep.began, sweep.ended, sweep.authority, sweep.result, report
+        )
+
+    async def newest(self, table: str) -> Sweep | None:
+        """The last sweep of a table that was finished; None if there is none."""
+        row = await self._ask("fetchrow", self._newest, table)
+        if row is None:
+            return None
+        return Sweep(
+            row["table_name"], row["began"], row["ended"], row["authority"], row["result"], orjson.loads(row["report"])
+        )
+
+    async def _ask(self, method: str, statement: str, *parameters: Any) -> Any:
+        """The same twice is the same: a row has its key from the sweep itself."""
+        async for _ in Attempts():
+            try:
+                async with self._pool.acquire() as connection:
+                    try:
+                        return await getattr(connection, method)(statement, *parameters, timeout=self._seconds)
+                    except asyncpg.PostgresError as error:
+                        if error.sqlstate != NO_TABLE:
+                            raise
+                    await connection.execute(self._create, timeout=self._seconds)
+                    return await getattr(connection, method)(statement, *parameters, timeout=self._seconds)
+            except asyncpg.PostgresError as error:
+                # Two that make the table at once: one of them finds its name taken while it is at it.
+                if not is_conflict(error) and error.sqlstate not in ("23505", "42P07"):
+                    found = sorted_(error, None, reading=True)
+                    raise (found if isinstance(found, Refused) else Unreachable(found.reason, str(found))) from error
+            except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
+                raise Unreachable("connection", type(error).__name__) from error
+        raise Unreachable("occ", "conflicts went on")
