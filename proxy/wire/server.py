@@ -31,7 +31,7 @@ from proxy.stores.failures import UnknownOutcome, Unreachable
 from proxy.stores.upstream import Answer
 from proxy.wire.received import DROPPED, Received, carries
 from proxy.wire.request_ids import request_ids
-from proxy.wire.signatures import Signatures
+from proxy.wire.signatures import Claimed, Signatures
 from proxy.wire.web_pages import SHARED, asked_first, from_page
 
 SHADOWED: Final = frozenset(
@@ -140,11 +140,18 @@ class WireServer:
         started = clock()
         operation = OTHER
         try:
+            claimed = None
+            if self._signatures is not None:
+                if (preflight := asked_first(request)) is not None:
+                    return self._whole(preflight)
+                claimed = self._claim(self._signatures, request)
             body = await _body(request)
             if isinstance(body, web.Response):
                 self._metrics.proxy_seconds(_action(request), body.status, clock() - started)
                 return body
             started = clock()  # a client that sends slowly is not the proxy's time
+            if claimed is not None:
+                self._check(claimed, body)
             operation, outcome = await self._answer(request, body)
         except DynamoDBError as error:
             operation, outcome = _action(request), Outcome.failed(error)
@@ -159,10 +166,6 @@ class WireServer:
         return self._response(request, outcome)
 
     async def _answer(self, request: web.BaseRequest, body: bytes) -> tuple[str, Outcome]:
-        if self._signatures is not None:
-            if (preflight := asked_first(request)) is not None:
-                return OTHER, preflight
-            self._admit(self._signatures, request, body)
         target = request.headers.get("X-Amz-Target")
         if target is None or request.method != "POST" or not target.isascii():
             answer = await self._upstream.request_raw(
@@ -177,9 +180,16 @@ class WireServer:
         self._metrics.passed_through(action)
         return action, await self._layer.pass_through(action, target, body, _headers(request.headers))
 
-    def _admit(self, signatures: Signatures, request: web.BaseRequest, body: bytes) -> None:
+    def _claim(self, signatures: Signatures, request: web.BaseRequest) -> Claimed:
         try:
-            signatures.verify(request.method, request.raw_path, request.headers, body, time.time())
+            return signatures.claim(request.method, request.raw_path, request.headers, time.time())
+        except DynamoDBError as refusal:
+            self._metrics.refused(refusal.code)
+            raise
+
+    def _check(self, claimed: Claimed, body: bytes) -> None:
+        try:
+            claimed.check(body)
         except DynamoDBError as refusal:
             self._metrics.refused(refusal.code)
             raise

@@ -61,8 +61,31 @@ class _Claim:
     good: int
 
 
+class Claimed:
+    """A request that is in order but for its signature, which is its body's too: only `check` says that it may pass."""
+
+    __slots__ = ("_before", "_key", "_request", "_signature", "_temporary")
+
+    def __init__(self, key: SigningKey, before: str, request: str, signature: str, *, temporary: bool) -> None:
+        """`before` and `request` are the string to sign and the canonical request, each up to its last line."""
+        self._key = key
+        self._before = before
+        self._request = request
+        self._signature = signature
+        self._temporary = temporary
+
+    def check(self, body: bytes) -> None:
+        """Return if the request with this body is signed with the key. Raises as `Signatures.claim` does."""
+        request = f"{self._request}{sha256(body).hexdigest()}".encode("utf-8", "surrogateescape")
+        expected = self._key.sign(f"{self._before}{sha256(request).hexdigest()}".encode())
+        if not hmac.compare_digest(expected.encode(), self._signature.encode("utf-8", "surrogateescape")):
+            raise _invalid(_MISMATCH)
+        if self._temporary:  # none of the keys is
+            raise _unrecognized("The security token included in the request is invalid")
+
+
 class Signatures:
-    """The keys that clients may sign with, in one region. `verify` is all it does."""
+    """The keys that clients may sign with, in one region."""
 
     def __init__(self, keys: Iterable[Credential], region: str) -> None:
         self._secrets = {key.access_key_id: key.secret_access_key for key in keys}
@@ -70,11 +93,11 @@ class Signatures:
         # A refusal is not kept, so nobody who has no key can push out what is.
         self._scoped = lru_cache(maxsize=1024)(self._find_scope)
 
-    def verify(self, method: str, target: str, headers: Headers, body: bytes, now: float) -> None:
-        """Return if the request is signed with one of the keys; `target` is its path and query as they came.
+    def claim(self, method: str, target: str, headers: Headers, now: float) -> Claimed:
+        """What can be said before the body has come: strangers need not be listened to for longer.
 
-        Raises DynamoDBError, with status 400: MissingAuthenticationTokenException, IncompleteSignatureException,
-        InvalidSignatureException or UnrecognizedClientException.
+        `target` is the path and query as they came. Raises DynamoDBError, with status 400: MissingAuthenticationToken-,
+        IncompleteSignature-, InvalidSignature- or UnrecognizedClientException.
         """
         path, _, query = target.partition("?")
         pairs = _pairs(query) if query else ()
@@ -92,18 +115,18 @@ class Signatures:
             raise DynamoDBError("MissingAuthenticationTokenException", "Request is missing Authentication Token")
         _check_time(claim, int(now))
         _check_names(claim, headers)
-        key, scope = self._scoped(claim.algorithm, claim.credential, claim.date)
+        key, before = self._scoped(claim.algorithm, claim.credential, claim.date)
         lines = "".join([f"{name}:{_value(name, headers)}\n" for name in claim.signed.split(";")])
-        request = f"{method}\n{_path(path)}\n{_query(pairs)}\n{lines}\n{claim.signed}\n{sha256(body).hexdigest()}"
-        digest = sha256(request.encode("utf-8", "surrogateescape")).hexdigest()
-        expected = key.sign(f"{ALGORITHM}\n{claim.date}\n{scope}\n{digest}".encode())
-        if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "surrogateescape")):
-            raise _invalid(_MISMATCH)
-        if _TOKEN in headers or any(name == _TOKEN for name, _ in pairs):  # of temporary keys, and none of these is
-            raise _unrecognized("The security token included in the request is invalid")
+        return Claimed(
+            key,
+            before,
+            f"{method}\n{_path(path)}\n{_query(pairs)}\n{lines}\n{claim.signed}\n",
+            signature,
+            temporary=_TOKEN in headers or any(name == _TOKEN for name, _ in pairs),
+        )
 
     def _find_scope(self, algorithm: str, credential: str, date: str) -> tuple[SigningKey, str]:
-        """The key that must have signed, and the scope that it is for."""
+        """The key that must have signed, and what it signed up to the hash of the request."""
         if algorithm != ALGORITHM:
             raise _incomplete(f"Unsupported AWS 'algorithm': '{algorithm}' (only {ALGORITHM} for now). ")
         parts = credential.split("/")
@@ -130,7 +153,8 @@ class Signatures:
         secret = self._secrets.get(access_key_id)
         if secret is None:
             raise _unrecognized("The security token included in the request is invalid.")
-        return signing_key(secret, day, region, service), f"{day}/{region}/{service}/{term}"
+        scope = f"{day}/{region}/{service}/{term}"
+        return signing_key(secret, day, region, service), f"{ALGORITHM}\n{date}\n{scope}\n"
 
 
 def _claim_of_headers(given: str, headers: Headers) -> tuple[_Claim, str]:

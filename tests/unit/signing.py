@@ -100,12 +100,14 @@ def signed(
     return Sent(method, target, tuple(sent.items()), body)
 
 
+def check(signatures: Signatures, sent: Sent) -> None:
+    signatures.claim(sent.method, sent.target, CIMultiDict(sent.headers), sent.now).check(sent.body)
+
+
 def verdict(sent: Sent, *keys: Credential, region: str = REGION) -> str | None:
     """None: it may pass. Otherwise the refusal, as `Code: message`."""
     try:
-        Signatures(keys or (KEY, OTHER_KEY), region).verify(
-            sent.method, sent.target, CIMultiDict(sent.headers), sent.body, sent.now
-        )
+        check(Signatures(keys or (KEY, OTHER_KEY), region), sent)
     except DynamoDBError as refusal:
         told = refusal.document()["__type"]
         return str(refusal) if (refusal.status, told) == (400, f"{SERVICE}#{refusal.code}") else repr((refusal, told))

@@ -540,3 +540,24 @@ async def test_a_preflight_of_no_page_must_be_signed() -> None:
         )
         assert status == 200
         assert "access-control-allow-headers" not in headers
+
+
+async def test_a_stranger_is_refused_before_the_body_has_come() -> None:
+    """Nobody who has no key makes the proxy keep 16 MB."""
+    request = signed(at=time.time(), key=Credential("WHO", "secret"), body=b"x" * module.MAX_BODY)
+    head, _, _ = sent(request).partition(b"\r\n\r\n")
+    async with wire(always(OK), signatures=keys()) as here:
+        client = await here.connect()
+        client.send(head + b"\r\nExpect: 100-continue\r\n\r\n")
+        answer = await client.answer()
+        assert (answer[0], refused(answer)) == (400, "UnrecognizedClientException")
+        client.writer.close()
+        for _ in range(2):  # and its connection lives if it then sends what it said that it would
+            client = await here.connect()
+            small = sent(signed(at=time.time(), key=Credential("WHO", "secret")))
+            client.send(small[:-5])
+            answer = await client.answer()
+            assert refused(answer) == "UnrecognizedClientException"
+            client.send(small[-5:] + sent(signed(at=time.time())))
+            assert (await client.answer())[0] == 200
+            client.writer.close()

@@ -14,7 +14,7 @@ from proxy.dynamodb.errors import DynamoDBError
 from proxy.stores.sigv4 import Credential, SigningKey, amz_date, signing_key
 from proxy.wire import signatures as module
 from proxy.wire.signatures import Signatures
-from tests.unit.signing import BODY, HOST, KEY, NOW, OTHER_KEY, Sent, signed, verdict
+from tests.unit.signing import BODY, HOST, KEY, NOW, OTHER_KEY, Sent, check, signed, verdict
 
 MISMATCH = "InvalidSignatureException: The request signature we calculated does not match the signature you provided."
 TODAY = datetime.datetime.fromtimestamp(NOW, datetime.UTC)
@@ -105,9 +105,10 @@ def test_the_published_suite(name: str, monkeypatch: pytest.MonkeyPatch) -> None
     headers = CIMultiDict([("Host", "example.amazonaws.com"), *(("My-Header1", value) for value in repeated)])
     headers["X-Amz-Date"] = "20150830T123600Z"
     headers["Authorization"] = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders={names}, Signature={signature}"
-    Signatures([SUITE_KEY], "us-east-1").verify(method, target, headers, b"", 1440938160)
-    with pytest.raises(DynamoDBError):
-        Signatures([SUITE_KEY], "us-east-1").verify(method, target, headers, b"x", 1440938160)
+    claimed = Signatures([SUITE_KEY], "us-east-1").claim(method, target, headers, 1440938160)
+    claimed.check(b"")
+    with pytest.raises(DynamoDBError, match="InvalidSignatureException"):
+        claimed.check(b"x")
 
 
 # -- what is refused, and in which words -------------------------------------------------------------------------------
@@ -284,10 +285,10 @@ def test_the_same_claim_again_with_another_signature_is_refused() -> None:
     keep = Signatures([KEY], "us-east-1")
     sent = signed()
     for _ in range(2):
-        keep.verify(sent.method, sent.target, CIMultiDict(sent.headers), sent.body, sent.now)
+        check(keep, sent)
     for spoilt in (replace(sent, body=b"{}"), replace(sent, now=NOW + 301), sent.changed("Host", "elsewhere")):
         with pytest.raises(DynamoDBError, match="InvalidSignatureException"):
-            keep.verify(spoilt.method, spoilt.target, CIMultiDict(spoilt.headers), spoilt.body, spoilt.now)
+            check(keep, spoilt)
 
 
 # -- anything at all ---------------------------------------------------------------------------------------------------
