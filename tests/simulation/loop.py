@@ -4,7 +4,7 @@ Nothing here waits: when no callback is ready, the clock jumps to the next timer
 one runs on the loop, at a moment that the seed chooses) and no sockets. A program under it is a function of the seed.
 
 A callback belongs to whoever's context made it (`OWNER`). What belongs to an owner that is dead never runs again: this
-is `kill -9`, where no `finally` is reached.
+is `kill -9`, where no `finally` is reached. What belongs to one that sleeps runs when it wakes up: this is `kill -STOP`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ class Owner(Protocol):
     @property
     def alive(self) -> bool: ...
 
+    @property
+    def asleep_until(self) -> float:
+        """The loop's time at which it wakes up, if that is still to come."""
+
 
 OWNER: ContextVar[Owner | None] = ContextVar("OWNER", default=None)
 
@@ -48,7 +52,7 @@ class Loop:
         self._idle = idle
         self._now = 0.0
         self._ready: list[asyncio.Handle] = []
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timers: list[tuple[float, int, asyncio.Handle]] = []
         self._count = 0
         self.steps = 0
         self.faults: list[str] = []
@@ -138,8 +142,11 @@ class Loop:
         if handle._cancelled:
             return
         owner = handle._context.get(OWNER)  # type: ignore[attr-defined]
-        if owner is None or owner.alive:
+        if owner is None or (owner.alive and owner.asleep_until <= self._now):
             handle._run()
+        elif owner.alive:
+            self._count += 1
+            heapq.heappush(self._timers, (owner.asleep_until, self._count, handle))
 
     def _jump(self) -> None:
         self._idle()

@@ -118,6 +118,7 @@ class Run:
         self, loop: Loop, path: Path, story: Story, dynamo: Dynamo, dsql: Dsql, board: Board, recorded: Recorded
     ) -> None:
         self.alive = True
+        self.asleep_until = 0.0
         self.closed = False
         self._loop = loop
         self._context = contextvars.copy_context()

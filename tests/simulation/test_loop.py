@@ -55,6 +55,7 @@ def test_who_waits_for_ever_is_named() -> None:
 def test_the_dead_do_nothing_not_even_clean_up() -> None:
     class Owner:
         alive = True
+        asleep_until = 0.0
 
     loop, owner, heard = Loop(0), Owner(), []
     context = contextvars.copy_context()
@@ -76,3 +77,25 @@ def test_the_dead_do_nothing_not_even_clean_up() -> None:
 
     loop.run(main())
     assert heard == ["alive"]
+
+
+def test_what_belongs_to_a_sleeper_runs_when_it_wakes_up() -> None:
+    loop, heard = Loop(1), []
+
+    class Sleeper:
+        alive = True
+        asleep_until = 5.0
+
+    async def speak() -> None:
+        heard.append(loop.time())
+        await asyncio.sleep(1.0)
+        heard.append(loop.time())
+
+    async def main() -> None:
+        context = contextvars.copy_context()
+        context.run(OWNER.set, Sleeper())
+        loop.create_task(speak(), context=context)
+        await asyncio.sleep(20.0)
+
+    loop.run(main())
+    assert heard == [5.0, 6.0]
