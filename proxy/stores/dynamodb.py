@@ -36,16 +36,24 @@ _MAX_GUARDS: Final = 100
 
 
 class DynamoDBStore:
-    """See the module. `timeout` bounds each call, in seconds; upstream says whether a failed one had an effect."""
+    """See the module. `timeout` bounds each call, in seconds; upstream says whether a failed one had an effect.
+
+    `described` is told of each table's description, whenever one is asked for.
+    """
 
     name = "dynamodb"
 
     def __init__(
-        self, upstream: Upstream, timeout: float, observe: Callable[[str, float], None] = lambda _, __: None
+        self,
+        upstream: Upstream,
+        timeout: float,
+        observe: Callable[[str, float], None] = lambda _, __: None,
+        described: Callable[[Mapping[str, Any]], None] = lambda _: None,
     ) -> None:
         self._upstream = upstream
         self._timeout = timeout
         self._observe = observe
+        self._described = described
 
     async def execute(self, operation: Operation) -> Executed:
         return Executed(await self.call(operation.action, operation.body), {})
@@ -94,6 +102,7 @@ class DynamoDBStore:
         """The table's schema; None if there is no such table."""
         outcome = await self.call("DescribeTable", orjson.dumps({"TableName": table}))
         if outcome.ok:
+            self._described(outcome.document["Table"])
             return TableSchema.from_description(outcome.document["Table"])
         if outcome.error_code == "ResourceNotFoundException":
             return None

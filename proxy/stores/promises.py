@@ -19,11 +19,10 @@ from proxy.stores.guarded import Planned
 from proxy.stores.occ import is_conflict
 from proxy.stores.pool import Pool
 from proxy.stores.remembered import TOKENS_TABLE, Remembered
+from proxy.stores.side_table import SideTable
 from proxy.stores.sqlstates import UNSUPPORTED, sorted_, unsent
 
 PROMISE_TABLES: Final = frozenset({LOCKS_TABLE, TOKENS_TABLE})
-# Two processes that make a table at once: one of them finds its name taken while it is at it.
-_MADE_MEANWHILE: Final = frozenset({"23505", "42P07", "40001"})
 _BETWEEN_SWEEPS_SECONDS: Final = 0.1
 
 
@@ -35,6 +34,7 @@ class Promises:
         self._pool = pool
         self._absences = Absences(schema)
         self._remembered = Remembered(schema)
+        self._tables = (SideTable(pool, self._absences.create), SideTable(pool, self._remembered.create))
         self._making = asyncio.Lock()
         self._made = False
         self._in_one = True
@@ -44,14 +44,8 @@ class Promises:
         async with self._making:
             if self._made:
                 return
-            try:
-                async with self._pool.acquire() as connection:
-                    for statement in (self._absences.create, self._remembered.create):
-                        await _make(connection, statement)
-            except asyncpg.PostgresError as error:
-                raise sorted_(error, None, reading=True) from error
-            except (OSError, asyncpg.InterfaceError) as error:
-                raise unsent(error, None) from error
+            for table in self._tables:
+                await table.make()
             self._made = True
 
     def missing(self) -> None:
@@ -111,11 +105,3 @@ class Promises:
             except (OSError, asyncpg.InterfaceError) as error:
                 raise unsent(error, None) from error
             await asyncio.sleep(_BETWEEN_SWEEPS_SECONDS)
-
-
-async def _make(connection: asyncpg.Connection, statement: str) -> None:
-    try:
-        await connection.execute(statement)
-    except asyncpg.PostgresError as error:
-        if error.sqlstate not in _MADE_MEANWHILE:
-            raise

@@ -27,9 +27,14 @@ from proxy.mapping.mapping import Span
 from proxy.migrate import ddl
 from proxy.migrate.apply import execute, migrate, read_folder
 from proxy.migrate.documents import Documents
+from proxy.stores.absences import Absences
+from proxy.stores.board import Board
+from proxy.stores.catalogue import Catalogue
 from proxy.stores.dsql import DSQLStore
 from proxy.stores.failures import StoreError
 from proxy.stores.pool import Pool
+from proxy.stores.promises import Promises
+from proxy.stores.remembered import Remembered
 from proxy.stores.sql import Comparison, Statements
 from tests.integration.sql_rules import RULES, bare, is_ddl, mixed, violations
 from tests.property.requests_to_dynamodb import Requests, definition
@@ -220,6 +225,36 @@ def test_a_row_is_locked_by_its_whole_key(mapping: TableMapping) -> None:
     assert where == [f"{name} = ${n}" for n, name in enumerate(quoted, 1)]
 
 
+def side_statements() -> tuple[list[str], list[str]]:
+    """DDL, and all else that is sent to Crossfade's own tables: peers' notes, locks, tokens, descriptions."""
+    pool = Pool(_unconnected, 1)
+    absences, remembered = Absences("public"), Remembered("public")
+    board, catalogue = Board(pool, "public"), Catalogue(pool, "public")
+    ddl = [absences.create, remembered.create, *board.definitions, *catalogue.definitions]
+    insert = Statements("public", DOCUMENTS[0]).insert
+    locking = absences.with_insert(insert, len(DOCUMENTS[0].columns))
+    taking = [absences.take(stripes) for stripes in range(1, 101)]
+    return ddl, [locking, *taking, *remembered.statements, *board.statements, *catalogue.statements]
+
+
+async def _unconnected() -> asyncpg.Connection:
+    raise AssertionError("nothing is sent here")
+
+
+async def test_all_statements_on_crossfades_own_tables_keep_the_rules(dsql_database: str) -> None:
+    ddl, statements = side_statements()
+    for statement in (*ddl, *statements):
+        assert violations(statement) == [], statement
+    assert lint(ddl) == []
+    connection = await asyncpg.connect(dsql_database, ssl=False)
+    for statement in (*ddl, definitions(DOCUMENTS[0])[0]):
+        await connection.execute(statement)
+    for statement in statements:
+        prepared = await connection.prepare(statement)
+        assert not any(kind.kind == "array" for kind in prepared.get_parameters()), statement
+    await connection.close()
+
+
 async def test_dsqls_gate_takes_every_statement(dsql_database: str) -> None:
     """Parsed for real, with the parameters' types: none is an array, which asyncpg would look up with `set_config`."""
     connection = await asyncpg.connect(dsql_database, ssl=False)
@@ -255,7 +290,8 @@ async def test_dsqls_gate_takes_the_plans_statements(dsql_database: str) -> None
 # --- all that is sent -------------------------------------------------------------------------------------------------
 
 
-async def test_what_a_story_really_sends_keeps_the_rules(dsql_database: str) -> None:
+@pytest.mark.parametrize("authority", [False, True], ids=["as mirror", "as authority"])
+async def test_what_a_story_really_sends_keeps_the_rules(dsql_database: str, authority: bool) -> None:
     """Tables made, filled, widened, asked in every way and dropped; the log is asyncpg's own, for each connection."""
     sent: dict[int, list[str]] = defaultdict(list)
     made = 0
@@ -273,7 +309,7 @@ async def test_what_a_story_really_sends_keeps_the_rules(dsql_database: str) -> 
     mappings: dict[str, TableMapping] = {"billio": load(CONFIG / "billio.toml").mapping}
     async with pool.acquire() as connection:
         await migrate(connection, read_folder(FOLDERS["billio"]))
-    store = DSQLStore(pool, mappings.__getitem__)
+    store = DSQLStore(pool, mappings.__getitem__, promises=Promises(pool) if authority else None)
     schemas = {"billio": BILLIO}
     for number in range(6):
         whole = schema_of(f"table-{number}", definition(random.Random(number)))
@@ -306,6 +342,7 @@ async def test_what_a_story_really_sends_keeps_the_rules(dsql_database: str) -> 
     assert any("FOR UPDATE" in statement for statement in statements)
     assert any("get_byte" in statement for statement in statements)
     assert len(statements) > 100
+    assert any("crossfade_locks" in statement for statement in statements) is authority
 
 
 async def _ask(

@@ -1,0 +1,66 @@
+"""A small table of Crossfade's own in DSQL, made when it is first asked. Knows SQL's errors and not what the table is.
+
+Each call is one statement by itself. A process that makes the table while another does finds it made.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import asyncpg
+
+from proxy.stores.failures import Refused, Unreachable
+from proxy.stores.pool import Pool
+from proxy.stores.sqlstates import NO_TABLE
+
+_CONFLICT: Final = "40001"
+# Two processes that make the table at once: one of them finds its name taken while it is at it.
+_MADE_MEANWHILE: Final = frozenset({"23505", "42P07", _CONFLICT})
+_AWAY: Final = ("57", "53", "08", "XX000", _CONFLICT)
+
+
+class SideTable:
+    """`create` is the statement that makes it, which does nothing where it is there."""
+
+    def __init__(self, pool: Pool, create: str) -> None:
+        self._pool = pool
+        self.create = create
+
+    async def fetch(self, statement: str, *parameters: Any) -> list[asyncpg.Record]:
+        """Raises Unreachable or Refused."""
+        rows: list[asyncpg.Record] = await self._ask("fetch", statement, *parameters)
+        return rows
+
+    async def execute(self, statement: str, *parameters: Any) -> None:
+        """Raises Unreachable or Refused; to be used for what may be done twice."""
+        await self._ask("execute", statement, *parameters)
+
+    async def make(self) -> None:
+        """Raises Unreachable or Refused."""
+        await self._ask("execute", self.create)
+
+    async def _ask(self, method: Literal["fetch", "execute"], statement: str, *parameters: Any) -> Any:
+        try:
+            async with self._pool.acquire() as connection:
+                try:
+                    return await getattr(connection, method)(statement, *parameters)
+                except asyncpg.PostgresError as error:
+                    if error.sqlstate in _MADE_MEANWHILE and statement is self.create:
+                        return None
+                    if error.sqlstate != NO_TABLE:
+                        raise
+                await self._make(connection)
+                return await getattr(connection, method)(statement, *parameters)
+        except asyncpg.PostgresError as error:
+            state = error.sqlstate or "?????"
+            detail = f"{state} {type(error).__name__}"
+            raise (Unreachable("server", detail) if state.startswith(_AWAY) else Refused(state, detail)) from error
+        except (OSError, asyncpg.InterfaceError) as error:
+            raise Unreachable("connection", type(error).__name__) from error
+
+    async def _make(self, connection: asyncpg.Connection) -> None:
+        try:
+            await connection.execute(self.create)
+        except asyncpg.PostgresError as error:
+            if error.sqlstate not in _MADE_MEANWHILE:
+                raise
