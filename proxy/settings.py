@@ -306,6 +306,18 @@ class TableSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Stream:
+    """The DynamoDB streams to follow, by their tables: what is written past the proxies then converges too. `start`:
+    where a stream begins that was never read; `delay_seconds`: how old a record is to be before its key is nominated.
+    """
+
+    tables: tuple[str, ...] = ()
+    start: Annotated[Literal["trim_horizon", "latest"], AnyOf(("trim_horizon", "latest"))] = "trim_horizon"
+    poll_seconds: Annotated[float, Between(0.01, 60)] = 1.0
+    delay_seconds: Annotated[float, Between(0, 60)] = 2.0
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is logged, and how."""
 
@@ -330,6 +342,7 @@ class Settings:
     journal: Journal = Journal()
     mirror: Mirror = Mirror()
     shutdown: Shutdown = Shutdown()
+    stream: Stream = Stream()
     gate: Gate = field(default_factory=Gate)
     tables: Mapping[str, TableSettings] = field(default_factory=lambda: MappingProxyType({}))
     log: Log = Log()

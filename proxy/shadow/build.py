@@ -41,6 +41,7 @@ from proxy.stores.dynamodb import DynamoDBStore
 from proxy.stores.promises import PROMISE_TABLES, Promises
 from proxy.stores.store import Store
 from proxy.stores.upstream import Upstream
+from proxy.stream.following import Nominating, followers
 
 _HOLD_SECONDS = 2.0
 _CLOSE_SECONDS = 5.0
@@ -75,6 +76,7 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
         )
 
     async def let_go() -> None:
+        stop_following()
         try:
             await asyncio.wait_for(pool.close(), _CLOSE_SECONDS)
         except TimeoutError:
@@ -108,6 +110,8 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
         lease=lease,
         failed=witness.failed,
     )
+    nominate = Nominating(journal, floor, tables, ways)
+    following, stop_following = followers(settings, upstream, dynamodb, nominate, metrics.registry)
     layer = Layer(
         settings=settings,
         metrics=metrics,
@@ -123,6 +127,7 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
         let_go=let_go,
         peers=peers,
         witness=witness,
+        also=[each.turn for each in following],
     )
     try:
         await layer.open()

@@ -8,7 +8,7 @@ nothing of the client.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -68,6 +68,7 @@ class Layer:
         lease: Leased | None = None,
         witness: Witness | None = None,
     ) -> None:
+        also: Sequence[Callable[[], Awaitable[None]]] = (),
         self._settings = settings
         self._metrics = metrics
         self._stages = stages
@@ -84,6 +85,7 @@ class Layer:
         self._lease: Leased = lease or Unleased()
         self._witness = witness
         self._calls = Calls(tables, metrics, follow)
+        self._also = tuple(also)
         self._behind = Behind(settings.mirror.comparisons_queue)
         self._loops = Behind(settings.mirror.concurrency + 4)
         self._lag = Lag()
@@ -171,6 +173,8 @@ class Layer:
         for _ in range(self._settings.mirror.concurrency):
             self._loops.loop(self._work)
 
+        for each in self._also:
+            self._loops.loop(each)
     async def close(self) -> None:
         """Let comparisons end and keys converge within the settings' limit; the rest stays in the journal."""
         limit = self._settings.shutdown.converge_seconds

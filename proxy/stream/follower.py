@@ -1,0 +1,247 @@
+"""Follows a table's DynamoDB stream and nominates every key that was changed, by whomever.
+
+So what went past the proxy converges too: other writers, DynamoDB's own deletions by time to live, what another process
+acknowledged and did not live to converge. Records only say *that* a key changed. What it holds is read from the
+authority when it converges, so that records may come twice, late, or in any order, and their images are not looked at
+(a stream of keys only is enough).
+
+A position is saved after the keys stand in the journal, never before. Where records are gone before they were read
+(a stream keeps them for a day), that is told, with the remedy: a sweep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+import structlog
+
+from proxy.dynamodb.schema import Key, TableSchema
+from proxy.stores.failures import Refused, StoreError
+from proxy.stores.streams import EXPIRED, NOT_THERE, TRIMMED, Records, Shard, Streams
+from proxy.stream.positions import Position, Positions
+from proxy.stream.records import Changed, Unreadable, changed
+from proxy.stream.shards import lost, readable
+
+log = structlog.get_logger(__name__)
+
+Start = Literal["trim_horizon", "latest"]
+REMEDY: Final = "run a sweep of the table: crossfade verify --repair"
+_LOOK_SECONDS: Final = 10.0
+_AGAIN_SECONDS: Final = 5.0
+_AT_ONCE: Final = 16
+_LONGEST_DELAY: Final = 60.0
+
+
+class Watch(Protocol):
+    """What is counted."""
+
+    def stream_records(self, table: str, records: int) -> None: ...
+
+    def stream_lag(self, table: str, seconds: float) -> None:
+        """How old the newest record was when it was nominated."""
+
+    def stream_gap(self, table: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A table as DescribeTable tells it: its schema, and its stream's ARN (None: it has none)."""
+
+    schema: TableSchema
+    stream: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a stream is followed. `start`: where one begins that was never read. `poll_seconds`: the pause when there is
+    nothing new. `delay_seconds`: how old a record is to be before its key is nominated, so that the proxy that wrote it
+    has compared and converged it by then, undisturbed."""
+
+    start: Start = "trim_horizon"
+    poll_seconds: float = 1.0
+    delay_seconds: float = 2.0
+
+
+class Follower:
+    """Call `turn` for ever, from one task. `describe` gives the table, None if there is none; `nominate` returns when
+    the keys stand in the journal."""
+
+    def __init__(
+        self,
+        table: str,
+        describe: Callable[[str], Awaitable[Source | None]],
+        streams: Streams,
+        positions: Positions,
+        nominate: Callable[[Sequence[Key]], Awaitable[None]],
+        watch: Watch,
+        manner: Manner = Manner(),
+    ) -> None:
+        self._table = table
+        self._describe = describe
+        self._streams = streams
+        self._positions = positions
+        self._nominate = nominate
+        self._watch = watch
+        self._manner = manner
+        self._source: Source | None = None
+        self._shards: list[Shard] = []
+        self._iterators: dict[str, str] = {}
+        self._from_their_end: set[str] = set()
+        self._looked_at = float("-inf")
+        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._told = ""
+
+    async def turn(self) -> None:
+        """Read each shard that may be read once. Waits where there is nothing new, or nothing to read."""
+        if not await self._look():
+            await asyncio.sleep(_AGAIN_SECONDS)
+            return
+        assert self._source is not None
+        assert self._source.stream is not None
+        stream = self._source.stream
+        known = self._positions.of(self._table, stream)
+        shards = readable(self._shards, known)
+        async with asyncio.TaskGroup() as group:
+            reading = [
+                group.create_task(self._read(self._source, stream, shard, known.get(shard.name))) for shard in shards
+            ]
+        if not any(each.result() for each in reading):
+            await asyncio.sleep(self._manner.poll_seconds)
+
+    # -- where to read ------------------------------------------------------------------------------------------------
+
+    async def _look(self) -> bool:
+        """Learn what shards there are, now and then. Gives whether there is a stream to read."""
+        now = asyncio.get_running_loop().time()
+        if now - self._looked_at < _LOOK_SECONDS:
+            return True
+        try:
+            source = await self._describe(self._table)
+            if source is None or source.stream is None:
+                missing = "the table has no stream" if source is not None else "there is no such table"
+                self._tell("stream_missing", missing, "enable one on the table (KEYS_ONLY is enough)")
+                return False
+            self._shards = await self._streams.shards(source.stream)
+        except StoreError as error:
+            self._tell("stream_not_read", f"{error.reason}: {error}", "allow dynamodb:DescribeStream and DescribeTable")
+            return False
+        self._told = ""
+        self._looked_at = now
+        if self._source is not None and self._source.stream != source.stream:
+            self._iterators.clear()
+        self._source = source
+        self._take_stock(source.stream)
+        return True
+
+    def _take_stock(self, stream: str) -> None:
+        """Mark what is new, and what is gone, against what was read."""
+        if self._positions.forget_others(self._table, stream):
+            self._gap("its stream is another one now; what was written in between is in neither")
+        known = self._positions.of(self._table, stream)
+        for name in lost(self._shards, known):
+            self._gap(f"shard {name} is gone, and was not read to its end")
+            self._positions.forget(self._table, stream, name)
+        there = {shard.name for shard in self._shards}
+        for name in known.keys() - there:
+            self._positions.forget(self._table, stream, name)
+        if not known and self._manner.start == "latest":
+            # What is closed is over. What is open is read from its end on, and after a restart from its beginning:
+            # there is no number yet to go on from, and to nominate too much does no harm.
+            for shard in self._shards:
+                self._save(stream, shard, Position(None, done=shard.closed))
+                self._from_their_end.add(shard.name)
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    async def _read(self, source: Source, stream: str, shard: Shard, position: Position | None) -> bool:
+        """The next records of a shard. Gives whether there may be more at once."""
+        async with self._places:
+            try:
+                iterator = self._iterators.pop(shard.name, None)
+                if iterator is None:
+                    iterator = await self._begin(stream, shard, position)
+                page = await self._streams.records(iterator)
+            except Refused as error:
+                return self._refused(stream, shard, position, error)
+            except StoreError as error:
+                log.info("stream_retried", table=self._table, reason=error.reason)
+                return False
+            return await self._take(source, stream, shard, position, page)
+
+    async def _begin(self, stream: str, shard: Shard, position: Position | None) -> str:
+        if position is not None and position.after is not None:
+            return await self._streams.iterator(stream, shard.name, "AFTER_SEQUENCE_NUMBER", position.after)
+        iterator = await self._streams.iterator(
+            stream, shard.name, "LATEST" if shard.name in self._from_their_end else "TRIM_HORIZON"
+        )
+        self._from_their_end.discard(shard.name)
+        return iterator
+
+    async def _take(self, source: Source, stream: str, shard: Shard, position: Position | None, page: Records) -> bool:
+        seen = []
+        for record in page.records:
+            try:
+                seen.append(changed(source.schema, record))
+            except Unreadable as error:
+                self._gap(f"a record of shard {shard.name} cannot be read: {error}")
+        await self._nominated(seen)
+        after = seen[-1].number if seen else position.after if position is not None else None
+        ended = page.iterator is None
+        if seen or ended:
+            self._save(stream, shard, Position(after, done=ended))
+        if page.iterator is not None:
+            self._iterators[shard.name] = page.iterator
+        else:
+            # Its children may be read now, and there may be new ones.
+            self._looked_at = float("-inf")
+        return bool(seen) or ended
+
+    async def _nominated(self, seen: Sequence[Changed]) -> None:
+        if not seen:
+            return
+        newest = max(each.created for each in seen)
+        delay = min(newest + self._manner.delay_seconds - time.time(), _LONGEST_DELAY)
+        if delay > 0:
+            await asyncio.sleep(delay)
+        keys = list(dict.fromkeys(each.key for each in seen if each.key is not None))
+        if any(each.key is None for each in seen):
+            log.warning("stream_record_of_another_table", table=self._table, why="its keys are not the table's")
+        if keys:
+            await self._nominate(keys)
+        self._watch.stream_records(self._table, len(seen))
+        self._watch.stream_lag(self._table, max(0.0, time.time() - newest))
+
+    def _refused(self, stream: str, shard: Shard, position: Position | None, error: Refused) -> bool:
+        if error.reason == EXPIRED:
+            return True  # an iterator lives for 15 minutes; the position is kept
+        if error.reason in (TRIMMED, NOT_THERE):
+            self._gap(f"records of shard {shard.name} are gone before they were read")
+            self._save(stream, shard, Position(None, done=error.reason == NOT_THERE))
+            self._looked_at = float("-inf")
+            return error.reason == TRIMMED and position is not None and position.after is not None
+        self._tell("stream_not_read", error.reason, "allow dynamodb:GetShardIterator and dynamodb:GetRecords")
+        return False
+
+    def _save(self, stream: str, shard: Shard, position: Position) -> None:
+        """A position that cannot be saved is only read again after a restart."""
+        try:
+            self._positions.save(self._table, stream, shard.name, position)
+        except sqlite3.Error as error:
+            self._tell("stream_position_not_saved", str(error), "free the disk, or move journal.path")
+
+    # -- telling ------------------------------------------------------------------------------------------------------
+
+    def _gap(self, what: str) -> None:
+        self._watch.stream_gap(self._table)
+        log.error("stream_gap", table=self._table, what=what, remedy=REMEDY)
+
+    def _tell(self, event: str, why: str, remedy: str) -> None:
+        """Once, until it is well again."""
+        if self._told != event + why:
+            self._told = event + why
+            log.error(event, table=self._table, why=why, remedy=remedy)
