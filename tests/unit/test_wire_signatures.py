@@ -82,16 +82,85 @@ def test_the_date_may_come_as_date() -> None:
     assert verdict(Sent(headers=(("Host", HOST), ("Date", date), ("Authorization", given)), body=b"")) is None
 
 
-# «Signature Version 4 test suite» (AWS General Reference, since withdrawn): its service is called "service".
-SUITE_KEY = Credential("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
-SUITE = {
-    "get-vanilla": ("GET", "/", (), "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
-    "post-vanilla": ("POST", "/", (), "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"),
+# «Signature Version 4 test suite» (AWS General Reference, since withdrawn; in aws-c-auth): its service is "service".
+UNRESERVED = "-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+PRESIGNED = (
+    "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIDEXAMPLE%2F20150830%2Fus-east-1%2Fservice%2Faws4_request"
+    "&X-Amz-Date=20150830T123600Z&X-Amz-SignedHeaders=host&X-Amz-Expires=3600&X-Amz-Signature="
+)
+PARAMETERS = "/?Param-3=Value3&Param=Value2&%E1%88%B4=Value1"
+FORM = (
+    ("Content-Type", "application/x-www-form-urlencoded; charset=utf-8"),
+    ("Content-Length", "13"),
+    ("x-amz-content-sha256", "9095672bbd1f56dfc5b65f3e153adc8731a4a654192329106275f4c7b24d0b6e"),
+)
+Vector = tuple[str, str, tuple[tuple[str, str], ...], bytes, str]
+SUITE: dict[str, Vector] = {
+    "get-vanilla": ("GET", "/", (), b"", "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
+    "post-vanilla": ("POST", "/", (), b"", "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"),
     "get-header-key-duplicate": (
         "GET",
         "/",
-        ("value2", "value2", "value1"),
+        (("My-Header1", "value2"), ("My-Header1", "value2"), ("My-Header1", "value1")),
+        b"",
         "c9d5ea9f3f72853aea855b47ea873832890dbdd183b4468f858259531a5138ea",
+    ),
+    "get-header-value-trim": (
+        "GET",
+        "/",
+        (("My-Header1", " value1"), ("My-Header2", ' "a   b   c"')),
+        b"",
+        "acc3ed3afb60bb290fc8d2dd0098b9911fcaa05412b367055dee359757a9c736",
+    ),
+    "get-vanilla-query-order-encoded": (
+        "GET",
+        PARAMETERS,
+        (),
+        b"",
+        "371d3713e185cc334048618a97f809c9ffe339c62934c032af5a0e595648fcac",
+    ),
+    "get-vanilla-query-unreserved": (
+        "GET",
+        f"/?{UNRESERVED}={UNRESERVED}",
+        (),
+        b"",
+        "9c3e54bfcdf0b19771a7f523ee5669cdf59bc7cc0884027167c21bb143a40197",
+    ),
+    "get-utf8": ("GET", "/ሴ", (), b"", "8318018e0b0f223aa2bbf98705b62bb787dc9c0e678f255a891fd03141be5d85"),
+    "get-space-normalized": (
+        "GET",
+        "/example space/",
+        (),
+        b"",
+        "652487583200325589f1fba4c7e578f72c47cb61beeca81406b39ddec1366741",
+    ),
+    "get-relative-relative-normalized": (
+        "GET",
+        "/example1/example2/../..",
+        (),
+        b"",
+        "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31",
+    ),
+    "post-x-www-form-urlencoded-parameters": (
+        "POST",
+        "/",
+        FORM,
+        b"Param1=value1",
+        "328d1b9eaadca9f5818ef05e8392801e091653bafec24fcab71e7344e7f51422",
+    ),
+    "get-vanilla-query-order-encoded, presigned": (
+        "GET",
+        f"{PARAMETERS}&{PRESIGNED}",
+        (),
+        b"",
+        "c5f1848ceec943ac2ca68ee720460c23aaae30a2300586597ada94c4a65e4787",
+    ),
+    "get-slashes-normalized, presigned": (
+        "GET",
+        f"//example//?{PRESIGNED}",
+        (),
+        b"",
+        "c1834e8fb0307243711f0f907f6ab7311ed300d87f13792d7ee4da89ab93e082",
     ),
 }
 
@@ -99,16 +168,20 @@ SUITE = {
 @pytest.mark.parametrize("name", SUITE)
 def test_the_published_suite(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SERVICE", "service")
-    method, target, repeated, signature = SUITE[name]
-    names = "host;my-header1;x-amz-date" if repeated else "host;x-amz-date"
-    scope = "AKIDEXAMPLE/20150830/us-east-1/service/aws4_request"
-    headers = CIMultiDict([("Host", "example.amazonaws.com"), *(("My-Header1", value) for value in repeated)])
-    headers["X-Amz-Date"] = "20150830T123600Z"
-    headers["Authorization"] = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders={names}, Signature={signature}"
-    claimed = Signatures([SUITE_KEY], "us-east-1").claim(method, target, headers, 1440938160)
-    claimed.check(b"")
+    method, target, extra, body, signature = SUITE[name]
+    headers = CIMultiDict([("Host", "example.amazonaws.com"), *extra])
+    if target.endswith("="):
+        target += signature
+    else:
+        headers["X-Amz-Date"] = "20150830T123600Z"
+        names = ";".join(sorted({each.lower() for each in headers}))
+        scope = "AKIDEXAMPLE/20150830/us-east-1/service/aws4_request"
+        given = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders={names}, Signature={signature}"
+        headers["Authorization"] = given
+    claimed = Signatures([KEY], "us-east-1").claim(method, target, headers, 1440938160)
+    claimed.check(body)
     with pytest.raises(DynamoDBError, match="InvalidSignatureException"):
-        claimed.check(b"x")
+        claimed.check(body + b"x")
 
 
 # -- what is refused, and in which words -------------------------------------------------------------------------------
