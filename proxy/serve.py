@@ -5,6 +5,7 @@ then let go of the stores. Nothing here knows what any part does.
 """
 
 import asyncio
+import errno
 import os
 import signal
 import ssl
@@ -17,7 +18,7 @@ import structlog
 from botocore.exceptions import BotoCoreError
 from structlog.typing import FilteringBoundLogger
 
-from proxy.admin.server import AdminServer, Observed
+from proxy.admin.build import Told, build_admin
 from proxy.checked import SettingsError
 from proxy.metrics import Metrics
 from proxy.settings import PREFIX, Address, DynamoDB, Settings
@@ -31,7 +32,7 @@ from proxy.wire.server import Layer, WireServer
 from proxy.wire.signatures import Signatures
 
 
-class Service(Layer, Observed, Protocol):
+class Service(Layer, Told, Protocol):
     """The layer, as the wire and the admin port see it, and as it is ended."""
 
     async def close(self) -> None:
@@ -71,17 +72,14 @@ async def serve(
             signatures=Signatures(keys, upstream.region) if keys else None,
             tls=certificates.data.context if certificates.data is not None else None,
         )
-        admin = AdminServer(
-            service,
-            upstream,
-            metrics,
-            version=VERSION,
-            guarded=not settings.admin.insecure,
-            most=settings.admin.mismatches_kept,
-        )
         try:
-            admin_address = await admin.start(settings.admin.listen)
-            data_address = await wire.start(settings.listen)
+            admin = build_admin(settings, service, upstream, metrics, certificates)
+        except SettingsError:
+            await service.close()
+            raise
+        try:
+            admin_address = await _listening("admin.listen", settings.admin.listen, admin.start)
+            data_address = await _listening("listen", settings.listen, wire.start)
             _warn(settings, log)
             log.info("started", version=VERSION, data=str(data_address), admin=str(admin_address))
             announce(data_address, admin_address)
@@ -93,6 +91,16 @@ async def serve(
             await service.close()
             await admin.stop()
         log.info("stopped")
+
+
+async def _listening(setting: str, address: Address, start: Callable[[Address], Awaitable[Address]]) -> Address:
+    """Listen, naming the setting whose address cannot be had."""
+    try:
+        return await start(address)
+    except OSError as error:
+        remedy = "choose another, or stop what uses it" if error.errno == errno.EADDRINUSE else "choose another"
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise OSError(error.errno, f"{setting} = {str(address)!r}: {why}: {remedy}") from error
 
 
 def stop_on_signals(stop: asyncio.Event) -> None:
@@ -185,7 +193,11 @@ def _refuse_itself(settings: Settings, url: str) -> None:
 
 def _warn(settings: Settings, log: FilteringBoundLogger) -> None:
     if not settings.admin.listen.loopback:
-        log.warning("admin_port_is_not_loopback", listen=str(settings.admin.listen), why="admin.insecure is true")
+        if not settings.admin.guarded:
+            log.warning("admin_port_is_not_loopback", listen=str(settings.admin.listen), why="admin.insecure is true")
+        elif settings.admin.tls_cert is None:
+            why = "tokens travel in the clear: set admin.tls_cert and admin.tls_key, or keep it on a private network"
+            log.warning("admin_port_has_no_tls", listen=str(settings.admin.listen), why=why)
     if not settings.listen.loopback and settings.auth.mode == "none":
         log.warning(
             "data_port_takes_anyone",

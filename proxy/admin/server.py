@@ -1,17 +1,20 @@
-"""The admin port: is it alive, is it ready, what does it count, what is it doing, and where do the stores disagree.
+"""The admin port: is it alive, is it ready, what does it count, where do the stores disagree, and how stages are moved.
 
-    GET /livez           200 as long as the process answers
-    GET /readyz          200, or 503 with the reasons
-    GET /metrics         Prometheus's text format
-    GET /v1/status       stages, journal, verdicts, breaker, uptime
-    GET /v1/mismatches   the latest disagreements, newest first (`?limit=`)
+    GET /livez             200 as long as the process answers
+    GET /readyz            200, or 503 with the reasons
+    GET /metrics           Prometheus's text format
+    GET /v1/status         stages, journal, verdicts, breakers, shed comparisons, uptime
+    GET /v1/mismatches     the latest disagreements, newest first (`?limit=`)
+    GET /v1/openapi.json   all of this for programs
+    …                      stages, the gate, history (`proxy.admin.stages`), and the console at `/`
 
-It only reads. It has no login: settings refuse any address but a loopback one, unless told otherwise, and web pages in
-a browser on the same machine are kept out by the name that they call this port by.
+Who may ask is `access`'s to say, and every error is a problem of `problems`'. Nothing here decides about stages.
 """
 
+from __future__ import annotations
+
 import asyncio
-import ipaddress
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
@@ -19,14 +22,18 @@ from typing import Any, Final, Protocol
 import orjson
 from aiohttp import web
 
+from proxy.admin import asked, documents, openapi
+from proxy.admin.access import Access
+from proxy.admin.problems import HEADERS, Handler, told
+from proxy.admin.stages import StagesApi, reply
 from proxy.metrics import Metrics
 from proxy.settings import Address
+from proxy.shadow.behind import Behind
 from proxy.stores.failures import Unreachable
 
 READY_SECONDS: Final = 2.0
 MISMATCHES_SHOWN: Final = 100
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_MOST_BODY: Final = 64 * 1024
 
 
 class Observed(Protocol):
@@ -36,7 +43,7 @@ class Observed(Protocol):
         """Stages, journal, verdicts, breaker: JSON-able."""
 
     def mismatches(self, limit: int) -> Sequence[Mapping[str, Any]]:
-        """At most `limit` disagreements, newest first, redacted as the settings say."""
+        """At most `limit` disagreements, newest first, redacted as the settings say; `at` is in Unix seconds."""
 
     def problems(self) -> Sequence[str]:
         """Why it cannot work now (the journal is not open, say); empty if it can."""
@@ -53,31 +60,56 @@ class AdminServer:
     """The admin port. `start()` listens, `stop()` closes."""
 
     def __init__(
-        self, layer: Observed, upstream: Reachable, metrics: Metrics, *, version: str, guarded: bool, most: int
+        self,
+        layer: Observed,
+        upstream: Reachable,
+        metrics: Metrics,
+        *,
+        version: str,
+        access: Access,
+        most: int,
+        stages: StagesApi | None = None,
+        metrics_need_token: bool = False,
+        tls: ssl.SSLContext | None = None,
+        pages: Callable[[web.Application], None] = lambda _: None,
+        loops: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
-        """`guarded` refuses requests that name this port by anything but a loopback name; `most` bounds `limit`."""
+        """`most` bounds `limit`; `stages` answers what is about them; `pages` adds the console's; `loops` run as long
+        as the port is open."""
         self._layer = layer
         self._upstream = upstream
         self._metrics = metrics
         self._version = version
-        self._guarded = guarded
+        self._access = access
         self._most = max(1, most)
+        self._stages = stages
+        self._metrics_need_token = metrics_need_token
+        self._tls = tls
+        self._pages = pages
+        self._loops = loops
+        self._behind = Behind(len(loops))
         self._since = time.monotonic()
         self._stopping = False
         self._runner: web.AppRunner | None = None
 
     async def start(self, listen: Address) -> Address:
         """Listen, and return the address with its real port. Raises OSError if it cannot be had."""
-        app = web.Application(middlewares=[self._guard])
+        app = web.Application(middlewares=[told, self._guard], client_max_size=_MOST_BODY)
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._text)
         app.router.add_get("/v1/status", self._status)
         app.router.add_get("/v1/mismatches", self._mismatches)
+        app.router.add_get("/v1/openapi.json", self._openapi)
+        if self._stages is not None:
+            self._stages.add(app)
+        self._pages(app)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         self._runner = runner
-        await web.TCPSite(runner, listen.host, listen.port).start()
+        await web.TCPSite(runner, listen.host, listen.port, ssl_context=self._tls).start()
+        for each in self._loops:
+            self._behind.loop(each)
         host, port = runner.addresses[0][:2]
         return Address(host, port)
 
@@ -86,19 +118,18 @@ class AdminServer:
         self._stopping = True
 
     async def stop(self) -> None:
-        """Close the port."""
+        """End what is under way, and close the port."""
+        if self._stages is not None:
+            await self._stages.close()
+        await self._behind.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if self._guarded and not _loopback_name(request.host):
-            return _json({"error": "call this port by a loopback name, as in http://127.0.0.1"}, status=403)
-        try:
-            return await handler(request)
-        except web.HTTPException as error:
-            return _json({"error": error.reason}, status=error.status)
+        self._access.admit(request)
+        return await handler(request)
 
     async def _livez(self, _: web.Request) -> web.Response:
         return _json({"live": True})
@@ -113,33 +144,32 @@ class AdminServer:
             reasons.append(f"DynamoDB cannot be reached: {error}")
         return _json({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
 
-    async def _text(self, _: web.Request) -> web.Response:
+    async def _text(self, request: web.Request) -> web.Response:
+        if self._metrics_need_token:
+            self._access.caller(request)
         # In a thread: it still holds the interpreter for part of the time, but the loop gets its turns.
         text = await asyncio.to_thread(self._metrics.text)
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
-    async def _status(self, _: web.Request) -> web.Response:
+    async def _status(self, request: web.Request) -> web.Response:
+        self._access.caller(request)
+        asked.only(request)
         uptime = round(time.monotonic() - self._since, 3)
-        return _json({"version": self._version, "uptime_seconds": uptime, **await self._layer.status()})
+        return reply({"version": self._version, "uptime_seconds": uptime, **await self._layer.status()})
 
     async def _mismatches(self, request: web.Request) -> web.Response:
-        asked = request.query.get("limit", str(min(MISMATCHES_SHOWN, self._most)))
-        if not asked.isdecimal() or not 1 <= int(asked) <= self._most:
-            return _json({"error": f"limit must be a number from 1 to {self._most}"}, status=400)
-        return _json({"mismatches": list(self._layer.mismatches(int(asked)))})
+        self._access.caller(request)
+        asked.only(request, "limit")
+        limit = asked.number(request, "limit", MISMATCHES_SHOWN, self._most)
+        found = [{**each, "at": documents.moment(each["at"])} for each in self._layer.mismatches(limit)]
+        return reply({"mismatches": found})
 
-
-def _loopback_name(host: str) -> bool:
-    """Whether the Host header names this machine: a web page that rebinds its name to 127.0.0.1 sends its own."""
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    async def _openapi(self, request: web.Request) -> web.Response:
+        self._access.caller(request)
+        asked.only(request)
+        return reply(openapi.document(self._version))
 
 
 def _json(document: Mapping[str, Any], status: int = 200) -> web.Response:
     body = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    return web.Response(body=body, status=status, content_type="application/json")
+    return web.Response(body=body, status=status, content_type="application/json", headers=HEADERS)

@@ -24,15 +24,17 @@ from proxy.shadow.behind import Behind
 from proxy.shadow.calls import Calls
 from proxy.shadow.context import Call
 from proxy.shadow.converger import Converger
+from proxy.shadow.evidence import Evidence
 from proxy.shadow.findings import Findings
 from proxy.shadow.floor import Floor, Leased, Unleased
 from proxy.shadow.follow import Follow
 from proxy.shadow.journal import Journal
 from proxy.shadow.lag import Lag
+from proxy.shadow.participant import Participant
 from proxy.shadow.peers import Peers
 from proxy.shadow.reads import Reads
 from proxy.shadow.room import Room
-from proxy.shadow.stages import DSQL, DYNAMODB, Stages
+from proxy.shadow.stages import Stages
 from proxy.shadow.tables import Tables
 from proxy.shadow.ways import Ways
 from proxy.shadow.witness import Witness
@@ -66,9 +68,10 @@ class Layer:
         let_go: Callable[[], Awaitable[None]],
         peers: Peers | None = None,
         lease: Leased | None = None,
+        participant: Participant | None = None,
         witness: Witness | None = None,
-    ) -> None:
         also: Sequence[Callable[[], Awaitable[None]]] = (),
+    ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._stages = stages
@@ -84,10 +87,11 @@ class Layer:
         self._peers = peers
         self._lease: Leased = lease or Unleased()
         self._witness = witness
-        self._calls = Calls(tables, metrics, follow)
+        self._participant = participant
         self._also = tuple(also)
+        self._calls = Calls(tables, metrics, follow)
         self._behind = Behind(settings.mirror.comparisons_queue)
-        self._loops = Behind(settings.mirror.concurrency + 4)
+        self._loops = Behind(settings.mirror.concurrency + 5)
         self._lag = Lag()
         room = Room(self._behind, floor, self._lag, metrics)
         self._reads = Reads(stages, ways, journal, self._behind, room, metrics)
@@ -160,11 +164,15 @@ class Layer:
     # -- life ----------------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Take up what an earlier process left in the journal, and start to work. Raises JournalLocked, OSError."""
-        settle = {DYNAMODB: self._settings.dynamodb.settle_seconds, DSQL: self._settings.dsql.settle_seconds}
-        left = self._journal.open(settle)
-        if left:
-            log.info("journal_resumed", keys=left)
+        """Take a lease, and start to work. The journal is open already. Raises Refused where the stage table may not be
+        used."""
+        if self._participant is not None:
+            try:
+                await self._participant.arrive()
+            except Unreachable as error:
+                # It serves nothing until it can, and says so; but it need not be started again for that.
+                log.error("no_lease", reason=error.reason, detail=str(error), remedy="let it reach the stage table")
+            self._loops.loop(self._participant.run)
         self._loops.loop(self._journal.checkpoint)
         self._loops.loop(self._gauge)
         if self._peers is not None:
@@ -172,9 +180,9 @@ class Layer:
             self._loops.loop(self._peers.work)
         for _ in range(self._settings.mirror.concurrency):
             self._loops.loop(self._work)
-
         for each in self._also:
             self._loops.loop(each)
+
     async def close(self) -> None:
         """Let comparisons end and keys converge within the settings' limit; the rest stays in the journal."""
         limit = self._settings.shutdown.converge_seconds
@@ -193,6 +201,8 @@ class Layer:
         left = (await self._journal.depth()).keys
         if self._peers is not None and not left:
             await self._peers.leave()
+        if self._participant is not None:
+            await self._participant.leave()
         self._journal.close()
         if left:
             log.info("journal_kept", keys=left)
@@ -242,6 +252,19 @@ class Layer:
 
     def mismatches(self, limit: int) -> list[dict[str, Any]]:
         return self._findings.newest(limit)
+
+    @property
+    def identity(self) -> str:
+        """This process's name, which it keeps with its journal."""
+        return self._journal.identity
+
+    async def evidence(self) -> Evidence:
+        """What the gate needs to know of this process."""
+        return await self._witness.evidence() if self._witness is not None else Evidence()
+
+    def met(self) -> tuple[str, ...]:
+        """The tables it has met."""
+        return self._tables.names()
 
     def problems(self) -> list[str]:
         """Why this proxy should get no traffic. A mirror that is down is no reason: the client does not notice it."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from proxy.dynamodb.outcome import Outcome
+from proxy.shadow.evidence import Evidence
 from proxy.stores.upstream import Upstream
 
 
@@ -34,7 +35,17 @@ class PlainLayer:
         return {"stages": {"items": {"stage": "off"}}}
 
     def mismatches(self, limit: int) -> Sequence[Mapping[str, Any]]:
-        return [{"number": number} for number in range(5)][:limit]
+        return [{"number": number, "at": 1_000_000_000.5} for number in range(5)][:limit]
+
+    @property
+    def identity(self) -> str:
+        return "plain"
+
+    async def evidence(self) -> Evidence:
+        return Evidence()
+
+    def met(self) -> Sequence[str]:
+        return ()
 
     def problems(self) -> Sequence[str]:
         return self.reasons

@@ -1,0 +1,112 @@
+"""Puts the admin port together from settings: who may ask, the API, the console, and what stands behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from comparators.rules import ANY
+from proxy.admin.access import Access, Tokens
+from proxy.admin.console import Console, routes
+from proxy.admin.cutover import Cutover
+from proxy.admin.desk import LayerDesk
+from proxy.admin.samples import Samples
+from proxy.admin.server import AdminServer
+from proxy.admin.stages import StagesApi
+from proxy.mapping.load import MappedTable
+from proxy.metrics import Metrics
+from proxy.settings import Settings
+from proxy.shadow.build import load_mappings
+from proxy.shadow.evidence import Evidence
+from proxy.stores.dynamodb import DynamoDBStore
+from proxy.stores.upstream import Upstream
+from proxy.tls import Certificates
+from proxy.version import VERSION
+
+
+class Told(Protocol):
+    """What the layer tells of itself."""
+
+    @property
+    def identity(self) -> str:
+        """This process's name, which it keeps with its journal."""
+
+    async def status(self) -> Mapping[str, Any]: ...
+
+    def mismatches(self, limit: int) -> Sequence[Mapping[str, Any]]: ...
+
+    def problems(self) -> Sequence[str]: ...
+
+    async def evidence(self) -> Evidence:
+        """What the gate needs to know of this process."""
+
+    def met(self) -> Iterable[str]:
+        """The tables it has met."""
+
+
+def types_of(mapped: Mapping[str, MappedTable]) -> dict[str, tuple[str, ...]]:
+    """The item types that each mapping file declares, by table."""
+    return {name: tuple(each for each in table.rules if each != ANY) for name, table in mapped.items()}
+
+
+def cutover_of(
+    settings: Settings, dynamodb: DynamoDBStore, mapped: Mapping[str, MappedTable], layer: Told | None = None
+) -> Cutover:
+    """What answers about stages and moves them: of a process that serves, or (None) of the command."""
+
+    async def exists(table: str) -> bool:
+        return await dynamodb.describe(table) is not None
+
+    table = None
+    if layer is None:
+        return Cutover(settings, table, types=types_of(mapped), exists=exists)
+    return Cutover(
+        settings,
+        table,
+        types=types_of(mapped),
+        exists=exists,
+        own=layer.evidence,
+        here=layer.identity,
+        met=layer.met,
+    )
+
+
+def build_admin(
+    settings: Settings,
+    layer: Told,
+    upstream: Upstream,
+    metrics: Metrics,
+    certificates: Certificates,
+) -> AdminServer:
+    """The admin port, not yet listening. Raises SettingsError for a token's file that holds none."""
+    admin = settings.admin
+    tokens = Tokens.of(admin)
+    # Without tokens the console makes an operator of everyone: where strangers may read, it lets nobody in.
+    keys = tokens or (Tokens(()) if not admin.listen.loopback else None)
+    dynamodb = DynamoDBStore(upstream, settings.dynamodb.timeout_seconds)
+    cutover = cutover_of(settings, dynamodb, load_mappings(settings), layer)
+    access = Access(tokens, strangers=admin.insecure)
+    samples = Samples(metrics.registry)
+    tls = certificates.admin.context if certificates.admin is not None else None
+    console = Console(
+        LayerDesk(layer, cutover), samples, keys, VERSION, values=admin.values, secure=certificates.admin is not None
+    )
+
+    def pages(app: web.Application) -> None:
+        routes(app, console)
+
+    return AdminServer(
+        layer,
+        upstream,
+        metrics,
+        version=VERSION,
+        access=access,
+        most=admin.mismatches_kept,
+        stages=StagesApi(cutover, access),
+        metrics_need_token=admin.metrics_need_token,
+        tls=tls,
+        pages=pages,
+        loops=(samples.keep,),
+    )

@@ -1,0 +1,318 @@
+"""What an operator asks of the stages, and does with them, wherever they ask it: the API, the console, the command.
+
+One look at the stage table answers everything that one question needs. A move is prepared (is it possible, is the gate
+open, has nobody else moved meanwhile) and then carried out by the flip's driver; the gate's state goes into the
+history with it. Faults of the asker are Problems, with a status and a sentence.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from proxy.admin import documents
+from proxy.admin.console.desk import Flip, Gate, Place, Process, Standing, Wish
+from proxy.admin.console.meaning import consequences, way_back
+from proxy.admin.problems import Problem
+from proxy.settings import Settings
+from proxy.settings_gate import Gate as GateSettings
+from proxy.shadow import flip as flips
+from proxy.shadow.driver import Driver, Judge, Judgement
+from proxy.shadow.evidence import Evidence, together
+from proxy.shadow.flip import Known, Move
+from proxy.shadow.forget import forget
+from proxy.shadow.gate import following, gate, impossible
+from proxy.shadow.stages import Placed, Scope, Stage, StageMap, Stages
+from proxy.shadow.under_way import Kept, Moved, Progress, read
+from proxy.stores.stage_table import LeaseItem, StageTable
+
+log = structlog.get_logger(__name__)
+
+PINNED = "the stages are those of the settings (stages.table is not set): change them there, and start the proxies anew"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How everything stood when it was asked."""
+
+    standing: Standing
+    evidence: Evidence
+    settings: GateSettings
+    now: float
+
+    def place(self, scope: Scope) -> Place:
+        """Where a scope stands. Raises Problem (404)."""
+        for at in self.standing.places:
+            if at.scope == scope:
+                return at
+        types = sorted(at.scope.item_type for at in self.standing.places if at.scope.table == scope.table)
+        if not types:
+            raise Problem(404, f"there is no table {scope.table!r}, neither here nor in DynamoDB")
+        known = ", ".join(each for each in types if each) or "none"
+        raise Problem(404, f"the mapping of {scope.table} declares no type {scope.item_type!r}: it has {known}")
+
+    def gate(self, scope: Scope, to: Stage, ramp: float = 0.0) -> Gate:
+        """What must hold before a scope goes to a stage. Raises Problem (404)."""
+        at = self.place(scope)
+        placed = Placed(at.stage, at.ramp, at.since, at.by)
+        found = gate(self.evidence, scope, placed, to, self.settings, ramp, self.now)
+        return Gate(scope, to, found, impossible(at.stage, to) or "")
+
+    def gate_before(self, at: Place) -> Gate | None:
+        """What stands between a place and its next stage; None at the end of the way."""
+        further = following(at.stage)
+        return self.gate(at.scope, further) if further is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A move that may be made: from where, to where, and what the gate said. `unchanged`: it stands there already."""
+
+    wish: Wish
+    at: Place
+    ramp: float
+    gate: Gate
+    epoch: int
+    unchanged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a move tells: its progress, or its end."""
+
+    document: Mapping[str, Any]
+    end: bool = False
+
+
+class Cutover:
+    """`table` is None where the stages are pinned by the settings. `types` are the item types that each mapped table
+    declares, `own` this process's evidence (None: it serves nothing, it only asks), `here` its name, `met` the tables
+    that it has met, `exists` whether DynamoDB has a table of a name."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        table: StageTable | None,
+        *,
+        types: Mapping[str, Iterable[str]],
+        exists: Callable[[str], Awaitable[bool]],
+        own: Callable[[], Awaitable[Evidence]] | None = None,
+        here: str = "",
+        met: Callable[[], Iterable[str]] = tuple,
+        lease_seconds: float = 10.0,
+        hold_seconds: float = 2.0,
+    ) -> None:
+        self._settings = settings
+        self._table = table
+        self._types = {name: tuple(each) for name, each in types.items()}
+        self._exists = exists
+        self._own = own
+        self._here = here
+        self._met = met
+        self._lease_seconds = lease_seconds
+        self._hold_seconds = hold_seconds
+
+    # -- questions -------------------------------------------------------------------------------------------------
+
+    async def look(self, scope: Scope | None = None) -> Look:
+        """How everything stands. Raises StoreError, and Problem (404) for a `scope` that is none."""
+        known, leases, told = Known(0, StageMap(), None), list[LeaseItem](), dict[str, Mapping[str, Any]]()
+        if self._table is not None:
+            known = await read(self._table)
+            leases = await self._table.leases()
+            told = await self._table.evidence()
+        evidence = await self._together(leases, told)
+        stages = Stages(self._settings, self._types)
+        stages.adopt(known.map)
+        met = {*self._met(), *evidence.standing, *(count.pattern.table for count in evidence.counts)}
+        named = {table for table, _, _ in stages.listed(met)}
+        if scope is not None and scope.table not in named and await self._exists(scope.table):
+            met.add(scope.table)
+        standing = Standing(
+            epoch=known.map.epoch,
+            places=_places(stages, sorted(met)),
+            processes=[_process(each, known.flip, self._here) for each in leases],
+            flip=_flip(known.flip) if known.flip is not None else None,
+            pinned="" if self._table is not None else PINNED,
+            hold_seconds=self._hold_seconds,
+        )
+        look = Look(standing, evidence, self._settings.gate, time.time())
+        if scope is not None:
+            look.place(scope)
+        return look
+
+    async def history(self, limit: int) -> list[dict[str, Any]]:
+        """The newest changes of stage, the newest first."""
+        if self._table is None:
+            return []
+        return [documents.entry(each) for each in await self._table.history(limit)]
+
+    # -- moves -----------------------------------------------------------------------------------------------------
+
+    async def prepare(self, wish: Wish) -> Prepared:
+        """Whether a move may be made, and what it is. Raises Problem (404, 409) and StoreError."""
+        look = await self.look(wish.scope)
+        prepared = self._understood(look, wish)
+        if look.standing.pinned:
+            raise Problem(409, PINNED, outcome="refused")
+        if prepared.unchanged:
+            return prepared
+        if prepared.gate.impossible:
+            raise Problem(409, prepared.gate.impossible, outcome="refused", gate=self._gate(prepared))
+        if prepared.gate.stopping and not wish.force:
+            names = ", ".join(each.name for each in prepared.gate.stopping)
+            detail = f"the gate is shut: {names}; with force it is passed, for a reason that the history keeps"
+            raise Problem(409, detail, outcome="refused", gate=self._gate(prepared))
+        return prepared
+
+    async def preview(self, wish: Wish) -> dict[str, Any]:
+        """What a move would do, and whether it would be let through. Raises Problem (404) and StoreError."""
+        look = await self.look(wish.scope)
+        prepared = self._understood(look, wish)
+        stopping = prepared.gate.stopping
+        would = look.standing.pinned or prepared.gate.impossible
+        if not would and stopping and not wish.force:
+            would = "the gate is shut: " + ", ".join(each.name for each in stopping)
+        at, to = prepared.at.stage, wish.to
+        said = consequences(at, to, len(look.standing.processes), look.standing.hold_seconds)
+        return {
+            "outcome": "would_not" if would else "would_move",
+            "detail": would or ("it stands there already" if prepared.unchanged else "it would be moved"),
+            **self._from_to(prepared),
+            "epoch": look.standing.epoch,
+            "sentences": [] if prepared.unchanged else [*said, way_back(at, to)],
+            "gate": self._gate(prepared),
+        }
+
+    async def moving(self, prepared: Prepared) -> AsyncIterator[Step]:
+        """Carry out a move, step by step; the last one is its end. Raises StoreError only where it cannot be told how
+        it ended. Close it to give the move up."""
+        ends = {**self._from_to(prepared), "epoch": prepared.epoch, "held_ms": 0}
+        if prepared.unchanged:
+            yield Step({"outcome": "unchanged", **ends}, end=True)
+            return
+        wish = prepared.wish
+        gate = prepared.gate
+        told = {"open": gate.is_open, "criteria": [each.document() for each in gate.criteria]}
+
+        async def judge(_: Move) -> Judgement:
+            return Judgement(tuple(each.sentence for each in gate.stopping), told)
+
+        ramp = prepared.ramp if wish.to is Stage.SHADOW else None
+        move = Move(wish.scope, wish.to, wish.by, ramp, wish.because or None, wish.force)
+        log.info("stage_moving", **ends, by=wish.by, because=wish.because or None, forced=wish.force)
+        events = self._driver(judge).move(move)
+        assert isinstance(events, AsyncGenerator)
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, Progress):
+                    yield Step(documents.progress(event))
+                    continue
+                ends |= {"epoch": event.epoch}
+                if isinstance(event, Moved):
+                    end = {"outcome": "moved", **ends, "held_ms": event.held_ms}
+                else:
+                    end = {"outcome": "kept", **ends, "detail": event.reason}
+                log.info("stage_moved" if isinstance(event, Moved) else "stage_kept", **end, by=wish.by)
+                yield Step(end, end=True)
+
+    async def forget(self, process: str, by: str, because: str) -> None:
+        """Take a process out of the stage table that is gone and may have owed keys. Raises Problem and StoreError."""
+        if self._table is None:
+            raise Problem(409, PINNED, outcome="refused")
+        if all(each.process != process for each in await self._table.leases()):
+            raise Problem(404, f"there is no process {process!r} in the stage table")
+        async for event in forget(self._table, process, by=by, because=because):
+            if isinstance(event, Kept):
+                raise Problem(409, event.reason, outcome="kept")
+        log.warning("process_forgotten", process=process, by=by, because=because)
+
+    def _driver(self, judge: Judge | None = None) -> Driver:
+        assert self._table is not None
+        stages = Stages(self._settings, self._types)
+        return Driver(
+            self._table,
+            stages,
+            lease_seconds=self._lease_seconds,
+            hold_seconds=self._hold_seconds,
+            judge=judge or _open,
+        )
+
+    def _understood(self, look: Look, wish: Wish) -> Prepared:
+        at = look.place(wish.scope)
+        ramp = wish.ramp
+        if ramp is None:
+            ramp = at.ramp if at.stage is wish.to is Stage.SHADOW else 0.0
+        if wish.epoch is not None and wish.epoch != look.standing.epoch:
+            moved = (
+                f"the stages have moved meanwhile: this is epoch {look.standing.epoch}, not {wish.epoch}: look again"
+            )
+            raise Problem(409, moved, outcome="refused")
+        below = [each for each in look.standing.places if each.scope.table == wish.scope.table]
+        concerned = below if not wish.scope.item_type else [at]
+        unchanged = all((each.stage, each.ramp) == (wish.to, ramp) for each in concerned)
+        return Prepared(wish, at, ramp, look.gate(wish.scope, wish.to, ramp), look.standing.epoch, unchanged)
+
+    def _gate(self, prepared: Prepared) -> dict[str, Any]:
+        return documents.gate(prepared.gate, prepared.at.stage)
+
+    @staticmethod
+    def _from_to(prepared: Prepared) -> dict[str, Any]:
+        scope = prepared.wish.scope
+        return {
+            "table": scope.table,
+            "type": scope.item_type or None,
+            "from": str(prepared.at.stage),
+            "to": str(prepared.wish.to),
+            "ramp": prepared.ramp,
+        }
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    async def _together(self, leases: Iterable[LeaseItem], told: Mapping[str, Mapping[str, Any]]) -> Evidence:
+        """The evidence of all that hold a lease; this process's as it is now."""
+        found = []
+        for process in {each.process for each in leases} - {self._here}:
+            try:
+                found.append(Evidence.from_document(told[process]))
+            except (KeyError, TypeError, ValueError):
+                found.append(Evidence(troubles=frozenset({f"{process} has told nothing that can be read"})))
+        if self._own is not None:
+            found.append(await self._own())
+        return together(found)
+
+
+async def _open(_: Move) -> Judgement:
+    return Judgement()
+
+
+def _places(stages: Stages, met: Iterable[str]) -> list[Place]:
+    """Every table and type; those that stand where their table stands are marked."""
+    found = []
+    for table, item_type, stage in stages.listed(met):
+        at = stages.placed(table, item_type)
+        own = not item_type or Scope(table, item_type) in stages.map.placed
+        found.append(Place(Scope(table, item_type), stage, at.ramp, at.since, at.by, own))
+    return found
+
+
+def _process(lease: LeaseItem, flip: flips.Flip | None, here: str) -> Process:
+    answers = flip is not None and lease.flip == flip.id
+    return Process(
+        name=lease.process,
+        host=lease.host,
+        epoch=lease.epoch,
+        answer=lease.phase if answers else "",
+        note=documents.note(lease.note),
+        owes=lease.owes,
+        here=lease.process == here,
+    )
+
+
+def _flip(flip: flips.Flip) -> Flip:
+    return Flip(flip.scope, flip.start, flip.to, str(flip.phase), flip.by, flip.started)
