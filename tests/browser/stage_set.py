@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aiohttp import web
@@ -17,7 +17,7 @@ from aiohttp import web
 from comparators.difference import Difference, Kind
 from comparators.redact import Redactor
 from proxy.admin.console import Console, routes
-from proxy.admin.console.desk import Entry, Flip, Gate, Place, Process, Refusal, Standing, Wish
+from proxy.admin.console.desk import Entry, Flip, Gate, Look, Place, Process, Refusal, Standing, Wish
 from proxy.admin.samples import Samples
 from proxy.metrics import Metrics
 from proxy.shadow.criteria import Criterion
@@ -51,7 +51,7 @@ FAIL = [
 class StageSet:
     """A desk whose state the test sets."""
 
-    standing_: Standing
+    standing: Standing
     verdicts: Mapping[str, int] = field(default_factory=dict)
     found: Sequence[Mapping[str, Any]] = ()
     closed: bool = False
@@ -83,11 +83,11 @@ class StageSet:
     def problems(self) -> Sequence[str]:
         return self.troubles
 
-    async def standing(self) -> Standing:
-        return self.standing_
+    async def look(self) -> Look:
+        return replace(self)
 
-    async def gate(self, scope: Scope, to: Stage, ramp: float = 0.0) -> Gate:
-        at = next(place.stage for place in self.standing_.places if place.scope == scope)
+    def gate(self, scope: Scope, to: Stage, ramp: float = 0.0) -> Gate:
+        at = next(place.stage for place in self.standing.places if place.scope == scope)
         if at is Stage.OFF and to.authority == "dsql":
             return Gate(scope, to, [], "DSQL has not been kept equal in off: go to dualwrite first, then to shadow")
         if to.authority == at.authority and to is not Stage.COMPLETE:
@@ -198,7 +198,7 @@ def flipping(phase: str = "holding") -> StageSet:
     stage = calm()
     flip = Flip(Scope("billio", "Book"), Stage.SHADOW, Stage.LIVE, phase, "lisa", time.time() - 0.3)
     told = processes(3, ("drained", "ready", "drained"), "2 writes under way, 14 keys to converge")
-    stage.standing_ = Standing(3, stage.standing_.places, told, flip)
+    stage.standing = Standing(3, stage.standing.places, told, flip)
     return stage
 
 
@@ -213,7 +213,7 @@ class Tokens:
         return TOKENS.get(token)
 
 
-def samples(stage: StageSet, hours: float = 1.7) -> Samples:
+def samples(stage: StageSet, hours: float) -> Samples:
     """A ring filled as if the process had run for so long with the set's verdicts."""
     metrics, at = Metrics(), [time.time() - hours * 3600]
     filled = Samples(metrics.registry, lambda: at[0])
@@ -241,7 +241,7 @@ def samples(stage: StageSet, hours: float = 1.7) -> Samples:
 
 
 @asynccontextmanager
-async def serving(stage: StageSet, *, tokens: bool = False, hours: float = 1.7) -> AsyncIterator[str]:
+async def serving(stage: StageSet, *, tokens: bool = False, hours: float = 0.24) -> AsyncIterator[str]:
     """The console's address, for as long as the block lasts."""
     app = web.Application()
     keys = Tokens() if tokens else None

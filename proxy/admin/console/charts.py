@@ -135,7 +135,8 @@ def agreement(ring: Sequence[Sample], since: float, now: float) -> Agreement:
     width = seconds / COLUMNS
     held: list[Counter[str]] = [Counter() for _ in range(COLUMNS)]
     for x, sample in _placed(ring, seconds, now):
-        held[x].update(sample.verdicts)
+        for verdict, count in sample.verdicts.items():
+            held[x][verdict] += count
     most = max((sum(each.values()) for each in held), default=0)
     rate, top = _ceiling(most / width)
     columns = tuple(Column(x, _pieces(each, rate * width)) for x, each in enumerate(held) if each)
@@ -230,12 +231,11 @@ def _spans(ring: Sequence[Sample], seconds: float, now: float) -> tuple[Span, ..
         begin = now - seconds + n * width
         here = [sample for sample in ring if begin < sample.at <= begin + width]
         if here:
-            verdicts = [Counter(sample.verdicts) for sample in here]
             found.append(
                 Span(
                     begin,
-                    sum(sum(each.values()) for each in verdicts),
-                    sum(each[verdict] for each in verdicts for verdict in ALARMING),
+                    sum(sum(sample.verdicts.values()) for sample in here),
+                    sum(sample.verdicts.get(verdict, 0) for sample in here for verdict in ALARMING),
                     max(sample.keys for sample in here),
                     max(sample.oldest_seconds for sample in here),
                 )

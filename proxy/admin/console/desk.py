@@ -118,6 +118,17 @@ class Wish:
     epoch: int | None
 
 
+class Look(Protocol):
+    """How everything stood at one moment."""
+
+    @property
+    def standing(self) -> Standing:
+        """Where everything stood."""
+
+    def gate(self, scope: Scope, to: Stage, ramp: float = 0.0) -> Gate:
+        """What the gate said to a move of one of `standing`'s places."""
+
+
 class Desk(Protocol):
     """What the page shows beside this process's own numbers, and the one thing that it does."""
 
@@ -130,11 +141,8 @@ class Desk(Protocol):
     def problems(self) -> Sequence[str]:
         """Why this process should get no traffic."""
 
-    async def standing(self) -> Standing:
-        """Where everything stands now."""
-
-    async def gate(self, scope: Scope, to: Stage, ramp: float = 0.0) -> Gate:
-        """What the gate says to a move."""
+    async def look(self) -> Look:
+        """How everything stands now. Raises StoreError."""
 
     async def history(self, limit: int) -> Sequence[Entry]:
         """The last moves, newest first."""

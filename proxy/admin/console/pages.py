@@ -6,8 +6,9 @@ and keeps the first fresh. What is shown is `view`'s business, what may be done 
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -17,11 +18,11 @@ from aiohttp import web
 
 from proxy.admin.console import words
 from proxy.admin.console.assets import Assets
-from proxy.admin.console.desk import Desk, Gate, Place, Refusal, Standing, Wish
+from proxy.admin.console.desk import Desk, Entry, Gate, Look, Place, Refusal, Standing, Wish
 from proxy.admin.console.guard import HEADERS, sent_from_here
 from proxy.admin.console.meaning import consequences, scope_name, way_back
 from proxy.admin.console.sessions import Session, Sessions
-from proxy.admin.console.view import Step, default_target, flip_of, view
+from proxy.admin.console.view import Step, View, default_target, flip_of, view
 from proxy.admin.samples import Samples
 from proxy.shadow.stages import Scope, Stage
 from proxy.stores.failures import StoreError
@@ -31,6 +32,7 @@ log = structlog.get_logger(__name__)
 OPERATOR: Final = "operator"
 _MISMATCHES: Final = 200
 _HISTORY: Final = 20
+_HISTORY_SECONDS: Final = 10.0
 _FORM_BYTES: Final = 16_384
 # One look at everything serves all who watch: a page more in another window costs no more questions.
 _FRESH_SECONDS: Final = 0.25
@@ -65,7 +67,8 @@ class Pages:
         self._sessions = Sessions()
         self.assets = Assets()
         self._templates = _templates(self.assets)
-        self._seen: tuple[float, Any] | None = None
+        self._seen: tuple[float, View] | None = None
+        self._moves: tuple[tuple[int, bool], float, Sequence[Entry]] | None = None
         self._looking = asyncio.Lock()
 
     # -- pages -----------------------------------------------------------------------------------------------------
@@ -79,7 +82,10 @@ class Pages:
             seen = await self._look()
         except StoreError as error:
             return self._fault(503, "The stage table cannot be read", f"{error}. The proxy may serve all the same.")
-        return self._page("console.html", view=seen, session=session, operator=self._may_move(session))
+        # In a thread, as the metrics: drawing takes some milliseconds, and clients' calls get their turns.
+        return await asyncio.to_thread(
+            self._page, "console.html", view=seen, session=session, operator=self._may_move(session)
+        )
 
     async def sign_in_form(self, request: web.Request) -> web.Response:
         """The sign-in."""
@@ -135,7 +141,7 @@ class Pages:
             await self._console.desk.move(_wish(form, session))
         except Refusal as refusal:
             return await self._asked(form, session, error=words.sentence(str(refusal)))
-        self._seen = None
+        self._seen = self._moves = None
         return _to("./")
 
     # -- how -----------------------------------------------------------------------------------------------------------
@@ -143,37 +149,44 @@ class Pages:
     def _may_move(self, session: Session | None) -> bool:
         return self._console.keys is None or (session is not None and session.role == OPERATOR)
 
-    async def _look(self) -> Any:
+    async def _look(self) -> View:
         """The view, at most a quarter of a second old."""
         async with self._looking:
             clock = asyncio.get_running_loop().time
             if self._seen is not None and clock() - self._seen[0] < _FRESH_SECONDS:
                 return self._seen[1]
             desk, samples = self._console.desk, self._console.samples
-            standing = await desk.standing()
-            fresh = view(
+            look = await desk.look()
+            known = partial(
+                view,
                 now=time.time(),
                 version=self._console.version,
                 since=samples.since,
                 status=await desk.status(),
-                standing=standing,
-                gates=await self._gates(standing),
+                standing=look.standing,
+                gates=_gates(look),
                 findings=desk.mismatches(_MISMATCHES),
                 ring=samples.ring(),
                 latency=samples.latency(),
-                history=await desk.history(_HISTORY),
+                history=await self._history(look.standing),
                 problems=desk.problems(),
             )
+            fresh = await asyncio.to_thread(known)
             self._seen = clock(), fresh
             return fresh
 
-    async def _gates(self, standing: Standing) -> dict[str, Gate]:
-        tables = [place for place in standing.places if not place.scope.item_type]
-        return {place.scope.table: await self._console.desk.gate(place.scope, flip_of(place.stage)) for place in tables}
+    async def _history(self, standing: Standing) -> Sequence[Entry]:
+        """The last moves, asked for again when one has ended, and now and then: others move stages too."""
+        now = asyncio.get_running_loop().time()
+        state = (standing.epoch, standing.flip is None)
+        if self._moves is None or self._moves[0] != state or now - self._moves[1] > _HISTORY_SECONDS:
+            self._moves = state, now, await self._console.desk.history(_HISTORY)
+        return self._moves[2]
 
     async def _asked(self, form: Mapping[str, str], session: Session | None, error: str = "") -> web.Response:
         scope = Scope(form.get("table", ""), form.get("type", ""))
-        standing = await self._console.desk.standing()
+        look = await self._console.desk.look()
+        standing = look.standing
         at = next((place for place in standing.places if place.scope == scope), None)
         if at is None:
             return self._fault(404, "There is no such table or type", f"{scope} is not known here.")
@@ -185,7 +198,7 @@ class Pages:
             return self._fault(400, "There is no such stage", "Choose one of the six on the first page.")
         ramp = form.get("ramp") or f"{at.ramp if at.stage is Stage.SHADOW else 0:g}"
         share = _share(ramp) or 0.0
-        gate = await self._console.desk.gate(scope, to, share)
+        gate = look.gate(scope, to, share)
         return self._page(
             "move.html",
             status=409 if error else 200,
@@ -216,6 +229,12 @@ class Pages:
         return self._fault(403, "This was not sent from the console", "Another page sent it, so nothing was done.")
 
 
+def _gates(look: Look) -> dict[str, Gate]:
+    """What the gate says to each table's flip, by table."""
+    tables = [place for place in look.standing.places if not place.scope.item_type]
+    return {place.scope.table: look.gate(place.scope, flip_of(place.stage)) for place in tables}
+
+
 def _wish(form: Mapping[str, str], session: Session | None) -> Wish:
     """Raises Refusal for a form that the console does not make."""
     try:
@@ -225,14 +244,14 @@ def _wish(form: Mapping[str, str], session: Session | None) -> Wish:
     ramp = _share(form.get("ramp", "0") or "0") if to is Stage.SHADOW else None
     if to is Stage.SHADOW and ramp is None:
         raise Refusal("the ramp is a number from 0 to 100")
-    by = form.get("by", "").strip()[:80]
+    by = " ".join(form.get("by", "").split())[:80]
     name = session.name if session else ""
     epoch = form.get("epoch", "")
     return Wish(
         scope=Scope(form.get("table", ""), form.get("type", "")),
         to=to,
         ramp=ramp,
-        because=form.get("because", "").strip()[:500],
+        because=" ".join(form.get("because", "").split())[:500],
         by=f"{by} ({name})" if by and name and by != name else by or name or "console",
         force=form.get("force") == "yes",
         epoch=int(epoch) if epoch.isdecimal() and len(epoch) < 16 else None,
@@ -287,4 +306,6 @@ def _templates(assets: Assets) -> jinja2.Environment:
         "scope": lambda scope: scope_name(scope.table, scope.item_type),
         "sentence": words.sentence,
     }
+    for name in environment.list_templates():
+        environment.get_template(name)  # compiled now, and not while clients wait: it takes a fifth of a second
     return environment
