@@ -133,7 +133,7 @@ def jsonb_text(text: str) -> str:
     held = orjson.loads(text)
     written = json.dumps(_sorted(held), ensure_ascii=False)
     # Floats are rare, those that Python writes with an exponent rarer still: only then is it all written by hand.
-    return _written(held) if "e" in text and _has_exponent(held) else written
+    return _written(held) if ("e-" in written or "e+" in written) and _has_exponent(held) else written
 
 
 def _sorted(held: Any) -> Any:
