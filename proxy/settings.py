@@ -317,6 +317,30 @@ class Stream:
     delay_seconds: Annotated[float, Between(0, 60)] = 2.0
 
 
+def _dynamodb_table(value: str) -> str | None:
+    if re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", value):
+        return None
+    return f"{value!r} cannot be a DynamoDB table: use 3 to 255 letters, digits, '_', '-' and '.'"
+
+
+@dataclass(frozen=True, slots=True)
+class StagesSettings:
+    """Where stages live once they can be moved: a DynamoDB table, which is made if it is not there. Without `table` the
+    stages are pinned: those of the settings, and moved by nobody."""
+
+    table: Annotated[str | None, _dynamodb_table] = None
+    lease_seconds: Annotated[float, Between(1, 300)] = 10.0
+    poll_seconds: Annotated[float, Between(0.05, 60)] = 1.0
+    hold_seconds: Annotated[float, Between(0.1, 60)] = 2.0
+
+    def __post_init__(self) -> None:
+        if self.poll_seconds > self.lease_seconds / 3:
+            raise ValueError(
+                f"poll_seconds ({self.poll_seconds:g}) must be a third of lease_seconds ({self.lease_seconds:g}) at "
+                "most: a lease is to outlive a poll that fails"
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class Log:
     """What is logged, and how."""
@@ -334,6 +358,7 @@ class Settings:
     tls_key: Path | None = None
     auth: Auth = field(default_factory=Auth)
     stage: _Stage = "off"
+    stages: StagesSettings = StagesSettings()
     follow_tables: bool = False
     mappings: tuple[Path, ...] | None = None
     admin: Admin = Admin()
@@ -358,10 +383,16 @@ class Settings:
                 'the proxy\'s AWS credentials: set mode = "sigv4" and keys in [auth], or use 127.0.0.1, or set '
                 f"insecure = true in [auth] ({PREFIX}AUTH__INSECURE=true) if your network keeps strangers out"
             )
-        if not self.dsql.given and any(stage != "off" for stage in self.stages()):
+        if not self.dsql.given and (self.stages.table is not None or self.beginnings() != {"off"}):
             raise ValueError(
                 "a stage other than off needs the mirror: set endpoint or dsn in [dsql], or "
-                f"{PREFIX}DSQL__ENDPOINT or {PREFIX}DSQL__DSN, or the stage to off"
+                f"{PREFIX}DSQL__ENDPOINT or {PREFIX}DSQL__DSN, or the stage to off (and no table in [stages])"
+            )
+        past = self.beginnings() & {"live", "rampdown", "complete"}
+        if self.stages.table is not None and past:
+            raise ValueError(
+                f"stage {min(past)!r} cannot be where a table begins when stages can be moved: begin with off, "
+                "dualwrite or shadow and move it (crossfade stage), or set no table in [stages], which pins the stages"
             )
 
     def stage_of(self, table: str, item_type: str | None = None) -> Stage:
@@ -372,7 +403,7 @@ class Settings:
         of_type = here.types.get(item_type) if item_type is not None else None
         return (of_type and of_type.stage) or here.stage or self.stage
 
-    def stages(self) -> set[Stage]:
+    def beginnings(self) -> set[Stage]:
         """Every stage that some table or type starts in."""
         found = {self.stage}
         for table in self.tables.values():

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 
+import structlog
 from structlog.typing import FilteringBoundLogger
 
 from comparators.rules import ANY
@@ -26,6 +27,7 @@ from proxy.shadow.follow import Follow
 from proxy.shadow.journal import Journal, JournalLocked
 from proxy.shadow.layer import Layer
 from proxy.shadow.limited import Limited
+from proxy.shadow.participant import Participant
 from proxy.shadow.peers import Others, Peers, Unasked
 from proxy.shadow.reading import Reading
 from proxy.shadow.rehearsal import Rehearsal
@@ -39,15 +41,17 @@ from proxy.stores.connect import pool_of
 from proxy.stores.dsql import DSQLStore
 from proxy.stores.dynamodb import DynamoDBStore
 from proxy.stores.promises import PROMISE_TABLES, Promises
+from proxy.stores.stage_table import StageTable
 from proxy.stores.store import Store
 from proxy.stores.upstream import Upstream
 from proxy.stream.following import Nominating, followers
 
-_HOLD_SECONDS = 2.0
+log = structlog.get_logger(__name__)
+
 _CLOSE_SECONDS = 5.0
 
 
-async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger, upstream: Upstream) -> Layer:
+async def build(settings: Settings, metrics: Metrics, _: FilteringBoundLogger, upstream: Upstream) -> Layer:
     """An open layer. Raises SettingsError for what an operator has to mend."""
     mapped = load_mappings(settings)
     dynamodb = DynamoDBStore(
@@ -82,7 +86,7 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
         except TimeoutError:
             pool.terminate()
 
-    journal = Journal(settings.journal.path, "full" if settings.journal.synchronous == "full" else "normal")
+    journal = _journal(settings)
     witness = Witness(
         lambda: journal.identity,
         timings=metrics.store_timings,
@@ -91,10 +95,11 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
     )
     findings = Findings(metrics, kept=settings.admin.mismatches_kept, values=settings.admin.values, witness=witness)
     # What no process writes to the mirror, none needs to be asked about.
-    asks = not settings.mirror.alone and settings.stages() != {"off"}
+    asks = not settings.mirror.alone and (settings.stages.table is not None or settings.beginnings() != {"off"})
     peers = Peers(Board(pool, settings.dsql.schema), journal) if asks else None
-    lease = Unleased()
-    floor = Floor(stages, journal, tables, hold_seconds=_HOLD_SECONDS, can_mirror=settings.dsql.given)
+    floor = Floor(stages, journal, tables, hold_seconds=settings.stages.hold_seconds, can_mirror=settings.dsql.given)
+    participant = _participant(settings, dynamodb, floor, journal)
+    lease: Leased = participant.lease if participant is not None else Unleased()
     ways, converger = both_ways(
         settings,
         stages,
@@ -141,6 +146,36 @@ async def build(settings: Settings, metrics: Metrics, log: FilteringBoundLogger,
         pool.start()
     log.debug("layer_open", mappings=sorted(mapped))
     return layer
+
+
+def _journal(settings: Settings) -> Journal:
+    """The journal, open, with what an earlier process left. Raises SettingsError."""
+    journal = Journal(settings.journal.path, "full" if settings.journal.synchronous == "full" else "normal")
+    try:
+        left = journal.open({DYNAMODB: settings.dynamodb.settle_seconds, DSQL: settings.dsql.settle_seconds})
+    except JournalLocked as error:
+        raise SettingsError([str(error)]) from error
+    except (OSError, sqlite3.Error) as error:
+        what = error.strerror if isinstance(error, OSError) else error
+        remedy = "set journal.path to a file that can be written, or move this one away if it is broken"
+        raise SettingsError([f"{settings.journal.path}: {what}: {remedy}"]) from error
+    if left:
+        log.info("journal_resumed", keys=left)
+    return journal
+
+
+def _participant(settings: Settings, dynamodb: DynamoDBStore, floor: Floor, journal: Journal) -> Participant | None:
+    """This process's part in moving stages; None where they are pinned."""
+    if settings.stages.table is None:
+        return None
+    return Participant(
+        StageTable(dynamodb, settings.stages.table),
+        floor,
+        process=journal.identity,
+        begins=", ".join(sorted(settings.beginnings())),
+        lease_seconds=settings.stages.lease_seconds,
+        poll_seconds=settings.stages.poll_seconds,
+    )
 
 
 def both_ways(

@@ -125,7 +125,7 @@ class Stages:
         self.map = new
         self._known = {}
         self._tables = {}
-        stages = {Stage(each) for each in self._settings.stages()} | {at.stage for at in new.placed.values()}
+        stages = {Stage(each) for each in self._settings.beginnings()} | {at.stage for at in new.placed.values()}
         self.all_off = stages == {Stage.OFF}
         # Every store that is some table's authority, for all that is known.
         self.authorities = frozenset(stage.authority for stage in stages)

@@ -4,7 +4,7 @@ Nothing here waits: when no callback is ready, the clock jumps to the next timer
 one runs on the loop, at a moment that the seed chooses) and no sockets. A program under it is a function of the seed.
 
 A callback belongs to whoever's context made it (`OWNER`). What belongs to an owner that is dead never runs again: this
-is `kill -9`, where no `finally` is reached. What belongs to one that sleeps runs when it wakes up: this is `kill -STOP`.
+is `kill -9`, where no `finally` is reached. What belongs to one that sleeps runs when it wakes up: `kill -STOP`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
+import sys
 from asyncio import events
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar
@@ -119,6 +120,9 @@ class Loop:
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """Run until `main` ends. Raises Stuck, or what `main` raises."""
         events._set_running_loop(self._loop)
+        # An asynchronous generator that nobody will ask again is left alone, as everything is that was killed.
+        hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(finalizer=lambda _: None)
         try:
             task: asyncio.Task[T] = self.create_task(main, name="main")
             while not task.done():
@@ -128,7 +132,22 @@ class Loop:
                     self._step()
             return task.result()
         finally:
+            sys.set_asyncgen_hooks(*hooks)
             events._set_running_loop(None)
+
+    def bury(self) -> None:
+        """Forget tasks that will never end, without a word and without running them."""
+        for task in self.tasks:
+            if task.done():
+                continue
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            coroutine = task.get_coro()
+            try:
+                coroutine.close()
+            except (RuntimeError, ValueError):
+                continue
+        self._ready.clear()
+        self._timers.clear()
 
     def _step(self) -> None:
         ready = self._ready

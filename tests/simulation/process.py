@@ -135,6 +135,7 @@ class Run:
         self._main = loop.create_task(self._live(), name=f"live {path.stem}", context=self._context)
 
     async def _live(self) -> None:
+        self.journal.open({"dynamodb": DYNAMODB_SETTLE, "dsql": DSQL_SETTLE})
         await self.layer.open()
         self.started.set_result(None)
         await self._stopping.wait()

@@ -144,17 +144,7 @@ class World:
         """Forget tasks that will never end, without a word and without running them."""
         for process in self._processes:
             process.kill()
-        for task in self.loop.tasks:
-            if task.done():
-                continue
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-            coroutine = task.get_coro()
-            try:
-                coroutine.close()
-            except (RuntimeError, ValueError):
-                continue
-        self.loop._ready.clear()
-        self.loop._timers.clear()
+        self.loop.bury()
 
     # -- the course of events ------------------------------------------------------------------------------------------
 

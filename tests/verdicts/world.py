@@ -74,6 +74,7 @@ class Life:
     """Whether a process lives; its callbacks end with it."""
 
     alive: bool = True
+    asleep_until: float = 0.0
 
 
 class _Heard(Findings):
@@ -208,6 +209,7 @@ class Process:
             let_go=_nothing,
             peers=peers,
         )
+        self.journal.open({"dynamodb": DYNAMODB_SETTLE, "dsql": DSQL_SETTLE})
         await self.layer.open()
 
 
