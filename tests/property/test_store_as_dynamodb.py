@@ -154,8 +154,9 @@ def billio_item(chance: Random) -> Item:
 
 
 def story_for(bench: Bench, number: int) -> tuple[Table, list[Asking]]:
-    """The number's table and story: always the same for the same number."""
+    """The number's table and story: always the same for the same number, and every other one asks the authority."""
     chance = Random(number)
+    bench.twins.ask_as_authority(number % 2 == 1)
     if number % 5 == 0:
         table = bench.billio()
         return table, Requests(table.schema, billio_item, BILLIO_NAMES).sequence(chance, LENGTH)

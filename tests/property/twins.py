@@ -30,6 +30,7 @@ from proxy.shadow.shapes import shape_of
 from proxy.shadow.tables import Table
 from proxy.stores.dsql import DSQLStore, create_pool
 from proxy.stores.pool import Pool
+from proxy.stores.promises import Promises
 from tests.standins.processes import LOOPBACK
 
 _TARGET = "DynamoDB_20120810."
@@ -91,10 +92,16 @@ class Twins:
     pool: Pool
     tables: dict[str, Table] = field(default_factory=dict)
     store: DSQLStore = field(init=False)
+    """The one that is asked: a mirror, unless `ask_as_authority`."""
     _made: dict[str, dict[str, Any]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self.store = DSQLStore(self.pool, lambda name: self.tables[name].mapping)
+        self.ask_as_authority(False)
+
+    def ask_as_authority(self, yes: bool) -> None:
+        """From now on DSQL is asked as the authority, or as a mirror again: its answers must be the same."""
+        promises = Promises(self.pool) if yes else None
+        self.store = DSQLStore(self.pool, lambda name: self.tables[name].mapping, promises=promises)
 
     @classmethod
     async def open(cls, port: int, dsn: str) -> "Twins":
