@@ -85,7 +85,7 @@ async def serve(
             announce(data_address, admin_address)
             await stop.wait()
             log.info("stopping")
-            admin.stopping()
+            await admin.stopping()
         finally:
             await wire.stop()
             await service.close()

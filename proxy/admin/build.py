@@ -11,6 +11,7 @@ from comparators.rules import ANY
 from proxy.admin.access import Access, Tokens
 from proxy.admin.console import Console, routes
 from proxy.admin.cutover import Cutover
+from proxy.admin.demoting import Demoting
 from proxy.admin.desk import LayerDesk
 from proxy.admin.samples import Samples
 from proxy.admin.server import AdminServer
@@ -20,7 +21,9 @@ from proxy.metrics import Metrics
 from proxy.settings import Settings
 from proxy.shadow.build import load_mappings
 from proxy.shadow.evidence import Evidence
+from proxy.shadow.telling import Telling, made_by
 from proxy.stores.dynamodb import DynamoDBStore
+from proxy.stores.stage_table import StageTable
 from proxy.stores.upstream import Upstream
 from proxy.tls import Certificates
 from proxy.version import VERSION
@@ -42,6 +45,9 @@ class Told(Protocol):
     async def evidence(self) -> Evidence:
         """What the gate needs to know of this process."""
 
+    def resume(self, earlier: Evidence) -> None:
+        """Take up what an earlier run of this process has seen."""
+
     def met(self) -> Iterable[str]:
         """The tables it has met."""
 
@@ -59,7 +65,7 @@ def cutover_of(
     async def exists(table: str) -> bool:
         return await dynamodb.describe(table) is not None
 
-    table = None
+    table = StageTable(dynamodb, settings.stages.table) if settings.stages.table is not None else None
     if layer is None:
         return Cutover(settings, table, types=types_of(mapped), exists=exists)
     return Cutover(
@@ -97,6 +103,15 @@ def build_admin(
     def pages(app: web.Application) -> None:
         routes(app, console)
 
+    loops = [samples.keep]
+    if settings.stages.table is not None:
+        table = StageTable(dynamodb, settings.stages.table)
+        telling = Telling(
+            table, layer.identity, evidence=layer.evidence, resume=layer.resume, made_by=made_by(settings)
+        )
+        loops.append(telling.tell)
+        if settings.gate.demote:
+            loops.append(Demoting(cutover, settings.gate).watch)
     return AdminServer(
         layer,
         upstream,
@@ -108,5 +123,5 @@ def build_admin(
         metrics_need_token=admin.metrics_need_token,
         tls=tls,
         pages=pages,
-        loops=(samples.keep,),
+        loops=loops,
     )

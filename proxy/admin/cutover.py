@@ -22,6 +22,7 @@ from proxy.admin.problems import Problem
 from proxy.settings import Settings
 from proxy.settings_gate import Gate as GateSettings
 from proxy.shadow import flip as flips
+from proxy.shadow.criteria import Criterion
 from proxy.shadow.driver import Driver, Judge, Judgement
 from proxy.shadow.evidence import Evidence, together
 from proxy.shadow.flip import Known, Move
@@ -58,10 +59,21 @@ class Look:
 
     def gate(self, scope: Scope, to: Stage, ramp: float = 0.0) -> Gate:
         """What must hold before a scope goes to a stage. Raises Problem (404)."""
-        at = self.place(scope)
-        placed = Placed(at.stage, at.ramp, at.since, at.by)
-        found = gate(self.evidence, scope, placed, to, self.settings, ramp, self.now)
-        return Gate(scope, to, found, impossible(at.stage, to) or "")
+        self.place(scope)
+        found: dict[str, Criterion] = {}
+        hindrance = ""
+        # A table takes its types with it, from wherever each of them stands.
+        for at in self.concerned(scope):
+            placed = Placed(at.stage, at.ramp, at.since, at.by)
+            hindrance = hindrance or impossible(at.stage, to) or ""
+            for each in gate(self.evidence, scope, placed, to, self.settings, ramp, self.now):
+                if each.name not in found or found[each.name].holds:
+                    found[each.name] = each
+        return Gate(scope, to, list(found.values()), hindrance)
+
+    def concerned(self, scope: Scope) -> list[Place]:
+        """What a move of the scope would move."""
+        return [at for at in self.standing.places if at.scope == scope or Scope(at.scope.table) == scope]
 
     def gate_before(self, at: Place) -> Gate | None:
         """What stands between a place and its next stage; None at the end of the way."""
@@ -104,8 +116,6 @@ class Cutover:
         own: Callable[[], Awaitable[Evidence]] | None = None,
         here: str = "",
         met: Callable[[], Iterable[str]] = tuple,
-        lease_seconds: float = 10.0,
-        hold_seconds: float = 2.0,
     ) -> None:
         self._settings = settings
         self._table = table
@@ -114,8 +124,6 @@ class Cutover:
         self._own = own
         self._here = here
         self._met = met
-        self._lease_seconds = lease_seconds
-        self._hold_seconds = hold_seconds
 
     # -- questions -------------------------------------------------------------------------------------------------
 
@@ -139,7 +147,7 @@ class Cutover:
             processes=[_process(each, known.flip, self._here) for each in leases],
             flip=_flip(known.flip) if known.flip is not None else None,
             pinned="" if self._table is not None else PINNED,
-            hold_seconds=self._hold_seconds,
+            hold_seconds=self._settings.stages.hold_seconds,
         )
         look = Look(standing, evidence, self._settings.gate, time.time())
         if scope is not None:
@@ -238,8 +246,8 @@ class Cutover:
         return Driver(
             self._table,
             stages,
-            lease_seconds=self._lease_seconds,
-            hold_seconds=self._hold_seconds,
+            lease_seconds=self._settings.stages.lease_seconds,
+            hold_seconds=self._settings.stages.hold_seconds,
             judge=judge or _open,
         )
 
@@ -253,9 +261,7 @@ class Cutover:
                 f"the stages have moved meanwhile: this is epoch {look.standing.epoch}, not {wish.epoch}: look again"
             )
             raise Problem(409, moved, outcome="refused")
-        below = [each for each in look.standing.places if each.scope.table == wish.scope.table]
-        concerned = below if not wish.scope.item_type else [at]
-        unchanged = all((each.stage, each.ramp) == (wish.to, ramp) for each in concerned)
+        unchanged = all((each.stage, each.ramp) == (wish.to, ramp) for each in look.concerned(wish.scope))
         return Prepared(wish, at, ramp, look.gate(wish.scope, wish.to, ramp), look.standing.epoch, unchanged)
 
     def _gate(self, prepared: Prepared) -> dict[str, Any]:

@@ -113,9 +113,10 @@ class AdminServer:
         host, port = runner.addresses[0][:2]
         return Address(host, port)
 
-    def stopping(self) -> None:
-        """From now on it is not ready: whoever balances load should send no more."""
+    async def stopping(self) -> None:
+        """From now on it is not ready: whoever balances load should send no more. Nothing more is told by itself."""
         self._stopping = True
+        await self._behind.close()
 
     async def stop(self) -> None:
         """End what is under way, and close the port."""

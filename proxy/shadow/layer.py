@@ -262,6 +262,11 @@ class Layer:
         """What the gate needs to know of this process."""
         return await self._witness.evidence() if self._witness is not None else Evidence()
 
+    def resume(self, earlier: Evidence) -> None:
+        """Take up what an earlier run of this process has seen."""
+        if self._witness is not None:
+            self._witness.resume(earlier)
+
     def met(self) -> tuple[str, ...]:
         """The tables it has met."""
         return self._tables.names()

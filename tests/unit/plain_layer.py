@@ -44,6 +44,9 @@ class PlainLayer:
     async def evidence(self) -> Evidence:
         return Evidence()
 
+    def resume(self, earlier: Evidence) -> None:
+        raise NotImplementedError
+
     def met(self) -> Sequence[str]:
         return ()
 

@@ -94,7 +94,7 @@ async def test_alive_and_ready() -> None:
 async def test_not_ready_says_why() -> None:
     async with admin() as here:
         here.layer.reasons = ["the journal is not open"]
-        here.server.stopping()
+        await here.server.stopping()
         await here.layer.upstream.close()
         status, said = await here.get("/readyz")
         assert (status, said["ready"]) == (503, False)
