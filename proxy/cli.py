@@ -74,8 +74,8 @@ def _serve(settings: Settings) -> int:
     from proxy import logs  # the other commands start at once: these take most of a second
     from proxy.serve import renew_on_hangup, serve, stop_on_signals
     from proxy.shadow.build import build
-
     from proxy.tls import Certificates
+
     log = logs.configure(settings.log.level, settings.log.format)
 
     def announce(data: Address, admin: Address) -> None:
@@ -86,9 +86,9 @@ def _serve(settings: Settings) -> int:
     async def run() -> None:
         stop = asyncio.Event()
         stop_on_signals(stop)
-        _collect_seldom()
         certificates = Certificates.of(settings)
         renew_on_hangup(certificates)
+        _collect_seldom()
         await serve(settings, build, log, stop=stop, announce=announce, certificates=certificates)
 
     try:
@@ -100,11 +100,11 @@ def _serve(settings: Settings) -> int:
     return 0
 
 
-def _collect_seldom() -> None:
 def _scheme(certificate: Path | None) -> str:
     return "http" if certificate is None else "https"
 
 
+def _collect_seldom() -> None:
     """What has been loaded stays: the garbage collector need not look at it again, nor at every 700th thing made.
 
     Items are thousands of dicts and hardly a cycle; a page of 20 items cost a third more without this (measured).
@@ -147,12 +147,12 @@ def _migrate(settings: Settings, folder: Path) -> int:
 
 def _check(settings: Settings) -> int:
     from proxy.shadow.build import load_mappings
-
     from proxy.tls import Certificates
     from proxy.wire.keys import client_keys
-    shown = {
+
     client_keys(settings.auth)
     Certificates.of(settings)
+    shown = {
         "settings": settings.shown(),
         "mappings": [
             {
