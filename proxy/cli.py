@@ -17,7 +17,7 @@ from typing import Final
 import orjson
 
 from proxy.checked import SettingsError
-from proxy.migrate import backfill_command, init_command, preflight_command
+from proxy.migrate import backfill_command, init_command, migrate_command, preflight_command, verify_command
 from proxy.settings import Address, Settings, load
 from proxy.stores.credentials import CredentialsError
 from proxy.version import VERSION
@@ -37,12 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, text in (("serve", "run the proxy"), ("check", "read settings and mappings, and show what would run")):
         command = commands.add_parser(name, help=text)
         command.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML; without it, the defaults")
-    migrating = commands.add_parser("migrate", help="apply a folder of .sql files to DSQL, each file once")
-    migrating.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML, for dsn in [dsql]")
-    migrating.add_argument("--folder", type=Path, metavar="DIR", required=True, help="as in config/migrations")
+    migrate_command.add(commands)
     preflight_command.add(commands)
     init_command.add(commands)
     backfill_command.add(commands)
+    verify_command.add(commands)
     health = commands.add_parser("health", help="exit 0 if an address answers 200: for a container's health check")
     health.add_argument("url", metavar="URL", help="as in http://127.0.0.1:8001/readyz")
     commands.add_parser("version", help="print the version")
@@ -55,8 +54,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _health(chosen.url)
     try:
         settings = load(chosen.config, os.environ)
-        if chosen.command == "migrate":
-            return _migrate(settings, chosen.folder)
         if "run" in chosen:
             ran: int = chosen.run(settings, chosen)
             return ran
@@ -95,7 +92,7 @@ def _serve(settings: Settings) -> int:
         with asyncio.Runner(loop_factory=_loop) as runner:
             runner.run(run())
     except OSError as error:
-        _complain(f"{error.strerror or error} (is the address taken? see listen, and listen in [admin])")
+        _complain(error.strerror or str(error))
         return FAILED
     return 0
 
@@ -112,37 +109,6 @@ def _collect_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECT)
-
-
-def _migrate(settings: Settings, folder: Path) -> int:
-    import asyncpg
-
-    from proxy import logs
-    from proxy.migrate.apply import MigrationError, migrate, read_folder
-
-    if settings.dsql.dsn is None:
-        raise SettingsError(["migrate needs DSQL: set dsn in [dsql], or CROSSFADE_DSQL__DSN"])
-    dsn = settings.dsql.dsn
-    logs.configure(settings.log.level, settings.log.format)
-
-    async def run() -> int:
-        migrations = read_folder(folder)
-        connection = await asyncpg.connect(dsn, timeout=settings.dsql.timeout_seconds)
-        try:
-            return await migrate(connection, migrations, _say)
-        finally:
-            await connection.close()
-
-    try:
-        applied = asyncio.run(run())
-    except MigrationError as error:
-        _complain(str(error))
-        return FAILED
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        _complain(f"DSQL: {error} (see dsn in [dsql])")
-        return FAILED
-    _say(f"{applied} applied, nothing else to do")
-    return 0
 
 
 def _check(settings: Settings) -> int:
