@@ -14,8 +14,8 @@ from proxy.checked import SettingsError
 from proxy.dynamodb.schema import Key
 from proxy.mapping.load import MappedTable, MappingError, load
 from proxy.metrics import Metrics
-from proxy.migrate.apply import MIGRATIONS_TABLE
 from proxy.migrate.documents import Documents
+from proxy.migrate.ledger import LEDGER_TABLES
 from proxy.settings import Settings
 from proxy.shadow.breaker import Breaker, State
 from proxy.shadow.converger import Converger
@@ -63,7 +63,7 @@ async def build(settings: Settings, metrics: Metrics, _: FilteringBoundLogger, u
     pool = pool_of(settings.dsql, metrics)
     metrics.dsql_pool(lambda: pool.state)
     reserved = frozenset(
-        {MIGRATIONS_TABLE, BOARD_TABLE, *PROMISE_TABLES, *(table.mapping.sql_table for table in mapped.values())}
+        {BOARD_TABLE, *LEDGER_TABLES, *PROMISE_TABLES, *(table.mapping.sql_table for table in mapped.values())}
     )
     documents = Documents(pool, settings.dsql.schema, reserved)
     follow = Follow(documents.create, documents.drop) if settings.follow_tables else None
