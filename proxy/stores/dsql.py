@@ -48,7 +48,8 @@ class DSQLStore:
 
     `mapping_of` gives the mapping of a DynamoDB table; KeyError means that there is none. `prepare` waits until the
     tables named exist. With `promises` it is asked as the authority, and its answers are for clients; without, it is a
-    mirror. There may be one of each over one pool.
+    mirror. There may be one of each over one pool. `wait_seconds` bounds the wait for a connection, which has no effect
+    in the store, apart from the caller's limit, after which nobody knows.
     """
 
     name = "dsql"
@@ -63,6 +64,7 @@ class DSQLStore:
         retried: Callable[[str], None] = lambda _: None,
         observe: Callable[[str, float], None] = lambda _, __: None,
         promises: Promises | None = None,
+        wait_seconds: float | None = None,
     ) -> None:
         self._pool = pool
         self._mapping_of = mapping_of
@@ -71,6 +73,7 @@ class DSQLStore:
         self._retried = retried
         self._observe = observe
         self._promises = promises
+        self._wait_seconds = wait_seconds
         self._statements: dict[str, tuple[TableMapping, Statements]] = {}
 
     # -- the seam ---------------------------------------------------------------------------------------------------
@@ -304,7 +307,10 @@ class DSQLStore:
 
     async def _take(self) -> asyncpg.Connection:
         try:
-            return await self._pool.take()
+            async with asyncio.timeout(self._wait_seconds):
+                return await self._pool.take()
+        except TimeoutError as error:
+            raise Unreachable("busy", "no connection to DSQL came free in time") from error
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise Unreachable("connect", type(error).__name__) from error
 

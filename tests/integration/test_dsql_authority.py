@@ -14,7 +14,7 @@ from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.schema import Key
 from proxy.stores.absences import LOCKS_TABLE, stripe
 from proxy.stores.dsql import DSQLStore, create_pool
-from proxy.stores.failures import Overtaken, UnknownOutcome
+from proxy.stores.failures import Overtaken, UnknownOutcome, Unreachable
 from proxy.stores.promises import Promises
 from proxy.stores.remembered import SWEPT_AT_ONCE, TOKENS_TABLE
 from proxy.stores.rows import Conflict
@@ -343,6 +343,20 @@ async def test_tables_that_were_dropped_are_made_again(dsn: str, store: DSQLStor
         await store.execute(counted("a", "token-2"))
     assert (await store.execute(counted("a", "token-3"))).outcome.ok
     assert await count(store, "a") == 2
+
+
+async def test_waiting_for_a_connection_ends_without_effect(dsn: str) -> None:
+    """And is told so: a caller's own limit would have to say that nobody knows."""
+    pool = await create_pool(dsn, maximum=1, connect_seconds=5)
+    store = DSQLStore(pool, _MAPPINGS.__getitem__, wait_seconds=0.1)
+    async with pool.acquire():
+        for asked in (counted("a"), operation("PutItem", {"TableName": "things", "Item": item("a")})):
+            with pytest.raises(Unreachable) as raised:
+                await store.execute(asked)
+            assert raised.value.reason == "busy"
+    assert (await store.execute(counted("a"))).outcome.ok
+    assert await count(store, "a") == 1
+    pool.terminate()
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------
