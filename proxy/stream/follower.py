@@ -5,8 +5,9 @@ acknowledged and did not live to converge. Records only say *that* a key changed
 authority when it converges, so that records may come twice, late, or in any order, and their images are not looked at
 (a stream of keys only is enough).
 
-A position is saved after the keys stand in the journal, never before. Where records are gone before they were read
-(a stream keeps them for a day), that is told, with the remedy: a sweep.
+A position is saved after the keys stand in the journal, never before. A stream keeps its records for a day. Whoever was
+behind it for longer may have missed some: that is told, with the remedy, a sweep. Whoever was not has missed none, even
+where a position is no longer there to go on from: such a shard is read from its oldest record.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final, Literal, Protocol
 
 import structlog
@@ -31,10 +33,20 @@ log = structlog.get_logger(__name__)
 
 Start = Literal["trim_horizon", "latest"]
 REMEDY: Final = "run a sweep of the table: crossfade verify --repair"
+# A stream keeps its records for 24 hours ("DynamoDB Streams"); an hour of that is margin.
+KEPT_SECONDS: Final = 23 * 3600.0
 _LOOK_SECONDS: Final = 10.0
 _AGAIN_SECONDS: Final = 5.0
 _AT_ONCE: Final = 16
 _LONGEST_DELAY: Final = 60.0
+
+
+class Found(Enum):
+    """What a look into a shard gave: `MORE` says that there may be more at once."""
+
+    MORE = "more"
+    NOTHING = "nothing"
+    FAILED = "failed"
 
 
 class Watch(Protocol):
@@ -80,6 +92,7 @@ class Follower:
         nominate: Callable[[Sequence[Key]], Awaitable[None]],
         watch: Watch,
         manner: Manner = Manner(),
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._table = table
         self._describe = describe
@@ -88,10 +101,14 @@ class Follower:
         self._nominate = nominate
         self._watch = watch
         self._manner = manner
+        self._clock = clock
         self._source: Source | None = None
         self._shards: list[Shard] = []
         self._iterators: dict[str, str] = {}
         self._from_their_end: set[str] = set()
+        self._saved_at = float("-inf")
+        self._late = False
+        self._begun = False
         self._looked_at = float("-inf")
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._told = ""
@@ -110,7 +127,10 @@ class Follower:
             reading = [
                 group.create_task(self._read(self._source, stream, shard, known.get(shard.name))) for shard in shards
             ]
-        if not any(each.result() for each in reading):
+        found = {each.result() for each in reading}
+        if found <= {Found.NOTHING}:
+            self._caught_up(stream)
+        if Found.MORE not in found:
             await asyncio.sleep(self._manner.poll_seconds)
 
     # -- where to read ------------------------------------------------------------------------------------------------
@@ -143,8 +163,11 @@ class Follower:
         if self._positions.forget_others(self._table, stream):
             self._gap("its stream is another one now; what was written in between is in neither")
         known = self._positions.of(self._table, stream)
+        if known and not self._begun:
+            self._gap_if_late(stream, "it was not followed, or not to its end, for a day")
+        self._begun = True
         for name in lost(self._shards, known):
-            self._gap(f"shard {name} is gone, and was not read to its end")
+            self._gap_if_late(stream, f"shard {name} is gone, and was not read to its end")
             self._positions.forget(self._table, stream, name)
         there = {shard.name for shard in self._shards}
         for name in known.keys() - there:
@@ -158,8 +181,8 @@ class Follower:
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
-    async def _read(self, source: Source, stream: str, shard: Shard, position: Position | None) -> bool:
-        """The next records of a shard. Gives whether there may be more at once."""
+    async def _read(self, source: Source, stream: str, shard: Shard, position: Position | None) -> Found:
+        """The next records of a shard."""
         async with self._places:
             try:
                 iterator = self._iterators.pop(shard.name, None)
@@ -170,7 +193,7 @@ class Follower:
                 return self._refused(stream, shard, position, error)
             except StoreError as error:
                 log.info("stream_retried", table=self._table, reason=error.reason)
-                return False
+                return Found.FAILED
             return await self._take(source, stream, shard, position, page)
 
     async def _begin(self, stream: str, shard: Shard, position: Position | None) -> str:
@@ -182,7 +205,7 @@ class Follower:
         self._from_their_end.discard(shard.name)
         return iterator
 
-    async def _take(self, source: Source, stream: str, shard: Shard, position: Position | None, page: Records) -> bool:
+    async def _take(self, source: Source, stream: str, shard: Shard, position: Position | None, page: Records) -> Found:
         seen = []
         for record in page.records:
             try:
@@ -199,13 +222,13 @@ class Follower:
         else:
             # Its children may be read now, and there may be new ones.
             self._looked_at = float("-inf")
-        return bool(seen) or ended
+        return Found.MORE if seen or ended else Found.NOTHING
 
     async def _nominated(self, seen: Sequence[Changed]) -> None:
         if not seen:
             return
         newest = max(each.created for each in seen)
-        delay = min(newest + self._manner.delay_seconds - time.time(), _LONGEST_DELAY)
+        delay = min(newest + self._manner.delay_seconds - self._clock(), _LONGEST_DELAY)
         if delay > 0:
             await asyncio.sleep(delay)
         keys = list(dict.fromkeys(each.key for each in seen if each.key is not None))
@@ -214,18 +237,18 @@ class Follower:
         if keys:
             await self._nominate(keys)
         self._watch.stream_records(self._table, len(seen))
-        self._watch.stream_lag(self._table, max(0.0, time.time() - newest))
+        self._watch.stream_lag(self._table, max(0.0, self._clock() - newest))
 
-    def _refused(self, stream: str, shard: Shard, position: Position | None, error: Refused) -> bool:
+    def _refused(self, stream: str, shard: Shard, position: Position | None, error: Refused) -> Found:
         if error.reason == EXPIRED:
-            return True  # an iterator lives for 15 minutes; the position is kept
+            return Found.MORE  # an iterator lives for 15 minutes; the position is kept
         if error.reason in (TRIMMED, NOT_THERE):
-            self._gap(f"records of shard {shard.name} are gone before they were read")
+            self._gap_if_late(stream, f"records of shard {shard.name} are gone before they were read")
             self._save(stream, shard, Position(None, done=error.reason == NOT_THERE))
             self._looked_at = float("-inf")
-            return error.reason == TRIMMED and position is not None and position.after is not None
+            return Found.MORE if error.reason == TRIMMED and position is not None else Found.FAILED
         self._tell("stream_not_read", error.reason, "allow dynamodb:GetShardIterator and dynamodb:GetRecords")
-        return False
+        return Found.FAILED
 
     def _save(self, stream: str, shard: Shard, position: Position) -> None:
         """A position that cannot be saved is only read again after a restart."""
@@ -235,6 +258,23 @@ class Follower:
             self._tell("stream_position_not_saved", str(error), "free the disk, or move journal.path")
 
     # -- telling ------------------------------------------------------------------------------------------------------
+
+    def _caught_up(self, stream: str) -> None:
+        now = self._clock()
+        self._late = False
+        if now - self._saved_at >= _LOOK_SECONDS:
+            self._saved_at = now
+            try:
+                self._positions.save_caught_up(self._table, stream, now)
+            except sqlite3.Error as error:
+                self._tell("stream_position_not_saved", str(error), "free the disk, or move journal.path")
+
+    def _gap_if_late(self, stream: str, what: str) -> None:
+        """Nothing is missed of what a stream still kept when all had been read. Told once until all has been again."""
+        caught_up = self._positions.caught_up(self._table, stream)
+        if not self._late and (caught_up is None or self._clock() - caught_up > KEPT_SECONDS):
+            self._late = True
+            self._gap(what)
 
     def _gap(self, what: str) -> None:
         self._watch.stream_gap(self._table)

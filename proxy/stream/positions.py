@@ -46,13 +46,23 @@ class Positions:
     def of(self, table: str, stream: str) -> dict[str, Position]:
         """By shard."""
         rows = self._database.execute(
-            "SELECT part, state, done FROM stream_positions WHERE job = ?", (_job(table, stream),)
+            "SELECT part, state, done FROM stream_positions WHERE job = ? AND part <> ''", (_job(table, stream),)
         )
         return {part: Position(orjson.loads(state)["after"], bool(done)) for part, state, done in rows}
 
     def save(self, table: str, stream: str, shard: str, position: Position) -> None:
         state = orjson.dumps({"after": position.after}).decode()
         self._database.execute(_SAVE, (_job(table, stream), shard, state, position.done))
+
+    def caught_up(self, table: str, stream: str) -> float | None:
+        """When there was last nothing more to read, in any shard (Unix seconds); None if that was never."""
+        row = self._database.execute(
+            "SELECT state FROM stream_positions WHERE job = ? AND part = ''", (_job(table, stream),)
+        ).fetchone()
+        return None if row is None else float(orjson.loads(row[0])["caught_up"])
+
+    def save_caught_up(self, table: str, stream: str, at: float) -> None:
+        self._database.execute(_SAVE, (_job(table, stream), "", orjson.dumps({"caught_up": at}).decode(), False))
 
     def forget(self, table: str, stream: str, shard: str) -> None:
         """The shard is no more."""

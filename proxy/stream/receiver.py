@@ -105,6 +105,8 @@ class Receiver:
 
     async def _converge(self, keys: Sequence[Key], seconds: float) -> list[Key]:
         """Those that have not converged in time."""
+        if seconds <= 0:
+            return list(keys)
         places = asyncio.Semaphore(_AT_ONCE)
         taken: set[Key] = set()
 
@@ -114,7 +116,7 @@ class Receiver:
                     taken.add(key)
 
         try:
-            async with asyncio.timeout(max(0.0, seconds)), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
                 for key in keys:
                     group.create_task(one(key))
         except TimeoutError:

@@ -1,0 +1,145 @@
+"""The same work as an AWS Lambda function: `proxy.stream.lambda_handler.handler`, for an event source mapping.
+
+Takes batches of a DynamoDB stream and of the Kinesis stream that Aurora DSQL's change data capture writes to, and
+answers with `batchItemFailures` ("Configuring partial batch response with DynamoDB and Lambda", developer guide):
+Lambda gives those records, and all after the first of them, again. Settings come from `CROSSFADE_…` variables and from
+the file that SETTINGS_FILE names. What is opened for the first batch stays open for the next.
+
+Which store is the authority is read anew for each batch, from the stage table if there is one. While a stage is being
+moved nothing is converged, and the batch comes again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import structlog
+
+from comparators.rules import ANY
+from proxy import logs
+from proxy.dynamodb.schema import Key
+from proxy.mapping.load import MappedTable
+from proxy.serve import open_upstream
+from proxy.settings import Settings, load
+from proxy.shadow.build import load_mappings
+from proxy.shadow.limited import Limited
+from proxy.shadow.stages import DSQL, StageMap, Stages
+from proxy.shadow.tables import Tables
+from proxy.stores.connect import pool_of
+from proxy.stores.dsql import DSQLStore
+from proxy.stores.dynamodb import DynamoDBStore
+from proxy.stores.failures import StoreError
+from proxy.stores.stage_table import StageTable
+from proxy.stream.receiver import Receiver, Stores
+
+log = structlog.get_logger(__name__)
+
+SETTINGS_FILE: Final = "SETTINGS_FILE"
+# What is left for the answer itself, of the function's own time limit.
+_RESERVED_SECONDS: Final = 1.0
+_SECONDS: Final = 60.0
+
+
+class Context(Protocol):
+    """What of Lambda's context object is asked."""
+
+    def get_remaining_time_in_millis(self) -> int: ...
+
+
+class _Opened:
+    """Both stores and the stages, for as long as the function's environment lives."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stack = AsyncExitStack()
+        self._mapped: dict[str, MappedTable] = load_mappings(settings)
+        types = {name: [each for each in table.rules if each != ANY] for name, table in self._mapped.items()}
+        self._stages = Stages(settings, types)
+
+    async def open(self) -> None:
+        """Raises SettingsError and CredentialsError."""
+        settings = self._settings
+        upstream = await self._stack.enter_async_context(open_upstream(settings, os.environ))
+        pool = pool_of(settings.dsql)
+        self._stack.callback(pool.terminate)
+        dynamodb = DynamoDBStore(upstream, settings.dynamodb.timeout_seconds)
+        self._tables = Tables(dynamodb.describe, self._mapped)
+        dsql = DSQLStore(pool, self._tables.mapping_of, schema=settings.dsql.schema)
+        self._dynamodb = Limited(dynamodb, settings.dynamodb.timeout_seconds)
+        self._dsql = Limited(dsql, settings.dsql.timeout_seconds)
+        name = settings.stages.table
+        self._stage_table = StageTable(dynamodb, name) if name is not None else None
+        rows_of = dict.fromkeys((*self._mapped, *settings.stream.tables))
+        self._receiver = Receiver(self._tables.find, rows_of, self._direct, settings.dsql.schema)
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+
+    async def take(self, event: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        """The answer to a batch."""
+        records = event.get("Records") or []
+        if not records:
+            return {"batchItemFailures": []}
+        try:
+            settled = await self._adopt()
+        except StoreError as error:
+            log.warning("stages_not_read", reason=error.reason)
+            settled = False
+        failed = await self._receiver.take(records, seconds if settled else 0.0)
+        return {"batchItemFailures": [{"itemIdentifier": number} for number in failed]}
+
+    async def _adopt(self) -> bool:
+        """Learn the stages as they are now. Gives whether none is being moved."""
+        if self._stage_table is None:
+            return True
+        state = await self._stage_table.state()
+        if state.map is not None and state.epoch != self._stages.map.epoch:
+            self._stages.adopt(StageMap.from_document(state.map))
+        return state.flip is None
+
+    def _direct(self, key: Key) -> Stores | None:
+        table = self._tables.known(key.table)
+        stage = self._stages.of(key.table, table.mapping.type_of(key.attributes) if table is not None else "")
+        if not stage.mirrored:
+            return None
+        if stage.authority == DSQL:
+            return Stores(self._dsql, self._dynamodb)
+        return Stores(self._dynamodb, self._dsql)
+
+
+class Function:
+    """One environment of the function: `settings` are read, and everything opened, at the first batch."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._runner = asyncio.Runner()
+        self._opened: _Opened | None = None
+
+    def __call__(self, event: Mapping[str, Any], context: Context | None = None) -> dict[str, Any]:
+        """Raises SettingsError and CredentialsError, which make the whole batch come again."""
+        seconds = context.get_remaining_time_in_millis() / 1000 if context is not None else _SECONDS
+        return self._runner.run(self._take(event, max(0.0, seconds - _RESERVED_SECONDS)))
+
+    def close(self) -> None:
+        """Let go of everything; Lambda itself never asks for it."""
+        if self._opened is not None:
+            self._runner.run(self._opened.close())
+        self._runner.close()
+
+    async def _take(self, event: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        if self._opened is None:
+            file = self._environ.get(SETTINGS_FILE)
+            settings = load(Path(file) if file else None, self._environ)
+            logs.configure(settings.log.level, settings.log.format)
+            opened = _Opened(settings)
+            await opened.open()
+            self._opened = opened
+        return await self._opened.take(event, seconds)
+
+
+handler = Function(os.environ)
