@@ -88,7 +88,8 @@ class Samples:
                     of = sample.labels["store"], sample.labels["operation"]
                     buckets.setdefault(of, []).append((float(sample.labels["le"]), int(sample.value)))
                 else:
-                    plain[sample.name] = sample.value
+                    # Of several, as the breakers before two stores, the one that stands worst.
+                    plain[sample.name] = max(plain.get(sample.name, 0.0), sample.value)
         now = self._clock()
         self._ring.append(
             Sample(

@@ -67,7 +67,7 @@ class StageSet:
     async def status(self) -> Mapping[str, Any]:
         return {
             "journal": {"keys": self.keys, "oldest_seconds": self.oldest, "parked": self.parked},
-            "breaker": self.breaker,
+            "breaker": {"dsql": self.breaker},
             "behind": 2,
             "comparisons": [
                 {"table": "billio", "type": each, "operation": "GetItem", "verdict": verdict, "count": count // 5 or 1}

@@ -70,7 +70,8 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Comparisons over time. `seconds` is how much of it is drawn, `top` what the highest column stands for."""
+    """Comparisons over time. `seconds` is how much of it is drawn, `top` what the highest column stands for,
+    `alarmed_at` when the stores last disagreed (Unix seconds; 0: not in this time)."""
 
     columns: tuple[Column, ...]
     marks: tuple[Mark, ...]
@@ -78,6 +79,7 @@ class Agreement:
     top: str
     seconds: float
     spans: tuple[Span, ...]
+    alarmed_at: float
 
     @property
     def all(self) -> int:
@@ -141,10 +143,11 @@ def agreement(ring: Sequence[Sample], since: float, now: float) -> Agreement:
     rate, top = _ceiling(most / width)
     columns = tuple(Column(x, _pieces(each, rate * width)) for x, each in enumerate(held) if each)
     marks = tuple(Mark(x, bad) for x, each in enumerate(held) if (bad := sum(each[v] for v in ALARMING)))
+    alarmed = max((each.at for _, each in _placed(ring, seconds, now) if ALARMING & each.verdicts.keys()), default=0.0)
     totals: Counter[str] = Counter()
     for each in held:
         totals.update(each)
-    return Agreement(columns, marks, totals, f"{top}/s", seconds, _spans(ring, seconds, now))
+    return Agreement(columns, marks, totals, f"{top}/s", seconds, _spans(ring, seconds, now), alarmed)
 
 
 def area(

@@ -1,6 +1,6 @@
 """What the page says, worked out from what the proxy knows: one frozen record that the templates only write down.
 
-Pure: no I/O, no HTML. Judgement about what matters most (the headline) is here and nowhere else.
+Pure: no I/O, no HTML.
 """
 
 from collections import Counter
@@ -10,24 +10,14 @@ from typing import Any, Final
 
 from proxy.admin.console import charts, words
 from proxy.admin.console.desk import Entry, Flip, Gate, Place, Process, Standing
-from proxy.admin.console.meaning import ALARMING, KINDS, MEANING, PHASES, TELLING, VERDICTS, next_stage, scope_name
+from proxy.admin.console.findings import Finding, grouped
+from proxy.admin.console.headline import Headline, headline, left_alone
+from proxy.admin.console.meaning import ALARMING, MEANING, PHASES, STORES, TELLING, VERDICTS, next_stage, scope_name
 from proxy.admin.samples import Latency, Sample
 from proxy.shadow.stages import Scope, Stage
 
-# A key that waits for longer than this wants an explanation; the gate's own limit is the operator's to set.
-OLD_SECONDS: Final = 30.0
-RECENT_SECONDS: Final = 600.0
 _NOTICE_SECONDS: Final = 300.0
 GROUPS_SHOWN: Final = 25
-
-
-@dataclass(frozen=True, slots=True)
-class Headline:
-    """How it stands in one sentence, its tone (`calm`, `unsure`, `alarm`, `quiet`), and what else there is to say."""
-
-    tone: str
-    text: str
-    more: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,32 +53,6 @@ class Table:
     rows: tuple[Row, ...]
     meanings: tuple[tuple[str, str], ...]
     gate: Gate | None
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One path of a finding, and both sides in words: the authority's, the mirror's."""
-
-    path: str
-    kind: str
-    verdict: str
-    sides: tuple[words.Shown, words.Shown]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one operation found at one item."""
-
-    id: str
-    at: float
-    table: str
-    item_type: str
-    scope: str
-    operation: str
-    verdict: str
-    key: str
-    request_id: str
-    differences: tuple[Difference, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +152,12 @@ def view(
 ) -> View:
     """Put it together. `since` is when the process began; `gates` are by table."""
     agreement = charts.agreement(ring, since, now)
-    grouped = _findings(findings)
+    found = grouped(findings)
     journal = status["journal"]
     shed = sum(sample.shed for sample in ring)
     pressure = Pressure(
-        breaker=status["breaker"].replace("_", " "),
-        breaker_closed=status["breaker"] == "closed",
+        breaker=" · ".join(_breakers(status["breaker"])),
+        breaker_closed=not left_alone(status["breaker"]),
         shed=words.count(shed),
         parked=journal["parked"],
         behind=status["behind"],
@@ -208,14 +172,14 @@ def view(
         uptime=words.duration(max(0.0, now - since)),
         since=since,
         standing=standing,
-        headline=_headline(status, standing, grouped, agreement, problems, now),
+        headline=headline(status, standing, found, agreement, problems, now),
         tables=_tables(standing, counts, gates),
         progress=progress,
         notice=None if progress else _notice(history, now),
         agreement=agreement,
         verdicts=_legend(agreement),
-        findings=tuple(grouped[:GROUPS_SHOWN]),
-        found=len(grouped),
+        findings=tuple(found[:GROUPS_SHOWN]),
+        found=len(found),
         keys=charts.area(ring, since, now, lambda sample: float(sample.keys), charts.COUNTS, words.count),
         oldest=charts.area(ring, since, now, lambda sample: sample.oldest_seconds, charts.AGES, words.duration),
         keys_now=journal["keys"],
@@ -230,55 +194,11 @@ def view(
     )
 
 
-def _headline(
-    status: Mapping[str, Any],
-    standing: Standing,
-    findings: Sequence[Finding],
-    agreement: charts.Agreement,
-    problems: Sequence[str],
-    now: float,
-) -> Headline:
-    """The gravest thing first; whatever else is wrong follows."""
-    said: list[tuple[str, str]] = [("alarm", words.sentence(problem)) for problem in problems]
-    recent = [each for each in findings if now - each.at < RECENT_SECONDS]
-    if recent:
-        said.append(("alarm", f"The stores disagree on {_where(recent)}."))
-    if status["journal"]["parked"]:
-        said.append(("alarm", "Items wait that the mapping cannot hold."))
-    if status["breaker"] != "closed":
-        said.append(("unsure", "The mirror fails and is left alone; what is written meanwhile waits in the journal."))
-    elif status["journal"]["keys"] and status["journal"]["oldest_seconds"] > OLD_SECONDS:
-        said.append(("unsure", "The journal is behind: the mirror is slow or refuses some keys."))
-    if standing.stale:
-        said.append(("unsure", f"The stage table has not been read since {words.moment(standing.stale, now)}."))
-    stages = {place.stage for place in standing.places}
-    compared = any(stage.compared for stage in stages)
-    if compared and not agreement.all:
-        said.append(("unsure", "Nothing has been compared in the time shown: no traffic comes through here."))
-    if said:
-        order = {"alarm": 0, "unsure": 1}
-        said.sort(key=lambda each: order[each[0]])
-        return Headline(said[0][0], said[0][1], tuple(text for _, text in said[1:]))
-    if compared:
-        return Headline("calm", "The two stores agree.")
-    if not standing.places:
-        return Headline("quiet", "No table has been met yet.")
-    if stages == {Stage.OFF}:
-        return Headline("quiet", "Everything is off: clients talk to DynamoDB alone.")
-    if stages == {Stage.COMPLETE}:
-        return Headline("calm", "The cutover is complete: clients talk to DSQL alone.")
-    return Headline("quiet", "Writes go to both stores; nothing is compared.")
-
-
-def _where(findings: Iterable[Finding]) -> str:
-    """`Book and TvSeason of billio`: the types of the table that has most of them."""
-    tables: dict[str, list[str]] = {}
-    for each in findings:
-        types = tables.setdefault(each.table, [])
-        if each.item_type not in types:
-            types.append(each.item_type)
-    table, types = max(tables.items(), key=lambda each: len(each[1]))
-    return f"{' and '.join(types)} of {table}" if 0 < len(types) < 4 and all(types) else table
+def _breakers(breakers: Mapping[str, str]) -> list[str]:
+    """The breaker's state; with two mirrors, as when tables stand on both sides of the flip, which is whose."""
+    if len(breakers) == 1:
+        return [f"breaker {state.replace('_', ' ')}" for state in breakers.values()]
+    return [f"{STORES.get(name, name)}'s breaker {state.replace('_', ' ')}" for name, state in breakers.items()]
 
 
 def _by_type(comparisons: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], Counter[str]]:
@@ -331,41 +251,6 @@ def _meanings(rows: Iterable[Row]) -> tuple[tuple[str, str], ...]:
 def flip_of(stage: Stage) -> Stage:
     """The move whose gate the page shows: forth to `live`, and once there, back to `shadow`."""
     return Stage.LIVE if stage.authority == "dynamodb" else Stage.SHADOW
-
-
-def _findings(kept: Sequence[Mapping[str, Any]]) -> list[Finding]:
-    """The differences of one operation at one item belong together."""
-    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
-    for each in kept:
-        groups.setdefault((each["request_id"], words.key(each["key"]), each["operation"]), []).append(each)
-    found = []
-    for (request_id, key, operation), differences in groups.items():
-        first = differences[0]
-        verdicts = {each["verdict"] for each in differences}
-        item_type = first["type"] if first["type"] != "*" else ""
-        found.append(
-            Finding(
-                id=f"{request_id or 'x'}-{int(first['at'] * 1000)}",
-                at=first["at"],
-                table=first["table"],
-                item_type=item_type,
-                scope=scope_name(first["table"], item_type),
-                operation=operation,
-                verdict="mismatch" if "mismatch" in verdicts else str(first["verdict"]),
-                key=key,
-                request_id=request_id,
-                differences=tuple(
-                    Difference(
-                        path=each["path"] or "(the whole item)",
-                        kind=KINDS.get(each["kind"], each["kind"]),
-                        verdict=each["verdict"],
-                        sides=words.sides(each["authority"], each["mirror"]),
-                    )
-                    for each in reversed(differences)
-                ),
-            )
-        )
-    return found
 
 
 def _legend(agreement: charts.Agreement) -> tuple[Verdicts, ...]:

@@ -1,0 +1,88 @@
+"""How it stands, in one sentence: the judgement of what matters most, which is made here and nowhere else.
+
+Pure. Who is called at 3 a.m. reads this first, so the gravest thing comes first, and whatever else is wrong follows.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from proxy.admin.console import charts, words
+from proxy.admin.console.desk import Standing
+from proxy.admin.console.findings import Finding
+from proxy.admin.console.meaning import STORES
+from proxy.shadow.stages import Stage
+
+# A key that waits for longer than this wants an explanation; the gate's own limit is the operator's to set.
+OLD_SECONDS: Final = 30.0
+RECENT_SECONDS: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """How it stands in one sentence, its tone (`calm`, `unsure`, `alarm`, `quiet`), and what else there is to say."""
+
+    tone: str
+    text: str
+    more: tuple[str, ...] = ()
+
+
+def headline(
+    status: Mapping[str, Any],
+    standing: Standing,
+    findings: Sequence[Finding],
+    agreement: charts.Agreement,
+    problems: Sequence[str],
+    now: float,
+) -> Headline:
+    """The gravest thing first; whatever else is wrong follows."""
+    said: list[tuple[str, str]] = [("alarm", words.sentence(problem)) for problem in problems]
+    recent = [each for each in findings if now - each.at < RECENT_SECONDS]
+    if recent:
+        said.append(("alarm", f"The stores disagree on {_where(recent)}."))
+    elif now - agreement.alarmed_at < RECENT_SECONDS:
+        said.append(("alarm", "The stores disagree."))
+    elif agreement.alarming:
+        said.append(("unsure", f"The stores last disagreed {words.ago(agreement.alarmed_at, now)}."))
+    if status["journal"]["parked"]:
+        said.append(("alarm", "Items wait that the mapping cannot hold."))
+    if alone := left_alone(status["breaker"]):
+        who = " and ".join(alone)
+        said.append(("unsure", f"{who} fails as the mirror and is left alone; writes for it wait in the journal."))
+    elif status["journal"]["keys"] and status["journal"]["oldest_seconds"] > OLD_SECONDS:
+        said.append(("unsure", "The journal is behind: the mirror is slow or refuses some keys."))
+    if standing.stale:
+        said.append(("unsure", f"The stage table has not been read since {words.moment(standing.stale, now)}."))
+    stages = {place.stage for place in standing.places}
+    compared = any(stage.compared for stage in stages)
+    if compared and not agreement.all:
+        said.append(("unsure", "Nothing has been compared in the time shown: no traffic comes through here."))
+    if said:
+        order = {"alarm": 0, "unsure": 1}
+        said.sort(key=lambda each: order[each[0]])
+        return Headline(said[0][0], said[0][1], tuple(text for _, text in said[1:]))
+    if compared:
+        return Headline("calm", "The two stores agree.")
+    if not standing.places:
+        return Headline("quiet", "No table has been met yet.")
+    if stages == {Stage.OFF}:
+        return Headline("quiet", "Everything is off: clients talk to DynamoDB alone.")
+    if stages == {Stage.COMPLETE}:
+        return Headline("calm", "The cutover is complete: clients talk to DSQL alone.")
+    return Headline("quiet", "Writes go to both stores; nothing is compared.")
+
+
+def left_alone(breakers: Mapping[str, str]) -> list[str]:
+    """The stores whose breakers are not closed, by the names that people use."""
+    return [STORES.get(name, name) for name, state in breakers.items() if state != "closed"]
+
+
+def _where(findings: Iterable[Finding]) -> str:
+    """`Book and TvSeason of billio`: the types of the table that has most of them."""
+    tables: dict[str, list[str]] = {}
+    for each in findings:
+        types = tables.setdefault(each.table, [])
+        if each.item_type not in types:
+            types.append(each.item_type)
+    table, types = max(tables.items(), key=lambda each: len(each[1]))
+    return f"{' and '.join(types)} of {table}" if 0 < len(types) < 4 and all(types) else table

@@ -1,0 +1,190 @@
+"""What the console makes of numbers: words, drawings, and the one sentence at its top."""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.admin.console import charts, words
+from proxy.admin.console.desk import Entry, Place, Standing
+from proxy.admin.console.meaning import VERDICTS, consequences, way_back
+from proxy.admin.console.view import View, view
+from proxy.admin.samples import Sample
+from proxy.shadow.stages import Scope, Stage
+
+NOW = 1_790_000_000.0
+CALM = {
+    "journal": {"keys": 0, "oldest_seconds": 0.0, "parked": 0},
+    "breaker": {"dsql": "closed"},
+    "behind": 0,
+    "comparisons": [],
+}
+SHADOW = Standing(3, [Place(Scope("billio"), Stage.SHADOW)])
+
+
+def sample(ago: float, keys: int = 0, **verdicts: int) -> Sample:
+    return Sample(NOW - ago, verdicts, 0, keys, keys * 0.1, 0, False)
+
+
+def seen(
+    *samples: Sample, status: Mapping[str, object] = CALM, standing: Standing = SHADOW, history: tuple[Entry, ...] = (),
+    problems: tuple[str, ...] = (),
+) -> View:  # fmt: skip
+    return view(
+        now=NOW, version="1", since=NOW - 1000, status=status, standing=standing, gates={}, findings=[], ring=samples,
+        latency={}, history=history, problems=problems,
+    )  # fmt: skip
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "0 ms"), (0.0042, "4.2 ms"), (0.084, "84 ms"), (0.9996, "1 s"), (2.0, "2 s"), (2.54, "2.5 s"), (59.4, "59 s"),
+     (61, "1 min"), (3600, "1 h"), (7500, "2 h 5 min"), (100_000, "1 d 3 h")],
+)  # fmt: skip
+def test_durations(seconds: float, said: str) -> None:
+    assert words.duration(seconds).replace(words.NARROW, " ") == said
+
+
+@given(st.integers(1, 10**7), st.integers(1, 10**7))
+def test_a_share_that_is_not_all_or_nothing_never_says_so(part: int, more: int) -> None:
+    said = words.percent(part / (part + more)).replace(words.NARROW, "")
+    assert said not in ("100%", "0%")
+    assert words.percent(1.0).startswith("100")
+
+
+def test_long_texts_are_shown_where_they_part() -> None:
+    one, other = words.sides({"S": "x" * 2000 + "left" + "z" * 900}, {"S": "x" * 2000 + "right" + "z" * 900})
+    assert one.text.startswith("…xxx")
+    assert "left" in one.text
+    assert "right" in other.text
+    assert len(one.text) < 400
+
+
+def test_values_are_written_as_people_write_them() -> None:
+    value = {"M": {"url": {"S": "a"}, "sizes": {"L": [{"N": "1"}, {"NULL": True}]}, "tags": {"SS": ["b"]}}}
+    assert words.side(value).text == '{url: "a", sizes: [1, true], tags: {"b"}}'
+    assert words.side({"S": "plain"}).text == "plain"
+    assert words.side(None).absent
+
+
+def test_a_redacted_side_shows_letters_and_shape_only() -> None:
+    shown = words.side({"type": "S", "hash": "ghjkmnpq", "shape": {"length": 16}})
+    assert (shown.type, shown.hash, shown.text) == ("text", "ghjkmnpq", "up to 16 characters")
+
+
+# -- drawings ----------------------------------------------------------------------------------------------------------
+
+SAMPLES = st.builds(
+    lambda ago, verdicts, keys: Sample(NOW - ago, verdicts, 0, keys, keys / 7, 0, False),
+    st.floats(0, 9000),
+    st.dictionaries(st.sampled_from(sorted(VERDICTS)), st.integers(1, 10**6)),
+    st.integers(0, 10**6),
+)
+RINGS = st.lists(SAMPLES, max_size=30).map(lambda ring: sorted(ring, key=lambda each: each.at))
+
+
+@settings(max_examples=60, deadline=None)
+@given(RINGS, st.floats(0, 10_000))
+def test_everything_is_drawn_within_its_frame(ring: list[Sample], ran: float) -> None:
+    found = charts.agreement(ring, NOW - ran, NOW)
+    for column in found.columns:
+        assert 0 <= column.x < charts.COLUMNS
+        for piece in column.pieces:
+            assert piece.height > 0
+            assert -0.01 <= piece.y <= charts.HEIGHT
+    inside = [each for each in ring if NOW - each.at < found.seconds - found.seconds / charts.COLUMNS]
+    assert found.all >= sum(sum(each.verdicts.values()) for each in inside)
+    assert bool(found.marks) == bool(found.alarming) == bool(found.alarmed_at)
+    area = charts.area(ring, NOW - ran, NOW, lambda each: float(each.keys), charts.COUNTS, words.count)
+    assert area.highest <= max((each.keys for each in ring), default=0)
+
+
+def test_one_mismatch_among_a_million_is_seen() -> None:
+    found = charts.agreement([sample(5, agreed=1_000_000, mismatch=1)], NOW - 60, NOW)
+    (column,) = found.columns
+    assert column.pieces[-1].tone == "alarm"
+    assert column.pieces[-1].height >= 2
+    assert [mark.count for mark in found.marks] == [1]
+
+
+def test_columns_stand_still_while_time_goes_on() -> None:
+    kept = sample(400, agreed=3)
+    places = {charts.agreement([kept], NOW - 500, NOW + more).columns[0].x for more in (0, 1, 9.9)}
+    assert len(places) <= 2
+    assert charts.agreement([kept], NOW - 500, NOW + 7200).columns == ()
+
+
+def test_races_say_nothing_about_agreement() -> None:
+    found = charts.agreement([sample(5, agreed=98, racing=500, mismatch=2)], NOW - 60, NOW)
+    assert (found.all, found.telling, found.alarming) == (600, 100, 2)
+
+
+# -- the one sentence --------------------------------------------------------------------------------------------------
+
+
+def test_all_is_well() -> None:
+    assert seen(sample(5, agreed=9)).headline.tone == "calm"
+
+
+def test_the_gravest_comes_first_and_the_rest_follows() -> None:
+    status = {**CALM, "journal": {"keys": 9, "oldest_seconds": 90.0, "parked": 2}, "breaker": {"dsql": "open"}}
+    top = seen(
+        sample(5, agreed=9, mismatch=1), status=status, problems=("the journal cannot be written: free the disk",)
+    )
+    assert top.headline.tone == "alarm"
+    assert top.headline.text == "The journal cannot be written: free the disk."
+    assert top.headline.more[0] == "The stores disagree."
+    assert "mapping cannot hold" in top.headline.more[1]
+    assert "left alone" in top.headline.more[2]
+
+
+def test_a_disagreement_of_an_hour_ago_is_not_forgotten() -> None:
+    top = seen(sample(800, agreed=9, mismatch=1), sample(5, agreed=9)).headline
+    assert (top.tone, top.text) == ("unsure", f"The stores last disagreed {words.duration(800)} ago.")
+
+
+def test_silence_is_no_agreement() -> None:
+    assert seen(sample(5)).headline.tone == "unsure"
+
+
+@pytest.mark.parametrize(
+    ("stage", "tone"), [(Stage.OFF, "quiet"), (Stage.DUALWRITE, "quiet"), (Stage.COMPLETE, "calm")]
+)
+def test_where_nothing_is_compared_nothing_is_claimed(stage: Stage, tone: str) -> None:
+    top = seen(standing=Standing(1, [Place(Scope("t"), stage)])).headline
+    assert top.tone == tone
+    assert "agree" not in top.text
+
+
+def test_a_move_that_ended_is_told_for_a_while() -> None:
+    ended = Entry(NOW - 20, "billio/Book", "shadow", "live", "ann", True, held_ms=84.0, epoch=4)
+    said = seen(history=(ended,)).notice
+    assert said is not None
+    assert said.text.replace(words.NARROW, " ") == (
+        "Book of billio went from shadow to live, epoch 4. Writes were held for 84 ms."
+    )
+    assert seen(history=(dataclasses.replace(ended, at=NOW - 4000),)).notice is None
+
+
+# -- what a move means -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at", Stage)
+@pytest.mark.parametrize("to", Stage)
+def test_a_move_is_said_to_hold_writes_exactly_where_the_authority_changes(at: Stage, to: Stage) -> None:
+    said = " ".join(consequences(at, to, 3, 2.0))
+    assert ("New writes wait until all 3 processes" in said) == (at.authority != to.authority)
+    assert ("becomes the authority" in said) == (at.authority != to.authority)
+    assert ("There is none" in way_back(at, to)) == (to is Stage.COMPLETE)
+
+
+def test_today_needs_no_date() -> None:
+    now = time.time()
+    assert len(words.moment(now, now)) == len("18:02:11")
+    assert words.moment(now - 3 * 86_400, now).count(" ") == 3
