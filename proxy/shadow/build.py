@@ -40,6 +40,7 @@ from proxy.stores.board import BOARD_TABLE, Board
 from proxy.stores.connect import pool_of
 from proxy.stores.dsql import DSQLStore
 from proxy.stores.dynamodb import DynamoDBStore
+from proxy.stores.failures import Refused
 from proxy.stores.promises import PROMISE_TABLES, Promises
 from proxy.stores.stage_table import StageTable
 from proxy.stores.store import Store
@@ -133,15 +134,13 @@ async def build(settings: Settings, metrics: Metrics, _: FilteringBoundLogger, u
         peers=peers,
         witness=witness,
         also=[each.turn for each in following],
+        lease=lease,
+        participant=participant,
     )
     try:
         await layer.open()
-    except JournalLocked as error:
+    except Refused as error:
         raise SettingsError([str(error)]) from error
-    except (OSError, sqlite3.Error) as error:
-        what = error.strerror if isinstance(error, OSError) else error
-        remedy = "set journal.path to a file that can be written, or move this one away if it is broken"
-        raise SettingsError([f"{settings.journal.path}: {what}: {remedy}"]) from error
     if settings.dsql.given:
         pool.start()
     log.debug("layer_open", mappings=sorted(mapped))
