@@ -1,4 +1,4 @@
-"""The command `crossfade`: serve, check, migrate, preflight, mapping init, health, version.
+"""The command `crossfade`: serve, check, migrate, preflight, mapping init, stream, health, version.
 
 Faults that an operator can mend are one message on stderr and exit code 2, never a traceback.
 """
@@ -20,6 +20,7 @@ from proxy.checked import SettingsError
 from proxy.migrate import backfill_command, init_command, migrate_command, preflight_command, verify_command
 from proxy.settings import Address, Settings, load
 from proxy.stores.credentials import CredentialsError
+from proxy.stream import stream_command
 from proxy.version import VERSION
 
 WRONG: Final = 2
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     migrate_command.add(commands)
     preflight_command.add(commands)
     init_command.add(commands)
+    stream_command.add(commands)
     backfill_command.add(commands)
     verify_command.add(commands)
     health = commands.add_parser("health", help="exit 0 if an address answers 200: for a container's health check")
