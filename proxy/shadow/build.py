@@ -50,6 +50,7 @@ from proxy.stream.following import Nominating, followers
 log = structlog.get_logger(__name__)
 
 _CLOSE_SECONDS = 5.0
+_LEASE_CALL_SECONDS = 0.5
 
 
 async def build(settings: Settings, metrics: Metrics, _: FilteringBoundLogger, upstream: Upstream) -> Layer:
@@ -99,7 +100,7 @@ async def build(settings: Settings, metrics: Metrics, _: FilteringBoundLogger, u
     asks = not settings.mirror.alone and (settings.stages.table is not None or settings.beginnings() != {"off"})
     peers = Peers(Board(pool, settings.dsql.schema), journal) if asks else None
     floor = Floor(stages, journal, tables, hold_seconds=settings.stages.hold_seconds, can_mirror=settings.dsql.given)
-    participant = _participant(settings, dynamodb, floor, journal)
+    participant = _participant(settings, upstream, floor, journal)
     lease: Leased = participant.lease if participant is not None else Unleased()
     ways, converger = both_ways(
         settings,
@@ -163,18 +164,30 @@ def _journal(settings: Settings) -> Journal:
     return journal
 
 
-def _participant(settings: Settings, dynamodb: DynamoDBStore, floor: Floor, journal: Journal) -> Participant | None:
+def _participant(settings: Settings, upstream: Upstream, floor: Floor, journal: Journal) -> Participant | None:
     """This process's part in moving stages; None where they are pinned."""
     if settings.stages.table is None:
         return None
+    # A call that hangs for longer than a part of the lease has cost it anyway; and none of these are clients' calls,
+    # whose latencies the gate looks at.
+    limit = min(settings.dynamodb.timeout_seconds, max(_LEASE_CALL_SECONDS, settings.stages.lease_seconds / 5))
     return Participant(
-        StageTable(dynamodb, settings.stages.table),
+        StageTable(DynamoDBStore(upstream, limit), settings.stages.table),
         floor,
         process=journal.identity,
-        begins=", ".join(sorted(settings.beginnings())),
+        begins=_beginnings(settings),
         lease_seconds=settings.stages.lease_seconds,
         poll_seconds=settings.stages.poll_seconds,
     )
+
+
+def _beginnings(settings: Settings) -> str:
+    """Where each table and type begins, for proxies to see that they all have the same settings."""
+    here = [f"*={settings.stage}"]
+    for name, table in sorted(settings.tables.items()):
+        here.append(f"{name}={settings.stage_of(name)}")
+        here.extend(f"{name}/{each}={settings.stage_of(name, each)}" for each in sorted(table.types))
+    return " ".join(here)
 
 
 def both_ways(

@@ -88,6 +88,7 @@ class Participant:
         self._life = life or uuid.uuid4().hex
         self._host = socket.gethostname()
         self._started = wall()
+        self._listed = False
         self._over: str | None = None
         self._renewals = 0
         self._sent = float("-inf")
@@ -112,8 +113,6 @@ class Participant:
 
         Raises StoreError; Refused says what an operator has to mend.
         """
-        await self._table.ensure()
-        await self._enlist()
         for _ in range(_ARRIVALS):
             await self._round()
             if self.lease.valid:
@@ -157,6 +156,10 @@ class Participant:
     # -- a round ------------------------------------------------------------------------------------------------------
 
     async def _round(self) -> None:
+        if not self._listed:
+            await self._table.ensure()
+            await self._enlist()
+            self._listed = True
         self._look()
         if self._due() and not self._renewed:
             await self._renew()
