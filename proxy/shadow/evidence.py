@@ -103,7 +103,7 @@ class Evidence:
         """As JSON; `from_document` reads it back."""
         counts: dict[Pattern, dict[str, dict[str, int]]] = {}
         for (pattern, span, word), count in self.counts.items():
-            counts.setdefault(pattern, {}).setdefault(str(span), {})[word] = count
+            counts.setdefault(pattern, {}).setdefault(str(span), {})[str(word)] = count
         return {
             "version": VERSION,
             "at": dict(self.at),
