@@ -1,4 +1,4 @@
-"""The command `crossfade`: serve, check, migrate, preflight, mapping init, stream, health, version.
+"""The command `crossfade`: serve, check, stage, history, migrate, preflight, mapping init, stream, health, version.
 
 Faults that an operator can mend are one message on stderr and exit code 2, never a traceback.
 """
@@ -17,6 +17,7 @@ from typing import Final
 import orjson
 
 from proxy.checked import SettingsError
+from proxy.commands import stage_command
 from proxy.migrate import backfill_command, init_command, migrate_command, preflight_command, verify_command
 from proxy.settings import Address, Settings, load
 from proxy.stores.credentials import CredentialsError
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stream_command.add(commands)
     backfill_command.add(commands)
     verify_command.add(commands)
+    stage_command.add(commands)
     health = commands.add_parser("health", help="exit 0 if an address answers 200: for a container's health check")
     health.add_argument("url", metavar="URL", help="as in http://127.0.0.1:8001/readyz")
     commands.add_parser("version", help="print the version")

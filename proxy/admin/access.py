@@ -61,11 +61,11 @@ class Tokens:
             return None
         given: list[tuple[Role, str]] = []
         for role, token, setting, file in (
-            (Role.READER, admin.read_token, "read_token_file", admin.read_token_file),
-            (Role.OPERATOR, admin.operator_token, "operator_token_file", admin.operator_token_file),
+            (Role.READER, admin.read_token, "admin.read_token_file", admin.read_token_file),
+            (Role.OPERATOR, admin.operator_token, "admin.operator_token_file", admin.operator_token_file),
         ):
             if file is not None:
-                token = _token_in(file, setting)
+                token = token_in(file, setting)
             if token is not None:
                 given.append((role, token))
         if len({token for _, token in given}) < len(given):
@@ -163,14 +163,14 @@ def _digest(token: str) -> bytes:
     return sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
-def _token_in(file: Path, setting: str) -> str:
+def token_in(file: Path, setting: str) -> str:
     """The one line of a file. What a file holds in the wrong place is not repeated."""
     try:
         token = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise SettingsError([f"admin.{setting}: {file}: {why}: give the path of a readable file"]) from None
+        raise SettingsError([f"{setting}: {file}: {why}: give the path of a readable file"]) from None
     if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
         remedy = f"put one line of {SHORTEST_TOKEN} or more visible ASCII characters into it"
-        raise SettingsError([f"admin.{setting}: {file}: it holds no token: {remedy}"])
+        raise SettingsError([f"{setting}: {file}: it holds no token: {remedy}"])
     return token

@@ -75,6 +75,11 @@ class Look:
         """What a move of the scope would move."""
         return [at for at in self.standing.places if at.scope == scope or Scope(at.scope.table) == scope]
 
+    def next(self, scope: Scope) -> Stage:
+        """The stage that follows; at the end of the way, the last one. Raises Problem (404)."""
+        at = self.place(scope).stage
+        return following(at) or at
+
     def gate_before(self, at: Place) -> Gate | None:
         """What stands between a place and its next stage; None at the end of the way."""
         further = following(at.stage)
@@ -193,7 +198,7 @@ class Cutover:
             "detail": would or ("it stands there already" if prepared.unchanged else "it would be moved"),
             **self._from_to(prepared),
             "epoch": look.standing.epoch,
-            "sentences": [] if prepared.unchanged else [*said, way_back(at, to)],
+            "sentences": [] if prepared.unchanged else [*said, f"The way back: {way_back(at, to)}"],
             "gate": self._gate(prepared),
         }
 

@@ -26,7 +26,6 @@ from proxy.admin.access import Access, Caller
 from proxy.admin.console.desk import Wish
 from proxy.admin.cutover import Cutover, Prepared
 from proxy.admin.problems import HEADERS, Problem
-from proxy.shadow.gate import following
 from proxy.shadow.stages import Scope
 from proxy.stores.failures import StoreError
 
@@ -86,8 +85,7 @@ class StagesApi:
         scope = _scope(request)
         look = await self._cutover.look(scope)
         at = look.place(scope)
-        further = following(at.stage) or at.stage
-        to = asked.stage(request.query["to"], "to") if "to" in request.query else further
+        to = asked.stage(request.query["to"], "to") if "to" in request.query else look.next(scope)
         gate = look.gate(at.scope, to, _share(request))
         return reply(documents.gate(gate, at.stage))
 

@@ -82,7 +82,8 @@ def told(evidence: Evidence, settings: Gate, now: float) -> Criterion:
     ages = {name: max(0.0, now - at) for name, at in evidence.at.items()}
     oldest = max(ages.values(), default=0.0)
     late = sorted(name for name, age in ages.items() if age > settings.max_evidence_seconds)
-    value = f"{len(ages)} proxies, the oldest news {oldest:.0f} s old" if ages else "no proxy has told anything"
+    proxies = "1 proxy" if len(ages) == 1 else f"{len(ages)} proxies"
+    value = f"{proxies}, the oldest news {oldest:.0f} s old" if ages else "no proxy has told anything"
     sentence = "Every proxy has told lately what it sees."
     if late:
         sentence = f"Not heard from lately: {_some(late)}. See whether they run and reach the stage table."
@@ -174,7 +175,9 @@ def coverage(seen: Mapping[Pattern, Seen], settings: Gate) -> Iterable[Criterion
         f"each seen in the last day compared {few} times",
         f"Asked for, but hardly compared: {_some(rare)}. Exercise them, or lower gate.min_pattern_comparisons."
         if rare
-        else "Every way in which the table was asked in the last day has been compared.",
+        else "Every way in which the table was asked in the last day has been compared."
+        if seen
+        else "Nothing has been asked of this table in the last day: send traffic through the proxy.",
     )
 
 
