@@ -13,7 +13,7 @@ QUICK ?=
 PUBLISH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup node lint fmt test demo bench verdicts fuzz simulate soak lock clean
+.PHONY: flips help setup node lint fmt test demo bench verdicts fuzz simulate soak lock clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ simulate: .venv/.installed ## stories of crashes, races and faults on a virtual 
 
 soak: .venv/.installed ## mixed load and faults on both sides for MINUTES=30, sampled and drawn (PUBLISH=1: to docs/soak.svg)
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),30) $(if $(PUBLISH),--graph docs/soak.svg)
+
+flips: .venv/.installed ## three proxies, FLIPS=20 flips under load, kill -9 and SIGSTOP on the way (SEED=1)
+	FLIPS=$(or $(FLIPS),20) FLIP_SEED=$(or $(SEED),1) $(BIN)/pytest -q -s tests/flips
 
 lock: .venv/.installed ## pin the newest allowed versions of everything
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
