@@ -62,10 +62,16 @@ class StageSet:
     oldest: float = 0.084
     parked: int = 0
     refuse: str = ""
+    unread: Exception | None = None
     wishes: list[Wish] = field(default_factory=list)
 
     async def status(self) -> Mapping[str, Any]:
         return {
+            "epoch": self.standing.epoch,
+            "stages": [
+                {"table": each.scope.table, "type": each.scope.item_type, "stage": str(each.stage)}
+                for each in self.standing.places
+            ],
             "journal": {"keys": self.keys, "oldest_seconds": self.oldest, "parked": self.parked},
             "breaker": {"dsql": self.breaker},
             "behind": 2,
@@ -84,6 +90,8 @@ class StageSet:
         return self.troubles
 
     async def look(self) -> Look:
+        if self.unread is not None:
+            raise self.unread
         return replace(self)
 
     def gate(self, scope: Scope, to: Stage, ramp: float = 0.0) -> Gate:

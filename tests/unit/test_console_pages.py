@@ -12,6 +12,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from proxy.admin.console import sessions
 from proxy.admin.console.sessions import COOKIE, Sessions
+from proxy.stores.failures import Unreachable
 from tests.browser import stage_set
 from tests.browser.stage_set import StageSet, serving
 
@@ -212,6 +213,19 @@ async def test_who_watches_together_asks_once(visitor: Visitor) -> None:
     visitor.stage.look = counted  # type: ignore[method-assign, assignment]
     await asyncio.gather(*(visitor.get() for _ in range(5)))
     assert looks == 1
+
+
+@pytest.mark.parametrize("failure", [Unreachable("timeout", "DynamoDB does not answer"), TimeoutError()])
+async def test_where_the_stage_table_cannot_be_read_the_rest_is_shown(visitor: Visitor, failure: Exception) -> None:
+    visitor.stage.unread = failure
+    async with visitor.session.get(visitor.url) as answer:
+        text = await answer.text()
+    assert answer.status == 200
+    assert "The stage table cannot be read, so what is said of stages is old" in text
+    assert ("DynamoDB does not answer" in text) == isinstance(failure, Unreachable)
+    assert "dualwrite" in text
+    assert "Move…" not in text
+    assert (await visitor.get("move?table=billio")).status == 503
 
 
 # -- colours -----------------------------------------------------------------------------------------------------------

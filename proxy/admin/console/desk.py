@@ -57,8 +57,7 @@ class Flip:
 class Standing:
     """All stages, and who serves them. `pinned` says why stages cannot be moved; "" if they can.
 
-    `hold_seconds` is how long a flip may hold writes. `stale` says since when (Unix seconds) the stage table has not
-    been read; 0 if it just was.
+    `hold_seconds` is how long a flip may hold writes.
     """
 
     epoch: int
@@ -67,7 +66,6 @@ class Standing:
     flip: Flip | None = None
     pinned: str = ""
     hold_seconds: float = 2.0
-    stale: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

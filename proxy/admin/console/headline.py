@@ -33,9 +33,10 @@ def headline(
     findings: Sequence[Finding],
     agreement: charts.Agreement,
     problems: Sequence[str],
+    unread: str,
     now: float,
 ) -> Headline:
-    """The gravest thing first; whatever else is wrong follows."""
+    """The gravest thing first; whatever else is wrong follows. `unread` is why the stage table cannot be read."""
     said: list[tuple[str, str]] = [("alarm", words.sentence(problem)) for problem in problems]
     recent = [each for each in findings if now - each.at < RECENT_SECONDS]
     if recent:
@@ -51,8 +52,8 @@ def headline(
         said.append(("unsure", f"{who} fails as the mirror and is left alone; writes for it wait in the journal."))
     elif status["journal"]["keys"] and status["journal"]["oldest_seconds"] > OLD_SECONDS:
         said.append(("unsure", "The journal is behind: the mirror is slow or refuses some keys."))
-    if standing.stale:
-        said.append(("unsure", f"The stage table has not been read since {words.moment(standing.stale, now)}."))
+    if unread:
+        said.append(("unsure", f"The stage table cannot be read, so what is said of stages is old: {unread}."))
     stages = {place.stage for place in standing.places}
     compared = any(stage.compared for stage in stages)
     if compared and not agreement.all:

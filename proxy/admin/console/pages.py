@@ -23,6 +23,7 @@ from proxy.admin.console.guard import HEADERS, sent_from_here
 from proxy.admin.console.meaning import consequences, scope_name, way_back
 from proxy.admin.console.sessions import Session, Sessions
 from proxy.admin.console.view import Step, View, default_target, flip_of, view
+from proxy.admin.problems import Problem
 from proxy.admin.samples import Samples
 from proxy.shadow.stages import Scope, Stage
 from proxy.stores.failures import StoreError
@@ -32,6 +33,8 @@ log = structlog.get_logger(__name__)
 OPERATOR: Final = "operator"
 _MISMATCHES: Final = 200
 _HISTORY: Final = 20
+# A page that waits for a store that hangs helps nobody.
+_READ_SECONDS: Final = 2.0
 _HISTORY_SECONDS: Final = 10.0
 _FORM_BYTES: Final = 16_384
 # One look at everything serves all who watch: a page more in another window costs no more questions.
@@ -78,10 +81,7 @@ class Pages:
         session = self._sessions.of(request)
         if session is None and self._console.keys is not None:
             return _to("sign-in")
-        try:
-            seen = await self._look()
-        except StoreError as error:
-            return self._fault(503, "The stage table cannot be read", f"{error}. The proxy may serve all the same.")
+        seen = await self._look()
         # In a thread, as the metrics: drawing takes some milliseconds, and clients' calls get their turns.
         return await asyncio.to_thread(
             self._page, "console.html", view=seen, session=session, operator=self._may_move(session)
@@ -139,6 +139,8 @@ class Pages:
         form = await _form(request)
         try:
             await self._console.desk.move(_wish(form, session))
+        except StoreError as failure:
+            return self._fault(503, "The move could not be begun", f"The stage table cannot be reached: {failure}")
         except Refusal as refusal:
             return await self._asked(form, session, error=words.sentence(str(refusal)))
         self._seen = self._moves = None
@@ -156,24 +158,41 @@ class Pages:
             if self._seen is not None and clock() - self._seen[0] < _FRESH_SECONDS:
                 return self._seen[1]
             desk, samples = self._console.desk, self._console.samples
-            look = await desk.look()
+            status = await desk.status()
+            standing, gates, history, unread = await self._stages(status)
             known = partial(
                 view,
                 now=time.time(),
                 version=self._console.version,
                 since=samples.since,
-                status=await desk.status(),
-                standing=look.standing,
-                gates=_gates(look),
+                status=status,
+                standing=standing,
+                gates=gates,
                 findings=desk.mismatches(_MISMATCHES),
                 ring=samples.ring(),
                 latency=samples.latency(),
-                history=await self._history(look.standing),
+                history=history,
                 problems=desk.problems(),
+                unread=unread,
             )
             fresh = await asyncio.to_thread(known)
             self._seen = clock(), fresh
             return fresh
+
+    async def _stages(self, status: Mapping[str, Any]) -> tuple[Standing, Mapping[str, Gate], Sequence[Entry], str]:
+        """What the stage table says. Where it cannot be read, which is when people come to look: what this process goes
+        by, no moves, and why."""
+        try:
+            async with asyncio.timeout(_READ_SECONDS):
+                look = await self._console.desk.look()
+                return look.standing, _gates(look), await self._history(look.standing), ""
+        except (StoreError, Problem) as error:
+            why = str(error)
+        except TimeoutError:
+            why = f"no answer in {words.duration(_READ_SECONDS)}"
+        own = [Place(Scope(each["table"], each["type"]), Stage(each["stage"])) for each in status["stages"]]
+        pinned = "stages cannot be moved now"
+        return Standing(status["epoch"], own, pinned=pinned), {}, self._moves[2] if self._moves else (), why
 
     async def _history(self, standing: Standing) -> Sequence[Entry]:
         """The last moves, asked for again when one has ended, and now and then: others move stages too."""
@@ -185,7 +204,12 @@ class Pages:
 
     async def _asked(self, form: Mapping[str, str], session: Session | None, error: str = "") -> web.Response:
         scope = Scope(form.get("table", ""), form.get("type", ""))
-        look = await self._console.desk.look()
+        try:
+            async with asyncio.timeout(_READ_SECONDS):
+                look = await self._console.desk.look()
+        except (StoreError, Problem, TimeoutError) as failure:
+            why = str(failure) or f"no answer in {words.duration(_READ_SECONDS)}"
+            return self._fault(503, "Stages cannot be moved now", f"The stage table cannot be read: {why}")
         standing = look.standing
         at = next((place for place in standing.places if place.scope == scope), None)
         if at is None:

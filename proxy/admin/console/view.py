@@ -149,8 +149,10 @@ def view(
     latency: dict[tuple[str, str], Latency],
     history: Sequence[Entry],
     problems: Sequence[str],
+    unread: str = "",
 ) -> View:
-    """Put it together. `since` is when the process began; `gates` are by table."""
+    """Put it together. `since` is when the process began; `gates` are by table; `unread` is why the stage table cannot
+    be read, "" if it was."""
     agreement = charts.agreement(ring, since, now)
     found = grouped(findings)
     journal = status["journal"]
@@ -172,7 +174,7 @@ def view(
         uptime=words.duration(max(0.0, now - since)),
         since=since,
         standing=standing,
-        headline=headline(status, standing, found, agreement, problems, now),
+        headline=headline(status, standing, found, agreement, problems, unread, now),
         tables=_tables(standing, counts, gates),
         progress=progress,
         notice=None if progress else _notice(history, now),
