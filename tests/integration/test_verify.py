@@ -1,0 +1,205 @@
+"""Verify finds whatever differs in a large table, and nothing else: at rest, beside writers, and after a kill.
+
+`SWEEP_ITEMS=100000` makes the large table as large as that; it is 8,000 without, to be quick.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from proxy.migrate.sweeps import Sweeps
+from proxy.settings import DSQL
+from proxy.stores.connect import pool_of
+from tests import equality
+from tests.integration.scenes import CONFIG, run_sql, scene, wait_until
+from tests.integration.whole_tables import Operator, billio_items, load
+from tests.integration.writers import BILLIO_KEYS, Writers
+from tests.standins.billio import HASH_KEY, TABLE, billio_table, dynamodb_client
+from tests.story.migrations import apply
+
+ITEMS = int(os.environ.get("SWEEP_ITEMS", "8000"))
+MAPPINGS = (CONFIG / "billio.toml",)
+PRECISE = "0.123456789012345678901234567890123456"
+LESS_PRECISE = "0.123456789012345678901234567891123456"
+
+
+@pytest.fixture
+def operator(dynamodb: str, dsql_database: str, tmp_path: Path) -> Operator:
+    billio_table(dynamodb)
+    apply(CONFIG / "migrations", dsql_database)
+    return Operator(dynamodb, dsql_database, tmp_path, MAPPINGS)
+
+
+def report(operator: Operator, *arguments: str, seconds: float = 300) -> dict[str, Any]:
+    """The JSON report of a run, with its exit status under `code` and what it printed under `out`."""
+    path = operator.folder / "report.json"
+    path.unlink(missing_ok=True)
+    ran = operator.run("verify", "--json", str(path), *arguments, seconds=seconds)
+    assert path.exists(), ran.err
+    document: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return {**document, "code": ran.code, "out": ran.out}
+
+
+def sql(dsn: str, *statements: str) -> None:
+    """Each changes one row, or something is wrong with the test."""
+
+    async def run() -> list[str]:
+        connection = await asyncpg.connect(dsn)
+        try:
+            return [await connection.execute(statement) for statement in statements]
+        finally:
+            await connection.close()
+
+    done = asyncio.run(run())
+    assert [each.split()[-1] for each in done] == ["1"] * len(statements), done
+
+
+def of_type(items: list[dict[str, Any]], name: str) -> Iterator[str]:
+    return (item["id"]["S"] for item in items if item["type"]["S"] == name)
+
+
+def test_each_planted_difference_is_found_and_repaired(
+    operator: Operator, dynamodb: str, database: str, tmp_path: Path
+) -> None:
+    items = billio_items(ITEMS)
+    items[ITEMS // 2]["precise"] = {"N": PRECISE}
+    items[ITEMS // 3]["tags"] = {"SS": ["a", "b", "c"]}
+    load(dynamodb, items)
+    assert operator.run("backfill", seconds=300).code == 0
+    equal = report(operator)
+    assert equal["result"] == "equal"
+    assert equal["code"] == 0
+    assert equal["counts"]["pages_unequal"] == 0
+    assert equal["counts"]["items"] == equal["counts"]["rows"]
+
+    games, films = of_type(items, "VideoGame"), of_type(items, "Feature")
+    missing, moved = next(games), next(games)
+    deep = next(item["id"]["S"] for item in items[1000:] if item["type"]["S"] == "Book" and "image" in item)
+    set_id, precise = items[ITEMS // 3]["id"]["S"], items[ITEMS // 2]["id"]["S"]
+    sql(
+        database,
+        f"DELETE FROM items WHERE id = '{missing}' AND type = 'VideoGame'",
+        "INSERT INTO items (type, id, title) VALUES ('Book', 'nobody-knows-it', 'Extra')",
+        "UPDATE items SET data = jsonb_set(data, '{image,url}', to_jsonb(data->'image'->>'url' || '.')) "
+        f"WHERE id = '{deep}' AND type = 'Book'",
+        f"UPDATE items SET data = jsonb_set(data, '{{precise,$N}}', '\"{LESS_PRECISE}\"') WHERE id = '{precise}'",
+        f"UPDATE items SET data = jsonb_set(data, '{{tags,$SS}}', '[\"c\", \"a\", \"b\"]') WHERE id = '{set_id}'",
+        f"UPDATE items SET moved_at = moved_at + interval '1 ms' WHERE id = '{moved}' AND type = 'VideoGame'",
+        f"UPDATE items SET title = 'Y' WHERE id = '{next(films)}' AND type = 'Feature'",
+    )
+    found = report(operator, "--patience", "0.5", "--values")
+    assert found["result"] == "different"
+    assert found["code"] == 1
+    assert found["counts"]["results"] == {"missing": 1, "extra": 1, "different": 4}
+    told = {each["key"][HASH_KEY]["S"]: each for each in found["findings"]}
+    assert told[f"VideoGame:{missing}"]["result"] == "missing"
+    assert told["Book:nobody-knows-it"]["result"] == "extra"
+    paths = sorted(each["differences"][0]["path"] for each in found["findings"] if each["result"] == "different")
+    assert paths == ["image.url", "movedAt", "precise", "title"]
+    assert len(equality.disagreements(dynamodb, database, TABLE)) == 6
+
+    hidden = report(operator, "--patience", "0")
+    assert "nobody-knows-it" not in hidden["out"] + json.dumps(hidden)
+    repaired = report(operator, "--patience", "0", "--repair")
+    assert (repaired["result"], repaired["code"]) == ("repaired", 0)
+    assert repaired["counts"]["repaired"] == 6
+    assert equality.disagreements(dynamodb, database, TABLE) == []
+    assert report(operator)["result"] == "equal"
+
+
+def test_beside_writers_nothing_is_alarming(dynamodb: str, database: str, dsql_database: str, tmp_path: Path) -> None:
+    billio_table(dynamodb)
+    items = billio_items(1000)
+    load(dynamodb, items)
+    with scene(dynamodb, dsql_database, rows=database, stage="dualwrite") as here:
+        operator = Operator(dynamodb, dsql_database, tmp_path, MAPPINGS)
+        assert operator.run("backfill").code == 0
+        hot = [*BILLIO_KEYS, *({HASH_KEY: item[HASH_KEY]} for item in items[::40])]
+        writers = Writers(here.client, 5, keys=hot, threads=2).start()
+        found = [report(operator, "--rate", "800") for _ in range(2)]
+        writers.stop()
+        assert writers.answers["ok"] > 100
+        assert [each["result"] for each in found] == ["equal", "equal"], found
+        assert all(not {"missing", "extra", "different"} & set(each["counts"]["results"]) for each in found)
+        here.assert_equal()
+
+
+def test_a_killed_sweep_goes_on_and_is_recorded(operator: Operator, dynamodb: str, database: str) -> None:
+    load(dynamodb, billio_items(3000))
+    assert operator.run("backfill").code == 0
+    sql(database, "DELETE FROM items WHERE id = (SELECT min(id) FROM items)")
+    saved = (
+        "SELECT part FROM crossfade_checkpoints WHERE job LIKE 'verify/%' AND state <> ''"
+    )
+    with operator.started("verify", "--rate", "150", "--patience", "0") as child:
+        wait_until(lambda: bool(asyncio.run(run_sql(database, saved))), 60, "something to be saved")
+        assert child.poll() is None
+        child.kill()
+        child.communicate(timeout=10)
+    found = report(operator, "--patience", "0")
+    assert found["resumed"]
+    assert found["whole"]
+    assert found["counts"]["results"] == {"missing": 1}
+    assert sum(found["counts"]["items"].values()) == 3000
+    assert sum(found["counts"]["rows"].values()) == 2999
+
+    async def newest() -> Any:
+        pool = pool_of(DSQL(dsn=database))
+        try:
+            return await Sweeps(pool, "public", seconds=5).newest(TABLE)
+        finally:
+            await pool.close()
+
+    sweep = asyncio.run(newest())
+    assert (sweep.table, sweep.result, sweep.authority) == (TABLE, "different", "dynamodb")
+    assert sweep.began == pytest.approx(found["began"], abs=1e-3)
+    assert sweep.ended == pytest.approx(found["ended"], abs=1e-3)
+    assert sweep.report["counts"] == found["counts"]
+
+
+def test_the_other_way_round_dsql_is_the_truth(operator: Operator, dynamodb: str, database: str) -> None:
+    items = billio_items(300)
+    load(dynamodb, items)
+    assert operator.run("backfill").code == 0
+    client = dynamodb_client(dynamodb)
+    client.delete_item(TableName=TABLE, Key={HASH_KEY: items[0][HASH_KEY]})
+    client.put_item(TableName=TABLE, Item={HASH_KEY: {"S": "Book:x"}, "type": {"S": "Book"}, "id": {"S": "x"}})
+    load(dynamodb, [{**items[1], "title": {"S": "Changed"}}])
+    before = asyncio.run(run_sql(database, "SELECT * FROM items ORDER BY type, id"))
+    found = report(operator, "--authority", "dsql", "--patience", "0")
+    assert found["counts"]["results"] == {"missing": 1, "extra": 1, "different": 1}
+    repaired = report(operator, "--authority", "dsql", "--patience", "0", "--repair")
+    assert repaired["counts"]["repaired"] == 3
+    assert asyncio.run(run_sql(database, "SELECT * FROM items ORDER BY type, id")) == before
+    assert equality.disagreements(dynamodb, database, TABLE) == []
+
+
+def test_references_that_lead_nowhere_are_counted(operator: Operator, dynamodb: str) -> None:
+    items = billio_items(400)
+    lost = next(item["seriesId"]["S"] for item in items if "seriesId" in item)
+    seasons = sum(item.get("seriesId", {}).get("S") == lost for item in items)
+    load(dynamodb, [item for item in items if item["id"]["S"] != lost])
+    assert operator.run("backfill").code == 0
+    found = report(operator)
+    total = sum("seriesId" in item for item in items)
+    assert found["references"] == [{"attribute": "seriesId", "refer": total, "dangling": seasons}]
+    assert found["result"] == "equal"
+    assert f"{seasons:,} refer to what is not there" in found["out"]
+
+
+def test_spot_checks_hide_values_unless_they_are_asked_for(operator: Operator, dynamodb: str) -> None:
+    items = billio_items(60)
+    load(dynamodb, items)
+    assert operator.run("backfill").code == 0
+    titles = {item["title"]["S"] for item in items if len(item["title"]["S"]) > 12}
+    hidden = operator.run("verify", "--spot", "60").out
+    assert hidden.count("DynamoDB: {") == 60
+    assert not any(title in hidden for title in titles)
+    shown = operator.run("verify", "--spot", "60", "--values").out
+    assert sum(json.dumps(title, ensure_ascii=False) in shown for title in titles) > len(titles) * 0.9
