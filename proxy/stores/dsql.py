@@ -23,17 +23,18 @@ from proxy.dynamodb.schema import Key
 from proxy.dynamodb.tokens import Token
 from proxy.dynamodb.values import Item
 from proxy.dynamodb.writes import Written
-from proxy.mapping.mapping import Fault, Span
+from proxy.mapping.mapping import Fault
 from proxy.mapping.mapping import Mapping as TableMapping
 from proxy.stores import executor, guarded
 from proxy.stores.failures import Overtaken, Refused, UnknownOutcome, Unreachable
 from proxy.stores.occ import REASON, Attempts, is_conflict
 from proxy.stores.pool import Pool
 from proxy.stores.promises import Promises
+from proxy.stores.ranges import ranged
 from proxy.stores.rows import Conflict
-from proxy.stores.sql import Comparison, Statements
+from proxy.stores.sql import Statements
 from proxy.stores.sqlstates import NO_TABLE, UNFIT, sorted_, unsent
-from proxy.stores.store import Executed, Held, Unrepresentable
+from proxy.stores.store import Executed, Held
 
 T = TypeVar("T")
 
@@ -151,27 +152,22 @@ class DSQLStore:
 
     async def range(self, request: PageRequest) -> AsyncIterator[Item]:
         statements = self.statements(request.schema.name)
-        mapping = statements.mapping
-        if request.condition is None and request.index is None:
-            fetch = await self._scan(statements, request)
-        else:
-            try:
-                span = mapping.span(request.index)
-            except KeyError:
-                name = request.index.name if request.index is not None else ""
-                raise Refused("unserved_index", f"the mapping serves no index {name!r}") from None
-            fetch = await self._span(statements, span, request)
-        if fetch is None:
+        found = ranged(statements, request)
+        if found is None:
             return
+        try:
+            after = found.start()
+        except KeyError as unknown:
+            after = found.start_with(await self._row_tells(statements, request, str(unknown.args[0])))
         rows_wanted = min(request.limit or _FIRST_ROWS, _MOST_ROWS)
-        last: asyncpg.Record | None = None
         while True:
-            rows = await fetch(last, rows_wanted)
+            sql, parameters = found.next(after, rows_wanted)
+            rows = await self._read(lambda c, s=sql, p=parameters: c.fetch(s, *p))  # type: ignore[misc]
             for row in rows:
-                yield mapping.decode(tuple(row))
+                yield statements.mapping.decode(tuple(row))
             if len(rows) < rows_wanted:
                 return
-            last = rows[-1]
+            after = tuple(rows[-1][name] for name in found.order)
             rows_wanted = min(rows_wanted * 2, _MOST_ROWS)
 
     @asynccontextmanager
@@ -219,79 +215,14 @@ class DSQLStore:
             made = self._statements[table] = (mapping, Statements(self._schema, mapping))
         return made[1]
 
-    async def _scan(
-        self, statements: Statements, request: PageRequest
-    ) -> Callable[[asyncpg.Record | None, int], Awaitable[list[asyncpg.Record]]] | None:
-        mapping = statements.mapping
-        start: tuple[Any, ...] | None = None
-        if request.start is not None:
-            start = mapping.key_values(request.schema.key_of(request.start))
-        segments = _segments(request)
-
-        async def fetch(last: asyncpg.Record | None, count: int) -> list[asyncpg.Record]:
-            after = start if last is None else tuple(last[name] for name in mapping.key_columns)
-            sql = statements.scan(segmented=bool(segments), cursor=after is not None)
-            return await self._read(lambda c: c.fetch(sql, *(after or ()), *segments, count))
-
-        return fetch
-
-    async def _span(
-        self, statements: Statements, span: Span, request: PageRequest
-    ) -> Callable[[asyncpg.Record | None, int], Awaitable[list[asyncpg.Record]]] | None:
-        if request.condition is None:
-            span = Span(
-                (), span.hash_values, span.sort, span.sort_value, (*span.equal, *span.present), span.sort_from_row
-            )
-            alternatives: Sequence[tuple[Any, ...]] | None = ((),)
-        else:
-            alternatives = span.hash_values(request.condition.hash_value)
-        if alternatives is None:
-            return None
-        bounds = _bounds(request, span)
-        comparisons = tuple(comparison for comparison, _ in bounds)
-        start = await self._start(statements, span, request)
-        order = statements.order_columns(span)
-        fixed = [value for values in alternatives for value in values]
-        fixed.extend(value for _, value in bounds)
-        segments = _segments(request)
-
-        async def fetch(last: asyncpg.Record | None, count: int) -> list[asyncpg.Record]:
-            after = start if last is None else tuple(last[name] for name in order)
-            sql = statements.range(
-                span,
-                len(alternatives),
-                comparisons,
-                cursor=after is not None,
-                descending=not request.forward,
-                segmented=bool(segments),
-            )
-            return await self._read(lambda c: c.fetch(sql, *fixed, *(after or ()), *segments, count))
-
-        return fetch
-
-    async def _start(self, statements: Statements, span: Span, request: PageRequest) -> tuple[Any, ...] | None:
-        """The start key as values of the order's columns."""
-        if request.start is None:
-            return None
-        mapping = statements.mapping
-        key = request.schema.key_of(request.start)
-        key_values = mapping.key_values(key)
-        if key_values is None:
-            raise Unrepresentable(key, (Fault(request.schema.hash, "no row can have the start key"),))
-        by_column = dict(zip(mapping.key_columns, key_values, strict=True))
-        if span.sort is not None and span.sort not in by_column:
-            if span.sort_from_row:
-                row = await self._read(lambda c: c.fetchrow(statements.select, *key_values))
-                if row is None:
-                    raise Refused("cursor", "the row that the start key names is gone")
-                by_column[span.sort] = row[span.sort]
-            else:
-                range_name = request.schema.index_keys(request.index)[1]
-                value = span.sort_value(request.start[range_name]) if range_name is not None else None
-                if value is None:
-                    raise Unrepresentable(key, (Fault(range_name or "", "the start key's sort value fits no row"),))
-                by_column[span.sort] = value
-        return tuple(by_column[name] for name in statements.order_columns(span))
+    async def _row_tells(self, statements: Statements, request: PageRequest, column: str) -> dict[str, Any]:
+        """A column of the row that the start key names: one that a plan orders by and the key does not have."""
+        key = request.schema.key_of(request.start or {})
+        values = statements.mapping.key_values(key) or ()
+        row = await self._read(lambda c: c.fetchrow(statements.select, *values))
+        if row is None:
+            raise Refused("cursor", "the row that the start key names is gone")
+        return {column: row[column]}
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
@@ -403,41 +334,6 @@ class SQLTransaction:
 
     async def answered(self, token: Token) -> bool:
         return self._promises is not None and await self._promises.answered(self._connection, token)
-
-
-def _segments(request: PageRequest) -> tuple[int, ...]:
-    """How many segments, and which; empty for a whole Scan and for every Query."""
-    if request.segments is None or request.segment is None:
-        return ()
-    return request.segments, request.segment
-
-
-def _bounds(request: PageRequest, span: Span) -> list[tuple[Comparison, Any]]:
-    """The range condition as bounds on the sort column. Leaving one out is safe: the page checks each item."""
-    condition = request.condition
-    if condition is None or condition.operator is None or span.sort is None or span.sort_from_row:
-        return []
-    operands = [span.sort_value(operand) for operand in condition.operands]
-    wanted: list[tuple[Comparison, Any]]
-    if condition.operator == "BETWEEN":
-        wanted = [(">=", operands[0]), ("<=", operands[1])]
-    elif condition.operator == "begins_with":
-        wanted = [(">=", operands[0]), ("<", _after_prefix(operands[0]))]
-    else:
-        comparison: Comparison = condition.operator  # type: ignore[assignment]
-        wanted = [(comparison, operands[0])]
-    return [(comparison, value) for comparison, value in wanted if value is not None]
-
-
-def _after_prefix(prefix: Any) -> Any:
-    """The least value after all that begin with the prefix, or None where there is none or it is hard to name."""
-    if isinstance(prefix, bytes):
-        stem = prefix.rstrip(b"\xff")
-        return stem[:-1] + bytes([stem[-1] + 1]) if stem else None
-    if not isinstance(prefix, str) or not prefix:
-        return None
-    following = ord(prefix[-1]) + 1
-    return None if following > 0x10FFFF or 0xD800 <= following <= 0xDFFF else prefix[:-1] + chr(following)
 
 
 def _comparable(values: Iterable[Any]) -> tuple[Any, ...]:

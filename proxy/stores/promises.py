@@ -34,7 +34,8 @@ class Promises:
         self._pool = pool
         self._absences = Absences(schema)
         self._remembered = Remembered(schema)
-        self._tables = (SideTable(pool, self._absences.create), SideTable(pool, self._remembered.create))
+        self._notes = SideTable(pool, self._remembered.create)
+        self._tables = (SideTable(pool, self._absences.create), self._notes)
         self._making = asyncio.Lock()
         self._made = False
         self._in_one = True
@@ -82,6 +83,11 @@ class Promises:
     async def answered(self, connection: asyncpg.Connection, token: Token) -> bool:
         """As `AuthorityTransaction.answered`, in a transaction."""
         return await self._remembered.answered(connection, token)
+
+    async def note(self, token: Token) -> None:
+        """The other store has carried out the token's request: so that a client's retry after a flip finds it done."""
+        await self.ready()
+        await self._notes.execute(self._remembered.insert, token.name, token.request)
 
     async def tidy(self) -> None:
         """Wait as long as a token is good for, then delete what is too old, a little at a time. For a loop: every

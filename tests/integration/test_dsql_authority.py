@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.schema import Key
+from proxy.dynamodb.tokens import Token
 from proxy.stores.absences import LOCKS_TABLE, stripe
 from proxy.stores.dsql import DSQLStore, create_pool
 from proxy.stores.failures import Overtaken, UnknownOutcome, Unreachable
@@ -301,6 +302,20 @@ async def test_a_token_is_forgotten_after_ten_minutes_and_its_row_a_while_later(
     assert mismatch.error_code == "IdempotentParameterMismatchException"
 
 
+async def test_a_token_that_the_other_store_has_carried_out_can_be_noted(dsn: str) -> None:
+    """Before a flip, so that a client's retry after it is not done again."""
+    async with opened(dsn) as (store, promises):
+        asked = counted("a", "token-1")
+        token = Token.of(asked.request)
+        assert token is not None
+        for _ in range(2):
+            await promises.note(token)
+        assert (await store.execute(asked)).outcome.ok
+        assert await count(store, "a") == 0
+        another = (await store.execute(counted("b", "token-1"))).outcome
+        assert another.error_code == "IdempotentParameterMismatchException"
+
+
 async def test_old_tokens_are_swept_up_and_young_ones_stay(dsn: str) -> None:
     async with opened(dsn) as (store, promises):
         assert (await store.execute(counted("a", "young"))).outcome.ok
@@ -452,6 +467,23 @@ async def test_a_batch_of_25_puts_and_deletes(store: DSQLStore) -> None:
     scanned = (await store.execute(operation("Scan", {"TableName": "things"}))).outcome.document
     assert {each["pk"]["S"] for each in scanned["Items"]} == {f"new{number}" for number in range(15)}
     assert set(done.left) == set(asked.keys)
+
+
+# --- pages ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ["Scan", "Query"])
+async def test_a_start_key_that_no_row_can_have_begins_nothing_anew(store: DSQLStore, action: str) -> None:
+    """It would be a page that goes round and round."""
+    assert (await store.execute(transaction(put("a"), put("b")))).outcome.ok
+    start = {"pk": {"S": "nul\x00"}}
+    request: dict[str, Any] = {"TableName": "things", "ExclusiveStartKey": start}
+    if action == "Query":
+        request |= {"KeyConditionExpression": "pk = :p", "ExpressionAttributeValues": {":p": start["pk"]}}
+        assert (await store.execute(operation(action, request))).outcome.document["Items"] == []
+        return
+    with pytest.raises(Unrepresentable):
+        await store.execute(operation(action, request))
 
 
 # --- sizes ------------------------------------------------------------------------------------------------------------
