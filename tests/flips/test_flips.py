@@ -1,7 +1,8 @@
-"""Three proxies behind a round-robin, writers on few keys, flips to `live` and back; meanwhile one proxy after
-another is killed and started again, or stopped for longer than its lease. What was acknowledged must be there.
+"""Three proxies behind a round-robin, writers on few keys, flips to `live` and back; meanwhile one proxy after another
+is killed and started again, or stopped for longer than its lease. What was acknowledged must be there.
 
-`FLIPS` of them (`make flips`: 20). `FLIP_SEED` replays one; where what happens when depends on the machine, a seed fixes the choices and not the moments.
+`FLIPS` of them (`make flips`: 20). `FLIP_SEED` replays one: it fixes the choices, but what happens when depends on the
+machine.
 """
 
 from __future__ import annotations
