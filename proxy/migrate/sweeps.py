@@ -64,15 +64,16 @@ class Sweeps:
 
     async def newest(self, table: str) -> Sweep | None:
         """The last sweep of a table that was finished; None if there is none."""
-        row = await self._ask("fetchrow", self._newest, table)
+        row = await self._ask("fetchrow", self._newest, table, create=False)
         if row is None:
             return None
         return Sweep(
             row["table_name"], row["began"], row["ended"], row["authority"], row["result"], orjson.loads(row["report"])
         )
 
-    async def _ask(self, method: str, statement: str, *parameters: Any) -> Any:
-        """The same twice is the same: a row has its key from the sweep itself."""
+    async def _ask(self, method: str, statement: str, *parameters: Any, create: bool = True) -> Any:
+        """The same twice is the same: a row has its key from the sweep itself. Who only reads makes no table: proxies
+        need not be allowed to."""
         async for _ in Attempts():
             try:
                 async with self._pool.acquire() as connection:
@@ -81,6 +82,8 @@ class Sweeps:
                     except asyncpg.PostgresError as error:
                         if error.sqlstate != NO_TABLE:
                             raise
+                        if not create:
+                            return None
                     await connection.execute(self._create, timeout=self._seconds)
                     return await getattr(connection, method)(statement, *parameters, timeout=self._seconds)
             except asyncpg.PostgresError as error:

@@ -16,6 +16,7 @@ from proxy.mapping.load import MappedTable, MappingError, load
 from proxy.metrics import Metrics
 from proxy.migrate.documents import Documents
 from proxy.migrate.ledger import LEDGER_TABLES
+from proxy.migrate.sweeps import Sweeps
 from proxy.settings import Settings
 from proxy.shadow.breaker import Breaker, State
 from proxy.shadow.converger import Converger
@@ -33,6 +34,7 @@ from proxy.shadow.reading import Reading
 from proxy.shadow.rehearsal import Rehearsal
 from proxy.shadow.stages import DSQL, DYNAMODB, Stages
 from proxy.shadow.standing import standing
+from proxy.shadow.swept import LastSwept
 from proxy.shadow.tables import Tables
 from proxy.shadow.ways import Way, Ways
 from proxy.shadow.witness import Witness
@@ -89,11 +91,14 @@ async def build(settings: Settings, metrics: Metrics, _: FilteringBoundLogger, u
             pool.terminate()
 
     journal = _journal(settings)
+    sweeps = Sweeps(pool, settings.dsql.schema, seconds=settings.dsql.timeout_seconds)
+    last_swept = LastSwept(sweeps, tables.names)
     witness = Witness(
         lambda: journal.identity,
         timings=metrics.store_timings,
         standing=lambda: standing(journal, tables),
         troubles=lambda: layer.troubles(),
+        swept=last_swept.ended,
     )
     findings = Findings(metrics, kept=settings.admin.mismatches_kept, values=settings.admin.values, witness=witness)
     # What no process writes to the mirror, none needs to be asked about.
@@ -134,7 +139,7 @@ async def build(settings: Settings, metrics: Metrics, _: FilteringBoundLogger, u
         let_go=let_go,
         peers=peers,
         witness=witness,
-        also=[each.turn for each in following],
+        also=[*(each.turn for each in following), *([last_swept.watch] if settings.dsql.given else [])],
         lease=lease,
         participant=participant,
     )

@@ -139,7 +139,7 @@ def swept(evidence: Evidence, scope: Scope, settings: Gate, now: float) -> Crite
     swept, hours = evidence.swept.get(scope.table), settings.max_sweep_hours
     wanted = f"within {hours:g} h"
     if swept is None:
-        sentence = "No full sweep is on record: items that nobody touched may be missing. Run crossfade verify."
+        sentence = "No full sweep found both stores equal: what nobody touched may be missing. Run crossfade verify."
         return Criterion("sweep", False, "none on record", wanted, sentence)
     age = max(0.0, now - swept)
     holds = age <= hours * 3600
