@@ -11,7 +11,7 @@ writes, and the image says what came of the item.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -36,13 +36,15 @@ _NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 class AttributeColumn:
     """A column and the attribute it holds; `required` is SQL's NOT NULL.
 
-    `path` has two names for an attribute inside a map (`image`, `url`), which only a literal mapping may have.
+    `path` has two names for an attribute inside a map (`image`, `url`), which only a literal mapping may have. `only`
+    are the item types that may have a value in the column, by a CHECK of the table's; empty for all.
     """
 
     name: str
     path: tuple[str, ...]
     codec: Codec
     required: bool = False
+    only: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +246,8 @@ class ColumnMapping:
                     faults.append(Fault(name, lacking, Cause.MISSING))
                 continue
             try:
+                if column.only:
+                    self._check(column, parts, item)
                 values.append(column.codec.encode(value))
             except Misfit as misfit:
                 values.append(None)
@@ -318,6 +322,14 @@ class ColumnMapping:
             elif not equal(item[name], image[name]):
                 faults.append(Fault(name, "the row gives it back changed", Cause.CHANGED))
         return Encoded(tuple(values), image, tuple(faults))
+
+    def _check(self, column: AttributeColumn, parts: Item, item: Item) -> None:
+        """Raises Misfit for an item of a type that the table's CHECK keeps out of the column."""
+        kind = parts.get(self.type_attribute) or item.get(self.type_attribute, {})
+        if kind.get("S") not in column.only:
+            types = ", ".join(sorted(column.only))
+            remedy = "mend the item, or drop the CHECK and `only`"
+            raise Misfit(f"a CHECK keeps {column.name} for items of type {types}: {remedy}", Cause.FORM)
 
     def _index_fault(self, faults: list[Fault], name: str, reason: str) -> None:
         if name in self.indexed:

@@ -182,6 +182,8 @@ def _columns(place: _Place, composites: Mapping[str, Composite], *, literal: boo
     holder: dict[tuple[str, ...], str] = {}
     for name, each in place.tables():
         column = _column(place.identifier(name, name), each)
+        if column.only and literal:
+            each.fail("only", "is not for literal mappings: what a constraint refuses shows when it is rehearsed")
         if len(column.path) > 1 and not literal:
             each.fail("attribute", "a part of a map is for literal mappings: what else the map holds would be lost")
         if column.path[0] in composites:
@@ -195,7 +197,7 @@ def _columns(place: _Place, composites: Mapping[str, Composite], *, literal: boo
 
 
 def _column(name: str, place: _Place) -> AttributeColumn:
-    place.only("attribute", "type", "required")
+    place.only("attribute", "type", "required", "only")
     try:
         chosen = codec(place.get("type", str))
     except ValueError as error:
@@ -204,7 +206,10 @@ def _column(name: str, place: _Place) -> AttributeColumn:
     names = tuple(path) if isinstance(path, list) else (path,)
     if not names or len(names) > 2 or not all(isinstance(each, str) and each for each in names):
         place.fail("attribute", f'must be a name, or ["map", "name"] for an attribute inside a map; is {path!r}')
-    return AttributeColumn(name, names, chosen, place.get("required", bool, False))
+    only = frozenset(place.strings("only", ()))
+    if "only" in place.content and not only:
+        place.fail("only", "is empty; name the item types that may have a value here, or leave it out")
+    return AttributeColumn(name, names, chosen, place.get("required", bool, False), only)
 
 
 def _check_parts(

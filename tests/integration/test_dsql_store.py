@@ -673,7 +673,7 @@ def billio_item(number: int) -> Item:
         "addedAt": {"N": str(1_600_000_000_000 + number)},
         "category": {"S": f"watching-{number % 20}"},
         "externalId": {"S": f"x{number % 500}"},
-        "seriesId": {"S": f"s{number % 100}"},
+        **({"seriesId": {"S": f"s{number % 100}"}} if kind == "TvSeason" else {}),
         "seasonNumber": {"N": str(number % 10)},
     }
 

@@ -217,6 +217,8 @@ def _expected_faults(item: Item) -> set[str]:
     for name in ("shelf", "title", "category", "externalId", "seriesId"):
         if name in item and _plain_text(item[name]) is None:
             faults.add(name)
+    if "seriesId" in item and kind != "TvSeason":
+        faults.add("seriesId")
     faults |= {name for name in ("movedAt", "addedAt") if name in item and not _fits_time(item[name])}
     if "seasonNumber" in item and not _fits_season(item["seasonNumber"]):
         faults.add("seasonNumber")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -165,6 +166,27 @@ def test_a_row_that_others_wrote_reads_as_what_it_holds() -> None:
         "big": {"N": "12345678901234567"},
         "deep": {"L": [{"NULL": True}]},
     }
+
+
+def test_a_series_id_is_for_seasons_only_as_the_table_s_check_has_it() -> None:
+    season = {"type:id": {"S": f"TvSeason:{ID}"}, "type": {"S": "TvSeason"}, "id": {"S": ID}, "seriesId": {"S": "s"}}
+    assert row(encode(season))["series_id"] == "s"
+    found = encode(book(seriesId={"S": "s"}))
+    assert found.values is None
+    (fault,) = found.faults
+    assert fault.field == "seriesId"
+    assert "a CHECK keeps series_id for items of type TvSeason: mend the item, or drop" in fault.reason
+
+
+def test_what_a_check_keeps_out_of_a_column_stays_in_the_json_where_no_index_needs_it() -> None:
+    content = tomllib.loads((CONFIG / "billio.toml").read_text())
+    content["columns"]["notes"]["only"] = ["Feature"]
+    mapping = parse(content, "billio.toml").mapping
+    item = book(notes={"S": "good"})
+    encoded = mapping.encode(BILLIO.key_of(item), item)
+    assert encoded.values is not None
+    assert row(encoded, mapping)["notes"] is None
+    assert mapping.decode(encoded.values) == item
 
 
 @pytest.mark.parametrize(
