@@ -74,6 +74,13 @@ class Samples:
 
     def take(self) -> None:
         """Take one sample now."""
+        sample, buckets, verdicts, shed = self._read()
+        self._ring.append(sample)
+        self._buckets.append((sample.at, buckets))
+        self._verdicts, self._shed = verdicts, shed
+
+    def _read(self) -> tuple[Sample, Buckets, Counter[str], int]:
+        """A sample of now, and what was counted in all."""
         verdicts: Counter[str] = Counter()
         shed = 0
         plain: dict[str, float] = {}
@@ -90,24 +97,20 @@ class Samples:
                 else:
                     # Of several, as the breakers before two stores, the one that stands worst.
                     plain[sample.name] = max(plain.get(sample.name, 0.0), sample.value)
-        now = self._clock()
-        self._ring.append(
-            Sample(
-                at=now,
-                verdicts={verdict: count for verdict, count in (verdicts - self._verdicts).items() if count},
-                shed=shed - self._shed,
-                keys=int(plain.get(_KEYS, 0)),
-                oldest_seconds=plain.get(_OLDEST, 0.0),
-                parked=int(plain.get(_PARKED, 0)),
-                breaker_open=bool(plain.get(_BREAKER, 0)),
-            )
+        now = Sample(
+            at=self._clock(),
+            verdicts={verdict: count for verdict, count in (verdicts - self._verdicts).items() if count},
+            shed=shed - self._shed,
+            keys=int(plain.get(_KEYS, 0)),
+            oldest_seconds=plain.get(_OLDEST, 0.0),
+            parked=int(plain.get(_PARKED, 0)),
+            breaker_open=bool(plain.get(_BREAKER, 0)),
         )
-        self._buckets.append((now, buckets))
-        self._verdicts, self._shed = verdicts, shed
+        return now, buckets, verdicts, shed
 
     def ring(self) -> tuple[Sample, ...]:
-        """All samples that are kept, oldest first."""
-        return tuple(self._ring)
+        """All samples that are kept, oldest first, and last what has come since: who looks sees what is so now."""
+        return (*self._ring, self._read()[0])
 
     def latency(self) -> dict[tuple[str, str], Latency]:
         """(store, operation) → how long it took in the last ten minutes (or since the start), where it was called."""

@@ -32,19 +32,29 @@ def test_a_sample_counts_what_came_since_the_last() -> None:
     ring.metrics.breaker("dsql", True)
     ring.metrics.breaker("dynamodb", False)
     ring.take(2)
-    first, second, third = ring.samples.ring()
+    first, second, third, now = ring.samples.ring()
+    assert (now.verdicts, now.keys) == ({}, 7)
     assert (first.verdicts, first.shed, first.keys, first.breaker_open) == ({"agreed": 5}, 0, 0, False)
     assert (second.verdicts, second.shed) == ({"agreed": 3, "mismatch": 1}, 1)
     assert (second.keys, second.oldest_seconds, second.parked, second.breaker_open) == (7, 1.5, 2, True)
     assert (third.verdicts, third.shed, third.at - second.at) == ({}, 0, EVERY_SECONDS)
 
 
+def test_what_has_come_since_the_last_sample_is_seen_and_counted_once() -> None:
+    ring = Ring()
+    ring.take()
+    ring.metrics.compared("t", "Book", "GetItem", "mismatch", 3)
+    assert [each.verdicts for each in ring.samples.ring()] == [{}, {"mismatch": 3}]
+    ring.take()
+    assert [each.verdicts for each in ring.samples.ring()] == [{}, {"mismatch": 3}, {}]
+
+
 def test_two_hours_are_kept_and_no_more() -> None:
     ring = Ring()
     ring.take(KEPT + 30)
     kept = ring.samples.ring()
-    assert len(kept) == KEPT
-    assert kept[-1].at - kept[0].at == pytest.approx(7200 - EVERY_SECONDS)
+    assert len(kept) == KEPT + 1
+    assert kept[-2].at - kept[0].at == pytest.approx(7200 - EVERY_SECONDS)
 
 
 def test_latency_is_of_the_last_ten_minutes() -> None:

@@ -70,14 +70,15 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Comparisons over time. `seconds` is how much of it is drawn, `top` what the highest column stands for,
-    `alarmed_at` when the stores last disagreed (Unix seconds; 0: not in this time)."""
+    """Comparisons over time. `seconds` is how much of it is drawn, `ran` for how much of that the process ran, `top`
+    what the highest column stands for, `alarmed_at` when the stores last disagreed (Unix seconds; 0: not in this time)."""
 
     columns: tuple[Column, ...]
     marks: tuple[Mark, ...]
     totals: Counter[str]
     top: str
     seconds: float
+    ran: float
     spans: tuple[Span, ...]
     alarmed_at: float
 
@@ -147,7 +148,9 @@ def agreement(ring: Sequence[Sample], since: float, now: float) -> Agreement:
     totals: Counter[str] = Counter()
     for each in held:
         totals.update(each)
-    return Agreement(columns, marks, totals, f"{top}/s", seconds, _spans(ring, seconds, now), alarmed)
+    return Agreement(
+        columns, marks, totals, f"{top}/s", seconds, min(seconds, now - since), _spans(ring, seconds, now), alarmed
+    )
 
 
 def area(

@@ -197,10 +197,9 @@ def view(
 
 
 def _breakers(breakers: Mapping[str, str]) -> list[str]:
-    """The breaker's state; with two mirrors, as when tables stand on both sides of the flip, which is whose."""
-    if len(breakers) == 1:
-        return [f"breaker {state.replace('_', ' ')}" for state in breakers.values()]
-    return [f"{STORES.get(name, name)}'s breaker {state.replace('_', ' ')}" for name, state in breakers.items()]
+    """The breaker's state; of two, as when tables stand on both sides of the flip, those that are not closed."""
+    away = {STORES.get(name, name): state.replace("_", " ") for name, state in breakers.items() if state != "closed"}
+    return [f"{name}'s breaker {state}" for name, state in away.items()] or ["breaker closed"]
 
 
 def _by_type(comparisons: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], Counter[str]]:

@@ -59,7 +59,7 @@ def duration(seconds: float) -> str:
 
 def ago(at: float, now: float) -> str:
     """How long before `now` it was, as in "3 min ago"."""
-    return "just now" if now - at < 2 else f"{duration(now - at)} ago"
+    return "just now" if now - at < 2 else f"{duration(float(round(now - at)))} ago"
 
 
 def moment(at: float, now: float) -> str:
