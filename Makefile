@@ -18,7 +18,7 @@ PUBLISH ?=
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: .venv/.installed node ## install everything into .venv and tests/node (does nothing when nothing changed)
+setup: .venv/.installed node browser ## install everything into .venv and tests/node (does nothing when nothing changed)
 
 .venv/.installed: requirements.lock tests/standins/requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with venv is needed (Debian: apt-get install python3-venv)"; exit 1; }
@@ -37,6 +37,12 @@ node: ## install the Node clients that the tests use
 		|| [ tests/node/package-lock.json -nt tests/node/node_modules/.installed ]; then \
 		echo "== installing the Node clients"; \
 		npm ci --prefix tests/node --no-audit --no-fund --ignore-scripts --loglevel=error && touch tests/node/node_modules/.installed; fi
+
+browser: ## install the browser that the console's tests use (Debian's Chromium, where root)
+	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then echo "== installing Chromium"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
+	else echo "== Chromium is missing: the console's tests will fail (Debian: apt-get install chromium)"; fi
 
 lint: .venv/.installed ## ruff, mypy --strict, hadolint
 	@echo "== lint"
