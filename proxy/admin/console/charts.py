@@ -71,7 +71,8 @@ class Span:
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """Comparisons over time. `seconds` is how much of it is drawn, `ran` for how much of that the process ran, `top`
-    what the highest column stands for, `alarmed_at` when the stores last disagreed (Unix seconds; 0: not in this time)."""
+    what the highest column stands for, `alarmed_at` when the stores last disagreed (Unix seconds; 0: not in this time).
+    """
 
     columns: tuple[Column, ...]
     marks: tuple[Mark, ...]
