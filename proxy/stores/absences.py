@@ -29,9 +29,9 @@ class Absences:
     """The statements. Text only."""
 
     def __init__(self, schema: str) -> None:
-        self._table = qualified(schema, LOCKS_TABLE)
+        self.table = qualified(schema, LOCKS_TABLE)
         self.create = (
-            f"CREATE TABLE IF NOT EXISTS {self._table} (stripe integer PRIMARY KEY, taken timestamptz NOT NULL)"
+            f"CREATE TABLE IF NOT EXISTS {self.table} (stripe integer PRIMARY KEY, taken timestamptz NOT NULL)"
         )
 
     def take(self, stripes: int) -> str:
@@ -48,6 +48,6 @@ class Absences:
     def _upsert(self, numbers: Collection[int]) -> str:
         rows = ", ".join(f"(${number}, now())" for number in numbers)
         return (
-            f"INSERT INTO {self._table} (stripe, taken) VALUES {rows} "  # noqa: S608
+            f"INSERT INTO {self.table} (stripe, taken) VALUES {rows} "  # noqa: S608
             "ON CONFLICT (stripe) DO UPDATE SET taken = excluded.taken"
         )

@@ -33,6 +33,7 @@ class Board:
         table = qualified(schema, BOARD_TABLE)
         self._table = SideTable(
             pool,
+            table,
             f"CREATE TABLE IF NOT EXISTS {table} (subject text NOT NULL, process text NOT NULL, "
             "note text NOT NULL, posted timestamptz NOT NULL, PRIMARY KEY (subject, process))",
         )
@@ -52,7 +53,7 @@ class Board:
     @property
     def statements(self) -> tuple[str, ...]:
         """All but the one that makes the table."""
-        return self._read, self._post, self._clear, self._clear_one
+        return *self._table.statements, self._read, self._post, self._clear, self._clear_one
 
     async def read(self) -> Sequence[Note]:
         rows = await self._table.fetch(self._read)

@@ -32,6 +32,7 @@ class Catalogue:
         table = qualified(schema, CATALOGUE_TABLE)
         self._table = SideTable(
             pool,
+            table,
             f"CREATE TABLE IF NOT EXISTS {table} "
             "(name text PRIMARY KEY, description text NOT NULL, described timestamptz NOT NULL)",
         )
@@ -52,7 +53,7 @@ class Catalogue:
     @property
     def statements(self) -> tuple[str, ...]:
         """All but the one that makes the table."""
-        return self._put, self._delete, self._get, self._list
+        return *self._table.statements, self._put, self._delete, self._get, self._list
 
     def keep(self, description: Mapping[str, Any]) -> None:
         """Note DescribeTable's `Table`; `work` will write it."""

@@ -34,8 +34,8 @@ class Promises:
         self._pool = pool
         self._absences = Absences(schema)
         self._remembered = Remembered(schema)
-        self._notes = SideTable(pool, self._remembered.create)
-        self._tables = (SideTable(pool, self._absences.create), self._notes)
+        self._notes = SideTable(pool, self._remembered.table, self._remembered.create)
+        self._tables = (SideTable(pool, self._absences.table, self._absences.create), self._notes)
         self._making = asyncio.Lock()
         self._made = False
         self._in_one = True

@@ -22,7 +22,7 @@ class Remembered:
     """The statements, and what is done with them inside a transaction of the caller's."""
 
     def __init__(self, schema: str) -> None:
-        table = qualified(schema, TOKENS_TABLE)
+        self.table = table = qualified(schema, TOKENS_TABLE)
         self.create = (
             f"CREATE TABLE IF NOT EXISTS {table} "
             "(token text PRIMARY KEY, request text NOT NULL, answered timestamptz NOT NULL)"

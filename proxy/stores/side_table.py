@@ -20,11 +20,18 @@ _AWAY: Final = ("57", "53", "08", "XX000", _CONFLICT)
 
 
 class SideTable:
-    """`create` is the statement that makes it, which does nothing where it is there."""
+    """`table` is its name as SQL has it; `create` the statement that makes it. That is sent only where it is not there: a
+    role without the right to make tables can use one that was made for it."""
 
-    def __init__(self, pool: Pool, create: str) -> None:
+    def __init__(self, pool: Pool, table: str, create: str) -> None:
         self._pool = pool
+        self._look = f"SELECT 1 FROM {table} LIMIT 0"  # noqa: S608
         self.create = create
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """What is sent of its own accord, but for `create`."""
+        return (self._look,)
 
     async def fetch(self, statement: str, *parameters: Any) -> list[asyncpg.Record]:
         """Raises Unreachable or Refused."""
@@ -36,8 +43,8 @@ class SideTable:
         await self._ask("execute", statement, *parameters)
 
     async def make(self) -> None:
-        """Raises Unreachable or Refused."""
-        await self._ask("execute", self.create)
+        """Make it, unless it is there. Raises Unreachable or Refused."""
+        await self._ask("execute", self._look)
 
     async def _ask(self, method: Literal["fetch", "execute"], statement: str, *parameters: Any) -> Any:
         try:
@@ -45,8 +52,6 @@ class SideTable:
                 try:
                     return await getattr(connection, method)(statement, *parameters)
                 except asyncpg.PostgresError as error:
-                    if error.sqlstate in _MADE_MEANWHILE and statement is self.create:
-                        return None
                     if error.sqlstate != NO_TABLE:
                         raise
                 await self._make(connection)

@@ -374,6 +374,25 @@ async def test_waiting_for_a_connection_ends_without_effect(dsn: str) -> None:
     pool.terminate()
 
 
+async def test_a_role_that_may_make_no_tables_uses_those_that_are_there(database: str) -> None:
+    await make_things(database)
+    async with opened(database) as (_, promises):
+        await promises.ready()
+    connection = await asyncpg.connect(database)
+    await connection.execute("CREATE ROLE lowly LOGIN")
+    try:
+        await connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        await connection.execute(f"GRANT ALL ON things, {LOCKS_TABLE}, {TOKENS_TABLE} TO lowly")
+        async with opened(database.replace("postgres@", "lowly@")) as (store, promises):
+            async with promises._pool.acquire() as lowly:
+                assert await lowly.fetchval("SELECT current_user") == "lowly"
+            assert (await store.execute(counted("a", "token-1"))).outcome.ok
+    finally:
+        await connection.execute("DROP OWNED BY lowly")
+        await connection.execute("DROP ROLE lowly")
+        await connection.close()
+
+
 # --- batches ----------------------------------------------------------------------------------------------------------
 
 
