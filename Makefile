@@ -13,7 +13,7 @@ QUICK ?=
 PUBLISH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: flips help setup node lint fmt test demo bench verdicts fuzz simulate soak lock clean
+.PHONY: flips help setup browser node lint fmt test demo bench verdicts fuzz simulate soak lock clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
