@@ -20,8 +20,8 @@ _AWAY: Final = ("57", "53", "08", "XX000", _CONFLICT)
 
 
 class SideTable:
-    """`table` is its name as SQL has it; `create` the statement that makes it. That is sent only where it is not there: a
-    role without the right to make tables can use one that was made for it."""
+    """`table` is its name as SQL has it; `create` the statement that makes it, sent only where it is not there: a role
+    without the right to make tables can use one that was made for it."""
 
     def __init__(self, pool: Pool, table: str, create: str) -> None:
         self._pool = pool
