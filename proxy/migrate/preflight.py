@@ -26,6 +26,7 @@ EXAMPLES: Final = 3
 _MOST_FINDINGS: Final = 500
 _MOST_TYPES: Final = 20
 OTHERS: Final = "(others)"
+FILES: Final = "(what is no item)"
 
 
 @dataclass(slots=True)
@@ -151,6 +152,11 @@ class Preflight:
             if key is not None:
                 self._note(key, item, item_type)
 
+    def unreadable(self, place: str, reason: str) -> None:
+        """Something in a file that is no item."""
+        self.items += 1
+        self._count(Trouble(Kind.FORM, FILES, f"{place}: {reason}"), None, "")
+
     def add(self, trouble: Trouble) -> None:
         """A trouble of the mapping's, found elsewhere."""
         tally = self._tallies.setdefault((trouble.kind, trouble.attribute), _Tally())
@@ -178,7 +184,12 @@ class Preflight:
 
     def _declared(self, kind: Kind, attribute: str) -> bool:
         """Whether the name comes from the mapping or the table's schema, and so says nothing of an item."""
-        return kind is Kind.INDEX or attribute in self._mapping.fields or attribute in self._schema.types
+        return (
+            kind is Kind.INDEX
+            or attribute == FILES
+            or attribute in self._mapping.fields
+            or attribute in self._schema.types
+        )
 
     def _note(self, key: Key, item: Item, item_type: str) -> None:
         for number, reference in enumerate(self._references):

@@ -8,14 +8,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
+    from proxy.dynamodb.schema import TableSchema
+    from proxy.dynamodb.values import Item
     from proxy.mapping.load import MappedTable
     from proxy.migrate.preflight import Preflight, Report
+    from proxy.migrate.sources import Malformed
+    from proxy.migrate.troubles import TableMapping
     from proxy.settings import Settings
+    from proxy.stores.dynamodb import DynamoDBStore
 
 LOSES = 1
 _TELL_ITEMS = 50_000
@@ -27,6 +33,10 @@ def add(commands: Any) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML; without it, the defaults")
     parser.add_argument("--table", metavar="NAME", help="the table; needed where mappings has not just one")
     parser.add_argument("--sample", type=_share, default=1.0, metavar="SHARE", help="as in 1%%: random items only")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--from-backup", type=Path, metavar="DIR", help="JSON backups instead of the table")
+    source.add_argument("--from-export", type=Path, metavar="DIR", help="a DynamoDB export to S3, copied here")
+    parser.add_argument("--rate", type=_rate, metavar="RATE", help="500 for items a second, 200rcu for read units")
     parser.add_argument("--migrations", type=Path, metavar="DIR", help="see that these .sql files make the indexes")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--values", action="store_true", help="show the keys; without it, hashes of them")
@@ -36,10 +46,14 @@ def add(commands: Any) -> None:
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Raises SettingsError and CredentialsError."""
+    from proxy.migrate.sources import SourceError
     from proxy.stores.failures import StoreError
 
     try:
         report = asyncio.run(_examined(settings, arguments))
+    except SourceError as error:
+        sys.stderr.write(f"crossfade: {error}\n")
+        return LOSES
     except StoreError as error:
         sys.stderr.write(f"crossfade: DynamoDB: {error} (see [dynamodb], and whether dynamodb:Scan is allowed)\n")
         return LOSES
@@ -52,7 +66,6 @@ async def _examined(settings: Settings, arguments: argparse.Namespace) -> Report
     from proxy.migrate import opening
     from proxy.migrate.census import Census
     from proxy.migrate.preflight import Preflight
-    from proxy.migrate.scan import pages
 
     name, mapped = opening.chosen(settings, arguments.table)
     async with opening.dynamodb(settings) as store:
@@ -64,10 +77,50 @@ async def _examined(settings: Settings, arguments: argparse.Namespace) -> Report
             if arguments.migrations is not None and mapped is not None:
                 _look_for_indexes(preflight, mapped, arguments.migrations)
             tell = _teller()
-            async for items in pages(store, name, arguments.sample):
-                preflight.look(items)
-                tell(preflight.items)
+            async with aclosing(_source(store, schema, mapping, arguments)) as portions:
+                async for items, malformed in portions:
+                    preflight.look(items)
+                    for each in malformed:
+                        preflight.unreadable(each.place, each.reason)
+                    tell(preflight.items)
             return preflight.report(values=arguments.values)
+
+
+async def _source(
+    store: DynamoDBStore, schema: TableSchema, mapping: TableMapping, arguments: argparse.Namespace
+) -> AsyncGenerator[tuple[Sequence[Item], Sequence[Malformed]], None]:
+    """The items, from where they are asked for, and what there is no item."""
+    from proxy.checked import SettingsError
+    from proxy.mapping.columns import ColumnMapping
+    from proxy.migrate import exports
+    from proxy.migrate.backups import BackupSource
+    from proxy.migrate.pace import Pace
+    from proxy.migrate.scan import pages
+    from proxy.migrate.sources import Source
+    from proxy.migrate.table_reader import TableReader
+
+    files = arguments.from_backup or arguments.from_export
+    if files is None:
+        async with aclosing(pages(store, schema.name, arguments.sample, rate=arguments.rate)) as found:
+            async for items in found:
+                yield items, ()
+        return
+    if arguments.sample < 1:
+        raise SettingsError(["--sample is for a table that is read: leave it out with --from-backup and --from-export"])
+    reader = TableReader(store, schema, Pace(None))
+    if arguments.from_backup is None:
+        copy = exports.local(files)
+        source: Source = exports.ExportSource(
+            await exports.read_manifests(copy, str(files), schema.name), copy, schema, reader
+        )
+    elif isinstance(mapping, ColumnMapping):
+        source = BackupSource(files, mapping, schema, reader)
+    else:
+        raise SettingsError([f"--from-backup needs a mapping file for {schema.name}: it says what a date is"])
+    for part in source.parts():
+        async with aclosing(source.portions(part, None, None)) as portions:
+            async for portion in portions:
+                yield portion.items, portion.malformed
 
 
 def _look_for_indexes(preflight: Preflight, mapped: MappedTable, folder: Path) -> None:
@@ -101,6 +154,15 @@ def _teller() -> Callable[[int], None]:
             sys.stderr.flush()
 
     return tell
+
+
+def _rate(text: str) -> Any:
+    from proxy.migrate.pace import Rate
+
+    try:
+        return Rate.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _share(text: str) -> float:

@@ -14,6 +14,7 @@ from contextlib import aclosing, suppress
 from typing import Any, Final
 
 from proxy.dynamodb.values import Item
+from proxy.migrate.pace import Pace, Rate
 from proxy.stores.dynamodb import DynamoDBStore
 from proxy.stores.failures import StoreError, UnknownOutcome, Unreachable
 
@@ -35,19 +36,27 @@ def share_of(text: str) -> float:
     return number
 
 
-async def pages(store: DynamoDBStore, table: str, share: float = 1.0, *, shuffled: bool = False) -> Pages:
+async def pages(
+    store: DynamoDBStore,
+    table: str,
+    share: float = 1.0,
+    *,
+    shuffled: bool = False,
+    rate: Rate | None = None,
+) -> Pages:
     """The items, a page at a time, in no order. Raises StoreError where DynamoDB goes on failing for a minute.
 
     `shuffled`: from several places of the table at once, for a reader that stops when it has seen enough.
     """
     total = _PARTS if share < 1 else _PLACES if shuffled else _READERS
+    pace, limit = Pace(rate), {} if rate is None else {"Limit": rate.page_items}
     segments = random.sample(range(total), max(1, round(share * total)))
     waiting: asyncio.Queue[list[Item] | StoreError | None] = asyncio.Queue(_READERS)
 
     async def read(part: Sequence[int]) -> None:
         try:
             for segment in part:
-                async with aclosing(_segment(store, table, segment, total)) as found:
+                async with aclosing(_segment(store, pace, {"TableName": table, **limit}, segment, total)) as found:
                     async for items in found:
                         await waiting.put(items)
         except StoreError as error:
@@ -86,11 +95,14 @@ async def gather(source: Pages, items: int, size: int) -> list[Item]:
     return found
 
 
-async def _segment(store: DynamoDBStore, table: str, segment: int, total: int) -> Pages:
-    request: dict[str, Any] = {"TableName": table, "Segment": segment, "TotalSegments": total}
+async def _segment(store: DynamoDBStore, pace: Pace, request: dict[str, Any], segment: int, total: int) -> Pages:
+    request |= {"Segment": segment, "TotalSegments": total, "ReturnConsumedCapacity": "TOTAL"}
     while True:
+        await pace.wait()
         document = await _asked(store, request)
-        yield document.get("Items", [])
+        items = document.get("Items", [])
+        pace.spent(items=len(items), rcu=(document.get("ConsumedCapacity") or {}).get("CapacityUnits", 0.0))
+        yield items
         after = document.get("LastEvaluatedKey")
         if after is None:
             return

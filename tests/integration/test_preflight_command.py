@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.data import catalogue
+from tests.integration.whole_tables import write_backup, write_export
 from tests.standins.billio import TABLE, billio_table
 from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY, Ministack
 
@@ -122,7 +124,7 @@ def test_indexes_that_no_migration_makes_are_told(filled: str, tmp_path: Path) -
         (("--table", "nothing"), "DynamoDB has no table 'nothing'"),
         (("--sample", "0%"), "is no share of a table: write 1% or 0.01"),
         (("--sample", "a lot"), "could not convert"),
-        (("--migrations", "/nowhere"), "holds no .sql files"),
+        (("--migrations", "/nowhere"), "/nowhere: "),
     ],
 )
 def test_what_is_wrong_is_one_message(filled: str, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
@@ -137,3 +139,30 @@ def test_a_store_that_is_away_is_one_message(tmp_path: Path) -> None:
     assert (status, stdout) == (1, "")
     assert "DynamoDB" in stderr
     assert "Traceback" not in stderr
+
+
+def test_backups_and_exports_are_read_as_the_table_is(filled: str, tmp_path: Path) -> None:
+    items = catalogue()
+    export, backup = write_export(tmp_path / "export", items), write_backup(tmp_path / "backup", items)
+    documents = {}
+    for name, source in (("table", ()), ("export", ("--from-export", str(export)))):
+        _, stdout, _ = preflight(filled, tmp_path, "billio-plan.toml", "--json", *source)
+        documents[name] = json.loads(stdout)
+    assert counts(documents["export"]) == counts(documents["table"])
+    # What JSON cannot say was lost when the backup was written. Broken entries are told, with their place.
+    (backup / "Broken.json").write_text('[7, {"type": "Book"}]')
+    status, stdout, _ = preflight(filled, tmp_path, "billio-plan.toml", "--json", "--from-backup", str(backup))
+    found = counts(json.loads(stdout))
+    assert status == 1
+    assert found["number", "rating"] == counts(documents["table"])["number", "rating"]
+    assert found["form", "(what is no item)"] == 2
+    status, _, stderr = preflight(filled, tmp_path, "billio.toml", "--from-export", str(tmp_path / "nothing"))
+    assert (status, "Traceback" in stderr) == (1, False)
+
+
+def test_a_rate_is_kept(filled: str, tmp_path: Path) -> None:
+    began = time.monotonic()
+    status, stdout, _ = preflight(filled, tmp_path, "billio.toml", "--json", "--rate", "200")
+    assert (status, json.loads(stdout)["items"]) == (0, len(catalogue()))
+    # 422 items, a burst of 200 and pages of up to 200 by four readers: a second at least.
+    assert time.monotonic() - began > 0.8
