@@ -701,7 +701,7 @@ async def test_each_of_billios_indexes_is_read_by_its_sql_index(database: str, f
                 "IndexName": name,
                 "KeyConditionExpression": "#h = :h",
                 "ExpressionAttributeNames": {"#h": hash_name},
-                "ExpressionAttributeValues": {":h": held[4][hash_name]},
+                "ExpressionAttributeValues": {":h": held[5][hash_name]},
                 "ScanIndexForward": forward,
                 "Limit": 3,
             }
