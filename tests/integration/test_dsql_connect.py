@@ -415,17 +415,26 @@ async def test_a_connection_that_was_cut_while_it_lay_idle_is_not_handed_out(pos
         await pool.close()
 
 
-def test_a_proxy_that_cannot_connect_says_so_at_once_and_goes_on(dynamodb: str, tmp_path: Path) -> None:
-    dsn = f"postgresql://admin:hunter2@{LOOPBACK}:{free_port()}/postgres"
-    with ProxyProcess(dynamodb=dynamodb, dsql=dsn, mappings=()) as proxy:
+@pytest.mark.parametrize(
+    ("changed", "reason", "said"),
+    [
+        (lambda _: f"postgresql://admin:hunter2@{LOOPBACK}:{free_port()}/postgres", "refused", "nothing listens there"),
+        (lambda good: good.replace("postgres@", "stranger:hunter2@"), "access", "see user and password in dsn"),
+    ],
+    ids=["refused", "access"],
+)
+def test_a_proxy_that_cannot_connect_says_so_at_once_and_goes_on(
+    dynamodb: str, database: str, changed: Callable[[str], str], reason: str, said: str
+) -> None:
+    with ProxyProcess(dynamodb=dynamodb, dsql=changed(database), mappings=()) as proxy:
         wait_until(lambda: "dsql_not_connected" in proxy.log_file.read_text(), 2, "the fault to be told")
         (line,) = [each for each in proxy.log_file.read_text().splitlines() if "dsql_not_connected" in each]
-        assert '"reason":"refused"' in line.replace(": ", ":")
-        assert "nothing listens there" in line
+        assert f'"reason":"{reason}"' in line.replace(": ", ":")
+        assert said in line
         assert proxy.ready()
         wait_until(
             lambda: any(
-                labels == {"reason": "refused"} and value >= 2
+                labels == {"reason": reason} and value >= 2
                 for labels, value in proxy.metrics().get("crossfade_dsql_connect_failures_total", ())
             ),
             5,
@@ -433,5 +442,5 @@ def test_a_proxy_that_cannot_connect_says_so_at_once_and_goes_on(dynamodb: str, 
         )
         log = proxy.log_file.read_text()
         assert log.count("dsql_not_connected") == 1  # once, however often it is tried
-        assert "peers_not_asked" not in log
+        assert "peers_not_asked" not in log  # its remedy, to let a table be made, would mislead
         assert "hunter2" not in log
