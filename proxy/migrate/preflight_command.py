@@ -125,7 +125,7 @@ async def _source(
 
 def _look_for_indexes(preflight: Preflight, mapped: MappedTable, folder: Path) -> None:
     from proxy.checked import SettingsError
-    from proxy.migrate.apply import MigrationError, read_folder
+    from proxy.migrate.folder import MigrationError, read_folder
     from proxy.migrate.made import unmade
 
     try:

@@ -14,8 +14,8 @@ import pytest
 
 from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.load import load, parse
-from proxy.migrate.apply import statements_of
 from proxy.migrate.census import Census
+from proxy.migrate.folder import read_folder
 from proxy.migrate.init_draft import draft
 from proxy.migrate.init_write import toml
 from proxy.migrate.preflight import Preflight
@@ -141,6 +141,6 @@ def test_an_empty_table_and_a_missing_one(dynamodb: str, dsql_database: str, tmp
     assert (status, "DynamoDB has no table 'compat'" in stderr) == (2, True)
     dynamodb_client(dynamodb).create_table(**real.table_definition())
     assert crossfade(*init, settings=settings)[0] == 0
-    [table, *indexes] = sorted((tmp_path / "out" / "migrations").iterdir())
-    assert "CREATE TABLE" in statements_of(table.read_text())[0]
+    [table, *indexes] = read_folder(tmp_path / "out" / "migrations")
+    assert "CREATE TABLE" in table.statements[0]
     assert len(indexes) == len(real.INDEXES)
