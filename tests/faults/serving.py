@@ -47,7 +47,8 @@ class Serving:
         self._settings = load(settings, environment)
         self._stop = asyncio.Event()
         self._listening = threading.Event()
-        self._loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+        self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        self._loop = self._runner.get_loop()
         self._failed: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="crossfade", daemon=True)
         self._foreign = _Foreign(self.events)
@@ -76,7 +77,7 @@ class Serving:
 
     def _run(self) -> None:
         try:
-            self._loop.run_until_complete(
+            self._runner.run(
                 serve(self._settings, build, structlog.get_logger(), stop=self._stop, announce=self._announce)
             )
         except BaseException as error:
@@ -84,7 +85,7 @@ class Serving:
             self._listening.set()
             raise
         finally:
-            self._loop.close()
+            self._runner.close()  # as the command does: it cancels what aiohttp still waits for
 
     def _announce(self, data: Address, admin: Address) -> None:
         self.data, self.admin = data, admin
