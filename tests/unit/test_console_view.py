@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from proxy.admin.console import charts, words
 from proxy.admin.console.desk import Entry, Place, Standing
+from proxy.admin.console.findings import grouped
 from proxy.admin.console.meaning import VERDICTS, consequences, way_back
 from proxy.admin.console.view import View, view
 from proxy.admin.samples import Sample
@@ -170,6 +171,25 @@ def test_a_move_that_ended_is_told_for_a_while() -> None:
         "Book of billio went from shadow to live, epoch 4. Writes were held for 84 ms."
     )
     assert seen(history=(dataclasses.replace(ended, at=NOW - 4000),)).notice is None
+
+
+def test_a_process_that_was_forgotten_is_no_move() -> None:
+    moved = Entry(NOW - 90, "t", "off", "shadow", "ann", True, epoch=4)
+    forgotten = Entry(NOW - 20, "9f3c1d20b7aa", "", "forgotten", "ann", True, epoch=4)
+    said = seen(history=(forgotten, moved)).notice
+    assert said is not None
+    assert said.text.startswith("t went from off to shadow")
+
+
+def test_what_one_operation_found_at_two_items_are_two_findings() -> None:
+    kept = [
+        {"at": NOW, "request_id": "R", "table": "t", "type": "Book", "operation": "Query", "kind": "value",
+         "path": path, "key": {"id": {"S": key}}, "authority": {"N": "1"}, "mirror": {"N": "2"}, "verdict": verdict}
+        for path, key, verdict in (("a", "1", "mismatch"), ("b", "1", "unrepresentable"), ("a", "2", "unrepresentable"))
+    ]  # fmt: skip
+    first, second = grouped(kept)
+    assert [each.path for each in first.differences] == ["b", "a"]
+    assert (first.verdict, second.verdict, first.id != second.id) == ("mismatch", "unrepresentable", True)
 
 
 # -- what a move means -------------------------------------------------------------------------------------------------

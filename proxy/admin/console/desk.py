@@ -88,7 +88,8 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One move in the history. `outcome` is `committed`, or why it was not."""
+    """One move in the history, `committed` or given up for a `reason`. Without `before` it is no move: a process was
+    forgotten."""
 
     at: float
     scope: str

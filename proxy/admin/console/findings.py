@@ -5,6 +5,7 @@ Pure. What was redacted stays redacted: nothing here can bring a value back.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from proxy.admin.console import words
@@ -49,7 +50,7 @@ def grouped(kept: Sequence[Mapping[str, Any]]) -> list[Finding]:
         item_type = first["type"] if first["type"] != "*" else ""
         found.append(
             Finding(
-                id=f"{request_id or 'x'}-{int(first['at'] * 1000)}",
+                id=blake2b(f"{request_id} {key} {operation}".encode(), digest_size=8).hexdigest(),
                 at=first["at"],
                 table=first["table"],
                 item_type=item_type,

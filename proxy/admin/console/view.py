@@ -290,9 +290,9 @@ def _members(standing: Standing) -> Iterable[Member]:
 
 
 def _notice(history: Sequence[Entry], now: float) -> Notice | None:
-    if not history or now - history[0].at > _NOTICE_SECONDS:
+    last = next((each for each in history if each.before), None)
+    if last is None or now - last.at > _NOTICE_SECONDS:
         return None
-    last = history[0]
     scope = Scope.parse(last.scope)
     name = scope_name(scope.table, scope.item_type)
     if not last.committed:
