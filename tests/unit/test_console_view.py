@@ -192,6 +192,12 @@ def test_what_one_operation_found_at_two_items_are_two_findings() -> None:
     assert (first.verdict, second.verdict, first.id != second.id) == ("mismatch", "unrepresentable", True)
 
 
+def test_of_a_thousand_tables_those_on_the_way_are_shown() -> None:
+    places = [Place(Scope(f"t{n:04}"), Stage.SHADOW if n == 999 else Stage.OFF) for n in range(1000)]
+    found = seen(standing=Standing(1, places))
+    assert (found.tables[0].name, len(found.tables) < 100, found.tables_met) == ("t0999", True, 1000)
+
+
 # -- what a move means -------------------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ from proxy.admin.console.desk import Desk, Entry, Gate, Look, Place, Refusal, St
 from proxy.admin.console.guard import HEADERS, sent_from_here
 from proxy.admin.console.meaning import consequences, scope_name, way_back
 from proxy.admin.console.sessions import Session, Sessions
-from proxy.admin.console.view import Step, View, default_target, flip_of, view
+from proxy.admin.console.view import Step, View, default_target, flip_of, tables_shown, view
 from proxy.admin.problems import Problem
 from proxy.admin.samples import Samples
 from proxy.shadow.stages import Scope, Stage
@@ -255,8 +255,9 @@ class Pages:
 
 def _gates(look: Look) -> dict[str, Gate]:
     """What the gate says to each table's flip, by table."""
-    tables = [place for place in look.standing.places if not place.scope.item_type]
-    return {place.scope.table: look.gate(place.scope, flip_of(place.stage)) for place in tables}
+    stages = {place.scope: place.stage for place in look.standing.places}
+    shown = [Scope(name) for name in tables_shown(look.standing.places)]
+    return {scope.table: look.gate(scope, flip_of(stages[scope])) for scope in shown if scope in stages}
 
 
 def _wish(form: Mapping[str, str], session: Session | None) -> Wish:

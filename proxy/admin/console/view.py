@@ -18,6 +18,7 @@ from proxy.shadow.stages import Scope, Stage
 
 _NOTICE_SECONDS: Final = 300.0
 GROUPS_SHOWN: Final = 25
+TABLES_SHOWN: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ class View:
     standing: Standing
     headline: Headline
     tables: tuple[Table, ...]
+    tables_met: int
     progress: Progress | None
     notice: Notice | None
     agreement: charts.Agreement
@@ -176,6 +178,7 @@ def view(
         standing=standing,
         headline=headline(status, standing, found, agreement, problems, unread, now),
         tables=_tables(standing, counts, gates),
+        tables_met=len({place.scope.table for place in standing.places}),
         progress=progress,
         notice=None if progress else _notice(history, now),
         agreement=agreement,
@@ -212,9 +215,11 @@ def _by_type(comparisons: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], 
 def _tables(
     standing: Standing, counts: Mapping[tuple[str, str], Counter[str]], gates: Mapping[str, Gate]
 ) -> tuple[Table, ...]:
-    rows: dict[str, list[Row]] = {}
+    rows: dict[str, list[Row]] = {name: [] for name in tables_shown(standing.places)}
     for place in sorted(standing.places, key=lambda place: place.scope):
         table, item_type = place.scope.table, place.scope.item_type
+        if table not in rows:
+            continue
         verdicts: Counter[str] = Counter()
         for (of_table, of_type), here in counts.items():
             if of_table == table and item_type in ("", of_type):
@@ -225,7 +230,7 @@ def _tables(
             Step(stage, "past" if n < here_at else "here" if n == here_at else "ahead")
             for n, stage in enumerate(stages)
         )
-        rows.setdefault(table, []).append(
+        rows[table].append(
             Row(
                 place,
                 item_type or "Whole table",
@@ -247,6 +252,14 @@ def _meanings(rows: Iterable[Row]) -> tuple[tuple[str, str], ...]:
     if len(found) == 1:
         return tuple(("", meaning) for meaning in found)
     return tuple((", ".join(names), meaning) for meaning, names in found.items())
+
+
+def tables_shown(places: Iterable[Place]) -> list[str]:
+    """The tables that the page has room for: those on the way first, by name; thousands may have been met in `off`."""
+    moving: dict[str, bool] = {}
+    for place in places:
+        moving[place.scope.table] = moving.get(place.scope.table, False) or place.stage is not Stage.OFF
+    return sorted(moving, key=lambda name: (not moving[name], name))[:TABLES_SHOWN]
 
 
 def flip_of(stage: Stage) -> Stage:
