@@ -121,7 +121,6 @@ class _Row:
     item: Item
     values: SqlValues
     key_values: SqlValues
-    image: Item
     lossy: bool
 
 
@@ -168,8 +167,7 @@ class Backfill:
     async def run(self, workers: int, *, fresh: bool = False) -> Tally:
         """Do all parts, or what an earlier run has left of them. Raises StoreError, SourceError."""
         wanted = [f"{name}:{part}" for name, _ in self._passes for part in self._source.parts()]
-        saved = await self._patiently(lambda: self._checkpoints.parts(self.job))
-        mine = {part: saved[part] for part in wanted if part in saved}
+        mine = await self._patiently(lambda: self._checkpoints.parts(self.job, wanted))
         if mine and (fresh or (len(mine) == len(wanted) and all(each.done for each in mine.values()))):
             await self._finish_left(list(mine))
             await self._patiently(lambda: self._checkpoints.forget(self.job, list(mine)))
@@ -242,7 +240,7 @@ class Backfill:
 
     async def _unlike(self, keys: Sequence[Key]) -> list[Key]:
         """Those of the keys that the mirror does not hold as the authority does."""
-        wanted = await self._source.now(Portion((), 0, None), keys)
+        wanted = await self._source.now(Portion({}, 0, None), keys)
         rows = {key: self._row(key, wanted[key]) for key in keys if key in wanted}
         key_values = {key: values for key in keys if (values := self._mapping.key_values(key)) is not None}
         order = list(key_values)
@@ -262,9 +260,9 @@ class Backfill:
             tally.malformed += len(portion.malformed)
             more = [f"{each.place}: {each.reason}" for each in portion.malformed]
             tally.troubles.extend(more[: _EXAMPLES - len(tally.troubles)])
-        unlike = list(portion.keys)
+        unlike = list(portion.bare)
         rows = self._rows(work, portion.items)
-        self._count(work, "seen", len(portion.items) + len(portion.keys))
+        self._count(work, "seen", len(portion.items) + len(portion.bare))
         if work.expect_rows and rows:
             found = await self._patiently(lambda: self._bulk.digests([row.key_values for row in rows]))
             unlike += self._held_otherwise(work, rows, found)
@@ -275,10 +273,9 @@ class Backfill:
         if unlike:
             await self._converge(work, unlike)
 
-    def _rows(self, work: _Part, items: Sequence[Item]) -> list[_Row]:
+    def _rows(self, work: _Part, items: Mapping[Key, Item]) -> list[_Row]:
         rows = []
-        for item in items:
-            key = self._schema.key_of(item)
+        for key, item in items.items():
             row = self._row(key, item)
             if row is None:
                 # The item may have changed since: whether it can be held now is for the convergence to say. Nothing
@@ -295,12 +292,10 @@ class Backfill:
             encoded = self._mapping.encode(key, item)
         except DynamoDBError:
             return None
-        key_values = self._mapping.key_values(key)
-        if encoded.values is None or encoded.image is None or key_values is None:
+        values = encoded.values
+        if values is None or (encoded.faults and self._mapping.on_loss == "park"):
             return None
-        if encoded.faults and self._mapping.on_loss == "park":
-            return None
-        return _Row(key, item, encoded.values, key_values, encoded.image, bool(encoded.faults))
+        return _Row(key, item, values, self._bulk.statements.key_of(values), bool(encoded.faults))
 
     def _faults(self, key: Key, item: Item) -> list[str]:
         try:

@@ -70,7 +70,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
 async def _backfill(settings: Settings, arguments: argparse.Namespace) -> int:
     from proxy.checked import SettingsError
     from proxy.migrate.backfill import Backfill
-    from proxy.migrate.both import opened
+    from proxy.migrate.both import collect_seldom, opened
     from proxy.migrate.pace import Pace
     from proxy.migrate.progress import Now, Progress
     from proxy.migrate.table_reader import TableReader
@@ -86,6 +86,7 @@ async def _backfill(settings: Settings, arguments: argparse.Namespace) -> int:
         nonlocal retries
         retries += 1
 
+    collect_seldom()
     async with opened(settings, arguments.table, again) as both:
         if both.authorities != {"dynamodb"}:
             what = f"DSQL is the authority for {both.table.name}, or for a type of it: backfill would overwrite"

@@ -83,7 +83,7 @@ class BackupSource:
     async def portions(self, part: str, after: Position | None, only: Referring | None) -> Portions:
         done = 0 if after is None else int(after["items"])
         path = self._folder / part
-        items: list[Item] = []
+        items: dict[Key, Item] = {}
         malformed: list[Malformed] = []
         size = number = 0
         for number, (found, characters) in enumerate(elements(path), 1):
@@ -92,7 +92,7 @@ class BackupSource:
             size += characters
             try:
                 item = self.item(found, path.stem)
-                self._schema.key_of(item)
+                key = self._schema.key_of(item)
             except (ValueError, DynamoDBError) as error:
                 # Told in one pass only: both read all of it.
                 if only is None or not only.wanted:
@@ -100,10 +100,10 @@ class BackupSource:
                     malformed.append(Malformed(f"{part}, item {number}", reason))
             else:
                 if only is None or only.admits(item):
-                    items.append(item)
+                    items[key] = item
             if len(items) >= _PORTION_ITEMS or size >= _PORTION_CHARACTERS:
                 yield Portion(items, size, {"items": number}, malformed=malformed)
-                items, malformed, size = [], [], 0
+                items, malformed, size = {}, [], 0
         yield Portion(items, size, None, malformed=malformed)
 
     async def now(self, portion: Portion, keys: Sequence[Key]) -> Mapping[Key, Item]:

@@ -6,6 +6,7 @@ Puts together what `shadow.build` puts together for traffic, without traffic: no
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -87,6 +88,13 @@ async def opened(
             await asyncio.wait_for(pool.close(), _CLOSE_SECONDS)
         except TimeoutError:
             pool.terminate()
+
+
+def collect_seldom() -> None:
+    """What has been loaded stays: the garbage collector need not look at it again, nor at each 700th dict of a page."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def _authorities(settings: Settings, table: str, mapped: MappedTable | None) -> frozenset[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -79,14 +79,20 @@ class Checkpoints:
         )
         self._list = (
             f"SELECT part, state, done, extract(epoch FROM now() - saved)::float8 AS age "  # noqa: S608
-            f"FROM {table} WHERE job = $1"
+            f"FROM {table} WHERE job = $1 AND part = ANY($2::text[])"
         )
+        self._done = f"SELECT part, done FROM {table} WHERE job = $1 AND state <> ''"  # noqa: S608
         self._forget = f"DELETE FROM {table} WHERE job = $1 AND part = ANY($2::text[])"  # noqa: S608
 
-    async def parts(self, job: str) -> dict[str, Saved]:
-        """What is saved of a job, by part."""
-        rows = await self._ask(lambda c: c.fetch(self._list, job, timeout=self._seconds))
+    async def parts(self, job: str, parts: Sequence[str]) -> dict[str, Saved]:
+        """What is saved of these parts of a job, of those that anything is saved of."""
+        rows = await self._ask(lambda c: c.fetch(self._list, job, list(parts), timeout=self._seconds))
         return {row["part"]: _saved(row) for row in rows if row["state"]}
+
+    async def done(self, job: str) -> dict[str, bool]:
+        """Of each part that anything is saved of, whether it is done. Without what is saved: that may be long."""
+        rows = await self._ask(lambda c: c.fetch(self._done, job, timeout=self._seconds))
+        return {row["part"]: row["done"] for row in rows}
 
     async def forget(self, job: str, parts: list[str]) -> None:
         """The parts begin anew."""

@@ -204,7 +204,7 @@ def local(path: Path) -> LocalFiles:
 
 
 def _portions(path: Path, done: int, only: Referring | None, schema: TableSchema, file: DataFile) -> Iterator[Portion]:
-    items: list[Item] = []
+    items: dict[Key, Item] = {}
     keys: list[Key] = []
     malformed: list[Malformed] = []
     size = number = 0
@@ -225,10 +225,10 @@ def _portions(path: Path, done: int, only: Referring | None, schema: TableSchema
                         if only is None or not only.wanted:
                             keys.append(key)
                     elif only is None or only.admits(item):
-                        items.append(item)
+                        items[key] = item
                 if len(items) + len(keys) >= _PORTION_ITEMS or size >= _PORTION_BYTES:
                     yield Portion(items, size, {"lines": number}, keys, malformed)
-                    items, keys, malformed, size = [], [], [], 0
+                    items, keys, malformed, size = {}, [], [], 0
     except (OSError, EOFError, zlib.error) as error:
         raise SourceError(f"{path.name}: cannot be unpacked: {error}") from error
     if number != file.items:

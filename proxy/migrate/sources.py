@@ -44,15 +44,15 @@ class Malformed:
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """Some items of a part. `position` is where to go on after them, None at the end.
+    """Some items of a part, by their keys. `position` is where to go on after them, None at the end.
 
-    `keys` are keys without an item (a deletion in an incremental export): what they hold is the table's to say.
+    `bare` are keys without an item (a deletion in an incremental export): what they hold is the table's to say.
     """
 
-    items: Sequence[Item]
+    items: Mapping[Key, Item]
     size: int
     position: Position | None
-    keys: Sequence[Key] = ()
+    bare: Sequence[Key] = ()
     malformed: Sequence[Malformed] = ()
     read: Any = field(default=None, repr=False)
     """The source's own note of how it was read."""
@@ -77,7 +77,7 @@ class Source(Protocol):
     async def now(self, portion: Portion, keys: Sequence[Key]) -> Mapping[Key, Item]:
         """What the table holds for these keys of a portion, at or after this call; a key without an item is left out.
 
-        May give other keys too, which the table has where the portion was read.
+        May give other keys too.
         """
 
 
@@ -124,8 +124,9 @@ class ScanSource:
         start = None if after is None else dict(after)
         while True:
             page = await self._reader.page(segment, self._segments, start, self._limit, having=having, lacking=lacking)
-            asked = (segment, start, page.scanned, having, lacking)
-            yield Portion(page.items, page.size, page.next, read=asked)
+            items = {self._schema.key_of(item): item for item in page.items}
+            asked = (segment, start, page.scanned, having, lacking, page.body)
+            yield Portion(items, len(page.body), page.next, read=asked)
             if page.next is None:
                 return
             start = page.next
@@ -133,8 +134,10 @@ class ScanSource:
     async def now(self, portion: Portion, keys: Sequence[Key]) -> Mapping[Key, Item]:
         if len(keys) * _FEW < len(portion.items) or portion.read is None:
             return await self._reader.get_many(keys)
-        segment, start, scanned, having, lacking = portion.read
+        segment, start, scanned, having, lacking, body = portion.read
         page = await self._reader.page(segment, self._segments, start, max(1, scanned), having=having, lacking=lacking)
+        if page.body == body:
+            return portion.items
         return {self._schema.key_of(item): item for item in page.items}
 
 

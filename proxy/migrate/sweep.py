@@ -14,7 +14,7 @@ import random
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -26,7 +26,7 @@ from proxy.dynamodb.values import Item
 from proxy.mapping.columns import ColumnMapping
 from proxy.mapping.mapping import SqlValues
 from proxy.mapping.references import Reference
-from proxy.migrate.checkpoints import Checkpoints, Claim
+from proxy.migrate.checkpoints import Checkpoints
 from proxy.migrate.key_sums import KeySums, buckets_for
 from proxy.migrate.looking import Finding, Looking, Result
 from proxy.migrate.pace import Pace
@@ -111,7 +111,6 @@ class Swept:
 
 @dataclass(slots=True)
 class _Part:
-    claim: Claim
     began: float
     position: dict[str, Any] | None = None
     counts: Counts = field(default_factory=Counts)
@@ -170,44 +169,51 @@ class Sweeping:
         """Raises StoreError."""
         mine = list(self._source.parts())
         everyone = self._source.every_part()
-        saved = await self._checkpoints.parts(self.job)
-        if fresh or all(part in saved and saved[part].done for part in mine):
-            await self._checkpoints.forget(self.job, [part for part in mine if part in saved])
-            saved = {part: each for part, each in saved.items() if part not in mine}
-        resumed = any(part in saved for part in mine)
-        for part in mine:
-            if part in saved:
-                self.counts.add(saved[part].state["counts"])
-        waiting = [part for part in reversed(mine) if part not in saved or not saved[part].done]
-        await _together(waiting, self._part, workers)
-        saved = await self._checkpoints.parts(self.job)
-        if not all(part in saved and saved[part].done for part in everyone):
-            return self._swept(
-                min(saved[part].state["began"] for part in mine),
-                whole=False,
-                resumed=resumed,
-                counts=self.counts,
-                findings=[each for part in mine for each in saved[part].state["findings"]],
-                references=[],
-            )
-        return await self._whole([saved[part].state for part in everyone], everyone, resumed=resumed)
+        done = await self._checkpoints.done(self.job)
+        begun = [part for part in mine if part in done]
+        if fresh or all(done.get(part) for part in mine):
+            await self._checkpoints.forget(self.job, begun)
+            begun = []
+        works = {part: _work(each.state) for part, each in (await self._checkpoints.parts(self.job, begun)).items()}
+        for work in works.values():
+            self.counts.add(work.counts.document())
+        waiting = [part for part in reversed(mine) if part not in begun or not done[part]]
 
-    async def _whole(self, states: list[dict[str, Any]], parts: Sequence[str], *, resumed: bool) -> Swept:
+        async def one(part: str) -> None:
+            works[part] = await self._part(part)
+
+        await _together(waiting, one, workers)
+        done = await self._checkpoints.done(self.job)
+        if all(done.get(part) for part in everyone):
+            # What others have done is read; what was done here is still at hand.
+            others = await self._checkpoints.parts(self.job, [part for part in everyone if part not in works])
+            works |= {part: _work(each.state) for part, each in others.items()}
+            return await self._whole(works, resumed=bool(begun))
+        return self._swept(
+            min(work.began for work in works.values()),
+            whole=False,
+            resumed=bool(begun),
+            counts=self.counts,
+            findings=[each for work in works.values() for each in work.findings],
+            references=[],
+        )
+
+    async def _whole(self, works: dict[str, _Part], *, resumed: bool) -> Swept:
         """All parts are done, whoever did them: the way back, and the sum of it all."""
         counts, sums = Counts(), KeySums()
         findings: list[dict[str, Any]] = []
-        for state in states:
-            counts.add(state["counts"])
-            sums.include(KeySums.from_text(state["sums"]))
-            findings += state["findings"][: MOST_KEPT - len(findings)]
+        for work in works.values():
+            counts.add(work.counts.document())
+            sums.include(work.sums)
+            findings += work.findings[: MOST_KEPT - len(findings)]
         self.counts = counts
         slices = [each async for each in self._bulk.slices()]
         for finding in await self._backwards(sums, slices):
             self._note(counts, findings, finding)
         references = [await self._referred(each, slices) for each in self._references]
-        await self._checkpoints.forget(self.job, list(parts))
+        await self._checkpoints.forget(self.job, list(works))
         return self._swept(
-            min(state["began"] for state in states),
+            min(work.began for work in works.values()),
             whole=True,
             resumed=resumed,
             counts=counts,
@@ -218,14 +224,9 @@ class Sweeping:
     def _swept(self, began: float, **rest: Any) -> Swept:
         return Swept(self._table.name, self._authority, began, self._now(), spots=self._spots, **rest)
 
-    async def _part(self, part: str) -> None:
+    async def _part(self, part: str) -> _Part:
         claim = await self._checkpoints.claim(self.job, part)
-        work = _Part(claim, self._now())
-        if claim.saved is not None:
-            state = claim.saved.state
-            work.began, work.position, work.findings = state["began"], state["position"], state["findings"]
-            work.counts.add(state["counts"])
-            work.sums = KeySums.from_text(state["sums"])
+        work = _Part(self._now()) if claim.saved is None else _work(claim.saved.state)
         work.saved = time.monotonic()
         looks: list[asyncio.Task[None]] = []
         suspected = 0
@@ -254,29 +255,30 @@ class Sweeping:
             if looks:
                 await asyncio.wait(looks)
         await self._checkpoints.save(claim, work.state(), done=True)
+        return work
 
     async def _looked(self, work: _Part, suspects: Sequence[Key]) -> None:
         for finding in await self._looking.look(suspects):
             self._note(work.counts, work.findings, finding)
             self._note(self.counts, None, finding)
 
-    async def _page(self, work: _Part, items: Sequence[Item], size: int) -> list[Key]:
+    async def _page(self, work: _Part, items: Mapping[Key, Item], size: int) -> list[Key]:
         """The keys of a page that seem to differ."""
         keys: list[Key] = []
         key_values: list[SqlValues] = []
         digests: list[bytes] = []
         suspects: list[Key] = []
-        row, key_text = self._bulk.statements.row, self._bulk.statements.key
+        statements = self._bulk.statements
+        row, key_text, key_of = statements.row, statements.key, statements.key_of
         kinds: Counter[str] = Counter()
-        for item in items:
-            key = self._table.schema.key_of(item)
+        for key, item in items.items():
             kinds[self._mapping.type_of(item)] += 1
             self._pick(key)
             values = self._encoded(key, item)
-            found = None if values is None else self._mapping.key_values(key)
-            if values is None or found is None:
+            if values is None:
                 suspects.append(key)
                 continue
+            found = key_of(values)
             work.sums.add(key_text.whole(found))
             keys.append(key)
             key_values.append(found)
@@ -366,6 +368,13 @@ class Sweeping:
 
     def _type_column(self) -> str | None:
         return self._columns().get(self._mapping.type_attribute) if isinstance(self._mapping, ColumnMapping) else None
+
+
+def _work(state: dict[str, Any]) -> _Part:
+    work = _Part(state["began"], state["position"], findings=state["findings"])
+    work.counts.add(state["counts"])
+    work.sums = KeySums.from_text(state["sums"])
+    return work
 
 
 def _portioned(sums: Sequence[BucketSum]) -> list[list[BucketSum]]:

@@ -41,11 +41,11 @@ _UNIT_BYTES: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What one call brought: items, how many were looked at for them, the bytes of the answer, and where to go on."""
+    """What one call brought: items, how many were looked at for them, the answer itself, and where to go on."""
 
     items: list[Item]
     scanned: int
-    size: int
+    body: bytes
     next: dict[str, Any] | None
 
 
@@ -100,7 +100,7 @@ class TableReader:
         items = document.get("Items", [])
         self._spent_on(document.get("ConsumedCapacity"), len(outcome.body))
         scanned = document.get("ScannedCount", len(items))
-        return Read(items, scanned, len(outcome.body), document.get("LastEvaluatedKey"))
+        return Read(items, scanned, outcome.body, document.get("LastEvaluatedKey"))
 
     async def get_many(self, keys: Sequence[Key]) -> dict[Key, Item]:
         """The items of the keys that have one."""

@@ -62,7 +62,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
 
 async def _verify(settings: Settings, arguments: argparse.Namespace) -> int:
     from proxy.checked import SettingsError
-    from proxy.migrate.both import opened
+    from proxy.migrate.both import collect_seldom, opened
     from proxy.migrate.looking import Looking
     from proxy.migrate.pace import Pace
     from proxy.migrate.progress import Now, Progress
@@ -82,6 +82,7 @@ async def _verify(settings: Settings, arguments: argparse.Namespace) -> int:
         nonlocal retries
         retries += 1
 
+    collect_seldom()
     async with opened(settings, arguments.table, again) as both:
         name = arguments.authority
         if name is None:

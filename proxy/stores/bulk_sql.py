@@ -8,9 +8,10 @@ under "Binary String Functions", "Aggregate Functions" and "Array Functions".
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from proxy.mapping.mapping import Column, Mapping
+from proxy.mapping.mapping import Column, Mapping, SqlValues
 from proxy.stores.checksums import AGGREGATE, DIGEST_BYTES, RowText
 from proxy.stores.sql import qualified, quoted
 
@@ -35,6 +36,8 @@ class BulkStatements:
     """Parameters: keys. Gives (place among the keys, digest) of those that have a row."""
     digest_of_all: str = field(init=False)
     """Parameters: keys. Gives (how many have a row, one digest of all their rows)."""
+    key_of: Callable[[SqlValues], SqlValues] = field(init=False)
+    """The key's values among a row's."""
     _table: str = field(init=False)
     _keys: tuple[Column, ...] = field(init=False)
 
@@ -45,6 +48,8 @@ class BulkStatements:
         table = qualified(self.schema, self.mapping.sql_table)
         set_(self, "_table", table)
         set_(self, "_keys", keys)
+        places = [self.mapping.columns.index(column) for column in keys]
+        set_(self, "key_of", lambda values: tuple([values[place] for place in places]))
         set_(self, "row", RowText.of_row(self.mapping))
         set_(self, "key", RowText.of_key(self.mapping))
         columns = self.mapping.columns

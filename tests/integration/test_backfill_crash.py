@@ -28,7 +28,7 @@ from tests.integration.scenes import CONFIG
 from tests.integration.whole_tables import billio_items
 from tests.integration.whole_tables import load as put_all
 from tests.proxy_process import settings_text
-from tests.standins.billio import HASH_KEY, TABLE, billio_table, dynamodb_client
+from tests.standins.billio import TABLE, billio_table, dynamodb_client
 from tests.story.migrations import apply
 
 ITEMS = 80
@@ -62,7 +62,7 @@ class Meddled:
 
     async def portions(self, part: str, after: Position | None, only: Referring | None) -> Portions:
         async for portion in self._source.portions(part, after, only):
-            self._read([{HASH_KEY: item[HASH_KEY]} for item in portion.items])
+            self._read([key.attributes for key in portion.items])
             yield portion
 
     async def now(self, portion: Portion, keys: Sequence[Key]) -> Mapping[Key, Item]:
@@ -198,7 +198,7 @@ async def test_who_was_superseded_writes_nothing_more(settings_file: Path, dynam
         await both.checkpoints.save(other, {"a": 2})
         with pytest.raises(Superseded):
             await both.checkpoints.save(claim, {"a": 3})
-        saved = (await both.checkpoints.parts(first.job))[part]
+        saved = (await both.checkpoints.parts(first.job, [part]))[part]
         assert saved.state == {"a": 2}
 
 
