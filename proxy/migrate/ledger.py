@@ -30,7 +30,6 @@ _COLUMNS: Final = {
     STEPS_TABLE: _STEP_COLUMNS,
     LOCK_TABLE: "id integer PRIMARY KEY, holder text NOT NULL, until timestamptz NOT NULL",
 }
-_TABLES: Final = tuple(f"CREATE TABLE IF NOT EXISTS {name} ({columns})" for name, columns in _COLUMNS.items())
 _NO_TABLE: Final = "42P01"
 # Two that make a table at once: one of them finds its name taken while it is at it.
 _MADE_MEANWHILE: Final = frozenset({"23505", "42P07"})
@@ -60,8 +59,9 @@ class Ledger:
         self._connection = connection
 
     async def create(self) -> None:
-        for table in _TABLES:
-            await insist(lambda sql=table: self._make(sql))  # type: ignore[misc]
+        """Make what is not there. DDL that does nothing is a change of the catalog all the same, for every session."""
+        for name, columns in _COLUMNS.items():
+            await insist(lambda name=name, columns=columns: self._make(name, columns))  # type: ignore[misc]
 
     async def applied(self) -> dict[str, Applied]:
         """By name; empty where nothing was ever written down."""
@@ -198,9 +198,16 @@ class Ledger:
     async def _execute(self, sql: str, *parameters: Any) -> str:
         return str(await insist(lambda: self._connection.execute(sql, *parameters)))
 
-    async def _make(self, sql: str) -> None:
+    async def _make(self, name: str, columns: str) -> None:
         try:
-            await self._connection.execute(sql)
+            await self._connection.fetch(f"SELECT 1 FROM {name} LIMIT 0")  # noqa: S608
+        except asyncpg.PostgresError as error:
+            if error.sqlstate != _NO_TABLE:
+                raise
+        else:
+            return
+        try:
+            await self._connection.execute(f"CREATE TABLE IF NOT EXISTS {name} ({columns})")
         except asyncpg.PostgresError as error:
             if error.sqlstate not in _MADE_MEANWHILE:
                 raise

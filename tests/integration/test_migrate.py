@@ -21,6 +21,7 @@ from proxy.cli import main
 from proxy.migrate.apply import Interrupted, MigrationError, migrate, progress
 from proxy.migrate.folder import Migration, checksum, statements_of
 from proxy.migrate.ledger import Ledger
+from tests.integration.sql_rules import bare, is_ddl, violations
 
 FILES = {
     "0001_books.sql": """
@@ -126,7 +127,7 @@ class Failing:
             if self._how == "conflict":
                 raise asyncpg.SerializationError("change conflicts with another transaction, please retry: (OC000)")
             if self._how == "after":
-                with suppress(asyncpg.PostgresSyntaxError):  # a PostgreSQL knows no ASYNC
+                with suppress(asyncpg.PostgresError):  # no ASYNC in a PostgreSQL; a table that is looked for
                     await real(*arguments, **more)
             self._connection.terminate()
             raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
@@ -139,8 +140,11 @@ class Failing:
 
 async def test_all_is_applied_once_through_dsql_s_gate(dsql_database: str) -> None:
     said: list[str] = []
+    sent: list[str] = []
     async with connected(dsql_database) as connection:
+        connection.add_query_logger(lambda record: sent.append(record.query))
         assert await migrate(connection, migrations(), said.append) == 5
+        assert [each for statement in sent for each in violations(statement)] == []
         assert await found(connection) == END
         assert await migrate(connection, migrations(), said.append) == 0
         assert await found(connection) == END
@@ -209,6 +213,17 @@ async def test_what_somebody_else_made_is_not_taken_for_ours(database: str) -> N
         for _ in range(2):
             with pytest.raises(MigrationError, match=r"0001_books\.sql, statement 1 of 3: 42P07"):
                 await migrate(connection, migrations())
+
+
+async def test_where_nothing_is_to_be_done_no_ddl_is_sent(database: str) -> None:
+    """On DSQL each is a change of the catalog, at which every session's transactions may fail (OC001)."""
+    async with connected(database) as connection:
+        await migrate(connection, migrations())
+        sent: list[str] = []
+        connection.add_query_logger(lambda record: sent.append(record.query))
+        assert await migrate(connection, migrations()) == 0
+        assert sent
+        assert [statement for statement in sent if is_ddl(bare(statement))] == []
 
 
 async def test_a_file_that_was_changed_is_named_and_nothing_is_done(database: str) -> None:
