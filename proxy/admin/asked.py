@@ -79,9 +79,11 @@ def ramp(value: object) -> float:
 async def change(request: web.Request) -> Asked:
     """The body of a change of stage."""
     document = await _object(request)
-    for name in document:
+    for name, value in document.items():
         if name not in _MEMBERS:
             raise Problem(400, f"there is no member {name[:MOST_NAME]!r}{_known(name, _MEMBERS)}")
+        if value is None:
+            raise Problem(400, f"{name}: null is no value: leave it out")
     to = stage(_text(document, "stage", MOST_NAME, required=True), "stage")
     share = document.get("ramp")
     if share is not None and to is not Stage.SHADOW:

@@ -1,0 +1,123 @@
+"""`crossfade stage` and `crossfade history` with nobody to ask: what is wrong is one message, and how things look."""
+
+import os
+from typing import Any
+
+import pytest
+
+from proxy.cli import main
+from proxy.commands import shown
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("CROSSFADE_", "AWS_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("stage", "billio", "alive"), "'alive' is no stage"),
+        (("stage", "billio", "live", "now"), "too many words"),
+        (("stage", "billio", "live", "--force"), "--force needs --because"),
+        (("stage", "billio", "live", "--ramp", "5"), "--ramp goes with shadow"),
+        (("stage", "billio", "shadow", "--ramp", "101"), "no share"),
+        (("stage", "--type", "Book"), "--type goes with a table"),
+        (("stage", "billio", "--dry-run"), "--dry-run goes with a stage"),
+        (("stage", "forget", "somebody"), "forget needs --because"),
+        (("stage", "--admin", "nonsense"), "write http(s)://host:port"),
+        (("stage",), "no stage table is set"),
+        (("history", "--limit", "0"), "from 1 to 500"),
+    ],
+)
+def test_arguments_that_are_wrong_are_one_message(
+    words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code = main(list(words))
+    except SystemExit as exit_:  # argparse's own
+        code = int(str(exit_.code))
+    out, complained = capsys.readouterr()
+    assert code == 2
+    assert out == ""
+    assert said in complained
+    assert "Traceback" not in complained
+
+
+def test_nobody_at_the_admin_port_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stage", "--admin", "http://127.0.0.1:1"]) == 1
+    assert "is this a proxy's admin port, and does it run?" in capsys.readouterr().err
+
+
+CRITERION = {
+    "name": "agreement",
+    "holds": False,
+    "value": "1 of 9",
+    "wanted": "at most 0.001",
+    "sentence": "They disagree.",
+    "blocks": True,
+}
+PLACE = {
+    "table": "billio",
+    "type": None,
+    "own": True,
+    "stage": "shadow",
+    "authority": "dynamodb",
+    "ramp": 5.0,
+    "since": "2026-11-22T21:10:05.123Z",
+    "by": "lisa",
+    "next": "live",
+    "blocked_by": [CRITERION],
+}
+
+
+def test_stages_are_a_table() -> None:
+    book = PLACE | {"type": "Book", "own": False, "blocked_by": []}
+    process = {"process": "p1", "host": "h", "epoch": 3, "phase": None, "note": None, "owes": True, "here": True}
+    text = shown.standing({"epoch": 3, "pinned": None, "flip": None, "processes": [process], "stages": [PLACE, book]})
+    assert text.splitlines() == [
+        "TABLE / TYPE  STAGE   AUTHORITY  RAMP  SINCE                 BY    NEXT  BLOCKED BY",
+        "billio        shadow  dynamodb   5 %   2026-11-22 21:10:05Z  lisa  live  agreement",
+        "  Book        shadow                   with its table",
+        "epoch 3",
+        "",
+        "PROCESS  HOST  HAS",
+        "p1       h     epoch 3  may owe keys",
+        "",
+        "billio, before live:",
+        "  STOP agreement: 1 of 9 (wanted: at most 0.001)",
+        "       They disagree.",
+    ]
+
+
+def test_history_tells_what_did_not_come_off() -> None:
+    kept: dict[str, Any] = {
+        "at": "2026-11-22T21:10:05.123Z",
+        "table": "billio",
+        "type": "Book",
+        "process": None,
+        "from": "shadow",
+        "to": "live",
+        "ramp": 0.0,
+        "by": "tom",
+        "because": "we must",
+        "forced": True,
+        "outcome": "kept",
+        "reason": "p1 did not answer in time",
+        "epoch": 4,
+        "held_ms": 2000,
+        "passed_over": [],
+    }
+    assert shown.history([kept]).splitlines() == [
+        "2026-11-22 21:10:05Z  epoch 4  billio/Book: shadow → live, by tom: not moved",
+        "    p1 did not answer in time",
+        "    because we must",
+    ]
+    moved = kept | {"outcome": "moved", "reason": None, "because": None, "passed_over": ["p2"]}
+    assert shown.history([moved]).splitlines() == [
+        "2026-11-22 21:10:05Z  epoch 4  billio/Book: shadow → live, by tom: moved, writes held for 2000 ms, forced",
+        "    passed over: p2",
+    ]
+    assert shown.history([]) == "no stage has been moved yet"
