@@ -96,12 +96,15 @@ def build_admin(
     access = Access(tokens, strangers=admin.insecure)
     samples = Samples(metrics.registry)
     tls = certificates.admin.context if certificates.admin is not None else None
-    console = Console(
-        LayerDesk(layer, cutover), samples, keys, VERSION, values=admin.values, secure=certificates.admin is not None
-    )
+    desk = LayerDesk(layer, cutover)
+    console = Console(desk, samples, keys, VERSION, values=admin.values, secure=certificates.admin is not None)
 
     def pages(app: web.Application) -> None:
         routes(app, console)
+        app.on_shutdown.append(end_moves)
+
+    async def end_moves(_: web.Application) -> None:
+        await desk.close()
 
     loops = [samples.keep]
     if settings.stages.table is not None:
