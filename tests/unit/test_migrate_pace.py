@@ -1,0 +1,66 @@
+"""The token bucket keeps its rate over time, and the bar says what there is to say."""
+
+import asyncio
+import time
+
+import pytest
+
+from proxy.migrate.pace import Pace, Rate
+from proxy.migrate.progress import Now, line
+
+
+@pytest.mark.parametrize(
+    ("text", "a_second", "unit"),
+    [("500", 500, "items"), ("2.5items", 2.5, "items"), ("200rcu", 200, "rcu"), (" 7RCU ", 7, "rcu")],
+)
+def test_rates_as_they_are_written(text: str, a_second: float, unit: str) -> None:
+    assert Rate.parse(text) == Rate(a_second, unit)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "fast", "10 wcu", "1e3", "rcu"])
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no rate"):
+        Rate.parse(text)
+
+
+@pytest.mark.parametrize(("unit", "spend"), [("items", {"items": 20}), ("rcu", {"rcu": 20.0})])
+async def test_the_rate_is_kept_however_many_readers_there_are(unit: str, spend: dict[str, float]) -> None:
+    pace = Pace(Rate(200, unit))  # type: ignore[arg-type]
+    spent = 0.0
+
+    async def reader() -> None:
+        nonlocal spent
+        while time.monotonic() - began < 1.0:
+            await pace.wait()
+            pace.spent(**spend)  # type: ignore[arg-type]
+            spent += 20
+            await asyncio.sleep(0)
+
+    began = time.monotonic()
+    await asyncio.gather(*(reader() for _ in range(4)))
+    seconds = time.monotonic() - began
+    # A burst of one second's worth, and one read beyond for each reader that was let in together.
+    assert 200 <= spent <= 200 * (seconds + 1) + 4 * 20
+
+
+async def test_without_a_rate_nobody_waits() -> None:
+    pace = Pace(None)
+    pace.spent(items=10**9, rcu=1e9)
+    await asyncio.wait_for(pace.wait(), 0.1)
+
+
+def test_a_page_is_about_a_second_s_worth() -> None:
+    assert [Rate(each, "items").page_items for each in (1, 50, 5000)] == [10, 50, 1000]
+
+
+def test_the_bar() -> None:
+    now = Now(items=500, total=2000, size=1_500_000, rcu=120.4, retries=2, remark="3 inserted")
+    assert line("backfill", now, 100, 10.0, bar=True) == (
+        "backfill  [######..................]   25% of about 2,000  500 items  40/s  1.5 MB  120 RCU  "
+        "0:38 to go  2 retries  3 inserted"
+    ).replace("   25%", "   25%")
+
+
+def test_a_line_without_a_total() -> None:
+    text = line("verify", Now(10, None, 0, 0.0, 0, ""), 0, 0.0, bar=True)
+    assert text == "verify  10 items  0/s  0.0 MB  0 RCU  0 retries"
