@@ -192,9 +192,12 @@ class Follower:
             except Refused as error:
                 return self._refused(stream, shard, position, error)
             except StoreError as error:
-                log.info("stream_retried", table=self._table, reason=error.reason)
-                return Found.FAILED
-            return await self._take(source, stream, shard, position, page)
+                return self._failed(error)
+            try:
+                return await self._take(source, stream, shard, position, page)
+            except StoreError as error:
+                # Nothing was nominated, so no position was saved: the records are read again.
+                return self._failed(error)
 
     async def _begin(self, stream: str, shard: Shard, position: Position | None) -> str:
         if position is not None and position.after is not None:
@@ -238,6 +241,10 @@ class Follower:
             await self._nominate(keys)
         self._watch.stream_records(self._table, len(seen))
         self._watch.stream_lag(self._table, max(0.0, self._clock() - newest))
+
+    def _failed(self, error: StoreError) -> Found:
+        log.info("stream_retried", table=self._table, reason=error.reason)
+        return Found.FAILED
 
     def _refused(self, stream: str, shard: Shard, position: Position | None, error: Refused) -> Found:
         if error.reason == EXPIRED:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from structlog.typing import FilteringBoundLogger
 
 from proxy.admin.build import build_admin
+from proxy.checked import SettingsError
 from proxy.metrics import Metrics
 from proxy.serve import open_upstream
 from proxy.settings import Address, Settings
@@ -29,7 +30,11 @@ async def follow(
     certificates = Certificates.of(settings)
     async with open_upstream(settings, environ) as upstream, certificates.kept_fresh(log):
         service = await build(settings, metrics, log, upstream)
-        admin = build_admin(settings, service, upstream, metrics, certificates)
+        try:
+            admin = build_admin(settings, service, upstream, metrics, certificates)
+        except SettingsError:
+            await service.close()
+            raise
         try:
             address = await admin.start(settings.admin.listen)
             log.info("started", version=VERSION, following=settings.stream.tables, admin=str(address))

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from proxy.dynamodb.schema import Key, TableSchema
+from proxy.stores.failures import Unreachable
 from proxy.stores.streams import Shard, Streams
 from proxy.stream.follower import KEPT_SECONDS, Follower, Manner, Source
 from proxy.stream.positions import Position, Positions
@@ -44,6 +45,8 @@ class Listener:
         crash, self.crash = self.crash, None
         if crash == "before":
             raise Crash
+        if crash == "away":
+            raise Unreachable("timeout")
         self.keys.extend(key.attributes["pk"]["S"] for key in keys)
         if crash == "after":
             raise Crash
@@ -138,7 +141,7 @@ async def test_one_key_of_many_records_is_nominated_once_a_page(path: Path) -> N
     assert world.listener.keys == ["hot"]
 
 
-@pytest.mark.parametrize("crash", ["before", "after"])
+@pytest.mark.parametrize("crash", ["before", "after", "away"])
 async def test_no_key_is_lost_where_the_process_ends(path: Path, crash: str) -> None:
     world = World(path)
     for number in range(9):
@@ -264,7 +267,7 @@ async def test_whatever_happens_every_key_is_nominated(tmp_path_factory: pytest.
         elif action == "restart":
             world.restart()
         elif action == "crash":
-            world.listener.crash = "after" if number % 2 else "before"
+            world.listener.crash = ("before", "after", "away")[number % 3]
         elif action == "fail":
             # Only of reading: what describes the stream is asked again after some seconds.
             stream.fail_next = ["LimitExceededException"] if world.follower._shards else []
