@@ -40,42 +40,40 @@ _VALUES: Final = {
 _FLAGS: Final = (("ConsistentRead", True), ("ScanIndexForward", False))
 _SORTS: Final = re.compile(r"(?i)\b(begins_with|between)\b|(<=|>=|<|>)")
 _CLAUSES: Final = re.compile(r"(?i)(?<![#:\w.])(set|add|remove|delete)\b(?=\s)")
-_CACHED: Final = 4096
 
 
-class Patterns:
-    """Tells an operation's pattern; remembers it by the request's outer form, which an application repeats."""
+def form_of(operation: Operation) -> tuple[object, ...]:
+    """The outer form of a request: what an application repeats, and what its pattern follows from. Not always hashable.
 
-    def __init__(self) -> None:
-        self._known: dict[object, str] = {}
+    Parts of batches and transactions are not in it: they are looked at each time.
+    """
+    get = operation.request.get
+    return (
+        operation.action,
+        *operation.request,
+        get("IndexName"),
+        get("KeyConditionExpression"),
+        get("UpdateExpression"),
+        get("ConsistentRead"),
+        get("ScanIndexForward"),
+        get("Select"),
+        get("ReturnValues"),
+    )
 
-    def of(self, operation: Operation) -> str:
-        """As in `type-addedAt Limit ScanIndexForward=false`; "" for an operation with nothing special."""
-        action, request = operation.action, operation.request
-        if action.startswith(("Batch", "Transact")):
-            return " ".join(sorted(_parts(action, request)))
-        get = request.get
-        form = (
-            action,
-            *request,
-            get("IndexName"),
-            get("KeyConditionExpression"),
-            get("UpdateExpression"),
-            get("ConsistentRead"),
-            get("ScanIndexForward"),
-            get("Select"),
-            get("ReturnValues"),
-        )
-        try:
-            known = self._known.get(form)
-        except TypeError:  # a list, say, where a text belongs: DynamoDB refuses it
-            return OTHER
-        if known is None:
-            known = " ".join(_words(operation))
-            if len(self._known) >= _CACHED:  # an application that writes its values into its expressions
-                self._known.clear()
-            self._known[form] = known
-        return known
+
+def pattern_of(operation: Operation) -> str:
+    """As in `type-addedAt Limit ScanIndexForward=false`; "" for an operation with nothing special."""
+    if has_parts(operation):
+        return " ".join(sorted(_parts(operation.action, operation.request)))
+    try:
+        return " ".join(_words(operation))
+    except TypeError:  # a list, say, where a text belongs: DynamoDB refuses it
+        return OTHER
+
+
+def has_parts(operation: Operation) -> bool:
+    """Whether it is a batch or a transaction."""
+    return operation.action.startswith(("Batch", "Transact"))
 
 
 def _words(operation: Operation) -> Iterator[str]:

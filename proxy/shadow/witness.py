@@ -14,11 +14,12 @@ from types import MappingProxyType
 from typing import Final
 
 from proxy.dynamodb.operations import Operation
-from proxy.shadow.evidence import SEEN, SPANS, Count, Evidence, Pattern, Standing, span_of
-from proxy.shadow.patterns import OTHER, Patterns
+from proxy.shadow.evidence import SEEN, SPAN_SECONDS, SPANS, Count, Evidence, Pattern, Standing, span_of
+from proxy.shadow.patterns import OTHER, form_of, has_parts, pattern_of
 from proxy.shadow.verdicts import Verdict
 
 _MOST: Final = 300
+_FORMS: Final = 4096
 _MINUTES: Final = 10
 _OCC: Final = "occ"
 
@@ -46,21 +47,24 @@ class Witness:
         self._troubles = troubles
         self._swept = swept
         self._clock = clock
-        self._patterns = Patterns()
         self._counts: dict[Pattern, dict[int, Counter[str]]] = {}
+        # Where an operation of a form that has been met is counted, until the span is over: several thousand a second.
+        self._met: dict[object, Counter[str]] = {}
+        self._until = 0.0
         self._minutes: deque[tuple[int, Counter[tuple[str, str, str]]]] = deque()
         self._timed: deque[tuple[int, Timed]] = deque()
 
     def saw(self, operation: Operation, table: str, item_type: str) -> None:
         """An operation came that a stage other than `off` is for."""
-        self._count(operation, table, item_type, SEEN)
+        self._words(operation, table, item_type, self._clock())[SEEN] += 1
 
     def judged(
         self, operation: Operation, table: str, item_type: str, verdict: Verdict, reason: str | None = None
     ) -> None:
         """An operation was compared. `reason` says why a mirror error was one."""
-        self._count(operation, table, item_type, verdict)
-        recent = self._recent()
+        now = self._clock()
+        self._words(operation, table, item_type, now)[verdict] += 1
+        recent = self._recent(now)
         recent[table, item_type, "mirror_error" if verdict is Verdict.MIRROR_ERROR else "answered"] += 1
         if verdict is Verdict.MIRROR_ERROR and reason == _OCC:
             recent[table, item_type, _OCC] += 1
@@ -68,7 +72,7 @@ class Witness:
     def failed(self, table: str, reason: str) -> None:
         """A call that was nobody's comparison failed: a convergence, or DSQL as the authority."""
         if reason == _OCC:
-            self._recent()[table, "", _OCC] += 1
+            self._recent(self._clock())[table, "", _OCC] += 1
 
     async def evidence(self) -> Evidence:
         """What there is to tell now. Ask every few seconds: that is also how time is kept."""
@@ -99,23 +103,35 @@ class Witness:
         for (pattern, span, word), count in earlier.counts.items():
             if len(self._counts) < _MOST or pattern in self._counts:
                 self._counts.setdefault(pattern, {}).setdefault(span, Counter())[word] += count
+        self._met.clear()
         self._forget(self._clock())
 
-    def _count(self, operation: Operation, table: str, item_type: str, word: str) -> None:
-        pattern = Pattern(table, item_type, operation.action, self._patterns.of(operation))
-        spans = self._counts.get(pattern)
-        if spans is None:
-            if len(self._counts) >= _MOST:
-                pattern = Pattern(table, item_type, operation.action, OTHER)
-            spans = self._counts.setdefault(pattern, {})
-        span = span_of(self._clock())
-        words = spans.get(span)
-        if words is None:
-            words = spans[span] = Counter()
-        words[word] += 1
+    def _words(self, operation: Operation, table: str, item_type: str, now: float) -> Counter[str]:
+        """Where the operation is counted now."""
+        if now >= self._until:
+            self._met.clear()
+            self._until = (span_of(now) + 1) * SPAN_SECONDS
+        if has_parts(operation):
+            return self._find(operation, table, item_type, now)
+        form = (table, item_type, form_of(operation))
+        try:
+            met = self._met.get(form)
+        except TypeError:
+            return self._find(operation, table, item_type, now)
+        if met is None:
+            if len(self._met) >= _FORMS:  # an application that writes its values into its expressions
+                self._met.clear()
+            met = self._met[form] = self._find(operation, table, item_type, now)
+        return met
 
-    def _recent(self) -> Counter[tuple[str, str, str]]:
-        minute = int(self._clock() // 60)
+    def _find(self, operation: Operation, table: str, item_type: str, now: float) -> Counter[str]:
+        pattern = Pattern(table, item_type, operation.action, pattern_of(operation))
+        if pattern not in self._counts and len(self._counts) >= _MOST:
+            pattern = Pattern(table, item_type, operation.action, OTHER)
+        return self._counts.setdefault(pattern, {}).setdefault(span_of(now), Counter())
+
+    def _recent(self, now: float) -> Counter[tuple[str, str, str]]:
+        minute = int(now // 60)
         if not self._minutes or self._minutes[-1][0] != minute:
             self._minutes.append((minute, Counter()))
         return self._minutes[-1][1]

@@ -13,7 +13,7 @@ from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.schema import Index, TableSchema
 from proxy.metrics import STORE_BUCKETS
 from proxy.shadow.evidence import SEEN, SPAN_SECONDS, SPANS, Count, Evidence, Pattern, Standing, together
-from proxy.shadow.patterns import Patterns
+from proxy.shadow.patterns import pattern_of
 from proxy.shadow.verdicts import Verdict
 from proxy.shadow.witness import Witness
 
@@ -111,14 +111,12 @@ def operation(action: str, **request: Any) -> Operation:
     ],
 )
 def test_an_access_pattern_is_what_a_store_has_to_do(asked: Operation, said: str) -> None:
-    patterns = Patterns()
-    assert patterns.of(asked) == said
-    assert patterns.of(asked) == said
+    assert pattern_of(asked) == said
 
 
 def test_what_dynamodb_would_refuse_is_a_pattern_too() -> None:
-    assert Patterns().of(operation("Query", IndexName=["no", "text"])) == "other"
-    assert Patterns().of(operation("TransactWriteItems", TransactItems="nonsense")) == ""
+    assert pattern_of(operation("Query", IndexName=["no", "text"])) == "other"
+    assert pattern_of(operation("TransactWriteItems", TransactItems="nonsense")) == ""
 
 
 class Clock:
