@@ -260,6 +260,8 @@ def load_mappings(settings: Settings) -> dict[str, MappedTable]:
     """The mapping files by table. Raises SettingsError, naming the file and the place."""
     mapped: dict[str, MappedTable] = {}
     for path in settings.mappings or ():
+        if not path.is_file():
+            raise SettingsError([f"mappings: {path}: there is no such file: correct its name in the settings"])
         try:
             table = load(path)
         except MappingError as error:

@@ -76,6 +76,16 @@ def test_a_fault_in_a_mapping_is_one_message(tmp_path: Path, capsys: pytest.Capt
     assert said.count("\n") == 1
 
 
+def test_a_mapping_that_is_not_there_names_the_setting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "crossfade.toml"
+    config.write_text('mappings = ["missing.toml"]\n')
+    assert main(["check", "--config", str(config)]) == 2
+    path = tmp_path / "missing.toml"
+    assert capsys.readouterr().err == (
+        f"crossfade: mappings: {path}: there is no such file: correct its name in the settings\n"
+    )
+
+
 def test_arguments_that_are_wrong() -> None:
     with pytest.raises(SystemExit) as caught:
         main(["dance"])
