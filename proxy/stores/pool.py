@@ -137,9 +137,10 @@ class Pool:
             raise asyncpg.InterfaceError("the pool is closed")
         while self._idle:
             connection = self._idle.pop()
-            if not self._usable(connection):
+            line, now = self._lines[connection], self._time()
+            if now >= line.until or connection.is_closed():
                 self._drop(connection)
-            elif not self._doubtful(connection) or await self._answers(connection):
+            elif now - line.idle_since < DOUBTFUL_SECONDS or await self._answers(connection):
                 return connection
         waiter: asyncio.Future[asyncpg.Connection] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
@@ -159,11 +160,15 @@ class Pool:
 
     def give_back(self, connection: asyncpg.Connection) -> None:
         """The connection is not used any more. One that was terminated, or is past its time, is not used again."""
-        if self._usable(connection) and not self._closed:
-            self._hand_over(connection)
-        else:
+        line, now = self._lines[connection], self._time()
+        if now >= line.until or connection.is_closed() or self._closed:
             self._drop(connection)
             self._more()
+        elif self._waiters:
+            self._hand_over(connection)
+        else:
+            line.idle_since = now
+            self._idle.append(connection)
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[asyncpg.Connection]:
@@ -284,12 +289,11 @@ class Pool:
 
     def _keep_warm(self) -> None:
         """Now and then: let go of idle connections whose time is up, and make others before they are wanted."""
-        if self._minimum:
-            for connection in [each for each in self._idle if not self._usable(each)]:
-                self._idle.remove(connection)
-                self._drop(connection)
-            self._more()
-            self._look = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._keep_warm)
+        for connection in [each for each in self._idle if not self._usable(each)]:
+            self._idle.remove(connection)
+            self._drop(connection)
+        self._more()
+        self._look = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._keep_warm)
 
     # -- those that are there ----------------------------------------------------------------------------------------
 
@@ -299,7 +303,7 @@ class Pool:
             if not waiter.done():
                 waiter.set_result(connection)
                 return
-        self._lines[connection].idle_since = asyncio.get_running_loop().time()
+        self._lines[connection].idle_since = self._time()
         self._idle.append(connection)
 
     async def _answers(self, connection: asyncpg.Connection) -> bool:
@@ -319,11 +323,16 @@ class Pool:
             raise
         return True
 
+    def _time(self) -> float:
+        """The loop's time. Its clock is kept: to ask for the loop each time doubles what a taking costs (measured)."""
+        self._time = asyncio.get_running_loop().time  # type: ignore[method-assign]
+        return self._time()
+
     def _doubtful(self, connection: asyncpg.Connection) -> bool:
-        return asyncio.get_running_loop().time() - self._lines[connection].idle_since >= DOUBTFUL_SECONDS
+        return self._time() - self._lines[connection].idle_since >= DOUBTFUL_SECONDS
 
     def _usable(self, connection: asyncpg.Connection) -> bool:
-        return not connection.is_closed() and asyncio.get_running_loop().time() < self._lines[connection].until
+        return self._time() < self._lines[connection].until and not connection.is_closed()
 
     def _drop(self, connection: asyncpg.Connection, reason: str | None = None) -> None:
         line = self._lines.pop(connection)
