@@ -10,6 +10,7 @@ ONCE ?=
 # Test processes: most tests wait for servers, so a few more than cores.
 WORKERS ?= 3
 QUICK ?=
+ONLY ?=
 PUBLISH ?=
 
 .DEFAULT_GOAL := help
@@ -63,8 +64,8 @@ test: setup lint ## everything that must hold before a change lands
 demo: .venv/.installed ## the whole story on embedded stores; stays up until Ctrl-C (ONCE=1: ends by itself)
 	ONCE=$(ONCE) $(BIN)/python -m tests.story
 
-bench: .venv/.installed ## what it costs, beside nginx and a handler written by hand (QUICK=1, PUBLISH=1)
-	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(PUBLISH),--publish)
+bench: .venv/.installed ## what it costs, beside nginx and a handler written by hand (QUICK=1, ONLY=backfill, PUBLISH=1)
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(PUBLISH),--publish)
 
 verdicts: .venv/.installed ## count verdicts against the truth, 100,000 comparisons of them, and write docs/verdicts.md
 	$(BIN)/python -m tests.verdicts

@@ -22,6 +22,8 @@ def lines(results: Mapping[str, Any]) -> Iterator[str]:
         yield from _outage(results["outage"])
     if "growth" in results:
         yield from _growth(results["growth"])
+    if "backfill" in results:
+        yield from _backfill(results["backfill"])
 
 
 def _cost(cost: Mapping[str, Any]) -> Iterator[str]:
@@ -105,6 +107,23 @@ def _growth(growth: Mapping[str, Any]) -> Iterator[str]:
         for stage, found in stages.items()
     ]
     yield from _table(("", "", "stage", "requests/s", "CPU µs a request"), rows)
+
+
+def _backfill(found: Mapping[str, Any]) -> Iterator[str]:
+    yield f"### (e) Bringing {found['items']:,} items over, and verifying them\n"
+    script = found["rates"]["script"]["median"]
+    named = {"script": "a script: boto3 Scan, executemany", "backfill again": "backfill, all there already"}
+    rows = [
+        (named.get(name, name), _figure(rate, 0), f"{rate['median'] / script:.1f}", f"{found['mb'][name]:.0f}")
+        for name, rate in found["rates"].items()
+    ]
+    yield from _table(("", "items/s", "× the script's", "peak MB"), rows)
+    verify = found["verify"]
+    yield (
+        f"Verify, all equal: {verify['trips']:,} round trips; {verify['bytes_out'] / 1e6:.2f} MB came out of DSQL, "
+        f"{verify['bytes_out'] / verify['table'] * 100:.2f} % of the table's {verify['table'] / 1e6:.1f} MB; "
+        f"{verify['bytes_in'] / 1e6:.1f} MB went in.\n"
+    )
 
 
 def _figure(found: Mapping[str, float], places: int) -> str:

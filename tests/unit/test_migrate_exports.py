@@ -105,10 +105,14 @@ def _rewrite_summary(**changes: Any) -> Callable[[Path], None]:
 async def test_what_is_damaged_or_another_is_refused(tmp_path: Path, damage: Any, said: str) -> None:
     folder = write_export(tmp_path / "export", ITEMS[:20], files=1)
     damage(folder)
-    with pytest.raises(SourceError, match=said):
+
+    async def read() -> None:
         found = await source(folder)
         for part in found.parts():
             await portions(found, part)
+
+    with pytest.raises(SourceError, match=said):
+        await read()
 
 
 async def test_a_file_with_fewer_items_than_promised_is_refused(tmp_path: Path) -> None:
@@ -181,4 +185,5 @@ async def test_an_object_that_was_replaced_in_s3_is_refused(tmp_path: Path) -> N
 
 def test_the_files_written_here_are_gzip(tmp_path: Path) -> None:
     folder = write_export(tmp_path / "export", ITEMS[:2], files=1)
-    assert [json.loads(line)["Item"] for line in gzip.open(_data(folder), "rt")] == ITEMS[:2]
+    with gzip.open(_data(folder), "rt") as lines:
+        assert [json.loads(line)["Item"] for line in lines] == ITEMS[:2]
