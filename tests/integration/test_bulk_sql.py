@@ -16,8 +16,8 @@ from proxy.stores.pool import Pool
 from tests.integration.sql_rules import violations
 from tests.integration.test_sql_rules import CONFIG, DOCUMENTS, FOLDERS, definitions
 
-# The rule "arrays" keeps them out of tables and out of what the proxy sends while it serves. While a statement runs DSQL
-# knows them ("Supported data types in Aurora DSQL", query runtime data types), and thousands of keys need one.
+# The rule keeps them out of tables and out of what the proxy sends while it serves. While a statement runs DSQL knows
+# them ("Supported data types in Aurora DSQL", query runtime data types), and thousands of keys need one.
 ALLOWED = {"arrays"}
 BOUNDS = tuple({"after": after, "upto": upto} for after, upto in itertools.product((False, True), repeat=2))
 
