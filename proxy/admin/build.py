@@ -89,8 +89,8 @@ def build_admin(
     """The admin port, not yet listening. Raises SettingsError for a token's file that holds none."""
     admin = settings.admin
     tokens = Tokens.of(admin)
-    # Without tokens the console makes an operator of everyone: where strangers may read, it lets nobody in.
-    keys = tokens or (Tokens(()) if not admin.listen.loopback else None)
+    # Without tokens the console makes an operator of everyone: where strangers may come, it lets nobody in.
+    keys = tokens or (Tokens(()) if admin.insecure or not admin.listen.loopback else None)
     dynamodb = DynamoDBStore(upstream, settings.dynamodb.timeout_seconds)
     cutover = cutover_of(settings, dynamodb, load_mappings(settings), layer)
     access = Access(tokens, strangers=admin.insecure)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,17 @@ import pytest
 from aiohttp import web
 
 from proxy.admin.access import Access, Role, Tokens
+from proxy.admin.problems import Problem
 from proxy.admin.server import AdminServer
 from proxy.checked import SettingsError
+from proxy.commands import ways
 from proxy.metrics import Metrics
 from proxy.settings import Address, Admin
 from proxy.stores.credentials import Credentials
 from proxy.stores.sigv4 import Credential
 from proxy.stores.upstream import Upstream
+from proxy.tls import Certificate
+from tests.certificates import Authority
 from tests.unit.peer import OK, always, peer
 from tests.unit.plain_layer import PlainLayer
 
@@ -45,7 +50,11 @@ class Port:
 
 @contextlib.asynccontextmanager
 async def admin(
-    tokens: Tokens | None = None, *, strangers: bool = False, metrics_need_token: bool = False
+    tokens: Tokens | None = None,
+    *,
+    strangers: bool = False,
+    metrics_need_token: bool = False,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Port]:
     access = Access(tokens, strangers=strangers)
 
@@ -71,6 +80,7 @@ async def admin(
             most=10,
             metrics_need_token=metrics_need_token,
             pages=pages,
+            tls=tls,
         )
         at = await server.start(Address("127.0.0.1", 0))
         async with aiohttp.ClientSession() as session:
@@ -276,6 +286,20 @@ async def test_metrics_are_open_unless_told_otherwise() -> None:
         assert (await here.ask("GET", "/metrics", {}))[0] == 401
         async with here.session.get(f"http://{here.at}/metrics", headers=bearer(READ)) as answer:
             assert answer.status == 200
+
+
+async def test_over_tls_the_command_believes_only_the_authority_that_it_is_told_of(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    authority.issue(cert, key)
+    async with admin(TOKENS, tls=Certificate(cert, key, "admin.").context) as here:
+        url = f"https://{here.at}"
+        async with ways.over_admin(url, OPERATE, authority.file) as over:
+            with pytest.raises(Problem, match="GET /v1/stages: Not Found"):  # this port has none
+                await over.standing()
+        async with ways.over_admin(url, OPERATE, None) as over:
+            with pytest.raises(Problem, match="certificate"):
+                await over.standing()
 
 
 async def test_a_token_is_never_logged(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
