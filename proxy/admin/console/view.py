@@ -136,6 +136,7 @@ class View:
     members: tuple[Member, ...]
     history: Sequence[Entry]
     compared_ever: int
+    unread: str
 
 
 def view(
@@ -196,6 +197,7 @@ def view(
         members=tuple(_members(standing)),
         history=history,
         compared_ever=ever,
+        unread=unread,
     )
 
 
