@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tomllib
@@ -10,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from proxy.dynamodb.schema import TableSchema
+from proxy.mapping.columns import ColumnMapping
 from proxy.mapping.load import load, parse
 from proxy.migrate.census import Census
 from proxy.migrate.folder import read_folder
@@ -20,13 +23,14 @@ from proxy.migrate.init_draft import draft
 from proxy.migrate.init_write import toml
 from proxy.migrate.preflight import Preflight
 from proxy.stores.dsql import DSQLStore, create_pool
+from proxy.stores.sql import Statements
 from proxy.stores.store import Held
 from tests.data import real
 from tests.standins.billio import dynamodb_client
 from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY, Ministack
 
 SCHEMA = TableSchema.from_description(real.table_definition())
-ITEMS = 1500
+ITEMS = 800
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +84,7 @@ def lint(folder: Path) -> tuple[int, str]:
 
 
 async def test_what_it_writes_is_taken_by_all_that_comes_after(
-    filled: str, some: list[dict[str, Any]], dsql_database: str, tmp_path: Path
+    filled: str, some: list[dict[str, Any]], database: str, dsql_database: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "drafted"
     bare = write_settings(tmp_path, filled, dsql_database)
@@ -113,6 +117,31 @@ async def test_what_it_writes_is_taken_by_all_that_comes_after(
             assert (await store.get(key)).item == store.image(key, item)[0]
     finally:
         pool.terminate()
+    assert await used_indexes(mapping, some[:200], database) == {
+        name: {served.sql_index} for name, served in mapping.indexes.items()
+    }
+
+
+async def used_indexes(mapping: ColumnMapping, held: list[dict[str, Any]], dsn: str) -> dict[str, set[str]]:
+    """The SQL indexes that PostgreSQL reads for a Query of each of DynamoDB's, if it may not read the whole table; and
+    "(sorted)" where the order is not the index's."""
+    statements = Statements("public", mapping)
+    found = {}
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")
+        for name, index in SCHEMA.indexes.items():
+            span = mapping.span(index)
+            item = next(each for each in held if SCHEMA.in_index(index, each))
+            values = span.hash_values(item[index.hash])
+            assert values is not None
+            sql = statements.range(span, len(values), (), cursor=False, descending=True)
+            rows = await connection.fetch(f"EXPLAIN {sql}", *values[0], 10)
+            text = "\n".join(str(row[0]) for row in rows)
+            found[name] = {*re.findall(r"using (\S+) on", text), *(["(sorted)"] if "Sort" in text else [])}
+    finally:
+        await connection.close()
+    return found
 
 
 def test_a_draft_from_a_part_holds_all_the_real_data(items: list[dict[str, Any]]) -> None:
