@@ -286,13 +286,22 @@ class Cutover:
     # -- inside ----------------------------------------------------------------------------------------------------
 
     async def _together(self, leases: Iterable[LeaseItem], told: Mapping[str, Mapping[str, Any]]) -> Evidence:
-        """The evidence of all that hold a lease; this process's as it is now."""
-        found = []
-        for process in {each.process for each in leases} - {self._here}:
+        """The evidence of all that hold a lease; this process's as it is now.
+
+        Who has not told anything for long, and owes nothing, is gone: a flip passes over it, and so does the gate.
+        """
+        found, latest = [], time.time() - self._settings.gate.max_evidence_seconds
+        for lease in leases:
+            name = lease.process
+            if name == self._here:
+                continue
             try:
-                found.append(Evidence.from_document(told[process]))
+                evidence = Evidence.from_document(told[name])
             except (KeyError, TypeError, ValueError):
-                found.append(Evidence(troubles=frozenset({f"{process} has told nothing that can be read"})))
+                nothing = f"{name} has told nothing that can be read: it has just started, or is of another version"
+                evidence = Evidence(at={name: lease.started}, troubles=frozenset({nothing}))
+            if lease.owes or evidence.at.get(name, 0.0) >= latest:
+                found.append(evidence)
         if self._own is not None:
             found.append(await self._own())
         return together(found)

@@ -86,7 +86,10 @@ def told(evidence: Evidence, settings: Gate, now: float) -> Criterion:
     value = f"{proxies}, the oldest news {oldest:.0f} s old" if ages else "no proxy has told anything"
     sentence = "Every proxy has told lately what it sees."
     if late:
-        sentence = f"Not heard from lately: {_some(late)}. See whether they run and reach the stage table."
+        sentence = (
+            f"Not heard from lately: {_some(late)}. Its journal may hold keys that have not converged: start it again "
+            "with it, or, if it is lost, sweep the table, and then: crossfade stage forget."
+        )
     elif not ages:
         sentence = "Start a proxy with these settings, and send it traffic."
     return Criterion(

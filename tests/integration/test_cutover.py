@@ -1,0 +1,165 @@
+"""The cutover over a stage table as proxies would have left it: who counts for the gate, and who does not."""
+
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from proxy.admin.build import types_of
+from proxy.admin.console.desk import Wish
+from proxy.admin.cutover import Cutover
+from proxy.admin.problems import Problem
+from proxy.mapping.load import load
+from proxy.settings import DSQL, Settings, StagesSettings, TableSettings, TypeSettings
+from proxy.shadow.evidence import SEEN, Count, Evidence, Pattern, span_of
+from proxy.shadow.stages import Scope, Stage
+from proxy.shadow.telling import Telling, made_by
+from proxy.stores.credentials import Credentials
+from proxy.stores.dynamodb import DynamoDBStore
+from proxy.stores.sigv4 import Credential
+from proxy.stores.stage_table import LeaseItem, StageTable
+from proxy.stores.upstream import Upstream
+from tests.standins.billio import TABLE, billio_table
+from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY
+
+MAPPING = Path(__file__).parents[2] / "config" / "billio.toml"
+SETTINGS = Settings(
+    stage="shadow",
+    dsql=DSQL(dsn="postgresql://nobody@127.0.0.1:1/nothing"),
+    stages=StagesSettings(table="crossfade_stages"),
+    tables={TABLE: TableSettings(types={"Feature": TypeSettings(stage="off")})},
+)
+LIVE = Wish(Scope(TABLE), Stage.LIVE, None, "", "tests", force=False, epoch=None)
+
+
+class Ground:
+    """A stage table, and a cutover that only asks, as the command does."""
+
+    def __init__(self, table: StageTable, dynamodb: DynamoDBStore) -> None:
+        self.table = table
+
+        async def exists(name: str) -> bool:
+            return await dynamodb.describe(name) is not None
+
+        self.cutover = Cutover(SETTINGS, table, types=types_of({TABLE: load(MAPPING)}), exists=exists)
+
+    async def process(self, name: str, evidence: Evidence | None, *, owes: bool = False, started: float = 0.0) -> None:
+        lease = LeaseItem(name, "life", 1, 10.0, owes=owes, host="h", started=started or time.time())
+        assert await self.table.put_lease(lease, None)
+        if evidence is not None:
+            await self.table.put_evidence(name, evidence.document())
+
+    async def told(self) -> tuple[bool, bool, int]:
+        """Whether the gate's `told` and `working` hold, and how many comparisons it knows of."""
+        look = await self.cutover.look(Scope(TABLE, "Book"))
+        gate = look.gate(Scope(TABLE, "Book"), Stage.LIVE)
+        by_name = {each.name: each for each in gate.criteria}
+        compared = int(by_name["agreement"].value.split(" of ")[1].split(",")[0])
+        return by_name["told"].holds, by_name["working"].holds, compared
+
+
+@contextlib.asynccontextmanager
+async def ground(endpoint: str) -> AsyncIterator[Ground]:
+    upstream = Upstream(endpoint, region=REGION, credentials=Credentials(Credential(ACCESS_KEY, SECRET_KEY)))
+    dynamodb = DynamoDBStore(upstream, 10.0)
+    table = StageTable(dynamodb, "crossfade_stages")
+    await table.ensure()
+    try:
+        yield Ground(table, dynamodb)
+    finally:
+        await upstream.close()
+
+
+def seen(name: str, ago: float = 0.0, agreed: int = 100) -> Evidence:
+    now = time.time()
+    pattern = Pattern(TABLE, "Book", "GetItem", "")
+    return Evidence(
+        at={name: now - ago},
+        counts={Count(pattern, span_of(now), word): agreed for word in (SEEN, "agreed")},
+    )
+
+
+async def test_what_all_proxies_told_counts(dynamodb: str) -> None:
+    async with ground(dynamodb) as here:
+        assert await here.told() == (False, True, 0)
+        await here.process("one", seen("one"))
+        await here.process("two", seen("two", agreed=50))
+        assert await here.told() == (True, True, 150)
+
+
+async def test_one_that_is_gone_counts_only_if_it_may_owe_keys(dynamodb: str) -> None:
+    async with ground(dynamodb) as here:
+        await here.process("one", seen("one"))
+        await here.process("gone", seen("gone", ago=3600))
+        await here.process("never", None, started=time.time() - 3600)
+        assert await here.told() == (True, True, 100)
+        await here.process("owing", seen("owing", ago=3600), owes=True)
+        assert await here.told() == (False, True, 200)
+
+
+async def test_one_that_has_just_started_or_speaks_otherwise_shuts_the_gate(dynamodb: str) -> None:
+    async with ground(dynamodb) as here:
+        await here.process("one", seen("one"))
+        await here.process("new", None)
+        assert await here.told() == (True, False, 100)
+        await here.table.put_evidence("new", {**seen("new").document(), "version": 0})
+        assert await here.told() == (True, False, 100)
+        await here.table.put_evidence("new", seen("new").document())
+        assert await here.told() == (True, True, 200)
+
+
+async def test_a_table_is_not_moved_past_a_type_that_cannot_be(dynamodb: str) -> None:
+    """Feature is off: DSQL has none of its items."""
+    billio_table(dynamodb)
+    async with ground(dynamodb) as here:
+        forced = replace(LIVE, force=True, because="a test")
+        with pytest.raises(Problem, match="go to dualwrite first"):
+            await here.cutover.prepare(forced)
+        preview = await here.cutover.preview(forced)
+        assert (preview["outcome"], preview["gate"]["impossible"]) == ("would_not", preview["detail"])
+        prepared = await here.cutover.prepare(replace(forced, scope=Scope(TABLE, "Book")))
+        assert (prepared.at.stage, prepared.unchanged) == (Stage.SHADOW, False)
+
+
+async def test_a_table_that_nobody_has_met_is_asked_for(dynamodb: str) -> None:
+    async with ground(dynamodb) as here:
+        with pytest.raises(Problem, match="there is no table 'books'"):
+            await here.cutover.look(Scope("books"))
+        billio_table(dynamodb, "books")
+        assert (await here.cutover.look(Scope("books"))).place(Scope("books")).stage is Stage.SHADOW
+
+
+async def test_a_process_takes_up_what_it_had_told_if_it_is_still_the_same(dynamodb: str) -> None:
+    async with ground(dynamodb) as here:
+        taken: list[Evidence] = []
+
+        async def nothing() -> Evidence:
+            return Evidence()
+
+        def telling(of: str) -> Telling:
+            return Telling(here.table, "one", evidence=nothing, resume=taken.append, made_by=of, every=0.0)
+
+        before = seen("one")
+        await here.table.put_evidence("one", {"made_by": "this", **before.document()})
+        await telling("other").tell()
+        assert taken == []
+        await here.table.put_evidence("one", {"made_by": "this", **before.document()})
+        again = telling("this")
+        await again.tell()
+        await again.tell()
+        assert taken == [before]
+        assert (await here.table.evidence())["one"]["counts"] == []
+
+
+def test_evidence_is_of_one_release_and_mapping_and_dsql(tmp_path: Path) -> None:
+    mapping = tmp_path / "t.toml"
+    mapping.write_text("one")
+    settings = replace(SETTINGS, mappings=(mapping,))
+    before = made_by(settings)
+    assert made_by(settings) == before
+    assert made_by(replace(settings, dsql=DSQL(dsn="postgresql://nobody@127.0.0.1:1/other"))) != before
+    mapping.write_text("two")
+    assert made_by(settings) != before
