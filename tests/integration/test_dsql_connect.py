@@ -33,7 +33,7 @@ from botocore.credentials import Credentials
 from proxy.settings import DSQL
 from proxy.stores.connect import TOKEN_SECONDS, Tokens, connect_once, connecting, pool_of
 from proxy.stores.unconnected import NotConnected
-from tests.faults.fault_proxy import FaultProxy
+from tests.faults.fault_proxy import Fault, FaultProxy
 from tests.faults.test_name_and_certificate_faults import certificate
 from tests.integration.scenes import wait_until
 from tests.proxy_process import ProxyProcess
@@ -412,6 +412,30 @@ async def test_a_connection_that_was_cut_while_it_lay_idle_is_not_handed_out(pos
             async with pool.acquire() as connection:
                 assert connection not in taken
                 assert await connection.fetchval("SELECT 1") == 1
+        await pool.close()
+
+
+async def test_one_that_was_forgotten_on_the_way_is_not_handed_out(
+    postgres: Postgres, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway forgets it and tells nobody: what is sent goes nowhere, and neither end sees an end."""
+    monkeypatch.setattr("proxy.stores.pool.DOUBTFUL_SECONDS", 0.05)
+    with FaultProxy(postgres.port) as between:
+        pool = pool_of(DSQL(dsn=database.replace(str(postgres.port), str(between.port)), pool_max=3))
+        taken = [await pool.take() for _ in range(3)]
+        for each in taken:
+            pool.give_back(each)
+        between.fault(up=Fault(end="swallow"))
+        await asyncio.sleep(0.1)
+        asking = asyncio.create_task(pool.take())
+        await asyncio.sleep(0.5)
+        assert not asking.done()
+        between.clear()
+        connection = await asyncio.wait_for(asking, 3)
+        assert connection not in taken
+        assert await connection.fetchval("SELECT 1") == 1
+        assert pool.state.open == 1
+        pool.give_back(connection)
         await pool.close()
 
 
