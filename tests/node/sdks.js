@@ -70,7 +70,7 @@ async function main() {
   await ask("PutItem", { TableName, Item: book("1", "Emma", 1000), ...absent });
   await ask("BatchWriteItem", {
     RequestItems: {
-      [TableName]: ["2", "3", "4"].map((id) => ({ PutRequest: { Item: book(id, `Volume ${id}`, 1000) } })),
+      [TableName]: ["2", "3", "4"].map((id) => ({ PutRequest: { Item: book(id, `Volume ${id}`, 1000 + Number(id)) } })),
     },
   });
   await ask("UpdateItem", {

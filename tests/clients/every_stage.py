@@ -1,0 +1,62 @@
+"""One session of a client, at DynamoDB itself and through a proxy in a stage: what it is told must be the same.
+
+In `complete` DynamoDB has nothing but the tables' descriptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.shadow.cursors import MARK
+from tests.integration.scenes import scene
+from tests.standins.billio import billio_table, dynamodb_client
+from tests.standins.dynamodb import Ministack
+
+STAGES = ("off", "shadow", "live", "complete")
+_SETS = ("SS", "NS")
+
+
+@dataclass(frozen=True)
+class Session:
+    """`make` makes its table at an endpoint, `play` gives all that it was told there."""
+
+    make: Callable[[str], Any]
+    play: Callable[[str], Any]
+
+
+def unordered(value: Any) -> Any:
+    """Where a client shows a Scan, a batch or a set: its items in one order. Cursors without the mark that says whose
+    they are: to a client they are opaque."""
+    if isinstance(value, dict):
+        kept = {name: unordered(inner) for name, inner in sorted(value.items()) if name != MARK}
+        return {name: sorted(inner) if name in _SETS else inner for name, inner in kept.items()}
+    if isinstance(value, list | tuple):
+        inner = [unordered(each) for each in value]
+        return sorted(inner, key=repr) if inner and all(isinstance(each, dict) for each in inner) else inner
+    return value
+
+
+def told_directly(session: Session) -> Any:
+    """By a stand-in of its own, without any proxy."""
+    with Ministack() as alone:
+        session.make(alone.endpoint)
+        return unordered(session.play(alone.endpoint))
+
+
+def check(session: Session, stage: str, expected: Any, *, dynamodb: str, database: str, dsql: str) -> None:
+    """The same session through a proxy."""
+    session.make(dynamodb)
+    billio = session.make is billio_table
+    follow = {"CROSSFADE_FOLLOW_TABLES": "true"}
+    with scene(dynamodb, dsql, rows=database, stage=stage, billio=billio, environment=follow) as here:
+        told = unordered(session.play(here.proxy.data))
+        for one, two in zip(told, expected, strict=False):
+            assert one == two
+        assert len(told) == len(expected)
+        if stage in ("shadow", "live"):
+            here.proxy.settle()
+            assert here.proxy.mismatches() == []
+            for table in dynamodb_client(dynamodb).list_tables()["TableNames"]:
+                here.assert_equal(table)
