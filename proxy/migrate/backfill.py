@@ -125,7 +125,8 @@ class _Row:
 
 
 class Backfill:
-    """One run over one table. `settle` is DSQL's settle time in seconds, `references` the attributes that refer.
+    """One run over one table. `settle` is DSQL's settle time in seconds, `references` the attributes that refer,
+    `allowed` raises StoreError where the mirror must not be written any more.
 
     `tally` grows while it runs, `again` hears of each call that is made once more.
     """
@@ -142,6 +143,7 @@ class Backfill:
         checkpoints: Checkpoints,
         pace: Pace,
         settle: float,
+        allowed: Callable[[], Awaitable[None]],
         references: Sequence[str] = (),
         again: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -154,6 +156,7 @@ class Backfill:
         self._checkpoints = checkpoints
         self._pace = pace
         self._settle = settle
+        self._allowed = allowed
         self._again = again
         self.job = f"backfill/{schema.name}/{source.name}"
         self._passes: tuple[tuple[str, Referring | None], ...] = (("all", None),)
@@ -314,6 +317,7 @@ class Backfill:
 
     async def _insert(self, work: _Part, rows: list[_Row], portion: Portion) -> list[Key]:
         """Insert where there is no row, and read the table again; gives the keys that do not agree with it."""
+        await self._patiently(self._allowed)
         work.inserted = [row.key.text for row in rows]
         try:
             inserted = await self._patiently(lambda: self._inserted(work, rows))
@@ -360,6 +364,7 @@ class Backfill:
         """Each by itself, several at once. `again`: they have been counted already."""
         work.converging = [key.text for key in keys]
         if keys:
+            await self._patiently(self._allowed)
             await self._save(work)
         waiting = list(reversed(keys))
         tallies = () if again else (work.tally, self.tally)

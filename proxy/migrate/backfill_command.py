@@ -88,7 +88,7 @@ async def _backfill(settings: Settings, arguments: argparse.Namespace) -> int:
 
     collect_seldom()
     async with opened(settings, arguments.table, again) as both:
-        if both.authorities != {"dynamodb"}:
+        if await both.standing.authorities() != {"dynamodb"}:
             what = f"DSQL is the authority for {both.table.name}, or for a type of it: backfill would overwrite"
             raise SettingsError([f"{what} the truth; see stage, and use verify --repair for the other direction"])
         pace = Pace(arguments.rate)
@@ -104,6 +104,7 @@ async def _backfill(settings: Settings, arguments: argparse.Namespace) -> int:
                 checkpoints=both.checkpoints,
                 pace=pace,
                 settle=settings.dsql.settle_seconds,
+                allowed=lambda: both.standing.check("dynamodb"),
                 references=() if arguments.unordered else [each.attribute for each in both.references],
                 again=again,
             )

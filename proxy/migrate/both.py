@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxy.checked import SettingsError
-from proxy.mapping.load import MappedTable
 from proxy.mapping.references import Reference
 from proxy.migrate import opening
 from proxy.migrate.checkpoints import Checkpoints
 from proxy.migrate.documents import Documents
+from proxy.migrate.standing import Standing
 from proxy.settings import Settings
-from proxy.shadow.stages import Stages
 from proxy.shadow.tables import Table, Tables
 from proxy.stores.bulk import Bulk
 from proxy.stores.connect import pool_of
@@ -47,8 +46,7 @@ class Both:
     """What DescribeTable says, which may be six hours old."""
     size: int
     """Bytes, as old."""
-    authorities: frozenset[str]
-    """The stores that are authority for some type of the table, as far as the settings know."""
+    standing: Standing
 
 
 @asynccontextmanager
@@ -81,7 +79,7 @@ async def opened(
                 () if mapped is None else mapped.references,
                 int(description["Table"].get("ItemCount", 0)),
                 int(description["Table"].get("TableSizeBytes", 0)),
-                _authorities(settings, chosen, mapped),
+                Standing(settings, dynamodb, chosen, mapped.rules if mapped is not None else ()),
             )
     finally:
         try:
@@ -95,8 +93,3 @@ def collect_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-
-
-def _authorities(settings: Settings, table: str, mapped: MappedTable | None) -> frozenset[str]:
-    stages = Stages(settings, {table: tuple(mapped.rules) if mapped is not None else ()})
-    return frozenset(stages.of(table, each).authority for each in stages.types(table))

@@ -68,7 +68,8 @@ Many = Callable[[Sequence[Key]], Awaitable[dict[Key, Held]]]
 
 
 class Looking:
-    """`read_authority` and `read_mirror` read many keys strongly; `patience` is in seconds."""
+    """`read_authority` and `read_mirror` read many keys strongly; `patience` is in seconds; `allowed` raises StoreError
+    where the mirror must not be written any more."""
 
     def __init__(
         self,
@@ -80,6 +81,7 @@ class Looking:
         *,
         patience: float,
         repair: bool,
+        allowed: Callable[[], Awaitable[None]],
     ) -> None:
         self._table = table
         self._authority = authority
@@ -88,6 +90,7 @@ class Looking:
         self._read_mirror = read_mirror
         self._patience = patience
         self._repair = repair
+        self._allowed = allowed
 
     async def look(self, keys: Sequence[Key]) -> list[Finding]:
         """A finding for each key. Raises StoreError."""
@@ -107,7 +110,10 @@ class Looking:
         findings = [last[key] for key in dict.fromkeys(keys)]
         if not self._repair:
             return findings
-        repaired = await self._repaired([each for each in findings if each.result in _WRONG])
+        wrong = [each for each in findings if each.result in _WRONG]
+        if wrong:
+            await self._allowed()
+        repaired = await self._repaired(wrong)
         return [repaired.get(each.key, each) for each in findings]
 
     async def _once(self, keys: Sequence[Key]) -> list[Finding]:

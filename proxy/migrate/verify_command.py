@@ -86,9 +86,10 @@ async def _verify(settings: Settings, arguments: argparse.Namespace) -> int:
     async with opened(settings, arguments.table, again) as both:
         name = arguments.authority
         if name is None:
-            if len(both.authorities) > 1:
+            authorities = await both.standing.authorities()
+            if len(authorities) > 1:
                 raise SettingsError([f"types of {both.table.name} have different authorities: give --authority"])
-            (name,) = both.authorities
+            (name,) = authorities
         pace = Pace(arguments.rate)
         reader = TableReader(both.dynamodb, both.table.schema, pace, spent=spend, again=again)
 
@@ -108,6 +109,8 @@ async def _verify(settings: Settings, arguments: argparse.Namespace) -> int:
             from_dsql if forwards else from_dynamodb,
             patience=arguments.patience,
             repair=arguments.repair,
+            # Who names the authority means it, whatever the stage.
+            allowed=_nothing if arguments.authority is not None else lambda: both.standing.check(name),
         )
         limit = arguments.rate.page_items if arguments.rate is not None else 1000
         source = ScanSource(
@@ -136,6 +139,10 @@ async def _verify(settings: Settings, arguments: argparse.Namespace) -> int:
             swept = await sweeping.run(arguments.parallel, fresh=arguments.fresh)
         await _told(settings, both, reader, swept, arguments)
         return FAILED if swept.result == "different" else 0
+
+
+async def _nothing() -> None:
+    """Nobody needs to be asked."""
 
 
 async def _told(
