@@ -32,7 +32,11 @@ Sample = tuple[dict[str, str], float]
 def settings_text(
     *, dynamodb: str, dsql: str, journal: Path, stage: str, mappings: Iterable[Path], extra: str = ""
 ) -> str:
-    """A settings file for stand-ins on this machine: free ports, and values shown in mismatches."""
+    """A settings file for stand-ins on this machine: free ports, and values shown in mismatches.
+
+    `dsql` is an address with a password, or the endpoint of a cluster.
+    """
+    place = "dsn" if dsql.startswith("postgresql://") else "endpoint"
     listed = ", ".join(json.dumps(str(path)) for path in mappings)
     return f"""\
 listen = "127.0.0.1:0"
@@ -51,7 +55,7 @@ access_key_id = "{ACCESS_KEY}"
 secret_access_key = "{SECRET_KEY}"
 
 [dsql]
-dsn = "{dsql}"
+{place} = "{dsql}"
 
 [journal]
 path = {json.dumps(str(journal))}

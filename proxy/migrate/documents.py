@@ -12,7 +12,8 @@ import asyncpg
 from proxy.dynamodb.values import Item
 from proxy.mapping.document import DocumentMapping, identifier
 from proxy.migrate import ddl
-from proxy.migrate.apply import execute
+from proxy.migrate.folder import MigrationError
+from proxy.migrate.jobs import execute
 from proxy.stores.failures import Refused, Unreachable
 from proxy.stores.pool import Pool
 from proxy.stores.sql import Statements, qualified, quoted
@@ -49,6 +50,8 @@ class Documents:
                 self._pool.expire_connections()
         except asyncpg.PostgresError as error:
             raise Refused(error.sqlstate or "ddl", str(error)) from error
+        except MigrationError as error:  # a job that failed
+            raise Refused("job", str(error)) from error
         except (OSError, asyncpg.InterfaceError) as error:
             raise Unreachable("connection", type(error).__name__) from error
 

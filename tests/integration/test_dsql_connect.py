@@ -37,6 +37,7 @@ from tests.faults.fault_proxy import Fault, FaultProxy
 from tests.faults.test_name_and_certificate_faults import certificate
 from tests.integration.scenes import wait_until
 from tests.proxy_process import ProxyProcess
+from tests.standins.billio import HASH_KEY, TABLE, billio_table
 from tests.standins.postgres import Postgres
 from tests.standins.processes import LOOPBACK, free_port
 
@@ -437,6 +438,42 @@ async def test_one_that_was_forgotten_on_the_way_is_not_handed_out(
         assert pool.state.open == 1
         pool.give_back(connection)
         await pool.close()
+
+
+def test_a_proxy_converges_to_a_cluster_that_it_is_given_by_its_endpoint(
+    dynamodb: str, postgres: Postgres, tmp_path: Path
+) -> None:
+    """All of it, in a process of its own: token, TLS, the warm pool, a write that arrives, and the numbers."""
+    shown = certificate(tmp_path / "good", "localhost")
+    database = postgres.create_database()
+    environment = {
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_CA_BUNDLE": str(shown.file),
+        "CROSSFADE_DSQL__REGION": "eu-west-1",
+        "CROSSFADE_DSQL__USER": "postgres",
+        "CROSSFADE_DSQL__DATABASE": database.rpartition("/")[2],
+        "CROSSFADE_DSQL__POOL_MIN": "3",
+        "CROSSFADE_FOLLOW_TABLES": "true",
+        "CROSSFADE_MIRROR__ALONE": "true",
+    }
+    with (
+        FaultProxy(postgres.port, tls=shown.context, sql=True) as between,
+        ProxyProcess(
+            dynamodb=dynamodb, dsql=f"localhost:{between.port}", mappings=(), environment=environment
+        ) as proxy,
+    ):
+        client = billio_table(proxy.data)
+        client.put_item(TableName=TABLE, Item={HASH_KEY: {"S": "Book:1"}, "title": {"S": "Solaris"}})
+        wait_until(lambda: proxy.status()["journal"]["keys"] == 0, 10, "the key to converge")
+        assert postgres.execute(f"SELECT count(*) FROM {TABLE}", database.rpartition("/")[2]) == "1"
+        numbers = proxy.metrics()
+        ((_, tokens),) = numbers["crossfade_dsql_token_seconds_count"]
+        ((_, connects),) = numbers["crossfade_dsql_connect_seconds_count"]
+        (open_now,) = [v for labels, v in numbers["crossfade_dsql_connections"] if labels == {"state": "open"}]
+        assert tokens >= connects >= open_now >= 3
+        assert SECRET not in proxy.log_file.read_text()
+    postgres.drop_database(database)
 
 
 @pytest.mark.parametrize(
