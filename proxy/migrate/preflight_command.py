@@ -120,7 +120,7 @@ async def _source(
     for part in source.parts():
         async with aclosing(source.portions(part, None, None)) as portions:
             async for portion in portions:
-                yield portion.items, portion.malformed
+                yield list(portion.items.values()), portion.malformed
 
 
 def _look_for_indexes(preflight: Preflight, mapped: MappedTable, folder: Path) -> None:
