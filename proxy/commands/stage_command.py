@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # what these bring with them takes most of a second: other co
 OK: Final = 0
 FAILED: Final = 1
 WRONG: Final = 2
+# A move that waits says so now and then, and at once when something has changed.
+_SAY: Final = 2.0
 _STAGES: Final = ("off", "dualwrite", "shadow", "live", "rampdown", "complete")
 _USAGE: Final = """\
   crossfade stage                       every table and type
@@ -148,11 +150,15 @@ async def _watch(way: Way, wish: Wish, *, as_json: bool) -> int:
     from proxy.commands import shown
 
     end: dict[str, Any] = {"outcome": "unknown", "detail": "the proxy did not say how it ended: look at the stages"}
+    said, said_at = None, 0.0
     async for step in way.moving(wish):
         if "end" in step:
             end = step["end"]
-        else:
-            _say(step if as_json else shown.step(step))
+        elif as_json:
+            _say(step)
+        elif (news := (step["phase"], step["text"], step["processes"])) != said or step["seconds"] - said_at >= _SAY:
+            said, said_at = news, step["seconds"]
+            _say(shown.step(step))
     if as_json:
         _say({"end": end})
     elif end["outcome"] in ("moved", "unchanged"):

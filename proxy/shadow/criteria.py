@@ -163,7 +163,7 @@ def coverage(seen: Mapping[Pattern, Seen], settings: Gate) -> Iterable[Criterion
         "comparisons",
         bool(operations) and not short,
         f"{len(operations) - len(short)} of {len(operations)} operations" if operations else "no traffic was seen",
-        f"each compared {least} times",
+        f"each compared {_times(least)}",
         f"Compared too seldom: {_some(short)}. Let more traffic pass, or lower gate.min_comparisons."
         if short
         else "Each operation of each item type has been compared often enough."
@@ -175,7 +175,7 @@ def coverage(seen: Mapping[Pattern, Seen], settings: Gate) -> Iterable[Criterion
         "coverage",
         bool(seen) and not rare,
         f"{len(seen) - len(rare)} of {len(seen)} access patterns" if seen else "no traffic was seen",
-        f"each seen in the last day compared {few} times",
+        f"each seen in the last day compared {_times(few)}",
         f"Asked for, but hardly compared: {_some(rare)}. Exercise them, or lower gate.min_pattern_comparisons."
         if rare
         else "Every way in which the table was asked in the last day has been compared."
@@ -262,6 +262,10 @@ def mirror(evidence: Evidence, scope: Scope, settings: Gate) -> Iterable[Criteri
         if holds
         else "DSQL is slower than clients are used to: look at indexes, pool and region.",
     )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _most(count: int) -> str:
