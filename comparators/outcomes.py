@@ -50,7 +50,7 @@ def compare_outcomes(action: str, authority: Answer, mirror: Answer, shape: Shap
                 held, other = held or None, other or None
             gathering.compare(held, other, shape, member)
             return gathering.result()
-        case (("Query" | "Scan"), PageShape()):
+        case (("Query" | "Scan" | "Items.Query"), PageShape()):
             return compare_pages(document, other_document, shape)
         case "BatchGetItem", TablesShape():
             return compare_batch_gets(document, other_document, shape)

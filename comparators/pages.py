@@ -54,9 +54,16 @@ def compare_pages(authority: Document, mirror: Document, shape: PageShape) -> Co
     return gathering.result()
 
 
-def rank_of(item: Item, sort: str | None) -> Rank | None:
-    """Where an item or a cursor stands in the order by `sort`; None where there is no order or it does not show it."""
-    return None if sort is None or sort not in item else order_form(item[sort])
+def rank_of(item: Item, shape: PageShape) -> Rank | None:
+    """Where an item or a cursor stands in the page's order; None where there is no order or it does not show it."""
+    if shape.sort is None or shape.sort not in item:
+        return None
+    rank = order_form(item[shape.sort])
+    if not shape.then:
+        return rank
+    if any(name not in item for name in shape.then):
+        return None
+    return rank[0], (rank[1], *(order_form(item[name]) for name in shape.then))
 
 
 def _about_page(path: str, kind: Kind, authority: Value | None, mirror: Value | None) -> Difference:
@@ -83,11 +90,11 @@ class _Reach:
         if rank is None:
             return False
         if shape.start is not None:
-            start = rank_of(shape.start, shape.sort)
+            start = rank_of(shape.start, shape)
             if start is None or (shape.ties and rank == start):
                 return False
         if self.end is not None:
-            end = rank_of(self.end, shape.sort)
+            end = rank_of(self.end, shape)
             if end is None or (shape.ties and rank == end):
                 return False
             return rank <= end if shape.forward else rank >= end
@@ -107,7 +114,7 @@ def _gather_alone(
         reach = _Reach(shape, other.get("LastEvaluatedKey"))
         for index in alone:
             item = shown[index]
-            if index in repeated or reach.covers(rank_of(item, shape.sort)):
+            if index in repeated or reach.covers(rank_of(item, shape)):
                 real[side].append(index)
             elif pairing.keyed:
                 key = key_of(item, shape.items.key)
@@ -138,8 +145,8 @@ def _gather_order(
     group_of: dict[Rank, int] = {}
     placed: list[tuple[int, int, int]] = []  # mirror's index, authority's index, group of equal sort keys
     for index, other in pairing.both:
-        rank = rank_of(items[index], shape.sort)
-        if rank is not None and rank == rank_of(mirrored[other], shape.sort):
+        rank = rank_of(items[index], shape)
+        if rank is not None and rank == rank_of(mirrored[other], shape):
             placed.append((other, index, group_of.setdefault(rank, len(group_of))))
     placed.sort()
     stayed = _longest_rise([group for _, _, group in placed])
@@ -264,7 +271,7 @@ def _tied(end: Item, other: Item, shape: PageShape) -> bool:
 
 
 def _unranked(gathering: Gathering, shape: PageShape) -> bool:
-    return any(rank_of(entry.authority or entry.mirror or {}, shape.sort) is None for entry in gathering.undecided)
+    return any(rank_of(entry.authority or entry.mirror or {}, shape) is None for entry in gathering.undecided)
 
 
 def _moved_by_others(gathering: Gathering, authority: Document, mirror: Document, shape: PageShape) -> bool:
@@ -280,7 +287,7 @@ def _moved_by_others(gathering: Gathering, authority: Document, mirror: Document
         return True
     if shape.start is None or not shape.ties:
         return False
-    start = rank_of(shape.start, shape.sort)
+    start = rank_of(shape.start, shape)
     hidden = any("Items" not in page or page.get("ScannedCount") != page.get("Count") for page in (authority, mirror))
-    shifted = any(rank_of(entry.authority or entry.mirror or {}, shape.sort) == start for entry in gathering.undecided)
+    shifted = any(rank_of(entry.authority or entry.mirror or {}, shape) == start for entry in gathering.undecided)
     return hidden or shifted or start is None or _unranked(gathering, shape) or gathering.uncompared > 0

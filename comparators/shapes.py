@@ -37,6 +37,7 @@ class PageShape:
     `segment`  whether it is one segment of a parallel Scan: stores divide their items differently, so that no item
                need be in the same segment of both.
     `limit`    Limit, None without one: a page with a cursor that ends before it has ended at 1 MB.
+    `then`     the attributes that order what `sort` leaves equal, where such an order is promised: with `ties` False.
     """
 
     items: ItemShape
@@ -46,6 +47,7 @@ class PageShape:
     start: Item | None = None
     segment: bool = False
     limit: int | None = None
+    then: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

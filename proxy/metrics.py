@@ -47,6 +47,7 @@ OPERATIONS: Final = frozenset(
         "GetItem",
         "GetRecords",
         "GetShardIterator",
+        "Items.Query",
         "ListBackups",
         "ListStreams",
         "ListTables",

@@ -20,6 +20,9 @@ READS: Final = frozenset({"GetItem", "Query", "Scan", "BatchGetItem", "TransactG
 WRITES: Final = frozenset({"PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"})
 ACTIONS: Final = READS | WRITES
 PAGED: Final = frozenset({"Query", "Scan"})
+# Crossfade's own, which no client of the wire can ask for (`proxy.dynamodb.listing`).
+LISTING: Final = "Items.Query"
+KEYLESS: Final = PAGED | {LISTING}
 
 TARGET_PREFIX: Final = "DynamoDB_20120810."
 
@@ -121,7 +124,7 @@ def _named_tables(action: str, request: Mapping[str, Any]) -> Iterator[object]:
 
 
 def _keys(action: str, request: Mapping[str, Any], schemas: Mapping[str, TableSchema]) -> Iterator[Key]:
-    if action in PAGED:
+    if action in KEYLESS:
         return
     if action == "BatchGetItem":
         for name, part in request["RequestItems"].items():

@@ -152,6 +152,10 @@ class ColumnMapping:
         """Nothing stands in two places."""
         return True
 
+    def held_in(self, attribute: str) -> tuple[str, Callable[[Value], Any]] | None:
+        column = self._by_attribute.get(attribute)
+        return None if column is None else (column.name, _operand(column.codec))
+
     def span(self, index: Index | None) -> Span:
         if index is None:
             return self._table_span()

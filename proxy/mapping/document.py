@@ -7,7 +7,7 @@ have equal text. Columns are named after their attributes, but for the few names
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -119,6 +119,9 @@ class DocumentMapping:
             if wanted != held:
                 return False
         return True
+
+    def held_in(self, _: str) -> None:
+        """An index's columns hold what orders as an attribute does, and not the attribute."""
 
     def span(self, index: Index | None) -> Span:
         hash_name, range_name = self.schema.index_keys(index)

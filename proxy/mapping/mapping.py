@@ -6,7 +6,7 @@ index attributes as columns, the whole item as JSON). Both are pure. Neither kno
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, Protocol
@@ -116,6 +116,10 @@ class Mapping(Protocol):
 
     def sound(self, values: SqlValues, item: Item) -> bool:
         """Whether a row that reads as this item also stands where the item belongs: in its indexes."""
+
+    def held_in(self, attribute: str, /) -> tuple[str, Callable[[Value], Any]] | None:
+        """The column that holds an attribute, and how an operand becomes its parameter (None: it has no counterpart);
+        None where no column holds the attribute alone."""
 
     def span(self, index: Index | None) -> Span:
         """The table itself for None. Raises KeyError for an index that nothing serves."""

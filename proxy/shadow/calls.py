@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from proxy.dynamodb.errors import DynamoDBError, serialization
-from proxy.dynamodb.operations import decode
+from proxy.dynamodb.operations import KEYLESS, decode
 from proxy.dynamodb.schema import TableSchema
 from proxy.metrics import Metrics
 from proxy.shadow.context import Call
@@ -58,7 +58,7 @@ class Calls:
             return error
         except (AttributeError, KeyError, TypeError) as error:
             return serialization(type(error).__name__)
-        if not operation.keys and action not in ("Query", "Scan"):
+        if not operation.keys and action not in KEYLESS:
             return serialization("")
         if self._follow is not None:
             self._follow.ensure(tables.values())

@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 
 from proxy.dynamodb.errors import DynamoDBError, resource_not_found
-from proxy.dynamodb.operations import WRITES, parse_body, tables_of
+from proxy.dynamodb.operations import LISTING, WRITES, parse_body, tables_of
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import TableSchema
 from proxy.metrics import Metrics
@@ -106,11 +106,11 @@ class Layer:
         DynamoDB is the authority and gave no answer, or nobody can say which store is."""
         if not self._lease.valid:
             raise Unreachable("lease", LEASE_OVER)
-        if self._stages.all_off:
+        if self._stages.all_off and action != LISTING:
             return await self._writes.past_the_mirror(action, body)
         request = parse_body(body)
         names = tables_of(action, request)
-        if not any(self._stages.active(name) for name in names):
+        if action != LISTING and not any(self._stages.active(name) for name in names):
             return await self._writes.past_the_mirror(action, body)
         call = await self._calls.read(action, body, request, names, request_id)
         if isinstance(call, Call):

@@ -15,7 +15,14 @@ from proxy.dynamodb.operations import Operation
 
 _PARTS: Final = 10_000
 # What says which items a Query is about, and not which page of them.
-_ABOUT: Final = ("TableName", "IndexName", "KeyConditionExpression", "KeyConditions", "ExpressionAttributeValues")
+_ABOUT: Final = (
+    "TableName",
+    "IndexName",
+    "KeyConditionExpression",
+    "KeyConditions",
+    "ExpressionAttributeValues",
+    "Hash",
+)
 
 
 def chosen(operation: Operation, percent: float) -> bool:

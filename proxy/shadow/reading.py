@@ -17,7 +17,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 
@@ -28,7 +28,8 @@ from comparators.items import compare_items
 from comparators.outcomes import compare_outcomes
 from comparators.shapes import TablesShape
 from proxy.dynamodb.errors import DynamoDBError, serialization
-from proxy.dynamodb.operations import PAGED, Operation, json_of
+from proxy.dynamodb.listing import Listing, read_listing
+from proxy.dynamodb.operations import LISTING, PAGED, Operation, json_of
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.pages import PageRequest, read_query, read_scan
 from proxy.dynamodb.schema import Key, TableSchema
@@ -41,6 +42,8 @@ from proxy.shadow.shapes import item_shape, shape_of
 from proxy.shadow.verdicts import LOOK_AGAIN, Judged, Loss, Verdict, decides, judge, overall
 from proxy.stores.failures import StoreError
 from proxy.stores.store import Store, Unrepresentable
+
+P = TypeVar("P", PageRequest, Listing)
 
 _LEAVE_SECONDS: Final = 1.0
 # A difference of no item in particular can be judged only while nobody writes the table: a few more looks find a gap.
@@ -298,10 +301,10 @@ class Reading:
         """What was found, without what comes of an index of DynamoDB's being behind its table; about the page itself
         nothing can be said then."""
         operation = call.operation
-        if operation.action != "Query" or operation.request.get("IndexName") is None:
+        if operation.action not in ("Query", LISTING) or operation.request.get("IndexName") is None:
             return found
         try:
-            page = _page(read_query, call)
+            page = _page(read_listing, call) if operation.action == LISTING else _page(read_query, call)
         except DynamoDBError:
             return found
         late = {_text(entry.key) for entry in found.differing if await self._is_late(call, page, entry)}
@@ -310,7 +313,7 @@ class Reading:
         left = tuple(d for d in found.differences if d.key is not None and _text(d.key) not in late)
         return replace(found, differences=left, differing=tuple(e for e in found.differing if _text(e.key) not in late))
 
-    async def _is_late(self, call: Call, page: PageRequest, entry: Entry) -> bool:
+    async def _is_late(self, call: Call, page: PageRequest | Listing, entry: Entry) -> bool:
         """Whether both stores hold an item alike, and the page of the one whose indexes are prompt shows of it what it
         should, and the other's does not. An item that a late page shows at a place where it is no more may be beyond
         the other's."""
@@ -322,7 +325,7 @@ class Reading:
         late, prompt = (entry.authority, entry.mirror) if self._authority_late else (entry.mirror, entry.authority)
         if compare_items(wanted, held, rules) or not compare_items(due, late, rules):
             return False
-        sort = page.schema.index_keys(page.index)[1]
+        sort = page.sort if isinstance(page, Listing) else page.schema.index_keys(page.index)[1]
         moved = late is not None and due is not None and sort is not None and late.get(sort) != due.get(sort)
         return (prompt is None and moved) or not compare_items(due, prompt, rules)
 
@@ -357,7 +360,7 @@ class Reading:
         self._findings.record(call.operation, call.table, call.item_type, verdict, call.request_id, judged, reason)
 
 
-def _page(read: Callable[[TableSchema, Mapping[str, Any]], PageRequest], call: Call) -> PageRequest:
+def _page(read: Callable[[TableSchema, Mapping[str, Any]], P], call: Call) -> P:
     """What a page is to hold. Raises DynamoDBError where the mirror refuses what the authority has answered."""
     try:
         return read(call.table.schema, call.operation.request)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from comparators.shapes import ItemShape, ListShape, PageShape, Shape, TablesShape
-from proxy.dynamodb.operations import Operation, transaction_parts
+from proxy.dynamodb.operations import LISTING, Operation, transaction_parts
 from proxy.dynamodb.schema import table_name
 from proxy.shadow.tables import Table
 
@@ -32,6 +32,16 @@ def shape_of(operation: Operation, tables: Mapping[str, Table]) -> Shape:
     if operation.action == "Scan":
         start, segmented = request.get("ExclusiveStartKey"), request.get("Segment") is not None
         return PageShape(item_shape(table), None, start=start, segment=segmented, limit=request.get("Limit"))
+    if operation.action == LISTING:
+        return PageShape(
+            item_shape(table),
+            request["Sort"],
+            ties=False,
+            forward=request.get("ScanIndexForward", True) is not False,
+            start=request.get("ExclusiveStartKey"),
+            limit=request.get("Limit"),
+            then=table.schema.key_names,
+        )
     if operation.action == "Query":
         index = table.schema.indexes.get(request.get("IndexName") or "")
         return PageShape(
@@ -56,6 +66,8 @@ def type_of(operation: Operation, tables: Mapping[str, Table]) -> str:
         types = {_typed(tables, key.table, key.attributes) for key in operation.keys}
     elif operation.action == "Query":
         types = {_queried(operation, tables)}
+    elif operation.action == LISTING:
+        types = {_listed(operation, tables)}
     else:
         types = set()
     found = types.pop() if len(types) == 1 else ""
@@ -66,6 +78,14 @@ def _typed(tables: Mapping[str, Table], name: str, attributes: dict[str, Any]) -
     table = tables[name]
     found = table.mapping.type_of(attributes)
     return found if found in table.rules else ""
+
+
+def _listed(operation: Operation, tables: Mapping[str, Table]) -> str:
+    """The type that a listing's hash value names, or that a filter asks for."""
+    table, request = tables[operation.tables[0]], operation.request
+    named = {table.schema.indexes[request["IndexName"]].hash: request["Hash"]}
+    asked = {each["Attribute"]: each["Equals"] for each in request.get("Where") or () if "Equals" in each}
+    return _typed(tables, table.name, named) or _typed(tables, table.name, asked)
 
 
 def _queried(operation: Operation, tables: Mapping[str, Table]) -> str:

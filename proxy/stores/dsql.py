@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 
+from proxy.dynamodb.listing import Listing
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.pages import PageRequest
 from proxy.dynamodb.schema import Key
@@ -27,6 +28,7 @@ from proxy.mapping.mapping import Fault
 from proxy.mapping.mapping import Mapping as TableMapping
 from proxy.stores import executor, guarded
 from proxy.stores.failures import Overtaken, Refused, UnknownOutcome, Unreachable
+from proxy.stores.listed import count_statement, page_statement
 from proxy.stores.occ import REASON, Attempts, is_conflict
 from proxy.stores.pool import Pool
 from proxy.stores.promises import Promises
@@ -169,6 +171,18 @@ class DSQLStore:
                 return
             after = tuple(rows[-1][name] for name in found.order)
             rows_wanted = min(rows_wanted * 2, _MOST_ROWS)
+
+    async def listed(self, listing: Listing, count: int) -> list[Item]:
+        statements = self.statements(listing.schema.name)
+        asked = page_statement(statements, listing, count)
+        if asked is None:
+            return []
+        rows = await self._read(lambda c: c.fetch(asked.sql, *asked.parameters))
+        return [statements.mapping.decode(tuple(row)) for row in rows]
+
+    async def counted(self, listing: Listing) -> int:
+        asked = count_statement(self.statements(listing.schema.name), listing)
+        return 0 if asked is None else await self._read(lambda c: c.fetchval(asked.sql, *asked.parameters))
 
     @asynccontextmanager
     async def transaction(self, *, read_only: bool) -> AsyncIterator[SQLTransaction]:

@@ -12,12 +12,13 @@ from typing import Any, Final
 
 import orjson
 
-from proxy.dynamodb.operations import TARGET_PREFIX, Operation
+from proxy.dynamodb.operations import LISTING, TARGET_PREFIX, Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
 from proxy.mapping.mapping import Fault
 from proxy.stores.failures import Refused, StoreError, UnknownOutcome, Unreachable
+from proxy.stores.gathered import gather
 from proxy.stores.store import Executed, Held
 from proxy.stores.upstream import Upstream
 
@@ -56,7 +57,12 @@ class DynamoDBStore:
         self._described = described
 
     async def execute(self, operation: Operation) -> Executed:
+        if operation.action == LISTING:
+            return Executed(await gather(self._query, operation, self._timeout), {})
         return Executed(await self.call(operation.action, operation.body), {})
+
+    async def _query(self, request: dict[str, Any]) -> Outcome:
+        return await self.call("Query", orjson.dumps(request))
 
     async def get(self, key: Key) -> Held:
         request = {"TableName": key.table, "Key": key.attributes, "ConsistentRead": True}

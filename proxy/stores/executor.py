@@ -13,7 +13,8 @@ from typing import Final, TypeVar
 from proxy.dynamodb import errors
 from proxy.dynamodb.capacity import Meter, check_asked
 from proxy.dynamodb.errors import DynamoDBError
-from proxy.dynamodb.operations import Operation
+from proxy.dynamodb.listing import read_listing
+from proxy.dynamodb.operations import LISTING, Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.pages import Page, read_query, read_scan
 from proxy.stores.batch_operations import batch_get, batch_write, batch_write_answered
@@ -70,12 +71,21 @@ async def _page(rows: Rows, operation: Operation, meter: Meter) -> Executed:
     return Executed(Outcome.of(document), {})
 
 
+async def _listed(rows: Rows, operation: Operation, _: Meter) -> Executed:
+    listing = read_listing(operation.schema, operation.request)
+    if listing.limit is None:
+        return Executed(Outcome.of({"Count": await rows.counted(listing)}), {})
+    items = await rows.listed(listing, listing.limit + 1)
+    return Executed(Outcome.of(listing.document(items[: listing.limit], more=len(items) > listing.limit)), {})
+
+
 _READS: Final = {
     "GetItem": get_item,
     "BatchGetItem": batch_get,
     "TransactGetItems": transact_get,
     "Query": _page,
     "Scan": _page,
+    LISTING: _listed,
 }
 _EXECUTE: Final[Mapping[str, Callable[[Rows, Operation, Meter], Awaitable[Executed]]]] = {
     **_READS,

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from proxy.dynamodb.listing import Listing
 from proxy.dynamodb.pages import PageRequest
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.tokens import Token
@@ -42,6 +43,12 @@ class Rows(Protocol):
 
     def range(self, request: PageRequest) -> AsyncIterator[Item]:
         """Items of a Query's or Scan's range in order, from its start key on. May give more than the range."""
+
+    async def listed(self, listing: Listing, count: int) -> list[Item]:
+        """So many items of a listing at most, from its start on."""
+
+    async def counted(self, listing: Listing) -> int:
+        """How many items a listing has."""
 
     def transaction(self, *, read_only: bool) -> AbstractAsyncContextManager[Transaction]: ...
 

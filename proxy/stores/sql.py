@@ -32,6 +32,7 @@ class Statements:
     mapping: Mapping
     table: str = field(init=False)
     select: str = field(init=False)
+    select_from: str = field(init=False)
     select_locked: str = field(init=False)
     insert: str = field(init=False)
     update: str = field(init=False)
@@ -45,7 +46,8 @@ class Statements:
         set_(self, "table", qualified(self.schema, self.mapping.sql_table))
         set_(self, "_list", ", ".join(_read(column) for column in columns))
         by_key = " AND ".join(f"{quoted(name)} = ${n}" for n, name in enumerate(keys, 1))
-        select = f"SELECT {self._list} FROM {self.table} WHERE {by_key}"  # noqa: S608
+        set_(self, "select_from", f"SELECT {self._list} FROM {self.table}")  # noqa: S608
+        select = f"{self.select_from} WHERE {by_key}"
         set_(self, "select", select)
         set_(self, "select_locked", f"{select} FOR UPDATE")
         names = ", ".join(quoted(column.name) for column in columns)
