@@ -31,8 +31,8 @@ log = structlog.get_logger(__name__)
 # How often a process looks while stages are moved, and how long its lease is once writes are held.
 FLIP_POLL_SECONDS: Final = 0.02
 SHORT_SECONDS: Final = 0.5
-# A process that has been clean for so long no longer owes; a shorter time would cost a write more often.
-_CLEAN_SECONDS: Final = 30.0
+# A process that has been clean for so many leases no longer owes; a shorter time would cost a write more often.
+_CLEAN_LEASES: Final = 3
 _ROUNDS_A_LEASE: Final = 4
 _ARRIVALS: Final = 5
 _AGAIN_SECONDS: Final = 0.1
@@ -111,14 +111,19 @@ class Participant:
     async def arrive(self) -> None:
         """Take a lease, and follow the stages as they are. Nothing may be served or converged before.
 
-        Raises StoreError; Refused says what an operator has to mend.
+        Raises Unreachable (`run` goes on trying), or Refused, which says what an operator has to mend.
         """
+        why = "it is too slow"
         for _ in range(_ARRIVALS):
-            await self._round()
+            try:
+                await self._round()
+            except (Unreachable, UnknownOutcome) as error:
+                why = str(error)
+                await asyncio.sleep(_AGAIN_SECONDS)
             if self.lease.valid:
                 return
             self._sent = float("-inf")
-        raise Unreachable("lease", f"no lease could be taken in the stage table {self._table.name}")
+        raise Unreachable("lease", f"no lease could be taken in the stage table {self._table.name}: {why}")
 
     async def run(self) -> None:
         """One round after another, for ever."""
@@ -138,7 +143,7 @@ class Participant:
 
     async def leave(self) -> None:
         """Serve no more. With nothing left in the journal the process is gone for good; else it is known to owe."""
-        owes = self.lease.owing or not self._floor.clean
+        owes = not self._floor.clean
         self.lease.end()
         try:
             self._renewals += 1
@@ -233,7 +238,7 @@ class Participant:
             self._clean_since = now
         if self.lease.wanted or not clean:
             return True
-        rested = self._clean_since is not None and now - self._clean_since >= _CLEAN_SECONDS
+        rested = self._clean_since is not None and now - self._clean_since >= _CLEAN_LEASES * self._seconds
         return self.lease.owing and not rested
 
     def _item(self, *, owes: bool, seconds: float, answer: tuple[str, str] = ("", "")) -> LeaseItem:
