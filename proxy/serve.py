@@ -11,7 +11,7 @@ import signal
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import aioboto3
 import structlog
@@ -23,6 +23,7 @@ from proxy.checked import SettingsError
 from proxy.metrics import Metrics
 from proxy.settings import PREFIX, Address, DynamoDB, Settings
 from proxy.stores.credentials import Credentials
+from proxy.stores.gone import Gone
 from proxy.stores.sigv4 import Credential
 from proxy.stores.upstream import Endpoint, Upstream
 from proxy.tls import Certificates
@@ -127,6 +128,11 @@ def renew_on_hangup(certificates: Certificates) -> None:
 async def open_upstream(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Upstream]:
     """The connection to DynamoDB that the settings describe, with credentials kept fresh while it is open."""
     dynamodb = settings.dynamodb
+    if not settings.needs_dynamodb:
+        region = dynamodb.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
+        # It has what is asked of an upstream, and nothing to ask.
+        yield cast("Upstream", Gone(region))
+        return
     try:
         session = aioboto3.Session(region_name=dynamodb.region)
     except BotoCoreError as error:  # it reads the profile that AWS_PROFILE names

@@ -410,6 +410,11 @@ class Settings:
             found |= {stage for stage in (table.stage, *(of.stage for of in table.types.values())) if stage}
         return found
 
+    @property
+    def needs_dynamodb(self) -> bool:
+        """Whether there must be a DynamoDB: not when every table is `complete`, and nobody can move it."""
+        return self.stages.table is not None or self.beginnings() != {"complete"}
+
     def shown(self) -> dict[str, Any]:
         """All settings as JSON-able values, secrets masked."""
         shown: dict[str, Any] = _plain(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -12,6 +12,8 @@ from structlog.typing import FilteringBoundLogger
 from comparators.rules import ANY
 from proxy.checked import SettingsError
 from proxy.dynamodb.schema import Key
+from proxy.dynamodb.tokens import Token
+from proxy.mapping.columns import ColumnMapping
 from proxy.mapping.load import MappedTable, MappingError, load
 from proxy.metrics import Metrics
 from proxy.migrate.documents import Documents
@@ -39,10 +41,12 @@ from proxy.shadow.tables import Tables
 from proxy.shadow.ways import Way, Ways
 from proxy.shadow.witness import Witness
 from proxy.stores.board import BOARD_TABLE, Board
+from proxy.stores.catalogue import CATALOGUE_TABLE, Catalogue
 from proxy.stores.connect import pool_of
+from proxy.stores.control_plane import ControlPlane
 from proxy.stores.dsql import DSQLStore
 from proxy.stores.dynamodb import DynamoDBStore
-from proxy.stores.failures import Refused
+from proxy.stores.failures import Refused, StoreError
 from proxy.stores.promises import PROMISE_TABLES, Promises
 from proxy.stores.stage_table import StageTable
 from proxy.stores.store import Store
@@ -52,22 +56,38 @@ from proxy.stream.following import Nominating, followers
 log = structlog.get_logger(__name__)
 
 _CLOSE_SECONDS = 5.0
+# A client waits no longer for a connection than it would for a DynamoDB that is busy.
+_BUSY_SECONDS = 1.0
+_AGAIN_SECONDS = 5.0
 _LEASE_CALL_SECONDS = 0.5
 
 
 async def build(settings: Settings, metrics: Metrics, _: FilteringBoundLogger, upstream: Upstream) -> Layer:
     """An open layer. Raises SettingsError for what an operator has to mend."""
     mapped = load_mappings(settings)
-    dynamodb = DynamoDBStore(
-        upstream, settings.dynamodb.timeout_seconds, lambda action, s: metrics.store_seconds(DYNAMODB, action, s)
-    )
-    tables = Tables(dynamodb.describe, mapped)
-    stages = Stages(settings, {name: (each for each in table.rules if each != ANY) for name, table in mapped.items()})
     # With every table off there need be no DSQL; the pool then has nowhere to go, and is never asked.
     pool = pool_of(settings.dsql, metrics)
     metrics.dsql_pool(lambda: pool.state)
+    catalogue = Catalogue(pool, settings.dsql.schema)
+    dynamodb = DynamoDBStore(
+        upstream,
+        settings.dynamodb.timeout_seconds,
+        lambda action, s: metrics.store_seconds(DYNAMODB, action, s),
+        described=catalogue.keep,
+        undecided=metrics.dynamodb_undecided,
+    )
+    columns = {n: t.mapping for n, t in mapped.items() if isinstance(t.mapping, ColumnMapping)}
+    control = None if settings.needs_dynamodb else ControlPlane(catalogue, columns)
+    tables = Tables(dynamodb.describe if control is None else control.schema, mapped)
+    stages = Stages(settings, {name: (each for each in table.rules if each != ANY) for name, table in mapped.items()})
     reserved = frozenset(
-        {BOARD_TABLE, *LEDGER_TABLES, *PROMISE_TABLES, *(table.mapping.sql_table for table in mapped.values())}
+        {
+            BOARD_TABLE,
+            CATALOGUE_TABLE,
+            *LEDGER_TABLES,
+            *PROMISE_TABLES,
+            *(table.mapping.sql_table for table in mapped.values()),
+        }
     )
     documents = Documents(pool, settings.dsql.schema, reserved)
     follow = Follow(documents.create, documents.drop) if settings.follow_tables else None
@@ -81,7 +101,22 @@ async def build(settings: Settings, metrics: Metrics, _: FilteringBoundLogger, u
             retried=metrics.mirror_retried,
             observe=lambda action, s: metrics.store_seconds(DSQL, action, s),
             promises=promises,
+            wait_seconds=_BUSY_SECONDS if promises is not None else None,
         )
+
+    promises = Promises(pool, settings.dsql.schema)
+
+    async def keep_promises() -> None:
+        try:
+            # Now, and not at the first write past a flip.
+            await promises.ready()
+            await promises.tidy()
+        except StoreError:
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    def failed(table: str, reason: str) -> None:
+        metrics.gave_up(table, reason)
+        witness.failed(table, reason)
 
     async def let_go() -> None:
         stop_following()
@@ -102,8 +137,8 @@ async def build(settings: Settings, metrics: Metrics, _: FilteringBoundLogger, u
     )
     findings = Findings(metrics, kept=settings.admin.mismatches_kept, values=settings.admin.values, witness=witness)
     # What no process writes to the mirror, none needs to be asked about.
-    asks = not settings.mirror.alone and (settings.stages.table is not None or settings.beginnings() != {"off"})
-    peers = Peers(Board(pool, settings.dsql.schema), journal) if asks else None
+    mirrors = settings.stages.table is not None or settings.beginnings() != {"off"}
+    peers = Peers(Board(pool, settings.dsql.schema), journal) if mirrors and not settings.mirror.alone else None
     floor = Floor(stages, journal, tables, hold_seconds=settings.stages.hold_seconds, can_mirror=settings.dsql.given)
     participant = _participant(settings, upstream, floor, journal)
     lease: Leased = participant.lease if participant is not None else Unleased()
@@ -116,11 +151,12 @@ async def build(settings: Settings, metrics: Metrics, _: FilteringBoundLogger, u
         metrics,
         dynamodb=dynamodb,
         dsql=dsql(None),
-        serving=dsql(Promises(pool, settings.dsql.schema)),
+        serving=dsql(promises),
         others=peers,
         floor=floor,
         lease=lease,
-        failed=witness.failed,
+        failed=failed,
+        note=promises.note,
     )
     nominate = Nominating(journal, floor, tables, ways)
     following, stop_following = followers(settings, upstream, dynamodb, nominate, metrics.registry)
@@ -139,7 +175,12 @@ async def build(settings: Settings, metrics: Metrics, _: FilteringBoundLogger, u
         let_go=let_go,
         peers=peers,
         witness=witness,
-        also=[*(each.turn for each in following), *([last_swept.watch] if settings.dsql.given else [])],
+        also=[
+            *(each.turn for each in following),
+            *([last_swept.watch, catalogue.work, keep_promises] if mirrors else []),
+        ],
+        control=control,
+        dropped=catalogue.drop,
         lease=lease,
         participant=participant,
     )
@@ -210,11 +251,13 @@ def both_ways(
     floor: Floor,
     lease: Leased,
     failed: Callable[[str, str], None] = lambda _, __: None,
+    note: Callable[[Token], Awaitable[None]] | None = None,
 ) -> tuple[Ways, Converger]:
     """What stands between the two stores, for either of them as the authority, and what converges keys both ways.
 
     DynamoDB's own calls have a time limit already, as the authority; whatever is the mirror stands behind a breaker.
-    `serving` is DSQL as the authority, which keeps promises that a mirror need not.
+    `serving` is DSQL as the authority, which keeps promises that a mirror need not; `note` tells it of a client's token
+    that DynamoDB has seen, so that a retry after the flip finds it.
     """
     by_authority: dict[str, Way] = {}
     ways = Ways(by_authority, stages, tables)
@@ -242,7 +285,16 @@ def both_ways(
             Direction(served, Limited(mirror, seconds, breaker, stands), breaker),
             served,
             asked,
-            Rehearsal(journal, served, asked, converger, findings, alone=alone, others=others),
+            Rehearsal(
+                journal,
+                served,
+                asked,
+                converger,
+                findings,
+                alone=alone,
+                others=others,
+                note=note if mirror is dsql else None,
+            ),
             Reading(journal, served, asked, findings, others or Unasked(alone=True), nominate=floor.nominate),
             failed,
         )
@@ -251,6 +303,7 @@ def both_ways(
 
 def _breaker(settings: Settings, metrics: Metrics, store: str) -> Breaker:
     limits = settings.mirror.breaker
+    metrics.breaker(store, is_open=False)
     return Breaker(
         limits.failures, limits.reset_seconds, lambda state: metrics.breaker(store, state is not State.CLOSED)
     )

@@ -19,6 +19,7 @@ from proxy.shadow.breaker import Breaker
 from proxy.shadow.converge import converge
 from proxy.shadow.direction import Direction
 from proxy.shadow.journal import Journal, Work
+from proxy.shadow.refusals import Refusals
 from proxy.shadow.tables import Table
 from proxy.stores.failures import Refused, StoreError, UnknownOutcome
 from proxy.stores.store import Unrepresentable
@@ -28,11 +29,9 @@ log = structlog.get_logger(__name__)
 _NO_TABLE: Final = "ResourceNotFoundException"
 _SOON: Final = 1.0
 _LATER: Final = 15.0
-_TELL_SECONDS: Final = 60.0
 # While one mirror is left alone and the other is not, its keys are put back one after another, and not all at once.
 _PUT_BACK_SECONDS: Final = 0.05
 _NOW_SECONDS: Final = 0.011
-_REMEDY: Final = {"42P01": "make the table (its migration, or follow_tables), or set the table's stage to off"}
 
 
 class Directions(Protocol):
@@ -64,7 +63,7 @@ class Converger:
         self._settle = settle
         self._find = find
         self._failed = failed
-        self._told: dict[tuple[str, str], float] = {}
+        self._refusals = Refusals()
 
     async def work(self) -> None:
         """Converge one key: the next that is due. Waits while the mirror is being left alone."""
@@ -104,7 +103,7 @@ class Converger:
             if error.reason == _NO_TABLE:
                 self._journal.done(work)
                 return
-            self._tell(work.key.table, error)
+            self._refusals.tell(work.key.table, error)
             self._again(work, error, _LATER)
             return
         except StoreError as error:
@@ -127,13 +126,6 @@ class Converger:
     def linger(self, keys: list[Key], store: str) -> None:
         """A call on these keys has an unknown outcome on a store: they converge again when nothing can linger."""
         self._journal.unsettle(keys, self._settle[store], store)
-
-    def _tell(self, table: str, error: Refused) -> None:
-        """Once a minute for each table and reason: every key of a table that is not there is refused alike."""
-        now = asyncio.get_running_loop().time()
-        if now - self._told.get((table, error.reason), -_TELL_SECONDS) >= _TELL_SECONDS:
-            self._told[table, error.reason] = now
-            log.error("store_refused", table=table, reason=error.reason, remedy=_REMEDY.get(error.reason))
 
     def _again(self, work: Work, error: StoreError, seconds: float) -> None:
         self._metrics.mirror_retried(error.reason)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -49,6 +49,12 @@ _GIVE_WAY_SECONDS: Final = 0.1
 _STREAMS: Final = "DynamoDBStreams_"
 
 
+class Control(Protocol):
+    """What answers operations on tables where there is no DynamoDB (`proxy.stores.control_plane`)."""
+
+    async def answer(self, action: str, body: bytes) -> Outcome: ...
+
+
 class Layer:
     """Open it before the first operation and close it after the last, in one task."""
 
@@ -71,6 +77,8 @@ class Layer:
         participant: Participant | None = None,
         witness: Witness | None = None,
         also: Sequence[Callable[[], Awaitable[None]]] = (),
+        control: Control | None = None,
+        dropped: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
@@ -89,6 +97,8 @@ class Layer:
         self._witness = witness
         self._participant = participant
         self._also = tuple(also)
+        self._control = control
+        self._dropped = dropped
         self._calls = Calls(tables, metrics, follow)
         self._behind = Behind(settings.mirror.comparisons_queue)
         self._loops = Behind(settings.mirror.concurrency + 5)
@@ -128,6 +138,8 @@ class Layer:
     async def pass_through(self, action: str, target: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """Any other operation, unread. A change of tables that DynamoDB took is noticed, and followed where that is
         on."""
+        if self._control is not None:
+            return await self._control.answer(action, body)
         outcome = await self._dynamodb.carry(target, body, headers)
         if outcome.ok and not target.startswith(_STREAMS):
             await self._notice(action, outcome)
@@ -154,6 +166,8 @@ class Layer:
             return
         name = description["TableName"]
         self._tables.forget(name)
+        if action == "DeleteTable":
+            self._dropped(name)
         if self._follow is None or not self._stages.active(name) or self._tables.mapped(name):
             return
         if action == "DeleteTable":

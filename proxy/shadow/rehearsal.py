@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +25,7 @@ from comparators.items import compare_items
 from comparators.outcomes import compare_outcomes
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
+from proxy.dynamodb.tokens import Token
 from proxy.dynamodb.values import Item
 from proxy.dynamodb.writes import same
 from proxy.shadow.context import Call
@@ -39,6 +40,7 @@ from proxy.stores.store import Executed, Held, Store, Unrepresentable
 
 _TOKEN_SECONDS: Final = 600.0
 _TOKENS: Final = 10_000
+_NOTE_SECONDS: Final = 2.0
 _DECISIONS: Final = frozenset({Kind.OUTCOME, Kind.ERROR_CODE, Kind.ERROR_MESSAGE})
 
 
@@ -78,7 +80,9 @@ class Rehearsal:
         *,
         alone: bool,
         others: Others | None = None,
+        note: Callable[[Token], Awaitable[None]] | None = None,
     ) -> None:
+        self._note = note
         self._journal = journal
         self._authority = authority
         self._mirror = mirror
@@ -103,6 +107,7 @@ class Rehearsal:
 
     async def rehearse(self, call: Call, ticket: Ticket, answered: Outcome) -> None:
         """Rehearse, compare, converge, record."""
+        await self._note_token(call, answered)
         comparable = decides(answered) and not answered.document.get("UnprocessedItems")
         executed: Executed | None = None
         failed: StoreError | None = None
@@ -140,6 +145,19 @@ class Rehearsal:
             self._findings.record(
                 call.operation, call.table, call.item_type, found.verdict, call.request_id, found.judged, found.reason
             )
+
+    async def _note_token(self, call: Call, answered: Outcome) -> None:
+        """Before the keys leave the journal: a client that asks again after a flip is to find its transaction done."""
+        if self._note is None or call.operation.action != "TransactWriteItems" or not answered.ok:
+            return
+        token = Token.of(call.operation.request)
+        if token is None:
+            return
+        try:
+            async with asyncio.timeout(_NOTE_SECONDS):
+                await self._note(token)
+        except (StoreError, TimeoutError):
+            return  # the mirror is away: then there will be no flip while a client still asks again
 
     async def _unfit(self, call: Call, ticket: Ticket, answered: Outcome, error: Unrepresentable) -> _Found:
         """The mirror cannot hold what the write made there. That tells of the item only if the authority's is one that

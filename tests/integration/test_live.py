@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.clients.boto3_session import make_table
 from tests.integration.scenes import scene, wait_until
 from tests.integration.writers import BILLIO_KEYS, Writers, billio_item
 from tests.standins.billio import HASH_KEY, TABLE, billio_table, dynamodb_client
+from tests.standins.processes import free_port
 from tests.story.independent import comparable
 
 BOOKS = [key for key in BILLIO_KEYS if key[HASH_KEY]["S"].startswith("Book:")]
@@ -153,3 +155,64 @@ def test_a_reader_halfway_through_its_pages_does_not_notice_the_flip(
             before.proxy.settle()
             after.proxy.settle()
             assert before.verdicts().get("mismatch", 0) + after.verdicts().get("mismatch", 0) == 0
+
+
+def test_with_every_table_complete_and_pinned_there_need_be_no_dynamodb(
+    dynamodb: str, database: str, dsql_database: str
+) -> None:
+    """Billio's table is described by its mapping file, the other one by what a proxy was told while there was one."""
+    billio_table(dynamodb)
+    make_table(dynamodb)
+    follow = {"CROSSFADE_FOLLOW_TABLES": "true"}
+    with scene(dynamodb, dsql_database, rows=database, stage="shadow", environment=follow) as before:
+        before.client().put_item(TableName=TABLE, Item=book(1))
+        before.client().put_item(TableName="orders", Item={"who": {"S": "ann"}, "at": {"N": "1"}})
+        before.proxy.settle()
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    with scene(nowhere, dsql_database, rows=database, stage="complete", environment=follow) as alone:
+        client = alone.client()
+        assert client.list_tables()["TableNames"] == [TABLE, "orders"]
+        described = client.describe_table(TableName="orders")["Table"]
+        assert described["TableStatus"] == "ACTIVE"
+        assert described["KeySchema"][1] == {"AttributeName": "at", "KeyType": "RANGE"}
+        assert client.describe_time_to_live(TableName=TABLE)["TimeToLiveDescription"]["TimeToLiveStatus"] == "DISABLED"
+        with pytest.raises(ClientError, match="UnknownOperation"):
+            client.create_backup(TableName=TABLE, BackupName="never")
+        assert_same(client.get_item(TableName=TABLE, Key=BOOKS[0])["Item"], book(1))
+        client.put_item(TableName="orders", Item={"who": {"S": "ann"}, "at": {"N": "2"}})
+        found = client.query(
+            TableName="orders", KeyConditionExpression="who = :w", ExpressionAttributeValues={":w": {"S": "ann"}}
+        )
+        assert [item["at"]["N"] for item in found["Items"]] == ["1", "2"]
+        with pytest.raises(ClientError) as refused:
+            client.get_item(TableName="nowhere", Key=BOOKS[0])
+        assert refused.value.response["Error"]["Code"] == "ResourceNotFoundException"
+
+
+def test_a_transaction_that_is_tried_again_after_the_flip_is_not_done_twice(
+    dynamodb: str, database: str, dsql_database: str
+) -> None:
+    billio_table(dynamodb)
+    request: dict[str, Any] = {
+        "ClientRequestToken": "once and no more",
+        "TransactItems": [
+            {
+                "Update": {
+                    "TableName": TABLE,
+                    "Key": BOOKS[0],
+                    "UpdateExpression": "ADD hits :one",
+                    "ExpressionAttributeValues": {":one": {"N": "1"}},
+                }
+            }
+        ],
+    }
+    with scene(dynamodb, dsql_database, rows=database, stage="shadow") as before:
+        before.client().put_item(TableName=TABLE, Item=book(1))
+        before.proxy.settle()
+        before.client().transact_write_items(**request)
+        before.proxy.settle()
+        with scene(dynamodb, dsql_database, rows=database, stage="live") as after:
+            after.client().transact_write_items(**request)
+            after.proxy.settle()
+            item = after.client().get_item(TableName=TABLE, Key=BOOKS[0])["Item"]
+            assert item["hits"] == {"N": "1"}
