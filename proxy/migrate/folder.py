@@ -22,6 +22,9 @@ _INDEX: Final = re.compile(
     rf"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+(?:ASYNC\s+)?(?:IF\s+NOT\s+EXISTS\s+)?(?P<name>{_IDENTIFIER})\s+ON\b",
     re.IGNORECASE,
 )
+_PROOF: Final = re.compile(
+    rf"\s*ALTER\s+TABLE\b.*\bVALIDATE\s+CONSTRAINT\s+(?P<name>{_IDENTIFIER})", re.IGNORECASE | re.DOTALL
+)
 _ROWS: Final = re.compile(r"\s*(INSERT|UPDATE|DELETE|WITH|SELECT)\b", re.IGNORECASE)
 
 
@@ -94,4 +97,10 @@ def changes_rows(statement: str) -> bool:
 def index_of(statement: str) -> str | None:
     """The name of the index that it makes, as it is written there; None for every other statement."""
     found = _INDEX.match(statement)
+    return found["name"] if found is not None else None
+
+
+def constraint_of(statement: str) -> str | None:
+    """The name of the constraint that it has proven, as it is written there; None for every other statement."""
+    found = _PROOF.match(statement)
     return found["name"] if found is not None else None

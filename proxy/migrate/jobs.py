@@ -16,7 +16,7 @@ from typing import Final
 import asyncpg
 import structlog
 
-from proxy.migrate.folder import MigrationError, index_of
+from proxy.migrate.folder import MigrationError, constraint_of, index_of
 from proxy.stores.occ import insist
 
 log = structlog.get_logger(__name__)
@@ -34,6 +34,10 @@ _VALID: Final = (
     "SELECT i.indisvalid FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid "
     "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "WHERE c.relname = $1 AND n.nspname = coalesce($2, current_schema())"
+)
+_PROVEN: Final = (
+    "SELECT c.convalidated FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace "
+    "WHERE c.conname = $1 AND n.nspname = current_schema()"
 )
 _NO_JOBS: Final = frozenset({"42P01", "3F000"})  # a PostgreSQL has no schema sys, and no jobs
 
@@ -87,7 +91,7 @@ async def wait(connection: asyncpg.Connection, statement: str, job: str, seen: S
         row = await insist(lambda: connection.fetchrow("SELECT status, details FROM sys.jobs WHERE job_id = $1", job))
         if row is None:
             # DSQL forgets a job some time after its end: what it has left says how it ended.
-            if await valid(connection, statement) is False:
+            if await valid(connection, statement) is False or await _proven(connection, statement) is False:
                 raise await _failed(connection, statement, job, "is not known any more, and what it makes is not valid")
             return
         if row["status"] == _DONE:
@@ -119,6 +123,16 @@ async def valid(connection: asyncpg.Connection, statement: str) -> bool | None:
         return None
     schema, name = _parts(index)
     found: bool | None = await insist(lambda: connection.fetchval(_VALID, name, schema))
+    return found
+
+
+async def _proven(connection: asyncpg.Connection, statement: str) -> bool | None:
+    """Whether the constraint that the statement proves is proven; None where there is none, or it proves none."""
+    constraint = constraint_of(statement)
+    if constraint is None:
+        return None
+    _, name = _parts(constraint)
+    found: bool | None = await insist(lambda: connection.fetchval(_PROVEN, name))
     return found
 
 

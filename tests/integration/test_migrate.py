@@ -480,6 +480,38 @@ async def test_a_job_that_is_forgotten_is_judged_by_what_it_left(database: str, 
             assert await valid(connection) is None
 
 
+class Proofs:
+    """A PostgreSQL that proves a constraint by a job, and has forgotten the job when it is asked; or never did it."""
+
+    def __init__(self, connection: asyncpg.Connection, *, proves: bool) -> None:
+        self._connection = connection
+        self._proves = proves
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    async def fetch(self, sql: str, *arguments: Any) -> Any:
+        if "TABLE ASYNC" not in sql:
+            return await self._connection.fetch(sql, *arguments)
+        if self._proves:
+            await self._connection.execute(sql.replace(" ASYNC", ""))
+        return [("job2",)]
+
+    async def fetchrow(self, sql: str, *arguments: Any) -> Any:
+        return None if "FROM sys.jobs" in sql else await self._connection.fetchrow(sql, *arguments)
+
+
+async def test_a_proof_is_believed_only_if_it_is_seen(database: str) -> None:
+    files = {
+        "0001_t.sql": "CREATE TABLE t (a integer); ALTER TABLE t ADD CONSTRAINT big CHECK (a > 1) NOT VALID;",
+        "0002_proof.sql": "ALTER TABLE ASYNC t VALIDATE CONSTRAINT big;",
+    }
+    async with connected(database) as connection:
+        with pytest.raises(MigrationError, match=r"0002_proof\.sql, statement 1 of 1: job job2 is not known any more"):
+            await migrate(Proofs(connection, proves=False), migrations(files))
+        assert await migrate(Proofs(connection, proves=True), migrations(files)) == 1
+
+
 # --- the command ------------------------------------------------------------------------------------------------------
 
 

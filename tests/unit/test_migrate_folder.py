@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.migrate.folder import MigrationError, changes_rows, index_of, read_folder, shipped, statements_of
+from proxy.migrate.folder import (
+    MigrationError,
+    changes_rows,
+    constraint_of,
+    index_of,
+    read_folder,
+    shipped,
+    statements_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +59,12 @@ def test_what_is_joined_by_semicolons_comes_apart_again(statements: list[list[st
 )
 def test_an_index_is_known_by_its_name(statement: str, name: str | None) -> None:
     assert index_of(statement) == name
+
+
+def test_a_constraint_that_is_proven_is_known_by_its_name() -> None:
+    assert constraint_of("ALTER TABLE ASYNC s.items VALIDATE CONSTRAINT chk_a") == "chk_a"
+    assert constraint_of('alter table items\n  validate constraint "My check"') == '"My check"'
+    assert constraint_of("ALTER TABLE items ADD CONSTRAINT chk_a CHECK (a > 0) NOT VALID") is None
 
 
 def test_rows_are_told_from_tables() -> None:
