@@ -195,6 +195,25 @@ class Metrics:
         )
         held = Counter("crossfade_held_writes_total", "Writes that waited while a stage was moved.", registry=registry)
         self._held = held
+        self._held_seconds = Timings(
+            "crossfade_held_seconds",
+            "Time that a write waited while a stage was moved, in seconds.",
+            (),
+            buckets=_COARSE,
+            registry=registry,
+        )
+        gave_up = Counter(
+            "crossfade_gave_up_total",
+            "Comparisons and convergences that a store let down, by table and reason (`occ`: conflicts, each time).",
+            ("table", "reason"),
+            registry=registry,
+        )
+        undecided = Counter(
+            "crossfade_dynamodb_undecided_total",
+            "Answers by which DynamoDB decided nothing, because it throttled or was ill, by its code.",
+            ("operation", "code"),
+            registry=registry,
+        )
         undecoded = Counter(
             "crossfade_undecoded_total",
             "Requests to a shadowed operation that could not be decoded and went to the authority alone.",
@@ -264,6 +283,8 @@ class Metrics:
         self._shed_counts: dict[str, int] = {}
         self._undecoded = functools.cache(undecoded.labels)
         self._refused = functools.cache(refused.labels)
+        self._gave_up = functools.cache(gave_up.labels)
+        self._undecided = functools.cache(undecided.labels)
         self._passed = functools.cache(passed.labels)
         self._upstream = functools.cache(upstream.labels)
         self._unconnected = functools.cache(unconnected.labels)
@@ -347,6 +368,18 @@ class Metrics:
     def held(self) -> None:
         """A write waits while a stage is moved."""
         self._held.inc()
+
+    def held_for(self, seconds: float) -> None:
+        """A write that was held goes on, or is given up, after `seconds`."""
+        self._held_seconds.observe((), seconds)
+
+    def gave_up(self, table: str, reason: str) -> None:
+        """A comparison or a convergence of a table's failed for `reason`; it may be made again."""
+        self._gave_up(table, reason).inc()
+
+    def dynamodb_undecided(self, operation: str, code: str) -> None:
+        """DynamoDB throttled, or was ill. `code` is one of those it has for that."""
+        self._undecided(bounded(operation), code).inc()
 
     def undecoded(self, operation: str) -> None:
         """A request to a shadowed operation could not be decoded."""

@@ -13,6 +13,7 @@ from proxy.admin.console import Console, routes
 from proxy.admin.cutover import Cutover
 from proxy.admin.demoting import Demoting
 from proxy.admin.desk import LayerDesk
+from proxy.admin.gauging import Gauging
 from proxy.admin.samples import Samples
 from proxy.admin.server import AdminServer
 from proxy.admin.stages import StagesApi
@@ -106,7 +107,7 @@ def build_admin(
     async def end_moves(_: web.Application) -> None:
         await desk.close()
 
-    loops = [samples.keep]
+    loops = [samples.keep, Gauging(cutover, metrics.registry).watch]
     if settings.stages.table is not None:
         table = StageTable(dynamodb, settings.stages.table)
         telling = Telling(

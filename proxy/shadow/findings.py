@@ -54,6 +54,8 @@ class Findings:
             self._witness.judged(operation, table.name, item_type, verdict, reason)
         if verdict is Verdict.AGREED:
             return
+        if verdict is Verdict.MIRROR_ERROR:
+            self._metrics.gave_up(table.name, reason or "unknown")
         shown = []
         for each in judged:
             difference = each.difference

@@ -10,7 +10,7 @@ from typing import Final
 from proxy.dynamodb.operations import WRITES
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
-from proxy.metrics import Metrics
+from proxy.metrics import Metrics, clock
 from proxy.shadow.answering import answer, divided, failure, placed, type_of
 from proxy.shadow.behind import Behind
 from proxy.shadow.context import Call
@@ -67,7 +67,11 @@ class Writes:
                 await lease.owe()
             elif self._floor.holds(writes):
                 self._metrics.held()
-                await self._floor.wait()
+                since = clock()
+                try:
+                    await self._floor.wait()
+                finally:
+                    self._metrics.held_for(clock() - since)
             else:
                 break
         if len({stage.authority for stage in stages.values()}) > 1:

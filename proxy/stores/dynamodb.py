@@ -33,13 +33,16 @@ _RETRYABLE: Final = frozenset(
         "TransactionConflictException",
     }
 )
+# Of those, the ones that say nothing of the request: DynamoDB throttled it, or was ill.
+_UNDECIDED: Final = _RETRYABLE - {"TransactionConflictException"}
 _MAX_GUARDS: Final = 100
 
 
 class DynamoDBStore:
     """See the module. `timeout` bounds each call, in seconds; upstream says whether a failed one had an effect.
 
-    `described` is told of each table's description, whenever one is asked for.
+    `described` is told of each table's description, whenever one is asked for; `undecided` of each answer by which
+    DynamoDB decided nothing: the operation, and its code.
     """
 
     name = "dynamodb"
@@ -50,11 +53,13 @@ class DynamoDBStore:
         timeout: float,
         observe: Callable[[str, float], None] = lambda _, __: None,
         described: Callable[[Mapping[str, Any]], None] = lambda _: None,
+        undecided: Callable[[str, str], None] = lambda _, __: None,
     ) -> None:
         self._upstream = upstream
         self._timeout = timeout
         self._observe = observe
         self._described = described
+        self._undecided = undecided
 
     async def execute(self, operation: Operation) -> Executed:
         if operation.action == LISTING:
@@ -97,7 +102,11 @@ class DynamoDBStore:
             answer = await self._upstream.request(TARGET_PREFIX + action, body, timeout=self._timeout)
         finally:
             self._observe(action, time.perf_counter() - started)
-        return Outcome(answer.status, answer.headers, answer.body)
+        outcome = Outcome(answer.status, answer.headers, answer.body)
+        if not outcome.ok and (code := outcome.error_code) in _UNDECIDED:
+            assert code is not None
+            self._undecided(action, code)
+        return outcome
 
     async def carry(self, target: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """Any request at all, unread: another operation, another service's target, another content type."""
