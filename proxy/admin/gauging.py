@@ -51,7 +51,7 @@ _FAMILIES: Final = {
 Numbers = Mapping[str, Mapping[tuple[str, ...], float]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Gauging:
     """`watch` is its loop. The registry asks `collect`, from whichever thread: what it gives is replaced as a whole."""
 
