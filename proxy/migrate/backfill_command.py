@@ -46,6 +46,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--parallel", type=_count, default=4, metavar="K", help="segments at a time (4)")
     parser.add_argument("--fresh", action="store_true", help="begin anew, instead of going on where it was")
     parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("--metrics", type=_address, metavar="HOST:PORT", help="show progress to Prometheus here")
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -73,6 +74,7 @@ async def _backfill(settings: Settings, arguments: argparse.Namespace) -> int:
     from proxy.migrate.both import collect_seldom, opened
     from proxy.migrate.pace import Pace
     from proxy.migrate.progress import Now, Progress
+    from proxy.migrate.published import Published
     from proxy.migrate.table_reader import TableReader
 
     spent = 0.0
@@ -116,8 +118,10 @@ async def _backfill(settings: Settings, arguments: argparse.Namespace) -> int:
                     remark += f", {tally.unrepresentable + tally.malformed:,} cannot be"
                 return Now(tally.seen, source.total, tally.size, spent, retries, remark)
 
+            published = Published("backfill", both.table.name, now, arguments.metrics)
             async with Progress("backfill", now, quiet=arguments.quiet):
-                await backfill.run(arguments.parallel, fresh=arguments.fresh)
+                with published:
+                    await backfill.run(arguments.parallel, fresh=arguments.fresh)
             sys.stdout.write(_summary(both.table.name, backfill, values=arguments.values) + "\n")
             return FAILED if backfill.tally.unrepresentable or backfill.tally.malformed else 0
 
@@ -196,6 +200,15 @@ def _share(text: str) -> tuple[int, int]:
     if not slash or not number.isdecimal() or not shares.isdecimal() or not 1 <= int(number) <= int(shares):
         raise argparse.ArgumentTypeError(f"{text!r} is no share: write I/N, as in 1/8")
     return int(number), int(shares)
+
+
+def _address(text: str) -> Any:
+    from proxy.settings import Address
+
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _count(text: str) -> int:

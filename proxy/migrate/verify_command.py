@@ -66,6 +66,7 @@ async def _verify(settings: Settings, arguments: argparse.Namespace) -> int:
     from proxy.migrate.looking import Looking
     from proxy.migrate.pace import Pace
     from proxy.migrate.progress import Now, Progress
+    from proxy.migrate.published import Published
     from proxy.migrate.sources import ScanSource
     from proxy.migrate.sweep import Sweeping
     from proxy.migrate.table_reader import TableReader
@@ -135,8 +136,10 @@ async def _verify(settings: Settings, arguments: argparse.Namespace) -> int:
             found = ", ".join(f"{number:,} {kind}" for kind, number in sorted(counts.results.items()))
             return Now(counts.seen, source.total, counts.size, spent, retries, found or "no difference")
 
+        published = Published("verify", both.table.name, now, arguments.metrics)
         async with Progress("verify", now, quiet=arguments.quiet):
-            swept = await sweeping.run(arguments.parallel, fresh=arguments.fresh)
+            with published:
+                swept = await sweeping.run(arguments.parallel, fresh=arguments.fresh)
         await _told(settings, both, reader, swept, arguments)
         return FAILED if swept.result == "different" else 0
 
