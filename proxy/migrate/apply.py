@@ -192,9 +192,11 @@ class _Run:
             if job is not None:
                 await self.ledger.started(name, number, job)
                 await wait(self._connection, statement, job, lambda status, s: self._seen(place, status, s))
-        except (Refused, JobFailed):
-            await self._keep(at_once=True)  # or else the note is another run's by now
-            await self.ledger.take_back(name, number)
+        except (Refused, JobFailed) as error:
+            # What a run before this one began may have taken effect, whatever this one is told; a failed job has not.
+            if not resumed or isinstance(error, JobFailed):
+                await self._keep(at_once=True)  # or else the note is another run's by now
+                await self.ledger.take_back(name, number)
             raise
         await self.ledger.done(name, number)
 

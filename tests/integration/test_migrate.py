@@ -258,7 +258,9 @@ async def test_a_done_statement_of_a_file_half_applied_may_not_change(database: 
 
 @pytest.mark.parametrize("lease", [30.0, 0.005])
 async def test_two_at_once_do_it_once(database: str, lease: float) -> None:
-    """Also when neither can keep the lock, because its time is up before it is used."""
+    """Also when neither can keep the lock, because its time is up before it is used (docs/schema.md says what then is
+    not promised: of a table that is made and dropped)."""
+    files = FILES if lease > 1 else {name: text for name, text in FILES.items() if name != "0004_drop.sql"}
     for _ in range(4):
         schema = await fresh(database)
 
@@ -266,9 +268,9 @@ async def test_two_at_once_do_it_once(database: str, lease: float) -> None:
             async with connected(database, schema) as connection:
                 for _ in range(200):
                     if lease > 1:
-                        return await migrate(connection, migrations(), lease_seconds=lease)
+                        return await migrate(connection, migrations(files), lease_seconds=lease)
                     with suppress(MigrationError):  # "… has taken over": whoever was taken over from asks again
-                        return await migrate(connection, migrations(), lease_seconds=lease)
+                        return await migrate(connection, migrations(files), lease_seconds=lease)
                 raise AssertionError("it never ended")
 
         counts = await asyncio.gather(*(one() for _ in range(3)))
