@@ -25,7 +25,7 @@ from proxy.stores.sql import qualified
 
 CHECKPOINTS_TABLE: Final = "crossfade_checkpoints"
 _NO_TABLE: Final = "42P01"
-_MADE_MEANWHILE: Final = frozenset({"23505", "42P07"})
+_MADE_MEANWHILE: Final = frozenset({"23505", "42P07", "42710"})
 _AWAY: Final = ("57", "53", "08", "XX000")
 
 

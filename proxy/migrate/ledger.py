@@ -32,7 +32,7 @@ _COLUMNS: Final = {
 }
 _NO_TABLE: Final = "42P01"
 # Two that make a table at once: one of them finds its name taken while it is at it.
-_MADE_MEANWHILE: Final = frozenset({"23505", "42P07"})
+_MADE_MEANWHILE: Final = frozenset({"23505", "42P07", "42710"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from proxy.stores.sqlstates import NO_TABLE
 
 _CONFLICT: Final = "40001"
 # Two processes that make the table at once: one of them finds its name taken while it is at it.
-_MADE_MEANWHILE: Final = frozenset({"23505", "42P07", _CONFLICT})
+_MADE_MEANWHILE: Final = frozenset({"23505", "42P07", "42710", _CONFLICT})
 _AWAY: Final = ("57", "53", "08", "XX000", _CONFLICT)
 
 
