@@ -16,6 +16,7 @@ from dashboards.parts import (
     board,
     lines,
     numbers,
+    risen,
     rows,
     section,
     stage_numbers,
@@ -24,6 +25,7 @@ from dashboards.parts import (
 )
 
 _SPEAKS: Final = 'verdict=~"agreed|lagging|expected|mismatch"'
+_MISMATCHED: Final = f'crossfade_comparisons_total{{{PLACE}, verdict="mismatch"}}'
 _AGREES: Final = 'verdict=~"agreed|lagging|expected"'
 
 
@@ -49,9 +51,7 @@ def cutover() -> dict[str, Any]:
             "Mismatches, last hour",
             "Comparisons in the last hour in which the two stores disagreed and went on disagreeing. One is enough to look.",
             "short",
-            Query(
-                f'sum(increase(crossfade_comparisons_total{{{PLACE}, verdict="mismatch"}}[1h])) or vector(0)', now=True
-            ),
+            Query(risen("", _MISMATCHED, "1h") + " or vector(0)", now=True),
             steps=((None, GREEN), (0.5, RED)),
             height=3,
             decimals=0,

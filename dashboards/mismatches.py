@@ -14,12 +14,14 @@ from dashboards.parts import (
     GREY,
     HERE,
     PLACE,
+    RANGE,
     RED,
     Link,
     Query,
     board,
     lines,
     numbers,
+    risen,
     rows,
     section,
 )
@@ -34,10 +36,10 @@ _VERDICTS: Final = {
     "mismatch": RED,
 }
 # A proxy's console is on its admin port, which is what Prometheus scrapes.
-_CONSOLE: Final = Link(
-    "Newest differences in this proxy's console", "http://${__data.fields.instance}/#mismatches"
-)
-_BAD: Final = 'verdict=~"mismatch|unrepresentable"'
+_CONSOLE: Final = Link("Newest differences in this proxy's console", "http://${__data.fields.instance}/#mismatches")
+_MISMATCHED: Final = f'crossfade_comparisons_total{{{COMPARED}, verdict="mismatch"}}'
+_UNREPRESENTABLE: Final = f'crossfade_comparisons_total{{{COMPARED}, verdict="unrepresentable"}}'
+_DIFFERED: Final = f'crossfade_differences_total{{{PLACE}, verdict=~"mismatch|unrepresentable"}}'
 
 
 def mismatches() -> dict[str, Any]:
@@ -51,7 +53,7 @@ def mismatches() -> dict[str, Any]:
             "In the time shown: comparisons in which the stores disagreed and went on disagreeing.",
             "short",
             Query(
-                f'sum(increase(crossfade_comparisons_total{{{COMPARED}, verdict="mismatch"}}[$__range])) or vector(0)',
+                risen("", _MISMATCHED, RANGE) + " or vector(0)",
                 now=True,
             ),
             steps=((None, GREEN), (0.5, RED)),
@@ -63,7 +65,7 @@ def mismatches() -> dict[str, Any]:
             "In the time shown: items that the mapping cannot hold without loss, found before anything was written.",
             "short",
             Query(
-                f'sum(increase(crossfade_comparisons_total{{{COMPARED}, verdict="unrepresentable"}}[$__range])) or vector(0)',
+                risen("", _UNREPRESENTABLE, RANGE) + " or vector(0)",
                 now=True,
             ),
             steps=((None, GREEN), (0.5, RED)),
@@ -118,7 +120,7 @@ def mismatches() -> dict[str, Any]:
             "Which operation on which type of item disagrees.",
             "short",
             Query(
-                f'sum by (table, type, operation) (increase(crossfade_comparisons_total{{{COMPARED}, verdict="mismatch"}}[{EVERY}])) > 0',
+                risen("table, type, operation", _MISMATCHED, EVERY) + " > 0",
                 "{{table}} {{type}} {{operation}}",
             ),
         ),
@@ -127,8 +129,7 @@ def mismatches() -> dict[str, Any]:
             "Which operation on which type of item brought something that the mapping cannot hold.",
             "short",
             Query(
-                f'sum by (table, type, operation) (increase(crossfade_comparisons_total{{{COMPARED}, verdict="unrepresentable"}}[{EVERY}]))'
-                " > 0",
+                risen("table, type, operation", _UNREPRESENTABLE, EVERY) + " > 0",
                 "{{table}} {{type}} {{operation}}",
             ),
         ),
@@ -137,7 +138,7 @@ def mismatches() -> dict[str, Any]:
             "The ten fields that differ most often. `other` is an attribute that the mapping does not name.",
             "short",
             Query(
-                f"topk(10, sum by (field) (increase(crossfade_differences_total{{{PLACE}, {_BAD}}}[{EVERY}]))) > 0",
+                f"topk(10, {risen('field', _DIFFERED, EVERY)}) > 0",
                 "{{field}}",
             ),
         ),
@@ -145,17 +146,14 @@ def mismatches() -> dict[str, Any]:
             "Differences by kind",
             "How they differ: missing in the mirror, extra there, another value, another type, another order.",
             "short",
-            Query(f"sum by (kind) (increase(crossfade_differences_total{{{PLACE}, {_BAD}}}[{EVERY}])) > 0", "{{kind}}"),
+            Query(risen("kind", _DIFFERED, EVERY) + " > 0", "{{kind}}"),
         ),
         rows(
             "Top fields",
             "Fields that differed most often in the time shown. A click opens the console of the proxy that saw it, with "
             "the newest differences.",
             "short",
-            Query(
-                f"topk(25, sum by (instance, table, type, field, kind, verdict) (increase(crossfade_differences_total{{{PLACE}, {_BAD}}}[$__range])))"
-                " > 0"
-            ),
+            Query(f"topk(25, {risen('instance, table, type, field, kind, verdict', _DIFFERED, RANGE)}) > 0"),
             {
                 "table": "table",
                 "type": "type",

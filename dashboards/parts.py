@@ -18,6 +18,7 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 SOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="$datasource")
 EVERY: Final = "$__rate_interval"
+RANGE: Final = "$__range"
 WHOLE: Final = 24
 
 HERE: Final = 'instance=~"$instance"'
@@ -239,6 +240,13 @@ STAGE_CHANGES: Final = (
     f" unless max by (table, type, stage) (crossfade_stage{{{PLACE}}} offset 1m == 1)"
     f" and on (table, type) max by (table, type) (crossfade_stage{{{PLACE}}} offset 1m == 1)"
 )
+
+
+def risen(by: str, counter: str, window: str) -> str:
+    """PromQL for how much a counter has risen. A series that began within the window has risen by all it has: one that
+    begins at 1 shows no `increase`, and would hide the first of what is rare."""
+    grouped = f"sum by ({by})" if by else "sum"
+    return f"{grouped} (({counter} unless {counter} offset {window}) or increase({counter}[{window}]))"
 
 
 def stage_numbers(by: str) -> str:

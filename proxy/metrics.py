@@ -66,6 +66,7 @@ OPERATIONS: Final = frozenset(
     }
 )
 OTHER: Final = "other"
+_GRAVE: Final = ("mismatch", "unrepresentable")
 
 STORE_BUCKETS: Final = (
     0.0005,
@@ -276,7 +277,13 @@ class Metrics:
         )
 
         # Children by their labels: every set of labels below is bounded, so these grow to a fixed size.
-        self._compared = functools.cache(compared.labels)
+        def comparison(table: str, item_type: str, operation: str, verdict: str) -> Counter:
+            # A series that begins at 1 shows no increase: the first mismatch would go unseen.
+            for grave in _GRAVE:
+                compared.labels(table, item_type, operation, grave)
+            return compared.labels(table, item_type, operation, verdict)
+
+        self._compared = functools.cache(comparison)
         self._differed = functools.cache(differed.labels)
         self._retried = functools.cache(retried.labels)
         self._shed = functools.cache(shed.labels)

@@ -56,12 +56,12 @@ class Published:
         for name, text, value in (
             (
                 "crossfade_job_items",
-                "Items that a backfill or a sweep has done, with those of an earlier run.",
+                "Items done, with those of an earlier run.",
                 now.items,
             ),
             (
                 "crossfade_job_items_expected",
-                "Items there are, as DynamoDB last counted; 0: not known.",
+                "Items there are; 0: not known.",
                 now.total or 0,
             ),
             ("crossfade_job_bytes", "Bytes of items done.", now.size),
