@@ -17,6 +17,8 @@ RUN python -m venv /opt/crossfade \
 FROM python:3.13-slim-bookworm
 RUN useradd --system --uid 10001 --home-dir /var/lib/crossfade --create-home --shell /usr/sbin/nologin crossfade
 COPY --from=build /opt/crossfade /opt/crossfade
+# Mappings that CROSSFADE_MAPPINGS may name; an image of your own adds yours.
+COPY config/*.toml /etc/crossfade/
 ENV PATH=/opt/crossfade/bin:$PATH PYTHONDONTWRITEBYTECODE=1 \
     CROSSFADE_LISTEN=0.0.0.0:8000 \
     CROSSFADE_JOURNAL__PATH=/var/lib/crossfade/journal.sqlite

@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	if $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; \
 	then echo $$p; break; fi; done)
 BIN := .venv/bin
-SOURCES := proxy comparators tests $(wildcard benchmarks)
+SOURCES := proxy comparators tests $(wildcard benchmarks) deploy
 SHELL_SCRIPTS := .ci/run
 ONCE ?=
 # Test processes: most tests wait for servers, so a few more than cores.

@@ -1,0 +1,1 @@
+CREATE TABLE IF NOT EXISTS crossfade_sweeps (table_name text NOT NULL, began timestamptz NOT NULL, ended timestamptz NOT NULL, authority text NOT NULL, result text NOT NULL, report text NOT NULL, PRIMARY KEY (table_name, ended, began));

@@ -1,0 +1,1 @@
+CREATE TABLE IF NOT EXISTS crossfade_checkpoints (job text NOT NULL, part text NOT NULL, owner text NOT NULL, state text NOT NULL, done boolean NOT NULL, saved timestamptz NOT NULL, PRIMARY KEY (job, part));
