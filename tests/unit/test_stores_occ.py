@@ -8,7 +8,7 @@ from itertools import pairwise
 import asyncpg
 import pytest
 
-from proxy.stores.occ import ATTEMPTS, Attempts, is_conflict, longest_pause
+from proxy.stores.occ import ATTEMPTS, Attempts, insist, is_conflict, longest_pause
 
 
 @pytest.fixture
@@ -67,6 +67,37 @@ async def test_leaving_the_loop_in_the_middle_leaves_no_task_behind() -> None:
         assert await once() == 0
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
+
+
+async def test_what_is_insisted_on_is_asked_again_after_conflicts_only(pauses: list[float]) -> None:
+    conflicts = [asyncpg.SerializationError(text) for text in ("(OC000)", "(OC001)")]
+    answers: list[Exception | str] = [*conflicts, "yes"]
+    again: list[str] = []
+
+    async def ask() -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert await insist(ask, again=again.append) == "yes"
+    assert again == ["occ", "occ"]
+    answers.append(asyncpg.UniqueViolationError("taken"))
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await insist(ask, again=again.append)
+    assert len(again) == 2
+
+
+async def test_conflicts_that_never_end_are_given_up_with_the_last(pauses: list[float]) -> None:
+    asked: list[int] = []
+
+    async def ask() -> None:
+        asked.append(1)
+        raise asyncpg.SerializationError(f"number {len(asked)}")
+
+    with pytest.raises(asyncpg.SerializationError, match="number 3"):
+        await insist(ask, 3)
+    assert len(asked) == 3
 
 
 def test_only_conflicts_are_conflicts() -> None:
