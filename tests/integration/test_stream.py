@@ -67,12 +67,14 @@ def test_killed_again_and_again_beside_writers_that_go_past(dynamodb: str, datab
     dice = random.Random(3)
     with scene(dynamodb, dsql_database, rows=database, stage="dualwrite", extra=FOLLOWED) as here:
         writers = Writers(here.direct, 3).start()
-        for _ in range(3):
-            time.sleep(dice.uniform(0.2, 0.8))
-            here.proxy.kill()
-            time.sleep(dice.uniform(0, 0.3))
-            here.proxy.restart()
-        writers.stop()
+        try:
+            for _ in range(3):
+                time.sleep(dice.uniform(0.2, 0.8))
+                here.proxy.kill()
+                time.sleep(dice.uniform(0, 0.3))
+                here.proxy.restart()
+        finally:
+            writers.stop()  # or they would write for ever, and the test's process never end
         assert writers.answers["ok"] > 100
         wait_until_equal(dynamodb, database)
         here.assert_equal()
