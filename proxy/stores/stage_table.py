@@ -133,24 +133,18 @@ class StageTable:
 
     async def state(self) -> State:
         item = await self._get(_STATE)
-        if item is None:
-            return State()
-        return State(int(item["version"]["N"]), int(item["epoch"]["N"]), _read(item, "map"), _read(item, "flip"))
+        return read_state(item) if item is not None else State()
 
     async def write_state(self, new: State, *, entry: Mapping[str, Any] | None = None) -> bool:
         """Write the state if its version is still one less than `new.version`; with it, all or nothing, an entry of the
         history. Gives whether it was written."""
-        item: Item = {**_STATE, "version": {"N": str(new.version)}, "epoch": {"N": str(new.epoch)}}
-        for name, document in (("map", new.map), ("flip", new.flip)):
-            if document is not None:
-                item[name] = _text(document)
         condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(version)"}
         if new.version > 1:
             condition = {
                 "ConditionExpression": "version = :expected",
                 "ExpressionAttributeValues": {":expected": {"N": str(new.version - 1)}},
             }
-        put = {"TableName": self._table, "Item": item, **condition}
+        put = {"TableName": self._table, "Item": self._state_item(new), **condition}
         if entry is None:
             return await self._put(put)
         kept = {"TableName": self._table, "Item": self._entry(new.epoch, entry)}
@@ -164,6 +158,13 @@ class StageTable:
         if outcome.error_code == "TransactionCanceledException" and "TransactionConflict" in reasons:
             raise Unreachable("conflict")
         raise self._failure("TransactWriteItems", outcome)
+
+    def _state_item(self, state: State) -> Item:
+        item: Item = {**_STATE, "version": {"N": str(state.version)}, "epoch": {"N": str(state.epoch)}}
+        for name, document in (("map", state.map), ("flip", state.flip)):
+            if document is not None:
+                item[name] = _text(document)
+        return item
 
     # -- leases -------------------------------------------------------------------------------------------------------
 
@@ -292,6 +293,11 @@ class StageTable:
             )
             return Refused(code, f"{action} on the stage table {self._table}: {message}: {remedy}")
         return Refused(code, f"{action} on the stage table {self._table}: {message}")
+
+
+def read_state(item: Item) -> State:
+    """What the state's item says."""
+    return State(int(item["version"]["N"]), int(item["epoch"]["N"]), _read(item, "map"), _read(item, "flip"))
 
 
 def _key(scope: str, name: str) -> Item:

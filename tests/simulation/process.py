@@ -27,20 +27,23 @@ from proxy.settings import Breaker as BreakerSettings
 from proxy.settings import Journal as JournalSettings
 from proxy.shadow.build import both_ways
 from proxy.shadow.findings import Findings
-from proxy.shadow.floor import Floor, Unleased
+from proxy.shadow.floor import Floor, Leased, Unleased
 from proxy.shadow.journal import Journal
 from proxy.shadow.layer import Layer
+from proxy.shadow.participant import Participant
 from proxy.shadow.peers import Peers
 from proxy.shadow.stages import Stages
 from proxy.shadow.tables import Table, Tables
 from proxy.shadow.verdicts import Judged, Verdict
 from proxy.stores.dynamodb import DynamoDBStore
+from proxy.stores.stage_table import StageTable
 from proxy.stores.upstream import Upstream
 from tests.simulation.loop import OWNER, Loop
 from tests.simulation.stores import Board, Dsql, Dynamo
 from tests.simulation.story import DSQL_SETTLE, DYNAMODB_SETTLE, Story
 
 EPOCH: Final = 1_800_000_000.0
+LEASE_SECONDS: Final = 2.0
 _METRICS: Final = Metrics()
 _HOLDS: Final = "SELECT parked FROM journal WHERE tab = ? AND key = ?"
 
@@ -64,9 +67,11 @@ class Process:
         dsql: Dsql,
         board: Board,
         recorded: Recorded,
+        stage_table: StageTable | None = None,
     ) -> None:
         self._loop = loop
         self._path = folder / f"{name}.sqlite"
+        self._stage_table = stage_table
         self._story = story
         self._dynamo = dynamo
         self._dsql = dsql
@@ -76,7 +81,8 @@ class Process:
         self.run: Run | None = None
 
     async def start(self) -> None:
-        self.run = Run(self._loop, self._path, self._story, self._dynamo, self._dsql, self._board, self._recorded)
+        shared = (self._dynamo, self._dsql, self._board, self._recorded, self._stage_table)
+        self.run = Run(self._loop, self._path, self._story, *shared)
         await self.run.started
 
     async def stop(self) -> None:
@@ -115,7 +121,15 @@ class Run:
     """One life of a process, from its start to its end."""
 
     def __init__(
-        self, loop: Loop, path: Path, story: Story, dynamo: Dynamo, dsql: Dsql, board: Board, recorded: Recorded
+        self,
+        loop: Loop,
+        path: Path,
+        story: Story,
+        dynamo: Dynamo,
+        dsql: Dsql,
+        board: Board,
+        recorded: Recorded,
+        stage_table: StageTable | None = None,
     ) -> None:
         self.alive = True
         self.asleep_until = 0.0
@@ -130,7 +144,8 @@ class Run:
         settings = settings_for(story, path)
         self.limit = settings.mirror.comparisons_queue
         self.journal = Journal(path, clock=lambda: EPOCH + loop.time())
-        self.layer = build(settings, self.journal, dynamo, dsql, board, recorded)
+        part = (lambda floor: take_part(floor, stage_table, path.stem, loop)) if stage_table is not None else None
+        self.layer, self.floor, self.participant = build(settings, self.journal, dynamo, dsql, board, recorded, part)
         self._ended: asyncio.Future[None] = loop.create_future()
         self._main = loop.create_task(self._live(), name=f"live {path.stem}", context=self._context)
 
@@ -266,7 +281,29 @@ def settings_for(story: Story, path: Path) -> Settings:
     )
 
 
-def build(settings: Settings, journal: Journal, dynamo: Dynamo, dsql: Dsql, board: Board, recorded: Recorded) -> Layer:
+def take_part(floor: Floor, table: StageTable, name: str, loop: Loop) -> Participant:
+    """As `proxy.shadow.build`, with leases a fifth as long. The journal's name stands for its identity."""
+    return Participant(
+        table,
+        floor,
+        process=name,
+        lease_seconds=LEASE_SECONDS,
+        poll_seconds=LEASE_SECONDS / 8,
+        clock=loop.time,
+        wall=lambda: EPOCH + loop.time(),
+        life=f"{name}-{loop.steps}",
+    )
+
+
+def build(
+    settings: Settings,
+    journal: Journal,
+    dynamo: Dynamo,
+    dsql: Dsql,
+    board: Board,
+    recorded: Recorded,
+    take_part: Callable[[Floor], Participant] | None = None,
+) -> tuple[Layer, Floor, Participant | None]:
     """As `proxy.shadow.build`, with other stores."""
     authority = DynamoDBStore(cast("Upstream", dynamo), settings.dynamodb.timeout_seconds)
     tables = Tables(authority.describe, {})
@@ -274,6 +311,8 @@ def build(settings: Settings, journal: Journal, dynamo: Dynamo, dsql: Dsql, boar
     findings = _Told(recorded)
     peers = None if settings.mirror.alone else Peers(board, journal)
     floor = Floor(stages, journal, tables, hold_seconds=2.0, can_mirror=True)
+    participant = take_part(floor) if take_part is not None else None
+    lease: Leased = participant.lease if participant is not None else Unleased()
     ways, converger = both_ways(
         settings,
         stages,
@@ -286,13 +325,13 @@ def build(settings: Settings, journal: Journal, dynamo: Dynamo, dsql: Dsql, boar
         serving=dsql,
         others=peers,
         floor=floor,
-        lease=Unleased(),
+        lease=lease,
     )
 
     async def let_go() -> None:
         return None
 
-    return Layer(
+    layer = Layer(
         settings=settings,
         metrics=_METRICS,
         stages=stages,
@@ -306,7 +345,10 @@ def build(settings: Settings, journal: Journal, dynamo: Dynamo, dsql: Dsql, boar
         follow=None,
         let_go=let_go,
         peers=peers,
+        lease=lease,
+        participant=participant,
     )
+    return layer, floor, participant
 
 
 class Silence:

@@ -12,9 +12,12 @@ from typing import Any, Final
 
 from proxy.dynamodb.operations import WRITES, decode, parse_body
 from proxy.dynamodb.outcome import Outcome
-from proxy.dynamodb.schema import TableSchema
+from proxy.dynamodb.schema import Key, TableSchema
+from proxy.dynamodb.values import Item
+from proxy.shadow.flip import Known
 from proxy.stores import executor
 from proxy.stores.failures import UnknownOutcome
+from proxy.stores.stage_table import State, read_state
 from tests.simulation.line import Line
 from tests.simulation.stores import Memory, _View, at_once
 
@@ -29,13 +32,19 @@ DEFINITION: Final[dict[str, Any]] = {
     ],
 }
 SCHEMA: Final = TableSchema.from_description(DEFINITION)
+STATE: Final = SCHEMA.key_of({"scope": {"S": "stages"}, "name": {"S": "state"}})
 
 
 class StageMemory:
     """What `StageTable` asks. `line` is the way there of whoever asks next (None: there and back at once)."""
 
-    def __init__(self, clock: Callable[[], float], limit: float = 1.0) -> None:
-        self.memory = Memory(clock, lambda _, __: None)
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        limit: float = 1.0,
+        changed: Callable[[Key, Item | None], None] = lambda _, __: None,
+    ) -> None:
+        self.memory = Memory(clock, changed)
         self.asked: dict[str, int] = {}
         self._limit = limit
         self._count = itertools.count()
@@ -43,6 +52,12 @@ class StageMemory:
     def by(self, line: Line | None) -> StageAsked:
         """Over a way of one's own."""
         return StageAsked(self, line)
+
+    @property
+    def state(self) -> Known:
+        """The state as it is."""
+        item = self.memory.rows.get(STATE)
+        return Known.of(read_state(item) if item is not None else State())
 
     async def ask(self, action: str, body: bytes, line: Line | None) -> Outcome:
         self.asked[action] = self.asked.get(action, 0) + 1
