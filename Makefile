@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	if $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; \
 	then echo $$p; break; fi; done)
 BIN := .venv/bin
-SOURCES := proxy comparators tests $(wildcard benchmarks) deploy
+SOURCES := proxy comparators tests $(wildcard benchmarks) dashboards deploy
 SHELL_SCRIPTS := .ci/run
 ONCE ?=
 # Test processes: most tests wait for servers, so a few more than cores.
@@ -14,12 +14,12 @@ ONLY ?=
 PUBLISH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: flips help setup browser node lint fmt test demo bench verdicts fuzz simulate soak lock clean
+.PHONY: flips help setup browser prometheus dashboards observe node lint fmt test demo bench verdicts fuzz simulate soak lock clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: .venv/.installed node browser ## install everything into .venv and tests/node (does nothing when nothing changed)
+setup: .venv/.installed node browser prometheus ## install everything into .venv and tests/node (does nothing when nothing changed)
 
 .venv/.installed: requirements.lock tests/standins/requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with venv is needed (Debian: apt-get install python3-venv)"; exit 1; }
@@ -45,12 +45,19 @@ browser: ## install the browser that the console's tests use (Debian's Chromium,
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
 	else echo "== Chromium is missing: the console's tests will fail (Debian: apt-get install chromium)"; fi
 
+prometheus: ## install the Prometheus that the dashboards' tests use (Debian's, where root)
+	@if command -v prometheus >/dev/null && command -v promtool >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then echo "== installing Prometheus"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus >/dev/null; \
+	else echo "== Prometheus is missing: the dashboards' tests will fail (Debian: apt-get install prometheus)"; fi
+
 lint: .venv/.installed ## ruff, mypy --strict, hadolint
 	@echo "== lint"
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
-	$(BIN)/hadolint Dockerfile
+	$(BIN)/hadolint Dockerfile deploy/lambda/Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	bash -n $(SHELL_SCRIPTS)
 
 fmt: .venv/.installed ## format, and mend what ruff can mend
@@ -81,6 +88,12 @@ soak: .venv/.installed ## mixed load and faults on both sides for MINUTES=30, sa
 
 flips: .venv/.installed ## three proxies, FLIPS=20 flips under load, kill -9 and SIGSTOP on the way (SEED=1)
 	FLIPS=$(or $(FLIPS),20) FLIP_SEED=$(or $(SEED),1) $(BIN)/pytest -q -s tests/flips
+
+dashboards: .venv/.installed ## make Grafana's dashboards from the code in dashboards
+	$(BIN)/python -m dashboards
+
+observe: .venv/.installed prometheus ## a cutover under load watched by Prometheus: every query and rule (SECONDS=60, STAY=1)
+	$(BIN)/python -m tests.observed --seconds $(or $(SECONDS),60) $(if $(STAY),--stay)
 
 lock: .venv/.installed ## pin the newest allowed versions of everything
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
