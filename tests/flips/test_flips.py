@@ -25,8 +25,8 @@ import pytest
 from tests import equality
 from tests.flips.clients import TABLE, clients
 from tests.flips.history import Event, History, violations
+from tests.flips.table import final_items, make_table
 from tests.integration.scenes import Scene, scene
-from tests.standins.billio import dynamodb_client
 
 PROXIES = 3
 FLIPS = int(os.environ.get("FLIPS", "4"))
@@ -68,12 +68,7 @@ def move(admin: str, to: str) -> tuple[int, dict[str, Any]]:
 
 @contextmanager
 def cluster(dynamodb: str, database: str, dsql: str) -> Iterator[list[Scene]]:
-    dynamodb_client(dynamodb).create_table(
-        TableName=TABLE,
-        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    make_table(dynamodb)
     with ExitStack() as stack:
         yield [
             stack.enter_context(
@@ -117,16 +112,6 @@ def flip(proxies: list[Scene], dice: random.Random, moves: Moves) -> None:
         else:
             moves.kept.append(str(answer.get("detail", answer)))
             time.sleep(0.3)
-
-
-def final_items(endpoint: str) -> dict[str, dict[str, Any]]:
-    items = dynamodb_client(endpoint).scan(TableName=TABLE, ConsistentRead=True)["Items"]
-    return {
-        item["id"]["S"]: {
-            name: (value["N"] if "N" in value else value.get("SS", value.get("S"))) for name, value in item.items()
-        }
-        for item in items
-    }
 
 
 def test_no_acknowledged_write_is_lost(dynamodb: str, database: str, dsql_database: str) -> None:

@@ -1,7 +1,8 @@
 """The demo: `python -m tests.story`. Starts everything, tells the story three times, and says what came of it.
 
 First without the proxy, to know what a client should be answered. Then through the proxy, with the lossless schema.
-Then through the proxy with the migration plan's schema taken literally, to see what cutting over on it would lose.
+Then through the proxy with the migration plan's schema taken literally, to see what cutting over on it would lose. In
+the end the flag is flipped, and flipped back, under load.
 With ONCE=1 it ends by itself and its exit code says whether everything was as it must be; else it stays up.
 """
 
@@ -21,7 +22,7 @@ from tests.standins.billio import HASH_KEY, TABLE, billio_table
 from tests.standins.dsql import Dsql
 from tests.standins.dynamodb import Ministack
 from tests.standins.postgres import Postgres
-from tests.story import independent, report
+from tests.story import cutover, independent, report
 from tests.story.chapters import CHAPTERS, Narrator
 from tests.story.migrations import apply
 
@@ -63,18 +64,22 @@ def main() -> int:
             shown.append(["(edits)", str(max(dropped.values())), f"{edited} (the row was repaired since)"])
         _say(report.table(["field", "items", "for example"], shown, left=3))
 
+        _say("\nPart three: the flag is flipped, and flipped back, under load\n")
+        third = cutover.tell(stack, postgres, gate, _say)
+
         problems = [
             *_problems_of_part_one(first["verdicts"], first["unlike"], equal),
             *_problems_of_part_two(second["unlike"], {row[0] for row in shown}, second["verdicts"]),
+            *cutover.problems(third),
         ]
-        _write_report(first, second, equal, [asdict(loss) for loss in losses], dropped, problems)
+        _write_report(first, second, third, equal, [asdict(loss) for loss in losses], dropped, problems)
         _say("")
         for problem in problems:
             _say(f"  NOT AS IT MUST BE: {problem}")
         verdict = "Everything is as it must be." if not problems else f"{len(problems)} problems."
         _say(f"{verdict} {time.monotonic() - began:.0f} s; details in {REPORT.relative_to(ROOT)}")
         if os.environ.get("ONCE") != "1":
-            _stay_up(first["proxy"], second["proxy"])
+            _stay_up({"part one": first["proxy"], "part two": second["proxy"], "part three": third["proxies"][0]})
     return 1 if problems else 0
 
 
@@ -174,6 +179,7 @@ def _problems_of_part_two(unlike: list[Any], found: set[str], verdicts: report.C
 def _write_report(
     first: dict[str, Any],
     second: dict[str, Any],
+    third: dict[str, Any],
     equal: list[str],
     losses: list[dict[str, Any]],
     dropped: dict[str, int],
@@ -201,14 +207,15 @@ def _write_report(
         "problems": problems,
         "part_one": part(first) | {"disagreements": equal},
         "part_two": part(second) | {"losses": losses, "dropped_by_edits": dropped},
+        "part_three": {name: found for name, found in third.items() if name != "proxies"},
     }
     REPORT.write_text(json.dumps(document, indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
 
 
-def _stay_up(first: ProxyProcess, second: ProxyProcess) -> None:
+def _stay_up(proxies: dict[str, ProxyProcess]) -> None:
     _say("\nStill up, until Ctrl-C:")
-    for name, proxy in (("part one", first), ("part two", second)):
-        _say(f"  {name}: DynamoDB API {proxy.data}")
+    for name, proxy in proxies.items():
+        _say(f"  {name}: console {proxy.admin}/   DynamoDB API {proxy.data}")
         _say(f"            {proxy.admin}/v1/status   {proxy.admin}/v1/mismatches   {proxy.admin}/metrics")
     with contextlib.suppress(KeyboardInterrupt):
         signal.pause()
