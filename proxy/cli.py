@@ -79,8 +79,10 @@ def _serve(settings: Settings) -> int:
 
     log = logs.configure(settings.log.level, settings.log.format)
 
-    def announce(data: Address, admin: Address) -> None:
+    def announce(data: Address, admin: Address, items: Address | None) -> None:
         at = f"data {_scheme(settings.tls_cert)}://{data}  admin {_scheme(settings.admin.tls_cert)}://{admin}"
+        if items is not None:
+            at += f"  items {_scheme(settings.tls_cert)}://{items}"
         sys.stderr.write(f"crossfade {VERSION}: {at}\n")
         sys.stderr.flush()
 

@@ -20,6 +20,7 @@ from structlog.typing import FilteringBoundLogger
 
 from proxy.admin.build import Told, build_admin
 from proxy.checked import SettingsError
+from proxy.items.build import build_items
 from proxy.metrics import Metrics
 from proxy.settings import PREFIX, Address, DynamoDB, Settings
 from proxy.stores.credentials import Credentials
@@ -41,7 +42,7 @@ class Service(Layer, Told, Protocol):
 
 
 Build = Callable[[Settings, Metrics, FilteringBoundLogger, Upstream], Awaitable[Service]]
-Announce = Callable[[Address, Address], None]
+Announce = Callable[[Address, Address, Address | None], None]
 
 
 async def serve(
@@ -53,7 +54,8 @@ async def serve(
     announce: Announce,
     certificates: Certificates | None = None,
 ) -> None:
-    """Run the proxy until `stop` is set. `announce` is told the data and the admin address once both listen.
+    """Run the proxy until `stop` is set. `announce` is told the data, the admin and the items address (None: there is
+    none) once all listen.
 
     `certificates` are the settings', if they have been read; they are kept fresh while the proxy runs.
 
@@ -75,19 +77,26 @@ async def serve(
         )
         try:
             admin = build_admin(settings, service, upstream, metrics, certificates)
+            items = build_items(settings, service, metrics, certificates) if settings.items.listen is not None else None
         except SettingsError:
             await service.close()
             raise
         try:
             admin_address = await _listening("admin.listen", settings.admin.listen, admin.start)
             data_address = await _listening("listen", settings.listen, wire.start)
+            items_address = None
+            if items is not None and settings.items.listen is not None:
+                items_address = await _listening("items.listen", settings.items.listen, items.start)
             _warn(settings, log)
-            log.info("started", version=VERSION, data=str(data_address), admin=str(admin_address))
-            announce(data_address, admin_address)
+            others = {} if items_address is None else {"items": str(items_address)}
+            log.info("started", version=VERSION, data=str(data_address), admin=str(admin_address), **others)
+            announce(data_address, admin_address, items_address)
             await stop.wait()
             log.info("stopping")
             await admin.stopping()
         finally:
+            if items is not None:
+                await items.stop()
             await wire.stop()
             await service.close()
             await admin.stop()

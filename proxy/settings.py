@@ -26,6 +26,7 @@ SHORTEST_TOKEN = 16
 _PATHS = {
     "journal": ("path",),
     "admin": ("read_token_file", "operator_token_file", "tls_cert", "tls_key"),
+    "items": ("read_token_file", "write_token_file", "cursor_secret_file"),
 }
 
 Stage: TypeAlias = Literal["off", "dualwrite", "shadow", "live", "rampdown", "complete"]
@@ -183,6 +184,40 @@ class Admin:
     def guarded(self) -> bool:
         """Whether callers need a token."""
         given = (self.read_token, self.operator_token, self.read_token_file, self.operator_token_file)
+        return any(each is not None for each in given)
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """The items port; without `listen` there is none. `cursor_secret` signs cursors: proxies that have the same take
+    each other's. A `_file` holds its text as its only line. TLS is the data port's."""
+
+    listen: Address | None = None
+    insecure: bool = False
+    table: str = "billio"
+    read_token: Annotated[str | None, _token] = field(default=None, repr=False)
+    write_token: Annotated[str | None, _token] = field(default=None, repr=False)
+    cursor_secret: Annotated[str | None, _token] = field(default=None, repr=False)
+    read_token_file: Path | None = None
+    write_token_file: Path | None = None
+    cursor_secret_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("read_token", "write_token", "cursor_secret"):
+            if getattr(self, name) is not None and getattr(self, f"{name}_file") is not None:
+                raise ValueError(f"{name} and {name}_file are both set: remove one of them")
+        if self.read_token is not None and self.read_token == self.write_token:
+            raise ValueError("read_token and write_token are the same: who may read could then write")
+        if self.listen is not None and not self.listen.loopback and not self.insecure and not self.guarded:
+            raise ValueError(
+                f"listen = {str(self.listen)!r} can be reached from other machines, and no token is asked for: set "
+                "write_token_file, or use 127.0.0.1, or set insecure = true if your network keeps strangers out"
+            )
+
+    @property
+    def guarded(self) -> bool:
+        """Whether callers need a token."""
+        given = (self.read_token, self.write_token, self.read_token_file, self.write_token_file)
         return any(each is not None for each in given)
 
 
@@ -362,6 +397,7 @@ class Settings:
     follow_tables: bool = False
     mappings: tuple[Path, ...] | None = None
     admin: Admin = Admin()
+    items: Items = Items()
     dynamodb: DynamoDB = DynamoDB()
     dsql: DSQL = DSQL()
     journal: Journal = Journal()
@@ -375,6 +411,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.listen == self.admin.listen and self.listen.port:
             raise ValueError(f"listen and admin.listen are both {self.listen}: give each a port of its own")
+        if self.items.listen is not None and self.items.listen.port:
+            for name, other in (("listen", self.listen), ("admin.listen", self.admin.listen)):
+                if self.items.listen == other:
+                    raise ValueError(f"items.listen and {name} are both {other}: give each a port of its own")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key belong together: set both, or neither")
         if not self.listen.loopback and self.auth.mode == "none" and not self.auth.insecure:
@@ -423,6 +463,9 @@ class Settings:
             ("dynamodb", "session_token"),
             ("admin", "read_token"),
             ("admin", "operator_token"),
+            ("items", "read_token"),
+            ("items", "write_token"),
+            ("items", "cursor_secret"),
         ):
             if shown[section][key] is not None:
                 shown[section][key] = MASK

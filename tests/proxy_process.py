@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY
 from tests.standins.processes import Child, StandinError
 
-_ADDRESSES = re.compile(r"data (https?://\S+)\s+admin (https?://\S+)")
+_ADDRESSES = re.compile(r"data (https?://\S+)\s+admin (https?://\S+)(?:\s+items (https?://\S+))?")
 _READY_SECONDS = 30
 _STOP_SECONDS = 40
 
@@ -66,8 +66,8 @@ path = {json.dumps(str(journal))}
 class ProxyProcess:
     """`with ProxyProcess(dynamodb=…, dsql=…, stage="shadow", mappings=[…]) as proxy: client(proxy.data)`.
 
-    `data` and `admin` are the addresses it said it listens on. The journal lives as long as this object, so that
-    kill() and restart() find it again; the ports are new after a restart.
+    `data`, `admin` and `items` (if any) are the addresses it said it listens on. The journal lives as long as this
+    object, so that kill() and restart() find it again; the ports are new after a restart.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class ProxyProcess:
         environment: Mapping[str, str] | None = None,
         extra: str = "",
     ) -> None:
-        self.data = self.admin = ""
+        self.data = self.admin = self.items = ""
         self._directory = Path(tempfile.mkdtemp(prefix="crossfade-proxy-"))
         self._environment = dict(environment or {})
         self._child: Child | None = None
@@ -189,7 +189,8 @@ class ProxyProcess:
         said = _ADDRESSES.search(self.child.log_tail())
         if said is None:
             return False
-        self.data, self.admin = said.groups()
+        self.data, self.admin = said[1], said[2]
+        self.items = said[3] or ""
         return True
 
     def _get(self, path: str) -> str:

@@ -102,7 +102,7 @@ class Access:
         origin, site = headers.get("Origin"), headers.get("Sec-Fetch-Site")
         if (site is not None and site not in _OWN) or (origin is not None and not _same(origin, request)):
             self._refused(request, "another web page sent it")
-            raise Problem(403, "this was sent by another web page, and the admin port listens to none")
+            raise Problem(403, "this was sent by another web page, and this port listens to none")
         if self.tokens is None:
             if origin is None and loopback_name(request.host) and _loopback(request.remote):
                 return Caller(Role.OPERATOR, "loopback")

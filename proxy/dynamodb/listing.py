@@ -119,17 +119,19 @@ class Listing:
         return True
 
     def _value(self, attribute: str, value: Value | None) -> Comparable | None:
-        """A value as it compares: a Number that has a place, or a text; None for all else."""
-        if value is None:
-            return None
-        if "S" in value:
-            return str(value["S"]) if attribute not in self.digits else None
-        if "N" not in value:
-            return None
-        number = Decimal(value["N"])
-        if attribute in self.digits and not _fits(number, *self.digits[attribute]):
-            return None
-        return number
+        return comparable(value, self.digits.get(attribute))
+
+
+def comparable(value: Value | None, digits: tuple[int, int] | None = None) -> Comparable | None:
+    """A value as it compares: a Number (that fits the digits, if there are any), or else a text; None for all else."""
+    if value is None:
+        return None
+    if "S" in value:
+        return str(value["S"]) if digits is None else None
+    if "N" not in value:
+        return None
+    number = Decimal(value["N"])
+    return number if digits is None or _fits(number, *digits) else None
 
 
 def read_listing(schema: TableSchema, request: Mapping[str, Any]) -> Listing:
@@ -141,16 +143,20 @@ def read_listing(schema: TableSchema, request: Mapping[str, Any]) -> Listing:
     limit = None if count_only else int(request["Limit"])
     if limit is not None and not 1 <= limit <= MOST:
         raise errors.validation(f"Limit must be between 1 and {MOST}")
+    digits = {name: (int(precision), int(scale)) for name, (precision, scale) in (request.get("Digits") or {}).items()}
+    sort, start = request["Sort"], None if count_only else request.get("ExclusiveStartKey")
+    if start is not None and comparable(start.get(sort), digits.get(sort)) is None:
+        start = {name: value for name, value in start.items() if name != sort}
     return Listing(
         schema,
         index,
         request["Hash"],
         tuple(_filter(each) for each in request.get("Where") or ()),
-        request["Sort"],
+        sort,
         request.get("ScanIndexForward", True) is not False,
-        None if count_only else request.get("ExclusiveStartKey"),
+        start,
         limit,
-        {name: (int(precision), int(scale)) for name, (precision, scale) in (request.get("Digits") or {}).items()},
+        digits,
     )
 
 

@@ -1,0 +1,66 @@
+"""Puts the items port together from settings: its tokens, the secret of its cursors, and the layer behind it."""
+
+from __future__ import annotations
+
+import secrets
+
+import structlog
+
+from proxy.admin.access import Access, Role, Tokens, token_in
+from proxy.checked import SettingsError
+from proxy.items.catalogue import Catalogue, Executes
+from proxy.items.cursors import Cursors
+from proxy.items.metrics import ItemsMetrics
+from proxy.items.server import ItemsServer
+from proxy.metrics import Metrics
+from proxy.settings import Settings
+from proxy.tls import Certificates
+from proxy.version import VERSION
+from proxy.wire.request_ids import request_ids
+
+log = structlog.get_logger(__name__)
+
+
+def build_items(settings: Settings, layer: Executes, metrics: Metrics, certificates: Certificates) -> ItemsServer:
+    """The items port, not yet listening. Raises SettingsError for a token's or secret's file that holds none."""
+    items = settings.items
+    catalogue = Catalogue(layer, items.table, Cursors(_secret(settings)), request_ids())
+    return ItemsServer(
+        catalogue,
+        Access(_tokens(settings), strangers=items.insecure),
+        ItemsMetrics(metrics.registry),
+        VERSION,
+        finish_seconds=settings.shutdown.finish_seconds,
+        # One certificate serves the data port and this one: both are the application's.
+        tls=certificates.data.context if certificates.data is not None else None,
+    )
+
+
+def _tokens(settings: Settings) -> Tokens | None:
+    items = settings.items
+    given: list[tuple[Role, str]] = []
+    for role, token, setting, file in (
+        (Role.READER, items.read_token, "items.read_token_file", items.read_token_file),
+        (Role.OPERATOR, items.write_token, "items.write_token_file", items.write_token_file),
+    ):
+        if file is not None:
+            token = token_in(file, setting)
+        if token is not None:
+            given.append((role, token))
+    if len({token for _, token in given}) < len(given):
+        raise SettingsError(["items: the read token and the write token are the same: give each its own"])
+    return Tokens(given) if given else None
+
+
+def _secret(settings: Settings) -> bytes:
+    """What cursors are signed with: the settings', or one of this process's own."""
+    items = settings.items
+    secret = items.cursor_secret
+    if items.cursor_secret_file is not None:
+        secret = token_in(items.cursor_secret_file, "items.cursor_secret_file")
+    if secret is not None:
+        return secret.encode()
+    if items.listen is not None:
+        remedy = "set items.cursor_secret_file, the same for all proxies, if there is more than this one"
+        log.info("items_cursors_are_this_process_own", remedy=remedy)
+    return secrets.token_bytes(32)

@@ -1,0 +1,57 @@
+"""A catalogue over a layer of one process, in any stage, with both stores behind it: as the items port has it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from proxy.items.catalogue import Catalogue
+from proxy.items.cursors import Cursors
+from proxy.metrics import Metrics
+from proxy.settings import DSQL, DynamoDB, Journal, Settings, Stage, TableSettings, TypeSettings
+from proxy.shadow.build import build
+from proxy.shadow.layer import Layer
+from proxy.stores.credentials import Credentials
+from proxy.stores.sigv4 import Credential
+from proxy.stores.upstream import Upstream
+from proxy.wire.request_ids import request_ids
+from tests.items.stores import CONFIG
+from tests.standins.billio import TABLE
+from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY
+
+
+@asynccontextmanager
+async def layer_at(
+    stage: Stage, endpoint: str, dsn: str, folder: Path, types: dict[str, Stage] | None = None
+) -> AsyncIterator[Layer]:
+    settings = Settings(
+        stage=stage,
+        mappings=(CONFIG / "billio.toml",),
+        dynamodb=DynamoDB(endpoint_url=endpoint, region=REGION, settle_seconds=0.1),
+        dsql=DSQL(dsn=dsn, settle_seconds=0.1),
+        journal=Journal(folder / "journal.sqlite"),
+        tables={TABLE: TableSettings(types={name: TypeSettings(each) for name, each in (types or {}).items()})},
+    )
+    upstream = Upstream(endpoint, region=REGION, credentials=Credentials(Credential(ACCESS_KEY, SECRET_KEY)))
+    layer = await build(settings, Metrics(), structlog.get_logger(), upstream)
+    try:
+        yield layer
+    finally:
+        await layer.close()
+        await upstream.close()
+
+
+def catalogue_of(layer: Layer, secret: bytes = b"0123456789abcdef") -> Catalogue:
+    return Catalogue(layer, TABLE, Cursors(secret), request_ids())
+
+
+async def verdicts(layer: Layer) -> dict[tuple[str, str], int]:
+    """(operation, verdict) → how many."""
+    counts: dict[tuple[str, str], int] = {}
+    status: dict[str, Any] = await layer.status()
+    for each in status["comparisons"]:
+        at = (each["operation"], each["verdict"])
+        counts[at] = counts.get(at, 0) + each["count"]
+    return counts
