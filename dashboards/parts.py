@@ -228,6 +228,8 @@ def board(uid: str, title: str, description: str, *parts: Any) -> dict[str, Any]
         else:
             whole.with_panel(part)
     document: dict[str, Any] = _plain(whole.build())
+    for number, each in enumerate(document["panels"], 1):
+        each["id"] = number
     for each in document["annotations"]["list"]:
         # What the SDK's model of an annotation has no field for; Grafana's Prometheus data source reads them.
         each |= {"titleFormat": "{{table}} {{type}} is in {{stage}}", "step": "15s", "type": "dashboard"}

@@ -1,0 +1,32 @@
+"""Queries that rightly give nothing in the scene, by dashboard and panel, each with the reason."""
+
+from typing import Final
+
+from tests.observed.questions import Question
+
+_NO_FAILURE: Final = "no store fails in the scene"
+
+EMPTY: Final[dict[tuple[str, str], str]] = {
+    ("crossfade_gave_up_total", ""): _NO_FAILURE,
+    ("crossfade_undecoded_total", ""): "every request of the scene can be decoded",
+    ("crossfade_dynamodb_undecided_total", ""): "the stand-in throttles nobody",
+    ("crossfade_upstream_failures_total", ""): _NO_FAILURE,
+    ("crossfade_dsql_connect_failures_total", ""): _NO_FAILURE,
+    ("crossfade_dsql_connections_dropped_total", ""): "no connection is old enough to be dropped",
+    ("crossfade_dsql_token_seconds_bucket", ""): "the stand-in takes a password: no token is made",
+    ("crossfade_mirror_retries_total", ""): "conflicts are up to chance",
+    ("crossfade_shed_total", "rate"): "nothing is shed unless a write comes while a flip holds",
+}
+"""By the metric that is asked for, and a word of the query."""
+
+RECORDED_EMPTY: Final[dict[str, str]] = {
+    "crossfade:p99:factor5m": "it speaks of operations asked more than once in five seconds, for five minutes",
+}
+
+
+def reason(question: Question) -> str | None:
+    """Why a query may give nothing; None if it must give something."""
+    for (metric, word), why in EMPTY.items():
+        if metric in question.expr and word in question.expr:
+            return why
+    return None

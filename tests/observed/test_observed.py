@@ -1,0 +1,26 @@
+"""The dashboards and rules against the real programs: a proxy under load, a flip on the way, Debian's Prometheus.
+
+`make observe` does the same for longer, and shows what each query gives.
+"""
+
+from pathlib import Path
+
+from tests.integration.scenes import wait_until
+from tests.observed.asked import faults, firing
+from tests.observed.scenery import scenery
+
+ACT_SECONDS = 10
+
+
+def test_every_query_and_rule_gives_what_it_should(
+    dynamodb: str, database: str, dsql_database: str, tmp_path: Path
+) -> None:
+    with scenery(dynamodb, database, dsql_database, tmp_path) as scene:
+        scene.act(ACT_SECONDS)
+        proxy = scene.here.proxy.admin.removeprefix("http://")
+        assert scene.prometheus.targets()[proxy] == ""
+        assert list(faults(scene.prometheus, 60)) == []
+        wait_until(
+            lambda: firing(scene.prometheus) >= {"CrossfadeMismatch", "CrossfadeUnrepresentable"}, 5, "both alerts"
+        )
+        assert firing(scene.prometheus) == {"CrossfadeMismatch", "CrossfadeUnrepresentable"}
