@@ -5,6 +5,7 @@ not be the limit. Bytes are counted by a relay that stands before PostgreSQL and
 """
 
 import asyncio
+import resource
 import subprocess
 import sys
 import tempfile
@@ -31,8 +32,16 @@ _SAMPLE_SECONDS: Final = 0.05
 _LIMIT_SECONDS: Final = 900
 
 
-def compare(say: Callable[[str], None], server: Postgres, items: int, passes: int) -> dict[str, Any]:
-    """Rates over the passes, by program; then one pass of verify with its bytes counted."""
+def compare(say: Callable[[str], None], items: int, passes: int) -> dict[str, Any]:
+    """Rates over the passes, by program; then one pass of verify with its bytes counted.
+
+    PostgreSQL is one of its own: here it works as hard as the program, and must not stand back.
+    """
+    with Postgres() as server:
+        return _compare(say, server, items, passes)
+
+
+def _compare(say: Callable[[str], None], server: Postgres, items: int, passes: int) -> dict[str, Any]:
     runs: dict[str, list[Run]] = {"script": [], "backfill": [], "backfill again": [], "verify": []}
     with ExitStack() as stack:
         port = free_port()
@@ -42,19 +51,21 @@ def compare(say: Callable[[str], None], server: Postgres, items: int, passes: in
         dsn = ""
         for number in range(passes):
             dsn = _database(server)
-            runs["script"].append(_run(["-m", "benchmarks.script", endpoint, dsn]))
+            runs["script"].append(_run(server, ["-m", "benchmarks.script", endpoint, dsn]))
             _expect(server, dsn, items)
             dsn = _database(server)
             for name, command in (("backfill", "backfill"), ("backfill again", "backfill"), ("verify", "verify")):
-                runs[name].append(_run(["-m", "proxy.cli", command], endpoint, dsn))
+                runs[name].append(_run(server, ["-m", "proxy.cli", command], endpoint, dsn))
                 _expect(server, dsn, items)
             say(f"(e) pass {number + 1}: " + ", ".join(f"{n} {items / r[-1].seconds:,.0f}/s" for n, r in runs.items()))
         relay = stack.enter_context(relayed(server.port))
-        _run(["-m", "proxy.cli", "verify"], endpoint, dsn.replace(f":{server.port}/", f":{relay.port}/"))
+        _run(server, ["-m", "proxy.cli", "verify"], endpoint, dsn.replace(f":{server.port}/", f":{relay.port}/"))
         size = _ask(dsn, "SELECT sum(length(i::text)) FROM items i")
     return {
         "items": items,
         "rates": {name: spread([items / run.seconds for run in some]) for name, some in runs.items()},
+        "cpu_us": {name: spread([run.cpu / items * 1e6 for run in some]) for name, some in runs.items()},
+        "server_cpu_us": {name: spread([run.server_cpu / items * 1e6 for run in some]) for name, some in runs.items()},
         "mb": {name: max(run.mb for run in some) for name, some in runs.items()},
         "verify": {"trips": relay.trips, "bytes_out": relay.bytes_out, "bytes_in": relay.bytes_in, "table": size},
     }
@@ -62,13 +73,16 @@ def compare(say: Callable[[str], None], server: Postgres, items: int, passes: in
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Seconds, start of the interpreter included, and peak resident memory in MB (10⁶ bytes)."""
+    """Seconds, start of the interpreter included; CPU seconds of the program and of PostgreSQL's backends; peak
+    resident memory in MB (10⁶ bytes)."""
 
     seconds: float
+    cpu: float
+    server_cpu: float
     mb: float
 
 
-def _run(command: Sequence[str], endpoint: str = "", dsn: str = "") -> Run:
+def _run(server: Postgres, command: Sequence[str], endpoint: str = "", dsn: str = "") -> Run:
     with tempfile.TemporaryDirectory(prefix="crossfade-bench-") as folder:
         arguments = [sys.executable, *command]
         if endpoint:
@@ -78,7 +92,7 @@ def _run(command: Sequence[str], endpoint: str = "", dsn: str = "") -> Run:
             )
             settings.write_text(text, "utf-8")
             arguments += ["--config", str(settings), "--quiet"]
-        began = time.monotonic()
+        began, children, backends = time.monotonic(), _children(), _backends(server)
         child = subprocess.Popen(arguments, cwd=crossfade.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         pin(child.pid, 0)
         most = 0.0
@@ -92,7 +106,20 @@ def _run(command: Sequence[str], endpoint: str = "", dsn: str = "") -> Run:
         said = child.stdout.read().decode() if child.stdout is not None else ""
         if child.returncode:
             raise RuntimeError(f"{' '.join(command)} ended with {child.returncode}: {said}")
-        return Run(seconds, most)
+        # What is connected to a backend has gone; it goes a moment later.
+        time.sleep(0.5)
+        return Run(seconds, _children() - children, _backends(server) - backends, most)
+
+
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _backends(server: Postgres) -> float:
+    """CPU seconds of all backends that have ended."""
+    used = psutil.Process(server.child.pid).cpu_times()
+    return float(used.children_user + used.children_system)
 
 
 def _database(server: Postgres) -> str:

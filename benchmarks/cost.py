@@ -25,7 +25,7 @@ from tests.proxy_process import ProxyProcess
 from tests.standins.postgres import Postgres
 from tests.standins.processes import free_port
 
-STAGES = ("off", "dualwrite", "shadow")
+STAGES = ("off", "dualwrite", "shadow", "live", "complete")
 _WARM_SECONDS = 1.0
 _KEYS = 1000
 BOOKS = {"GetItem": _KEYS, "PutItem": _KEYS, "Query": 20}

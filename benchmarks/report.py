@@ -1,6 +1,7 @@
 """The figures as tables: what `make bench` prints, and docs/performance.md holds."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import median
 from typing import Any, Final
 
 _PROXY: Final = "nginx proxy_pass"
@@ -24,6 +25,8 @@ def lines(results: Mapping[str, Any]) -> Iterator[str]:
         yield from _growth(results["growth"])
     if "backfill" in results:
         yield from _backfill(results["backfill"])
+    if "flips" in results:
+        yield from _flips(results["flips"])
 
 
 def _cost(cost: Mapping[str, Any]) -> Iterator[str]:
@@ -66,12 +69,18 @@ def _cost(cost: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _waiting(waiting: Mapping[str, Any]) -> Iterator[str]:
-    yield f"### (b) What a client waits, ms, at {waiting['rate']:.0f} requests/s\n"
+    yield from _states(waiting, "shadow")
+    if "live" in waiting:
+        yield from _states(waiting["live"], "live")
+
+
+def _states(waiting: Mapping[str, Any], stage: str) -> Iterator[str]:
+    yield f"### (b) What a client waits, ms, at {waiting['rate']:.0f} requests/s, in `{stage}`\n"
     states = waiting["states"]
     healthy = states["healthy"]["p99"]["median"]
     rows = [
         (
-            "off" if state == "off" else f"shadow, mirror {state}",
+            "off" if state == "off" else f"{stage}, mirror {state}",
             *(_figure(found[name], 2) for name in ("p50", "p99", "p999")),
             f"{found['p99']['median'] / healthy:.2f}",
             str(found["errors"]),
@@ -114,16 +123,41 @@ def _backfill(found: Mapping[str, Any]) -> Iterator[str]:
     script = found["rates"]["script"]["median"]
     named = {"script": "a script: boto3 Scan, executemany", "backfill again": "backfill, all there already"}
     rows = [
-        (named.get(name, name), _figure(rate, 0), f"{rate['median'] / script:.1f}", f"{found['mb'][name]:.0f}")
+        (
+            named.get(name, name),
+            _figure(rate, 0),
+            f"{rate['median'] / script:.1f}",
+            _figure(found["cpu_us"][name], 0),
+            _figure(found["server_cpu_us"][name], 0),
+            f"{found['mb'][name]:.0f}",
+        )
         for name, rate in found["rates"].items()
     ]
-    yield from _table(("", "items/s", "× the script's", "peak MB"), rows)
+    head = ("", "items/s", "× the script's", "CPU µs an item", "PostgreSQL's CPU µs an item", "peak MB")
+    yield from _table(head, rows)
     verify = found["verify"]
     yield (
         f"Verify, all equal: {verify['trips']:,} round trips; {verify['bytes_out'] / 1e6:.2f} MB came out of DSQL, "
         f"{verify['bytes_out'] / verify['table'] * 100:.2f} % of the table's {verify['table'] / 1e6:.1f} MB; "
         f"{verify['bytes_in'] / 1e6:.1f} MB went in.\n"
     )
+
+
+def _flips(found: Mapping[str, Any]) -> Iterator[str]:
+    yield "### (f) How long writes are held in a flip, ms\n"
+    rows = [
+        (
+            proxies,
+            str(len(each["held_ms"])),
+            f"{median(each['held_ms']):,.0f}",
+            f"{max(each['held_ms']):,.0f}",
+            f"{each['rate']:,.0f}",
+            str(each["errors"]),
+        )
+        for proxies, each in found.items()
+        if each["held_ms"]
+    ]
+    yield from _table(("proxies", "flips", "p50", "longest", "writes/s answered", "errors"), rows)
 
 
 def _figure(found: Mapping[str, float], places: int) -> str:

@@ -1,7 +1,8 @@
-"""(b) what a client waits: in `off`, and in `shadow` with the mirror healthy, slowed to a second, hung, and dead.
+"""(b) what a client waits: in `off`, and in `shadow` with the mirror healthy, slowed to a second, hung, and dead; then
+in `live`, where the mirror is DynamoDB, the same four.
 
-At half the rate that `shadow` answers at with a healthy mirror, four reads to a write, over 1,000 keys. Every state has a
-proxy of its own; passes are interleaved. In `off` the same rate is sent.
+At half the rate that is answered with a healthy mirror, four reads to a write, over 1,000 keys. Every state has a proxy
+of its own; passes are interleaved. In `off` the same rate is sent.
 """
 
 import time
@@ -27,7 +28,12 @@ _LINE: Final = {"healthy": "healthy", "slow": "slow 1.0", "hung": "hung", "dead"
 
 
 def wait(say: Callable[[str], None], server: Postgres, passes: int, seconds: float) -> dict[str, Any]:
-    """State → p50, p99, p999 in milliseconds over the passes; and the rate."""
+    """State → p50, p99, p999 in milliseconds over the passes; and the rate; for `shadow`, and under `live` for that."""
+    found = _wait(say, server, passes, seconds, "shadow")
+    return found | {"live": _wait(say, server, passes, seconds, "live")}
+
+
+def _wait(say: Callable[[str], None], server: Postgres, passes: int, seconds: float, stage: str) -> dict[str, Any]:
     dsn = crossfade.books(server, _KEYS)
     requests = [put(number) if number % 5 == 0 else get(number) for number in range(_KEYS)]
     with ExitStack() as stack:
@@ -35,17 +41,20 @@ def wait(say: Callable[[str], None], server: Postgres, passes: int, seconds: flo
         proxies = {}
         for state in STATES:
             port, control = free_port(), free_port()
-            relay = stack.enter_context(crossfade.program("hindered", str(port), str(server.port), str(control)))
+            # The relay stands before the mirror: DSQL in `shadow`, DynamoDB in `live`.
+            mirror = upstream.rpartition(":")[2] if stage == "live" else str(server.port)
+            relay = stack.enter_context(crossfade.program("hindered", str(port), mirror, str(control)))
             stand_back(relay.pid)
-            behind = dsn.replace(f":{server.port}/", f":{port}/")
-            stage = "off" if state == "off" else "shadow"
-            proxies[state] = stack.enter_context(crossfade.proxy(upstream, behind, stage))
+            dynamodb = f"127.0.0.1:{port}" if stage == "live" else upstream
+            dsql = dsn if stage == "live" else dsn.replace(f":{server.port}/", f":{port}/")
+            at = "off" if state == "off" else stage
+            proxies[state] = stack.enter_context(crossfade.proxy(dynamodb, dsql, at))
             pin(proxies[state].child.pid, 0)
             steady(crossfade.address(proxies[state]), requests, count=200)
             if state != "off":
                 become(control, _LINE[state])
         rate = _most(proxies["healthy"], requests) / 2
-        say(f"half of what shadow answers, four reads to a write: {rate:.0f} /s")
+        say(f"half of what {stage} answers, four reads to a write: {rate:.0f} /s")
         for state in STATES:
             # The breaker has opened, or the rows are in the caches, before anything is counted.
             steady(crossfade.address(proxies[state]), requests, rate=rate, seconds=_WARM_SECONDS)
