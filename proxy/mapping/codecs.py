@@ -24,6 +24,7 @@ MAX_TEXT_BYTES: Final = 1024 * 1024
 MAX_VARCHAR_BYTES: Final = 65_535
 MAX_PRECISION: Final = 1000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_PLAIN_DIGITS: Final = 15
 _MICROSECOND: Final = timedelta(microseconds=1)
 _LAST: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _FIRST: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
@@ -229,6 +230,10 @@ def _bytes(value: Value) -> bytes:
 
 
 def _timestamp(value: Value) -> datetime:
+    text: str = _content(value, "N")
+    if len(text) < _PLAIN_DIGITS and text.isdecimal():
+        # Nearly every one: whole milliseconds, and none of so few digits is beyond the year 9999.
+        return _EPOCH + timedelta(milliseconds=int(text))
     microseconds = _WIDE.multiply(_decimal(value), 1000)
     if microseconds != microseconds.to_integral_value():
         raise Misfit("it is finer than a microsecond: use numeric", Cause.NUMBER)

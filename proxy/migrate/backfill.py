@@ -32,7 +32,7 @@ from proxy.migrate.checkpoints import Checkpoints, Claim
 from proxy.migrate.pace import Pace
 from proxy.migrate.sources import Portion, Referring, Source
 from proxy.shadow.converge import converge
-from proxy.stores.batches import MAX_ROWS, batches
+from proxy.stores.batches import MAX_ROWS, SAFE_BYTES, batches
 from proxy.stores.bulk import Bulk
 from proxy.stores.failures import Refused, UnknownOutcome, Unreachable
 from proxy.stores.store import Store, Unrepresentable
@@ -271,7 +271,9 @@ class Backfill:
             unlike += self._held_otherwise(work, rows, found)
             rows = [row for place, row in enumerate(rows) if place not in found]
             work.expect_rows = bool(found)
-        for batch in batches(rows, _size, most_rows=_ROWS):
+        # A row is hardly larger than its item: a page of a Scan is 1 MB at most, and need not be measured row by row.
+        size = _size if portion.size > SAFE_BYTES // 2 else _small
+        for batch in batches(rows, size, most_rows=_ROWS):
             unlike += await self._insert(work, batch, portion)
         if unlike:
             await self._converge(work, unlike)
@@ -424,7 +426,11 @@ class Backfill:
 
 
 def _agrees(item: Item, now: Item | None) -> bool:
-    return now is not None and same(item, now)
+    return now is item or (now is not None and same(item, now))
+
+
+def _small(_: _Row) -> int:
+    return 0
 
 
 def _size(row: _Row) -> int:

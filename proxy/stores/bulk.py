@@ -15,7 +15,7 @@ import asyncpg
 
 from proxy.mapping.mapping import Mapping, SqlValues
 from proxy.stores.bulk_sql import BulkStatements
-from proxy.stores.checksums import parameters
+from proxy.stores.checksums import as_it_is, parameters
 from proxy.stores.failures import Refused, StoreError, UnknownOutcome, Unreachable
 from proxy.stores.occ import Attempts, is_conflict
 from proxy.stores.pool import Pool
@@ -211,6 +211,6 @@ class Bulk:
     @staticmethod
     def _arrays(rows: Sequence[SqlValues], texts: tuple[Callable[[Any], str | None], ...]) -> list[list[str | None]]:
         return [
-            [None if value is None else text(value) for value in column]
+            list(column) if text is as_it_is else [None if value is None else text(value) for value in column]
             for text, column in zip(texts, zip(*rows, strict=True), strict=True)
         ]

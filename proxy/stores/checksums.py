@@ -105,7 +105,7 @@ def form(column: Column) -> Form:
     name = quoted(column.name)
     kind = column.sql_type.partition("(")[0]
     if kind in ("text", "varchar"):
-        return Form(name, _same)
+        return Form(name, as_it_is)
     if kind in ("uuid", "smallint", "integer", "bigint"):
         return Form(f"{name}::text", str)
     if kind == "numeric":
@@ -118,7 +118,7 @@ def form(column: Column) -> Form:
     if kind == "timestamptz":
         return Form(f"extract(epoch FROM {name})::text", _seconds)
     if kind == "json":
-        return Form(f"{name}::text", _same)
+        return Form(f"{name}::text", as_it_is)
     if kind == "jsonb":
         return Form(f"{name}::text", jsonb_text)
     raise ValueError(f"a column of type {column.sql_type} has no text form")
@@ -173,7 +173,8 @@ def _quote(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _same(value: Any) -> str:
+def as_it_is(value: Any) -> str:
+    """The text form of what is text already."""
     text: str = value
     return text
 
@@ -194,10 +195,10 @@ def parameters(columns: Sequence[Column]) -> tuple[Callable[[Any], str | None], 
 
 
 _PARAMETER: Final[dict[str, Callable[[Any], str]]] = {
-    "text": _same,
-    "varchar": _same,
-    "json": _same,
-    "jsonb": _same,
+    "text": as_it_is,
+    "varchar": as_it_is,
+    "json": as_it_is,
+    "jsonb": as_it_is,
     "numeric": _plain,
     "boolean": lambda value: "true" if value else "false",
     "bytea": lambda value: "\\x" + bytes(value).hex(),
