@@ -9,7 +9,8 @@ have so many tokens and so many fields at its root, and no more: each of these a
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -17,6 +18,7 @@ from typing import Any, Final, TypeAlias
 
 import structlog
 from graphql import (
+    FieldNode,
     GraphQLArgument,
     GraphQLBoolean,
     GraphQLEnumType,
@@ -69,12 +71,20 @@ class _Context:
 Info: TypeAlias = "GraphQLResolveInfo[_Context]"
 
 
-@dataclass(frozen=True, slots=True)
 class _Answered:
-    """A page, and how to count what it is of."""
+    """A page, and what it is a page of: counted once, however often and by whichever names it is asked for."""
 
-    page: Page
-    count: Callable[[], Awaitable[int]]
+    __slots__ = ("_count", "_counting", "page")
+
+    def __init__(self, page: Page, count: Callable[[], Coroutine[Any, Any, int]]) -> None:
+        self.page = page
+        self._count = count
+        self._counting: asyncio.Task[int] | None = None
+
+    async def total(self) -> int:
+        if self._counting is None:
+            self._counting = asyncio.create_task(self._count())
+        return await self._counting
 
 
 class GraphQL:
@@ -151,7 +161,7 @@ def schema() -> GraphQLSchema:
             "items": GraphQLField(_listed(interface), resolve=lambda held, _: list(map(shown_item, held.page.items))),
             "total": GraphQLField(
                 GraphQLNonNull(GraphQLInt),
-                resolve=lambda held, _: held.count(),
+                resolve=lambda held, _: held.total(),
                 description="How many there are on all pages: counted only where it is asked for.",
             ),
             "hasNextPage": GraphQLField(
@@ -381,7 +391,7 @@ def _too_many(definitions: Any) -> list[GraphQLError]:
         if isinstance(each, OperationDefinitionNode)
         for field in each.selection_set.selections
     ]
-    fragments = any(not hasattr(field, "arguments") for field in roots)
+    fragments = any(not isinstance(field, FieldNode) for field in roots)
     if len(roots) <= MOST_ROOTS and not fragments:
         return []
     return [GraphQLError(f"at most {MOST_ROOTS} fields at the root of a request, and no fragment there")]

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from proxy.items.catalogue import Catalogue
+from proxy.items.catalogue import Catalogue, Executes
 from proxy.items.cursors import Cursors
 from proxy.metrics import Metrics
 from proxy.settings import DSQL, DynamoDB, Journal, Settings, Stage, TableSettings, TypeSettings
@@ -43,7 +43,7 @@ async def layer_at(
         await upstream.close()
 
 
-def catalogue_of(layer: Layer, secret: bytes = b"0123456789abcdef") -> Catalogue:
+def catalogue_of(layer: Executes, secret: bytes = b"0123456789abcdef") -> Catalogue:
     return Catalogue(layer, TABLE, Cursors(secret), request_ids())
 
 

@@ -19,11 +19,6 @@ from proxy.items.questions import asked
 from proxy.items.refusals import Code, Refusal
 from proxy.settings import Stage
 from tests.items.catalogues import catalogue_of, layer_at, verdicts
-from tests.items.stores import CONFIG
-from tests.standins.billio import billio_table
-from tests.standins.dsql import Dsql
-from tests.standins.dynamodb import Ministack
-from tests.story.migrations import apply
 
 TITLES = ("Straße", "STRASSE", "Ὀδυσσεύς", "İzmir", "Dune", "dune 2", "100%", "a_b")
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
@@ -97,16 +92,6 @@ def _questions() -> Iterator[dict[str, Any]]:
 
 
 QUESTIONS = list(_questions())
-
-
-@pytest.fixture
-def stores(ministack: Ministack, dsql_gate: Dsql, database: str) -> tuple[str, str]:
-    """Endpoint and DSN of a DynamoDB with Billio's table and a database with its rows'."""
-    ministack.reset()
-    billio_table(ministack.endpoint)
-    dsn = dsql_gate.dsn(database.rsplit("/", 1)[1])
-    apply(CONFIG / "migrations", dsn)
-    return ministack.endpoint, dsn
 
 
 async def made(catalogue: Catalogue, seed: int, count: int) -> Model:

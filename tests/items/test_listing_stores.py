@@ -1,6 +1,5 @@
 """A listing, asked of both stores by themselves, is what a plain Python model says: every filter, order and page."""
 
-import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
@@ -13,12 +12,7 @@ import pytest_asyncio
 from proxy.dynamodb.folding import tables
 from proxy.dynamodb.values import Item
 from proxy.stores.listed import _folded
-from tests.items.stores import CONFIG, Both, answer, both_stores
-from tests.standins.billio import billio_table
-from tests.standins.dsql import Dsql
-from tests.standins.dynamodb import Ministack
-from tests.standins.postgres import Postgres
-from tests.story.migrations import apply
+from tests.items.stores import Both, answer, both_stores
 
 TITLES = (
     "Straße",
@@ -131,13 +125,9 @@ def requests() -> Iterator[dict[str, Any]]:
 
 
 @pytest_asyncio.fixture
-async def both(postgres: Postgres, dsql_gate: Dsql, database: str, ministack: Ministack) -> AsyncIterator[Both]:
-    ministack.reset()
-    billio_table(ministack.endpoint)
-    dsn = dsql_gate.dsn(database.rsplit("/", 1)[1])
-    await asyncio.to_thread(apply, CONFIG / "migrations", dsn)
-    async with both_stores(ministack.endpoint, dsn) as stores:
-        yield stores
+async def both(stores: tuple[str, str]) -> AsyncIterator[Both]:
+    async with both_stores(*stores) as found:
+        yield found
 
 
 async def test_every_filter_in_every_order_is_answered_as_the_model_says(both: Both) -> None:

@@ -1,0 +1,32 @@
+"""The items port over a layer of one process."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from prometheus_client import CollectorRegistry
+
+from proxy.admin.access import Access, Tokens
+from proxy.items.catalogue import Executes
+from proxy.items.metrics import ItemsMetrics
+from proxy.items.server import ItemsServer
+from proxy.settings import Address
+from tests.items.catalogues import catalogue_of
+
+
+@asynccontextmanager
+async def port(
+    layer: Executes, tokens: Tokens | None = None, registry: CollectorRegistry | None = None
+) -> AsyncIterator[str]:
+    """The URL of an items port over the layer."""
+    server = ItemsServer(
+        catalogue_of(layer),
+        Access(tokens, strangers=False),
+        ItemsMetrics(registry or CollectorRegistry()),
+        "0.0.0",
+        finish_seconds=1.0,
+    )
+    address = await server.start(Address("127.0.0.1", 0))
+    try:
+        yield f"http://{address}"
+    finally:
+        await server.stop()
