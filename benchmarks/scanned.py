@@ -5,7 +5,9 @@ DynamoDB's JSON. ministack parses and sorts what it holds for each page, so that
 that is measured. Items are encoded once; a page is cut at its Limit or at 1 MB, as DynamoDB does.
 """
 
+import gc
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,11 +23,15 @@ _PAGE_BYTES: Final = 1024 * 1024
 class Scanned:
     """Segment S of N holds every N-th item, from S on. `items` are as DynamoDB's JSON has them."""
 
-    def __init__(self, items: list[Any]) -> None:
-        self._items = [orjson.dumps(each) for each in items]
-        self._keys: list[str] = [each[HASH_KEY]["S"] for each in items]
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._items: list[bytes] = []
+        self._keys: list[str] = []
+        self._referring: list[bool] = []
+        for each in items:
+            self._items.append(orjson.dumps(each))
+            self._keys.append(each[HASH_KEY]["S"])
+            self._referring.append("seriesId" in each)
         self._number = {key: number for number, key in enumerate(self._keys)}
-        self._referring = [each.get("seriesId") is not None for each in items]
 
     def answer(self, action: str, body: bytes) -> bytes:
         """The document for one request."""
@@ -73,11 +79,14 @@ class Scanned:
         )
 
 
-def _held(given: str) -> list[Any]:
+def _held(given: str) -> Iterator[Any]:
     if given.isdecimal():
-        return [item(number) for number in range(int(given))]
-    return [orjson.loads(line) for line in Path(given).read_bytes().splitlines()]
+        yield from (item(number) for number in range(int(given)))
+        return
+    with Path(given).open("rb") as lines:
+        yield from map(orjson.loads, lines)
 
 
 if __name__ == "__main__":
+    gc.disable()
     run(int(sys.argv[1]), Scanned(_held(sys.argv[2])).answer)

@@ -1,12 +1,15 @@
 """Verify finds whatever differs in a large table, and nothing else: at rest, beside writers, and after a kill.
 
-`SWEEP_ITEMS=100000` makes the large table as large as that; it is 8,000 without, to be quick.
+`SWEEP_ITEMS=100000` makes the large table as large as that; it is 8,000 without. ministack sorts all that it
+holds for each page, so above 20,000 a server that only reads (`benchmarks.scanned`) stands for DynamoDB.
 """
 
 import asyncio
 import json
 import os
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +24,11 @@ from tests.integration.scenes import CONFIG, run_sql, scene, wait_until
 from tests.integration.whole_tables import Operator, billio_items, load
 from tests.integration.writers import BILLIO_KEYS, Writers
 from tests.standins.billio import HASH_KEY, TABLE, billio_table, dynamodb_client
+from tests.standins.processes import Child, accepts_connections, free_port
 from tests.story.migrations import apply
 
 ITEMS = int(os.environ.get("SWEEP_ITEMS", "8000"))
+MOST_FOR_MINISTACK = 20_000
 MAPPINGS = (CONFIG / "billio.toml",)
 PRECISE = "0.123456789012345678901234567890123456"
 LESS_PRECISE = "0.123456789012345678901234567891123456"
@@ -60,6 +65,30 @@ def sql(dsn: str, *statements: str) -> None:
     assert [each.split()[-1] for each in done] == ["1"] * len(statements), done
 
 
+@contextmanager
+def large(dynamodb: str, items: list[dict[str, Any]], folder: Path) -> Iterator[str]:
+    """The endpoint of a DynamoDB that holds the items."""
+    if len(items) <= MOST_FOR_MINISTACK:
+        load(dynamodb, items)
+        yield dynamodb
+        return
+    path = folder / "items.jsonl"
+    path.write_text("".join(json.dumps(item) + "\n" for item in items), "utf-8")
+    port = free_port()
+    server = Child(
+        "scanned",
+        [sys.executable, "-m", "benchmarks.scanned", str(port), str(path)],
+        log_file=folder / "scanned.log",
+        directory=CONFIG.parent,
+        environment={"PATH": "/usr/bin:/bin"},
+    )
+    try:
+        server.wait_ready(lambda: accepts_connections(port), 60)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.stop()
+
+
 def of_type(items: list[dict[str, Any]], name: str) -> Iterator[str]:
     return (item["id"]["S"] for item in items if item["type"]["S"] == name)
 
@@ -70,7 +99,12 @@ def test_each_planted_difference_is_found_and_repaired(
     items = billio_items(ITEMS)
     items[ITEMS // 2]["precise"] = {"N": PRECISE}
     items[ITEMS // 3]["tags"] = {"SS": ["a", "b", "c"]}
-    load(dynamodb, items)
+    with large(dynamodb, items, tmp_path) as endpoint:
+        operator.endpoint = endpoint
+        _found_and_repaired(operator, items, endpoint, database)
+
+
+def _found_and_repaired(operator: Operator, items: list[dict[str, Any]], dynamodb: str, database: str) -> None:
     assert operator.run("backfill", seconds=300).code == 0
     equal = report(operator)
     assert equal["result"] == "equal"
@@ -134,9 +168,7 @@ def test_a_killed_sweep_goes_on_and_is_recorded(operator: Operator, dynamodb: st
     load(dynamodb, billio_items(3000))
     assert operator.run("backfill").code == 0
     sql(database, "DELETE FROM items WHERE id = (SELECT min(id) FROM items)")
-    saved = (
-        "SELECT part FROM crossfade_checkpoints WHERE job LIKE 'verify/%' AND state <> ''"
-    )
+    saved = "SELECT part FROM crossfade_checkpoints WHERE job LIKE 'verify/%' AND state <> ''"
     with operator.started("verify", "--rate", "150", "--patience", "0") as child:
         wait_until(lambda: bool(asyncio.run(run_sql(database, saved))), 60, "something to be saved")
         assert child.poll() is None
