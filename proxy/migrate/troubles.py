@@ -76,7 +76,7 @@ _SENTENCES: Final = {
     Kind.FORM: "does not have the form that the mapping gives it",
     Kind.DANGLING: "refers to an item that is not there",
     Kind.DUPLICATE: "is the same row for two keys",
-    Kind.INDEX: "does not fit DynamoDB's table",
+    Kind.INDEX: "does not fit DynamoDB's table, or the migrations",
     Kind.ASIDE: "is held beside its column, in the JSON",
 }
 _REMEDIES: Final = {
