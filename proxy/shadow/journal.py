@@ -189,6 +189,8 @@ class Journal:
             raise JournalLocked(
                 f"{self._path}: in use by another process; give each proxy a journal.path of its own"
             ) from None
+        # Keys are item values: nobody else on the machine is to read them. SQLite gives its WAL the file's permissions.
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         self._database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0.25)
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute(f"PRAGMA synchronous = {self._synchronous}")

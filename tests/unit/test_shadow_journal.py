@@ -225,6 +225,13 @@ async def test_what_a_killed_process_left_is_converged_at_once_and_once_more(ben
     journal.close()
 
 
+async def test_nobody_else_may_read_it(journal: Journal, bench: Bench) -> None:
+    await journal.enter([A])
+    files = [bench.path, *bench.path.parent.glob(f"{bench.path.name}-*")]
+    assert len(files) > 1
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+
 async def test_only_one_process_may_have_it(journal: Journal, bench: Bench) -> None:
     with pytest.raises(JournalLocked, match="in use by another process; give each proxy a journal"):
         bench.open()
