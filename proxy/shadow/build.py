@@ -16,9 +16,10 @@ from proxy.dynamodb.tokens import Token
 from proxy.mapping.columns import ColumnMapping
 from proxy.mapping.load import MappedTable, MappingError, load
 from proxy.metrics import Metrics
+from proxy.migrate.checkpoints import CHECKPOINTS_TABLE
 from proxy.migrate.documents import Documents
 from proxy.migrate.ledger import LEDGER_TABLES
-from proxy.migrate.sweeps import Sweeps
+from proxy.migrate.sweeps import SWEEPS_TABLE, Sweeps
 from proxy.settings import Settings
 from proxy.shadow.breaker import Breaker, State
 from proxy.shadow.converger import Converger
@@ -84,6 +85,8 @@ async def build(settings: Settings, metrics: Metrics, _: FilteringBoundLogger, u
         {
             BOARD_TABLE,
             CATALOGUE_TABLE,
+            CHECKPOINTS_TABLE,
+            SWEEPS_TABLE,
             *LEDGER_TABLES,
             *PROMISE_TABLES,
             *(table.mapping.sql_table for table in mapped.values()),
