@@ -121,7 +121,7 @@ class Layer:
         request = parse_body(body)
         names = tables_of(action, request)
         if action != LISTING and not any(self._stages.active(name) for name in names):
-            return await self._writes.past_the_mirror(action, body)
+            return await self._writes.past_the_mirror(action, body, names)
         call = await self._calls.read(action, body, request, names, request_id)
         if isinstance(call, Call):
             if self._witness is not None:

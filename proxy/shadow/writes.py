@@ -4,7 +4,7 @@ say so. Behind the answer it is rehearsed, and its keys converge.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from proxy.dynamodb.operations import WRITES
@@ -118,11 +118,16 @@ class Writes:
             self._journal.answered(ticket)
         return outcome
 
-    async def past_the_mirror(self, action: str, body: bytes) -> Outcome:
-        """DynamoDB alone: nothing here is mirrored, or nothing can be decoded."""
+    async def past_the_mirror(self, action: str, body: bytes, tables: Iterable[str] = ()) -> Outcome:
+        """DynamoDB alone: nothing in these tables is mirrored, or (without any) nothing can be decoded."""
         if action not in WRITES:
             return await self._dynamodb.call(action, body)
-        entry, term = self._floor.begin(()), self._lease.term
+        # A move of one table must not wait for the writes of others, nor hold them.
+        writes = tuple((table, "") for table in tables)
+        if self._floor.holds(writes) or (self._floor.held and not writes):
+            self._metrics.held()
+            raise Unreachable("held", "writes are held while a stage is moved")
+        entry, term = self._floor.begin(writes), self._lease.term
         try:
             outcome = await self._dynamodb.call(action, body)
             if not self._lease.holds(term):

@@ -1,0 +1,76 @@
+"""A move of one table, and the writes of others that are not mirrored at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+import pytest
+
+from proxy.settings import TableSettings
+from proxy.shadow.journal import Journal
+from proxy.shadow.stages import Scope
+from proxy.stores.failures import Unreachable
+from proxy.stores.upstream import Answer
+from tests.simulation.flip_story import tell_near
+from tests.simulation.process import build, settings_for
+
+
+class Nowhere:
+    """A DSQL that is not asked."""
+
+    name = "dsql"
+
+
+class Slow:
+    """A DynamoDB that answers when it is let."""
+
+    def __init__(self) -> None:
+        self.answers, self.is_asked = asyncio.Event(), asyncio.Event()
+        self.asked: list[Any] = []
+
+    async def request(
+        self,
+        target: str,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        timeout: float,  # noqa: ASYNC109
+    ) -> Answer:
+        self.asked.append(orjson.loads(body))
+        self.is_asked.set()
+        await self.answers.wait()
+        return Answer(200, (), b"{}")
+
+
+async def test_a_move_waits_for_and_holds_only_what_it_moves(tmp_path: Path) -> None:
+    settings = replace(
+        settings_for(tell_near(0, "slow").base, tmp_path / "journal"), tables={"other": TableSettings(stage="off")}
+    )
+    journal, slow = Journal(settings.journal.path), Slow()
+    journal.open({"dynamodb": 1.0, "dsql": 1.0})
+    layer, floor, _ = build(
+        settings, journal, cast("Any", slow), cast("Any", Nowhere()), cast("Any", None), lambda *_: None
+    )
+    put = orjson.dumps({"TableName": "other", "Item": {"id": {"S": "1"}}})
+    moved, other = Scope("things"), Scope("other")
+    under_way = asyncio.ensure_future(layer.execute("PutItem", put, "1"))
+    await slow.is_asked.wait()
+    assert floor.drain(moved).writers == 0
+    assert floor.drain(other).writers == 1
+    floor.hold(moved)
+    beside = asyncio.ensure_future(layer.execute("PutItem", put, "2"))
+    slow.answers.set()
+    assert (await under_way).ok
+    assert (await beside).ok
+    floor.hold(other)
+    with pytest.raises(Unreachable, match="held"):
+        await layer.execute("PutItem", put, "3")
+    floor.release()
+    assert (await layer.execute("PutItem", put, "4")).ok
+    assert len(slow.asked) == 3
+    journal.close()
