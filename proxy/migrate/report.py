@@ -10,12 +10,13 @@ import orjson
 
 from proxy.migrate.looking import Result
 from proxy.migrate.sweep import MOST_KEPT, Swept
+from proxy.migrate.sweeps import DIFFERENT, EQUAL, REPAIRED
 
 _SHOWN: Final = 20
 _HEADLINES: Final = {
-    "equal": "The two stores are equal.",
-    "repaired": "Differences were found, and all were repaired. Only another sweep can say that they are equal.",
-    "different": "The two stores differ.",
+    EQUAL: "The two stores are equal.",
+    REPAIRED: "Differences were found, and all were repaired. Only another sweep can say that they are equal.",
+    DIFFERENT: "The two stores differ.",
 }
 _SAYS: Final = {
     Result.MISSING: "the authority has it, the mirror lacks it",

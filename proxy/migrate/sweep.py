@@ -31,6 +31,7 @@ from proxy.migrate.key_sums import KeySums, buckets_for
 from proxy.migrate.looking import Finding, Looking, Result
 from proxy.migrate.pace import Pace
 from proxy.migrate.sources import ScanSource
+from proxy.migrate.sweeps import DIFFERENT, EQUAL, REPAIRED
 from proxy.migrate.table_reader import TableReader
 from proxy.shadow.tables import Table
 from proxy.stores import checksums
@@ -105,8 +106,8 @@ class Swept:
         results = self.counts.results
         wrong = sum(results[kind] for kind in (Result.MISSING, Result.EXTRA, Result.DIFFERENT))
         if self.counts.unrepaired or results[Result.UNREPRESENTABLE] or wrong > self.counts.repaired:
-            return "different"
-        return "repaired" if wrong else "equal"
+            return DIFFERENT
+        return REPAIRED if wrong else EQUAL
 
 
 @dataclass(slots=True)

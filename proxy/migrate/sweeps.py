@@ -33,6 +33,12 @@ class Sweep:
     result: str
     report: dict[str, Any]
 
+    @property
+    def found_equal(self) -> float | None:
+        """The moment, in Unix seconds, from which every key was found equal once: when the sweep began. None if one was
+        not."""
+        return self.began if self.result == EQUAL else None
+
 
 class Sweeps:
     """Over a pool of connections. Raises Unreachable or Refused."""

@@ -69,6 +69,7 @@ async def _verify(settings: Settings, arguments: argparse.Namespace) -> int:
     from proxy.migrate.published import Published
     from proxy.migrate.sources import ScanSource
     from proxy.migrate.sweep import Sweeping
+    from proxy.migrate.sweeps import DIFFERENT
     from proxy.migrate.table_reader import TableReader
     from proxy.stores.store import Held
 
@@ -141,7 +142,7 @@ async def _verify(settings: Settings, arguments: argparse.Namespace) -> int:
             with published:
                 swept = await sweeping.run(arguments.parallel, fresh=arguments.fresh)
         await _told(settings, both, reader, swept, arguments)
-        return FAILED if swept.result == "different" else 0
+        return FAILED if swept.result == DIFFERENT else 0
 
 
 async def _nothing() -> None:
