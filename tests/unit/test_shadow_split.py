@@ -32,7 +32,10 @@ GET: dict[str, Any] = {
     "one": {"Keys": [key(1), key(2), key(3)], "ConsistentRead": True},
     "two": {"Keys": [key(4), key(5)], "ProjectionExpression": "id"},
 }
-PUT: dict[str, Any] = {"one": [{"PutRequest": {"Item": key(n)}} for n in (1, 2)], "two": [{"DeleteRequest": {"Key": key(3)}}]}
+PUT: dict[str, Any] = {
+    "one": [{"PutRequest": {"Item": key(n)}} for n in (1, 2)],
+    "two": [{"DeleteRequest": {"Key": key(3)}}],
+}
 
 
 def test_each_part_asks_for_its_own_keys_as_they_were_asked_for() -> None:
