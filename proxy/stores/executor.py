@@ -18,7 +18,8 @@ from proxy.dynamodb.operations import LISTING, Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.pages import Page, read_query, read_scan
 from proxy.stores.batch_operations import batch_get, batch_write, batch_write_answered
-from proxy.stores.rows import AuthorityRows, Rows
+from proxy.stores.failures import Refused
+from proxy.stores.rows import AuthorityRows, ListedRows, Rows
 from proxy.stores.rows import Conflict as Conflict
 from proxy.stores.rows import Transaction as Transaction
 from proxy.stores.single import get_item, write_item
@@ -72,6 +73,8 @@ async def _page(rows: Rows, operation: Operation, meter: Meter) -> Executed:
 
 
 async def _listed(rows: Rows, operation: Operation, _: Meter) -> Executed:
+    if not isinstance(rows, ListedRows):
+        raise Refused("unlisted", "this store lists nothing")
     listing = read_listing(operation.schema, operation.request)
     if listing.limit is None:
         return Executed(Outcome.of({"Count": await rows.counted(listing)}), {})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from proxy.dynamodb.listing import Listing
 from proxy.dynamodb.pages import PageRequest
@@ -44,16 +44,21 @@ class Rows(Protocol):
     def range(self, request: PageRequest) -> AsyncIterator[Item]:
         """Items of a Query's or Scan's range in order, from its start key on. May give more than the range."""
 
+    def transaction(self, *, read_only: bool) -> AbstractAsyncContextManager[Transaction]: ...
+
+    def after_update(self, key: Key, written: Written) -> Item | None:
+        """What the mapping's own way of updating leaves of an updated item."""
+
+
+@runtime_checkable
+class ListedRows(Protocol):
+    """Rows that can also be listed by an index with filters, as the items' own API asks."""
+
     async def listed(self, listing: Listing, count: int) -> list[Item]:
         """So many items of a listing at most, from its start on."""
 
     async def counted(self, listing: Listing) -> int:
         """How many items a listing has."""
-
-    def transaction(self, *, read_only: bool) -> AbstractAsyncContextManager[Transaction]: ...
-
-    def after_update(self, key: Key, written: Written) -> Item | None:
-        """What the mapping's own way of updating leaves of an updated item."""
 
 
 class AuthorityTransaction(Transaction, Protocol):

@@ -87,7 +87,7 @@ class Serving:
         finally:
             self._runner.close()  # as the command does: it cancels what aiohttp still waits for
 
-    def _announce(self, data: Address, admin: Address) -> None:
+    def _announce(self, data: Address, admin: Address, _: Address | None) -> None:
         self.data, self.admin = data, admin
         self._listening.set()
 

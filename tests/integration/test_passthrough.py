@@ -84,7 +84,7 @@ class Proxy:
             self._fault = error
             self._listening.set()
 
-    def _announce(self, data: Address, admin: Address) -> None:
+    def _announce(self, data: Address, admin: Address, _: Address | None) -> None:
         self.data, self.admin = data, admin
         self._listening.set()
 

@@ -255,7 +255,7 @@ def test_references_are_read() -> None:
     references = {"parent": {"to": "id", "type": "Folder"}, "owner": {"to": "name"}}
     read = parse({**WHOLE, "references": references}, "things.toml").references
     assert read == (Reference("parent", "id", "Folder"), Reference("owner", "name", ""))
-    item = {"id": {"S": "7"}, "parent": {"S": "1"}, "owner": {"BOOL": True}}
+    item: dict[str, Any] = {"id": {"S": "7"}, "parent": {"S": "1"}, "owner": {"BOOL": True}}
     assert [each.pointed_to(item) for each in read] == ["1", None]
     assert [each.stands_for(item, "Folder") for each in read] == ["7", None]
     assert read[0].stands_for(item, "File") is None
