@@ -24,6 +24,10 @@ from proxy.stores.stage_table import LeaseItem, State
 BEAT_SECONDS: Final = 1.0
 
 
+# A process converges some thousand keys a second: with more than these before it, its writes are not held yet.
+MANY_KEYS: Final = 500
+
+
 def margin(seconds: float) -> float:
     """What clocks may disagree by over a time, and then some: leases are judged by clocks of different machines."""
     return 0.2 * seconds + 0.5
@@ -252,6 +256,11 @@ def lingering(seen: Sequence[Seen]) -> float:
     return max((float(each.lease.note.get("lingering", 0.0)) for each in seen if not each.run_out), default=0.0)
 
 
+def most_keys(seen: Sequence[Seen]) -> int:
+    """How many keys the process that is furthest behind has to converge, as the processes say."""
+    return max((int(each.lease.note.get("keys", 0)) for each in seen if not each.run_out), default=0)
+
+
 def parked(seen: Sequence[Seen]) -> int:
     """How many keys are parked, as the processes say."""
     return sum(int(each.lease.note.get("parked", 0)) for each in seen if not each.run_out)
@@ -266,6 +275,9 @@ def unready(flip: Flip, seen: Sequence[Seen]) -> str | None:
         return f"writes whose outcome is unknown may still take effect: try again in {seconds:.0f} s"
     if keys and not flip.forced:
         return f"{keys} keys are parked, whose items the mirror cannot hold: they would be lost"
+    behind = most_keys(seen)
+    if behind > MANY_KEYS:
+        return f"{behind} keys of one process have still to converge: writes would be held too long"
     return None
 
 

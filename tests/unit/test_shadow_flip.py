@@ -89,6 +89,8 @@ def test_nothing_is_held_that_could_not_drain() -> None:
     assert unready(FLIP, [seen("ready", lingering=0.0, parked=0)]) is None
     assert "try again in 43 s" in str(unready(FLIP, [seen("ready"), seen("ready", lingering=43.2)]))
     assert "2 keys are parked" in str(unready(FLIP, [seen("ready", parked=2)]))
+    assert "501 keys of one process" in str(unready(FLIP, [seen("ready", keys=501), seen("ready", keys=3)]))
+    assert unready(FLIP, [seen("ready", keys=500), seen("ready", keys=500)]) is None
     assert unready(replace(FLIP, forced=True), [seen("ready", parked=2)]) is None
     assert unready(replace(FLIP, forced=True), [seen("ready", lingering=1.0)]) is not None
     assert unready(STAYS, [seen("ready", lingering=43.2, parked=2)]) is None
