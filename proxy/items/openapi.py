@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from proxy.items.kinds import CATEGORY_OF, COMMON, DECIMALS, KINDS, Field, Form
+from proxy.items.checked import KEY, ON_SHELF
+from proxy.items.kinds import CATEGORY_OF, COMMON, DECIMALS, KINDS, ONLY, Field, Form
 from proxy.items.questions import FIRST, LONGEST_SEARCH, MOST, SortBy
 from proxy.items.refusals import Code
 
@@ -100,7 +101,8 @@ def _paths() -> Schema:
     )
     item = {"$ref": "#/components/schemas/Item"}
     pages = {"$ref": "#/components/schemas/Page"}
-    patches = {"oneOf": [{"$ref": f"#/components/schemas/{kind}Patch"} for kind in KINDS]}
+    # One patch may fit several types: which one it is of, the path says.
+    patches = {"anyOf": [{"$ref": f"#/components/schemas/{kind}Patch"} for kind in KINDS]}
     series = [_parameter("id", "path", {**_TEXT, "minLength": 1, "maxLength": 255, "pattern": _WORD}, "Its id.")]
     overwrite = _parameter(
         "overwrite", "query", {"type": "boolean", "default": False}, "Whether to put it where there is one already."
@@ -234,6 +236,7 @@ def _kind(kind: str) -> Schema:
     properties: Schema = {"type": {"const": kind}, **{field.name: _field(field) for field in fields}}
     if kind in CATEGORY_OF:
         properties["category"] = {"const": CATEGORY_OF[kind], "description": "Made of the type."}
+    properties |= _never(kind)
     required = ["type", *(field.name for field in fields if field.given)]
     return {"type": "object", "required": required, "properties": properties, "additionalProperties": True}
 
@@ -245,7 +248,13 @@ def _patch(kind: str) -> Schema:
         schema = {"type": "object"} if field.form is Form.IMAGE else _field(field)
         fixed = field.given or field.made
         properties[field.name] = schema if fixed else {"anyOf": [schema, {"type": "null"}]}
-    return {"type": "object", "properties": properties, "additionalProperties": True}
+    return {"type": "object", "properties": {**properties, **_never(kind)}, "additionalProperties": True}
+
+
+def _never(kind: str) -> Schema:
+    """What an item of the type may not have."""
+    made = {KEY: False, ON_SHELF: False, **({"category": False} if kind not in CATEGORY_OF else {})}
+    return made | {name: False for name, kinds in ONLY.items() if kind not in kinds}
 
 
 def _field(field: Field) -> Schema:

@@ -39,6 +39,7 @@ def text(document: dict[str, Any]) -> str:
             rows = [
                 (field + ("" if field in schema["required"] else "?"), _form(form), form.get("description", ""))
                 for field, form in schema["properties"].items()
+                if form is not False
             ]
             parts.append(f"<h2>{escape(name)}</h2>{_table(('field', 'form', 'meaning'), rows)}")
     return "".join(parts) + "</html>\n"

@@ -20,6 +20,7 @@ from proxy.dynamodb.values import Item, Value, canonical_number
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _DEEPEST: Final = 20
+_TOO_DEEP: Final = f"at most {_DEEPEST} levels of lists and objects"
 _LONGEST_NAME: Final = 255
 
 
@@ -30,11 +31,14 @@ class Unfit(ValueError):
 def parsed(body: bytes) -> Any:
     """JSON, with all digits of its numbers. Raises Unfit."""
     try:
-        return json.loads(body, parse_float=Decimal, parse_constant=_no_number)
-    except RecursionError:
-        raise Unfit("at most 20 levels of lists and objects") from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise Unfit(f"JSON ({error})" if isinstance(error, json.JSONDecodeError) else "JSON in UTF-8") from None
+        # orjson refuses what is no JSON, however deep it is, and drops digits; Python's own keeps them.
+        if _deeper(orjson.loads(body), _DEEPEST + 2):
+            raise Unfit(_TOO_DEEP)
+        return json.loads(body, parse_float=Decimal)
+    except orjson.JSONDecodeError as error:
+        raise Unfit(f"JSON in UTF-8 ({error})") from None
+    except ValueError as error:
+        raise Unfit(_TOO_DEEP if isinstance(error, Unfit) else "numbers of at most 38 digits") from None
 
 
 def written(document: Any) -> bytes:
@@ -44,7 +48,7 @@ def written(document: Any) -> bytes:
 def value_of(plain: Any, depth: int = 0) -> Value:
     """A JSON value of any form as an attribute's. Raises Unfit."""
     if depth > _DEEPEST:
-        raise Unfit("at most 20 levels of lists and objects")
+        raise Unfit(_TOO_DEEP)
     match plain:
         case None:
             return {"NULL": True}
@@ -138,5 +142,17 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON")
 
 
-def _no_number(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON")
+def _deeper(plain: Any, levels: int) -> bool:
+    """Whether it has more levels of lists and objects."""
+    here = [plain]
+    for _ in range(levels):
+        inside: list[Any] = []
+        for each in here:
+            if isinstance(each, dict):
+                inside.extend(each.values())
+            elif isinstance(each, list):
+                inside.extend(each)
+        if not inside:
+            return False
+        here = inside
+    return True

@@ -1,0 +1,104 @@
+"""The items port against its own OpenAPI, by schemathesis: what is promised is so, no fault of ours, no open door."""
+
+import asyncio
+import copy
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import schemathesis
+
+from proxy.admin.access import Role, Tokens
+from proxy.items.kinds import KINDS, fields_of
+from proxy.items.openapi import document
+from proxy.items.questions import Question
+from proxy.items.server import FILTERS
+from tests.items.catalogues import catalogue_of, layer_at
+from tests.items.ports import port
+
+READ, WRITE = "read-0123456789abcdef", "write-0123456789abcdef"
+KNOWN = "00000000-0000-0000-0000-00000000000a"
+CHECKS = (
+    "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,"
+    "negative_data_rejection,unsupported_method,ignored_auth"
+)
+
+
+def described(folder: Path) -> Path:
+    """The description, with an id that is there, so that half of what is asked finds something."""
+    whole = copy.deepcopy(document("1.2.3"))
+    for path in whole["paths"].values():
+        for operation in path.values():
+            for each in operation.get("parameters", ()):
+                if each["in"] == "path" and each["name"] == "id":
+                    each["schema"] = {"anyOf": [{"enum": [KNOWN]}, each["schema"]]}
+    file = folder / "openapi.json"
+    file.write_text(json.dumps(whole))
+    return file
+
+
+async def run(url: str, folder: Path, *options: str) -> str:
+    """Run schemathesis; gives what it printed, and fails with it."""
+    file = await asyncio.to_thread(described, folder)
+    process = await asyncio.create_subprocess_exec(
+        str(Path(sys.executable).with_name("schemathesis")),
+        "run",
+        str(file),
+        f"--url={url}",
+        "--no-color",
+        "--warnings=off",
+        "--generation-database=none",
+        "--max-examples=5",
+        "--no-shrink",
+        "--seed=4",
+        *options,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=folder,
+    )
+    try:
+        async with asyncio.timeout(60):
+            out, _ = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise
+    text = out.decode()
+    assert process.returncode == 0, text
+    return text
+
+
+def test_the_description_is_openapi_and_says_what_is_declared() -> None:
+    whole: Any = document("1.2.3")
+    schemathesis.openapi.from_dict(whole).validate()
+    schemas = whole["components"]["schemas"]
+    for kind in KINDS:
+        properties = {name for name, form in schemas[kind]["properties"].items() if form is not False}
+        assert properties - {"type", "category"} == set(fields_of(kind))
+    parameters = {each["name"] for each in whole["paths"]["/watching"]["get"]["parameters"]}
+    assert parameters == {*FILTERS, "first", "after", "total"}
+    # Each filter of a question can be asked for.
+    assert len(FILTERS) == len(Question.__slots__) - 1
+
+
+async def test_what_the_description_promises_is_so(stores: tuple[str, str], tmp_path: Path) -> None:
+    tokens = Tokens([(Role.READER, READ), (Role.OPERATOR, WRITE)])
+    async with layer_at("shadow", *stores, tmp_path) as layer, port(layer, tokens) as url:
+        for kind in KINDS:
+            await catalogue_of(layer).create({"type": kind, "id": KNOWN, "shelf": "s", "title": "t"})
+        options = (f"--header=Authorization:Bearer {WRITE}", f"--checks={CHECKS}", "--phases=fuzzing")
+        text = await run(url, tmp_path, *options)
+        assert "passed" in text, text
+
+
+async def test_without_the_write_token_nothing_changes(stores: tuple[str, str], tmp_path: Path) -> None:
+    tokens = Tokens([(Role.READER, READ), (Role.OPERATOR, WRITE)])
+    async with layer_at("live", *stores, tmp_path) as layer, port(layer, tokens) as url:
+        catalogue = catalogue_of(layer)
+        item = await catalogue.create({"type": "Book", "id": KNOWN, "shelf": "s", "title": "t"})
+        only = [f"--include-method={each}" for each in ("POST", "PATCH", "DELETE")]
+        header = f"--header=Authorization:Bearer {READ}"
+        await run(url, tmp_path, header, *only, "--checks=not_a_server_error", "--phases=fuzzing")
+        assert await catalogue.with_id("Book", KNOWN) == item
+        assert await catalogue.total(Question(tuple(KINDS))) == 1
