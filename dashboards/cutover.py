@@ -35,25 +35,13 @@ def cutover() -> dict[str, Any]:
         "Crossfade: Cutover",
         "How far each table and type is, whether the gate is open, and what blocks the next stage.",
         section("Is anything wrong?"),
-        rows(
-            "Alerts that fire",
-            "Crossfade's alerts that fire now. Each has a runbook in docs/runbooks, named by the alert.",
-            "none",
-            Query(
-                'sum by (alertname, severity, table, type, instance) (ALERTS{alertname=~"Crossfade.+", alertstate="firing"})'
-            ),
-            {"alertname": "alert", "severity": "severity", "table": "table", "type": "type", "instance": "instance"},
-            width=12,
-            height=6,
-            nothing="none fires",
-        ),
         numbers(
             "Mismatches, last hour",
             "Comparisons in the last hour in which the two stores disagreed and went on disagreeing. One is enough to look.",
             "short",
             Query(risen("", _MISMATCHED, "1h") + " or vector(0)", now=True),
             steps=((None, GREEN), (0.5, RED)),
-            height=3,
+            height=4,
             decimals=0,
         ),
         numbers(
@@ -62,7 +50,7 @@ def cutover() -> dict[str, Any]:
             "short",
             Query(f"sum(crossfade_parked_keys{{{HERE}}})", now=True),
             steps=((None, GREEN), (1, RED)),
-            height=3,
+            height=4,
         ),
         numbers(
             "May serve",
@@ -70,7 +58,7 @@ def cutover() -> dict[str, Any]:
             "short",
             Query(f"sum(crossfade_lease_valid{{{HERE}}})", "may", now=True),
             Query(f"count(crossfade_lease_valid{{{HERE}}} == 0) or vector(0)", "may not", now=True),
-            height=3,
+            height=4,
         ),
         numbers(
             "Breaker",
@@ -78,7 +66,7 @@ def cutover() -> dict[str, Any]:
             "none",
             Query(f"max by (store) (crossfade_breaker_open{{{HERE}}})", "{{store}}", now=True),
             words={0: ("closed", GREEN), 1: ("open", RED)},
-            height=3,
+            height=4,
         ),
         numbers(
             "Compared in a day",
@@ -86,15 +74,28 @@ def cutover() -> dict[str, Any]:
             "short",
             Query(f'sum(max by (table) (crossfade_gate_compared{{{HERE}, table=~"$table", type=""}}))', now=True),
             steps=((None, GREY), (1, GREEN)),
-            height=3,
+            height=4,
         ),
         numbers(
             "Epoch",
-            "The number of the stages in force; it grows with each move. More than one number: a proxy is behind.",
+            "The number of the stages in force; it grows with each move. Two numbers that differ: a proxy is behind.",
             "none",
-            Query(f'count by (value) (count_values by () ("value", crossfade_epoch{{{HERE}}}))', "{{value}}", now=True),
+            Query(f"min(crossfade_epoch{{{HERE}}})", "lowest", now=True),
+            Query(f"max(crossfade_epoch{{{HERE}}})", "highest", now=True),
             steps=((None, GREY),),
-            height=3,
+            height=4,
+        ),
+        rows(
+            "Alerts that fire",
+            "Crossfade's alerts that fire now. Each has a runbook in docs/runbooks, named by the alert.",
+            "none",
+            Query(
+                'sum by (alertname, severity, table, type, instance) (ALERTS{alertname=~"Crossfade.+", alertstate="firing"})'
+            ),
+            {"alertname": "alert", "severity": "severity", "table": "table", "type": "type", "instance": "instance"},
+            width=24,
+            height=6,
+            nothing="none fires",
         ),
         section("How far is it, and may it go on?"),
         states(
@@ -137,7 +138,9 @@ def cutover() -> dict[str, Any]:
                 f" / sum by (table, type) (rate(crossfade_comparisons_total{{{PLACE}, {_SPEAKS}}}[{EVERY}]) > 0)",
                 "{{table}} {{type}}",
             ),
+            lowest=0.99,
             highest=1,
+            nothing="nothing was compared",
         ),
         lines(
             "Mismatch rate at most (95 % confidence)",
@@ -177,6 +180,7 @@ def cutover() -> dict[str, Any]:
                 "p99",
             ),
             width=8,
+            nothing="nothing was written",
         ),
         section("What did the flips cost, and how far is the ramp?"),
         lines(
@@ -199,6 +203,7 @@ def cutover() -> dict[str, Any]:
                 "p50",
             ),
             width=8,
+            nothing="no write was held",
         ),
         lines(
             "Ramp",
@@ -214,6 +219,7 @@ def cutover() -> dict[str, Any]:
             "How fast a backfill or a sweep goes through the table; needs --metrics on the command.",
             "ops",
             Query(f"sum by (what, instance) (rate(crossfade_job_items[{EVERY}]))", "{{what}} {{instance}}"),
+            nothing="no backfill or sweep runs with --metrics",
         ),
         lines(
             "How far",
@@ -224,5 +230,6 @@ def cutover() -> dict[str, Any]:
                 "{{what}} {{instance}}",
             ),
             highest=1,
+            nothing="no backfill or sweep runs with --metrics",
         ),
     )

@@ -123,6 +123,7 @@ def mismatches() -> dict[str, Any]:
                 risen("table, type, operation", _MISMATCHED, EVERY) + " > 0",
                 "{{table}} {{type}} {{operation}}",
             ),
+            nothing="none",
         ),
         lines(
             "Unrepresentable by type and operation",
@@ -132,6 +133,7 @@ def mismatches() -> dict[str, Any]:
                 risen("table, type, operation", _UNREPRESENTABLE, EVERY) + " > 0",
                 "{{table}} {{type}} {{operation}}",
             ),
+            nothing="none",
         ),
         lines(
             "Differences by field",
@@ -141,12 +143,14 @@ def mismatches() -> dict[str, Any]:
                 f"topk(10, {risen('field', _DIFFERED, EVERY)}) > 0",
                 "{{field}}",
             ),
+            nothing="none",
         ),
         lines(
             "Differences by kind",
             "How they differ: missing in the mirror, extra there, another value, another type, another order.",
             "short",
             Query(risen("kind", _DIFFERED, EVERY) + " > 0", "{{kind}}"),
+            nothing="none",
         ),
         rows(
             "Top fields",
@@ -177,6 +181,7 @@ def mismatches() -> dict[str, Any]:
                 f'sum by (table, reason) (rate(crossfade_gave_up_total{{{HERE}, table=~"$table"}}[{EVERY}]))',
                 "{{table}} {{reason}}",
             ),
+            nothing="none",
         ),
         lines(
             "Shed comparisons by reason",
@@ -184,12 +189,14 @@ def mismatches() -> dict[str, Any]:
             "during a move.",
             "ops",
             Query(f"sum by (reason) (rate(crossfade_shed_total{{{HERE}}}[{EVERY}]))", "{{reason}}"),
+            nothing="none",
         ),
         lines(
             "Not decoded",
             "Requests that went to the authority alone, because they could not be decoded. Their writes are not followed.",
             "ops",
             Query(f"sum by (operation) (rate(crossfade_undecoded_total{{{CALL}}}[{EVERY}]))", "{{operation}}"),
+            nothing="none",
         ),
         lines(
             "Items by key, parked",

@@ -65,15 +65,18 @@ def lines(
     limits: Steps = (),
     colours: Mapping[str, str] | None = None,
     highest: float | None = None,
+    lowest: float = 0,
+    nothing: str = "no data",
     link: Link | None = None,
 ) -> Any:
-    """Numbers over time. `limits` draws a line where a colour begins."""
+    """Numbers over time. `limits` draws a line where a colour begins; `nothing` is said where there is no series."""
     panel = (
         timeseries.Panel()
         .line_width(1)
         .fill_opacity(25 if stacked else 8)
         .show_points(common_models.VisibilityMode.NEVER)
-        .axis_soft_min(0)
+        .axis_soft_min(lowest)
+        .no_value(nothing)
         .legend(
             common.VizLegendOptions()
             .display_mode(common_models.LegendDisplayMode.TABLE)
@@ -333,7 +336,8 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "to_json"):
         return _plain(value.to_json())
     if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items() if inner is not None}
+        # A threshold's first step has the value null: it holds from below everything.
+        return {key: _plain(inner) for key, inner in value.items() if inner is not None or key == "value"}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return getattr(value, "value", value)

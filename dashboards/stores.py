@@ -70,6 +70,7 @@ def stores() -> dict[str, Any]:
                 "{{operation}} {{code}}",
             ),
             width=8,
+            nothing="none",
         ),
         lines(
             "DynamoDB without an answer",
@@ -80,6 +81,7 @@ def stores() -> dict[str, Any]:
                 "{{outcome}} {{reason}}",
             ),
             width=8,
+            nothing="none",
         ),
         lines(
             "Given up on the mirror",
@@ -87,6 +89,7 @@ def stores() -> dict[str, Any]:
             "ops",
             Query(f"sum by (reason) (rate(crossfade_gave_up_total{{{HERE}}}[{EVERY}]))", "{{reason}}"),
             width=8,
+            nothing="none",
         ),
         lines(
             "Conflicts on DSQL, and other retries",
@@ -94,6 +97,7 @@ def stores() -> dict[str, Any]:
             "ops",
             Query(f"sum by (reason) (rate(crossfade_mirror_retries_total{{{HERE}}}[{EVERY}]))", "{{reason}}"),
             width=8,
+            nothing="none",
         ),
         states(
             "Breaker",
@@ -108,6 +112,7 @@ def stores() -> dict[str, Any]:
             "ops",
             Query(f"sum by (reason) (rate(crossfade_shed_total{{{HERE}}}[{EVERY}]))", "{{reason}}"),
             width=8,
+            nothing="none",
         ),
         section("Connections to DSQL"),
         lines(
@@ -115,14 +120,14 @@ def stores() -> dict[str, Any]:
             "Open ones, idle ones among them, and those that are being made, of all proxies.",
             "short",
             Query(f"sum by (state) (crossfade_dsql_connections{{{HERE}}})", "{{state}}"),
-            width=8,
+            width=6,
         ),
         lines(
             "Waiting for a connection",
             "Callers that wait because all connections are in use. More than a moment of this means the pool is too small.",
             "short",
             Query(f"sum by (instance) (crossfade_dsql_waiting{{{HERE}}})", "{{instance}}"),
-            width=8,
+            width=6,
             limits=((None, GREEN), (10, AMBER)),
         ),
         lines(
@@ -136,7 +141,8 @@ def stores() -> dict[str, Any]:
                 f"sum by (reason) (rate(crossfade_dsql_connections_dropped_total{{{HERE}}}[{EVERY}]))",
                 "dropped {{reason}}",
             ),
-            width=8,
+            width=6,
+            nothing="none",
         ),
         lines(
             "Time to connect",
@@ -144,7 +150,7 @@ def stores() -> dict[str, Any]:
             "s",
             Query(_quantile(0.99, "crossfade_dsql_connect_seconds", HERE, "instance"), "connect {{instance}}"),
             Query(_quantile(0.99, "crossfade_dsql_token_seconds", HERE, "instance"), "token {{instance}}"),
-            width=8,
+            width=6,
         ),
         section("The proxies themselves"),
         lines(
