@@ -13,7 +13,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 import structlog
@@ -36,6 +36,7 @@ _CLEAN_LEASES: Final = 3
 _ROUNDS_A_LEASE: Final = 4
 _ARRIVALS: Final = 5
 _AGAIN_SECONDS: Final = 0.1
+_NOTE_SECONDS: Final = 0.25
 _TELL_SECONDS: Final = 60.0
 
 
@@ -97,6 +98,7 @@ class Participant:
         self._answer: tuple[str, str] = ("", "")
         self._next: tuple[str, str] = ("", "")
         self._note: dict[str, Any] = {}
+        self._said: Mapping[str, Any] = {}
         self._renewed = False  # and the state has not been read since
         self._epoch = -1
         self._flip: Flip | None = None
@@ -184,7 +186,10 @@ class Participant:
     def _due(self) -> bool:
         if self.lease.wanted or self._answer != self._next:
             return True
-        return self._clock() - self._sent >= self._granted / _ROUNDS_A_LEASE
+        rested = self._clock() - self._sent
+        if self._note != self._said and rested >= _NOTE_SECONDS:
+            return True  # whoever moves stages waits for what it says, and people watch it
+        return rested >= self._granted / _ROUNDS_A_LEASE
 
     def _pause(self) -> float:
         if self._answer != self._next and not self._renewed:
@@ -224,7 +229,7 @@ class Participant:
             log.warning("lease_lost", process=self._process, remedy="none, if it was forgotten by an operator")
             return
         self._over = self._life
-        self._answer = answer
+        self._answer, self._said = answer, item.note
         self._until = now + seconds
         self._renewed = True
         self.lease.taken(owes=owes)

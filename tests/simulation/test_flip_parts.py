@@ -197,6 +197,24 @@ def test_nothing_is_held_while_a_write_may_yet_take_effect() -> None:
     scene.run(main())
 
 
+def test_what_has_settled_is_said_soon() -> None:
+    scene = Scene()
+
+    async def main() -> None:
+        proxy = await scene.proxy("p0")
+        await asyncio.sleep(5.0)
+        proxy.floor.lingering = 8.0
+        move = asyncio.ensure_future(scene.move(Stage.LIVE))
+        await asyncio.sleep(3.0)
+        assert not move.done()
+        proxy.floor.lingering = 0.0
+        began = scene.loop.time()
+        assert isinstance(await move, Moved)
+        assert scene.loop.time() - began < 0.8
+
+    scene.run(main())
+
+
 def test_who_cannot_take_part_says_why() -> None:
     scene = Scene()
 
