@@ -1,9 +1,9 @@
 """`python -m benchmarks.items [--items 100000] [--seconds 5]`: what a combined query costs in either store.
 
-Search, dates and rating together, over a catalogue of one type: DSQL (the stand-in PostgreSQL) by one statement, DynamoDB
-(ministack) by Queries with a filter and the rest applied. Printed: the median time of a first page in either, their ratio,
-and the CPU time of the asking process a request. Two stand-ins on one machine: the ratio says how much each has to do, not
-how fast AWS is.
+Search, dates and rating together, over a catalogue of one type: DSQL (the stand-in PostgreSQL) by one statement,
+DynamoDB (ministack) by Queries with a filter and the rest applied. Printed: the median time of a first page in either,
+their ratio, and the CPU time of the asking process a request. Two stand-ins on one machine: the ratio says how much
+each has to do, not how fast AWS is.
 """
 
 import argparse

@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from proxy.items.catalogue import Catalogue
@@ -270,3 +271,29 @@ async def test_no_item_comes_twice_while_others_come_and_go(stores: tuple[str, s
                 gone.add(key)
             assert len(shown) == len(set(shown))
             assert before - gone <= set(shown)
+
+
+async def test_a_row_that_is_not_as_it_should_be_is_a_mismatch(
+    stores: tuple[str, str], made_once: tuple[str, str, str], tmp_path: Path
+) -> None:
+    """What differs in one store alone is found by a listing, and mended: nothing else would have asked for it."""
+    async with layer_at("shadow", *stores, tmp_path) as layer:
+        catalogue = catalogue_of(layer)
+        item = await catalogue.create({"type": "Book", "shelf": "A", "title": "Straße", "rating": 9})
+        await _settled(layer)
+        question = asked({"search": "STRASSE", "minRating": "8"}, ("Book",))
+        connection = await asyncpg.connect(made_once[2])
+        try:
+            for change, mended in (("rating = 1", "rating"), ("title = 'Weg'", "title")):
+                await connection.execute(f"UPDATE items SET {change}")
+                assert (await catalogue.page(question, 5)).items == [item]
+                told = await _settled(layer)
+                row = await connection.fetchrow("SELECT rating, title FROM items")
+                assert row is not None
+                assert (float(row["rating"]), row["title"]) == (9.0, "Straße"), mended
+            assert told["Items.Query", "mismatch"] == 2
+            await connection.execute("DELETE FROM items")
+            assert await catalogue.total(question) == 1
+            assert (await _settled(layer))["Items.Query", "mismatch"] == 3
+        finally:
+            await connection.close()
