@@ -31,6 +31,8 @@ from proxy.mapping.mapping import SqlValues
 from proxy.migrate.checkpoints import Checkpoints, Claim
 from proxy.migrate.pace import Pace
 from proxy.migrate.sources import Portion, Referring, Source
+from proxy.migrate.tally import EXAMPLES, Tally
+from proxy.migrate.together import together
 from proxy.shadow.converge import converge
 from proxy.stores.batches import MAX_ROWS, SAFE_BYTES, batches
 from proxy.stores.bulk import Bulk
@@ -43,46 +45,7 @@ _ROWS: Final = MAX_ROWS // 2
 _CONVERGING: Final = 8
 _PATIENCE_SECONDS: Final = 60.0
 _SAVE_SECONDS: Final = 2.0
-_EXAMPLES: Final = 3
 _CLAIMS: Final = 5
-
-
-@dataclass(slots=True)
-class Tally:
-    """What came of the items. `seen` = `inserted` + `equal` + `converged` + `unrepresentable` once a run is over."""
-
-    seen: int = 0
-    size: int = 0
-    """Bytes, as the source had them."""
-    inserted: int = 0
-    equal: int = 0
-    """Held already."""
-    converged: int = 0
-    """Held otherwise, or changed meanwhile."""
-    unrepresentable: int = 0
-    lossy: int = 0
-    """Inserted with a loss that the mapping allows."""
-    malformed: int = 0
-    examples: list[dict[str, Any]] = field(default_factory=list)
-    """Up to three keys that could not be represented, and why."""
-    troubles: list[str] = field(default_factory=list)
-    """Up to three places of a file that hold no item."""
-
-    def unheld(self, key: Key, reasons: Iterable[str]) -> None:
-        self.unrepresentable += 1
-        if len(self.examples) < _EXAMPLES:
-            self.examples.append({"key": key.attributes, "reasons": list(reasons)})
-
-    def document(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
-
-    def add(self, other: Mapping[str, Any]) -> None:
-        for name, value in other.items():
-            if name in ("examples", "troubles"):
-                held = getattr(self, name)
-                held.extend(value[: _EXAMPLES - len(held)])
-            else:
-                setattr(self, name, getattr(self, name) + value)
 
 
 @dataclass(slots=True)
@@ -180,8 +143,7 @@ class Backfill:
             self.tally.add(each.state["tally"])
         for name, only in self._passes:
             waiting = [part for part in self._source.parts() if not (at := mine.get(f"{name}:{part}")) or not at.done]
-            waiting.reverse()
-            await _together(lambda left=waiting, o=only, n=name: self._work(left, n, o), min(workers, len(waiting)))  # type: ignore[misc]
+            await together(waiting, lambda part, n=name, o=only: self._part(part, n, o), workers)  # type: ignore[misc]
         return self.tally
 
     async def _finish_left(self, parts: list[str]) -> None:
@@ -191,10 +153,6 @@ class Backfill:
             work = self._taken(claim)
             await self._settle_left(work)
             await self._wait_out(work)
-
-    async def _work(self, waiting: list[str], name: str, only: Referring | None) -> None:
-        while waiting:
-            await self._part(waiting.pop(), name, only)
 
     async def _part(self, part: str, name: str, only: Referring | None) -> None:
         claim = await self._patiently(lambda: self._checkpoints.claim(self.job, f"{name}:{part}"))
@@ -262,7 +220,7 @@ class Backfill:
         for tally in (work.tally, self.tally):
             tally.malformed += len(portion.malformed)
             more = [f"{each.place}: {each.reason}" for each in portion.malformed]
-            tally.troubles.extend(more[: _EXAMPLES - len(tally.troubles)])
+            tally.troubles.extend(more[: EXAMPLES - len(tally.troubles)])
         unlike = list(portion.bare)
         rows = self._rows(work, portion.items)
         self._count(work, "seen", len(portion.items) + len(portion.bare))
@@ -368,14 +326,8 @@ class Backfill:
         if keys:
             await self._patiently(self._allowed)
             await self._save(work)
-        waiting = list(reversed(keys))
         tallies = () if again else (work.tally, self.tally)
-
-        async def some() -> None:
-            while waiting:
-                await self._converge_one(work, waiting.pop(), tallies)
-
-        await _together(some, min(_CONVERGING, len(keys)))
+        await together(keys, lambda key: self._converge_one(work, key, tallies), _CONVERGING)
         work.inserted, work.converging = [], []
 
     async def _converge_one(self, work: _Part, key: Key, tallies: Iterable[Tally]) -> None:
@@ -436,20 +388,6 @@ def _small(_: _Row) -> int:
 def _size(row: _Row) -> int:
     """Roughly the bytes of a row: texts and JSON make up nearly all of it."""
     return sum(len(value) if isinstance(value, str | bytes) else 16 for value in row.values)
-
-
-async def _together(work: Callable[[], Awaitable[None]], count: int) -> None:
-    """So many of the same at once. The first error ends them all, and is raised."""
-    tasks = [asyncio.ensure_future(work()) for _ in range(count)]
-    try:
-        for done in asyncio.as_completed(tasks):
-            await done
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        raise
 
 
 async def _pause(attempt: int) -> None:

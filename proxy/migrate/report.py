@@ -9,8 +9,9 @@ from typing import Any, Final
 import orjson
 
 from proxy.migrate.looking import Result
-from proxy.migrate.sweep import MOST_KEPT, Swept
+from proxy.migrate.sweep import MOST_KEPT
 from proxy.migrate.sweeps import DIFFERENT, EQUAL, REPAIRED
+from proxy.migrate.swept import Swept
 
 _SHOWN: Final = 20
 _HEADLINES: Final = {

@@ -31,8 +31,9 @@ from proxy.migrate.key_sums import KeySums, buckets_for
 from proxy.migrate.looking import Finding, Looking, Result
 from proxy.migrate.pace import Pace
 from proxy.migrate.sources import ScanSource
-from proxy.migrate.sweeps import DIFFERENT, EQUAL, REPAIRED
+from proxy.migrate.swept import Counts, Referred, Swept
 from proxy.migrate.table_reader import TableReader
+from proxy.migrate.together import together
 from proxy.shadow.tables import Table
 from proxy.stores import checksums
 from proxy.stores.bulk import BucketSum, Bulk, Slice
@@ -41,73 +42,6 @@ _SAVE_SECONDS: Final = 5.0
 _ROWS: Final = 16_384
 _SUSPECTS: Final = 5000
 MOST_KEPT: Final = 1000
-
-
-@dataclass(slots=True)
-class Counts:
-    """What was seen and found. `items` are DynamoDB's, `rows` DSQL's when the sweep ended, both by type."""
-
-    items: Counter[str] = field(default_factory=Counter)
-    rows: Counter[str] = field(default_factory=Counter)
-    results: Counter[str] = field(default_factory=Counter)
-    """Results other than `agreed`, by kind."""
-    repaired: int = 0
-    unrepaired: int = 0
-    pages: int = 0
-    pages_unequal: int = 0
-    """Pages whose digest was not DSQL's."""
-    size: int = 0
-
-    @property
-    def seen(self) -> int:
-        return self.items.total()
-
-    def document(self) -> dict[str, Any]:
-        return {
-            name: dict(value) if isinstance(value := getattr(self, name), Counter) else value for name in self.__slots__
-        }
-
-    def add(self, other: dict[str, Any]) -> None:
-        for name, value in other.items():
-            held = getattr(self, name)
-            if isinstance(held, Counter):
-                held.update(value)
-            else:
-                setattr(self, name, held + value)
-
-
-@dataclass(frozen=True, slots=True)
-class Referred:
-    """A reference's check: how many rows refer, and how many of those to what is not there."""
-
-    attribute: str
-    refer: int
-    dangling: int
-
-
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """What came of a sweep. `whole` is False for a share of the table while others are at work on theirs."""
-
-    table: str
-    authority: str
-    began: float
-    ended: float
-    whole: bool
-    resumed: bool
-    counts: Counts
-    findings: list[dict[str, Any]]
-    references: list[Referred]
-    spots: list[Key]
-
-    @property
-    def result(self) -> str:
-        """As `sweeps` has it. What cannot be represented is not equal, and no repair makes it so."""
-        results = self.counts.results
-        wrong = sum(results[kind] for kind in (Result.MISSING, Result.EXTRA, Result.DIFFERENT))
-        if self.counts.unrepaired or results[Result.UNREPRESENTABLE] or wrong > self.counts.repaired:
-            return DIFFERENT
-        return REPAIRED if wrong else EQUAL
 
 
 @dataclass(slots=True)
@@ -178,12 +112,12 @@ class Sweeping:
         works = {part: _work(each.state) for part, each in (await self._checkpoints.parts(self.job, begun)).items()}
         for work in works.values():
             self.counts.add(work.counts.document())
-        waiting = [part for part in reversed(mine) if part not in begun or not done[part]]
+        waiting = [part for part in mine if part not in begun or not done[part]]
 
         async def one(part: str) -> None:
             works[part] = await self._part(part)
 
-        await _together(waiting, one, workers)
+        await together(waiting, one, workers)
         done = await self._checkpoints.done(self.job)
         if all(done.get(part) for part in everyone):
             # What others have done is read; what was done here is still at hand.
@@ -389,22 +323,3 @@ def _portioned(sums: Sequence[BucketSum]) -> list[list[BucketSum]]:
         portions[-1].append(each)
         rows += each.rows
     return portions
-
-
-async def _together(waiting: list[str], work: Callable[[str], Any], count: int) -> None:
-    """All of it, so many at once. The first error ends them all, and is raised."""
-
-    async def some() -> None:
-        while waiting:
-            await work(waiting.pop())
-
-    tasks = [asyncio.ensure_future(some()) for _ in range(min(count, len(waiting)))]
-    try:
-        for done in asyncio.as_completed(tasks):
-            await done
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        raise

@@ -17,7 +17,7 @@ from proxy.migrate.backfill_command import FAILED, STOPPED, add_common
 if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
     from proxy.dynamodb.schema import Key
     from proxy.migrate.both import Both
-    from proxy.migrate.sweep import Swept
+    from proxy.migrate.swept import Swept
     from proxy.migrate.table_reader import TableReader
     from proxy.settings import Settings
 
