@@ -74,7 +74,7 @@ def lines(
         timeseries.Panel()
         .line_width(1)
         .fill_opacity(25 if stacked else 8)
-        .show_points(common_models.VisibilityMode.NEVER)
+        .show_points(common_models.VisibilityMode.AUTO)
         .axis_soft_min(lowest)
         .no_value(nothing)
         .legend(

@@ -9,7 +9,7 @@ from tests.integration.scenes import wait_until
 from tests.observed.asked import faults, firing
 from tests.observed.scenery import scenery
 
-ACT_SECONDS = 10
+ACT_SECONDS = 6
 
 
 def test_every_query_and_rule_gives_what_it_should(
