@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,11 +16,12 @@ CONTEXT: dict[str, Any] = json.loads((ROOT / "deploy" / "cdk.json").read_text("u
 
 @dataclass(frozen=True, slots=True)
 class Templates:
-    """Both stacks' CloudFormation, as JSON gives it."""
+    """Both stacks' CloudFormation, as JSON gives it, and what CDK's own validation finds wrong with it."""
 
     wanted: Wanted
     data: dict[str, Any]
     proxy: dict[str, Any]
+    violations: tuple[dict[str, Any], ...]
 
     def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
         """The properties of all resources of a type, by logical id, over both stacks."""
@@ -47,11 +49,15 @@ def templates() -> Templates:
     # Node 20 runs it, and CDK says at length that it would rather have another.
     os.environ["JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION"] = "1"
     import aws_cdk as cdk
-    from aws_cdk import assertions
 
     from deploy.app import build
 
     wanted = Wanted.of(CONTEXT)
-    kept, served = build(cdk.App(analytics_reporting=False), wanted)
-    made = [assertions.Template.from_stack(stack).to_json() for stack in (kept, served)]
-    return Templates(wanted, *made)
+    with tempfile.TemporaryDirectory() as folder:
+        app = cdk.App(outdir=folder, analytics_reporting=False)
+        names = [stack.stack_name for stack in build(app, wanted)]
+        app.synth()
+        made = [json.loads(Path(folder, f"{name}.template.json").read_text("utf-8")) for name in names]
+        report = Path(folder, "validation-report.json")
+        said = json.loads(report.read_text("utf-8"))["pluginReports"] if report.exists() else []
+    return Templates(wanted, *made, tuple(violation for plugin in said for violation in plugin["violations"]))

@@ -27,6 +27,10 @@ def only(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return next(iter(found.values()))
 
 
+def test_cloudformation_has_nothing_to_say_against_it(made: Templates) -> None:
+    assert not made.violations
+
+
 # -- what stays -------------------------------------------------------------------------------------------------------
 
 
