@@ -28,8 +28,8 @@ from comparators.items import compare_items
 from comparators.outcomes import compare_outcomes
 from comparators.shapes import TablesShape
 from proxy.dynamodb.errors import DynamoDBError, serialization
-from proxy.dynamodb.listing import Listing, read_listing
-from proxy.dynamodb.operations import LISTING, PAGED, Operation, json_of
+from proxy.dynamodb.listing import MOST, Listing, read_listing
+from proxy.dynamodb.operations import KEYLESS, LISTING, Operation, json_of
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.pages import PageRequest, read_query, read_scan
 from proxy.dynamodb.schema import Key, TableSchema
@@ -250,7 +250,7 @@ class Reading:
         if operation.action == "Scan" and keys:
             return call, _joined([await self._compare_stores(call, key) for key in keys])
         strong = replace(call, operation=_strongly(operation))
-        if operation.action in PAGED:
+        if operation.action in KEYLESS:
             bare = replace(call, operation=_bare(strong.operation))
             found = await self._read_both(bare)
             if not found.agreed or bare.operation is strong.operation:
@@ -384,6 +384,8 @@ def _bare(operation: Operation) -> Operation:
     request = {name: value for name, value in operation.request.items() if name not in _HIDING}
     if len(request) == len(operation.request):
         return operation
+    if operation.action == LISTING:
+        request["Limit"] = MOST  # of what was only counted, the first
     used = set(_PLACEHOLDER.findall(request.get("KeyConditionExpression") or ""))
     for parameter in ("ExpressionAttributeNames", "ExpressionAttributeValues"):
         kept = {name: value for name, value in (request.pop(parameter, None) or {}).items() if name in used}

@@ -295,5 +295,7 @@ async def test_a_row_that_is_not_as_it_should_be_is_a_mismatch(
             await connection.execute("DELETE FROM items")
             assert await catalogue.total(question) == 1
             assert (await _settled(layer))["Items.Query", "mismatch"] == 3
+            # What was only counted is looked at bare, so that it is known what is missing.
+            assert await connection.fetchval("SELECT count(*) FROM items") == 1
         finally:
             await connection.close()
