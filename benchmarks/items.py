@@ -32,12 +32,12 @@ _BATCH = 25
 _BEGIN = 1_600_000_000_000
 QUESTIONS: dict[str, dict[str, Any]] = {
     "search + dates + rating": {
-        "search": "STRASSE 77",
+        "search": "STRASSE 7",
         "startDate": "2020-10-01T00:00:00Z",
         "endDate": "2022-01-01T00:00:00Z",
         "minRating": "8",
     },
-    "the same, best first": {"search": "STRASSE 77", "minRating": "8", "sortBy": "RATING"},
+    "the same, best first": {"search": "STRASSE 7", "minRating": "8", "sortBy": "RATING"},
     "a shelf, latest first": {"shelf": "A"},
 }
 
