@@ -60,4 +60,5 @@ def templates() -> Templates:
         made = [json.loads(Path(folder, f"{name}.template.json").read_text("utf-8")) for name in names]
         report = Path(folder, "validation-report.json")
         said = json.loads(report.read_text("utf-8"))["pluginReports"] if report.exists() else []
-    return Templates(wanted, *made, tuple(violation for plugin in said for violation in plugin["violations"]))
+    violations = tuple(violation for plugin in said for violation in plugin["violations"])
+    return Templates(wanted, data=made[0], proxy=made[1], violations=violations)
