@@ -42,8 +42,9 @@ def test_no_flip_loses_anything(capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
         told = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
         print(f"\n{number} simulations of flips: {told}", end="")
-    # Nothing is shown by simulations in which nothing happens.
-    assert {"acknowledged", "read", "moved", "kept", "driver killed", "forgotten"} <= set(counts)
+    # Nothing is shown by simulations in which nothing happens; a few alone may lack what is rare.
+    if number >= _SEEDS:
+        assert {"acknowledged", "read", "moved", "kept", "driver killed", "forgotten"} <= set(counts)
     assert len(held) > number / 2
 
 
