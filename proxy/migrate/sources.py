@@ -125,7 +125,7 @@ class ScanSource:
         while True:
             page = await self._reader.page(segment, self._segments, start, self._limit, having=having, lacking=lacking)
             items = {self._schema.key_of(item): item for item in page.items}
-            asked = (segment, start, page.scanned, having, lacking, page.body)
+            asked = (segment, start, having, lacking, page)
             yield Portion(items, len(page.body), page.next, read=asked)
             if page.next is None:
                 return
@@ -134,9 +134,11 @@ class ScanSource:
     async def now(self, portion: Portion, keys: Sequence[Key]) -> Mapping[Key, Item]:
         if len(keys) * _FEW < len(portion.items) or portion.read is None:
             return await self._reader.get_many(keys)
-        segment, start, scanned, having, lacking, body = portion.read
-        page = await self._reader.page(segment, self._segments, start, max(1, scanned), having=having, lacking=lacking)
-        if page.body == body:
+        segment, start, having, lacking, first = portion.read
+        page = await self._reader.page(
+            segment, self._segments, start, max(1, first.scanned), having=having, lacking=lacking, before=first
+        )
+        if page is first:
             return portion.items
         return {self._schema.key_of(item): item for item in page.items}
 
