@@ -26,8 +26,8 @@ CHECKS = (
 
 
 def described(folder: Path) -> Path:
-    """The description, with an id that is there, so that half of what is asked finds something; and with bodies of two
-    types alone, because bodies of all five take half a minute to make."""
+    """The description, with an id that is there, so that half of what is asked finds something; and with bodies of one
+    type alone, because bodies of all five take half a minute to make."""
     whole = copy.deepcopy(document("1.2.3"))
     for path in whole["paths"].values():
         for operation in path.values():
@@ -37,8 +37,7 @@ def described(folder: Path) -> Path:
     one = whole["paths"]["/items/{type}/{id}"]["patch"]
     one["parameters"][0]["schema"] = {"enum": ["TvSeason"]}
     _asks(one, {"$ref": "#/components/schemas/TvSeasonPatch"})
-    two = [{"$ref": f"#/components/schemas/{kind}"} for kind in ("VideoGame", "TvSeason")]
-    _asks(whole["paths"]["/items"]["post"], {"oneOf": two})
+    _asks(whole["paths"]["/items"]["post"], {"$ref": "#/components/schemas/TvSeason"})
     file = folder / "openapi.json"
     file.write_text(json.dumps(whole))
     return file
@@ -100,15 +99,3 @@ async def test_what_the_description_promises_is_so(stores: tuple[str, str], tmp_
         options = (f"--header=Authorization:Bearer {WRITE}", f"--checks={CHECKS}", "--phases=fuzzing")
         text = await run(url, tmp_path, *options)
         assert "passed" in text, text
-
-
-async def test_without_the_write_token_nothing_changes(stores: tuple[str, str], tmp_path: Path) -> None:
-    tokens = Tokens([(Role.READER, READ), (Role.OPERATOR, WRITE)])
-    async with layer_at("live", *stores, tmp_path) as layer, port(layer, tokens) as url:
-        catalogue = catalogue_of(layer)
-        item = await catalogue.create({"type": "Book", "id": KNOWN, "shelf": "s", "title": "t"})
-        only = [f"--include-method={each}" for each in ("POST", "PATCH", "DELETE")]
-        header = f"--header=Authorization:Bearer {READ}"
-        await run(url, tmp_path, header, *only, "--checks=not_a_server_error", "--phases=fuzzing")
-        assert await catalogue.with_id("Book", KNOWN) == item
-        assert await catalogue.total(Question(tuple(KINDS))) == 1
