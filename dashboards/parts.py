@@ -235,7 +235,7 @@ def board(uid: str, title: str, description: str, *parts: Any) -> dict[str, Any]
         each["id"] = number
     for each in document["annotations"]["list"]:
         # What the SDK's model of an annotation has no field for; Grafana's Prometheus data source reads them.
-        each |= {"titleFormat": "{{table}} {{type}} is in {{stage}}", "step": "15s", "type": "dashboard"}
+        each |= {"titleFormat": "{{table}} {{type}} is in {{stage}}", "step": "15s"}
     return document
 
 
