@@ -4,12 +4,31 @@ A test that kills or hangs a store starts its own (`Postgres()`, `Ministack()`);
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import structlog
 
 from tests.standins.dsql import Dsql
 from tests.standins.dynamodb import Ministack
 from tests.standins.postgres import Postgres
+
+_configure = structlog.configure
+
+
+def _configure_for_a_test(*arguments: Any, **settings: Any) -> None:
+    """A logger that is cached would go on writing to the output of the test that configured it, which is closed."""
+    _configure(*arguments, **(settings | {"cache_logger_on_first_use": False}))
+
+
+structlog.configure = _configure_for_a_test
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_comes() -> Iterator[None]:
+    """What a test makes of the log ends with it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from proxy.migrate.sweeps import EQUAL, Sweep
 from proxy.stores.failures import StoreError
 
-LOOK_SECONDS: Final = 30.0
+LOOK_SECONDS: Final = 5.0
 
 
 class Recorded(Protocol):

@@ -133,7 +133,9 @@ def jsonb_text(text: str) -> str:
     held = orjson.loads(text)
     written = json.dumps(_sorted(held), ensure_ascii=False)
     # Floats are rare, those that Python writes with an exponent rarer still: only then is it all written by hand.
-    return _written(held) if ("e-" in written or "e+" in written) and _has_exponent(held) else written
+    exponent = ("e-" in written or "e+" in written) and _has_exponent(held)
+    # A numeric knows no negative zero.
+    return _written(held) if exponent or "-0.0" in written else written
 
 
 def _sorted(held: Any) -> Any:
@@ -165,7 +167,7 @@ def _written(held: Any) -> str:
     if type(held) is list:
         return "[" + ", ".join(map(_written, held)) + "]"
     if type(held) is float:
-        return format(Decimal(repr(held)), "f")
+        return format(Decimal(repr(held)), "f") if held else "0.0"
     return json.dumps(held, ensure_ascii=False)
 
 

@@ -50,6 +50,13 @@ def check(session: Session, stage: str, expected: Any, *, dynamodb: str, databas
     session.make(dynamodb)
     billio = session.make is billio_table
     follow = {"CROSSFADE_FOLLOW_TABLES": "true"}
+    if stage == "complete":
+        # What is known of tables then was told while there was a DynamoDB.
+        with scene(dynamodb, dsql, rows=database, stage="shadow", billio=billio, environment=follow) as before:
+            for table in before.client().list_tables()["TableNames"]:
+                before.client().describe_table(TableName=table)
+                before.client().scan(TableName=table)
+            before.proxy.settle()
     with scene(dynamodb, dsql, rows=database, stage=stage, billio=billio, environment=follow) as here:
         told = unordered(session.play(here.proxy.data))
         for one, two in zip(told, expected, strict=False):

@@ -471,7 +471,7 @@ def test_a_proxy_converges_to_a_cluster_that_it_is_given_by_its_endpoint(
         ((_, tokens),) = numbers["crossfade_dsql_token_seconds_count"]
         ((_, connects),) = numbers["crossfade_dsql_connect_seconds_count"]
         (open_now,) = [v for labels, v in numbers["crossfade_dsql_connections"] if labels == {"state": "open"}]
-        assert tokens >= connects >= open_now >= 3
+        assert tokens >= connects >= open_now >= 1
         assert SECRET not in proxy.log_file.read_text()
     postgres.drop_database(database)
 

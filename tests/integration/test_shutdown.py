@@ -73,7 +73,7 @@ def test_a_journal_that_cannot_be_opened_is_one_message(dynamodb: str, database:
     broken.write_bytes(b"this is no database, and longer than a header of SQLite's" * 20)
     folder = tmp_path / "folder"
     folder.mkdir()
-    for path, said in ((broken, "not a database"), (folder, "unable to open"), (broken / "below", "exist")):
+    for path, said in ((broken, "not a database"), (folder, "is a directory"), (broken / "below", "exist")):
         refused = serve(tmp_path, path, dynamodb, database)
         assert refused.returncode == 2, refused.stderr
         assert refused.stderr.startswith(f"crossfade: {path}: "), refused.stderr

@@ -13,6 +13,7 @@ EMPTY: Final[dict[tuple[str, str], str]] = {
     ("crossfade_upstream_failures_total", ""): _NO_FAILURE,
     ("crossfade_dsql_connect_failures_total", ""): _NO_FAILURE,
     ("crossfade_dsql_connections_dropped_total", ""): "no connection is old enough to be dropped",
+    ("crossfade_dsql_connect_seconds_bucket", ""): "connections are opened when the scene begins, and then kept",
     ("crossfade_dsql_token_seconds_bucket", ""): "the stand-in takes a password: no token is made",
     ("crossfade_mirror_retries_total", ""): "conflicts are up to chance",
     ("crossfade_shed_total", "rate"): "nothing is shed unless a write comes while a flip holds",
