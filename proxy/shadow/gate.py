@@ -27,11 +27,12 @@ def impossible(at: Stage, to: Stage) -> str | None:
 
     The authority may only change where the coming one has been kept equal: writes went to one store otherwise.
     """
+    if at is Stage.COMPLETE and to is not Stage.COMPLETE:
+        # Nor step by step: nothing would remember, two moves later, that DynamoDB has stood still.
+        return "DynamoDB has not been kept equal in complete, so not to rampdown either: complete closed the door"
     if at.authority == to.authority or at.mirrored:
         return None
-    if at is Stage.OFF:
-        return "DSQL has not been kept equal in off: go to dualwrite first, then to shadow"
-    return "DynamoDB has not been kept equal in complete: go to rampdown, sweep the table, and then back"
+    return "DSQL has not been kept equal in off: go to dualwrite first, then to shadow"
 
 
 def following(at: Stage) -> Stage | None:
