@@ -107,13 +107,13 @@ class Rehearsal:
 
     async def rehearse(self, call: Call, ticket: Ticket, answered: Outcome) -> None:
         """Rehearse, compare, converge, record."""
-        await self._note_token(call, answered)
         comparable = decides(answered) and not answered.document.get("UnprocessedItems")
         executed: Executed | None = None
         failed: StoreError | None = None
         taken: list[Work] = []
         try:
             try:
+                await self._note_token(call, answered)
                 if comparable and not ticket.overlapped:
                     executed = await self._mirror.execute(call.operation)
             except StoreError as error:
