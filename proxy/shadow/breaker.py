@@ -8,6 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from enum import StrEnum
+from typing import Final
+
+# The shortest wait told: a caller that sleeps until the retry must not spin while the clock stands on it.
+_SOON_SECONDS: Final = 0.01
 
 
 class State(StrEnum):
@@ -48,7 +52,12 @@ class Breaker:
         """How long until `enter` can say yes; 0 if it may now."""
         if self.state is State.CLOSED:
             return 0.0
-        return max(0.01, self._retry_at - asyncio.get_running_loop().time())
+        return max(_SOON_SECONDS, self._retry_at - asyncio.get_running_loop().time())
+
+    @property
+    def resting(self) -> bool:
+        """Whether the mirror is to be left alone for a while yet: `enter` would say no."""
+        return self.seconds_until_retry > _SOON_SECONDS 
 
     def succeeded(self) -> None:
         self._failures = 0

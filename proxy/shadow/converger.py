@@ -31,7 +31,6 @@ _SOON: Final = 1.0
 _LATER: Final = 15.0
 # While one mirror is left alone and the other is not, its keys are put back one after another, and not all at once.
 _PUT_BACK_SECONDS: Final = 0.05
-_NOW_SECONDS: Final = 0.011
 
 
 class Directions(Protocol):
@@ -86,9 +85,9 @@ class Converger:
                 self._journal.done(work)
                 return
             mirror = direction.mirror.name
-            if patiently and (wait := direction.breaker.seconds_until_retry) > _NOW_SECONDS:
+            if patiently and direction.breaker.resting:
                 await asyncio.sleep(_PUT_BACK_SECONDS)
-                self._journal.again(work, wait)
+                self._journal.again(work, direction.breaker.seconds_until_retry)
                 return
             await converge(work.key, direction.authority, direction.mirror)
         except Unrepresentable as error:

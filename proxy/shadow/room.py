@@ -5,15 +5,11 @@ Comparisons are the only work that can be done without: they are shed before mem
 
 from __future__ import annotations
 
-from typing import Final
-
 from proxy.metrics import Metrics
 from proxy.shadow.behind import Behind
 from proxy.shadow.breaker import Breaker
 from proxy.shadow.floor import Floor
 from proxy.shadow.lag import Lag
-
-_NOW_SECONDS: Final = 0.011
 
 
 class Room:
@@ -33,7 +29,7 @@ class Room:
         return reason is None
 
     def _reason(self, breaker: Breaker) -> str | None:
-        if not breaker.closed and breaker.seconds_until_retry > _NOW_SECONDS:
+        if breaker.resting:
             return "breaker"
         if not self._behind.has_room:
             return "queue"
