@@ -57,7 +57,7 @@ class Breaker:
     @property
     def resting(self) -> bool:
         """Whether the mirror is to be left alone for a while yet: `enter` would say no."""
-        return self.seconds_until_retry > _SOON_SECONDS 
+        return self.seconds_until_retry > _SOON_SECONDS
 
     def succeeded(self) -> None:
         self._failures = 0
