@@ -62,10 +62,10 @@ def program(name: str, *arguments: str) -> Iterator[Child]:
 
 
 @contextmanager
-def remembering() -> Iterator[str]:
-    """The upstream that remembers, by its `host:port`."""
+def remembering(*other: str) -> Iterator[str]:
+    """The upstream that remembers, by its `host:port`; `other` is the URL of the DynamoDB that has the stage table."""
     port = free_port()
-    with program("remembering", str(port)):
+    with program("remembering", str(port), *other):
         yield f"127.0.0.1:{port}"
 
 

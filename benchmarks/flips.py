@@ -1,7 +1,7 @@
 """(f) how long writes are held in a flip: with one proxy and with three, at 500 writes a second, there and back.
 
-The stage table needs a DynamoDB that keeps conditions, so the upstream is ministack; it, PostgreSQL and the load share
-the CPUs with the proxies, as they would not in service.
+The stage table needs a DynamoDB that keeps conditions, and is at ministack. The items are at the upstream that remembers:
+ministack does not bear 500 writes a second beside the proxies. All of them share the CPUs, as they would not in service.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks import crossfade
 from benchmarks.documents import put
 from benchmarks.load import steady
 from tests.proxy_process import ProxyProcess
-from tests.standins.billio import TABLE, billio_table
+from tests.standins.billio import TABLE
 from tests.standins.dynamodb import Ministack
 from tests.standins.postgres import Postgres
 
@@ -39,8 +39,7 @@ def _with(say: Callable[[str], None], server: Postgres, number: int, flips: int)
     dsn = crossfade.books(server, _KEYS)
     with ExitStack() as stack:
         store = stack.enter_context(Ministack())
-        billio_table(store.endpoint)
-        upstream = store.endpoint.removeprefix("http://")
+        upstream = stack.enter_context(crossfade.remembering(store.endpoint))
         proxies = [stack.enter_context(crossfade.proxy(upstream, dsn, "shadow", _STAGES)) for _ in range(number)]
         seconds = flips * (_BETWEEN_SECONDS + 1.5) + 3
         with ThreadPoolExecutor(number + 1) as threads:

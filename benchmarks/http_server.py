@@ -1,14 +1,14 @@
 """A bare HTTP/1.1 server on asyncio.Protocol and httptools, for the upstream that remembers. One answer a request."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from zlib import crc32
 
 import httptools
 import uvloop
 
-Answer = Callable[[str, bytes], bytes]
-"""(action, body) → document."""
+Answer = Callable[[str, bytes], bytes | Awaitable[tuple[int, bytes]]]
+"""(action, body) → document, or what will be (status, document)."""
 
 
 class _Connection(asyncio.Protocol):
@@ -36,11 +36,20 @@ class _Connection(asyncio.Protocol):
         self._chunks.append(body)
 
     def on_message_complete(self) -> None:
-        document = self._answer(self._action, b"".join(self._chunks))
+        answer = self._answer(self._action, b"".join(self._chunks))
+        if isinstance(answer, bytes):
+            self._send(200, answer)
+        else:
+            self._later = asyncio.ensure_future(self._send_later(answer))
+
+    async def _send_later(self, answer: Awaitable[tuple[int, bytes]]) -> None:
+        self._send(*await answer)
+
+    def _send(self, status: int, document: bytes) -> None:
         self._transport.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\nx-amz-crc32: %d\r\n"
+            b"HTTP/1.1 %d -\r\nContent-Type: application/x-amz-json-1.0\r\nx-amz-crc32: %d\r\n"
             b"x-amzn-RequestId: 0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789ABCDEF\r\n"
-            b"Content-Length: %d\r\n\r\n%b" % (crc32(document), len(document), document)
+            b"Content-Length: %d\r\n\r\n%b" % (status, crc32(document), len(document), document)
         )
 
 

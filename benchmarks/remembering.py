@@ -1,16 +1,20 @@
 """A DynamoDB of three operations in memory: an upstream whose GetItem gives what PutItem put, for any table.
 
-`python -m benchmarks.remembering PORT`.
+`python -m benchmarks.remembering PORT [OTHER]`: a stage table wants conditions and transactions, so what is asked of it
+goes on to the DynamoDB at OTHER, a URL.
 """
 
 import sys
-from typing import Any
+from typing import Any, Final
 
+import aiohttp
 import orjson
 
 from benchmarks.documents import describe, item
-from benchmarks.http_server import run
+from benchmarks.http_server import Answer, run
 from tests.standins.billio import TABLE
+
+STAGES: Final = "crossfade_stages"
 
 _items: dict[tuple[str, str], Any] = {}
 
@@ -32,6 +36,20 @@ def answer(action: str, body: bytes) -> bytes:
     return describe(table)
 
 
+def beside(other: str) -> Answer:
+    """The same, but for the stage table, which is at `other`."""
+    session: aiohttp.ClientSession | None = None
+
+    async def pass_on(action: str, body: bytes) -> tuple[int, bytes]:
+        nonlocal session
+        session = session or aiohttp.ClientSession()
+        headers = {"X-Amz-Target": f"DynamoDB_20120810.{action}", "Content-Type": "application/x-amz-json-1.0"}
+        async with session.post(other, data=body, headers=headers) as answered:
+            return answered.status, await answered.read()
+
+    return lambda action, body: pass_on(action, body) if STAGES.encode() in body else answer(action, body)
+
+
 def _key(attributes: Any) -> str:
     if "type:id" in attributes:
         return str(attributes["type:id"]["S"])
@@ -39,4 +57,4 @@ def _key(attributes: Any) -> str:
 
 
 if __name__ == "__main__":
-    run(int(sys.argv[1]), answer)
+    run(int(sys.argv[1]), beside(sys.argv[2]) if len(sys.argv) > 2 else answer)
