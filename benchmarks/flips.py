@@ -1,7 +1,7 @@
 """(f) how long writes are held in a flip: with one proxy and with three, at 500 writes a second, there and back.
 
-The stage table needs a DynamoDB that keeps conditions, and is at ministack. The items are at the upstream that remembers:
-ministack does not bear 500 writes a second beside the proxies. All of them share the CPUs, as they would not in service.
+The stage table needs a DynamoDB that keeps conditions, ministack. The items are at the upstream that remembers, because
+ministack does not bear 500 writes a second beside the proxies. The proxies share one CPU, and all the rest the other.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, Final
 from benchmarks import crossfade
 from benchmarks.documents import put
 from benchmarks.load import steady
+from benchmarks.measure import pin
 from tests.proxy_process import ProxyProcess
 from tests.standins.billio import TABLE
 from tests.standins.dynamodb import Ministack
@@ -41,6 +42,8 @@ def _with(say: Callable[[str], None], server: Postgres, number: int, flips: int)
         store = stack.enter_context(Ministack())
         upstream = stack.enter_context(crossfade.remembering(store.endpoint))
         proxies = [stack.enter_context(crossfade.proxy(upstream, dsn, "shadow", _STAGES)) for _ in range(number)]
+        for each in proxies:
+            pin(each.child.pid, 0)
         seconds = flips * (_BETWEEN_SECONDS + 1.5) + 3
         with ThreadPoolExecutor(number + 1) as threads:
             load = [threads.submit(_write, each, _WRITES_A_SECOND / number, seconds) for each in proxies]
