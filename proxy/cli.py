@@ -11,6 +11,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -76,8 +77,10 @@ def _serve(settings: Settings) -> int:
     from proxy.serve import renew_on_hangup, serve, stop_on_signals
     from proxy.shadow.build import build
     from proxy.tls import Certificates
+    from proxy.tracing.switch import tracing_of
 
-    log = logs.configure(settings.log.level, settings.log.format)
+    tracing = tracing_of(settings)
+    log = logs.configure(settings.log.level, settings.log.format, marks=tracing.marks)
 
     def announce(data: Address, admin: Address, items: Address | None) -> None:
         at = f"data {_scheme(settings.tls_cert)}://{data}  admin {_scheme(settings.admin.tls_cert)}://{admin}"
@@ -92,7 +95,8 @@ def _serve(settings: Settings) -> int:
         certificates = Certificates.of(settings)
         renew_on_hangup(certificates)
         _collect_seldom()
-        await serve(settings, build, log, stop=stop, announce=announce, certificates=certificates)
+        traced = partial(build, trace=tracing.parts)
+        await serve(settings, traced, log, stop=stop, announce=announce, certificates=certificates, tracing=tracing)
 
     try:
         with asyncio.Runner(loop_factory=_loop) as runner:
@@ -120,8 +124,10 @@ def _collect_seldom() -> None:
 def _check(settings: Settings) -> int:
     from proxy.shadow.build import load_mappings
     from proxy.tls import Certificates
+    from proxy.tracing.switch import tracing_of
     from proxy.wire.keys import client_keys
 
+    tracing_of(settings)
     client_keys(settings.auth)
     Certificates.of(settings)
     shown = {

@@ -8,6 +8,7 @@ nobody must fail for saying something. Nothing here decides what is worth saying
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from typing import Any, Final, TextIO
 
 import orjson
@@ -47,15 +48,19 @@ class _Lines:
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
 
-def configure(level: str, form: str, stream: TextIO | None = None) -> FilteringBoundLogger:
+def configure(
+    level: str, form: str, stream: TextIO | None = None, marks: Sequence[Processor] = ()
+) -> FilteringBoundLogger:
     """Set up logging for this process and return the logger.
 
-    `level` is `debug`, `info`, `warning` or `error`; `form` is `json` or `console`; `stream` is stdout if not given.
+    `level` is `debug`, `info`, `warning` or `error`; `form` is `json` or `console`; `stream` is stdout if not given;
+    `marks` add to every event.
     """
     out: Any = _Lines(stream or sys.stdout)
     lowest = logging.getLevelNamesMapping()[level.upper()]
     common: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        *marks,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
     ]

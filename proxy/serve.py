@@ -28,6 +28,7 @@ from proxy.stores.gone import Gone
 from proxy.stores.sigv4 import Credential
 from proxy.stores.upstream import Endpoint, Upstream
 from proxy.tls import Certificates
+from proxy.tracing.switch import OFF, Tracing
 from proxy.version import VERSION
 from proxy.wire.keys import client_keys
 from proxy.wire.server import Layer, WireServer
@@ -53,27 +54,31 @@ async def serve(
     stop: asyncio.Event,
     announce: Announce,
     certificates: Certificates | None = None,
+    tracing: Tracing = OFF,
 ) -> None:
     """Run the proxy until `stop` is set. `announce` is told the data, the admin and the items address (None: there is
     none) once all listen.
 
-    `certificates` are the settings', if they have been read; they are kept fresh while the proxy runs.
+    `certificates` are the settings', if they have been read; they are kept fresh while the proxy runs. `tracing` is
+    what `build` traces the layer with, too.
 
     Raises SettingsError and CredentialsError for what an operator has to mend, OSError if an address is taken.
     """
     metrics = Metrics()
     keys = client_keys(settings.auth)
     certificates = certificates or Certificates.of(settings)
-    async with open_upstream(settings, os.environ) as upstream, certificates.kept_fresh(log):
+    async with open_upstream(settings, os.environ, tracing.headers) as upstream, certificates.kept_fresh(log):
+        tracing.start(metrics.registry)
         service = await build(settings, metrics, log, upstream)
         wire = WireServer(
-            service,
+            tracing.layer(service),
             upstream,
             metrics,
             timeout_seconds=settings.dynamodb.timeout_seconds,
             finish_seconds=settings.shutdown.finish_seconds,
             signatures=Signatures(keys, upstream.region) if keys else None,
             tls=certificates.data.context if certificates.data is not None else None,
+            traced=tracing.handler,
         )
         try:
             admin = build_admin(settings, service, upstream, metrics, certificates)
@@ -100,6 +105,7 @@ async def serve(
             await wire.stop()
             await service.close()
             await admin.stop()
+            await tracing.close()
         log.info("stopped")
 
 
@@ -134,8 +140,11 @@ def renew_on_hangup(certificates: Certificates) -> None:
 
 
 @asynccontextmanager
-async def open_upstream(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Upstream]:
-    """The connection to DynamoDB that the settings describe, with credentials kept fresh while it is open."""
+async def open_upstream(
+    settings: Settings, environ: Mapping[str, str], headers: Callable[[], bytes] | None = None
+) -> AsyncIterator[Upstream]:
+    """The connection to DynamoDB that the settings describe, with credentials kept fresh while it is open. `headers` as
+    `Upstream` has them."""
     dynamodb = settings.dynamodb
     if not settings.needs_dynamodb:
         region = dynamodb.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
@@ -163,6 +172,7 @@ async def open_upstream(settings: Settings, environ: Mapping[str, str]) -> Async
         connect_timeout=dynamodb.connect_timeout_seconds,
         ssl_context=ssl.create_default_context(cafile=environ.get("AWS_CA_BUNDLE") or None),
         user_agent=f"crossfade/{VERSION}",
+        headers=headers,
     )
     renewal = asyncio.create_task(credentials.keep_fresh())
     renewal.add_done_callback(_tell)

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from proxy.checked import AnyOf, Between, SettingsError, read
 from proxy.settings_gate import Gate
+from proxy.settings_tracing import TracingSettings
 
 PREFIX = "CROSSFADE_"
 MASK = "********"
@@ -407,6 +408,7 @@ class Settings:
     gate: Gate = field(default_factory=Gate)
     tables: Mapping[str, TableSettings] = field(default_factory=lambda: MappingProxyType({}))
     log: Log = Log()
+    tracing: TracingSettings = field(default_factory=TracingSettings)
 
     def __post_init__(self) -> None:
         if self.listen == self.admin.listen and self.listen.port:

@@ -22,6 +22,7 @@ from proxy.migrate.ledger import LEDGER_TABLES
 from proxy.migrate.sweeps import SWEEPS_TABLE, Sweeps
 from proxy.settings import Settings
 from proxy.shadow.breaker import Breaker, State
+from proxy.shadow.converge import converge
 from proxy.shadow.converger import Converger
 from proxy.shadow.deciding import Deciding
 from proxy.shadow.direction import Direction
@@ -39,6 +40,7 @@ from proxy.shadow.stages import DSQL, DYNAMODB, Stages
 from proxy.shadow.standing import standing
 from proxy.shadow.swept import LastSwept
 from proxy.shadow.tables import Tables
+from proxy.shadow.traced import UNTRACED, Records, Trace, Traced, untraced
 from proxy.shadow.ways import Way, Ways
 from proxy.shadow.witness import Witness
 from proxy.stores.board import BOARD_TABLE, Board
@@ -63,8 +65,10 @@ _AGAIN_SECONDS = 5.0
 _LEASE_CALL_SECONDS = 0.5
 
 
-async def build(settings: Settings, metrics: Metrics, _: FilteringBoundLogger, upstream: Upstream) -> Layer:
-    """An open layer. Raises SettingsError for what an operator has to mend."""
+async def build(
+    settings: Settings, metrics: Metrics, _: FilteringBoundLogger, upstream: Upstream, trace: Trace = untraced
+) -> Layer:
+    """An open layer, traced by `trace`. Raises SettingsError for what an operator has to mend."""
     mapped = load_mappings(settings)
     # With every table off there need be no DSQL; the pool then has nowhere to go, and is never asked.
     pool = pool_of(settings.dsql, metrics)
@@ -81,6 +85,7 @@ async def build(settings: Settings, metrics: Metrics, _: FilteringBoundLogger, u
     control = None if settings.needs_dynamodb else ControlPlane(catalogue, columns)
     tables = Tables(dynamodb.describe if control is None else control.schema, mapped)
     stages = Stages(settings, {name: (each for each in table.rules if each != ANY) for name, table in mapped.items()})
+    traced = trace(stages, tables, upstream)
     reserved = frozenset(
         {
             BOARD_TABLE,
@@ -160,6 +165,7 @@ async def build(settings: Settings, metrics: Metrics, _: FilteringBoundLogger, u
         lease=lease,
         failed=failed,
         note=promises.note,
+        traced=traced,
     )
     nominate = Nominating(journal, floor, tables, ways)
     following, stop_following = followers(settings, upstream, dynamodb, nominate, metrics.registry)
@@ -186,6 +192,7 @@ async def build(settings: Settings, metrics: Metrics, _: FilteringBoundLogger, u
         dropped=catalogue.drop,
         lease=lease,
         participant=participant,
+        traced=traced,
     )
     try:
         await layer.open()
@@ -244,7 +251,7 @@ def both_ways(
     stages: Stages,
     tables: Tables,
     journal: Journal,
-    findings: Findings,
+    findings: Records,
     metrics: Metrics,
     *,
     dynamodb: Store,
@@ -255,6 +262,7 @@ def both_ways(
     lease: Leased,
     failed: Callable[[str, str], None] = lambda _, __: None,
     note: Callable[[Token], Awaitable[None]] | None = None,
+    traced: Traced = UNTRACED,
 ) -> tuple[Ways, Converger]:
     """What stands between the two stores, for either of them as the authority, and what converges keys both ways.
 
@@ -265,7 +273,8 @@ def both_ways(
     by_authority: dict[str, Way] = {}
     ways = Ways(by_authority, stages, tables)
     settle = {DYNAMODB: settings.dynamodb.settle_seconds, DSQL: settings.dsql.settle_seconds}
-    converger = Converger(journal, ways, metrics, settle, tables.find, failed)
+    converger = Converger(journal, ways, metrics, settle, tables.find, failed, traced.converging(converge))
+    findings = traced.recording(findings)
     alone = settings.mirror.alone
     asking = settings.mirror.rehearse_timeout_seconds
     to_dsql, to_dynamodb = (_breaker(settings, metrics, name) for name in (DSQL, DYNAMODB))
@@ -283,22 +292,32 @@ def both_ways(
         def stands(key: Key, authority: str = authority.name) -> bool:
             return lease.valid and ways.stage_of(key).authority == authority
 
-        asked = Limited(Deciding(mirror), asking, breaker, stands)
-        by_authority[authority.name] = Way(
-            Direction(served, Limited(mirror, seconds, breaker, stands), breaker),
+        served = traced.store(served, "authority")
+        asked = traced.store(Limited(Deciding(mirror), asking, breaker, stands), "mirror")
+        rehearsal = Rehearsal(
+            journal,
             served,
             asked,
-            Rehearsal(
-                journal,
-                served,
-                asked,
-                converger,
-                findings,
-                alone=alone,
-                others=others,
-                note=note if mirror is dsql else None,
-            ),
-            Reading(journal, served, asked, findings, others or Unasked(alone=True), nominate=floor.nominate),
+            converger,
+            findings,
+            alone=alone,
+            others=others,
+            note=note if mirror is dsql else None,
+        )
+        reading = Reading(
+            journal,
+            served,
+            asked,
+            findings,
+            others or Unasked(alone=True),
+            nominate=traced.nominating(floor.nominate),
+        )
+        by_authority[authority.name] = Way(
+            Direction(served, traced.store(Limited(mirror, seconds, breaker, stands), "mirror"), breaker),
+            served,
+            asked,
+            traced.rehearsing(rehearsal, authority.name),
+            traced.comparing(reading, authority.name),
             failed,
         )
     return ways, converger

@@ -16,11 +16,12 @@ import structlog
 from proxy.dynamodb.schema import Key
 from proxy.metrics import Metrics
 from proxy.shadow.breaker import Breaker
-from proxy.shadow.converge import converge
+from proxy.shadow.converge import converge as as_it_is
 from proxy.shadow.direction import Direction
 from proxy.shadow.journal import Journal, Work
 from proxy.shadow.refusals import Refusals
 from proxy.shadow.tables import Table
+from proxy.shadow.traced import Converge
 from proxy.stores.failures import Refused, StoreError, UnknownOutcome
 from proxy.stores.store import Unrepresentable
 
@@ -45,7 +46,7 @@ class Directions(Protocol):
 class Converger:
     """`directions` says which way a key converges, and None where it has nowhere to go; `settle` gives each store's
     settle time in seconds, by name; `find` is `Tables.find`; `failed` is told each failure's table and
-    reason."""
+    reason; `converge` makes one key equal (`proxy.shadow.converge`)."""
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Converger:
         settle: dict[str, float],
         find: Callable[[str], Awaitable[Table | None]],
         failed: Callable[[str, str], None] = lambda _, __: None,
+        converge: Converge = as_it_is,
     ) -> None:
         self._journal = journal
         self._directions = directions
@@ -62,6 +64,7 @@ class Converger:
         self._settle = settle
         self._find = find
         self._failed = failed
+        self._converge = converge
         self._refusals = Refusals()
 
     async def work(self) -> None:
@@ -89,7 +92,7 @@ class Converger:
                 await asyncio.sleep(_PUT_BACK_SECONDS)
                 self._journal.again(work, direction.breaker.seconds_until_retry)
                 return
-            await converge(work.key, direction.authority, direction.mirror)
+            await self._converge(work.key, direction.authority, direction.mirror)
         except Unrepresentable as error:
             self._journal.park(work, str(error))
             log.warning("key_parked", table=work.key.table, reasons=_reasons(error))

@@ -36,10 +36,10 @@ from proxy.shadow.reads import Reads
 from proxy.shadow.room import Room
 from proxy.shadow.stages import Stages
 from proxy.shadow.tables import Tables
+from proxy.shadow.traced import UNTRACED, Passes, Traced
 from proxy.shadow.ways import Ways
 from proxy.shadow.witness import Witness
 from proxy.shadow.writes import LEASE_OVER, Writes
-from proxy.stores.dynamodb import DynamoDBStore
 from proxy.stores.failures import Unreachable
 
 log = structlog.get_logger(__name__)
@@ -65,7 +65,7 @@ class Layer:
         stages: Stages,
         tables: Tables,
         journal: Journal,
-        dynamodb: DynamoDBStore,
+        dynamodb: Passes,
         ways: Ways,
         converger: Converger,
         findings: Findings,
@@ -79,13 +79,14 @@ class Layer:
         also: Sequence[Callable[[], Awaitable[None]]] = (),
         control: Control | None = None,
         dropped: Callable[[str], None] = lambda _: None,
+        traced: Traced = UNTRACED,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._stages = stages
         self._tables = tables
         self._journal = journal
-        self._dynamodb = dynamodb
+        self._dynamodb = traced.passes(dynamodb)
         self._ways = ways
         self._converger = converger
         self._findings = findings
@@ -104,10 +105,11 @@ class Layer:
         self._loops = Behind(settings.mirror.concurrency + 5)
         self._lag = Lag()
         room = Room(self._behind, floor, self._lag, metrics)
-        self._reads = Reads(stages, ways, journal, self._behind, room, metrics)
+        self._read = traced.carry_out(Reads(stages, ways, journal, self._behind, room, metrics).read)
         self._writes = Writes(
-            stages, ways, journal, floor, self._lease, converger, dynamodb, self._behind, room, metrics
+            stages, ways, journal, floor, self._lease, converger, self._dynamodb, self._behind, room, metrics
         )
+        self._write = traced.carry_out(self._writes.write)
 
     # -- what the wire asks --------------------------------------------------------------------------------------------
 
@@ -126,7 +128,7 @@ class Layer:
         if isinstance(call, Call):
             if self._witness is not None:
                 self._witness.saw(call.operation, call.table.name, call.item_type)
-            return await (self._writes.write(call) if call.operation.writes else self._reads.read(call))
+            return await (self._write(call) if call.operation.writes else self._read(call))
         if any(self._stages.past_the_flip(name) for name in names):
             # Nothing that DSQL has not taken may reach a DynamoDB that is only its mirror.
             return _refused(call)

@@ -35,10 +35,10 @@ from proxy.dynamodb.pages import PageRequest, read_query, read_scan
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
 from proxy.shadow.context import Call
-from proxy.shadow.findings import Findings
 from proxy.shadow.journal import Journal
 from proxy.shadow.peers import Others, Unasked, any_of
 from proxy.shadow.shapes import item_shape, shape_of
+from proxy.shadow.traced import Records
 from proxy.shadow.verdicts import LOOK_AGAIN, Judged, Loss, Verdict, decides, judge, overall
 from proxy.stores.failures import StoreError
 from proxy.stores.store import Store, Unrepresentable
@@ -72,7 +72,7 @@ class Reading:
         journal: Journal,
         authority: Store,
         mirror: Store,
-        findings: Findings,
+        findings: Records,
         others: Others | None = None,
         late: str = "dynamodb",
         nominate: Callable[[Sequence[Key]], Awaitable[None]] | None = None,

@@ -30,10 +30,10 @@ from proxy.dynamodb.values import Item
 from proxy.dynamodb.writes import same
 from proxy.shadow.context import Call
 from proxy.shadow.converger import Converger
-from proxy.shadow.findings import Findings
 from proxy.shadow.journal import Journal, Ticket, Work
 from proxy.shadow.peers import Others, Unasked
 from proxy.shadow.shapes import shape_of
+from proxy.shadow.traced import Records
 from proxy.shadow.verdicts import LOOK_AGAIN, Judged, Loss, Verdict, decides, judge, overall
 from proxy.stores.failures import StoreError, UnknownOutcome
 from proxy.stores.store import Executed, Held, Store, Unrepresentable
@@ -76,7 +76,7 @@ class Rehearsal:
         authority: Store,
         mirror: Store,
         converger: Converger,
-        findings: Findings,
+        findings: Records,
         *,
         alone: bool,
         others: Others | None = None,

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 _NOT_THERE_SECONDS = 2.0
 # "Naming rules and data types": no other table can be, and DynamoDB refuses to describe one.
-_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
+NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 _NO_RULES = rules_from({})
 
 
@@ -78,7 +78,7 @@ class Tables:
         table = self._known.get(name)
         if table is not None:
             return table
-        if _NAME.fullmatch(name) is None:
+        if NAME.fullmatch(name) is None:
             return None
         loop = asyncio.get_running_loop()
         if self._absent.get(name, 0.0) > loop.time():

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from proxy.dynamodb.schema import Key
 from proxy.shadow.breaker import Breaker
 from proxy.shadow.direction import Direction
-from proxy.shadow.reading import Reading
-from proxy.shadow.rehearsal import Rehearsal
 from proxy.shadow.stages import Stage, Stages
 from proxy.shadow.tables import Tables
+from proxy.shadow.traced import Compares, Rehearses
 from proxy.stores.store import Store
 
 
@@ -28,8 +27,8 @@ class Way:
     direction: Direction
     served: Store
     asked: Store
-    rehearsal: Rehearsal
-    reading: Reading
+    rehearsal: Rehearses
+    reading: Compares
     failed: Callable[[str, str], None]
 
 

@@ -19,8 +19,8 @@ from proxy.shadow.floor import Floor, Leased
 from proxy.shadow.journal import Journal
 from proxy.shadow.room import Room
 from proxy.shadow.stages import DYNAMODB, Stage, Stages
+from proxy.shadow.traced import Passes
 from proxy.shadow.ways import Way, Ways
-from proxy.stores.dynamodb import DynamoDBStore
 from proxy.stores.failures import StoreError, UnknownOutcome, Unreachable
 
 LEASE_OVER: Final = "this proxy cannot tell which store is the authority: it has lost touch with the stage table"
@@ -37,7 +37,7 @@ class Writes:
         floor: Floor,
         lease: Leased,
         converger: Converger,
-        dynamodb: DynamoDBStore,
+        dynamodb: Passes,
         behind: Behind,
         room: Room,
         metrics: Metrics,

@@ -11,7 +11,7 @@ import contextlib
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal, Self
@@ -88,7 +88,8 @@ class Upstream:
     """Signed requests to DynamoDB's endpoint, and to its Streams endpoint, over at most `connections` each.
 
     `waiting` requests may wait for a free connection; one more is refused at once. Connections unused for
-    `idle_seconds` are closed. Safe for any number of tasks of one event loop. Close it with `close()`.
+    `idle_seconds` are closed. `headers` gives lines for each request's head that are not signed, each ending as HTTP's
+    do. Safe for any number of tasks of one event loop. Close it with `close()`.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Upstream:
         connect_timeout: float = 3.0,
         ssl_context: ssl.SSLContext | None = None,
         user_agent: str = "crossfade",
+        headers: Callable[[], bytes] | None = None,
     ) -> None:
         def pool(url: str) -> _Pool:
             endpoint = Endpoint.of(url)
@@ -115,6 +117,7 @@ class Upstream:
         self._region = region
         self._credentials = credentials
         self._user_agent = user_agent
+        self._made = self._signed if headers is None else self._signed_with(headers)
 
     @property
     def region(self) -> str:
@@ -141,7 +144,7 @@ class Upstream:
         Raises Unreachable or UnknownOutcome. Cancelled once it is sent, its outcome is unknown too.
         """
         pool = self._streams if target.startswith(STREAMS) else self._main
-        head = self._signed(pool.endpoint.authority, target, body, headers)
+        head = self._made(pool.endpoint.authority, target, body, headers)
         return await pool.exchange(head, body, time.monotonic() + timeout, repeatable=target in _READS)
 
     async def request_raw(
@@ -180,6 +183,15 @@ class Upstream:
         else:
             start, end, signing = _head(authority, target, date, credential, self._region, self._user_agent, extra)
         return f"{start}{signing.signature(body)}\r\ncontent-length: {len(body)}{end}".encode()
+
+    def _signed_with(self, headers: Callable[[], bytes]) -> Callable[..., bytes]:
+        """Headers that change with each request stay unsigned, as AWS's SDKs leave X-Amzn-Trace-Id: what is signed is
+        then still the same for a second's requests, and whoever stands between may write its own."""
+
+        def made(authority: str, target: str, body: bytes, extra: Mapping[str, str] | None) -> bytes:
+            return self._signed(authority, target, body, extra)[:-2] + headers() + b"\r\n"
+
+        return made
 
 
 def _head(

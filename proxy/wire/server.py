@@ -14,8 +14,8 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import Mapping
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Protocol, TypeAlias
 from zlib import crc32
 
 import structlog
@@ -61,6 +61,9 @@ _http_log: Final = logging.getLogger("proxy.wire.http")
 _UNKNOWN_OUTCOME: Final = "The request processing has failed because of an unknown error, exception or failure."
 
 
+Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
 class Layer(Protocol):
     """What stands behind the wire."""
 
@@ -87,7 +90,8 @@ class Raw(Protocol):
 
 
 class WireServer:
-    """The data port. `start()` listens, `stop()` finishes what is under way and closes."""
+    """The data port. `start()` listens, `stop()` finishes what is under way and closes. `traced` is given what handles
+    a request, and gives it back, traced or as it is."""
 
     def __init__(
         self,
@@ -99,6 +103,7 @@ class WireServer:
         finish_seconds: float,
         signatures: Signatures | None = None,
         tls: ssl.SSLContext | None = None,
+        traced: Callable[[Handler], Handler] = lambda handle: handle,
     ) -> None:
         self._layer = layer
         self._upstream = upstream
@@ -107,6 +112,7 @@ class WireServer:
         self._finish = finish_seconds
         self._signatures = signatures
         self._tls = tls
+        self._traced = traced
         self._ids = request_ids()
         self._log = structlog.get_logger()
         self._runner: web.ServerRunner | None = None
@@ -114,7 +120,7 @@ class WireServer:
     async def start(self, listen: Address) -> Address:
         """Listen, and return the address with its real port. Raises OSError if it cannot be had."""
         server = web.Server(
-            self._handle,
+            self._traced(self._handle),
             access_log=None,
             logger=_http_log,
             auto_decompress=False,  # bytes are carried as they came

@@ -1,0 +1,89 @@
+"""Whether this process traces at all, decided once at the start. Imports OpenTelemetry only where it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Final, Protocol
+
+from prometheus_client import CollectorRegistry
+from structlog.typing import Processor
+
+from proxy.checked import SettingsError
+from proxy.settings import Settings
+from proxy.shadow.stages import Stages
+from proxy.shadow.tables import Tables
+from proxy.shadow.traced import UNTRACED, Traced
+from proxy.stores.upstream import Upstream
+from proxy.wire.server import Handler, Layer
+
+_NEEDED: Final = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
+
+
+class Tracing(Protocol):
+    """What of a process is traced, and how. `start` it in the event loop before the first request, `close` it after
+    the last."""
+
+    headers: Callable[[], bytes] | None
+    """Lines for the head of each request to DynamoDB, or none."""
+
+    marks: tuple[Processor, ...]
+    """What log events are marked with."""
+
+    def start(self, registry: CollectorRegistry) -> None: ...
+
+    async def close(self) -> None:
+        """Send what waits, within a limit."""
+
+    def handler(self, handle: Handler) -> Handler:
+        """The data port's requests."""
+
+    def layer(self, layer: Layer) -> Layer:
+        """What stands behind the data port."""
+
+    def parts(self, stages: Stages, tables: Tables, upstream: Upstream) -> Traced:
+        """The layer's own parts."""
+
+
+class Untracing:
+    """`Tracing`, off: everything is given back as it came."""
+
+    headers: Callable[[], bytes] | None = None
+    marks: tuple[Processor, ...] = ()
+
+    def start(self, registry: CollectorRegistry) -> None:  # noqa: ARG002
+        return None
+
+    async def close(self) -> None:
+        return None
+
+    def handler(self, handle: Handler) -> Handler:
+        return handle
+
+    def layer(self, layer: Layer) -> Layer:
+        return layer
+
+    def parts(self, stages: Stages, tables: Tables, upstream: Upstream) -> Traced:  # noqa: ARG002
+        return UNTRACED
+
+
+OFF: Final = Untracing()
+
+
+def tracing_of(settings: Settings) -> Tracing:
+    """As the settings say. Raises SettingsError where tracing is on and OpenTelemetry is not installed."""
+    if not settings.tracing.enabled:
+        return OFF
+    if not all(map(_installed, _NEEDED)):
+        remedy = "install crossfade[otel] (pip install 'crossfade[otel]'), or set enabled = false in [tracing]"
+        raise SettingsError([f"tracing.enabled is true, and OpenTelemetry is not installed: {remedy}"])
+    from proxy.tracing.otel import OpenTelemetry  # most of half a second, which nobody pays who does not trace
+
+    return OpenTelemetry(settings)
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package that it is in
+        return False
