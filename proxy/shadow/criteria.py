@@ -65,16 +65,8 @@ DOOR: Final = Criterion(
     False,
     "open",
     "closed on purpose",
-    "complete closes the door: writes no longer go to DynamoDB, so there is no way back without a sweep; "
+    "complete closes the door: writes no longer go to DynamoDB, and no move leads out of it, forced or not; "
     'if you mean it, use --force --because "…".',
-)
-STALE: Final = Criterion(
-    "mirror_stale",
-    False,
-    "DynamoDB missed the writes made in complete",
-    "a sweep after this move",
-    "DynamoDB is written again from now on, but not with what it missed: sweep the table before you go further back.",
-    blocks=False,
 )
 
 

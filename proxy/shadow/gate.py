@@ -21,6 +21,10 @@ from proxy.shadow.verdicts import Verdict
 # What counts as compared: both stores answered, and what they answered was told apart from a race.
 _COMPARED: Final = (Verdict.AGREED, Verdict.LAGGING, Verdict.EXPECTED, Verdict.MISMATCH)
 
+LEFT_BY_NO_MOVE: Final = (
+    "complete is left by no move, forced or not, to whatever stage: DynamoDB misses what was written there"
+)
+
 
 def impossible(at: Stage, to: Stage) -> str | None:
     """Why a move cannot be made at all, forced or not; None if it can.
@@ -29,7 +33,7 @@ def impossible(at: Stage, to: Stage) -> str | None:
     """
     if at is Stage.COMPLETE and to is not Stage.COMPLETE:
         # Nor step by step: nothing would remember, two moves later, that DynamoDB has stood still.
-        return "DynamoDB has not been kept equal in complete, so not to rampdown either: complete closed the door"
+        return LEFT_BY_NO_MOVE
     if at.authority == to.authority or at.mirrored:
         return None
     return "DSQL has not been kept equal in off: go to dualwrite first, then to shadow"
@@ -81,8 +85,6 @@ def gate(
         found.append(criteria.working(evidence))
     if to is Stage.COMPLETE and at.stage is not Stage.COMPLETE:
         found.append(criteria.DOOR)
-    if at.stage is Stage.COMPLETE and to is not Stage.COMPLETE:
-        found.append(criteria.STALE)
     return [replace(each, blocks=False) if each.name in settings.advisory else each for each in found]
 
 

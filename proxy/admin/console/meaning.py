@@ -17,7 +17,7 @@ MEANING: Final = {
     Stage.SHADOW: "DynamoDB answers. Each write is rehearsed on DSQL, and each read is compared.",
     Stage.LIVE: "DSQL answers. Each write is carried to DynamoDB, and everything is compared.",
     Stage.RAMPDOWN: "DSQL answers. Each write is carried to DynamoDB; nothing is compared.",
-    Stage.COMPLETE: "DSQL alone. DynamoDB is not written any more.",
+    Stage.COMPLETE: "DSQL alone. DynamoDB is not written any more, and there is no way back.",
 }
 
 # What a verdict says, and how it is shown: calm, unsure, or alarming. In the order in which a column stacks them.
@@ -76,7 +76,7 @@ def consequences(at: Stage, to: Stage, processes: int, hold_seconds: float) -> l
 def way_back(at: Stage, to: Stage) -> str:
     """How the move is undone, or that it is not."""
     if to is Stage.COMPLETE:
-        return "There is none without a full copy back: DynamoDB is out of date from the first write on."
+        return "There is none: no move leaves complete, forced or not. DynamoDB is out of date from the first write on."
     if at.authority != to.authority:
         store = STORES[at.authority]
         return f"Move it back to {at}, the same way. {store} is kept equal, so no acknowledged write is lost."
