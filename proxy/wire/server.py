@@ -239,11 +239,11 @@ async def _body(request: web.BaseRequest) -> bytes | web.Response:
     length = request.content_length
     if length is not None and length > MAX_BODY:
         return _closing(413)
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # what was written is not part of the answer
     content = request.content
     try:
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # what was written is not part of the answer
         if content.is_eof():  # as it mostly is: a request comes in one or two segments
             body = content.read_nowait()
             return body if len(body) <= MAX_BODY else _closing(413)
