@@ -89,7 +89,7 @@ def upstream_of(action: str) -> AbstractContextManager[str]:
     if action == "PutItem":
         return crossfade.remembering()
     shelf = [item(number) for number in range(BOOKS["Query"])]
-    return _constant({"DescribeTable": describe(), "GetItem": found(item()), "Query": page(shelf)})
+    return constant({"DescribeTable": describe(), "GetItem": found(item()), "Query": page(shelf)})
 
 
 def compare(say: Say, server: Postgres, passes: int, seconds: float) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def compare(say: Say, server: Postgres, passes: int, seconds: float) -> dict[str
         with ExitStack() as stack:
             upstream = stack.enter_context(upstream_of(action))
             subjects = _subjects(stack, upstream, crossfade.books(server, BOOKS[action]))
-            _interleave(say, action, subjects, asked, passes, seconds)
+            interleave(say, action, subjects, asked, passes, seconds)
             results[action] = {subject.name: subject.result() for subject in subjects}
     return results
 
@@ -122,7 +122,7 @@ def _subjects(stack: ExitStack, upstream: str, dsn: str) -> list[Subject]:
 
 
 @contextmanager
-def _constant(answers: Mapping[str, bytes]) -> Iterator[str]:
+def constant(answers: Mapping[str, bytes]) -> Iterator[str]:
     """A constant upstream's `host:port`: nginx where it is, else the Python server's own constants."""
     if nginx_available():
         with Nginx.constant(answers) as server:
@@ -136,7 +136,7 @@ def _constant(answers: Mapping[str, bytes]) -> Iterator[str]:
             yield f"127.0.0.1:{port}"
 
 
-def _interleave(
+def interleave(
     say: Say, title: str, subjects: Iterable[Subject], requests: Sequence[Request], passes: int, seconds: float
 ) -> None:
     chosen = list(subjects)
@@ -192,13 +192,13 @@ def _in_stages(
 ) -> dict[str, Any]:
     """`off` and `shadow` on a constant upstream."""
     with ExitStack() as stack:
-        upstream = stack.enter_context(_constant(answers))
+        upstream = stack.enter_context(constant(answers))
         subjects = []
         for stage in ("off", "shadow"):
             running = stack.enter_context(crossfade.proxy(upstream, dsn, stage))
             pin(running.child.pid, 0)
             subjects.append(Subject(stage, crossfade.address(running), running.child.pid, running))
-        _interleave(say, title, subjects, requests, passes, seconds)
+        interleave(say, title, subjects, requests, passes, seconds)
         return {subject.name: subject.result() for subject in subjects}
 
 
@@ -216,7 +216,7 @@ def _by_tables(say: Say, server: Postgres, passes: int, seconds: float, sizes: S
             saturate(address, [documents.put_document(name, each) for name, each in held], _WARM_SECONDS)
             subject = Subject("shadow", address, running.child.pid, running)
             requests = [documents.get_document(name) for name in names]
-            _interleave(say, f"{tables} tables", [subject], requests, passes, seconds)
+            interleave(say, f"{tables} tables", [subject], requests, passes, seconds)
             results[str(tables)] = {"shadow": subject.result()}
     return results
 
@@ -228,7 +228,7 @@ def _by_processes(say: Say, server: Postgres, passes: int, seconds: float, sizes
     answers = {"DescribeTable": describe(), "GetItem": found(item())}
     for number in sizes:
         with ExitStack() as stack:
-            upstream = stack.enter_context(_constant(answers))
+            upstream = stack.enter_context(constant(answers))
             running = [stack.enter_context(crossfade.proxy(upstream, dsn, "shadow")) for _ in range(number)]
             figures = [_together(running, seconds) for _ in range(passes)]
             say(f"{number:>10} processes {figures[-1][0]:8.0f} /s {figures[-1][1]:8.1f} µs")

@@ -6,7 +6,7 @@ Rows get there as they do in service: written through a proxy in `dualwrite` ove
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -21,14 +21,16 @@ ROOT = Path(__file__).parent.parent
 _MAPPING = ROOT / "config" / "billio.toml"
 
 
-def proxy(upstream: str, dsn: str, stage: str, extra: str = "") -> ProxyProcess:
+def proxy(
+    upstream: str, dsn: str, stage: str, extra: str = "", environment: Mapping[str, str] | None = None
+) -> ProxyProcess:
     """A proxy to be entered; `upstream` is `host:port`. It logs mismatches: in a benchmark they are its own fault."""
     return ProxyProcess(
         dynamodb=f"http://{upstream}",
         dsql=dsn,
         stage=stage,
         mappings=[_MAPPING],
-        environment={"CROSSFADE_FOLLOW_TABLES": "true"},
+        environment={"CROSSFADE_FOLLOW_TABLES": "true", **(environment or {})},
         extra=f'[log]\nlevel = "warning"\n{extra}',
     )
 

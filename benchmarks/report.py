@@ -27,6 +27,8 @@ def lines(results: Mapping[str, Any]) -> Iterator[str]:
         yield from _backfill(results["backfill"])
     if "flips" in results:
         yield from _flips(results["flips"])
+    if "tracing" in results:
+        yield from _tracing(results["tracing"])
 
 
 def _cost(cost: Mapping[str, Any]) -> Iterator[str]:
@@ -158,6 +160,23 @@ def _flips(found: Mapping[str, Any]) -> Iterator[str]:
         if each["held_ms"]
     ]
     yield from _table(("proxies", "flips", "p50", "longest", "writes/s answered", "errors"), rows)
+
+
+def _tracing(stages: Mapping[str, Any]) -> Iterator[str]:
+    yield "### (g) A GetItem, traced\n"
+    rows = [
+        (
+            stage,
+            way,
+            _figure(found["requests_a_second"], 0),
+            _figure(found["cpu_us"], 0),
+            f"{found['cpu_us']['median'] - ways['off']['cpu_us']['median']:+,.0f}" if way != "off" else "",
+            f"{found['dropped'] * 100:.0f} %" if way != "off" else "",
+        )
+        for stage, ways in stages.items()
+        for way, found in ways.items()
+    ]
+    yield from _table(("stage", "traced", "requests/s", "CPU µs a request", "more", "spans dropped"), rows)
 
 
 def _figure(found: Mapping[str, float], places: int) -> str:
