@@ -55,6 +55,11 @@ class Origins:
     def take(self, key: Key) -> tuple[SpanContext, ...]:
         return self._origins.pop(key, ())
 
+    def settled(self, key: Key, origin: SpanContext) -> None:
+        """What `origin` asked for is done. Where others asked too, one convergence answers for all of them."""
+        if all(each.span_id == origin.span_id for each in self._origins.get(key, ())):
+            self._origins.pop(key, None)
+
 
 class Parts:
     """`proxy.shadow.traced.Traced`. `places` are the stores by their names."""
@@ -102,8 +107,10 @@ class Parts:
                 try:
                     repairs = await converge(key, authority, mirror)
                 except BaseException:
-                    if origins:
-                        self._origins.add(key, *origins)  # it is tried again, and still theirs
+                    # It is tried again, and still theirs.
+                    again = [link.context for link in links] + [here] * here.trace_flags.sampled
+                    if again:
+                        self._origins.add(key, *again)
                     raise
                 span.span.set_attribute(names.REPAIRS, repairs)
                 return repairs
@@ -117,6 +124,12 @@ class Parts:
             await nominate(keys)
 
         return traced
+
+    def settled(self, ticket: Ticket, origin: SpanContext) -> None:
+        """A write was rehearsed, and its keys seen to be equal or converged, where no other had them."""
+        for key in ticket.keys:
+            if key not in ticket.overlapped:
+                self._origins.settled(key, origin)
 
     def _remember(self, keys: Sequence[Key]) -> None:
         here = current()
@@ -195,8 +208,11 @@ class _Rehearsing:
     async def rehearse(self, call: Call, ticket: Ticket, answered: Outcome) -> None:
         if not sampled():
             return await self._rehearsal.rehearse(call, ticket, answered)
+        origin = current()
         with self._parts.spans.work(REHEARSE, self._parts.of(call, self._authority)):
-            return await self._rehearsal.rehearse(call, ticket, answered)
+            await self._rehearsal.rehearse(call, ticket, answered)
+        self._parts.settled(ticket, origin)
+        return None
 
 
 class _Recording:

@@ -71,6 +71,10 @@ class Sending(SpanProcessor):
             self._drops = True
             log.warning("spans_dropped", limit=self._limit, remedy=_REMEDY)
 
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Blocks until what waits has been sent, or lost."""
+        return self._batches.force_flush(timeout_millis)
+
     def shutdown(self) -> None:
         """Blocks while what waits is sent: `close` does it in a thread of its own."""
         self._batches.shutdown()  # type: ignore[no-untyped-call]

@@ -1,4 +1,5 @@
-"""No value of an item leaves a proxy but to its client, unless values are on: not in logs, metrics, API or console.
+"""No value of an item leaves a proxy but to its client, unless values are on: not in logs, metrics, API or console. In
+traces there are none at all.
 
 Operations with marked values, as many ways as differences, refusals and faults come about; then everything that came
 out is searched for the marks.
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from tests.integration.scenes import Scene, run_sql, scene, wait_until
 from tests.standins.billio import HASH_KEY, TABLE, billio_table
+from tests.tracing.collector import Collector
 
 PAGES = (
     "/metrics",
@@ -160,8 +162,18 @@ def _everything(here: Scene) -> str:
     return "\n".join(said)
 
 
-def _tell(here: Scene, marks: Marks) -> str:
+def _traced(collector: Collector) -> dict[str, str]:
+    """Settings by which every request is traced, to this collector."""
+    return {
+        "CROSSFADE_TRACING__ENABLED": "true",
+        "CROSSFADE_TRACING__SAMPLE_RATIO": "1",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+    }
+
+
+def _tell(here: Scene, marks: Marks, collector: Collector) -> str:
     """Operations, a difference that lasts, and all that was said of it."""
+    collector.forget()
     client = here.client()
     identity = _operations(client, marks)
     _broken(here, marks)
@@ -179,20 +191,25 @@ def _tell(here: Scene, marks: Marks) -> str:
     seen = here.verdicts("GetItem").get("mismatch", 0)
     client.get_item(TableName=TABLE, Key={HASH_KEY: {"S": f"Book:{identity}"}})
     wait_until(lambda: here.verdicts("GetItem").get("mismatch", 0) > seen, 20, "a mismatch")
+    wait_until(lambda: '"mismatch"' in collector.text, 20, "its span")
     return _everything(here)
 
 
 def test_no_value_leaves_the_proxy(dynamodb: str, database: str, dsql_database: str) -> None:
     billio_table(dynamodb)
-    with scene(dynamodb, dsql_database, rows=database, environment=ENVIRONMENT) as here:
+    with (
+        Collector() as collector,
+        scene(dynamodb, dsql_database, rows=database, environment=ENVIRONMENT | _traced(collector)) as here,
+    ):
 
         @given(seed=st.integers(min_value=0, max_value=2**32))
         @settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
         def holds(seed: int) -> None:
             marks = Marks(seed)
-            said = _tell(here, marks)
+            said = _tell(here, marks, collector) + collector.text
             assert '"mismatch"' in said
             assert '"unrepresentable"' in said
+            assert "crossfade.converge" in said
             assert [mark for mark in sorted(marks.made) if mark in said] == []
 
         holds()
@@ -201,8 +218,10 @@ def test_no_value_leaves_the_proxy(dynamodb: str, database: str, dsql_database: 
 def test_values_are_found_where_they_are_on(dynamodb: str, database: str, dsql_database: str) -> None:
     """What the search above would miss if it looked in the wrong place."""
     billio_table(dynamodb)
-    on = ENVIRONMENT | {"CROSSFADE_ADMIN__VALUES": "true"}
-    with scene(dynamodb, dsql_database, rows=database, environment=on) as here:
-        marks = Marks(1)
-        said = _tell(here, marks)
-        assert any(mark in said for mark in marks.made)
+    with Collector() as collector:
+        on = ENVIRONMENT | _traced(collector) | {"CROSSFADE_ADMIN__VALUES": "true"}
+        with scene(dynamodb, dsql_database, rows=database, environment=on) as here:
+            marks = Marks(1)
+            said = _tell(here, marks, collector)
+            assert any(mark in said for mark in marks.made)
+            assert [mark for mark in sorted(marks.made) if mark in collector.text] == []

@@ -1,0 +1,105 @@
+"""`crossfade serve` and a collector: a client's trace goes through, and a collector that hangs harms nobody."""
+
+import signal
+import statistics
+import time
+from typing import Any
+
+from tests.integration.scenes import Scene, scene, wait_until
+from tests.standins.billio import HASH_KEY, TABLE, billio_table, dynamodb_client
+from tests.tracing.collector import Collector, Got
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+STATE = "vendor=opaque,other=00f067aa0ba902b7"
+KEY = {HASH_KEY: {"S": "Book:1"}}
+QUEUE = 400
+READS = 150
+
+
+def client_of(here: Scene, *, sampled: bool) -> Any:
+    """A boto3 client within a trace, whose signature covers the headers that say so."""
+    client = dynamodb_client(here.proxy.data)
+
+    def add(request: Any, **_: Any) -> None:
+        request.headers["traceparent"] = f"00-{TRACE}-{SPAN}-0{int(sampled)}"
+        request.headers["tracestate"] = STATE
+
+    client.meta.events.register("before-sign.dynamodb", add)
+    return client
+
+
+def waits(client: Any) -> list[float]:
+    """What a client waits for its reads, in seconds, the shortest first."""
+    took = []
+    for _ in range(READS):
+        began = time.perf_counter()
+        client.get_item(TableName=TABLE, Key=KEY)
+        took.append(time.perf_counter() - began)
+    return sorted(took)
+
+
+def test_a_client_s_trace_goes_through_and_a_hung_collector_harms_nobody(
+    dynamodb: str, database: str, dsql_database: str
+) -> None:
+    billio_table(dynamodb)
+    with Collector() as collector:
+        environment = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "1",  # seconds
+            "OTEL_SERVICE_NAME": "catalogue-proxy",
+            "CROSSFADE_TRACING__ENABLED": "true",
+            # Only the client's word counts: of its own accord it traces nothing.
+            "CROSSFADE_TRACING__SAMPLE_RATIO": "0",
+            "CROSSFADE_TRACING__QUEUE": str(QUEUE),
+        }
+        with scene(dynamodb, dsql_database, rows=database, environment=environment) as here:
+            traced, untraced = client_of(here, sampled=True), client_of(here, sampled=False)
+            item = {**KEY, "type": {"S": "Book"}, "id": {"S": "1"}, "title": {"S": "a title"}}
+            untraced.put_item(TableName=TABLE, Item=item)
+            here.client().put_item(TableName=TABLE, Item=item)
+            here.proxy.settle()
+            traced.get_item(TableName=TABLE, Key=KEY, ConsistentRead=True)
+            wait_until(lambda: len(collector.spans) >= 4, 10, "spans")
+            _is_the_client_s(collector.spans)
+            # Sent, and nothing but what was asked for.
+            assert {span.trace for span in collector.spans} == {TRACE}
+            healthy = waits(traced)
+            wait_until(lambda: _counted(here, "sent") >= 4 * READS, 30, "all spans")
+            assert _counted(here, "dropped") == 0
+
+            collector.hang()
+            hung = waits(traced)
+            # If one of them had waited for the collector, it would have waited for its whole time limit.
+            assert statistics.median(hung) < 2 * statistics.median(healthy) + 0.01
+            assert hung[-1] < 0.9
+            wait_until(lambda: _counted(here, "lost") > 0 and _counted(here, "dropped") > 0, 20, "losses to be counted")
+
+            began = time.monotonic()
+            here.proxy.child.stop(signal.SIGTERM, 30)
+            assert time.monotonic() - began < 8
+            assert here.proxy.child.exit_status == 0
+            said = here.proxy.log_file.read_text("utf-8")
+    assert [said.count(f'"{event}"') for event in ("spans_not_sent", "spans_dropped", "spans_left")] == [1, 1, 1]
+    assert "Traceback" not in said
+    assert "opentelemetry" not in said
+
+
+def _is_the_client_s(spans: list[Got]) -> None:
+    by_name = {span.name: span for span in spans}
+    served = by_name["DynamoDB/GetItem"]
+    assert (served.kind, served.parent) == ("SERVER", SPAN)
+    for name, parent in (
+        ("DynamoDB.GetItem", "DynamoDB/GetItem"),
+        ("crossfade.compare", "DynamoDB/GetItem"),
+        ("GetItem items", "crossfade.compare"),
+    ):
+        assert by_name[name].parent == by_name[parent].span
+    assert {span.state for span in spans} == {STATE}
+    assert {span.service for span in spans} == {"catalogue-proxy"}
+    assert not any(span.error or span.events or span.message for span in spans)
+    compared = by_name["crossfade.compare"].attributes
+    assert (compared["crossfade.verdict"], compared["crossfade.item_type"]) == ("agreed", "Book")
+
+
+def _counted(here: Scene, outcome: str) -> float:
+    return sum(value for labels, value in here.proxy.metrics()["crossfade_spans_total"] if labels["outcome"] == outcome)

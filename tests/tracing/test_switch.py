@@ -1,0 +1,61 @@
+"""Tracing is off unless it is switched on; off, nothing of the layer is so much as wrapped."""
+
+import sys
+from typing import Any, cast
+
+import pytest
+
+from proxy.cli import main
+from proxy.settings import Settings, load
+from proxy.settings_tracing import TracingSettings
+from proxy.shadow.traced import UNTRACED, Untraced
+from proxy.tracing.otel import OpenTelemetry
+from proxy.tracing.switch import OFF, tracing_of
+
+ON = {"CROSSFADE_TRACING__ENABLED": "true"}
+
+
+def test_it_is_off_and_then_everything_is_given_back_as_it_came() -> None:
+    assert not Settings().tracing.enabled
+    assert tracing_of(Settings()) is OFF
+    part: Any = object()
+    off: Any = OFF
+    assert off.headers is None
+    assert off.marks == ()
+    assert off.handler(part) is part
+    assert off.layer(part) is part
+    assert off.parts(part, part, part) is UNTRACED
+    # Every part that there is: one more must be given back, too.
+    methods = {name for name in vars(Untraced) if not name.startswith("_")}
+    given = [getattr(UNTRACED, name) for name in methods]
+    assert len(given) == 8
+    for give in given:
+        more = ["x"] * (give.__func__.__code__.co_argcount - 2)
+        assert give(part, *more) is part
+
+
+def test_on_it_is_opentelemetry() -> None:
+    tracing = tracing_of(load(None, ON))
+    assert isinstance(tracing, OpenTelemetry)
+    assert len(tracing.marks) == 1
+
+
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_without_opentelemetry_it_says_what_to_install(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in [name for name in sys.modules if name.partition(".")[0] == "opentelemetry"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "opentelemetry", cast("Any", None))  # as if it were not there
+    monkeypatch.setenv("CROSSFADE_TRACING__ENABLED", "true")
+    assert main([command]) == 2
+    said = capsys.readouterr().err
+    assert said == (
+        "crossfade: tracing.enabled is true, and OpenTelemetry is not installed: install crossfade[otel] "
+        "(pip install 'crossfade[otel]'), or set enabled = false in [tracing]\n"
+    )
+
+
+def test_settings_are_read_and_bounded() -> None:
+    on = load(None, {**ON, "CROSSFADE_TRACING__SAMPLE_RATIO": "0.25", "CROSSFADE_TRACING__QUEUE": "9"}).tracing
+    assert on == TracingSettings(enabled=True, sample_ratio=0.25, queue=9)
