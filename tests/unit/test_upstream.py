@@ -11,12 +11,14 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from proxy.stores import upstream as module
 from proxy.stores.credentials import Credentials
 from proxy.stores.failures import UnknownOutcome, Unreachable
 from proxy.stores.sigv4 import Credential
 from proxy.stores.upstream import Answer, Endpoint, Upstream
+from proxy.wire.signatures import Signatures
 from tests.unit.peer import GET, OK, PUT, Peer, always, cut, header, never, peer
 
 
@@ -63,6 +65,31 @@ async def test_it_posts_the_bytes_signed_and_gives_back_the_answer_s() -> None:
     assert authorization is not None
     assert "Credential=AKID/" in authorization
     assert "SignedHeaders=content-type;host;x-amz-date;x-amz-target," in authorization
+
+
+@pytest.mark.parametrize("extra", [None, {"X-Amz-User-Agent": "aws-sdk-js/2"}])
+async def test_a_trace_s_headers_go_along_unsigned_and_break_no_signature(extra: dict[str, str] | None) -> None:
+    """«Signature Version 4»: what SignedHeaders does not name is no part of the request that is signed."""
+    credential, sent = Credential("AKID", "secret"), iter(("one", "two"))
+    async with peer(always(OK)) as server:
+        client = Upstream(
+            server.url,
+            region="us-east-1",
+            credentials=Credentials(credential),
+            headers=lambda: f"traceparent: {next(sent)}\r\ntracestate: a=b\r\n".encode(),
+        )
+        for _ in range(2):
+            await client.request(GET, b'{"TableName":"t"}', extra, timeout=5)
+        await client.close()
+    assert [header(request, "traceparent") for request in server.requests] == ["one", "two"]
+    for request in server.requests:
+        assert header(request, "tracestate") == "a=b"
+        head, _, body = request.partition(b"\r\n\r\n")
+        assert body == b'{"TableName":"t"}'
+        lines = [line.partition(": ") for line in head.decode().split("\r\n")[1:]]
+        headers = CIMultiDictProxy(CIMultiDict((name, value) for name, _, value in lines))
+        assert "trace" not in headers["Authorization"]
+        Signatures([credential], "us-east-1").claim("POST", "/", headers, time.time()).check(body)
 
 
 async def test_headers_go_along_and_what_belongs_to_the_connection_does_not() -> None:
