@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -26,10 +26,11 @@ from proxy.shadow.criteria import Criterion
 from proxy.shadow.driver import Driver, Judge, Judgement
 from proxy.shadow.evidence import Evidence, together
 from proxy.shadow.flip import Known, Move
-from proxy.shadow.forget import forget
+from proxy.shadow.forget import follows, forget
 from proxy.shadow.gate import following, gate, impossible
 from proxy.shadow.stages import Placed, Scope, Stage, StageMap, Stages
 from proxy.shadow.under_way import Kept, Moved, Progress, read
+from proxy.shadow.unswept import unswept
 from proxy.stores.stage_table import LeaseItem, StageTable
 
 log = structlog.get_logger(__name__)
@@ -45,6 +46,7 @@ class Look:
     evidence: Evidence
     settings: GateSettings
     now: float
+    stages: StageMap = field(default_factory=StageMap)
 
     def place(self, scope: Scope) -> Place:
         """Where a scope stands. Raises Problem (404)."""
@@ -65,8 +67,10 @@ class Look:
         # A table takes its types with it, from wherever each of them stands.
         for at in self.concerned(scope):
             placed = Placed(at.stage, at.ramp, at.since, at.by)
-            hindrance = hindrance or impossible(at.stage, to) or ""
-            for each in gate(self.evidence, scope, placed, to, self.settings, ramp, self.now):
+            lost, last = self.stages.forgotten, self.evidence.swept.get(scope.table)
+            why = impossible(at.stage, to) or unswept(scope.table, last, lost, at.stage, to)
+            hindrance = hindrance or why or ""
+            for each in gate(self.evidence, scope, placed, to, self.settings, ramp, self.now, lost):
                 if each.name not in found or found[each.name].holds:
                     found[each.name] = each
         return Gate(scope, to, list(found.values()), hindrance)
@@ -94,8 +98,12 @@ class Prepared:
     at: Place
     ramp: float
     gate: Gate
-    epoch: int
+    stages: StageMap
     unchanged: bool
+
+    @property
+    def epoch(self) -> int:
+        return self.stages.epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +162,7 @@ class Cutover:
             pinned="" if self._table is not None else PINNED,
             hold_seconds=self._settings.stages.hold_seconds,
         )
-        look = Look(standing, evidence, self._settings.gate, time.time())
+        look = Look(standing, evidence, self._settings.gate, time.time(), known.map)
         if scope is not None:
             look.place(scope)
         return look
@@ -214,7 +222,7 @@ class Cutover:
         told = {"open": gate.is_open, "criteria": [each.document() for each in gate.criteria]}
 
         async def judge(_: Move) -> Judgement:
-            return Judgement(tuple(each.sentence for each in gate.stopping), told)
+            return Judgement(tuple(each.sentence for each in gate.stopping), told, prepared.stages)
 
         ramp = prepared.ramp if wish.to is Stage.SHADOW else None
         move = Move(wish.scope, wish.to, wish.by, ramp, wish.because or None, wish.force)
@@ -234,16 +242,21 @@ class Cutover:
                 log.info("stage_moved" if isinstance(event, Moved) else "stage_kept", **end, by=wish.by)
                 yield Step(end, end=True)
 
-    async def forget(self, process: str, by: str, because: str) -> None:
-        """Take a process out of the stage table that is gone and may have owed keys. Raises Problem and StoreError."""
+    async def forget(self, process: str, by: str, because: str) -> str:
+        """Take a process out of the stage table that is gone and may have owed keys. Gives what has to follow, as a
+        sentence. Raises Problem and StoreError."""
         if self._table is None:
             raise Problem(409, PINNED, outcome="refused")
+        before = (await read(self._table)).map.forgotten.count
         if all(each.process != process for each in await self._table.leases()):
             raise Problem(404, f"there is no process {process!r} in the stage table")
-        async for event in forget(self._table, process, by=by, because=because):
+        settle = max(self._settings.dynamodb.settle_seconds, self._settings.dsql.settle_seconds)
+        async for event in forget(self._table, process, by=by, because=because, settle_seconds=settle):
             if isinstance(event, Kept):
                 raise Problem(409, event.reason, outcome="kept")
-        log.warning("process_forgotten", process=process, by=by, because=because)
+        owed = (await read(self._table)).map.forgotten.count > before
+        log.warning("process_forgotten", process=process, by=by, because=because, owed=owed)
+        return follows(process, owed=owed)
 
     def _driver(self, judge: Judge | None = None) -> Driver:
         assert self._table is not None
@@ -267,7 +280,7 @@ class Cutover:
             )
             raise Problem(409, moved, outcome="refused")
         unchanged = all((each.stage, each.ramp) == (wish.to, ramp) for each in look.concerned(wish.scope))
-        return Prepared(wish, at, ramp, look.gate(wish.scope, wish.to, ramp), look.standing.epoch, unchanged)
+        return Prepared(wish, at, ramp, look.gate(wish.scope, wish.to, ramp), look.stages, unchanged)
 
     def _gate(self, prepared: Prepared) -> dict[str, Any]:
         return documents.gate(prepared.gate, prepared.at.stage)

@@ -165,7 +165,7 @@ def _forget() -> Schema:
         "description": "Sweep its tables first: what stood in its journal alone is lost otherwise.",
         "parameters": [process, because, _parameter("query", "by", _NAME, "Who asks.")],
         "responses": {
-            "200": _json("It is forgotten.", _object(process=_TEXT, forgotten=_FLAG)),
+            "200": _json("It is forgotten.", _object(process=_TEXT, forgotten=_FLAG, follows=_TEXT)),
             **_problems("400", "404", "409", "503"),
         },
     }

@@ -168,8 +168,8 @@ class StagesApi:
         if not because or len(because) > asked.MOST_TEXT:
             raise Problem(400, f"because: say in 1 to {asked.MOST_TEXT} characters why its keys are not missed")
         process = request.match_info["process"]
-        await self._cutover.forget(process, _by(request.query.get("by", ""), caller), because)
-        return reply({"process": process, "forgotten": True})
+        follows = await self._cutover.forget(process, _by(request.query.get("by", ""), caller), because)
+        return reply({"process": process, "forgotten": True, "follows": follows})
 
 
 def reply(document: Mapping[str, Any]) -> web.Response:

@@ -174,8 +174,9 @@ def _forget(settings: Settings, arguments: argparse.Namespace, process: str) -> 
         return _complain('forget needs --because "…": why the keys in its journal are not missed', WRONG)
 
     async def forget(way: Way) -> int:
-        await way.forget(process, _by(arguments), because)
-        _say({"process": process, "forgotten": True} if arguments.json else f"{process} is forgotten")
+        follows = await way.forget(process, _by(arguments), because)
+        document = {"process": process, "forgotten": True, "follows": follows}
+        _say(document if arguments.json else f"{process} is forgotten: {follows}")
         return OK
 
     return _with_way(settings, arguments, forget)

@@ -50,7 +50,8 @@ class Way(Protocol):
 
     async def history(self, limit: int) -> list[Mapping[str, Any]]: ...
 
-    async def forget(self, process: str, by: str, because: str) -> None: ...
+    async def forget(self, process: str, by: str, because: str) -> str:
+        """Gives what has to follow."""
 
 
 class Straight:
@@ -78,8 +79,8 @@ class Straight:
     async def history(self, limit: int) -> list[Mapping[str, Any]]:
         return list(await self._cutover.history(limit))
 
-    async def forget(self, process: str, by: str, because: str) -> None:
-        await self._cutover.forget(process, by, because)
+    async def forget(self, process: str, by: str, because: str) -> str:
+        return await self._cutover.forget(process, by, because)
 
 
 class OverAdmin:
@@ -110,8 +111,9 @@ class OverAdmin:
         found: list[Mapping[str, Any]] = (await self._ask("GET", "/v1/history", {"limit": str(limit)}))["history"]
         return found
 
-    async def forget(self, process: str, by: str, because: str) -> None:
-        await self._ask("DELETE", f"/v1/processes/{quote(process, safe='')}", {"by": by, "because": because})
+    async def forget(self, process: str, by: str, because: str) -> str:
+        path = f"/v1/processes/{quote(process, safe='')}"
+        return str((await self._ask("DELETE", path, {"by": by, "because": because})).get("follows", ""))
 
     async def _ask(
         self, method: str, path: str, query: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None

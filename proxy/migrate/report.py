@@ -40,6 +40,8 @@ def document(swept: Swept) -> dict[str, Any]:
         "resumed": swept.resumed,
         "began": swept.began,
         "ended": swept.ended,
+        "forgotten": swept.forgotten,
+        "mended": swept.mended,
         "counts": swept.counts.document(),
         "references": [
             {"attribute": each.attribute, "refer": each.refer, "dangling": each.dangling} for each in swept.references

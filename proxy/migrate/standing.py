@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from proxy.settings import Settings
-from proxy.shadow.stages import StageMap, Stages
+from proxy.shadow.stages import Forgotten, StageMap, Stages
 from proxy.stores.dynamodb import DynamoDBStore
 from proxy.stores.failures import Refused, StoreError, UnknownOutcome, Unreachable
 from proxy.stores.stage_table import StageTable
@@ -54,6 +54,12 @@ class Standing:
                     self._stages.adopt(StageMap.from_document(state.map))
             self._looked = time.monotonic()
         return frozenset(self._stages.of(self._table, each).authority for each in self._stages.types(self._table))
+
+    async def forgotten(self) -> Forgotten:
+        """The processes that were forgotten though they owed keys: what they owed, a sweep makes good. Raises
+        StoreError."""
+        await self.authorities()
+        return self._stages.map.forgotten
 
     async def check(self, authority: str) -> None:
         """Raises Moved unless this store is the authority for every type."""

@@ -47,6 +47,7 @@ MOST_KEPT: Final = 1000
 @dataclass(slots=True)
 class _Part:
     began: float
+    forgotten: int
     position: dict[str, Any] | None = None
     counts: Counts = field(default_factory=Counts)
     sums: KeySums = field(default_factory=KeySums)
@@ -56,6 +57,7 @@ class _Part:
     def state(self) -> dict[str, Any]:
         return {
             "began": self.began,
+            "forgotten": self.forgotten,
             "position": self.position,
             "counts": self.counts.document(),
             "sums": self.sums.text(),
@@ -64,7 +66,9 @@ class _Part:
 
 
 class Sweeping:
-    """One sweep. `counts` grows while it runs. `spots` is how many keys to pick at random for a look by eye."""
+    """One sweep. `counts` grows while it runs. `spots` is how many keys to pick at random for a look by eye.
+    `forgotten` is how many processes have been forgotten until now that owed keys: what an earlier run looked at before
+    the last of them was is looked at again."""
 
     def __init__(
         self,
@@ -80,6 +84,7 @@ class Sweeping:
         references: Sequence[Reference] = (),
         values: bool = False,
         spots: int = 0,
+        forgotten: int = 0,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._table = table
@@ -96,6 +101,7 @@ class Sweeping:
         self._redactor = Redactor(secrets.token_bytes(32))
         self._wanted_spots = spots
         self._spots: list[Key] = []
+        self._forgotten = forgotten
         self._now = now
         self.job = f"verify/{table.name}/{authority}/{source.name}"
         self.counts = Counts()
@@ -110,6 +116,11 @@ class Sweeping:
             await self._checkpoints.forget(self.job, begun)
             begun = []
         works = {part: _work(each.state) for part, each in (await self._checkpoints.parts(self.job, begun)).items()}
+        early = [part for part, work in works.items() if work.forgotten < self._forgotten]
+        if early:
+            await self._checkpoints.forget(self.job, early)
+            begun = [part for part in begun if part not in early]
+            works = {part: works[part] for part in begun}
         for work in works.values():
             self.counts.add(work.counts.document())
         waiting = [part for part in mine if part not in begun or not done[part]]
@@ -125,7 +136,7 @@ class Sweeping:
             works |= {part: _work(each.state) for part, each in others.items()}
             return await self._whole(works, resumed=bool(begun))
         return self._swept(
-            min(work.began for work in works.values()),
+            works,
             whole=False,
             resumed=bool(begun),
             counts=self.counts,
@@ -148,7 +159,7 @@ class Sweeping:
         references = [await self._referred(each, slices) for each in self._references]
         await self._checkpoints.forget(self.job, list(works))
         return self._swept(
-            min(work.began for work in works.values()),
+            works,
             whole=True,
             resumed=resumed,
             counts=counts,
@@ -156,12 +167,15 @@ class Sweeping:
             references=[each for each in references if each is not None],
         )
 
-    def _swept(self, began: float, **rest: Any) -> Swept:
-        return Swept(self._table.name, self._authority, began, self._now(), spots=self._spots, **rest)
+    def _swept(self, works: Mapping[str, _Part], **rest: Any) -> Swept:
+        began = min(work.began for work in works.values())
+        forgotten = min(work.forgotten for work in works.values())
+        ended = self._now()
+        return Swept(self._table.name, self._authority, began, ended, spots=self._spots, forgotten=forgotten, **rest)
 
     async def _part(self, part: str) -> _Part:
         claim = await self._checkpoints.claim(self.job, part)
-        work = _Part(self._now()) if claim.saved is None else _work(claim.saved.state)
+        work = _Part(self._now(), self._forgotten) if claim.saved is None else _work(claim.saved.state)
         work.saved = time.monotonic()
         looks: list[asyncio.Task[None]] = []
         suspected = 0
@@ -306,7 +320,9 @@ class Sweeping:
 
 
 def _work(state: dict[str, Any]) -> _Part:
-    work = _Part(state["began"], state["position"], findings=state["findings"])
+    # A release before this one kept no count.
+    forgotten = state.get("forgotten", 0)
+    work = _Part(state["began"], forgotten, state["position"], findings=state["findings"])
     work.counts.add(state["counts"])
     work.sums = KeySums.from_text(state["sums"])
     return work

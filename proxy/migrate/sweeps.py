@@ -34,6 +34,16 @@ class Sweep:
     report: dict[str, Any]
 
     @property
+    def forgotten(self) -> int:
+        """How many processes had been forgotten with keys owed when it began (`proxy.shadow.unswept`)."""
+        return int(self.report.get("forgotten", 0))
+
+    @property
+    def mended(self) -> bool:
+        """Whether nothing that differed was left so, but for what the mapping cannot hold."""
+        return bool(self.report.get("mended", self.result != DIFFERENT))
+
+    @property
     def found_equal(self) -> float | None:
         """The moment, in Unix seconds, from which every key was found equal once: when the sweep began. None if one was
         not."""

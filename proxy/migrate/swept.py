@@ -67,12 +67,21 @@ class Swept:
     findings: list[dict[str, Any]]
     references: list[Referred]
     spots: list[Key]
+    forgotten: int = 0
+    """How many processes had been forgotten with keys owed before any part of it began."""
+
+    @property
+    def mended(self) -> bool:
+        """Whether nothing that differed was left so, but for what the mapping cannot hold."""
+        return not self.counts.unrepaired and self._wrong <= self.counts.repaired
 
     @property
     def result(self) -> str:
         """As `sweeps` has it. What cannot be represented is not equal, and no repair makes it so."""
-        results = self.counts.results
-        wrong = sum(results[kind] for kind in (Result.MISSING, Result.EXTRA, Result.DIFFERENT))
-        if self.counts.unrepaired or results[Result.UNREPRESENTABLE] or wrong > self.counts.repaired:
+        if not self.mended or self.counts.results[Result.UNREPRESENTABLE]:
             return DIFFERENT
-        return REPAIRED if wrong else EQUAL
+        return REPAIRED if self._wrong else EQUAL
+
+    @property
+    def _wrong(self) -> int:
+        return sum(self.counts.results[kind] for kind in (Result.MISSING, Result.EXTRA, Result.DIFFERENT))

@@ -118,6 +118,7 @@ async def _verify(settings: Settings, arguments: argparse.Namespace) -> int:
         source = ScanSource(
             reader, both.table.schema, total=both.items, of=arguments.segment, parallel=arguments.parallel, limit=limit
         )
+        lost = await _settled(both, settings)
         sweeping = Sweeping(
             both.table,
             source,
@@ -130,6 +131,7 @@ async def _verify(settings: Settings, arguments: argparse.Namespace) -> int:
             references=both.references,
             values=arguments.values,
             spots=arguments.spot,
+            forgotten=lost,
         )
 
         def now() -> Now:
@@ -143,6 +145,22 @@ async def _verify(settings: Settings, arguments: argparse.Namespace) -> int:
                 swept = await sweeping.run(arguments.parallel, fresh=arguments.fresh)
         await _told(settings, both, reader, swept, arguments)
         return FAILED if swept.result == DIFFERENT else 0
+
+
+async def _settled(both: Both, settings: Settings) -> int:
+    """How many processes have been forgotten that owed keys, when nothing that they sent can take effect any more."""
+    import time
+
+    from proxy.shadow.unswept import wait
+
+    lost = await both.standing.forgotten()
+    seconds = wait(lost, time.time(), max(settings.dynamodb.settle_seconds, settings.dsql.settle_seconds))
+    if seconds > 0:
+        sys.stderr.write(
+            f"crossfade: {lost.process} was forgotten: waiting {seconds:.0f} s, until nothing it sent can take effect\n"
+        )
+        await asyncio.sleep(seconds)
+    return lost.count
 
 
 async def _nothing() -> None:

@@ -63,6 +63,7 @@ _CLOSE_SECONDS = 5.0
 _BUSY_SECONDS = 1.0
 _AGAIN_SECONDS = 5.0
 _LEASE_CALL_SECONDS = 0.5
+_REMEMBERED = 1000
 
 
 async def build(
@@ -135,13 +136,17 @@ async def build(
 
     journal = _journal(settings)
     sweeps = Sweeps(pool, settings.dsql.schema, seconds=settings.dsql.timeout_seconds)
-    last_swept = LastSwept(sweeps, tables.names)
+    last_swept = LastSwept(
+        sweeps,
+        lambda: (name for name, _, _ in stages.listed(tables.names())),
+        lambda: catalogue.names("", _REMEMBERED),
+    )
     witness = Witness(
         lambda: journal.identity,
         timings=metrics.store_timings,
         standing=lambda: standing(journal, tables),
         troubles=lambda: layer.troubles(),
-        swept=last_swept.ended,
+        swept=last_swept.last,
     )
     findings = Findings(metrics, kept=settings.admin.mismatches_kept, values=settings.admin.values, witness=witness)
     # What no process writes to the mirror, none needs to be asked about.
@@ -232,6 +237,7 @@ def _participant(settings: Settings, upstream: Upstream, floor: Floor, journal: 
         floor,
         process=journal.identity,
         begins=_beginnings(settings),
+        listen=str(settings.listen),
         lease_seconds=settings.stages.lease_seconds,
         poll_seconds=settings.stages.poll_seconds,
     )

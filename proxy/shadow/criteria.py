@@ -9,11 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from proxy.migrate.sweeps import DIFFERENT, EQUAL, REPAIRED
 from proxy.settings_gate import Gate
 from proxy.shadow.bound import upper_bound
 from proxy.shadow.evidence import Evidence, Pattern, Standing
 from proxy.shadow.slowest import slowest
-from proxy.shadow.stages import Scope
+from proxy.shadow.stages import Forgotten, Scope, Stage
+from proxy.shadow.unswept import unswept
 
 _NAMED: Final = 3
 
@@ -80,7 +82,7 @@ def told(evidence: Evidence, settings: Gate, now: float) -> Criterion:
     if late:
         sentence = (
             f"Not heard from lately: {_some(late)}. Its journal may hold keys that have not converged: start it again "
-            "with it, or, if it is lost, sweep the table, and then: crossfade stage forget."
+            "with it, or, if it is lost: crossfade stage forget, and then sweep each table."
         )
     elif not ages:
         sentence = "Start a proxy with these settings, and send it traffic."
@@ -131,17 +133,38 @@ def parked(here: Standing, scope: Scope) -> Criterion:
 
 def swept(evidence: Evidence, scope: Scope, settings: Gate, now: float) -> Criterion:
     """Whether all that is in the table, and not only what was touched, has been found equal."""
-    swept, hours = evidence.swept.get(scope.table), settings.max_sweep_hours
-    wanted = f"within {hours:g} h"
-    if swept is None:
-        sentence = "No full sweep found both stores equal: what nobody touched may be missing. Run crossfade verify."
-        return Criterion("sweep", False, "none on record", wanted, sentence)
-    age = max(0.0, now - swept)
-    holds = age <= hours * 3600
-    sentence = (
-        "The whole table was compared and found equal." if holds else "It is too old: run crossfade verify again."
-    )
-    return Criterion("sweep", holds, f"{age / 3600:.1f} h ago", wanted, sentence)
+    last, hours = evidence.swept.get(scope.table), settings.max_sweep_hours
+    verify = f"crossfade verify --table {scope.table}"
+    if last is None:
+        sentence = f"No sweep of the whole table is on record: what nobody touched may be missing. Run {verify}."
+        return Criterion("sweep", False, "none on record", f"equal, within {hours:g} h", sentence)
+    age = max(0.0, now - last.ended) / 3600
+    holds = last.result == EQUAL and age <= hours
+    if last.result == REPAIRED:
+        sentence = f"The last sweep found differences, and mended all; one that finds none says equal: run {verify}."
+    elif last.result != EQUAL:
+        sentence = f"The last sweep found differences, and left some: read its report, and run {verify} --repair."
+    elif holds:
+        sentence = "The whole table was compared and found equal."
+    else:
+        sentence = f"It is too old: run {verify} again."
+    return Criterion("sweep", holds, f"{last.result}, {age:.1f} h ago", f"equal, within {hours:g} h", sentence)
+
+
+def forgotten(evidence: Evidence, scope: Scope, lost: Forgotten, at: Stage, to: Stage) -> Criterion:
+    """Whether what a forgotten process owed has been made good. Where it has not, no force helps (`unswept`)."""
+    last = evidence.swept.get(scope.table)
+    wanted = f"a sweep that began after {lost.process} was forgotten"
+    missing = unswept(scope.table, last, lost, at, to)
+    if missing is not None:
+        return Criterion("forgotten", False, "not swept since", wanted, missing + ".")
+    if last is not None and last.result == DIFFERENT:
+        sentence = (
+            "The sweep since found items that the mapping cannot hold: what the process had parked is among them, and "
+            "the move would lose it. See the sweep's report; change the mapping or the items, and sweep again."
+        )
+        return Criterion("forgotten", False, "swept since, with items that do not fit", wanted, sentence)
+    return Criterion("forgotten", True, "swept since", wanted, "What it owed has been made good.")
 
 
 def coverage(seen: Mapping[Pattern, Seen], settings: Gate) -> Iterable[Criterion]:

@@ -21,7 +21,7 @@ from proxy.shadow import flip as flips
 from proxy.shadow.flip import Flip, Known, Move, Phase
 from proxy.shadow.lease import machine_time
 from proxy.shadow.participant import FLIP_POLL_SECONDS
-from proxy.shadow.stages import Stages
+from proxy.shadow.stages import StageMap, Stages
 from proxy.shadow.under_way import Kept, Moved, Progress, UnderWay, proxies_of, read
 from proxy.stores.failures import StoreError, UnknownOutcome, Unreachable
 from proxy.stores.stage_table import StageTable, State
@@ -38,10 +38,12 @@ _CROWDED: Final = "another change of the stages came first: look at the stages, 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the gate says of a move: the sentences that stand against it, and all of it for the history."""
+    """What the gate says of a move: the sentences that stand against it, and all of it for the history. `of` are the
+    stages that it was given for: on others it says nothing, not even of what no force can do."""
 
     against: tuple[str, ...] = ()
     document: Mapping[str, Any] = field(default_factory=dict)
+    of: StageMap | None = None
 
 
 Judge = Callable[[Move], Awaitable[Judgement]]
@@ -120,6 +122,8 @@ class Driver:
         if not flips.moved_types(self._stages, move):
             return Kept(epoch, f"{move.scope} is in {move.to} already")
         judgement = await self._judge(move)
+        if judgement.of is not None and judgement.of != known.map:
+            return Kept(epoch, _CROWDED)
         if judgement.against and not move.force:
             return Kept(epoch, "; ".join(judgement.against))
         return Flip(

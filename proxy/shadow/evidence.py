@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from proxy.metrics import STORE_BUCKETS
 
-VERSION: Final = 1
+VERSION: Final = 2
 SPAN_SECONDS: Final = 3 * 3600
 """Counts are kept by spans of three hours: fine enough to forget by, and few enough to send every few seconds."""
 SPANS: Final = 9
@@ -63,13 +63,28 @@ class Standing:
         )
 
 
+class LastSweep(NamedTuple):
+    """The last sweep of a whole table: when it ended (Unix seconds), its `result` (`proxy.migrate.sweeps`), which store
+    it took for the authority, how many processes had been forgotten before it began, and whether all was mended that
+    can be: what the mapping cannot hold cannot."""
+
+    ended: float
+    result: str
+    authority: str = ""
+    forgotten: int = 0
+    mended: bool = True
+
+
+H = TypeVar("H", float, LastSweep)
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """See the module. Empty: nothing was seen by nobody.
 
     `at` is when each process last told, in Unix seconds. `counts` are of the last day; `recent`, (table, type, word),
     and `timings`, (store, operation) to counts by bucket, of the last ten minutes. `troubles` are what keeps a process
-    from working, as people read it. `swept` is when a table was last swept whole and found equal.
+    from working, as people read it. `swept` is the last sweep of each table.
     """
 
     at: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
@@ -78,7 +93,7 @@ class Evidence:
     timings: Mapping[tuple[str, str], tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
     standing: Mapping[str, Standing] = field(default_factory=lambda: MappingProxyType({}))
     troubles: frozenset[str] = frozenset()
-    swept: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    swept: Mapping[str, LastSweep] = field(default_factory=lambda: MappingProxyType({}))
 
     def merged(self, other: Self) -> Self:
         """What both have seen together. Of one process, only one record may be among them: its newest."""
@@ -120,7 +135,7 @@ class Evidence:
                 for table, here in self.standing.items()
             },
             "troubles": sorted(self.troubles),
-            "swept": dict(self.swept),
+            "swept": {table: list(last) for table, last in self.swept.items()},
         }
 
     @classmethod
@@ -150,7 +165,7 @@ class Evidence:
                 }
             ),
             troubles=frozenset(map(str, document["troubles"])),
-            swept=_frozen({table: float(at) for table, at in document["swept"].items()}),
+            swept=_frozen({table: _last(*last) for table, last in document["swept"].items()}),
         )
 
 
@@ -173,11 +188,15 @@ def _buckets(counts: list[int]) -> tuple[int, ...]:
     return tuple(map(int, counts))
 
 
+def _last(ended: float, result: str, authority: str, forgotten: int, mended: bool) -> LastSweep:
+    return LastSweep(float(ended), str(result), str(authority), int(forgotten), bool(mended))
+
+
 def _added(one: Mapping[K, int], two: Mapping[K, int]) -> Mapping[K, int]:
     return MappingProxyType({**one, **{key: count + one.get(key, 0) for key, count in two.items()}})
 
 
-def _highest(one: Mapping[K, float], two: Mapping[K, float]) -> Mapping[K, float]:
+def _highest(one: Mapping[K, H], two: Mapping[K, H]) -> Mapping[K, H]:
     return MappingProxyType({**one, **{key: max(value, one.get(key, value)) for key, value in two.items()}})
 
 

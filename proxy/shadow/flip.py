@@ -242,8 +242,8 @@ def blocked(flip: Flip, seen: Sequence[Seen]) -> str | None:
         if not each.run_out:
             return f"{who} cannot take part: {lease.note.get('problem', 'it does not say why')}"
         return (
-            f"{who} is gone and its journal may hold keys that have not converged: start it again with its journal, or "
-            f"run a full sweep (crossfade verify --repair) and then: crossfade stage forget {lease.process}"
+            f"{who} is gone and its journal may hold keys that have not converged: start it again with its journal; if "
+            f"that is lost: crossfade stage forget {lease.process}, and then a full sweep: crossfade verify --repair"
         )
     beginnings = {each.lease.begins for each in seen if not each.run_out}
     if flip.moves and len(beginnings) > 1:

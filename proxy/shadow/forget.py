@@ -1,7 +1,8 @@
 """Takes a process that is gone, and whose journal is lost, out of the stage table, so that it blocks no more moves.
 
-It may have owed keys that nobody knows any more. So its host must have been gone for longer than the stores settle, and
-a full sweep must have been made since: that is for the operator to see to, and is what the history keeps.
+It may have owed keys that nobody knows any more. If it had said so, the stages remember it, in one write with its end:
+no authority moves before the table has been swept (`unswept`). That it is gone for good, the operator says, and the
+history keeps.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Final
 
 from proxy.shadow.flip import Watch, margin
 from proxy.shadow.lease import machine_time
+from proxy.shadow.stages import Forgotten
 from proxy.shadow.under_way import Kept, Moved, Progress, proxies_of, read
+from proxy.shadow.unswept import settled
 from proxy.stores.stage_table import StageTable
 
 _LOOK_SECONDS: Final = 0.25
@@ -26,11 +30,12 @@ async def forget(
     *,
     by: str,
     because: str,
+    settle_seconds: float = 0.0,
     clock: Callable[[], float] = machine_time,
     wall: Callable[[], float] = time.time,
 ) -> AsyncIterator[Progress | Moved | Kept]:
     """See first, for as long as its lease lasts, that it is gone. Ends with Moved (the epoch is the same) or Kept.
-    Raises StoreError."""
+    `settle_seconds` is how long a call to either store may take effect after it was sent. Raises StoreError."""
     began, watch = clock(), Watch()
     while True:
         asked = clock()
@@ -50,19 +55,34 @@ async def forget(
             return
         yield Progress("watching", clock() - began, proxies_of(None, found), "looking whether it renews its lease")
         await asyncio.sleep(_LOOK_SECONDS)
-    if not await table.delete_lease(seen.lease):
-        yield Kept(known.map.epoch, f"{process} has come back")
-        return
+    lease = seen.lease
     entry = {
         "id": uuid.uuid4().hex[:12],
         "at": wall(),
         "epoch": known.map.epoch,
         "outcome": "forgotten",
         "process": process,
-        "host": seen.lease.host,
-        "owed": seen.lease.owes,
+        "host": lease.host,
+        "owed": lease.owes,
         "by": by,
         "because": because,
     }
-    await table.add_history(known.map.epoch, entry)
+    lost = known.map.forgotten
+    if lease.owes:
+        # It sent nothing after its lease. A release before this one did not say when it renewed it.
+        sent_last = (lease.renewed or wall()) + lease.seconds
+        lost = Forgotten(lost.count + 1, process, max(lost.settled, settled(sent_last, settle_seconds)))
+    if not await table.forget(lease, known.written(None, replace(known.map, forgotten=lost)), entry):
+        yield Kept(known.map.epoch, f"{process} has come back, or a stage was moved just now: look, and try again")
+        return
     yield Moved(known.map.epoch, 0)
+
+
+def follows(process: str, *, owed: bool) -> str:
+    """What is to be done after it was forgotten."""
+    if not owed:
+        return f"{process} owed nothing: nothing has to follow"
+    return (
+        f"what {process} owed may be missing, so no flip of a table is made, forced or not, before it has been swept: "
+        "run, for each table, crossfade verify --table TABLE --repair"
+    )

@@ -15,7 +15,8 @@ from proxy.settings_gate import Gate
 from proxy.shadow import criteria
 from proxy.shadow.criteria import Criterion, Seen
 from proxy.shadow.evidence import SEEN, SPANS, Evidence, Pattern, Standing, span_of
-from proxy.shadow.stages import DSQL, DYNAMODB, Placed, Scope, Stage
+from proxy.shadow.stages import DSQL, DYNAMODB, NOBODY, Forgotten, Placed, Scope, Stage
+from proxy.shadow.unswept import concerns
 from proxy.shadow.verdicts import Verdict
 
 # What counts as compared: both stores answered, and what they answered was told apart from a race.
@@ -47,7 +48,14 @@ def following(at: Stage) -> Stage | None:
 
 
 def gate(
-    evidence: Evidence, scope: Scope, at: Placed, to: Stage, settings: Gate, ramp: float = 0.0, now: float | None = None
+    evidence: Evidence,
+    scope: Scope,
+    at: Placed,
+    to: Stage,
+    settings: Gate,
+    ramp: float = 0.0,
+    now: float | None = None,
+    forgotten: Forgotten = NOBODY,
 ) -> list[Criterion]:
     """What must hold before `scope`, which stands `at`, goes to stage `to`. `now` is in Unix seconds."""
     now = time.time() if now is None else now
@@ -64,6 +72,8 @@ def gate(
         ]
         if at.stage.mirrored:
             found.append(criteria.swept(evidence, scope, settings, now))
+        if concerns(forgotten, at.stage, to):
+            found.append(criteria.forgotten(evidence, scope, forgotten, at.stage, to))
     if (at.stage.authority, to.authority) == (DYNAMODB, DSQL):
         found += [
             *criteria.coverage(seen, settings),

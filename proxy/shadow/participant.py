@@ -70,6 +70,7 @@ class Participant:
         *,
         process: str,
         begins: str = "",
+        listen: str = "",
         lease_seconds: float = 10.0,
         poll_seconds: float = 1.0,
         clock: Callable[[], float] = machine_time,
@@ -82,6 +83,7 @@ class Participant:
         self._floor = floor
         self._process = process
         self._begins = begins
+        self._listen = listen
         self._seconds = lease_seconds
         self._poll = poll_seconds
         self._clock = clock
@@ -261,6 +263,8 @@ class Participant:
             host=self._host,
             pid=os.getpid(),
             started=self._started,
+            renewed=self._wall(),
+            listen=self._listen,
         )
 
     # -- its part in a move -------------------------------------------------------------------------------------------

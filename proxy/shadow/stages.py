@@ -74,11 +74,32 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
+class Forgotten:
+    """The processes that were forgotten though they owed keys (`unswept`): how many in all, the last one's name, and
+    when (Unix seconds) nothing that any of them sent can take effect any more."""
+
+    count: int = 0
+    process: str = ""
+    settled: float = 0.0
+
+    def document(self) -> dict[str, Any]:
+        return {"count": self.count, "process": self.process, "settled": self.settled}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        return cls(int(document["count"]), str(document["process"]), float(document["settled"]))
+
+
+NOBODY: Final = Forgotten()
+
+
+@dataclass(frozen=True, slots=True)
 class StageMap:
-    """All that has been moved, at one epoch. What is not in it stands where the settings begin."""
+    """All that has been moved, at one epoch, and who was forgotten. What is not in it is where the settings begin."""
 
     epoch: int = 0
     placed: Mapping[Scope, Placed] = field(default_factory=lambda: MappingProxyType({}))
+    forgotten: Forgotten = NOBODY
 
     def moved(self, scope: Scope, placed: Placed) -> StageMap:
         """The map of the next epoch. A table that is moved takes its types with it."""
@@ -92,6 +113,7 @@ class StageMap:
                 str(scope): {"stage": str(at.stage), "ramp": at.ramp, "since": at.since, "by": at.by}
                 for scope, at in sorted(self.placed.items())
             },
+            **({"forgotten": self.forgotten.document()} if self.forgotten.count else {}),
         }
 
     @classmethod
@@ -101,7 +123,12 @@ class StageMap:
             Scope.parse(text): Placed(Stage(at["stage"]), float(at["ramp"]), float(at["since"]), str(at["by"]))
             for text, at in document["placed"].items()
         }
-        return cls(int(document["epoch"]), MappingProxyType(placed))
+        forgotten = document.get("forgotten")
+        return cls(
+            int(document["epoch"]),
+            MappingProxyType(placed),
+            Forgotten.from_document(forgotten) if forgotten is not None else NOBODY,
+        )
 
 
 class Stages:

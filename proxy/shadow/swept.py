@@ -1,6 +1,6 @@
-"""When each table was last swept whole and found equal: read now and then from the record of `crossfade verify`.
+"""The last sweep of each table: read now and then from the record of `crossfade verify`.
 
-A sweep that found something, mended or not, says nothing for the gate: only the next one can find both stores equal.
+What a sweep says for the gate is the gate's to judge (`criteria`, `unswept`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final, Protocol
 
-from proxy.migrate.sweeps import EQUAL, Sweep
+from proxy.migrate.sweeps import Sweep
+from proxy.shadow.evidence import LastSweep
 from proxy.stores.failures import StoreError
 
 LOOK_SECONDS: Final = 5.0
@@ -22,27 +23,39 @@ class Recorded(Protocol):
 
 
 class LastSwept:
-    """`tables` gives the tables to look for. `watch` is its loop."""
+    """`tables` gives the tables that stages, settings, mappings or clients of this process have named, `remembered`
+    those that were met before it started; what other processes meet, they look for. `watch` is its loop."""
 
-    def __init__(self, sweeps: Recorded, tables: Callable[[], Iterable[str]], every: float = LOOK_SECONDS) -> None:
+    def __init__(
+        self,
+        sweeps: Recorded,
+        tables: Callable[[], Iterable[str]],
+        remembered: Callable[[], Awaitable[Iterable[str]]],
+        every: float = LOOK_SECONDS,
+    ) -> None:
         self._sweeps = sweeps
         self._tables = tables
+        self._remembered = remembered
         self._every = every
-        self._ended: dict[str, float] = {}
+        self._before: frozenset[str] | None = None
+        self._last: dict[str, LastSweep] = {}
 
-    def ended(self) -> Mapping[str, float]:
-        """Table → when, in Unix seconds."""
-        return self._ended
+    def last(self) -> Mapping[str, LastSweep]:
+        """By table."""
+        return self._last
 
     async def watch(self) -> None:
         """Look once, and wait until it is time again. Where DSQL cannot be asked, what is known stays."""
         try:
-            for table in tuple(self._tables()):
+            if self._before is None:
+                self._before = frozenset(await self._remembered())
+            for table in self._before.union(self._tables()):
                 sweep = await self._sweeps.newest(table)
-                if sweep is not None and sweep.result == EQUAL:
-                    self._ended[table] = sweep.ended
+                if sweep is not None:
+                    found = LastSweep(sweep.ended, sweep.result, sweep.authority, sweep.forgotten, sweep.mended)
+                    self._last[table] = found
                 else:
-                    self._ended.pop(table, None)
+                    self._last.pop(table, None)
         except StoreError:
             pass
         await asyncio.sleep(self._every)

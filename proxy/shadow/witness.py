@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from proxy.dynamodb.operations import Operation
-from proxy.shadow.evidence import SEEN, SPAN_SECONDS, SPANS, Count, Evidence, Pattern, Standing, span_of
+from proxy.shadow.evidence import SEEN, SPAN_SECONDS, SPANS, Count, Evidence, LastSweep, Pattern, Standing, span_of
 from proxy.shadow.patterns import OTHER, form_of, has_parts, pattern_of
 from proxy.shadow.verdicts import Verdict
 
@@ -38,7 +38,7 @@ class Witness:
         timings: Callable[[], Timed],
         standing: Callable[[], Awaitable[Mapping[str, Standing]]],
         troubles: Callable[[], Iterable[str]],
-        swept: Callable[[], Mapping[str, float]] = dict,
+        swept: Callable[[], Mapping[str, LastSweep]] = dict,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._name = name

@@ -56,7 +56,8 @@ class State:
 class LeaseItem:
     """A process's item. `life` is another each time it starts; `renewals` grows with each write; `seconds` is how long
     this renewal is good for; `flip` and `phase` are its answer to the move under way; `owes` says that its journal may
-    hold keys; `begins` are the stages that its settings begin with; the rest is for people."""
+    hold keys; `begins` are the stages that its settings begin with; the rest is for people: `listen` is where it serves
+    clients, and `renewed` when it last renewed the lease, in Unix seconds by its own clock."""
 
     process: str
     life: str
@@ -71,6 +72,8 @@ class LeaseItem:
     host: str = ""
     pid: int = 0
     started: float = 0.0
+    renewed: float = 0.0
+    listen: str = ""
 
 
 class Asked(Protocol):
@@ -138,18 +141,36 @@ class StageTable:
     async def write_state(self, new: State, *, entry: Mapping[str, Any] | None = None) -> bool:
         """Write the state if its version is still one less than `new.version`; with it, all or nothing, an entry of the
         history. Gives whether it was written."""
-        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(version)"}
-        if new.version > 1:
-            condition = {
-                "ConditionExpression": "version = :expected",
-                "ExpressionAttributeValues": {":expected": {"N": str(new.version - 1)}},
-            }
-        put = {"TableName": self._table, "Item": self._state_item(new), **condition}
         if entry is None:
-            return await self._put(put)
-        kept = {"TableName": self._table, "Item": self._entry(new.epoch, entry)}
-        request = {"TransactItems": [{"Put": put}, {"Put": kept}]}
-        outcome = await self._dynamodb.call("TransactWriteItems", orjson.dumps(request))
+            return await self._put(self._next(new))
+        return await self._transact([{"Put": self._next(new)}, {"Put": self._kept(new.epoch, entry)}])
+
+    async def forget(self, lease: LeaseItem, new: State, entry: Mapping[str, Any]) -> bool:
+        """Remove a lease item that nobody has renewed, and write the state that remembers it, all or nothing. Gives
+        whether it was done."""
+        parts = [
+            {"Put": self._next(new)},
+            {"Put": self._kept(new.epoch, entry)},
+            {"Delete": self._gone(lease, "life = :life AND renewals = :renewals")},
+        ]
+        if not await self._transact(parts):
+            return False
+        await self._ask("DeleteItem", {"TableName": self._table, "Key": _key("evidence", lease.process)})
+        return True
+
+    def _next(self, new: State) -> dict[str, Any]:
+        """The state's put, over the version before."""
+        put: dict[str, Any] = {"TableName": self._table, "Item": self._state_item(new)}
+        if new.version <= 1:
+            return put | {"ConditionExpression": "attribute_not_exists(version)"}
+        return put | {
+            "ConditionExpression": "version = :expected",
+            "ExpressionAttributeValues": {":expected": {"N": str(new.version - 1)}},
+        }
+
+    async def _transact(self, parts: Sequence[Mapping[str, Any]]) -> bool:
+        """All or nothing. Gives whether it was done; it was not if some condition did not hold."""
+        outcome = await self._dynamodb.call("TransactWriteItems", orjson.dumps({"TransactItems": parts}))
         if outcome.ok:
             return True
         reasons = {reason.get("Code") for reason in outcome.document.get("CancellationReasons") or ()}
@@ -194,6 +215,8 @@ class StageTable:
             "host": {"S": lease.host},
             "pid": {"N": str(lease.pid)},
             "started": {"N": f"{lease.started:.3f}"},
+            "renewed": {"N": f"{lease.renewed:.3f}"},
+            "listen": {"S": lease.listen},
         }
         put: dict[str, Any] = {"TableName": self._table, "Item": item}
         if over is None:
@@ -204,12 +227,7 @@ class StageTable:
 
     async def delete_lease(self, lease: LeaseItem) -> bool:
         """Remove a lease item, if it is still this life's and nobody has renewed it. Gives whether it is gone."""
-        request = {
-            "TableName": self._table,
-            "Key": {"scope": {"S": "lease"}, "name": {"S": lease.process}},
-            "ConditionExpression": "attribute_not_exists(life) OR (life = :life AND renewals = :renewals)",
-            "ExpressionAttributeValues": {":life": {"S": lease.life}, ":renewals": {"N": str(lease.renewals)}},
-        }
+        request = self._gone(lease, "attribute_not_exists(life) OR (life = :life AND renewals = :renewals)")
         outcome = await self._dynamodb.call("DeleteItem", orjson.dumps(request))
         if outcome.error_code == "ConditionalCheckFailedException":
             return False
@@ -217,6 +235,14 @@ class StageTable:
             raise self._failure("DeleteItem", outcome)
         await self._ask("DeleteItem", {"TableName": self._table, "Key": _key("evidence", lease.process)})
         return True
+
+    def _gone(self, lease: LeaseItem, condition: str) -> dict[str, Any]:
+        return {
+            "TableName": self._table,
+            "Key": _key("lease", lease.process),
+            "ConditionExpression": condition,
+            "ExpressionAttributeValues": {":life": {"S": lease.life}, ":renewals": {"N": str(lease.renewals)}},
+        }
 
     # -- evidence and history -----------------------------------------------------------------------------------------
 
@@ -228,17 +254,14 @@ class StageTable:
         """What each process has found, by process."""
         return {item["name"]["S"]: _read(item, "text") or {} for item in await self._all("evidence")}
 
-    async def add_history(self, epoch: int, entry: Mapping[str, Any]) -> None:
-        """An entry that goes with no change of the state. It needs `id` and `at` (Unix seconds)."""
-        await self._put({"TableName": self._table, "Item": self._entry(epoch, entry)})
-
     async def history(self, limit: int) -> list[Mapping[str, Any]]:
         """The newest entries, the newest first."""
         return [_read(item, "text") or {} for item in await self._all("history", newest=limit)]
 
-    def _entry(self, epoch: int, entry: Mapping[str, Any]) -> Item:
+    def _kept(self, epoch: int, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """The put of an entry of the history. It needs `id` and `at` (Unix seconds)."""
         name = f"{epoch:012d}.{int(entry['at'] * 1000):015d}.{entry['id']}"
-        return {**_key("history", name), "text": _text(entry)}
+        return {"TableName": self._table, "Item": {**_key("history", name), "text": _text(entry)}}
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -329,4 +352,7 @@ def _lease(item: Item) -> LeaseItem:
         host=item["host"]["S"],
         pid=int(item["pid"]["N"]),
         started=float(item["started"]["N"]),
+        # Another version's may have none.
+        renewed=float(item["renewed"]["N"]) if "renewed" in item else 0.0,
+        listen=item["listen"]["S"] if "listen" in item else "",
     )

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.scenes import Scene, run_sql, scene, wait_until
+from tests.integration.scenes import SETTLE_SECONDS, Scene, run_sql, scene, wait_until
 from tests.integration.test_stages import BOOKS, GAMES, item
 from tests.standins.billio import TABLE, billio_table
 
@@ -47,6 +48,25 @@ def ask(here: Scene, method: str, path: str, body: Any = None, token: str | None
     except urllib.error.HTTPError as error:
         with error:
             return Answer(error.code, error.headers["Content-Type"], error.read().decode())
+
+
+def console(here: Scene, path: str, form: Mapping[str, str] | None = None) -> str:
+    """A page of the console as an operator sees it, or what a form is answered."""
+    jar = urllib.request.HTTPCookieProcessor()
+    browser = urllib.request.build_opener(jar)
+    browser.addheaders = [("Sec-Fetch-Site", "same-origin")]
+
+    def page(path: str, fields: Mapping[str, str] | None) -> str:
+        data = urllib.parse.urlencode(fields).encode() if fields is not None else None
+        try:
+            with browser.open(here.proxy.admin + path, data, timeout=30) as answer:
+                return str(answer.read().decode())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.read().decode()
+
+    page("/sign-in", {"token": OPERATE})
+    return page(path, form)
 
 
 @contextmanager
@@ -176,7 +196,29 @@ def test_a_shut_gate_is_passed_by_force_alone_and_the_reason_is_kept(
         assert (entry["forced"], entry["because"], entry["gate"]["open"]) == (True, "the test says so", False)
         door = ask(here, "PUT", f"/v1/stages/{TABLE}", {"stage": "complete"})
         assert door.status == 409
-        assert "no way back" in str(door.json["gate"])
+        assert "no move leads out of it" in str(door.json["gate"])
+        closed = {"stage": "complete", "force": True, "because": "all is moved"}
+        assert ask(here, "PUT", f"/v1/stages/{TABLE}", closed).status == 200
+        nobody_leaves_complete(here)
+
+
+def nobody_leaves_complete(here: Scene) -> None:
+    """Neither over HTTP, nor by the command, nor on the console; not with force, and not by the first step back."""
+    for stage in ("rampdown", "live", "shadow", "dualwrite", "off"):
+        for scope in (TABLE, f"{TABLE}/Book"):
+            forced = {"stage": stage, "force": True, "because": "I will have it back"}
+            refused = ask(here, "PUT", f"/v1/stages/{scope}", forced)
+            assert (refused.status, refused.json["outcome"]) == (409, "refused")
+            assert "complete is left by no move, forced or not" in refused.json["detail"]
+    words = ("stage", TABLE, "rampdown", "--force", "--because", "I will have it back")
+    assert "complete is left by no move" in crossfade(here, *words, code=1)[1]
+    assert "complete is left by no move" in crossfade(here, "stage", TABLE, "live", "--dry-run", code=1)[0]
+    page = console(here, "/move?" + urllib.parse.urlencode({"table": TABLE, "to": "rampdown"}))
+    assert "complete is left by no move" in page.lower()
+    assert "Force it" not in page
+    form = {"table": TABLE, "to": "rampdown", "force": "yes", "because": "I will have it back"}
+    assert "complete is left by no move" in console(here, "/move", form).lower()
+    assert ask(here, "GET", f"/v1/stages/{TABLE}").json["stage"] == "complete"
 
 
 def test_what_cannot_be_is_refused_forced_or_not(dynamodb: str, database: str, dsql_database: str) -> None:
@@ -276,13 +318,15 @@ def test_the_command_straight_at_the_stage_table_moves_two_proxies(
         config = tmp_path / "crossfade.toml"
         config.write_text((one.proxy.log_file.parent / "crossfade.toml").read_text())
 
+        quick = {f"CROSSFADE_{store}__SETTLE_SECONDS": str(SETTLE_SECONDS) for store in ("DYNAMODB", "DSQL")}
+
         def straight(*words: str, code: int = 0) -> str:
             ran = subprocess.run(
                 [str(Path(sys.executable).with_name("crossfade")), *words, "--config", str(config)],
                 capture_output=True,
                 text=True,
                 timeout=60,
-                env={"PATH": "/usr/bin:/bin"},
+                env={"PATH": "/usr/bin:/bin", **quick},
             )
             assert ran.returncode == code, (ran.stdout, ran.stderr)
             return ran.stdout + ran.stderr
@@ -301,7 +345,16 @@ def test_the_command_straight_at_the_stage_table_moves_two_proxies(
         two.proxy.kill()
         out = straight("stage", TABLE, "shadow", "--force", "--because", "it is gone", code=1)
         assert f"crossfade stage forget {gone}" in out
-        assert "is forgotten" in straight("stage", "forget", gone, "--because", "the host is lost; swept")
+        # A sweep from before it was forgotten says nothing of what it owed.
+        straight("verify", "--repair", "--quiet")
+        said = straight("stage", "forget", gone, "--because", "the host is lost")
+        assert f"{gone} is forgotten" in said
+        assert "crossfade verify --table TABLE --repair" in said
+        again = ("stage", TABLE, "shadow", "--force", "--because", "nothing is missing, I think")
+        assert f"may miss writes that {gone} had acknowledged" in straight(*again, code=1)
+        straight("verify", "--repair", "--quiet")
+        gate = f"/v1/gate/{TABLE}?to=shadow"
+        wait_until(lambda: not ask(one, "GET", gate).json["impossible"], 15, "the sweep to be seen")
         assert "is in shadow now: epoch 2" in straight("stage", TABLE, "shadow")
         said = straight("history")
         assert f"process {gone} forgotten" in said

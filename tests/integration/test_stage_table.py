@@ -57,10 +57,23 @@ async def test_the_history_is_written_with_the_state_or_not_at_all(dynamodb: str
             entry = {"id": f"f{version}", "at": 1_800_000_000 + version}
             assert await table.write_state(State(version, version), entry=entry)
         assert not await table.write_state(State(3, 9), entry={"id": "late", "at": 1_900_000_000})
-        await table.add_history(3, {"id": "note", "at": 1_800_000_009})
-        assert [entry["id"] for entry in await table.history(10)] == ["note", "f3", "f2", "f1"]
-        assert [entry["id"] for entry in await table.history(2)] == ["note", "f3"]
+        assert [entry["id"] for entry in await table.history(10)] == ["f3", "f2", "f1"]
+        assert [entry["id"] for entry in await table.history(2)] == ["f3", "f2"]
         assert (await table.state()).epoch == 3
+
+
+async def test_a_process_is_forgotten_with_the_state_that_remembers_it_or_not_at_all(dynamodb: str) -> None:
+    async with table_at(dynamodb) as table:
+        await table.ensure()
+        assert await table.put_lease(LEASE, None)
+        await table.put_evidence("p1", {"seen": 1})
+        told = {"id": "note", "at": 1_800_000_009}
+        assert not await table.forget(replace(LEASE, renewals=LEASE.renewals + 1), State(1, 0), told)
+        assert not await table.forget(LEASE, State(2, 0), told)
+        assert (await table.leases(), await table.state(), await table.history(9)) == ([LEASE], State(), [])
+        assert await table.forget(LEASE, State(1, 0), told)
+        assert (await table.leases(), await table.evidence()) == ([], {})
+        assert (await table.state(), await table.history(9)) == (State(1, 0), [told])
 
 
 async def test_a_lease_that_lands_late_undoes_nothing(dynamodb: str) -> None:

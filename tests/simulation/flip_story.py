@@ -29,10 +29,11 @@ class Moving:
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """What befalls a process at a time. `cut`: it cannot reach the stage table. `forget`: it sleeps, is taken for
-    lost, and after a full sweep is forgotten, and wakes up all the same."""
+    lost, is forgotten, and wakes up all the same. `lose`: it is killed and its journal is gone; it is forgotten, and
+    another is started in its place. A sweep of all follows whenever one was forgotten."""
 
     at: float
-    what: Literal["kill", "stop", "sleep", "cut", "forget"]
+    what: Literal["kill", "stop", "sleep", "cut", "forget", "lose"]
     process: int
     lasts: float
 
@@ -119,31 +120,35 @@ def _troubles(chance: random.Random, processes: int) -> list[Trouble]:
     troubles = []
     for _ in range(chance.choice((1, 1, 2, 3))):
         at, process = chance.uniform(0.1, _ENDS * 0.8), chance.randrange(processes)
-        what = chance.choice(("kill", "kill", "stop", "sleep", "sleep", "sleep", "cut", "forget"))
+        what = chance.choice(("kill", "kill", "stop", "sleep", "sleep", "sleep", "cut", "forget", "lose"))
         lasts = chance.choice((0.2, 0.8, 2.5, 4.0, 7.0))
         if what == "forget":
             lasts = chance.uniform(6.0, 12.0)
         troubles.append(Trouble(at, what, process, lasts))  # type: ignore[arg-type]
-    forgotten = [each for each in troubles if each.what == "forget"]
+    forgotten = [each for each in troubles if each.what in ("forget", "lose")]
     return forgotten[:1] or troubles
 
 
-Kind = Literal["sleeper", "dead", "slow", "busy", "joiner", "late"]
+Kind = Literal["sleeper", "dead", "slow", "busy", "joiner", "late", "lost"]
 
 
 def tell_near(seed: int, kind: Kind) -> FlipStory:
     """A story of one flip, with trouble close to it. sleeper: one that owes nothing sleeps until it is over. dead: one
     dies with keys that have not converged. slow: the stage table is far. busy: the mirror is. joiner: processes start
-    while writes are held. late: writes of the stage table land late, and the command is interrupted."""
+    while writes are held. late: writes of the stage table land late, and the command is interrupted. lost: one dies as
+    in `dead`, and its journal with it; it is forgotten, and moves are tried before and after a sweep."""
     chance = random.Random(f"near {kind} {seed}")
     at = chance.uniform(0.3, 0.6) if kind == "sleeper" else chance.uniform(1.0, 1.5)
     near, far = Weather(0.01, STAGE_SETTLE), Weather(chance.uniform(0.1, 0.3), STAGE_SETTLE)
     late = Weather(0.1, STAGE_SETTLE, lingering=0.15, cut=0.15)
+    lost = kind == "lost"
     troubles: list[Trouble] = []
     if kind == "sleeper":
         troubles.append(Trouble(chance.uniform(0.1, at), "sleep", 1, chance.uniform(5.0, 6.0)))
     elif kind == "dead":
         troubles.append(Trouble(at - 0.05, "kill", 1, 7.0))
+    elif lost:
+        troubles.append(Trouble(at - 0.05, "lose", 1, 1.0))
     elif kind == "joiner":
         troubles += [Trouble(at - 0.4, "stop", n, 0.4 + chance.uniform(0.0, 0.8)) for n in (1, 2)]
     # In `complete` nothing is mirrored, so what the old authority shows is old from the first write on.
@@ -153,11 +158,11 @@ def tell_near(seed: int, kind: Kind) -> FlipStory:
             seed=seed,
             stage="dualwrite",
             processes=3 if kind == "joiner" else 2,
-            keys=tuple(f"k{n}" for n in range(12)) if kind == "dead" else ("k0",),
+            keys=tuple(f"k{n}" for n in range(12)) if kind in ("dead", "lost") else ("k0",),
             clients=(),
             events=(),
             dynamodb=Weather(0.05, DYNAMODB_SETTLE),
-            dsql=Weather(0.4 if kind in ("dead", "busy") else 0.05, DSQL_SETTLE),
+            dsql=Weather(0.4 if kind in ("dead", "busy", "lost") else 0.05, DSQL_SETTLE),
             dynamodb_outages=(),
             dsql_outages=(),
             lag=0.0,
@@ -169,8 +174,11 @@ def tell_near(seed: int, kind: Kind) -> FlipStory:
         hurry=0.03,
         rests=0.0,
         begins=at + 0.2 if kind == "sleeper" else 0.0,
-        ends=at + {"sleeper": 6.5, "dead": -0.06}.get(kind, 2.0),
-        moves=(Moving(at, to, interrupted_after=chance.uniform(0.3, 2.0) if kind == "late" else None),),
+        ends=at + {"sleeper": 6.5, "dead": -0.06, "lost": -0.06}.get(kind, 2.0),
+        moves=(
+            Moving(at + 5.5 * lost, to, interrupted_after=chance.uniform(0.3, 2.0) if kind == "late" else None),
+            *((Moving(at + 25.0, to),) if lost else ()),
+        ),
         troubles=tuple(troubles),
         stages={"slow": far, "sleeper": far, "late": late}.get(kind, near),
         driver=far if kind == "joiner" else None,

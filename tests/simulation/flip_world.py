@@ -21,7 +21,10 @@ from typing import Any
 import orjson
 
 from proxy.dynamodb.values import Item
-from proxy.shadow.driver import Driver
+from proxy.migrate.sweeps import REPAIRED
+from proxy.shadow import unswept
+from proxy.shadow.driver import Driver, Judgement
+from proxy.shadow.evidence import LastSweep
 from proxy.shadow.flip import Move
 from proxy.shadow.forget import forget
 from proxy.shadow.stages import DYNAMODB, Scope, Stages
@@ -31,10 +34,11 @@ from proxy.stores.stage_table import StageTable
 from tests.simulation.flip_story import FlipStory, Moving, Trouble
 from tests.simulation.line import Fate, Line, Outage
 from tests.simulation.loop import OWNER, Loop, Stuck
+from tests.simulation.memory import Board, Memory
 from tests.simulation.process import EPOCH, LEASE_SECONDS, Gone, Process, Silence, settings_for
 from tests.simulation.stage_memory import NAME, STATE, StageMemory
-from tests.simulation.stores import Board, Dsql, Dynamo, Memory
-from tests.simulation.story import TABLE
+from tests.simulation.stores import Dsql, Dynamo
+from tests.simulation.story import DSQL_SETTLE, TABLE
 from tests.simulation.world import DEFINITION, FOLDER, SCHEMA, Violated
 
 _REST_SECONDS = 90.0
@@ -97,6 +101,7 @@ class FlipWorld:
         board = Board(self._lines[1], self.loop.time)
         self._stages = StageMemory(self.loop.time, changed=changed)
         self._agreed = Stages(settings_for(base, Path("/nowhere")))
+        self._swept: LastSweep | None = None
         self._read_at = 0
         self._ways = [Line(self.loop, self._chance, story.stages, (), self._failed) for _ in range(base.processes)]
         self._ways.append(Line(self.loop, self._chance, story.driver or story.stages, (), self._failed))
@@ -230,6 +235,8 @@ class FlipWorld:
             await asyncio.sleep(trouble.lasts)
             await process.start()
             self._note(f"{process.name} is up")
+        elif trouble.what == "lose":
+            await self._lose(process, trouble.lasts)
         elif trouble.what == "cut":
             now = self.loop.time()
             self._ways[trouble.process]._outages = (Outage(now, now + trouble.lasts, self._chance.random() < 0.5),)
@@ -238,24 +245,57 @@ class FlipWorld:
             if trouble.what == "forget":
                 await self._forget(process.name)
 
-    async def _forget(self, name: str) -> None:
-        """An operator takes a process for lost that only sleeps: sweeps, and forgets it. (Its last write may still be
-        on its way; that is why the page says to wait until it cannot be.)"""
-        table = StageTable(self._stages.by(None), NAME)
-        async for each in forget(table, name, by="operator", because="lost", clock=self.loop.time):
-            if isinstance(each, Progress):
-                continue
-            self._note(f"forget {name}: {each}")
-            if isinstance(each, Moved):
-                self._counts["forgotten"] += 1
-                self._sweep()
+    async def _lose(self, process: Process, seconds: float) -> None:
+        lost = process.name
+        process.lose()
+        await asyncio.sleep(seconds)
+        await process.start()
+        self._note(f"{process.name} is up in the place of {lost}")
+        await self._forget(lost)
 
-    def _sweep(self) -> None:
+    async def _forget(self, name: str) -> None:
+        """An operator takes a process for lost, forgets it, and sweeps after that. (One that only sleeps may write when
+        it wakes up; what it had not acknowledged may then come and go.)"""
+        table = StageTable(self._stages.by(None), NAME)
+        clock = self.loop.time
+
+        def wall() -> float:
+            return EPOCH + clock()
+
+        while True:
+            end: Moved | Kept | None = None
+            async for each in forget(
+                table, name, by="operator", because="lost", settle_seconds=DSQL_SETTLE, clock=clock, wall=wall
+            ):
+                end = None if isinstance(each, Progress) else each
+            self._note(f"forget {name}: {end}")
+            if not isinstance(end, Kept) or "is being moved" not in end.reason:
+                break
+            await asyncio.sleep(0.5)
+        if not isinstance(end, Moved):
+            return
+        self._counts["forgotten"] += 1
+        lost = self._stages.state.map.forgotten
+        await asyncio.sleep(unswept.wait(lost, wall(), DSQL_SETTLE) + self._chance.random())
+        self._sweep(lost.count)
+
+    def _sweep(self, forgotten: int) -> None:
         authority = self._authority()
         truth, other = self._stores[authority], self._stores["dsql" if authority == DYNAMODB else "dynamodb"]
         for key in self._keys.values():
             if other.rows.get(key) != truth.rows.get(key):
                 other.put(key, truth.rows.get(key))
+        self._swept = LastSweep(EPOCH + self.loop.time(), REPAIRED, authority, forgotten)
+        self._note(f"swept by {authority} after {forgotten}")
+
+    async def _judge(self, move: Move) -> Judgement:
+        """Of the gate, what no force passes and a story can have."""
+        stages = self._stages.state.map
+        self._agreed.adopt(stages)
+        why = unswept.unswept(TABLE, self._swept, stages.forgotten, self._agreed.of(TABLE), move.to)
+        if why is not None:
+            self._counts["not swept yet"] += 1
+        return Judgement((why,) if why is not None else (), of=stages)
 
     async def _operator(self) -> None:
         for number, moving in enumerate(self._story.moves):
@@ -282,6 +322,7 @@ class FlipWorld:
             Stages(settings),
             lease_seconds=LEASE_SECONDS,
             hold_seconds=_HOLD_SECONDS,
+            judge=self._judge,
             name="operator",
             clock=self.loop.time,
             wall=lambda: EPOCH + self.loop.time(),

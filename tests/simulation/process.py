@@ -39,7 +39,8 @@ from proxy.stores.dynamodb import DynamoDBStore
 from proxy.stores.stage_table import StageTable
 from proxy.stores.upstream import Upstream
 from tests.simulation.loop import OWNER, Loop
-from tests.simulation.stores import Board, Dsql, Dynamo
+from tests.simulation.memory import Board
+from tests.simulation.stores import Dsql, Dynamo
 from tests.simulation.story import DSQL_SETTLE, DYNAMODB_SETTLE, Story
 
 EPOCH: Final = 1_800_000_000.0
@@ -94,6 +95,12 @@ class Process:
         run, self.run = self.run, None
         if run is not None:
             run.kill()
+
+    def lose(self) -> None:
+        """It is killed, and its disk is gone: who is started in its place has another journal, and so another name."""
+        self.kill()
+        self.name += "'"
+        self._path = self._path.with_name(f"{self.name}.sqlite")
 
     def parked(self, key: Key) -> bool:
         return self._row(key, from_memory=False) is not None

@@ -12,7 +12,7 @@ from typing import Any, Final, get_args
 
 import pytest
 
-from proxy.shadow import flip
+from proxy.shadow import flip, unswept
 from proxy.shadow.flip import Flip, Phase, Seen, Standing
 from proxy.shadow.floor import Drain
 from proxy.shadow.lease import Lease
@@ -95,6 +95,11 @@ def the_state_is_written_whatever_it_is(patch: Patch) -> None:
     patch.setattr(StageTable, "write_state", careless)
 
 
+def a_forgotten_process_needs_no_sweep(patch: Patch) -> None:
+    """What a lost process owed is forgotten with it."""
+    patch.setattr(unswept, "unswept", lambda *_: None)
+
+
 def _stand(patch: Patch, careless: Callable[[Flip, Seen], Standing]) -> None:
     patch.setattr(flip, "standing", careless)
 
@@ -109,6 +114,7 @@ def _stand(patch: Patch, careless: Callable[[Flip, Seen], Standing]) -> None:
         (nobody_drains, "busy"),
         (nobody_waits_for_switched, "slow"),
         (the_state_is_written_whatever_it_is, "late"),
+        (a_forgotten_process_needs_no_sweep, "lost"),
     ],
 )
 def test_finds(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.schema import Index, TableSchema
 from proxy.metrics import STORE_BUCKETS
-from proxy.shadow.evidence import SEEN, SPAN_SECONDS, SPANS, Count, Evidence, Pattern, Standing, together
+from proxy.shadow.evidence import SEEN, SPAN_SECONDS, SPANS, Count, Evidence, LastSweep, Pattern, Standing, together
 from proxy.shadow.patterns import pattern_of
 from proxy.shadow.verdicts import Verdict
 from proxy.shadow.witness import Witness
@@ -21,6 +21,7 @@ WORDS = st.sampled_from([SEEN, *map(str, Verdict)])
 NAMES = st.sampled_from(["a", "b"])
 COUNTED = st.integers(0, 5)
 SECONDS = st.floats(0, 1e6, allow_nan=False)
+SWEEPS = st.builds(LastSweep, SECONDS, st.sampled_from(["equal", "repaired"]), NAMES, COUNTED, st.booleans())
 EVIDENCE = st.builds(
     Evidence,
     at=st.dictionaries(NAMES, SECONDS),
@@ -41,7 +42,7 @@ EVIDENCE = st.builds(
         max_size=2,
     ),
     troubles=st.frozensets(NAMES),
-    swept=st.dictionaries(NAMES, SECONDS, max_size=2),
+    swept=st.dictionaries(NAMES, SWEEPS, max_size=2),
 )
 
 

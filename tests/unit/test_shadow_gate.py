@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from proxy.metrics import STORE_BUCKETS
 from proxy.settings_gate import CRITERIA, Gate
 from proxy.shadow.criteria import Criterion
-from proxy.shadow.evidence import SEEN, SPANS, Count, Evidence, Pattern, Standing, span_of
+from proxy.shadow.evidence import SEEN, SPANS, Count, Evidence, LastSweep, Pattern, Standing, span_of
 from proxy.shadow.gate import demotion, following, gate, impossible
 from proxy.shadow.slowest import percentile, slowest
-from proxy.shadow.stages import Placed, Scope, Stage
+from proxy.shadow.stages import Forgotten, Placed, Scope, Stage
+from proxy.shadow.unswept import settled, unswept, wait
 
 NOW = 1_000_000_000.0
 SPAN = span_of(NOW)
@@ -45,7 +46,7 @@ GOOD = Evidence(
     at=MappingProxyType({"one": NOW - 2, "two": NOW - 5}),
     counts=MappingProxyType({**counts(GET, 4000), **counts(PUT, 500), **counts(GAME, 100), **counts(SCAN, 40)}),
     timings=timed("GetItem", 4, 3),
-    swept=MappingProxyType({"billio": NOW - 3600}),
+    swept=MappingProxyType({"billio": LastSweep(NOW - 3600, "equal", "dynamodb")}),
 )
 
 
@@ -130,11 +131,77 @@ def test_each_threshold_is_the_operator_s(change: dict[str, Any], wanted: dict[s
 
 
 def test_a_sweep_is_advice_until_it_is_asked_for() -> None:
-    for swept in ({}, {"billio": NOW - 25 * 3600}):
-        evidence = replace(GOOD, swept=swept)
+    for last, said in (
+        (None, "is on record"),
+        (LastSweep(NOW - 25 * 3600, "equal"), "too old"),
+        (LastSweep(NOW, "repaired"), "mended all; one that finds none says equal"),
+        (LastSweep(NOW, "different", mended=False), "left some"),
+    ):
+        evidence = replace(GOOD, swept={"billio": last} if last is not None else {})
+        assert said in asked(evidence)["sweep"].sentence
         assert failing(evidence) == {"sweep"}
         assert stopping(evidence) == set()
         assert stopping(evidence, advisory=()) == {"sweep"}
+
+
+LOST = Forgotten(2, "p7", NOW)
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        (None, "no sweep of all of it has begun and ended since"),
+        (LastSweep(NOW + 9, "equal", "dynamodb", 1), "no sweep of all of it"),
+        (LastSweep(NOW, "different", "dynamodb", 2, mended=False), "has left differences"),
+        (LastSweep(NOW, "repaired", "dsql", 2), "by dsql, which is not the authority"),
+        (LastSweep(NOW, "repaired", "dynamodb", 2), ""),
+        (LastSweep(NOW - 10**6, "equal", "dsql", 3), ""),  # equal is equal, and which clock says when is all the same
+    ],
+)
+def test_after_a_process_was_forgotten_that_owed_a_sweep_must_follow(last: LastSweep | None, said: str) -> None:
+    found = unswept("billio", last, LOST, Stage.SHADOW, Stage.LIVE)
+    assert (found is None) == (not said)
+    assert said in (found or "")
+    swept = {"billio": last} if last is not None else {}
+    (criterion,) = (
+        each
+        for each in gate(replace(GOOD, swept=swept), TABLE, SHADOW, Stage.LIVE, Gate(), now=NOW, forgotten=LOST)
+        if each.name == "forgotten"
+    )
+    assert criterion.stops == bool(said)
+    assert "crossfade verify --table billio --repair" in (found or "crossfade verify --table billio --repair")
+
+
+@pytest.mark.parametrize(
+    ("at", "to", "asks"),
+    [
+        (Stage.SHADOW, Stage.LIVE, True),
+        (Stage.DUALWRITE, Stage.COMPLETE, True),
+        (Stage.RAMPDOWN, Stage.SHADOW, True),
+        (Stage.SHADOW, Stage.OFF, False),
+        (Stage.LIVE, Stage.COMPLETE, False),
+        (Stage.OFF, Stage.DUALWRITE, False),
+    ],
+)
+def test_only_where_the_authority_moves_it_matters_what_was_owed(at: Stage, to: Stage, asks: bool) -> None:
+    assert (unswept("billio", None, LOST, at, to) is not None) == asks
+    assert unswept("billio", None, Forgotten(), at, to) is None
+
+
+def test_what_was_parked_with_a_lost_journal_is_given_up_by_force_alone() -> None:
+    """A sweep mends all but what the mapping cannot hold."""
+    swept = {"billio": LastSweep(NOW, "different", "dynamodb", 2)}
+    assert unswept("billio", swept["billio"], LOST, Stage.SHADOW, Stage.LIVE) is None
+    found = gate(replace(GOOD, swept=swept), TABLE, SHADOW, Stage.LIVE, Gate(), now=NOW, forgotten=LOST)
+    assert [each.name for each in found if each.stops] == ["forgotten"]
+
+
+@pytest.mark.parametrize(("ago", "seconds"), [(0.0, 360.5), (360.0, 0.5), (400.0, 0.0), (-5000.0, 360.5)])
+def test_a_sweep_waits_until_nothing_of_the_lost_can_take_effect(ago: float, seconds: float) -> None:
+    """By clocks that may differ by the margin; and never longer than if it had been sent just now."""
+    lost = Forgotten(1, "p7", settled(NOW - ago, 300.0))
+    assert wait(lost, NOW, 300.0) == pytest.approx(seconds)
+    assert wait(Forgotten(), NOW, 300.0) == 0.0
 
 
 def test_a_way_of_asking_that_always_differs_does_not_drown() -> None:
