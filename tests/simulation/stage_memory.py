@@ -19,7 +19,7 @@ from proxy.stores import executor
 from proxy.stores.failures import UnknownOutcome
 from proxy.stores.stage_table import State, read_state
 from tests.simulation.line import Line
-from tests.simulation.stores import Memory, _View, at_once
+from tests.simulation.memory import Memory, View, at_once
 
 NAME: Final = "crossfade_stages"
 DEFINITION: Final[dict[str, Any]] = {
@@ -74,7 +74,7 @@ class StageMemory:
 
     def _do(self, action: str, body: bytes) -> Outcome:
         operation = decode(action, body, parse_body(body), {NAME: SCHEMA})
-        return at_once(executor.execute(_View(self.memory, SCHEMA, self.memory.rows.get), operation)).outcome
+        return at_once(executor.execute(View(self.memory, self.memory.rows.get), operation)).outcome
 
 
 class StageAsked:

@@ -13,7 +13,7 @@ import pytest
 
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.writes import same
-from proxy.shadow import converger, reading
+from proxy.shadow import build, reading
 from proxy.shadow.journal import Journal, Ticket, Work
 from proxy.shadow.peers import Peers
 from proxy.stores.dynamodb import DynamoDBStore
@@ -42,7 +42,7 @@ def no_reading_after_the_write(patch: Patch) -> None:
             held = await mirror.get(key)
         raise AssertionError
 
-    patch.setattr(converger, "converge", converge)
+    patch.setattr(build, "converge", converge)
 
 
 def entry_after_the_write(patch: Patch) -> None:

@@ -27,8 +27,9 @@ from proxy.shadow.verdicts import Verdict
 from proxy.stores.failures import StoreError
 from tests.simulation.line import Fate, Line
 from tests.simulation.loop import Loop, Stuck
+from tests.simulation.memory import Board, Memory
 from tests.simulation.process import Gone, Process, Silence
-from tests.simulation.stores import Board, Dsql, Dynamo, Memory
+from tests.simulation.stores import Dsql, Dynamo
 from tests.simulation.story import COUNTER, TABLE, Client, Event, Request, Step, Story, query, transact_get
 
 DEFINITION: Final[dict[str, Any]] = {

@@ -7,7 +7,6 @@ way is noted in the `Met` of the task that it belongs to.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -25,13 +24,12 @@ from proxy.dynamodb.writes import Written, same
 from proxy.mapping.mapping import Fault
 from proxy.mapping.mapping import Mapping as TableMapping
 from proxy.stores import executor
-from proxy.stores.board import Note
 from proxy.stores.failures import StoreError, UnknownOutcome
-from proxy.stores.rows import Conflict, Rows, Transaction
+from proxy.stores.rows import Rows, Transaction
 from proxy.stores.store import Executed, Held, Unrepresentable
 from proxy.stores.upstream import Answer
 from tests.simulation.line import Line
-from tests.simulation.stores import Memory, at_once, ordered
+from tests.simulation.memory import Memory, Optimistic, View, at_once, ordered
 from tests.verdicts.tables import DEFINITIONS, SCHEMAS
 
 _JSON: Final = (("Content-Type", "application/x-amz-json-1.0"),)
@@ -49,37 +47,6 @@ class Met:
 
 
 MET: ContextVar[Met | None] = ContextVar("MET", default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    """Rows at one instant, an `Rows` that never waits."""
-
-    memory: Memory
-    read: Callable[[Key], Item | None]
-
-    async def get(self, key: Key) -> Held:
-        return Held(self.read(key))
-
-    async def get_many(self, keys: Sequence[Key]) -> Mapping[Key, Held]:
-        return {key: Held(self.read(key)) for key in keys}
-
-    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
-        self.memory.put(key, wanted)
-        return Held(wanted)
-
-    async def range(self, request: PageRequest) -> AsyncIterator[Item]:
-        table = request.schema.name
-        items = [item for key in list(self.memory.keys) if key.table == table and (item := self.read(key)) is not None]
-        for item in ordered(request, items, lambda item: zlib.crc32(request.schema.key_of(item).text.encode())):
-            yield item
-
-    @asynccontextmanager
-    async def transaction(self, *, read_only: bool) -> AsyncIterator[Transaction]:
-        yield self
-
-    def after_update(self, key: Key, written: Written) -> Item | None:
-        return written.item
 
 
 class Authority:
@@ -127,7 +94,7 @@ class Authority:
     def _ask(self, operation: Operation, moment: float | None) -> Outcome:
         memory = self.memory
         read = memory.rows.get if moment is None else lambda key: memory.before(key, moment)
-        return at_once(executor.execute(_View(memory, read), operation)).outcome
+        return at_once(executor.execute(View(memory, read), operation)).outcome
 
     def _delay(self, operation: Operation) -> float:
         request = operation.request
@@ -159,7 +126,7 @@ class Mirror:
         return executed
 
     async def get(self, key: Key) -> Held:
-        item = await self._ask("read", lambda: self.memory.rows.get(key), (key,))
+        item = await self._ask(lambda: self.memory.rows.get(key), writes=False, keys=(key,))
         return Held(item, item)
 
     async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
@@ -173,7 +140,7 @@ class Mirror:
             self.memory.put(key, image)
             return True
 
-        return Held(image, image) if await self._ask("write", effect, (key,)) else None
+        return Held(image, image) if await self._ask(effect, writes=True, keys=(key,)) else None
 
     def image(self, key: Key, item: Item | None) -> tuple[Item | None, tuple[Fault, ...]]:
         if item is None:
@@ -188,7 +155,7 @@ class Mirror:
     # -- rows, for the executor ----------------------------------------------------------------------------------------
 
     async def get_many(self, keys: Sequence[Key]) -> Mapping[Key, Held]:
-        found = await self._ask("read", lambda: [self.memory.rows.get(key) for key in keys], keys)
+        found = await self._ask(lambda: [self.memory.rows.get(key) for key in keys], writes=False, keys=keys)
         return {key: Held(item, item) for key, item in zip(keys, found, strict=True)}
 
     async def range(self, request: PageRequest) -> AsyncIterator[Item]:
@@ -198,12 +165,12 @@ class Mirror:
             items = [item for key, item in self.memory.rows.items() if key.table == schema.name]
             return ordered(request, items, lambda item: schema.key_of(item).text)
 
-        for item in await self._ask("read", look, ()):
+        for item in await self._ask(look, writes=False, keys=()):
             yield item
 
     @asynccontextmanager
     async def transaction(self, *, read_only: bool) -> AsyncIterator[Transaction]:
-        transaction = _Transaction(self)
+        transaction = Optimistic(self.memory, self._ask, self._held)
         yield transaction
         if not read_only:
             await transaction.commit()
@@ -211,8 +178,8 @@ class Mirror:
     def after_update(self, key: Key, written: Written) -> Item | None:
         return None if written.item is None else self._mapping_of(key.table).after_update(written.item, written.touched)
 
-    async def _ask(self, kind: str, effect: Callable[[], Any], keys: Sequence[Key]) -> Any:
-        failure = self.failing(kind)
+    async def _ask(self, effect: Callable[[], Any], *, writes: bool, keys: Sequence[Key]) -> Any:
+        failure = self.failing("write" if writes else "read")
         met = MET.get()
         if failure is not None and met is not None:
             met.failed = True
@@ -220,7 +187,7 @@ class Mirror:
             raise failure
         names = tuple(key.text for key in keys)
         try:
-            result = await self._line.ask(effect, writes=kind == "write", keys=names)
+            result = await self._line.ask(effect, writes=writes, keys=names)
         except StoreError:
             if met is not None:
                 met.failed = True
@@ -234,70 +201,3 @@ class Mirror:
         if faults:
             raise Unrepresentable(key, faults)
         return image
-
-
-class _Transaction:
-    """Optimistic: one snapshot, writes kept until the commit, which finds what has changed meanwhile."""
-
-    def __init__(self, store: Mirror) -> None:
-        self._store = store
-        self._snapshot: dict[Key, Item] | None = None
-        self._versions: dict[Key, int] = {}
-        self._read: set[Key] = set()
-        self._wanted: dict[Key, Item | None] = {}
-
-    async def get(self, key: Key) -> Held:
-        item = await self._store._ask("read", lambda: self._look(key), (key,))
-        return Held(item, item)
-
-    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
-        self._wanted[key] = self._store._held(key, wanted)
-        return Held(self._wanted[key], self._wanted[key])
-
-    async def commit(self) -> None:
-        if not await self._store._ask("write", self._commit, tuple(self._wanted)):
-            raise Conflict
-
-    def _look(self, key: Key) -> Item | None:
-        memory = self._store.memory
-        if self._snapshot is None:
-            self._snapshot, self._versions = dict(memory.rows), dict(memory.versions)
-        self._read.add(key)
-        return self._snapshot.get(key)
-
-    def _commit(self) -> bool:
-        memory = self._store.memory
-        if any(memory.versions.get(key, 0) != self._versions.get(key, 0) for key in self._read):
-            return False
-        for key, item in self._wanted.items():
-            memory.put(key, item)
-        return True
-
-
-class MemoryBoard:
-    """`proxy.stores.board.Board` in memory, behind the mirror's line."""
-
-    def __init__(self, line: Line, clock: Callable[[], float]) -> None:
-        self._line = line
-        self._clock = clock
-        self._notes: dict[tuple[str, str], tuple[str, float]] = {}
-
-    async def read(self) -> Sequence[Note]:
-        return await self._line.ask(self._look, writes=False, keys=())
-
-    async def post(self, subject: str, process: str, text: str) -> None:
-        def effect() -> None:
-            self._notes[subject, process] = text, self._clock()
-
-        await self._line.ask(effect, writes=True, keys=())
-
-    async def clear(self, subject: str, process: str | None = None) -> None:
-        def effect() -> None:
-            for place in [p for p in self._notes if p[0] == subject and process in (None, p[1])]:
-                del self._notes[place]
-
-        await self._line.ask(effect, writes=True, keys=())
-
-    def _look(self) -> list[Note]:
-        now = self._clock()
-        return [Note(subject, who, text, now - at) for (subject, who), (text, at) in self._notes.items()]

@@ -43,8 +43,8 @@ from proxy.stores.dynamodb import DynamoDBStore
 from proxy.stores.failures import StoreError
 from tests.simulation.line import Line, Weather
 from tests.simulation.loop import OWNER, Loop
-from tests.simulation.stores import Memory
-from tests.verdicts.stores import MET, Authority, MemoryBoard, Met, Mirror
+from tests.simulation.memory import Board, Memory
+from tests.verdicts.stores import MET, Authority, Met, Mirror
 from tests.verdicts.tables import SCHEMAS, mapped
 
 T = TypeVar("T")
@@ -243,7 +243,7 @@ class World:
         self.lines = (line(DYNAMODB_SETTLE), line())
         self.authority = Authority(self.lines[0], Memory(clock, self._note), clock)
         self.mirror = Mirror(self.lines[1], Memory(clock, self._note), mappings.__getitem__)
-        self.board = MemoryBoard(line(), clock)
+        self.board = Board(line(), clock)
         self.processes = [Process(self, f"{n}", alone=alone) for n in range(processes)]
         self._count = itertools.count()
 
