@@ -47,6 +47,7 @@ class Subject:
     address: str
     pid: int
     proxy: ProxyProcess | None = None
+    connections: int = 16
     rates: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     errors: int = 0
@@ -55,10 +56,10 @@ class Subject:
     def measure(self, requests: Sequence[Request], seconds: float) -> None:
         """One pass: warm it, then load it. Work that is left behind the answers belongs to the pass."""
         if not self.rates:
-            saturate(self.address, requests, _WARM_SECONDS)
+            saturate(self.address, requests, _WARM_SECONDS, self.connections)
         self._quiet()
         before = cpu_seconds(self.pid)
-        result = saturate(self.address, requests, seconds)
+        result = saturate(self.address, requests, seconds, self.connections)
         self._quiet()
         self.rates.append(result.rate)
         self.cpu.append((cpu_seconds(self.pid) - before) / result.answered * 1e6)

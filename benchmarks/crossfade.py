@@ -74,10 +74,16 @@ def remembering(*other: str) -> Iterator[str]:
 @cache
 def books(server: Postgres, number: int) -> str:
     """A database that holds the first so many of Billio's books; its DSN. The same for all who ask."""
+    dsn = migrated(server)
+    _write(dsn, [put(each) for each in range(number)])
+    return dsn
+
+
+def migrated(server: Postgres) -> str:
+    """A new database with the table of Billio's items, empty; its DSN."""
     dsn = server.create_database()
     migrate = [str(Path(sys.executable).with_name("crossfade")), "migrate", "--folder", "config/migrations"]
     subprocess.run(migrate, check=True, cwd=ROOT, env={"CROSSFADE_DSQL__DSN": dsn}, stdout=subprocess.DEVNULL)
-    _write(dsn, [put(each) for each in range(number)])
     return dsn
 
 

@@ -19,14 +19,21 @@ Item = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One operation as a client sends it."""
+    """One operation as a client sends it; or, without an action, the GET of a path."""
 
     action: str
-    body: bytes
+    body: bytes = b""
+    path: str = "/"
+
+    @property
+    def method(self) -> str:
+        return "POST" if self.action else "GET"
 
     @property
     def headers(self) -> dict[str, str]:
         """What an SDK sends and the wire looks at; the signature is not checked."""
+        if not self.action:
+            return {}
         return {
             "Content-Type": "application/x-amz-json-1.0",
             "X-Amz-Target": TARGET + self.action,

@@ -1,138 +1,163 @@
-"""`python -m benchmarks.items [--items 100000] [--seconds 5]`: what a combined query costs in either store.
+"""(g) search, dates and rating together, of 100,000 items: either store by itself, and a request to the items port.
 
-Search, dates and rating together, over a catalogue of one type: DSQL (the stand-in PostgreSQL) by one statement,
-DynamoDB (ministack) by Queries with a filter and the rest applied. Printed: the median time of a first page in either,
-their ratio, and the CPU time of the asking process a request. Two stand-ins on one machine: the ratio says how much
-each has to do, not how fast AWS is.
+Asked by themselves: DSQL (the stand-in PostgreSQL) by one statement, DynamoDB (`benchmarks.indexed`) by Queries with a
+filter and the rest applied to what they give. Two stand-ins on one machine, so the times say little of AWS; what each
+had to read, and how often it was asked, is the same there.
 """
 
-import argparse
+from __future__ import annotations
+
 import asyncio
-import random
+import json
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
+from typing import Any, Final
+from urllib.parse import urlencode
 
 import asyncpg
+import orjson
 
-from proxy.dynamodb.operations import LISTING, json_of
-from proxy.dynamodb.values import Item
+from benchmarks import crossfade
+from benchmarks.cost import Say, Subject, interleave
+from benchmarks.documents import Request
+from benchmarks.measure import pin
+from benchmarks.shelves import MAPPING, books, fill
+from proxy.dynamodb.listing import read_listing
+from proxy.dynamodb.operations import Operation
+from proxy.dynamodb.outcome import Outcome
+from proxy.dynamodb.sizes import item_size
 from proxy.items.questions import asked
 from proxy.stores.dynamodb import DynamoDBStore
-from proxy.stores.store import Store
-from tests.items.stores import BILLIO, CONFIG, MAPPING, both_stores, listing
-from tests.standins.billio import TABLE, billio_table
-from tests.standins.dynamodb import Ministack
+from proxy.stores.gathered import gather
+from proxy.stores.listed import page_statement
+from proxy.stores.sql import Statements
+from tests.items.stores import both_stores, listing
+from tests.standins.billio import TABLE
 from tests.standins.postgres import Postgres
-from tests.story.migrations import apply
+from tests.standins.processes import free_port
 
-_WORDS = ("Dune", "Straße", "Middlemarch", "Odyssey", "Ὀδυσσεύς", "Wire", "Wilds", "Emma", "Ulysses", "Łódź")
-_BATCH = 25
-_BEGIN = 1_600_000_000_000
-QUESTIONS: dict[str, dict[str, Any]] = {
-    "search + dates + rating": {
-        "search": "STRASSE 7",
-        "startDate": "2020-10-01T00:00:00Z",
-        "endDate": "2022-01-01T00:00:00Z",
-        "minRating": "8",
-    },
-    "the same, best first": {"search": "STRASSE 7", "minRating": "8", "sortBy": "RATING"},
+FIRST: Final = 20
+STAGES: Final = ("off", "shadow", "live")
+_ITEMS_PORT: Final = '[items]\nlisten = "127.0.0.1:0"\ncursor_secret = "0123456789abcdef"\n'
+_DATES: Final = {"startDate": "2020-10-01T00:00:00Z", "endDate": "2022-01-01T00:00:00Z"}
+QUESTIONS: Final[dict[str, dict[str, str]]] = {
+    "search + dates + rating": {"search": "STRASSE 7", **_DATES, "minRating": "8"},
+    "the same, few titles match": {"search": "STRASSE 77", **_DATES, "minRating": "8"},
+    "the same, best first": {"search": "STRASSE 7", **_DATES, "minRating": "8", "sortBy": "RATING"},
     "a shelf, latest first": {"shelf": "A"},
 }
+# By HTTP: name → connections. The combined one asks DynamoDB for a thousand times what the other does.
+_BY_HTTP: Final = {"search + dates + rating": 1, "a shelf, latest first": 16}
 
 
-def catalogue(count: int) -> Iterator[Item]:
-    chance = random.Random(1)
-    for n in range(count):
-        shelf = chance.choice("ABCD")
-        yield {
-            "type:id": {"S": f"Book:{n:08d}"},
-            "type": {"S": "Book"},
-            "id": {"S": f"{n:08d}"},
-            "shelf": {"S": shelf},
-            "type:shelf": {"S": f"Book:{shelf}"},
-            "title": {"S": f"{chance.choice(_WORDS)} {chance.randrange(1000)}"},
-            "movedAt": {"N": str(_BEGIN + chance.randrange(10**11))},
-            "addedAt": {"N": str(_BEGIN + n)},
-            "rating": {"N": str(chance.randrange(2, 21) / 2).removesuffix(".0")},
-        }
+def combine(say: Say, server: Postgres, count: int, passes: int, seconds: float) -> dict[str, Any]:
+    """What the questions took and read in either store, and CPU time a request by HTTP in each stage."""
+    dsn = crossfade.migrated(server)
+    asyncio.run(fill(dsn, count))
+    port = free_port()
+    with crossfade.program("indexed", str(port), str(count)):
+        upstream = f"127.0.0.1:{port}"
+        stores = asyncio.run(_by_themselves(say, f"http://{upstream}", dsn, seconds))
+        return {"items": count, "stores": stores, "http": _by_http(say, upstream, dsn, passes, seconds)}
 
 
-async def fill(items: list[Item], store: DynamoDBStore, dsn: str) -> None:
-    rows = []
-    for item in items:
-        encoded = MAPPING.encode(BILLIO.key_of(item), item)
-        assert encoded.values is not None, encoded.faults
-        rows.append(encoded.values)
-    connection = await asyncpg.connect(dsn)
-    marks = ", ".join(f"${n}" for n in range(1, len(MAPPING.columns)))
-    names = ", ".join(column.name for column in MAPPING.columns)
-    await connection.executemany(
-        f"INSERT INTO items ({names}) VALUES ({marks}, ${len(MAPPING.columns)}::text::jsonb)", rows
-    )
-    await connection.execute("ANALYZE items")
-    await connection.close()
-
-    async def put(part: list[Item]) -> None:
-        request = {"RequestItems": {TABLE: [{"PutRequest": {"Item": item}} for item in part]}}
-        outcome = await store.call("BatchWriteItem", json_of(request))
-        assert outcome.ok, outcome.document
-
-    batches = [items[at : at + _BATCH] for at in range(0, len(items), _BATCH)]
-    for at in range(0, len(batches), 8):
-        await asyncio.gather(*(put(each) for each in batches[at : at + 8]))
+# -- each store by itself ----------------------------------------------------------------------------------------------
 
 
-async def timed(ask: Callable[[], Awaitable[Any]], seconds: float) -> tuple[float, float, int]:
-    """Median time and mean CPU time of a request, in seconds, and how many were made."""
-    await ask()
+async def _by_themselves(say: Say, endpoint: str, dsn: str, seconds: float) -> dict[str, Any]:
+    size = statistics.mean(item_size(item) for item in books(1000))
+    found: dict[str, Any] = {}
+    async with both_stores(endpoint, dsn) as both:
+        for name, given in QUESTIONS.items():
+            operation = listing({**asked(given, ("Book",)).requests(TABLE)["Book"], "Limit": FIRST})
+            trips = _Trips(both.dynamodb)
+            wanted = (await gather(trips.query, operation, 60)).document
+            assert (await both.dsql.execute(operation)).outcome.document == wanted, name
+            dsql = await _milliseconds(lambda o=operation: both.dsql.execute(o), seconds)  # type: ignore[misc]
+            dynamodb = await _milliseconds(lambda o=operation: both.dynamodb.execute(o), seconds)  # type: ignore[misc]
+            found[name] = {
+                "count": wanted["Count"],
+                "dsql": {"ms": dsql, "read": await _rows_read(dsn, operation)},
+                "dynamodb": {
+                    "ms": dynamodb,
+                    "read": trips.read,
+                    "trips": trips.made,
+                    # Half a unit for each 4 KB that is read, where that may be old ("Capacity unit consumption").
+                    "units": trips.read * size / 8192,
+                },
+            }
+            say(f"{name:<28} DSQL {dsql:8.1f} ms, DynamoDB {dynamodb:8.1f} ms, {trips.read} items read")
+    return found
+
+
+class _Trips:
+    """A DynamoDB that counts how often it is asked, and what it looks at."""
+
+    def __init__(self, store: DynamoDBStore) -> None:
+        self._store = store
+        self.made = 0
+        self.read = 0
+
+    async def query(self, request: dict[str, Any]) -> Outcome:
+        outcome = await self._store.call("Query", orjson.dumps(request))
+        self.made += 1
+        self.read += outcome.document["ScannedCount"]
+        return outcome
+
+
+async def _milliseconds(ask: Callable[[], Awaitable[Any]], seconds: float) -> float:
+    """The median, of three at least."""
     took: list[float] = []
-    cpu, until = time.process_time(), time.perf_counter() + seconds
+    until = time.perf_counter() + seconds
     while time.perf_counter() < until or len(took) < 3:
         began = time.perf_counter()
         await ask()
         took.append(time.perf_counter() - began)
-    return statistics.median(took), (time.process_time() - cpu) / len(took), len(took)
+    return statistics.median(took) * 1e3
 
 
-async def measure(endpoint: str, dsn: str, count: int, seconds: float) -> None:
-    async with both_stores(endpoint, dsn) as both:
-        began = time.perf_counter()
-        await fill(list(catalogue(count)), both.dynamodb, dsn)
-        print(f"{count} items in both stores after {time.perf_counter() - began:.0f} s")
-        for name, given in QUESTIONS.items():
-            request = {**asked(given, ("Book",)).requests(TABLE)["Book"], "Limit": 20}
-            operation = listing(request)
-            assert operation.action == LISTING
-            answers, told = [], {}
-            for store in (both.dsql, both.dynamodb):
-
-                async def ask(store: Store = store, operation: Any = operation) -> Any:
-                    return (await store.execute(operation)).outcome.document
-
-                answers.append(await ask())
-                told[store.name] = await timed(ask, seconds)
-            assert answers[0] == answers[1]
-            (sql, sql_cpu, sql_count), (dynamo, dynamo_cpu, dynamo_count) = told["dsql"], told["dynamodb"]
-            print(
-                f"{name}: {answers[0]['Count']} items; DSQL {sql * 1e3:.1f} ms ({sql_cpu * 1e6:.0f} µs CPU, "
-                f"{sql_count} times), DynamoDB {dynamo * 1e3:.1f} ms ({dynamo_cpu * 1e6:.0f} µs CPU, "
-                f"{dynamo_count} times); DynamoDB takes {dynamo / sql:.1f} times as long"
-            )
+async def _rows_read(dsn: str, operation: Operation) -> int:
+    """How many rows the statement looks at, those among them that it throws away."""
+    statement = page_statement(
+        Statements("public", MAPPING), read_listing(operation.schema, operation.request), FIRST + 1
+    )
+    assert statement is not None
+    connection = await asyncpg.connect(dsn)
+    try:
+        told = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.sql}", *statement.parameters)
+    finally:
+        await connection.close()
+    return round(_looked_at(json.loads(told)[0]["Plan"]))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.items")
-    parser.add_argument("--items", type=int, default=100_000)
-    parser.add_argument("--seconds", type=float, default=5.0)
-    chosen = parser.parse_args()
-    with Postgres() as server, Ministack() as store:
-        dsn = server.create_database()
-        apply(CONFIG / "migrations", dsn)
-        billio_table(store.endpoint)
-        asyncio.run(measure(store.endpoint, dsn, chosen.items, chosen.seconds))
+def _looked_at(node: dict[str, Any]) -> float:
+    inner = node.get("Plans", ())
+    if inner:
+        return sum(map(_looked_at, inner))
+    thrown = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
+    return float((node["Actual Rows"] + thrown) * node["Actual Loops"])
 
 
-if __name__ == "__main__":
-    main()
+# -- by HTTP -----------------------------------------------------------------------------------------------------------
+
+
+def _by_http(say: Say, upstream: str, dsn: str, passes: int, seconds: float) -> dict[str, Any]:
+    """Question → stage → figures. Each question has proxies of its own, whose verdicts are its own then."""
+    found: dict[str, Any] = {}
+    for name, connections in _BY_HTTP.items():
+        with ExitStack() as stack:
+            subjects = []
+            for stage in STAGES:
+                running = stack.enter_context(crossfade.proxy(upstream, dsn, stage, _ITEMS_PORT))
+                pin(running.child.pid, 0)
+                address = running.items.removeprefix("http://")
+                subjects.append(Subject(stage, address, running.child.pid, running, connections))
+            interleave(say, name, subjects, _requests(QUESTIONS[name]), passes, seconds)
+            found[name] = {subject.name: subject.result() for subject in subjects}
+    return found
+
+
+def _requests(given: dict[str, str]) -> Sequence[Request]:
+    return [Request("", path=f"/items?{urlencode({'type': 'Book', 'first': FIRST, **given})}")]

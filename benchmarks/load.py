@@ -39,7 +39,7 @@ def saturate(address: str, requests: Sequence[Request], seconds: float, connecti
         return steady(address, requests, seconds=seconds, connections=connections)
     with tempfile.TemporaryDirectory(prefix="crossfade-wrk-") as folder:
         script = Path(folder, "requests.lua")
-        made = ",\n".join(f"wrk.format('POST', '/', {_lua(r.headers)}, [==[{r.body.decode()}]==])" for r in requests)
+        made = ",\n".join(map(_lua_request, requests))
         script.write_text(
             "local requests, n\n"
             f"init = function() requests = {{{made}}}; n = 0 end\n"
@@ -109,7 +109,13 @@ def result_of(running: subprocess.Popen[str]) -> Result:
 def _http(address: str, request: Request) -> str:
     lines = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
     body = request.body.decode()
-    return f"POST / HTTP/1.1\r\nHost: {address}\r\n{lines}Content-Length: {len(request.body)}\r\n\r\n{body}"
+    first = f"{request.method} {request.path} HTTP/1.1\r\nHost: {address}\r\n"
+    return f"{first}{lines}Content-Length: {len(request.body)}\r\n\r\n{body}"
+
+
+def _lua_request(request: Request) -> str:
+    body = f"[==[{request.body.decode()}]==]"
+    return f"wrk.format('{request.method}', {json.dumps(request.path)}, {_lua(request.headers)}, {body})"
 
 
 def _lua(headers: dict[str, str]) -> str:

@@ -29,6 +29,8 @@ def lines(results: Mapping[str, Any]) -> Iterator[str]:
         yield from _flips(results["flips"])
     if "tracing" in results:
         yield from _tracing(results["tracing"])
+    if "items" in results:
+        yield from _items(results["items"])
 
 
 def _cost(cost: Mapping[str, Any]) -> Iterator[str]:
@@ -177,6 +179,49 @@ def _tracing(stages: Mapping[str, Any]) -> Iterator[str]:
         for way, found in ways.items()
     ]
     yield from _table(("stage", "traced", "requests/s", "CPU µs a request", "more", "spans dropped"), rows)
+
+
+def _items(found: Mapping[str, Any]) -> Iterator[str]:
+    yield f"### (h) Search, dates and rating together, of {found['items']:,} items\n"
+    asked = [
+        (
+            name,
+            str(each["count"]),
+            f"{each['dsql']['ms']:,.1f}",
+            f"{each['dynamodb']['ms']:,.1f}",
+            f"{each['dynamodb']['ms'] / each['dsql']['ms']:.1f}",
+            f"{each['dsql']['read']:,}",
+            f"{each['dynamodb']['read']:,}",
+            str(each["dynamodb"]["trips"]),
+            f"{each['dynamodb']['units']:,.1f}",
+        )
+        for name, each in found["stores"].items()
+    ]
+    head = (
+        "a first page of 20",
+        "items",
+        "DSQL, ms",
+        "DynamoDB with a filter, ms",
+        "DynamoDB ÷ DSQL",
+        "rows that DSQL looked at",
+        "items that DynamoDB read",
+        "its round trips",
+        "its read units",
+    )
+    yield from _table(head, asked)
+    rows = [
+        (
+            name,
+            stage,
+            _figure(each["requests_a_second"], 0),
+            _figure(each["cpu_us"], 0),
+            _share(each["compared"]),
+            str(each["errors"]),
+        )
+        for name, stages in found["http"].items()
+        for stage, each in stages.items()
+    ]
+    yield from _table(("by HTTP", "stage", "requests/s", "CPU µs a request", "compared", "errors"), rows)
 
 
 def _figure(found: Mapping[str, float], places: int) -> str:
