@@ -82,7 +82,9 @@ async def serve(
         )
         try:
             admin = build_admin(settings, service, upstream, metrics, certificates)
-            items = build_items(settings, service, metrics, certificates) if settings.items.listen is not None else None
+            items = None
+            if settings.items.listen is not None:
+                items = build_items(settings, tracing.layer(service), metrics, certificates, tracing.around)
         except SettingsError:
             await service.close()
             raise

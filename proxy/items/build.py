@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 
 import structlog
+from aiohttp.typedefs import Middleware
 
 from proxy.admin.access import Access, Role, Tokens, token_in
 from proxy.checked import SettingsError
@@ -21,8 +23,15 @@ from proxy.wire.request_ids import request_ids
 log = structlog.get_logger(__name__)
 
 
-def build_items(settings: Settings, layer: Executes, metrics: Metrics, certificates: Certificates) -> ItemsServer:
-    """The items port, not yet listening. Raises SettingsError for a token's or secret's file that holds none."""
+def build_items(
+    settings: Settings,
+    layer: Executes,
+    metrics: Metrics,
+    certificates: Certificates,
+    around: Sequence[Middleware] = (),
+) -> ItemsServer:
+    """The items port, not yet listening; `around` as `ItemsServer` has it. Raises SettingsError for a token's or a
+    secret's file that holds none."""
     items = settings.items
     catalogue = Catalogue(layer, items.table, Cursors(_secret(settings)), request_ids())
     return ItemsServer(
@@ -33,6 +42,7 @@ def build_items(settings: Settings, layer: Executes, metrics: Metrics, certifica
         finish_seconds=settings.shutdown.finish_seconds,
         # One certificate serves the data port and this one: both are the application's.
         tls=certificates.data.context if certificates.data is not None else None,
+        around=around,
     )
 
 

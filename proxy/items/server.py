@@ -19,11 +19,13 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from proxy.admin.access import Access, Caller
 from proxy.admin.problems import HEADERS, Handler, Problem, answer
@@ -48,7 +50,7 @@ _OTHER: Final = "other"
 
 
 class ItemsServer:
-    """`start()` listens, `stop()` finishes what is under way and closes."""
+    """`start()` listens, `stop()` finishes what is under way and closes. `around` see every request before all else."""
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class ItemsServer:
         *,
         finish_seconds: float,
         tls: ssl.SSLContext | None = None,
+        around: Sequence[Middleware] = (),
     ) -> None:
         self._catalogue = catalogue
         self._access = access
@@ -66,11 +69,12 @@ class ItemsServer:
         self._version = version
         self._finish = finish_seconds
         self._tls = tls
+        self._around = tuple(around)
         self._graphql = GraphQL(catalogue)
         self._runner: web.AppRunner | None = None
 
     def application(self) -> web.Application:
-        app = web.Application(middlewares=[self._told], client_max_size=MOST_BODY)
+        app = web.Application(middlewares=[*self._around, self._told], client_max_size=MOST_BODY)
         add = app.router
         add.add_get("/items", self._list)
         add.add_post("/items", self._create)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from aiohttp.typedefs import Middleware
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -51,6 +52,8 @@ class OpenTelemetry:
         self._spans = Spans(self._provider.get_tracer("crossfade", VERSION, _SCHEMA))
         self.headers: Callable[[], bytes] | None = headers
         self.marks: tuple[Processor, ...] = (mark,)
+        self._requests = Requests(self._spans, settings.listen)
+        self.around: tuple[Middleware, ...] = (self._requests.middleware(),)
 
     def start(self, registry: CollectorRegistry) -> None:
         """Begin to send. Once."""
@@ -62,7 +65,7 @@ class OpenTelemetry:
             await self._sending.close()
 
     def handler(self, handle: Handler) -> Handler:
-        return Requests(self._spans, self._settings.listen).handler(handle)
+        return self._requests.handler(handle)
 
     def layer(self, layer: Layer) -> Layer:
         return TracedLayer(layer)

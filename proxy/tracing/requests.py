@@ -5,11 +5,13 @@ Says what was asked and how it ended, by names and codes; never what was sent or
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeVar
 
 from aiohttp import web
+from aiohttp.typedefs import Handler as RoutedHandler
+from aiohttp.typedefs import Middleware
 from multidict import CIMultiDictProxy
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import Span, StatusCode, get_current_span, set_span_in_context
@@ -22,8 +24,11 @@ from proxy.tracing.names import ERROR_TYPE, HTTP_METHOD, HTTP_STATUS, REQUEST_ID
 from proxy.tracing.spans import NOWHERE, Spans, tell
 from proxy.wire.server import Handler, Layer
 
+R = TypeVar("R", bound=web.BaseRequest)
+
 _PARENT: Final = "traceparent"
 _STATE: Final = "tracestate"
+_LONGEST: Final = 128
 
 
 class Requests:
@@ -42,23 +47,39 @@ class Requests:
         """The data port's handler, each request under a span."""
 
         async def traced(request: web.BaseRequest) -> web.StreamResponse:
-            name, attributes = self._described(request.method, request.headers.get("X-Amz-Target", "")[:128])
-            span = self._spans.served(name, attributes, self._parent(request.headers))
-            token = attach(set_span_in_context(span, NOWHERE))
-            try:
-                response = await handle(request)
-            except BaseException as error:  # a client that has gone, too
-                _failed(span, error_type(error))
-                raise
-            else:
-                if span.is_recording():
-                    _answered(span, response.status)
-                return response
-            finally:
-                detach(token)
-                span.end()
+            target = request.headers.get("X-Amz-Target", "")[:_LONGEST]
+            return await self._serve(request, self._described(request.method, target), handle)
 
         return traced
+
+    def middleware(self) -> Middleware:
+        """For a port whose requests are told by their routes."""
+
+        @web.middleware
+        async def traced(request: web.Request, handler: RoutedHandler) -> web.StreamResponse:
+            resource = request.match_info.route.resource
+            route = resource.canonical if resource is not None else None
+            return await self._serve(request, _routed(request.method, route), handler)
+
+        return traced
+
+    async def _serve(
+        self, request: R, described: tuple[str, Attributes], handle: Callable[[R], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        span = self._spans.served(*described, self._parent(request.headers))
+        token = attach(set_span_in_context(span, NOWHERE))
+        try:
+            response = await handle(request)
+        except BaseException as error:  # a client that has gone, too
+            _failed(span, error_type(error))
+            raise
+        else:
+            if span.is_recording():
+                _answered(span, response.status)
+            return response
+        finally:
+            detach(token)
+            span.end()
 
     def _parent(self, headers: CIMultiDictProxy[str]) -> Context:
         if _PARENT not in headers:
@@ -94,6 +115,13 @@ class TracedLayer:
             told: Attributes = {RPC_STATUS: code}
             tell(told | {ERROR_TYPE: code} if outcome.status >= 500 else told)
         return outcome
+
+
+def _routed(method: str, route: str | None) -> tuple[str, Attributes]:
+    known = names.method(method)
+    if route is None:
+        return known, {HTTP_METHOD: known}
+    return f"{known} {route}", {HTTP_METHOD: known, names.HTTP_ROUTE: route}
 
 
 def _answered(span: Span, status: int) -> None:

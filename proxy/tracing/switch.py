@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Final, Protocol
 
+from aiohttp.typedefs import Middleware
 from prometheus_client import CollectorRegistry
 from structlog.typing import Processor
 
@@ -30,6 +31,9 @@ class Tracing(Protocol):
     marks: tuple[Processor, ...]
     """What log events are marked with."""
 
+    around: tuple[Middleware, ...]
+    """What sees the items port's requests."""
+
     def start(self, registry: CollectorRegistry) -> None: ...
 
     async def close(self) -> None:
@@ -39,7 +43,7 @@ class Tracing(Protocol):
         """The data port's requests."""
 
     def layer(self, layer: Layer) -> Layer:
-        """What stands behind the data port."""
+        """What stands behind the data port, and behind the items port."""
 
     def parts(self, stages: Stages, tables: Tables, upstream: Upstream) -> Traced:
         """The layer's own parts."""
@@ -50,6 +54,7 @@ class Untracing:
 
     headers: Callable[[], bytes] | None = None
     marks: tuple[Processor, ...] = ()
+    around: tuple[Middleware, ...] = ()
 
     def start(self, registry: CollectorRegistry) -> None:  # noqa: ARG002
         return None
