@@ -55,6 +55,13 @@ class Seen:
     compared: int = 0
     mismatches: int = 0
     unrepresentable: int = 0
+    refused: int = 0
+
+    @property
+    def asks_nothing(self) -> bool:
+        """Whether every one was refused by both stores for its own sake, as by a client's fault: no store can serve it,
+        so there is nothing to compare."""
+        return 0 < self.seen <= self.refused and not self.compared
 
     @property
     def agreed(self) -> int:
@@ -168,6 +175,7 @@ def forgotten(evidence: Evidence, scope: Scope, lost: Forgotten, at: Stage, to: 
 
 
 def coverage(seen: Mapping[Pattern, Seen], settings: Gate) -> Iterable[Criterion]:
+    seen = {pattern: of for pattern, of in seen.items() if not of.asks_nothing}
     operations: dict[str, int] = {}
     for pattern, of in seen.items():
         name = f"{pattern.item_type} {pattern.operation}"
@@ -185,7 +193,11 @@ def coverage(seen: Mapping[Pattern, Seen], settings: Gate) -> Iterable[Criterion
         if operations
         else "Nothing has been asked of this table in the last day: send traffic through the proxy.",
     )
-    rare = [f"{pattern} ({of.agreed} of {of.seen})" for pattern, of in seen.items() if of.agreed < few]
+    rare = [
+        f"{pattern} ({of.agreed} of {of.seen}{f', {of.refused} refused' if of.refused else ''})"
+        for pattern, of in seen.items()
+        if of.agreed < few
+    ]
     yield Criterion(
         "coverage",
         bool(seen) and not rare,

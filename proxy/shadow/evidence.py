@@ -37,7 +37,7 @@ class Pattern(NamedTuple):
 
 
 class Count(NamedTuple):
-    """What is counted of a pattern in a span: `seen`, or a verdict."""
+    """What is counted of a pattern in a span: `seen`, a verdict, or `refused` for one that tells little."""
 
     pattern: Pattern
     span: int

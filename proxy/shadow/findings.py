@@ -47,7 +47,8 @@ class Findings:
         judged: Sequence[Judged] = (),
         reason: str | None = None,
     ) -> None:
-        """One operation's verdict, with its differences. `reason` says why a mirror error or a race was one."""
+        """One operation's verdict, with its differences. `reason` says why a mirror error or a race was one, or that
+        what agreed tells little (`verdicts.REFUSED`)."""
         self._metrics.compared(table.name, item_type, operation.action, verdict)
         self.counts[table.name, item_type, operation.action, verdict] += 1
         if self._witness is not None:

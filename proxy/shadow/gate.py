@@ -17,9 +17,10 @@ from proxy.shadow.criteria import Criterion, Seen
 from proxy.shadow.evidence import SEEN, SPANS, Evidence, Pattern, Standing, span_of
 from proxy.shadow.stages import DSQL, DYNAMODB, NOBODY, Forgotten, Placed, Scope, Stage
 from proxy.shadow.unswept import concerns
-from proxy.shadow.verdicts import Verdict
+from proxy.shadow.verdicts import REFUSED, Verdict
 
-# What counts as compared: both stores answered, and what they answered was told apart from a race.
+# What counts as compared: both stores answered, what they answered was told apart from a race, and was no refusal that
+# any store would have given.
 _COMPARED: Final = (Verdict.AGREED, Verdict.LAGGING, Verdict.EXPECTED, Verdict.MISMATCH)
 
 LEFT_BY_NO_MOVE: Final = (
@@ -124,6 +125,7 @@ def counted(evidence: Evidence, scope: Scope, now: float) -> dict[Pattern, Seen]
             sum(of.get(word, 0) for word in _COMPARED),
             of.get(Verdict.MISMATCH, 0),
             of.get(Verdict.UNREPRESENTABLE, 0),
+            of.get(REFUSED, 0),
         )
         for pattern, of in sorted(words.items())
     }

@@ -39,7 +39,7 @@ from proxy.shadow.journal import Journal
 from proxy.shadow.peers import Others, Unasked, any_of
 from proxy.shadow.shapes import item_shape, shape_of
 from proxy.shadow.traced import Records
-from proxy.shadow.verdicts import LOOK_AGAIN, Judged, Loss, Verdict, decides, judge, overall
+from proxy.shadow.verdicts import LOOK_AGAIN, REFUSED, Judged, Loss, Verdict, decides, judge, overall, tells
 from proxy.stores.failures import StoreError
 from proxy.stores.store import Store, Unrepresentable
 
@@ -118,7 +118,7 @@ class Reading:
             else:
                 found = await self._compare(call, answered, mirrored)
             if found.agreed:
-                self._record(call, Verdict.AGREED)
+                self._record(call, Verdict.AGREED, reason=None if tells(answered) else REFUSED)
             else:
                 await self._look_again(call, found, since, began)
         except StoreError as error:

@@ -34,7 +34,7 @@ from proxy.shadow.journal import Journal, Ticket, Work
 from proxy.shadow.peers import Others, Unasked
 from proxy.shadow.shapes import shape_of
 from proxy.shadow.traced import Records
-from proxy.shadow.verdicts import LOOK_AGAIN, Judged, Loss, Verdict, decides, judge, overall
+from proxy.shadow.verdicts import LOOK_AGAIN, REFUSED, Judged, Loss, Verdict, decides, judge, overall, tells
 from proxy.stores.failures import StoreError, UnknownOutcome
 from proxy.stores.store import Executed, Held, Store, Unrepresentable
 
@@ -142,8 +142,9 @@ class Rehearsal:
             for work in taken:
                 self._journal.again(work, 0.0)
         if comparable:
+            reason = found.reason or (None if tells(answered) else REFUSED)
             self._findings.record(
-                call.operation, call.table, call.item_type, found.verdict, call.request_id, found.judged, found.reason
+                call.operation, call.table, call.item_type, found.verdict, call.request_id, found.judged, reason
             )
 
     async def _note_token(self, call: Call, answered: Outcome) -> None:

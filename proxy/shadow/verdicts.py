@@ -64,6 +64,22 @@ def decides(outcome: Outcome) -> bool:
     return not any(reason.get("Code") in _NO_DECISION_REASONS for reason in reasons)
 
 
+REFUSED = "refused"
+"""Why an agreement tells nothing of what the stores hold: see `tells`."""
+
+
+def tells(outcome: Outcome) -> bool:
+    """Whether an outcome that decides shows anything of what the store holds: an answer, absence included, or a
+    condition that did not hold there. What is refused for the request's own sake (ValidationException) is so by any
+    store, be it empty; that of some expressions it is said after a look at the item, the code does not tell."""
+    if outcome.ok or outcome.error_code == "ConditionalCheckFailedException":
+        return True
+    if outcome.error_code != "TransactionCanceledException":
+        return False
+    reasons = outcome.document.get("CancellationReasons") or ()
+    return any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons)
+
+
 # Seconds between looks at what differs. DynamoDB's indexes are usually some milliseconds behind, and another process
 # converges within some tens of them: three looks over 1.5 s leave both well behind.
 LOOK_AGAIN = (0.05, 0.3, 1.2)

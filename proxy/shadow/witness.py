@@ -16,12 +16,13 @@ from typing import Final
 from proxy.dynamodb.operations import Operation
 from proxy.shadow.evidence import SEEN, SPAN_SECONDS, SPANS, Count, Evidence, LastSweep, Pattern, Standing, span_of
 from proxy.shadow.patterns import OTHER, form_of, has_parts, pattern_of
-from proxy.shadow.verdicts import Verdict
+from proxy.shadow.verdicts import REFUSED, Verdict
 
 _MOST: Final = 300
 _FORMS: Final = 4096
 _MINUTES: Final = 10
 _OCC: Final = "occ"
+_ALIKE: Final = (Verdict.AGREED, Verdict.LAGGING, Verdict.EXPECTED)
 
 Timed = Mapping[tuple[str, ...], tuple[int, ...]]
 
@@ -61,9 +62,11 @@ class Witness:
     def judged(
         self, operation: Operation, table: str, item_type: str, verdict: Verdict, reason: str | None = None
     ) -> None:
-        """An operation was compared. `reason` says why a mirror error was one."""
+        """An operation was compared. `reason` says why a mirror error was one, or that both stores refused it for its
+        own sake: that is counted apart."""
         now = self._clock()
-        self._words(operation, table, item_type, now)[verdict] += 1
+        word = REFUSED if verdict in _ALIKE and reason == REFUSED else verdict
+        self._words(operation, table, item_type, now)[word] += 1
         recent = self._recent(now)
         recent[table, item_type, "mirror_error" if verdict is Verdict.MIRROR_ERROR else "answered"] += 1
         if verdict is Verdict.MIRROR_ERROR and reason == _OCC:

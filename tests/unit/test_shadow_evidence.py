@@ -14,7 +14,7 @@ from proxy.dynamodb.schema import Index, TableSchema
 from proxy.metrics import STORE_BUCKETS
 from proxy.shadow.evidence import SEEN, SPAN_SECONDS, SPANS, Count, Evidence, LastSweep, Pattern, Standing, together
 from proxy.shadow.patterns import pattern_of
-from proxy.shadow.verdicts import Verdict
+from proxy.shadow.verdicts import REFUSED, Verdict
 from proxy.shadow.witness import Witness
 
 WORDS = st.sampled_from([SEEN, *map(str, Verdict)])
@@ -145,6 +145,8 @@ async def test_what_is_told_is_counted() -> None:
     for _ in range(3):
         here.saw(asked, "t", "Book")
     here.judged(asked, "t", "Book", Verdict.AGREED)
+    here.judged(asked, "t", "Book", Verdict.AGREED, REFUSED)
+    here.judged(asked, "t", "Book", Verdict.MISMATCH, REFUSED)
     here.judged(asked, "t", "Book", Verdict.MIRROR_ERROR, "occ")
     here.failed("t", "occ")
     here.failed("t", "timeout")
@@ -152,10 +154,12 @@ async def test_what_is_told_is_counted() -> None:
     assert {(count.pattern.operation, count.word): n for count, n in told.counts.items()} == {
         ("GetItem", "seen"): 3,
         ("GetItem", "agreed"): 1,
+        ("GetItem", "refused"): 1,
+        ("GetItem", "mismatch"): 1,
         ("GetItem", "mirror_error"): 1,
     }
     assert told.recent == {
-        ("t", "Book", "answered"): 1,
+        ("t", "Book", "answered"): 3,
         ("t", "Book", "mirror_error"): 1,
         ("t", "Book", "occ"): 1,
         ("t", "", "occ"): 1,

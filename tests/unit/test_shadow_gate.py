@@ -204,6 +204,21 @@ def test_a_sweep_waits_until_nothing_of_the_lost_can_take_effect(ago: float, sec
     assert wait(Forgotten(), NOW, 300.0) == 0.0
 
 
+def test_what_both_refuse_opens_no_gate() -> None:
+    """Refusals of a request for its own sake say nothing of what the stores hold."""
+    few = {**counts(GET, 4000), **counts(GAME, 2, refused=200)}
+    evidence = replace(GOOD, counts={**few, Count(GAME, SPAN, SEEN): 202})
+    assert stopping(evidence) == {"comparisons", "coverage"}
+    assert "VideoGame PutItem (2 of 202, 200 refused)" in asked(evidence)["coverage"].sentence
+    only = replace(GOOD, counts={Count(GET, SPAN, SEEN): 5000, Count(GET, SPAN, "refused"): 5000})
+    assert stopping(only) == {"comparisons", "coverage", "agreement"}
+    assert asked(only)["coverage"].value == "no traffic was seen"
+    # Nothing can serve them: so beside what is served they ask for nothing.
+    beside = {**GOOD.counts, Count(GAME, SPAN, SEEN): 7, Count(GAME, SPAN, "refused"): 7}
+    del beside[Count(GAME, SPAN, "agreed")]
+    assert stopping(replace(GOOD, counts=beside)) == set()
+
+
 def test_a_way_of_asking_that_always_differs_does_not_drown() -> None:
     rare = GET._replace(how="ProjectionExpression")
     evidence = replace(GOOD, counts={**counts(GET, 1_000_000), **counts(rare, 3, 3)})

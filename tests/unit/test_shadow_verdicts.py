@@ -8,7 +8,7 @@ from comparators.difference import Difference, Kind
 from comparators.expected import Context, Expectation
 from comparators.rules import ItemRules
 from proxy.dynamodb.outcome import Outcome
-from proxy.shadow.verdicts import Loss, Verdict, decides, judge, overall
+from proxy.shadow.verdicts import Loss, Verdict, decides, judge, overall, tells
 
 CONTEXT = Context("t", "GetItem")
 TITLE = Difference("title", "title", Kind.VALUE, {"S": "a"}, {"S": "b"})
@@ -37,6 +37,26 @@ def cancelled(*codes: str) -> dict[str, Any]:
 )
 def test_only_a_decision_about_items_is_compared(status: int, document: dict[str, Any], decided: bool) -> None:
     assert decides(Outcome.of(document, status)) is decided
+
+
+@pytest.mark.parametrize(
+    ("status", "document", "told"),
+    [
+        (200, {}, True),
+        (400, {"__type": "x#ConditionalCheckFailedException"}, True),
+        (400, {"__type": "x#ValidationException"}, False),
+        (400, cancelled("None", "ConditionalCheckFailed"), True),
+        (400, cancelled("ValidationError", "None"), False),
+    ],
+)
+def test_a_refusal_of_the_request_itself_tells_nothing_of_a_store(
+    status: int,
+    document: dict[str, Any],
+    told: bool,
+) -> None:
+    outcome = Outcome.of(document, status)
+    assert decides(outcome)
+    assert tells(outcome) is told
 
 
 def test_a_difference_is_declared_or_known_or_a_mismatch() -> None:
