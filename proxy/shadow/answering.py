@@ -29,9 +29,9 @@ def placed(stages: Stages, call: Call, key: Key) -> Placed:
 async def answer(way: Way, call: Call) -> Outcome:
     """The authority's. Raises StoreError where that is DynamoDB; of DSQL's failures DynamoDB's errors are made."""
     try:
-        return (await way.served.execute(call.operation)).outcome
+        return (await way.direction.authority.execute(call.operation)).outcome
     except StoreError as error:
-        if way.served.name == DYNAMODB:
+        if way.direction.authority.name == DYNAMODB:
             raise
         return failure(way, call, error)
 

@@ -320,7 +320,6 @@ def both_ways(
         )
         by_authority[authority.name] = Way(
             Direction(served, traced.store(Limited(mirror, seconds, breaker, stands), "mirror"), breaker),
-            served,
             asked,
             traced.rehearsing(rehearsal, authority.name),
             traced.comparing(reading, authority.name),

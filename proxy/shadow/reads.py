@@ -92,13 +92,13 @@ class Reads:
                 executed = await way.asked.execute(call.operation)
         except StoreError as error:
             self._metrics.ramped(error.reason)
-            return way.served.name, await answer(way, call)
+            return way.direction.authority.name, await answer(way, call)
         served = executed.outcome
         if self._room.for_one_more(way.direction.breaker):
             self._behind.start(way.reading.compare_served(call, served, answered, began))
         if answered is not None and (answered.status, answered.document) != (served.status, served.document):
             self._metrics.ramped("differs")
-            return way.served.name, answered
+            return way.direction.authority.name, answered
         self._metrics.ramped("served")
         return way.asked.name, served
 

@@ -20,12 +20,10 @@ from proxy.stores.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A direction, with what compares in it. `served` answers clients: the authority, within its time limit; `asked` is
-    the mirror, as rehearsals, reads and the ramp ask it. `failed` is told (table, reason) of what DSQL failed to answer
-    a client."""
+    """A direction, with what compares in it. `asked` is the mirror, as rehearsals, reads and the ramp ask it. `failed`
+    is told (table, reason) of what DSQL failed to answer a client."""
 
     direction: Direction
-    served: Store
     asked: Store
     rehearsal: Rehearses
     reading: Compares
@@ -40,9 +38,6 @@ class Ways:
         self._stages = stages
         self._tables = tables
 
-    def of(self, stage: Stage) -> Way:
-        return self._by_authority[stage.authority]
-
     def with_authority(self, store: str) -> Way:
         return self._by_authority[store]
 
@@ -54,7 +49,7 @@ class Ways:
     def direction_of(self, key: Key) -> Direction | None:
         """Which way a key converges now; None where there is no other store any more."""
         stage = self.stage_of(key)
-        return None if stage is Stage.COMPLETE else self.of(stage).direction
+        return None if stage is Stage.COMPLETE else self.with_authority(stage.authority).direction
 
     def mirrors(self) -> dict[str, Breaker]:
         """The breakers by the names of the stores that they stand before."""

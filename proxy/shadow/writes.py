@@ -78,7 +78,7 @@ class Writes:
             return await divided(self._stages, call, self.write)
         entry, term = self._floor.begin(writes), lease.term
         try:
-            way = self._ways.of(next(iter(stages.values())))
+            way = self._ways.with_authority(next(iter(stages.values())).authority)
             outcome = await (self._mirrored(way, call, keys, stages) if keys else answer(way, call))
             if not lease.holds(term):
                 # The other store may be the authority by now, and what this one took be undone: not acknowledged.
@@ -89,28 +89,28 @@ class Writes:
 
     async def _mirrored(self, way: Way, call: Call, keys: list[Key], stages: Mapping[Key, Stage]) -> Outcome:
         operation = call.operation
-        authority = way.direction.authority.name
+        authority = way.direction.authority
         ticket = await self._journal.enter(keys)
         try:
-            outcome = (await way.served.execute(operation)).outcome
+            outcome = (await authority.execute(operation)).outcome
         except UnknownOutcome as error:
             # Sent, and no answer: it may take effect until the authority's settle time is over.
-            self._converger.linger(keys, authority)
+            self._converger.linger(keys, authority.name)
             self._journal.answered(ticket)
-            if authority == DYNAMODB:
+            if authority.name == DYNAMODB:
                 raise
             return failure(way, call, error)
         except StoreError as error:
             self._journal.answered(ticket)
-            if authority == DYNAMODB:
+            if authority.name == DYNAMODB:
                 raise
             return failure(way, call, error)
         except BaseException:
-            self._converger.linger(keys, authority)
+            self._converger.linger(keys, authority.name)
             self._journal.answered(ticket)
             raise
         if outcome.status >= 500:
-            self._converger.linger(keys, authority)
+            self._converger.linger(keys, authority.name)
         rehearsed = len(keys) == len(stages) and all(stage.compared for stage in stages.values())
         if rehearsed and self._room.for_one_more(way.direction.breaker) and not way.rehearsal.repeated(call):
             self._behind.start(way.rehearsal.rehearse(call, ticket, outcome))
