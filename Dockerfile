@@ -11,7 +11,7 @@ COPY comparators ./comparators
 COPY config ./config
 # The lock is used as constraints: it fixes versions, pyproject.toml says what the product itself needs.
 RUN python -m venv /opt/crossfade \
-    && /opt/crossfade/bin/pip install --constraint requirements.lock . \
+    && /opt/crossfade/bin/pip install --constraint requirements.lock ".[otel]" \
     && /opt/crossfade/bin/pip uninstall --yes pip
 
 FROM python:3.13-slim-bookworm
