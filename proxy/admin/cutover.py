@@ -157,7 +157,7 @@ class Cutover:
         standing = Standing(
             epoch=known.map.epoch,
             places=_places(stages, sorted(met)),
-            processes=[_process(each, known.flip, self._here) for each in leases],
+            processes=[_process(each, known.flip, self._here, time.time()) for each in leases],
             flip=_flip(known.flip) if known.flip is not None else None,
             pinned="" if self._table is not None else PINNED,
             hold_seconds=self._settings.stages.hold_seconds,
@@ -334,7 +334,7 @@ def _places(stages: Stages, met: Iterable[str]) -> list[Place]:
     return found
 
 
-def _process(lease: LeaseItem, flip: flips.Flip | None, here: str) -> Process:
+def _process(lease: LeaseItem, flip: flips.Flip | None, here: str, now: float) -> Process:
     answers = flip is not None and lease.flip == flip.id
     return Process(
         name=lease.process,
@@ -344,6 +344,10 @@ def _process(lease: LeaseItem, flip: flips.Flip | None, here: str) -> Process:
         note=documents.note(lease.note),
         owes=lease.owes,
         here=lease.process == here,
+        pid=lease.pid,
+        listen=lease.listen,
+        seen=lease.renewed,
+        gone=0 < lease.renewed < now - lease.seconds - flips.margin(lease.seconds),
     )
 
 

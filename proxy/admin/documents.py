@@ -54,6 +54,10 @@ def process(each: Process) -> dict[str, Any]:
     return {
         "process": each.name,
         "host": each.host or None,
+        "pid": each.pid or None,
+        "listen": each.listen or None,
+        "seen": moment(each.seen),
+        "gone": each.gone,
         "epoch": each.epoch,
         "phase": each.answer or None,
         "note": each.note or None,

@@ -12,6 +12,7 @@ _ANSWERS: Final = {
     "switched": "acknowledged",
     "refused": "refused",
 }
+_PROCESS: Final = ("PROCESS", "HOST", "PID", "LISTENS AT", "HAS", "")
 _HEAD: Final = ("TABLE / TYPE", "STAGE", "AUTHORITY", "RAMP", "SINCE", "BY", "NEXT", "BLOCKED BY")
 
 
@@ -23,11 +24,7 @@ def standing(document: Mapping[str, Any]) -> str:
     if flip is not None:
         lines.append(f"{scope(flip)} is being moved to {flip['to']} by {flip['by'] or 'somebody'}: {flip['phase']}")
     if document["processes"]:
-        rows = [
-            (each["process"], each["host"] or "", f"epoch {each['epoch']}", "may owe keys" if each["owes"] else "")
-            for each in document["processes"]
-        ]
-        lines += ["", *table([("PROCESS", "HOST", "HAS", ""), *rows])]
+        lines += ["", *table([_PROCESS, *(_process(each) for each in document["processes"])])]
     for each in document["stages"]:
         if each["own"] and each["blocked_by"]:
             lines += ["", f"{scope(each)}, before {each['next']}:", *criteria(each["blocked_by"])]
@@ -105,6 +102,15 @@ def _row(each: Mapping[str, Any]) -> Sequence[str]:
     ramp = f"{each['ramp']:g} %" if each["ramp"] else ""
     since = _when(each["since"]) or "the settings"
     return (name, each["stage"], each["authority"], ramp, since, each["by"] or "", each["next"] or "", stops)
+
+
+def _process(each: Mapping[str, Any]) -> Sequence[str]:
+    """A proxy; of one of an older version, less is known."""
+    gone = f"GONE, last seen {_when(each['seen'])}" if each.get("gone") else ""
+    owes = "may owe keys" if each["owes"] else ""
+    state = ": ".join(part for part in (gone, owes) if part)
+    listen, pid = each.get("listen") or "", str(each.get("pid") or "")
+    return (each["process"], each["host"] or "", pid, listen, f"epoch {each['epoch']}", state)
 
 
 def _entry(each: Mapping[str, Any]) -> list[str]:

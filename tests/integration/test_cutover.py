@@ -100,6 +100,20 @@ async def test_one_that_is_gone_counts_only_if_it_may_owe_keys(dynamodb: str) ->
         assert await here.told() == (False, True, 200)
 
 
+async def test_one_that_does_not_renew_its_lease_is_shown_as_gone(dynamodb: str) -> None:
+    async with ground(dynamodb) as here:
+        now = time.time()
+        for name, ago, seconds in (("here", 3.0, 10.0), ("gone", 60.0, 10.0), ("ended", 2.0, 0.0), ("old", now, 10.0)):
+            lease = LeaseItem(name, "life", 1, seconds, host="h", pid=7, renewed=now - ago, listen="127.0.0.1:8000")
+            assert await here.table.put_lease(lease, None)
+        found = {each.name: each for each in (await here.cutover.look()).standing.processes}
+        assert {name: each.gone for name, each in found.items()} == {
+            "here": False, "gone": True, "ended": True, "old": False,
+        }  # fmt: skip
+        assert (found["gone"].pid, found["gone"].listen) == (7, "127.0.0.1:8000")
+        assert found["gone"].seen == pytest.approx(now - 60, abs=0.001)
+
+
 async def test_one_that_has_just_started_or_speaks_otherwise_shuts_the_gate(dynamodb: str) -> None:
     async with ground(dynamodb) as here:
         await here.process("one", seen("one"))

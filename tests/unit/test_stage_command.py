@@ -76,15 +76,18 @@ PLACE = {
 def test_stages_are_a_table() -> None:
     book = PLACE | {"type": "Book", "own": False, "blocked_by": []}
     process = {"process": "p1", "host": "h", "epoch": 3, "phase": None, "note": None, "owes": True, "here": True}
-    text = shown.standing({"epoch": 3, "pinned": None, "flip": None, "processes": [process], "stages": [PLACE, book]})
+    gone = process | {"process": "p2", "pid": 7, "listen": "127.0.0.1:8000", "gone": True, "seen": PLACE["since"]}
+    standing = {"epoch": 3, "pinned": None, "flip": None, "processes": [process, gone], "stages": [PLACE, book]}
+    text = shown.standing(standing)
     assert text.splitlines() == [
         "TABLE / TYPE  STAGE   AUTHORITY  RAMP  SINCE                 BY    NEXT  BLOCKED BY",
         "billio        shadow  dynamodb   5 %   2026-11-22 21:10:05Z  lisa  live  agreement",
         "  Book        shadow                   with its table",
         "epoch 3",
         "",
-        "PROCESS  HOST  HAS",
-        "p1       h     epoch 3  may owe keys",
+        "PROCESS  HOST  PID  LISTENS AT      HAS",
+        "p1       h                          epoch 3  may owe keys",
+        "p2       h     7    127.0.0.1:8000  epoch 3  GONE, last seen 2026-11-22 21:10:05Z: may owe keys",
         "",
         "billio, before live:",
         "  STOP agreement: 1 of 9 (wanted: at most 0.001)",

@@ -30,7 +30,9 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One proxy as the stage table knows it. `answer` is its phase in the flip under way, `note` its own words."""
+    """One proxy as the stage table knows it. `answer` is its phase in the flip under way, `note` its own words. `listen`
+    is where it serves clients, `seen` when it last renewed its lease (Unix seconds, 0: not known), `gone` that by the
+    clocks it should have done so again: for people, and nothing is decided by it."""
 
     name: str
     host: str = ""
@@ -39,6 +41,10 @@ class Process:
     note: str = ""
     owes: bool = False
     here: bool = False
+    pid: int = 0
+    listen: str = ""
+    seen: float = 0.0
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

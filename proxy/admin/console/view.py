@@ -301,7 +301,9 @@ def _members(standing: Standing) -> Iterable[Member]:
     for each in standing.processes:
         late = each.epoch != standing.epoch
         answer = each.answer or (f"at epoch {each.epoch}, behind the others" if late else "serving")
-        yield Member(each, answer, ready=not late)
+        if each.gone:
+            answer = "gone: it renews its lease no more"
+        yield Member(each, answer, ready=not late and not each.gone)
 
 
 def _notice(history: Sequence[Entry], now: float) -> Notice | None:
