@@ -51,16 +51,19 @@ def page_statement(statements: Statements, listing: Listing, count: int) -> Aske
     conditions, span = found
     sort = _column(statements, listing.sort)[0]
     keys = [key for key in statements.mapping.key_columns if key not in span.equal]
-    if listing.start is not None:
-        conditions.terms.append(_behind(statements, listing, span, keys, conditions))
+    behind = [""] if listing.start is None else _behind(statements, listing, span, keys, conditions)
     way = "" if listing.forward else " DESC"
     order = f"{quoted(sort)}{way}{'' if sort in span.present else ' NULLS LAST'}"
-    ordered = ", ".join((order, *(f"{quoted(key)}{way}" for key in keys)))
     limit = conditions.mark(count)
-    return Asked(
-        f"{statements.select_from} WHERE {' AND '.join(conditions.terms)} ORDER BY {ordered} LIMIT {limit}",
-        tuple(conditions.parameters),
-    )
+    ordered = f"ORDER BY {', '.join((order, *(f'{quoted(key)}{way}' for key in keys)))} LIMIT {limit}"
+    ranges = [
+        f"{statements.select_from} WHERE {' AND '.join((*conditions.terms, *filter(None, (each,))))} {ordered}"
+        for each in behind
+    ]
+    if len(ranges) == 1:
+        return Asked(ranges[0], tuple(conditions.parameters))
+    together = " UNION ALL ".join(f"({each})" for each in ranges)
+    return Asked(f"SELECT * FROM ({together}) AS behind {ordered}", tuple(conditions.parameters))  # noqa: S608
 
 
 def count_statement(statements: Statements, listing: Listing) -> Asked | None:
@@ -127,8 +130,14 @@ def _several(name: str) -> tuple[str, str]:
     return "'" + "".join(character for character, _ in tables().several) + "'", replaced
 
 
-def _behind(statements: Statements, listing: Listing, span: Span, keys: list[str], conditions: _Conditions) -> str:
-    """What stands behind the start: its sort value, then the key. Rows without a sort value come last, either way."""
+def _behind(
+    statements: Statements, listing: Listing, span: Span, keys: list[str], conditions: _Conditions
+) -> list[str]:
+    """What stands behind the start: its sort value, then the key. Rows without a sort value come last, either way.
+
+    They are a range of their own: with an OR of the two PostgreSQL reads the index from its beginning, and throws away
+    all that the pages before have shown.
+    """
     start = listing.start or {}
     sort, encode = _column(statements, listing.sort)
     comparison = ">" if listing.forward else "<"
@@ -136,9 +145,10 @@ def _behind(statements: Statements, listing: Listing, span: Span, keys: list[str
     place = [(key, conditions.mark(values[key])) for key in keys]
     if listing.sort in start:
         held = conditions.mark(_operand(encode, start[listing.sort], listing.sort))
-        behind = _row([(sort, held), *place], comparison)
-        return behind if sort in span.present else f"({behind} OR {quoted(sort)} IS NULL)"
-    return f"{quoted(sort)} IS NULL AND {_row(place, comparison)}"
+        with_value = _row([(sort, held), *place], comparison)
+        filtered = any(each.attribute == listing.sort for each in listing.filters)
+        return [with_value] if sort in span.present or filtered else [with_value, f"{quoted(sort)} IS NULL"]
+    return [f"{quoted(sort)} IS NULL AND {_row(place, comparison)}"]
 
 
 def _row(place: list[tuple[str, str]], comparison: str) -> str:

@@ -17,11 +17,14 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+from proxy.dynamodb.listing import Listing
 from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.load import load
 from proxy.migrate.apply import migrate, read_folder
 from proxy.migrate.folder import shipped
+from proxy.stores.listed import page_statement
 from proxy.stores.sql import Comparison, Statements
+from tests.items.listings import listings
 from tests.standins.billio import INDEXES, table_definition
 from tests.standins.postgres import Postgres
 
@@ -234,3 +237,40 @@ async def test_for_watching_by_the_category_and_by_the_plan_s_list_of_types(conn
     for plan in await plans(connection, halves):
         assert plan.indexes == {"idx_type_moved"}, plan
         assert "Seq Scan" not in plan.kinds
+
+
+# --- listings: the items API's pages ----------------------------------------------------------------------------------
+
+_ORDERS = {"movedAt": "moved", "addedAt": "added", "title": "title", "rating": "rating"}
+
+
+def own_index(listing: Listing, *, shelf: bool) -> str:
+    if listing.index.name in ("seriesId", "externalId"):
+        return MAPPING.indexes[listing.index.name].sql_index or ""
+    # Titles have no index within a shelf: DynamoDB has none either, and one of the type serves.
+    of = "shelf_" if shelf and listing.sort != "title" else ""
+    return f"idx_type_{of}{_ORDERS[listing.sort]}"
+
+
+async def test_a_listing_is_a_range_of_the_index_of_its_order(connection: asyncpg.Connection) -> None:
+    """Every order with every combination of filters, from the beginning and from a place on: nothing is sorted, and
+    what stands before the place is not read. Of a few rows the planner may choose to sort; that is taken from it."""
+    asked = 0
+    await connection.execute("SET enable_sort = off")
+    await connection.execute("SET enable_bitmapscan = off")
+    for listing in listings():
+        if listing.limit is None or any(each.contains for each in listing.filters):
+            continue  # a count needs no order, and a search changes no range
+        statement = page_statement(STATEMENTS, listing, 21)
+        assert statement is not None
+        shelf = listing.index.name.startswith("shelf") or any(each.attribute == "shelf" for each in listing.filters)
+        for plan in await plans(connection, statement.sql, *statement.parameters):
+            assert plan.indexes == {own_index(listing, shelf=shelf)}, (plan, statement.sql)
+            assert plan.kinds <= {"Limit", "Index Scan", "Merge Append"}, (plan, statement.sql)
+            scans = [node for node in plan.nodes if node["Node Type"] == "Index Scan"]
+            if listing.start is not None:
+                # The place, or that there is no value to sort by, bounds the range itself.
+                assert all("ROW(" in each["Index Cond"] or "IS NULL" in each["Index Cond"] for each in scans), plan
+                assert "OR" not in str([each.get("Filter") for each in scans]).split(), plan
+        asked += 1
+    assert asked > 200
