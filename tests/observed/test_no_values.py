@@ -8,6 +8,7 @@ out is searched for the marks.
 import asyncio
 import base64
 import http.client
+import json
 import random
 import urllib.request
 from typing import Any
@@ -171,6 +172,13 @@ def _traced(collector: Collector) -> dict[str, str]:
     }
 
 
+def _trace_of_the_newest(here: Scene) -> str:
+    """The trace that the log gives for its newest mismatch."""
+    lines = [json.loads(line) for line in here.proxy.log_file.read_text("utf-8").splitlines() if line.startswith("{")]
+    traces = [line["trace_id"] for line in lines if line["event"] == "verdict" and line["verdict"] == "mismatch"]
+    return str(traces[-1])
+
+
 def _tell(here: Scene, marks: Marks, collector: Collector) -> str:
     """Operations, a difference that lasts, and all that was said of it."""
     collector.forget()
@@ -210,6 +218,7 @@ def test_no_value_leaves_the_proxy(dynamodb: str, database: str, dsql_database: 
             assert '"mismatch"' in said
             assert '"unrepresentable"' in said
             assert "crossfade.converge" in said
+            assert _trace_of_the_newest(here) in {span.trace for span in collector.spans}
             assert [mark for mark in sorted(marks.made) if mark in said] == []
 
         holds()
