@@ -132,6 +132,8 @@ def _check(settings: Settings) -> int:
     Certificates.of(settings)
     shown = {
         "settings": settings.shown(),
+        # A list of one's own replaces the one that is there from the beginning: so both are said.
+        "gate": {"stops": settings.gate.stops, "advisory": settings.gate.advisory},
         "mappings": [
             {
                 "table": name,

@@ -42,6 +42,7 @@ def test_check_shows_what_would_run_without_secrets(
     assert "hunter2" not in out
     shown = orjson.loads(out)
     assert shown["settings"]["listen"] == "127.0.0.1:9000"
+    assert (shown["gate"]["advisory"], "latency" in shown["gate"]["stops"]) == (["sweep"], True)
     (mapping,) = shown["mappings"]
     assert mapping["sql_table"] == "items"
     assert mapping["stage"] == "shadow"

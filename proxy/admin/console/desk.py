@@ -31,8 +31,10 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class Process:
     """One proxy as the stage table knows it. `answer` is its phase in the flip under way, `note` its own words.
-    `listen` is where it serves clients, `seen` when it last renewed its lease (Unix seconds, 0: not known), `gone` that by
-    the clocks it should have done so again: for people, and nothing is decided by it."""
+
+    `listen` is where it serves clients, `seen` when it last renewed its lease (Unix seconds, 0: not known), `gone` that
+    it should have done so since, by the clocks: for people, and nothing is decided by it.
+    """
 
     name: str
     host: str = ""
