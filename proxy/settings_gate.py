@@ -36,8 +36,8 @@ class Gate:
     """What must hold before a stage is moved.
 
     Comparisons and mismatches are those of the last day; errors, conflicts and latencies of the last ten minutes.
-    Criteria that `advisory` names, and no others, are shown and stop nothing. With `demote` the ramp goes to 0 by itself
-    as soon as something speaks against DSQL.
+    Criteria that `advisory` names, and no others, are shown and stop nothing. With `demote` the ramp goes to 0 by
+    itself as soon as something speaks against DSQL.
     """
 
     min_comparisons: Annotated[int, Between(0, 1_000_000_000)] = 30
