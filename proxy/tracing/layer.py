@@ -145,8 +145,6 @@ class Parts:
             names.AUTHORITY: names.one_of({stage.authority for stage in stages}),
             names.EPOCH: self._stages.map.epoch,
             names.ITEM_TYPE: call.item_type,
-            names.OPERATION: call.operation.action,
-            names.REQUEST_ID: call.request_id,
             names.STAGE: names.one_of(stages),
         }
 
@@ -166,7 +164,9 @@ class Parts:
 
     def of(self, call: Call, authority: str) -> Attributes:
         """What a comparison is about."""
-        return self._of(call) | {names.AUTHORITY: authority, names.TABLE_NAMES: call.operation.tables}
+        operation = call.operation
+        told: Attributes = {names.OPERATION: operation.action, names.TABLE_NAMES: operation.tables}
+        return self._of(call) | told | {names.AUTHORITY: authority}
 
     @property
     def spans(self) -> Spans:

@@ -28,7 +28,7 @@ from proxy.stores.upstream import Endpoint, Upstream
 from proxy.tracing import names
 from proxy.tracing.layer import Parts
 from proxy.tracing.requests import Requests, TracedLayer
-from proxy.tracing.sending import Sending, SpanMetrics
+from proxy.tracing.sending import Sending, SpanMetrics, hush
 from proxy.tracing.spans import ByOrigin, Spans, headers, mark
 from proxy.tracing.stores import Place
 from proxy.version import VERSION
@@ -57,6 +57,7 @@ class OpenTelemetry:
 
     def start(self, registry: CollectorRegistry) -> None:
         """Begin to send. Once."""
+        hush()
         self._sending = Sending(self._exporter(), self._settings.tracing.queue, SpanMetrics(registry))
         self._provider.add_span_processor(self._sending)
 

@@ -25,8 +25,20 @@ CLOSE_SECONDS: Final = 2.0
 # A batch is made ready while the event loop waits for it: a smaller one, for a shorter time.
 BATCH: Final = 128
 _EVERY_MS: Final = 1000
-_TALKERS: Final = ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal", "opentelemetry.sdk.trace.export")
+# The last one quotes headers that it cannot read, which hold the collector's keys.
+_TALKERS: Final = (
+    "opentelemetry.exporter",
+    "opentelemetry.sdk._shared_internal",
+    "opentelemetry.sdk.trace.export",
+    "opentelemetry.util.re",
+)
 _REMEDY: Final = "see OTEL_EXPORTER_OTLP_ENDPOINT, and whether the collector there takes OTLP over HTTP"
+
+
+def hush() -> None:
+    """Keep out of the log what OpenTelemetry says of each batch, and of secrets. Before an exporter is made."""
+    for name in _TALKERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 class SpanMetrics:
@@ -49,8 +61,6 @@ class Sending(SpanProcessor):
 
     def __init__(self, exporter: SpanExporter, limit: int, metrics: SpanMetrics) -> None:
         loop = asyncio.get_running_loop()
-        for name in _TALKERS:
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         self._limit = limit
         self._dropped = metrics.spans.labels("dropped")
         self._sent, self._lost = metrics.spans.labels("sent"), metrics.spans.labels("lost")

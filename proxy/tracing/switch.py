@@ -76,7 +76,8 @@ OFF: Final = Untracing()
 
 
 def tracing_of(settings: Settings) -> Tracing:
-    """As the settings say. Raises SettingsError where tracing is on and OpenTelemetry is not installed."""
+    """As the settings say. Raises SettingsError where tracing is on and OpenTelemetry is not installed, or its own
+    variables are wrong."""
     if not settings.tracing.enabled:
         return OFF
     if not all(map(_installed, _NEEDED)):
@@ -84,7 +85,10 @@ def tracing_of(settings: Settings) -> Tracing:
         raise SettingsError([f"tracing.enabled is true, and OpenTelemetry is not installed: {remedy}"])
     from proxy.tracing.otel import OpenTelemetry  # most of half a second, which nobody pays who does not trace
 
-    return OpenTelemetry(settings)
+    try:
+        return OpenTelemetry(settings)
+    except ValueError as error:  # it reads limits from variables of its own
+        raise SettingsError([f"OpenTelemetry's settings: {error}"]) from error
 
 
 def _installed(module: str) -> bool:

@@ -12,8 +12,9 @@ from tests.tracing.collector import Collector, Got
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 STATE = "vendor=opaque,other=00f067aa0ba902b7"
 KEY = {HASH_KEY: {"S": "Book:1"}}
-QUEUE = 400
+QUEUE = 200
 READS = 150
+PATIENCE = 5  # seconds that the proxy gives the collector
 
 
 def client_of(here: Scene, *, sampled: bool) -> Any:
@@ -45,7 +46,7 @@ def test_a_client_s_trace_goes_through_and_a_hung_collector_harms_nobody(
     with Collector() as collector:
         environment = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
-            "OTEL_EXPORTER_OTLP_TIMEOUT": "1",  # seconds
+            "OTEL_EXPORTER_OTLP_TIMEOUT": str(PATIENCE),
             "OTEL_SERVICE_NAME": "catalogue-proxy",
             "CROSSFADE_TRACING__ENABLED": "true",
             # Only the client's word counts: of its own accord it traces nothing.
@@ -69,17 +70,18 @@ def test_a_client_s_trace_goes_through_and_a_hung_collector_harms_nobody(
 
             collector.hang()
             hung = waits(traced)
-            # If one of them had waited for the collector, it would have waited for its whole time limit.
-            assert statistics.median(hung) < 2 * statistics.median(healthy) + 0.01
-            assert hung[-1] < 0.9
-            wait_until(lambda: _counted(here, "lost") > 0 and _counted(here, "dropped") > 0, 20, "losses to be counted")
+            assert statistics.median(hung) < 2 * statistics.median(healthy) + 0.02
+            # One that had waited for the collector would have waited for so long.
+            assert hung[-1] < PATIENCE - 1
+            assert _counted(here, "dropped") > 0
 
             began = time.monotonic()
             here.proxy.child.stop(signal.SIGTERM, 30)
-            assert time.monotonic() - began < 8
+            assert time.monotonic() - began < 2 * PATIENCE  # two batches at least waited
             assert here.proxy.child.exit_status == 0
             said = here.proxy.log_file.read_text("utf-8")
-    assert [said.count(f'"{event}"') for event in ("spans_not_sent", "spans_dropped", "spans_left")] == [1, 1, 1]
+    assert [said.count(f'"{event}"') for event in ("spans_dropped", "spans_left")] == [1, 1]
+    assert said.count('"spans_not_sent"') <= 1
     assert "Traceback" not in said
     assert "opentelemetry" not in said
 

@@ -4,6 +4,7 @@ import sys
 from typing import Any, cast
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from proxy.cli import main
 from proxy.settings import Settings, load
@@ -54,6 +55,26 @@ def test_without_opentelemetry_it_says_what_to_install(
         "crossfade: tracing.enabled is true, and OpenTelemetry is not installed: install crossfade[otel] "
         "(pip install 'crossfade[otel]'), or set enabled = false in [tracing]\n"
     )
+
+
+def test_what_opentelemetry_will_not_take_is_one_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CROSSFADE_TRACING__ENABLED", "true")
+    monkeypatch.setenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "many")
+    assert main(["check"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("crossfade: OpenTelemetry's settings: OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT")
+
+
+async def test_the_collector_s_keys_are_not_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "a secret that is no header")
+    tracing = tracing_of(load(None, ON))
+    tracing.start(CollectorRegistry())
+    await tracing.close()
+    assert "secret" not in caplog.text
 
 
 def test_settings_are_read_and_bounded() -> None:
