@@ -120,9 +120,9 @@ def asked(wanted: Operation) -> Attributes:
         value = request.get(parameter)
         if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 31:
             told[name] = value
-    if request.get("Select") in _SELECTS:
-        told["aws.dynamodb.select"] = request["Select"]
-    index = request.get("IndexName")
-    if isinstance(index, str) and len(wanted.tables) == 1 and index in wanted.schema.indexes:
+    select, index = request.get("Select"), request.get("IndexName")
+    if isinstance(select, str) and select in _SELECTS:
+        told["aws.dynamodb.select"] = select
+    if isinstance(index, str) and any(index in schema.indexes for schema in wanted.schemas.values()):
         told["aws.dynamodb.index_name"] = index
     return told

@@ -64,6 +64,9 @@ def test_what_is_not_ours_is_in_the_conventions() -> None:
         ("Limit", "secret"),
         ("Limit", 1 << 70),
         ("Select", "secret"),
+        ("Select", {"secret": 1}),
+        ("Limit", True),
+        ("IndexName", ["secret"]),
         ("ConsistentRead", "secret"),
         ("IndexName", "secret"),
         ("KeyConditionExpression", "secret = :v"),
@@ -73,8 +76,9 @@ def test_what_is_not_ours_is_in_the_conventions() -> None:
 )
 def test_what_a_client_made_up_is_not_told(parameter: str, value: object) -> None:
     request = {"TableName": "items", parameter: value}
-    told = names.asked(Operation("Query", json_of(request), request, (), {"items": SCHEMA}))
-    assert told == {names.TABLE_NAMES: ("items",)}
+    for action in ("Query", "BatchGetItem"):
+        told = names.asked(Operation(action, json_of(request), request, (), {"items": SCHEMA}))
+        assert told == {names.TABLE_NAMES: ("items",)}
 
 
 @pytest.mark.parametrize(
