@@ -56,6 +56,7 @@ _PROBLEMS: Final = {
     "Unauthorized": ("401", "A token is missing or not known."),
     "Forbidden": ("403", "The token may only read, or another web page sent the request."),
     "NotFound": ("404", "There is no such item."),
+    "TooSlow": ("408", "The body did not come in time."),
     "Exists": ("409", "There is one already, or others go on changing it."),
     "TooLarge": ("413", "The body is larger than 1 MiB."),
     "NoJson": ("415", "The body is not application/json."),
@@ -63,7 +64,7 @@ _PROBLEMS: Final = {
     "Unavailable": ("503", "Nothing was done: try again."),
 }
 _READS: Final = ("Invalid", "Unauthorized", "Forbidden", "Unknown", "Unavailable")
-_WRITES: Final = (*_READS, "TooLarge", "NoJson")
+_WRITES: Final = (*_READS, "TooSlow", "TooLarge", "NoJson")
 
 
 def _paths() -> Schema:

@@ -9,9 +9,26 @@ POLICY: Final = {"Content-Security-Policy": "default-src 'none'; style-src 'unsa
 _STYLE: Final = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem;color:#1c1c1c;background:#fff}
 h2{margin-top:2.5rem;font-size:1.1rem}code{background:#f1f1f1;padding:.1em .3em;border-radius:3px}
+pre{overflow-x:auto}pre code{display:block;padding:.8em}
 table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;padding:.3rem .6rem .3rem 0;
 border-bottom:1px solid #ddd}@media(prefers-color-scheme:dark){body{color:#eee;background:#161616}
 code{background:#2a2a2a}td,th{border-color:#444}a{color:#8ab4f8}}
+"""
+_RULES: Final = (
+    "The read token looks, the write token changes too; none is needed where none is set. What is marked with "
+    "<code>?</code> may be left out. Page after page: <code>after</code> is the last one's <code>nextPageCursor</code>."
+)
+# $URL is where this page is.
+_EXAMPLE: Final = """\
+curl -G "$URL/items" -H "Authorization: Bearer $TOKEN" \\
+     -d type=Book --data-urlencode search=dune -d startDate=2024-01-01T00:00:00Z \\
+     -d minRating=8 -d sortBy=RATING
+
+curl "$URL/items" -H "Authorization: Bearer $TOKEN" \\
+     --json '{"type": "Book", "shelf": "Read", "title": "Dune"}'
+
+curl "$URL/graphql" -H "Authorization: Bearer $TOKEN" \\
+     --json '{"query": "{ watching(filter: {minRating: 8}) { total items { title } } }"}'
 """
 
 
@@ -23,6 +40,8 @@ def text(document: dict[str, Any]) -> str:
         f"<h1>{escape(info['title'])} <small>{escape(info['version'])}</small></h1>",
         f"<p>{escape(info['description'])}</p>",
         "<p><a href=/openapi.json>openapi.json</a> · <a href=/schema.graphql>schema.graphql</a></p>",
+        f"<pre><code>{escape(_EXAMPLE)}</code></pre>",
+        f"<p>{_RULES}</p>",
     ]
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
@@ -32,8 +51,17 @@ def text(document: dict[str, Any]) -> str:
                 for each in operation["parameters"]
             ]
             parts.append(_table(("parameter", "form", "meaning"), rows))
-            statuses = " ".join(f"<code>{status}</code>" for status in operation["responses"])
+            statuses = " ".join(f"<code>{status}</code>" for status in sorted(operation["responses"]))
             parts.append(f"<p>Answers {statuses}</p>")
+    problems = {
+        status: document["components"]["responses"][answer["$ref"].rpartition("/")[2]]["description"]
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        for status, answer in operation["responses"].items()
+        if "$ref" in answer
+    }
+    rows = [(status, "", about) for status, about in sorted(problems.items())]
+    parts.append(f"<h2>Refusals</h2>{_table(('status', '', 'meaning'), rows)}")
     for name, schema in document["components"]["schemas"].items():
         if "description" in schema.get("properties", {}).get("title", {}) and not name.endswith("Patch"):
             rows = [
@@ -62,4 +90,7 @@ def _form(schema: dict[str, Any]) -> str:
         return str(schema["$ref"].rpartition("/")[2])
     form = str(schema.get("format") or schema.get("type", "any"))
     low, high = schema.get("minimum"), schema.get("maximum")
-    return f"{form} {low}–{high}" if low is not None and high is not None else form
+    told = f"{form} {low}–{high}" if low is not None and high is not None else form
+    return (
+        f"{told}, {schema['default']} if not given" if schema.get("type") == "integer" and "default" in schema else told
+    )

@@ -14,7 +14,7 @@ from typing import Any, Final
 from proxy.dynamodb.listing import comparable
 from proxy.dynamodb.values import Item, Value
 from proxy.items.checked import KEY, kind_of
-from proxy.items.refusals import Broken, invalid
+from proxy.items.refusals import Broken, Refusal, invalid
 from proxy.items.values import Unfit, number_of, text_of, time_of
 
 FIRST: Final = 20
@@ -116,7 +116,11 @@ def asked(given: Mapping[str, Any], kinds: tuple[str, ...] | None = None) -> Que
             return None
 
     if kinds is None:
-        kinds = (kind_of(given.get("type")),)
+        try:
+            kinds = (kind_of(given.get("type")),)
+        except Refusal as refusal:
+            kinds = ()
+            broken.extend(refusal.broken)
     question = Question(
         kinds,
         checked("shelf", _short(1, 100)),
