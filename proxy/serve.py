@@ -20,7 +20,6 @@ from structlog.typing import FilteringBoundLogger
 
 from proxy.admin.build import Told, build_admin
 from proxy.checked import SettingsError
-from proxy.items.build import build_items
 from proxy.metrics import Metrics
 from proxy.settings import PREFIX, Address, DynamoDB, Settings
 from proxy.stores.credentials import Credentials
@@ -84,6 +83,8 @@ async def serve(
             admin = build_admin(settings, service, upstream, metrics, certificates)
             items = None
             if settings.items.listen is not None:
+                from proxy.items.build import build_items  # a seventh of all that a start loads, and few want it
+
                 items = build_items(settings, tracing.layer(service), metrics, certificates, tracing.around)
         except SettingsError:
             await service.close()
