@@ -17,6 +17,7 @@ from proxy.admin.gauging import Gauging
 from proxy.admin.samples import Samples
 from proxy.admin.server import AdminServer
 from proxy.admin.stages import StagesApi
+from proxy.mapping.columns import ColumnMapping
 from proxy.mapping.load import MappedTable
 from proxy.metrics import Metrics
 from proxy.settings import Settings
@@ -58,6 +59,15 @@ def types_of(mapped: Mapping[str, MappedTable]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(each for each in table.rules if each != ANY) for name, table in mapped.items()}
 
 
+def undivided(mapped: Mapping[str, MappedTable]) -> frozenset[str]:
+    """The tables whose keys do not tell the type of an item."""
+    return frozenset(
+        name
+        for name, table in mapped.items()
+        if isinstance(table.mapping, ColumnMapping) and not table.mapping.tells_type(table.mapping.key_attributes)
+    )
+
+
 def cutover_of(
     settings: Settings, dynamodb: DynamoDBStore, mapped: Mapping[str, MappedTable], layer: Told | None = None
 ) -> Cutover:
@@ -68,11 +78,12 @@ def cutover_of(
 
     table = StageTable(dynamodb, settings.stages.table) if settings.stages.table is not None else None
     if layer is None:
-        return Cutover(settings, table, types=types_of(mapped), exists=exists)
+        return Cutover(settings, table, types=types_of(mapped), whole=undivided(mapped), exists=exists)
     return Cutover(
         settings,
         table,
         types=types_of(mapped),
+        whole=undivided(mapped),
         exists=exists,
         own=layer.evidence,
         here=layer.identity,

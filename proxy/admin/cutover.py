@@ -8,7 +8,7 @@ history with it. Faults of the asker are Problems, with a status and a sentence.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Container, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +27,7 @@ from proxy.shadow.driver import Driver, Judge, Judgement
 from proxy.shadow.evidence import Evidence, together
 from proxy.shadow.flip import Known, Move
 from proxy.shadow.forget import follows, forget
-from proxy.shadow.gate import following, gate, impossible
+from proxy.shadow.gate import apart, following, gate, impossible
 from proxy.shadow.stages import Placed, Scope, Stage, StageMap, Stages
 from proxy.shadow.under_way import Kept, Moved, Progress, read
 from proxy.shadow.unswept import unswept
@@ -47,6 +47,7 @@ class Look:
     settings: GateSettings
     now: float
     stages: StageMap = field(default_factory=StageMap)
+    whole: Container[str] = frozenset()
 
     def place(self, scope: Scope) -> Place:
         """Where a scope stands. Raises Problem (404)."""
@@ -63,17 +64,27 @@ class Look:
         """What must hold before a scope goes to a stage. Raises Problem (404)."""
         self.place(scope)
         found: dict[str, Criterion] = {}
-        hindrance = ""
+        hindrance = self._alone(scope, to)
+        # What most operations are about cannot be told of such a table's keys: it is judged as it is moved.
+        judged = Scope(scope.table) if scope.table in self.whole else scope
         # A table takes its types with it, from wherever each of them stands.
-        for at in self.concerned(scope):
+        for at in self.concerned(judged):
             placed = Placed(at.stage, at.ramp, at.since, at.by)
             lost, last = self.stages.forgotten, self.evidence.swept.get(scope.table)
             why = impossible(at.stage, to) or unswept(scope.table, last, lost, at.stage, to)
             hindrance = hindrance or why or ""
-            for each in gate(self.evidence, scope, placed, to, self.settings, ramp, self.now, lost):
+            for each in gate(self.evidence, judged, placed, to, self.settings, ramp, self.now, lost):
                 if each.name not in found or found[each.name].holds:
                     found[each.name] = each
         return Gate(scope, to, list(found.values()), hindrance)
+
+    def _alone(self, scope: Scope, to: Stage) -> str:
+        """Why a type cannot be moved without its table, forced or not; "" if it can, or is none."""
+        if not scope.item_type:
+            return ""
+        if scope.table in self.whole:
+            return f"the keys of {scope.table} do not tell the type of an item: move the whole table"
+        return apart(scope, to, self.place(Scope(scope.table)).stage) or ""
 
     def concerned(self, scope: Scope) -> list[Place]:
         """What a move of the scope would move."""
@@ -116,8 +127,9 @@ class Step:
 
 class Cutover:
     """`table` is None where the stages are pinned by the settings. `types` are the item types that each mapped table
-    declares, `own` this process's evidence (None: it serves nothing, it only asks), `here` its name, `met` the tables
-    that it has met, `exists` whether DynamoDB has a table of a name."""
+    declares, `whole` the tables that are moved only with all of their types, `own` this process's evidence (None: it
+    serves nothing, it only asks), `here` its name, `met` the tables that it has met, `exists` whether DynamoDB has a
+    table of a name."""
 
     def __init__(
         self,
@@ -126,6 +138,7 @@ class Cutover:
         *,
         types: Mapping[str, Iterable[str]],
         exists: Callable[[str], Awaitable[bool]],
+        whole: Container[str] = frozenset(),
         own: Callable[[], Awaitable[Evidence]] | None = None,
         here: str = "",
         met: Callable[[], Iterable[str]] = tuple,
@@ -134,6 +147,7 @@ class Cutover:
         self._table = table
         self._types = {name: tuple(each) for name, each in types.items()}
         self._exists = exists
+        self._whole = whole
         self._own = own
         self._here = here
         self._met = met
@@ -162,7 +176,7 @@ class Cutover:
             pinned="" if self._table is not None else PINNED,
             hold_seconds=self._settings.stages.hold_seconds,
         )
-        look = Look(standing, evidence, self._settings.gate, time.time(), known.map)
+        look = Look(standing, evidence, self._settings.gate, time.time(), known.map, self._whole)
         if scope is not None:
             look.place(scope)
         return look

@@ -195,6 +195,11 @@ class ColumnMapping:
             return item
         return {name: value for name, value in item.items() if name not in in_json or name in touched}
 
+    @property
+    def key_attributes(self) -> tuple[str, ...]:
+        """The attributes of DynamoDB's key."""
+        return (self.key,) if self.key is not None else tuple(column.path[0] for column in self._keys)
+
     def _key_parts(self, key: Key) -> Item | None:
         """The attributes that the key columns hold; None for a key that is not of the mapping's form."""
         attributes = key.attributes
@@ -220,7 +225,7 @@ class ColumnMapping:
     def _foreign(self, key: Key) -> Fault:
         names = tuple(key.attributes)
         if self.key is None or names != (self.key,):
-            wanted = self.key or ", ".join(column.path[0] for column in self._keys)
+            wanted = ", ".join(self.key_attributes)
             return Fault(names[0], f"the mapping is for a table whose key is {wanted}: name this one's under [key]")
         template = self.composites[self.key].template
         return Fault(names[0], f"it does not have the form {template}: map it to a column of its own")

@@ -41,6 +41,19 @@ def impossible(at: Stage, to: Stage) -> str | None:
     return "DSQL has not been kept equal in off: go to dualwrite first, then to shadow"
 
 
+def apart(scope: Scope, to: Stage, table: Stage) -> str | None:
+    """Why a type cannot stand in `to` while its table stands where it does; None if it can.
+
+    Reads that name no type are answered by the table's authority, and show items of all types.
+    """
+    if to.mirrored or to.authority == table.authority:
+        return None
+    return (
+        f"reads of {scope.table} that name no type are answered by its authority, {table.authority}, which would get "
+        f"no more writes to {scope.item_type}: move the table across the flip first"
+    )
+
+
 def following(at: Stage) -> Stage | None:
     """The next stage of the way; None at its end."""
     stages = list(Stage)

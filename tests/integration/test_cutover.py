@@ -44,7 +44,9 @@ class Ground:
         async def exists(name: str) -> bool:
             return await dynamodb.describe(name) is not None
 
-        self.cutover = Cutover(SETTINGS, table, types=types_of({TABLE: load(MAPPING)}), exists=exists)
+        types = types_of({TABLE: load(MAPPING)})
+        self.cutover = Cutover(SETTINGS, table, types=types, exists=exists)
+        self.whole = Cutover(SETTINGS, table, types=types, exists=exists, whole={TABLE})
 
     async def process(self, name: str, evidence: Evidence | None, *, owes: bool = False, started: float = 0.0) -> None:
         lease = LeaseItem(name, "life", 1, 10.0, owes=owes, host="h", started=started or time.time())
@@ -177,3 +179,20 @@ def test_evidence_is_of_one_release_and_mapping_and_dsql(tmp_path: Path) -> None
     assert made_by(replace(settings, dsql=DSQL(dsn="postgresql://nobody@127.0.0.1:1/other"))) != before
     mapping.write_text("two")
     assert made_by(settings) != before
+
+
+async def test_a_type_that_keys_do_not_tell_is_judged_and_moved_with_its_table(dynamodb: str) -> None:
+    """Most of what is asked of it is nobody's but the table's."""
+    billio_table(dynamodb)
+    async with ground(dynamodb) as here:
+        await here.process("one", seen("one"))
+        book, game = Scope(TABLE, "Book"), Scope(TABLE, "VideoGame")
+        by_type = (await here.cutover.look()).gate(game, Stage.LIVE)
+        assert next(each for each in by_type.criteria if each.name == "coverage").value == "no traffic was seen"
+        look = await here.whole.look()
+        for scope in (book, game):
+            gate = look.gate(scope, Stage.LIVE)
+            assert "do not tell the type of an item: move the whole table" in gate.impossible
+            assert next(each for each in gate.criteria if each.name == "coverage").value == "1 of 1 access patterns"
+        with pytest.raises(Problem, match="move the whole table"):
+            await here.whole.prepare(replace(LIVE, scope=book, force=True, because="a test"))

@@ -12,7 +12,7 @@ from proxy.metrics import STORE_BUCKETS
 from proxy.settings_gate import CRITERIA, Gate
 from proxy.shadow.criteria import Criterion
 from proxy.shadow.evidence import SEEN, SPANS, Count, Evidence, LastSweep, Pattern, Standing, span_of
-from proxy.shadow.gate import demotion, following, gate, impossible
+from proxy.shadow.gate import apart, demotion, following, gate, impossible
 from proxy.shadow.slowest import percentile, slowest
 from proxy.shadow.stages import Forgotten, Placed, Scope, Stage
 from proxy.shadow.unswept import settled, unswept, wait
@@ -284,6 +284,14 @@ def test_what_would_lose_writes_cannot_be_forced() -> None:
     assert refused == {(Stage.OFF, to) for to in past} | {(Stage.COMPLETE, to) for to in set(Stage) - {Stage.COMPLETE}}
     assert "dualwrite" in str(impossible(Stage.OFF, Stage.LIVE))
     assert "no move, forced or not" in str(impossible(Stage.COMPLETE, Stage.RAMPDOWN))
+
+
+def test_a_type_leaves_no_store_behind_that_answers_for_it() -> None:
+    """Of the table's reads that name no type."""
+    refused = {(to, table) for to in Stage for table in Stage if apart(BOOKS, to, table)}
+    before, past = (Stage.OFF, Stage.DUALWRITE, Stage.SHADOW), (Stage.LIVE, Stage.RAMPDOWN, Stage.COMPLETE)
+    assert refused == {(Stage.COMPLETE, each) for each in before} | {(Stage.OFF, each) for each in past}
+    assert "writes to Book" in str(apart(BOOKS, Stage.OFF, Stage.LIVE))
 
 
 def test_the_next_stage() -> None:
