@@ -10,7 +10,8 @@ from typing import Any
 import structlog
 
 from proxy.admin.console.desk import Entry, Refusal, Wish
-from proxy.admin.cutover import Cutover, Look, Prepared
+from proxy.admin.cutover import Cutover, Prepared
+from proxy.admin.look import Look
 from proxy.admin.problems import Problem
 from proxy.admin.server import Observed
 from proxy.shadow.stages import Scope

@@ -18,7 +18,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 
 from proxy.admin.console.desk import Place
-from proxy.admin.cutover import Cutover, Look
+from proxy.admin.cutover import Cutover
+from proxy.admin.look import Look
 from proxy.shadow.bound import upper_bound
 from proxy.shadow.criteria import Criterion
 from proxy.shadow.gate import counted, following, gate

@@ -6,7 +6,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from proxy.admin.console.desk import Place, Standing
-from proxy.admin.cutover import Look
+from proxy.admin.look import Look
 from proxy.admin.gauging import Gauging, numbers
 from proxy.settings_gate import Gate
 from proxy.shadow.evidence import Count, Evidence, Pattern, span_of
