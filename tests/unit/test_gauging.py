@@ -6,8 +6,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from proxy.admin.console.desk import Place, Standing
-from proxy.admin.look import Look
 from proxy.admin.gauging import Gauging, numbers
+from proxy.admin.look import Look
 from proxy.settings_gate import Gate
 from proxy.shadow.evidence import Count, Evidence, Pattern, span_of
 from proxy.shadow.stages import Scope, Stage
