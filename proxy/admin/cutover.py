@@ -254,8 +254,8 @@ class Cutover:
         found, latest = [], time.time() - self._settings.gate.max_evidence_seconds
         for lease in leases:
             name = lease.process
-            if name == self._here:
-                continue
+            if name == self._here or (lease.renewed and not lease.listen and name not in told):
+                continue  # serves nobody, and so has nothing to tell: a command that takes part in moves
             try:
                 evidence = Evidence.from_document(told[name])
             except (KeyError, TypeError, ValueError):

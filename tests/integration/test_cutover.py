@@ -121,6 +121,9 @@ async def test_one_that_has_just_started_or_speaks_otherwise_shuts_the_gate(dyna
         await here.process("one", seen("one"))
         await here.process("new", None)
         assert await here.told() == (True, False, 100)
+        # A command that takes part in moves serves nobody: it has nothing to tell.
+        command = LeaseItem("verify", "life", 1, 10.0, owes=True, started=time.time(), renewed=time.time())
+        assert await here.table.put_lease(command, None)
         await here.table.put_evidence("new", {**seen("new").document(), "version": 0})
         assert await here.told() == (True, False, 100)
         await here.table.put_evidence("new", seen("new").document())

@@ -18,9 +18,12 @@ import pytest
 
 from proxy.migrate.sweeps import Sweeps
 from proxy.settings import DSQL
+from proxy.shadow.flip import Known
+from proxy.shadow.stages import Forgotten, StageMap
 from proxy.stores.connect import pool_of
 from tests import equality
 from tests.integration.scenes import CONFIG, run_sql, scene, wait_until
+from tests.integration.test_stage_table import table_at
 from tests.integration.whole_tables import Operator, billio_items, load
 from tests.integration.writers import BILLIO_KEYS, Writers
 from tests.standins.billio import HASH_KEY, TABLE, billio_table, dynamodb_client
@@ -164,18 +167,34 @@ def test_beside_writers_nothing_is_alarming(dynamodb: str, database: str, dsql_d
         here.assert_equal()
 
 
+async def one_is_forgotten(dynamodb: str) -> str:
+    """The name of a stage table that says so."""
+    async with table_at(dynamodb) as table:
+        await table.ensure()
+        assert await table.write_state(Known(0, StageMap(forgotten=Forgotten(1, "p1")), None).written(None))
+        return table.name
+
+
 def test_a_killed_sweep_goes_on_and_is_recorded(operator: Operator, dynamodb: str, database: str) -> None:
     load(dynamodb, billio_items(3000))
     assert operator.run("backfill").code == 0
     sql(database, "DELETE FROM items WHERE id = (SELECT min(id) FROM items)")
-    saved = "SELECT part FROM crossfade_checkpoints WHERE job LIKE 'verify/%' AND state <> ''"
-    with operator.started("verify", "--rate", "150", "--patience", "0") as child:
-        wait_until(lambda: bool(asyncio.run(run_sql(database, saved))), 60, "something to be saved")
-        assert child.poll() is None
-        child.kill()
-        child.communicate(timeout=10)
+
+    def killed(forgotten: int) -> None:
+        like = f"job LIKE 'verify/%' AND state LIKE '%\"forgotten\":{forgotten}%'"
+        saved = f"SELECT part FROM crossfade_checkpoints WHERE {like}"
+        with operator.started("verify", "--rate", "150", "--patience", "0") as child:
+            wait_until(lambda: bool(asyncio.run(run_sql(database, saved))), 60, "something to be saved")
+            assert child.poll() is None
+            child.kill()
+            child.communicate(timeout=10)
+
+    killed(0)
+    # What was looked at before a process was forgotten that owed keys is looked at again; what was after it is not.
+    operator.environment["CROSSFADE_STAGES__TABLE"] = asyncio.run(one_is_forgotten(dynamodb))
+    killed(1)
     found = report(operator, "--patience", "0")
-    assert found["resumed"]
+    assert (found["resumed"], found["forgotten"]) == (True, 1)
     assert found["whole"]
     assert found["counts"]["results"] == {"missing": 1}
     assert sum(found["counts"]["items"].values()) == 3000
