@@ -9,7 +9,8 @@ rows that differ converge.
 A kill must not lose the second reading. The keys of an insert are saved in the same transaction as their rows, those of
 a convergence before it begins; whoever goes on with the part looks at them first. An insert that is still under way
 then is fenced off by the claim (`checkpoints`); a convergence that is, is waited for: its keys converge once more when
-DSQL's settle time is over. Nothing here knows where items come from.
+DSQL's settle time is over. All of it happens in units for which a flip waits (`taking_part`). Nothing here knows where
+items come from.
 """
 
 from __future__ import annotations
@@ -22,22 +23,24 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from proxy.dynamodb.errors import DynamoDBError
+import asyncpg
+
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
 from proxy.dynamodb.writes import same
 from proxy.mapping.mapping import Mapping as TableMapping
-from proxy.mapping.mapping import SqlValues
 from proxy.migrate.checkpoints import Checkpoints, Claim
 from proxy.migrate.pace import Pace
+from proxy.migrate.rows import Row, RowsOf, no_size, rough_size
 from proxy.migrate.sources import Portion, Referring, Source
+from proxy.migrate.taking_part import TakingPart
 from proxy.migrate.tally import EXAMPLES, Tally
 from proxy.migrate.together import together
 from proxy.shadow.converge import converge
 from proxy.stores.batches import MAX_ROWS, SAFE_BYTES, batches
 from proxy.stores.bulk import Bulk
 from proxy.stores.failures import Refused, UnknownOutcome, Unreachable
-from proxy.stores.store import Store, Unrepresentable
+from proxy.stores.store import Unrepresentable
 
 T = TypeVar("T")
 
@@ -58,8 +61,8 @@ class _Part:
     inserted: list[str] = field(default_factory=list)
     """Keys whose rows stand in the mirror and whose items have not been read again."""
     converging: list[str] = field(default_factory=list)
-    lingering: dict[str, float] = field(default_factory=dict)
-    """Keys a write to which may take effect yet, with the time (monotonic) from which it can no more."""
+    unsettled: set[str] = field(default_factory=set)
+    """Keys a write to which may take effect yet, or might have once."""
     expect_rows: bool = True
     saved: float = 0.0
     counted: dict[str, Any] = field(default_factory=dict)
@@ -69,29 +72,17 @@ class _Part:
         self.position = None if position is None else dict(position)
         self.counted = self.tally.document()
 
-    def state(self) -> dict[str, Any]:
-        return {
-            "position": self.position,
-            "tally": self.counted,
-            "inserted": self.inserted,
-            "converging": [*self.converging, *self.lingering],
-        }
 
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    key: Key
-    item: Item
-    values: SqlValues
-    key_values: SqlValues
-    lossy: bool
+def job(table: str, source: Source) -> str:
+    """What the work is known by, in checkpoints and among the processes."""
+    return f"backfill/{table}/{source.name}"
 
 
 class Backfill:
-    """One run over one table. `settle` is DSQL's settle time in seconds, `references` the attributes that refer,
-    `allowed` raises StoreError where the mirror must not be written any more.
+    """One run over one table. `settle` is DSQL's settle time in seconds, `references` the attributes that refer.
 
-    `tally` grows while it runs, `again` hears of each call that is made once more.
+    `tally` grows while it runs, `again` hears of each call that is made once more. Once `stop` says so, what is begun
+    is ended and saved, and nothing more is begun.
     """
 
     def __init__(
@@ -100,28 +91,28 @@ class Backfill:
         schema: TableSchema,
         mapping: TableMapping,
         *,
-        authority: Store,
-        mirror: Store,
+        moves: TakingPart,
         bulk: Bulk,
         checkpoints: Checkpoints,
         pace: Pace,
         settle: float,
-        allowed: Callable[[], Awaitable[None]],
         references: Sequence[str] = (),
         again: Callable[[str], None] = lambda _: None,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._source = source
         self._schema = schema
         self._mapping = mapping
-        self._authority = authority
-        self._mirror = mirror
+        self._rows_of = RowsOf(mapping, bulk.statements)
+        self._moves = moves
         self._bulk = bulk
         self._checkpoints = checkpoints
         self._pace = pace
         self._settle = settle
-        self._allowed = allowed
         self._again = again
-        self.job = f"backfill/{schema.name}/{source.name}"
+        self._stop = stop
+        self._begun: dict[str, _Part] = {}
+        self.job = job(schema.name, source)
         self._passes: tuple[tuple[str, Referring | None], ...] = (("all", None),)
         if references:
             # What is referred to first, then what refers: a foreign key holds at every moment.
@@ -134,10 +125,17 @@ class Backfill:
         """Do all parts, or what an earlier run has left of them. Raises StoreError, SourceError."""
         wanted = [f"{name}:{part}" for name, _ in self._passes for part in self._source.parts()]
         mine = await self._patiently(lambda: self._checkpoints.parts(self.job, wanted))
+        for name, each in mine.items():
+            if each.state["inserted"] or each.state["converging"]:
+                self._begun[name] = await self._taken_up(name)
+        self._moves.settled()
         if mine and (fresh or (len(mine) == len(wanted) and all(each.done for each in mine.values()))):
-            await self._finish_left(list(mine))
+            # What an earlier run wrote and did not look at again has been looked at even if all begins anew.
+            await self._moves.wait_until_settled(self._stop)
+            if self._stop():
+                return self.tally
             await self._patiently(lambda: self._checkpoints.forget(self.job, list(mine)))
-            mine = {}
+            mine, self._begun = {}, {}
         self.resumed = bool(mine)
         for each in mine.values():
             self.tally.add(each.state["tally"])
@@ -146,63 +144,68 @@ class Backfill:
             await together(waiting, lambda part, n=name, o=only: self._part(part, n, o), workers)  # type: ignore[misc]
         return self.tally
 
-    async def _finish_left(self, parts: list[str]) -> None:
-        """What an earlier run wrote and did not look at again is looked at even if all begins anew."""
-        for part in parts:
-            claim = await self._patiently(lambda each=part: self._checkpoints.claim(self.job, each))  # type: ignore[misc]
-            work = self._taken(claim)
-            await self._settle_left(work)
-            await self._wait_out(work)
-
     async def _part(self, part: str, name: str, only: Referring | None) -> None:
-        claim = await self._patiently(lambda: self._checkpoints.claim(self.job, f"{name}:{part}"))
-        work = self._taken(claim)
-        await self._settle_left(work)
+        if self._stop():
+            return
+        work = self._begun.pop(f"{name}:{part}", None) or await self._taken_up(f"{name}:{part}")
+        finished = False
         async with aclosing(self._source.portions(part, work.position, only)) as portions:
-            while True:
-                await self._pace.wait()
+            while not finished:
+                await self._pace.wait(self._stop)
+                if self._stop():
+                    await self._save(work)
+                    return
                 portion = await anext(portions, None)
                 if portion is None:
                     break
                 self._pace.spent(items=len(portion.items))
-                await self._portion(work, portion)
-                work.passed(portion.position)
-                if time.monotonic() - work.saved > _SAVE_SECONDS and portion.position is not None:
-                    await self._save(work)
-        await self._wait_out(work)
-        await self._patiently(lambda: self._checkpoints.save(work.claim, work.state(), done=True))
+                async with self._moves.unit(len(portion.items) + len(portion.bare)):
+                    await self._portion(work, portion)
+                finished = portion.position is None
+                if not finished:
+                    work.passed(portion.position)
+                    if time.monotonic() - work.saved > _SAVE_SECONDS:
+                        await self._save(work)
+        await self._moves.wait_until_settled(self._stop)
+        done = not self._stop()
+        if done:
+            work.passed(None)
+        await self._save(work, done=done)
 
-    async def _wait_out(self, work: _Part) -> None:
-        """Converge once more what may have been written to unseen, when nothing can linger any longer."""
-        while work.lingering:
-            await asyncio.sleep(max(0.0, min(work.lingering.values()) - time.monotonic()))
-            due = [key for key, at in work.lingering.items() if at <= time.monotonic()]
-            await self._converge(work, [Key(self._schema.name, key) for key in due], again=True)
-            for key in due:
-                if work.lingering[key] <= time.monotonic():
-                    del work.lingering[key]
-
-    def _taken(self, claim: Claim) -> _Part:
+    async def _taken_up(self, part: str) -> _Part:
+        """Claim a part, and look at what whoever had it before wrote, or was about to write."""
+        claim = await self._patiently(lambda: self._checkpoints.claim(self.job, part))
         if claim.saved is None:
             return _Part(claim, None, Tally(), counted=Tally().document())
         state = claim.saved.state
         tally = Tally()
         tally.add(state["tally"])
-        until = time.monotonic() + max(0.0, self._settle - claim.saved.age)
-        lingering = dict.fromkeys(state["converging"], until)
-        left = list(state["inserted"]), list(state["converging"])
-        return _Part(claim, state["position"], tally, *left, lingering, counted=state["tally"])
-
-    async def _settle_left(self, work: _Part) -> None:
-        """Look at what whoever had the part before wrote, or was about to write."""
+        work = _Part(claim, state["position"], tally, state["inserted"], state["converging"], counted=state["tally"])
+        for key in work.converging:
+            self._unsettle(work, key, max(0.0, self._settle - claim.saved.age))
         left = [Key(self._schema.name, text) for text in dict.fromkeys((*work.inserted, *work.converging))]
         if left:
-            await self._converge(work, await self._unlike(left), again=True)
+            async with self._moves.unit(len(left), last=True):
+                await self._converge(work, await self._unlike(left), again=True)
+        return work
+
+    def _unsettle(self, work: _Part, key: str, seconds: float) -> None:
+        self._moves.unsettle(key, seconds)
+        work.unsettled.add(key)
+
+    def _state(self, work: _Part) -> dict[str, Any]:
+        work.unsettled = {key for key in work.unsettled if self._moves.is_unsettled(key)}
+        return {
+            "position": work.position,
+            "tally": work.counted,
+            "inserted": work.inserted,
+            "converging": [*work.converging, *work.unsettled],
+        }
 
     async def _unlike(self, keys: Sequence[Key]) -> list[Key]:
         """Those of the keys that the mirror does not hold as the authority does."""
         wanted = await self._source.now(Portion({}, 0, None), keys)
-        rows = {key: self._row(key, wanted[key]) for key in keys if key in wanted}
+        rows = {key: self._rows_of.row(key, wanted[key]) for key in keys if key in wanted}
         key_values = {key: values for key in keys if (values := self._mapping.key_values(key)) is not None}
         order = list(key_values)
         found = await self._patiently(lambda: self._bulk.digests([key_values[key] for key in order]))
@@ -230,44 +233,27 @@ class Backfill:
             rows = [row for place, row in enumerate(rows) if place not in found]
             work.expect_rows = bool(found)
         # A row is hardly larger than its item: a page of a Scan is 1 MB at most, and need not be measured row by row.
-        size = _size if portion.size > SAFE_BYTES // 2 else _small
+        size = rough_size if portion.size > SAFE_BYTES // 2 else no_size
         for batch in batches(rows, size, most_rows=_ROWS):
             unlike += await self._insert(work, batch, portion)
         if unlike:
             await self._converge(work, unlike)
 
-    def _rows(self, work: _Part, items: Mapping[Key, Item]) -> list[_Row]:
+    def _rows(self, work: _Part, items: Mapping[Key, Item]) -> list[Row]:
         rows = []
         for key, item in items.items():
-            row = self._row(key, item)
+            row = self._rows_of.row(key, item)
             if row is None:
                 # The item may have changed since: whether it can be held now is for the convergence to say. Nothing
                 # of it is in the mirror that could be wrong, so that need not be asked here.
-                faults = self._faults(key, item)
+                faults = self._rows_of.faults(key, item)
                 for tally in (work.tally, self.tally):
                     tally.unheld(key, faults)
             else:
                 rows.append(row)
         return rows
 
-    def _row(self, key: Key, item: Item) -> _Row | None:
-        try:
-            encoded = self._mapping.encode(key, item)
-        except DynamoDBError:
-            return None
-        values = encoded.values
-        if values is None or (encoded.faults and self._mapping.on_loss == "park"):
-            return None
-        return _Row(key, item, values, self._bulk.statements.key_of(values), bool(encoded.faults))
-
-    def _faults(self, key: Key, item: Item) -> list[str]:
-        try:
-            faults = self._mapping.encode(key, item).faults
-        except DynamoDBError as error:
-            return [f"it is no item of DynamoDB's: {error.code}"]
-        return [f"{fault.field}: {fault.reason}" for fault in faults] or ["no row can have this key"]
-
-    def _held_otherwise(self, work: _Part, rows: Sequence[_Row], found: Mapping[int, bytes]) -> list[Key]:
+    def _held_otherwise(self, work: _Part, rows: Sequence[Row], found: Mapping[int, bytes]) -> list[Key]:
         unlike = []
         for place, digest in found.items():
             if self._bulk.statements.row.digest(rows[place].values) != digest:
@@ -275,9 +261,8 @@ class Backfill:
         self._count(work, "equal", len(found) - len(unlike))
         return unlike
 
-    async def _insert(self, work: _Part, rows: list[_Row], portion: Portion) -> list[Key]:
+    async def _insert(self, work: _Part, rows: list[Row], portion: Portion) -> list[Key]:
         """Insert where there is no row, and read the table again; gives the keys that do not agree with it."""
-        await self._patiently(self._allowed)
         work.inserted = [row.key.text for row in rows]
         try:
             inserted = await self._patiently(lambda: self._inserted(work, rows))
@@ -306,12 +291,12 @@ class Backfill:
             work.inserted = []
         return unlike
 
-    async def _inserted(self, work: _Part, rows: list[_Row]) -> int:
+    async def _inserted(self, work: _Part, rows: list[Row]) -> int:
         """Insert and save in one transaction. Where nobody can tell whether it was committed, a new claim tells."""
         values = [row.values for row in rows]
         for _ in range(_CLAIMS):
             try:
-                return await self._bulk.insert(values, self._checkpoints.saving(work.claim, work.state()))
+                return await self._bulk.insert(values, self._saved_first(work))
             except UnknownOutcome as error:
                 self._again(error.reason)
                 claim = await self._patiently(lambda: self._checkpoints.claim(work.claim.job, work.claim.part))
@@ -320,11 +305,19 @@ class Backfill:
                     return 0  # how many were there before is not known: their digests will be looked at
         raise Unreachable("commit", "the outcome of one commit after another was unknown")
 
+    def _saved_first(self, work: _Part) -> Callable[[asyncpg.Connection], Awaitable[None]]:
+        save = self._checkpoints.saving(work.claim, self._state(work))
+
+        async def first(connection: asyncpg.Connection) -> None:
+            self._moves.check()
+            await save(connection)
+
+        return first
+
     async def _converge(self, work: _Part, keys: Sequence[Key], *, again: bool = False) -> None:
         """Each by itself, several at once. `again`: they have been counted already."""
         work.converging = [key.text for key in keys]
         if keys:
-            await self._patiently(self._allowed)
             await self._save(work)
         tallies = () if again else (work.tally, self.tally)
         await together(keys, lambda key: self._converge_one(work, key, tallies), _CONVERGING)
@@ -335,14 +328,14 @@ class Backfill:
         attempt = 0
         while True:
             try:
-                repairs = await converge(key, self._authority, self._mirror)
+                repairs = await converge(key, self._moves.authority, self._moves.mirror)
             except Unrepresentable as error:
                 for tally in tallies:
                     tally.unheld(key, [f"{fault.field}: {fault.reason}" for fault in error.faults])
                 return
             except (Unreachable, UnknownOutcome) as error:
                 if isinstance(error, UnknownOutcome):
-                    work.lingering[key.text] = time.monotonic() + self._settle
+                    self._unsettle(work, key.text, self._settle)
                 if time.monotonic() > deadline:
                     raise
                 attempt += 1
@@ -354,8 +347,8 @@ class Backfill:
                     tally.equal += not repairs
                 return
 
-    async def _save(self, work: _Part) -> None:
-        await self._patiently(lambda: self._checkpoints.save(work.claim, work.state()))
+    async def _save(self, work: _Part, *, done: bool = False) -> None:
+        await self._patiently(lambda: self._checkpoints.save(work.claim, self._state(work), done=done))
         work.saved = time.monotonic()
 
     def _count(self, work: _Part, name: str, more: int) -> None:
@@ -379,15 +372,6 @@ class Backfill:
 
 def _agrees(item: Item, now: Item | None) -> bool:
     return now is item or (now is not None and same(item, now))
-
-
-def _small(_: _Row) -> int:
-    return 0
-
-
-def _size(row: _Row) -> int:
-    """Roughly the bytes of a row: texts and JSON make up nearly all of it."""
-    return sum(len(value) if isinstance(value, str | bytes) else 16 for value in row.values)
 
 
 async def _pause(attempt: int) -> None:

@@ -1,114 +1,76 @@
 """`crossfade backfill`: bring what a table held before dual writes began, from where the operator says.
 
 Exit status 0: all of it is in the mirror; 1: something cannot be, or a store went away (run it again: it goes on);
-2: settings or arguments.
+2: settings or arguments; 130: it was asked to stop.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from proxy.migrate.whole_table import FAILED, Counting, add_common, page_items, run, shown
+
 if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
     from proxy.migrate.backfill import Backfill
     from proxy.migrate.both import Both
     from proxy.migrate.sources import Source
+    from proxy.migrate.stopping import Stopping
     from proxy.migrate.table_reader import TableReader
     from proxy.settings import Settings
-
-FAILED = 1
-STOPPED = 130
 
 
 def add(commands: Any) -> None:
     """Add the command to argparse's subcommands."""
     parser = commands.add_parser("backfill", help="bring every item to DSQL that was there before dual writes began")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML; without it, the defaults")
-    parser.add_argument("--table", metavar="NAME", help="the table; needed where mappings has not just one")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--from-backup", type=Path, metavar="DIR", help="JSON backups: one array a type, ISO dates")
     source.add_argument("--from-export", metavar="PATH", help="a DynamoDB export to S3: its folder, or s3://…")
     parser.add_argument("--unordered", action="store_true", help="one pass: what refers may come before what it needs")
     parser.add_argument("--values", action="store_true", help="show the keys of what cannot be held; else hashes")
     add_common(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=lambda settings, arguments: run(_backfill, settings, arguments))
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """What backfill and verify have in common."""
-    parser.add_argument("--rate", type=_rate, metavar="RATE", help="500 for items a second, 200rcu for read units")
-    parser.add_argument("--segment", type=_share, default=(1, 1), metavar="I/N", help="the I-th of N shares, from 1")
-    parser.add_argument("--parallel", type=_count, default=4, metavar="K", help="segments at a time (4)")
-    parser.add_argument("--fresh", action="store_true", help="begin anew, instead of going on where it was")
-    parser.add_argument("--quiet", action="store_true", help="no progress")
-    parser.add_argument("--metrics", type=_address, metavar="HOST:PORT", help="show progress to Prometheus here")
-
-
-def run(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Raises SettingsError and CredentialsError."""
-    from proxy import logs
-    from proxy.migrate.sources import SourceError
-    from proxy.stores.failures import StoreError
-
-    logs.configure(settings.log.level, settings.log.format)
-    try:
-        return asyncio.run(_backfill(settings, arguments))
-    except SourceError as error:
-        sys.stderr.write(f"crossfade: {error}\n")
-    except StoreError as error:
-        sys.stderr.write(f"crossfade: {error} ({error.reason}): run it again, it goes on where it was\n")
-    except KeyboardInterrupt:
-        sys.stderr.write("crossfade: stopped; run it again, it goes on where it was\n")
-        return STOPPED
-    return FAILED
-
-
-async def _backfill(settings: Settings, arguments: argparse.Namespace) -> int:
+async def _backfill(settings: Settings, arguments: argparse.Namespace, stopping: Stopping) -> int:
     from proxy.checked import SettingsError
-    from proxy.migrate.backfill import Backfill
+    from proxy.migrate.backfill import Backfill, job
     from proxy.migrate.both import collect_seldom, opened
     from proxy.migrate.pace import Pace
-    from proxy.migrate.progress import Now, Progress
-    from proxy.migrate.published import Published
+    from proxy.migrate.progress import Now
+    from proxy.migrate.stopping import Stopped
     from proxy.migrate.table_reader import TableReader
 
-    spent = 0.0
-    retries = 0
-
-    def spend(units: float) -> None:
-        nonlocal spent
-        spent += units
-
-    def again(_: str) -> None:
-        nonlocal retries
-        retries += 1
-
+    counting = Counting()
     collect_seldom()
-    async with opened(settings, arguments.table, again) as both:
-        if await both.standing.authorities() != {"dynamodb"}:
-            what = f"DSQL is the authority for {both.table.name}, or for a type of it: backfill would overwrite"
+    async with opened(settings, arguments.table, counting.again) as both:
+        name = both.table.name
+        if await both.standing.look() != {"dynamodb"}:
+            what = f"DSQL is the authority for {name}, or for a type of it: backfill would overwrite"
             raise SettingsError([f"{what} the truth; see stage, and use verify --repair for the other direction"])
         pace = Pace(arguments.rate)
-        reader = TableReader(both.dynamodb, both.table.schema, pace, spent=spend, again=again)
-        async with _source(both, reader, settings, arguments) as source:
+        reader = TableReader(both.dynamodb, both.table.schema, pace, spent=counting.spend, again=counting.again)
+        share, shares = arguments.segment
+        async with (
+            _source(both, reader, settings, arguments) as source,
+            both.part(f"{job(name, source)}/{share}of{shares}", "dynamodb", left=True).opened() as moves,
+        ):
             backfill = Backfill(
                 source,
                 both.table.schema,
                 both.table.mapping,
-                authority=both.dynamodb,
-                mirror=both.dsql,
+                moves=moves,
                 bulk=both.bulk,
                 checkpoints=both.checkpoints,
                 pace=pace,
                 settle=settings.dsql.settle_seconds,
-                allowed=lambda: both.standing.check("dynamodb"),
                 references=() if arguments.unordered else [each.attribute for each in both.references],
-                again=again,
+                again=counting.again,
+                stop=stopping,
             )
 
             def now() -> Now:
@@ -116,13 +78,13 @@ async def _backfill(settings: Settings, arguments: argparse.Namespace) -> int:
                 remark = f"{tally.inserted:,} inserted"
                 if tally.unrepresentable or tally.malformed:
                     remark += f", {tally.unrepresentable + tally.malformed:,} cannot be"
-                return Now(tally.seen, source.total, tally.size, spent, retries, remark)
+                return Now(tally.seen, source.total, tally.size, counting.spent, counting.retries, remark)
 
-            published = Published("backfill", both.table.name, now, arguments.metrics)
-            async with Progress("backfill", now, quiet=arguments.quiet):
-                with published:
-                    await backfill.run(arguments.parallel, fresh=arguments.fresh)
-            sys.stdout.write(_summary(both.table.name, backfill, values=arguments.values) + "\n")
+            async with shown("backfill", name, now, arguments):
+                await backfill.run(arguments.parallel, fresh=arguments.fresh)
+            sys.stdout.write(_summary(name, backfill, values=arguments.values, stopped=stopping()) + "\n")
+            if stopping():
+                raise Stopped
             return FAILED if backfill.tally.unrepresentable or backfill.tally.malformed else 0
 
 
@@ -138,7 +100,7 @@ async def _source(
     if arguments.from_backup is not None:
         yield BackupSource(arguments.from_backup, _columns(both), schema, reader, share=share)
     elif arguments.from_export is None:
-        limit = arguments.rate.page_items if arguments.rate is not None else 1000
+        limit = page_items(arguments)
         yield ScanSource(reader, schema, total=both.items, of=share, parallel=arguments.parallel, limit=limit)
     elif arguments.from_export.startswith("s3://"):
         import aioboto3
@@ -163,7 +125,7 @@ def _columns(both: Both) -> Any:
     return both.table.mapping
 
 
-def _summary(table: str, backfill: Backfill, *, values: bool) -> str:
+def _summary(table: str, backfill: Backfill, *, values: bool, stopped: bool) -> str:
     import secrets
 
     import orjson
@@ -173,7 +135,8 @@ def _summary(table: str, backfill: Backfill, *, values: bool) -> str:
     tally = backfill.tally
     redactor = Redactor(secrets.token_bytes(32))
     lines = [
-        f"{table}: {tally.seen:,} items: {tally.inserted:,} inserted, {tally.equal:,} held already, "
+        f"{table}: {tally.seen:,} items{' until now' if stopped else ''}: {tally.inserted:,} inserted, "
+        f"{tally.equal:,} held already, "
         f"{tally.converged:,} converged, {tally.unrepresentable:,} cannot be represented"
         + (f", {tally.lossy:,} with a loss that the mapping allows" if tally.lossy else "")
     ]
@@ -184,34 +147,3 @@ def _summary(table: str, backfill: Backfill, *, values: bool) -> str:
         lines.append(f"{tally.malformed:,} entries are no items:")
         lines += [f"  {each}" for each in tally.troubles]
     return "\n".join(lines)
-
-
-def _rate(text: str) -> Any:
-    from proxy.migrate.pace import Rate
-
-    try:
-        return Rate.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _share(text: str) -> tuple[int, int]:
-    number, slash, shares = text.partition("/")
-    if not slash or not number.isdecimal() or not shares.isdecimal() or not 1 <= int(number) <= int(shares):
-        raise argparse.ArgumentTypeError(f"{text!r} is no share: write I/N, as in 1/8")
-    return int(number), int(shares)
-
-
-def _address(text: str) -> Any:
-    from proxy.settings import Address
-
-    try:
-        return Address.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 64:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 64")
-    return int(text)

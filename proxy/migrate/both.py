@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,13 +19,19 @@ from proxy.migrate import opening
 from proxy.migrate.checkpoints import Checkpoints
 from proxy.migrate.documents import Documents
 from proxy.migrate.standing import Standing
+from proxy.migrate.taking_part import TakingPart
+from proxy.serve import open_upstream
 from proxy.settings import Settings
+from proxy.shadow.build import participant_of
+from proxy.shadow.participant import Held, Participant
+from proxy.shadow.stages import DYNAMODB
 from proxy.shadow.tables import Table, Tables
 from proxy.stores.bulk import Bulk
 from proxy.stores.connect import pool_of
 from proxy.stores.dsql import DSQLStore
 from proxy.stores.dynamodb import DynamoDBStore
 from proxy.stores.pool import Pool
+from proxy.stores.store import Store
 
 # A statement over many rows takes longer than one of a client's; DSQL ends a transaction at 300 s.
 _STATEMENT_SECONDS: Final = 120.0
@@ -47,6 +54,17 @@ class Both:
     size: int
     """Bytes, as old."""
     standing: Standing
+    enlist: Callable[[str, Held], Participant | None]
+    """A process's part in moving stages, by its name; None where they are pinned."""
+
+    def part(self, name: str, authority: str, *, left: bool) -> TakingPart:
+        """A command's part in moving stages while it writes to the other store; it keeps its name when it is started
+        again. `left` as `TakingPart` has it."""
+        stores: tuple[Store, Store] = (self.dynamodb, self.dsql)
+        truth, mirror = stores if authority == DYNAMODB else stores[::-1]
+        # Names go into paths and onto command lines (`crossfade stage forget`).
+        named = name.replace("/", ":")
+        return TakingPart(self.table, self.standing, truth, mirror, lambda part: self.enlist(named, part), left=left)
 
 
 @asynccontextmanager
@@ -59,7 +77,8 @@ async def opened(
     chosen, mapped = opening.chosen(settings, name)
     pool = pool_of(settings.dsql)
     try:
-        async with opening.dynamodb(settings) as dynamodb:
+        async with open_upstream(settings, os.environ) as upstream:
+            dynamodb = DynamoDBStore(upstream, settings.dynamodb.timeout_seconds)
             schema = await opening.described(dynamodb, chosen)
             description = await dynamodb.ask("DescribeTable", {"TableName": chosen})
             tables = Tables(dynamodb.describe, {} if mapped is None else {chosen: mapped})
@@ -80,6 +99,7 @@ async def opened(
                 int(description["Table"].get("ItemCount", 0)),
                 int(description["Table"].get("TableSizeBytes", 0)),
                 Standing(settings, dynamodb, chosen, mapped.rules if mapped is not None else ()),
+                lambda named, part: participant_of(settings, upstream, part, named),
             )
     finally:
         try:

@@ -9,24 +9,22 @@ reads. Nothing here knows what the work is.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import asyncpg
 import orjson
 
-from proxy.stores.failures import Refused, StoreError, Unreachable
-from proxy.stores.occ import Attempts, is_conflict
+from proxy.stores.asking import ask
+from proxy.stores.failures import StoreError
 from proxy.stores.pool import Pool
 from proxy.stores.sql import qualified
 
+T = TypeVar("T")
+
 CHECKPOINTS_TABLE: Final = "crossfade_checkpoints"
-_NO_TABLE: Final = "42P01"
-_MADE_MEANWHILE: Final = frozenset({"23505", "42P07", "42710"})
-_AWAY: Final = ("57", "53", "08", "XX000")
 
 
 class Superseded(StoreError):
@@ -123,41 +121,9 @@ class Checkpoints:
 
         return save
 
-    async def _ask(self, ask: Callable[[asyncpg.Connection], Awaitable[Any]]) -> Any:
+    async def _ask(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         """Every statement here may be made twice: it says the same the second time."""
-        async for _ in Attempts():
-            connection = await self._take()
-            try:
-                return await ask(connection)
-            except asyncpg.PostgresError as error:
-                if error.sqlstate == _NO_TABLE:
-                    await self._make(connection)
-                elif not is_conflict(error):
-                    state = error.sqlstate or "?????"
-                    detail = f"{state} {type(error).__name__}"
-                    raise (Unreachable if state.startswith(_AWAY) else Refused)(state, detail) from error
-            except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
-                connection.terminate()
-                raise Unreachable("connection", type(error).__name__) from error
-            except asyncio.CancelledError:
-                connection.terminate()
-                raise
-            finally:
-                self._pool.give_back(connection)
-        raise Unreachable("occ", "conflicts went on")
-
-    async def _take(self) -> asyncpg.Connection:
-        try:
-            return await self._pool.take()
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise Unreachable("connect", type(error).__name__) from error
-
-    async def _make(self, connection: asyncpg.Connection) -> None:
-        try:
-            await connection.execute(self._create, timeout=self._seconds)
-        except asyncpg.PostgresError as error:
-            if error.sqlstate not in _MADE_MEANWHILE and not is_conflict(error):
-                raise Refused(error.sqlstate or "ddl", type(error).__name__) from error
+        return await ask(self._pool, work, create=self._create, seconds=self._seconds)
 
 
 def _saved(row: asyncpg.Record) -> Saved:

@@ -15,6 +15,7 @@ import asyncpg
 
 from proxy.migrate.folder import MigrationError
 from proxy.stores.occ import insist
+from proxy.stores.sqlstates import MADE_MEANWHILE, NO_TABLE
 
 MIGRATIONS_TABLE: Final = "crossfade_migrations"
 STEPS_TABLE: Final = "crossfade_migration_steps"
@@ -30,9 +31,7 @@ _COLUMNS: Final = {
     STEPS_TABLE: _STEP_COLUMNS,
     LOCK_TABLE: "id integer PRIMARY KEY, holder text NOT NULL, until timestamptz NOT NULL",
 }
-_NO_TABLE: Final = "42P01"
 # Two that make a table at once: one of them finds its name taken while it is at it.
-_MADE_MEANWHILE: Final = frozenset({"23505", "42P07", "42710"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +190,7 @@ class Ledger:
         try:
             return list(await insist(lambda: self._connection.fetch(sql)))
         except asyncpg.PostgresError as error:
-            if error.sqlstate != _NO_TABLE:
+            if error.sqlstate != NO_TABLE:
                 raise
             return []
 
@@ -202,12 +201,12 @@ class Ledger:
         try:
             await self._connection.fetch(f"SELECT 1 FROM {name} LIMIT 0")  # noqa: S608
         except asyncpg.PostgresError as error:
-            if error.sqlstate != _NO_TABLE:
+            if error.sqlstate != NO_TABLE:
                 raise
         else:
             return
         try:
             await self._connection.execute(f"CREATE TABLE IF NOT EXISTS {name} ({columns})")
         except asyncpg.PostgresError as error:
-            if error.sqlstate not in _MADE_MEANWHILE:
+            if error.sqlstate not in MADE_MEANWHILE:
                 raise

@@ -7,10 +7,9 @@ look. Comparison is the comparators' business, repair is `shadow.converge`'s.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -21,13 +20,18 @@ from comparators.redact import Redactor
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.dynamodb.writes import same
+from proxy.migrate.standing import Moved
+from proxy.migrate.stopping import Stopped, Stopping
+from proxy.migrate.taking_part import TakingPart
+from proxy.migrate.together import together
 from proxy.shadow.converge import converge
 from proxy.shadow.tables import Table
-from proxy.stores.failures import StoreError
+from proxy.stores.failures import StoreError, UnknownOutcome
 from proxy.stores.store import Held, Store, Unrepresentable
 
 _FIRST_WAIT: Final = 0.2
 _REPAIRING: Final = 8
+_AT_ONCE: Final = 200
 OPERATION: Final = "Verify"
 
 
@@ -68,8 +72,9 @@ Many = Callable[[Sequence[Key]], Awaitable[dict[Key, Held]]]
 
 
 class Looking:
-    """`read_authority` and `read_mirror` read many keys strongly; `patience` is in seconds; `allowed` raises StoreError
-    where the mirror must not be written any more."""
+    """`read_authority` and `read_mirror` read many keys strongly; `patience` is in seconds; `moves` is how to repair,
+    None where nothing is to be; `settle` is the mirror's settle time in seconds. Once `stopping` says so, it raises
+    Stopped when what it has begun is done."""
 
     def __init__(
         self,
@@ -80,8 +85,9 @@ class Looking:
         read_mirror: Many,
         *,
         patience: float,
-        repair: bool,
-        allowed: Callable[[], Awaitable[None]],
+        moves: TakingPart | None = None,
+        settle: float = 0.0,
+        stopping: Stopping | None = None,
     ) -> None:
         self._table = table
         self._authority = authority
@@ -89,11 +95,12 @@ class Looking:
         self._read_authority = read_authority
         self._read_mirror = read_mirror
         self._patience = patience
-        self._repair = repair
-        self._allowed = allowed
+        self._moves = moves
+        self._settle = settle
+        self._stopping = stopping or Stopping()
 
     async def look(self, keys: Sequence[Key]) -> list[Finding]:
-        """A finding for each key. Raises StoreError."""
+        """A finding for each key. Raises StoreError, Stopped."""
         last: dict[Key, Finding] = {}
         waiting = list(dict.fromkeys(keys))
         until = time.monotonic() + self._patience
@@ -105,15 +112,20 @@ class Looking:
             left = until - time.monotonic()
             if not waiting or left <= 0:
                 break
-            await asyncio.sleep(min(wait, left))
+            if await self._stopping.within(min(wait, left)):
+                raise Stopped
             wait *= 2
         findings = [last[key] for key in dict.fromkeys(keys)]
-        if not self._repair:
-            return findings
         wrong = [each for each in findings if each.result in _WRONG]
-        if wrong:
-            await self._allowed()
-        repaired = await self._repaired(wrong)
+        if self._moves is None or not wrong:
+            return findings
+        if self._stopping():
+            raise Stopped
+        repaired: dict[Key, Finding] = {}
+        # Few at a time: a flip waits for them.
+        for some in (wrong[first : first + _AT_ONCE] for first in range(0, len(wrong), _AT_ONCE)):
+            async with self._moves.unit(len(some)):
+                repaired |= await self._repaired(self._moves, some)
         return [repaired.get(each.key, each) for each in findings]
 
     async def _once(self, keys: Sequence[Key]) -> list[Finding]:
@@ -152,36 +164,36 @@ class Looking:
         rules = self._table.pick(authority or mirror or {})
         return compare_items(authority, mirror, rules, key=key.attributes)
 
-    async def _repaired(self, findings: Sequence[Finding]) -> dict[Key, Finding]:
-        waiting = list(findings)
+    async def _repaired(self, moves: TakingPart, findings: Sequence[Finding]) -> dict[Key, Finding]:
         done: dict[Key, Finding] = {}
 
-        async def some() -> None:
-            while waiting:
-                each = waiting.pop()
-                done[each.key] = await self._repaired_one(each)
+        async def one(finding: Finding) -> None:
+            done[finding.key] = await self._repaired_one(moves, finding)
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(_REPAIRING, len(waiting))):
-                group.create_task(some())
+        await together(findings, one, _REPAIRING)
         return done
 
-    async def _repaired_one(self, finding: Finding) -> Finding:
+    async def _repaired_one(self, moves: TakingPart, finding: Finding) -> Finding:
         reasons: Iterable[str] = finding.reasons
+        if not moves.concerns(finding.item_type):
+            reasons = (*reasons, f"not repaired: {self._authority.name} is not the authority for its type")
+            return replace(finding, reasons=tuple(reasons), repaired=False)
         try:
-            await converge(finding.key, self._authority, self._mirror)
+            await converge(finding.key, self._authority, moves.mirror)
         except Unrepresentable as error:
             reasons = (*reasons, *(f"{fault.field}: {fault.reason}" for fault in error.faults))
             repaired = False
+        except Moved:
+            raise
         except StoreError as error:
+            if isinstance(error, UnknownOutcome):
+                moves.unsettle(finding.key.text, self._settle)
             # One that cannot be repaired now is told, and the others are repaired all the same.
             reasons = (*reasons, f"not repaired: {error.reason}")
             repaired = False
         else:
             repaired = True
-        return Finding(
-            finding.key, finding.result, finding.item_type, finding.differences, tuple(reasons), repaired=repaired
-        )
+        return replace(finding, reasons=tuple(reasons), repaired=repaired)
 
 
 _RESULTS: Final[dict[Kind | None, Result]] = {Kind.MISSING: Result.MISSING, Kind.EXTRA: Result.EXTRA}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -44,10 +45,11 @@ class Pace:
         self._held = rate.a_second if rate is not None else 0.0
         self._filled = time.monotonic()
 
-    async def wait(self) -> None:
+    async def wait(self, stop: Callable[[], bool] = lambda: False) -> None:
+        """Until it may be read, or until it is to stop."""
         if self._rate is None:
             return
-        while True:
+        while not stop():
             now = time.monotonic()
             self._held = min(self._rate.a_second, self._held + (now - self._filled) * self._rate.a_second)
             self._filled = now

@@ -1,12 +1,11 @@
 """Which store is a table's authority, for commands that run for hours while stages may be moved.
 
-Looks at the table that the proxies agree on, where there is one, at most once a second. It holds no lease: nobody waits
-for a command, so a command looks before each write, and stops when the authority has changed.
+The table that the proxies agree on says so, where there is one, else the settings. Whether a command may write is more
+than this: see `taking_part`.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from typing import Final
 
@@ -16,7 +15,6 @@ from proxy.stores.dynamodb import DynamoDBStore
 from proxy.stores.failures import Refused, StoreError, UnknownOutcome, Unreachable
 from proxy.stores.stage_table import StageTable
 
-_SECONDS: Final = 1.0
 _NO_TABLE: Final = "ResourceNotFoundException"
 
 
@@ -29,18 +27,23 @@ class Moved(StoreError):
 
 
 class Standing:
-    """`types` are the item types that the table's mapping declares."""
+    """`types` are the item types that the table's mapping declares. Knows what it was told last: by `look`, or by who
+    follows the stage table for it (`adopt`)."""
 
     def __init__(self, settings: Settings, dynamodb: DynamoDBStore, table: str, types: Iterable[str]) -> None:
         self._stages = Stages(settings, {table: tuple(types)})
-        self._table = table
+        self.table = table
         name = settings.stages.table
         self._shared = StageTable(dynamodb, name) if name is not None else None
-        self._looked = float("-inf")
 
-    async def authorities(self) -> frozenset[str]:
-        """The stores that are authority for some type of the table, as of a second ago. Raises StoreError."""
-        if self._shared is not None and time.monotonic() - self._looked > _SECONDS:
+    @property
+    def pinned(self) -> bool:
+        """Whether nobody can move a stage."""
+        return self._shared is None
+
+    async def look(self) -> frozenset[str]:
+        """The stores that are authority for some type of the table, as the stage table says. Raises StoreError."""
+        if self._shared is not None:
             try:
                 state = await self._shared.state()
             except Refused as error:
@@ -52,17 +55,29 @@ class Standing:
             else:
                 if state.map is not None:
                     self._stages.adopt(StageMap.from_document(state.map))
-            self._looked = time.monotonic()
-        return frozenset(self._stages.of(self._table, each).authority for each in self._stages.types(self._table))
+        return self.authorities
 
     async def forgotten(self) -> Forgotten:
         """The processes that were forgotten though they owed keys: what they owed, a sweep makes good. Raises
         StoreError."""
-        await self.authorities()
+        await self.look()
         return self._stages.map.forgotten
 
-    async def check(self, authority: str) -> None:
-        """Raises Moved unless this store is the authority for every type."""
-        found = await self.authorities()
+    def adopt(self, new: StageMap) -> None:
+        """These are the stages now."""
+        self._stages.adopt(new)
+
+    @property
+    def authorities(self) -> frozenset[str]:
+        """The stores that are authority for some type of the table."""
+        return frozenset(self._stages.of(self.table, each).authority for each in self._stages.types(self.table))
+
+    def of(self, item_type: str) -> str:
+        """The store that is authority for the type."""
+        return self._stages.of(self.table, item_type).authority
+
+    def expect(self, authority: str, item_type: str | None = None) -> None:
+        """Raises Moved unless this store is the authority for the type; None: for every type."""
+        found = self.authorities if item_type is None else {self.of(item_type)}
         if found != {authority}:
-            raise Moved(self._table, found)
+            raise Moved(self.table, found)

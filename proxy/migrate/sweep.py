@@ -31,6 +31,7 @@ from proxy.migrate.key_sums import KeySums, buckets_for
 from proxy.migrate.looking import Finding, Looking, Result
 from proxy.migrate.pace import Pace
 from proxy.migrate.sources import ScanSource
+from proxy.migrate.stopping import Stopped
 from proxy.migrate.swept import Counts, Referred, Swept
 from proxy.migrate.table_reader import TableReader
 from proxy.migrate.together import together
@@ -65,10 +66,15 @@ class _Part:
         }
 
 
+def job(table: str, authority: str, source: ScanSource) -> str:
+    """What the work is known by, in checkpoints and among the processes."""
+    return f"verify/{table}/{authority}/{source.name}"
+
+
 class Sweeping:
     """One sweep. `counts` grows while it runs. `spots` is how many keys to pick at random for a look by eye.
     `forgotten` is how many processes have been forgotten until now that owed keys: what an earlier run looked at before
-    the last of them was is looked at again."""
+    the last of them was is looked at again. Once `stop` says so, it raises Stopped when what is begun is done."""
 
     def __init__(
         self,
@@ -85,6 +91,7 @@ class Sweeping:
         values: bool = False,
         spots: int = 0,
         forgotten: int = 0,
+        stop: Callable[[], bool] = lambda: False,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._table = table
@@ -102,12 +109,13 @@ class Sweeping:
         self._wanted_spots = spots
         self._spots: list[Key] = []
         self._forgotten = forgotten
+        self._stop = stop
         self._now = now
-        self.job = f"verify/{table.name}/{authority}/{source.name}"
+        self.job = job(table.name, authority, source)
         self.counts = Counts()
 
     async def run(self, workers: int, *, fresh: bool = False) -> Swept:
-        """Raises StoreError."""
+        """Raises StoreError, Stopped."""
         mine = list(self._source.parts())
         everyone = self._source.every_part()
         done = await self._checkpoints.done(self.job)
@@ -129,6 +137,8 @@ class Sweeping:
             works[part] = await self._part(part)
 
         await together(waiting, one, workers)
+        if self._stop():
+            raise Stopped
         done = await self._checkpoints.done(self.job)
         if all(done.get(part) for part in everyone):
             # What others have done is read; what was done here is still at hand.
@@ -156,6 +166,8 @@ class Sweeping:
         slices = [each async for each in self._bulk.slices()]
         for finding in await self._backwards(sums, slices):
             self._note(counts, findings, finding)
+        if counts.repaired:
+            counts.rows = Counter(await self._bulk.counts(self._type_column()))
         references = [await self._referred(each, slices) for each in self._references]
         await self._checkpoints.forget(self.job, list(works))
         return self._swept(
@@ -190,20 +202,23 @@ class Sweeping:
                         suspected += len(suspects)
                     work.position = None if portion.position is None else dict(portion.position)
                     due = time.monotonic() - work.saved > _SAVE_SECONDS
-                    if due or suspected > _SUSPECTS:
-                        await asyncio.gather(*looks)
+                    if due or suspected > _SUSPECTS or self._stop():
+                        await _all(looks)
                         looks, suspected = [], 0
+                    if self._stop():
+                        return work
                     if due and portion.position is not None:
                         await self._checkpoints.save(claim, work.state())
                         work.saved = time.monotonic()
-                    await self._pace.wait()
-            await asyncio.gather(*looks)
+                    await self._pace.wait(self._stop)
+            await _all(looks)
         finally:
             for look in looks:
                 look.cancel()
             if looks:
                 await asyncio.wait(looks)
-        await self._checkpoints.save(claim, work.state(), done=True)
+        if not self._stop():
+            await self._checkpoints.save(claim, work.state(), done=True)
         return work
 
     async def _looked(self, work: _Part, suspects: Sequence[Key]) -> None:
@@ -317,6 +332,13 @@ class Sweeping:
 
     def _type_column(self) -> str | None:
         return self._columns().get(self._mapping.type_attribute) if isinstance(self._mapping, ColumnMapping) else None
+
+
+async def _all(looks: Sequence[asyncio.Task[None]]) -> None:
+    """Until each has ended, and not only until one of them has failed. One that was stopped leaves nothing behind."""
+    for result in await asyncio.gather(*looks, return_exceptions=True):
+        if isinstance(result, BaseException) and not isinstance(result, Stopped):
+            raise result
 
 
 def _work(state: dict[str, Any]) -> _Part:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-import asyncpg
 import orjson
 
-from proxy.stores.failures import Refused, Unreachable
-from proxy.stores.occ import Attempts, is_conflict
+from proxy.stores.asking import ask
+from proxy.stores.failures import Refused
 from proxy.stores.pool import Pool
 from proxy.stores.sql import qualified
-from proxy.stores.sqlstates import NO_TABLE, sorted_
+from proxy.stores.sqlstates import NO_TABLE
 
 SWEEPS_TABLE: Final = "crossfade_sweeps"
 EQUAL: Final = "equal"
@@ -74,39 +73,26 @@ class Sweeps:
 
     async def add(self, sweep: Sweep) -> None:
         report = orjson.dumps(sweep.report).decode()
-        await self._ask(
-            "execute", self._insert, sweep.table, sweep.began, sweep.ended, sweep.authority, sweep.result, report
+        values = (sweep.table, sweep.began, sweep.ended, sweep.authority, sweep.result, report)
+        # The same twice is the same: a row has its key from the sweep itself.
+        await ask(
+            self._pool,
+            lambda c: c.execute(self._insert, *values, timeout=self._seconds),
+            create=self._create,
+            seconds=self._seconds,
         )
 
     async def newest(self, table: str) -> Sweep | None:
-        """The last sweep of a table that was finished; None if there is none."""
-        row = await self._ask("fetchrow", self._newest, table, create=False)
+        """The last sweep of a table that was finished; None if there is none. Makes no table: proxies, who ask this,
+        need not be allowed to."""
+        try:
+            row = await ask(self._pool, lambda c: c.fetchrow(self._newest, table, timeout=self._seconds))
+        except Refused as error:
+            if error.reason != NO_TABLE:
+                raise
+            row = None
         if row is None:
             return None
         return Sweep(
             row["table_name"], row["began"], row["ended"], row["authority"], row["result"], orjson.loads(row["report"])
         )
-
-    async def _ask(self, method: str, statement: str, *parameters: Any, create: bool = True) -> Any:
-        """The same twice is the same: a row has its key from the sweep itself. Who only reads makes no table: proxies
-        need not be allowed to."""
-        async for _ in Attempts():
-            try:
-                async with self._pool.acquire() as connection:
-                    try:
-                        return await getattr(connection, method)(statement, *parameters, timeout=self._seconds)
-                    except asyncpg.PostgresError as error:
-                        if error.sqlstate != NO_TABLE:
-                            raise
-                        if not create:
-                            return None
-                    await connection.execute(self._create, timeout=self._seconds)
-                    return await getattr(connection, method)(statement, *parameters, timeout=self._seconds)
-            except asyncpg.PostgresError as error:
-                # Two that make the table at once: one of them finds its name taken while it is at it.
-                if not is_conflict(error) and error.sqlstate not in ("23505", "42P07"):
-                    found = sorted_(error, None, reading=True)
-                    raise (found if isinstance(found, Refused) else Unreachable(found.reason, str(found))) from error
-            except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
-                raise Unreachable("connection", type(error).__name__) from error
-        raise Unreachable("occ", "conflicts went on")

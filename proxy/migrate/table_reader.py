@@ -101,7 +101,7 @@ class TableReader:
             request["FilterExpression"] = " AND ".join(f"attribute_not_exists({n})" for n in names)
         if names:
             request["ExpressionAttributeNames"] = names
-        outcome = await self._ask("Scan", request)
+        outcome = await self._ask("Scan", request, paced=before is None)
         if before is not None and outcome.body == before.body:
             self._spend(before.units)
             return before
@@ -121,7 +121,7 @@ class TableReader:
             asked, waiting = waiting[:_MOST_KEYS], waiting[_MOST_KEYS:]
             body = {"Keys": [key.attributes for key in asked], "ConsistentRead": True}
             request = {"RequestItems": {self._schema.name: body}, "ReturnConsumedCapacity": "TOTAL"}
-            outcome = await self._ask("BatchGetItem", request)
+            outcome = await self._ask("BatchGetItem", request, paced=False)
             document = outcome.document
             for item in document.get("Responses", {}).get(self._schema.name, []):
                 found[self._schema.key_of(item)] = item
@@ -138,14 +138,17 @@ class TableReader:
                 await _pause(attempt)
         return found
 
-    async def _ask(self, action: str, request: dict[str, Any]) -> Outcome:
+    async def _ask(self, action: str, request: dict[str, Any], *, paced: bool) -> Outcome:
+        """`paced`: it waits for its turn. What is asked again does not, because a flip may be waiting for it; the next
+        page pays for it."""
         body = orjson.dumps(request)
         reason = ""
         for attempt in range(_ATTEMPTS):
             if attempt:
                 self._again(reason)
                 await _pause(attempt)
-            await self._pace.wait()
+            if paced:
+                await self._pace.wait()
             try:
                 outcome = await self._store.call(action, body)
             except (Unreachable, UnknownOutcome) as error:  # a read may be asked again

@@ -1,7 +1,7 @@
 """`crossfade verify`: whether both stores of a table are equal, all of it; repairs on request; records the sweep.
 
 Exit status 0: equal, or all that differed was repaired; 1: they differ, or a store went away (run it again: it goes
-on); 2: settings or arguments.
+on); 2: settings or arguments; 130: it was asked to stop.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from proxy.migrate.backfill_command import FAILED, STOPPED, add_common
+from proxy.migrate.whole_table import FAILED, Counting, add_common, page_items, run, shown
 
 if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
     from proxy.dynamodb.schema import Key
     from proxy.migrate.both import Both
+    from proxy.migrate.stopping import Stopping
     from proxy.migrate.swept import Swept
     from proxy.migrate.table_reader import TableReader
     from proxy.settings import Settings
@@ -25,8 +27,6 @@ if TYPE_CHECKING:  # what these bring with them takes most of a second: other co
 def add(commands: Any) -> None:
     """Add the command to argparse's subcommands."""
     parser = commands.add_parser("verify", help="say whether both stores hold the same, all of it, in both directions")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML; without it, the defaults")
-    parser.add_argument("--table", metavar="NAME", help="the table; needed where mappings has not just one")
     parser.add_argument("--authority", choices=("dynamodb", "dsql"), help="which store is right; else by the stage")
     parser.add_argument("--repair", action="store_true", help="make the mirror hold what the authority holds")
     parser.add_argument(
@@ -41,59 +41,42 @@ def add(commands: Any) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report as Markdown too; it is printed")
     add_common(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=lambda settings, arguments: run(_verify, settings, arguments))
 
 
-def run(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Raises SettingsError and CredentialsError."""
-    from proxy import logs
-    from proxy.stores.failures import StoreError
-
-    logs.configure(settings.log.level, settings.log.format)
-    try:
-        return asyncio.run(_verify(settings, arguments))
-    except StoreError as error:
-        sys.stderr.write(f"crossfade: {error} ({error.reason}): run it again, it goes on where it was\n")
-    except KeyboardInterrupt:
-        sys.stderr.write("crossfade: stopped; run it again, it goes on where it was\n")
-        return STOPPED
-    return FAILED
-
-
-async def _verify(settings: Settings, arguments: argparse.Namespace) -> int:
-    from proxy.checked import SettingsError
+async def _verify(settings: Settings, arguments: argparse.Namespace, stopping: Stopping) -> int:
     from proxy.migrate.both import collect_seldom, opened
     from proxy.migrate.looking import Looking
     from proxy.migrate.pace import Pace
-    from proxy.migrate.progress import Now, Progress
-    from proxy.migrate.published import Published
+    from proxy.migrate.progress import Now
     from proxy.migrate.sources import ScanSource
-    from proxy.migrate.sweep import Sweeping
+    from proxy.migrate.sweep import Sweeping, job
     from proxy.migrate.sweeps import DIFFERENT
     from proxy.migrate.table_reader import TableReader
     from proxy.stores.store import Held
 
-    spent = 0.0
-    retries = 0
-
-    def spend(units: float) -> None:
-        nonlocal spent
-        spent += units
-
-    def again(_: str) -> None:
-        nonlocal retries
-        retries += 1
-
+    counting = Counting()
     collect_seldom()
-    async with opened(settings, arguments.table, again) as both:
-        name = arguments.authority
-        if name is None:
-            authorities = await both.standing.authorities()
-            if len(authorities) > 1:
-                raise SettingsError([f"types of {both.table.name} have different authorities: give --authority"])
-            (name,) = authorities
+    async with opened(settings, arguments.table, counting.again) as both, AsyncExitStack() as stack:
+        name = _authority(arguments, await both.standing.look(), pinned=both.standing.pinned, table=both.table.name)
         pace = Pace(arguments.rate)
-        reader = TableReader(both.dynamodb, both.table.schema, pace, spent=spend, again=again)
+        reader = TableReader(both.dynamodb, both.table.schema, pace, spent=counting.spend, again=counting.again)
+        source = ScanSource(
+            reader,
+            both.table.schema,
+            total=both.items,
+            of=arguments.segment,
+            parallel=arguments.parallel,
+            limit=page_items(arguments),
+        )
+        moves = None
+        if arguments.repair:
+            share, shares = arguments.segment
+            part = both.part(f"{job(both.table.name, name, source)}/{share}of{shares}", name, left=False)
+            moves = await stack.enter_async_context(part.opened())
+            if moves.inherited:
+                # A repair was cut off: what it was writing, this sweep looks at when it can take effect no more.
+                moves.rest(settings.dsql.settle_seconds)
 
         async def from_dynamodb(keys: Any) -> dict[Key, Held]:
             found = await reader.get_many(keys)
@@ -110,13 +93,9 @@ async def _verify(settings: Settings, arguments: argparse.Namespace) -> int:
             from_dynamodb if forwards else from_dsql,
             from_dsql if forwards else from_dynamodb,
             patience=arguments.patience,
-            repair=arguments.repair,
-            # Who names the authority means it, whatever the stage.
-            allowed=_nothing if arguments.authority is not None else lambda: both.standing.check(name),
-        )
-        limit = arguments.rate.page_items if arguments.rate is not None else 1000
-        source = ScanSource(
-            reader, both.table.schema, total=both.items, of=arguments.segment, parallel=arguments.parallel, limit=limit
+            moves=moves,
+            settle=(settings.dsql if forwards else settings.dynamodb).settle_seconds,
+            stopping=stopping,
         )
         lost = await _settled(both, settings)
         sweeping = Sweeping(
@@ -132,17 +111,20 @@ async def _verify(settings: Settings, arguments: argparse.Namespace) -> int:
             values=arguments.values,
             spots=arguments.spot,
             forgotten=lost,
+            stop=stopping,
         )
 
         def now() -> Now:
             counts = sweeping.counts
             found = ", ".join(f"{number:,} {kind}" for kind, number in sorted(counts.results.items()))
-            return Now(counts.seen, source.total, counts.size, spent, retries, found or "no difference")
+            return Now(
+                counts.seen, source.total, counts.size, counting.spent, counting.retries, found or "no difference"
+            )
 
-        published = Published("verify", both.table.name, now, arguments.metrics)
-        async with Progress("verify", now, quiet=arguments.quiet):
-            with published:
-                swept = await sweeping.run(arguments.parallel, fresh=arguments.fresh)
+        async with shown("verify", both.table.name, now, arguments):
+            swept = await sweeping.run(arguments.parallel, fresh=arguments.fresh)
+            if moves is not None:
+                await moves.wait_until_settled(stopping)
         await _told(settings, both, reader, swept, arguments)
         return FAILED if swept.result == DIFFERENT else 0
 
@@ -163,8 +145,20 @@ async def _settled(both: Both, settings: Settings) -> int:
     return lost.count
 
 
-async def _nothing() -> None:
-    """Nobody needs to be asked."""
+def _authority(arguments: argparse.Namespace, found: frozenset[str], *, pinned: bool, table: str) -> str:
+    """Which store is right. Raises SettingsError where nobody can tell, or where a repair would overwrite the truth."""
+    from proxy.checked import SettingsError
+
+    named: str | None = arguments.authority
+    if named is None:
+        if len(found) > 1:
+            raise SettingsError([f"types of {table} have different authorities: give --authority"])
+        return next(iter(found))
+    if arguments.repair and not pinned and named not in found:
+        (authority,) = found
+        what = f"{authority} is the authority for {table}: --repair would overwrite it with what {named} holds"
+        raise SettingsError([f"{what}; move the stage first (crossfade stage), or leave --authority out"])
+    return named
 
 
 async def _told(

@@ -32,6 +32,7 @@ from proxy.shadow.follow import Follow
 from proxy.shadow.journal import Journal, JournalLocked
 from proxy.shadow.layer import Layer
 from proxy.shadow.limited import Limited
+from proxy.shadow.participant import Held as Part
 from proxy.shadow.participant import Participant
 from proxy.shadow.peers import Others, Peers, Unasked
 from proxy.shadow.reading import Reading
@@ -153,7 +154,7 @@ async def build(
     mirrors = settings.stages.table is not None or settings.beginnings() != {"off"}
     peers = Peers(Board(pool, settings.dsql.schema), journal) if mirrors and not settings.mirror.alone else None
     floor = Floor(stages, journal, tables, hold_seconds=settings.stages.hold_seconds, can_mirror=settings.dsql.given)
-    participant = _participant(settings, upstream, floor, journal)
+    participant = participant_of(settings, upstream, floor, journal.identity, listen=str(settings.listen))
     lease: Leased = participant.lease if participant is not None else Unleased()
     ways, converger = both_ways(
         settings,
@@ -225,8 +226,10 @@ def _journal(settings: Settings) -> Journal:
     return journal
 
 
-def _participant(settings: Settings, upstream: Upstream, floor: Floor, journal: Journal) -> Participant | None:
-    """This process's part in moving stages; None where they are pinned."""
+def participant_of(
+    settings: Settings, upstream: Upstream, floor: Part, process: str, *, listen: str = ""
+) -> Participant | None:
+    """This process's part in moving stages, under its name; None where they are pinned."""
     if settings.stages.table is None:
         return None
     # A call that hangs for longer than a part of the lease has cost it anyway; and none of these are clients' calls,
@@ -235,9 +238,9 @@ def _participant(settings: Settings, upstream: Upstream, floor: Floor, journal: 
     return Participant(
         StageTable(DynamoDBStore(upstream, limit), settings.stages.table),
         floor,
-        process=journal.identity,
+        process=process,
         begins=_beginnings(settings),
-        listen=str(settings.listen),
+        listen=listen,
         lease_seconds=settings.stages.lease_seconds,
         poll_seconds=settings.stages.poll_seconds,
     )

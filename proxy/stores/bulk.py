@@ -14,12 +14,13 @@ from typing import Any, Final, TypeVar
 import asyncpg
 
 from proxy.mapping.mapping import Mapping, SqlValues
+from proxy.stores.asking import ask
 from proxy.stores.bulk_sql import BulkStatements
 from proxy.stores.checksums import as_it_is, parameters
-from proxy.stores.failures import Refused, StoreError, UnknownOutcome, Unreachable
-from proxy.stores.occ import Attempts, is_conflict
+from proxy.stores.failures import Refused, StoreError, UnknownOutcome
+from proxy.stores.occ import is_conflict
 from proxy.stores.pool import Pool
-from proxy.stores.sqlstates import sorted_, unsent
+from proxy.stores.sqlstates import sorted_
 
 T = TypeVar("T")
 Bound = tuple[Any, ...]
@@ -80,23 +81,7 @@ class Bulk:
         rows by no means, and what `first` raises. At most as many rows as a transaction takes (`batches`).
         """
         arrays = self._arrays(rows, self._row_texts)
-        async for _ in Attempts(again=self._retried):
-            connection = await self._take()
-            try:
-                return await self._insert(connection, arrays, first)
-            except asyncpg.PostgresError as error:
-                if not is_conflict(error):
-                    raise sorted_(error, None, reading=True) from error
-            except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
-                connection.terminate()
-                # COMMIT has not been sent, or `_insert` would have said so.
-                raise unsent(error, None) from error
-            except BaseException:
-                connection.terminate()
-                raise
-            finally:
-                self._pool.give_back(connection)
-        raise Unreachable("occ", "conflicts went on")
+        return await ask(self._pool, lambda c: self._insert(c, arrays, first), again=self._retried)
 
     async def digests(self, keys: Sequence[SqlValues]) -> dict[int, bytes]:
         """Digests of the rows that keys have, by the keys' places."""
@@ -184,29 +169,8 @@ class Bulk:
             raise
         return int(done.rsplit(" ", 1)[1])
 
-    async def _read(self, ask: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-        async for _ in Attempts(again=self._retried):
-            connection = await self._take()
-            try:
-                return await ask(connection)
-            except asyncpg.PostgresError as error:
-                if not is_conflict(error):
-                    raise sorted_(error, None, reading=True) from error
-            except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
-                connection.terminate()
-                raise Unreachable("connection", type(error).__name__) from error
-            except asyncio.CancelledError:
-                connection.terminate()
-                raise
-            finally:
-                self._pool.give_back(connection)
-        raise Unreachable("occ", "conflicts went on")
-
-    async def _take(self) -> asyncpg.Connection:
-        try:
-            return await self._pool.take()
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise Unreachable("connect", type(error).__name__) from error
+    async def _read(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        return await ask(self._pool, work, again=self._retried)
 
     @staticmethod
     def _arrays(rows: Sequence[SqlValues], texts: tuple[Callable[[Any], str | None], ...]) -> list[list[str | None]]:

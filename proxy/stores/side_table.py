@@ -11,11 +11,9 @@ import asyncpg
 
 from proxy.stores.failures import Refused, Unreachable
 from proxy.stores.pool import Pool
-from proxy.stores.sqlstates import NO_TABLE
+from proxy.stores.sqlstates import MADE_MEANWHILE, NO_TABLE
 
 _CONFLICT: Final = "40001"
-# Two processes that make the table at once: one of them finds its name taken while it is at it.
-_MADE_MEANWHILE: Final = frozenset({"23505", "42P07", "42710", _CONFLICT})
 _AWAY: Final = ("57", "53", "08", "XX000", _CONFLICT)
 
 
@@ -67,5 +65,5 @@ class SideTable:
         try:
             await connection.execute(self.create)
         except asyncpg.PostgresError as error:
-            if error.sqlstate not in _MADE_MEANWHILE:
+            if error.sqlstate not in MADE_MEANWHILE and error.sqlstate != _CONFLICT:
                 raise

@@ -22,6 +22,8 @@ UNFIT: Final = ("22", "23", "54000")
 # A form of words that the server does not have.
 UNSUPPORTED: Final = ("0A000", "42601")
 NO_TABLE: Final = "42P01"
+# Two that make a table at once: one of them finds its name taken, or is told of its catalogue row.
+MADE_MEANWHILE: Final = frozenset({"23505", "42P07", "42710"})
 
 
 def sorted_(error: asyncpg.PostgresError, key: Key | None, *, reading: bool = False) -> StoreError:

@@ -5,7 +5,6 @@ second look, at a COMMIT of which nobody knows the outcome, and when another run
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,13 +19,11 @@ from proxy.migrate.both import Both, opened
 from proxy.migrate.checkpoints import Superseded
 from proxy.migrate.pace import Pace
 from proxy.migrate.sources import Portion, Portions, Position, Referring, ScanSource, Source
-from proxy.migrate.standing import Moved
 from proxy.migrate.table_reader import TableReader
+from proxy.migrate.taking_part import TakingPart
 from proxy.settings import load
-from proxy.shadow.stages import Placed, Scope, Stage, StageMap
 from proxy.stores.bulk import Bulk
 from proxy.stores.failures import UnknownOutcome
-from proxy.stores.stage_table import StageTable, State
 from tests import equality
 from tests.integration.scenes import CONFIG
 from tests.integration.whole_tables import billio_items
@@ -113,6 +110,7 @@ def made(
     both: Both,
     meddle: Callable[[Source], Source] = lambda s: s,
     bulk: Bulk | None = None,
+    moves: TakingPart | None = None,
 ) -> Backfill:
     reader = TableReader(both.dynamodb, both.table.schema, Pace(None))
     source = ScanSource(reader, both.table.schema, total=None, parallel=2, limit=20)
@@ -120,13 +118,11 @@ def made(
         meddle(source),
         both.table.schema,
         both.table.mapping,
-        authority=both.dynamodb,
-        mirror=both.dsql,
+        moves=moves or both.part("backfill", "dynamodb", left=True),
         bulk=bulk or both.bulk,
         checkpoints=both.checkpoints,
         pace=Pace(None),
         settle=0.2,
-        allowed=lambda: both.standing.check("dynamodb"),
     )
 
 
@@ -231,20 +227,6 @@ async def test_an_insert_under_way_loses_against_the_claim(settings_file: Path) 
             await both.bulk.insert([row], overtaken)
         assert await both.bulk.counts(None) == {}
         assert took_over[0].saved is None
-
-
-async def test_it_stops_when_a_stage_is_moved(settings_file: Path, dynamodb: str) -> None:
-    variables = {"CROSSFADE_STAGES__TABLE": "crossfade-stages"}
-    async with opened(load(settings_file, variables), TABLE) as both:
-        assert await both.standing.authorities() == {"dynamodb"}, "there is no such table yet"
-        stages = StageTable(both.dynamodb, "crossfade-stages")
-        await stages.ensure()
-        await both.standing.check("dynamodb")
-        moved = StageMap().moved(Scope(TABLE, "Book"), Placed(Stage.LIVE))
-        assert await stages.write_state(State(1, moved.epoch, moved.document()))
-        with pytest.raises(Moved, match="is dsql and dynamodb now"):
-            await made(both, lambda source: Meddled(source, read=lambda _: time.sleep(1.1))).run(1)
-        assert await both.bulk.counts(None) == {}
 
 
 def _disagreements(endpoint: str, dsn: str) -> list[str]:

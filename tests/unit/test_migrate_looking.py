@@ -4,15 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
 from comparators.expected import Expectation
 from comparators.redact import Redactor
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
 from proxy.mapping.document import DocumentMapping
 from proxy.migrate.looking import Finding, Looking, Result
-from proxy.migrate.standing import Moved
+from proxy.migrate.standing import Standing
+from proxy.migrate.taking_part import TakingPart
+from proxy.settings import Settings
 from proxy.shadow.tables import Table
 from proxy.stores.failures import Unreachable
 from proxy.stores.store import Held
@@ -54,12 +54,10 @@ class Pair:
         self.meanwhile(self.reads)
         return {each: await self.mirror.get(each) for each in keys}
 
-    async def look(
-        self, *names: str, patience: float = 0.0, repair: bool = False, allowed: Any = None
-    ) -> dict[str, Finding]:
-        async def fine() -> None:
-            """It may be written."""
-
+    async def look(self, *names: str, patience: float = 0.0, repair: bool = False) -> dict[str, Finding]:
+        dynamodb: Any = None  # nothing is asked where stages are pinned
+        standing = Standing(Settings(), dynamodb, TABLE.name, ())
+        moves = TakingPart(self.table, standing, self.authority, self.mirror, lambda _: None)
         looking = Looking(
             self.table,
             self.authority,
@@ -67,8 +65,7 @@ class Pair:
             self._read_authority,
             self._read_mirror,
             patience=patience,
-            repair=repair,
-            allowed=allowed or fine,
+            moves=moves if repair else None,
         )
         found = await looking.look([key(name) for name in names])
         return {each.key.attributes["id"]["S"]: each for each in found}
@@ -151,17 +148,6 @@ async def test_a_repair_that_fails_is_told() -> None:
     finding = (await pair.look("a", repair=True))["a"]
     assert finding.repaired is False
     assert finding.reasons == ("not repaired: connection",)
-
-
-async def test_nothing_is_repaired_where_it_is_not_allowed() -> None:
-    pair = Pair({"a": item("a", 1)}, {})
-
-    async def moved() -> None:
-        raise Moved("t", {"dsql"})
-
-    with pytest.raises(Moved):
-        await pair.look("a", repair=True, allowed=moved)
-    assert pair.mirror.items == {}
 
 
 async def test_a_finding_hides_values() -> None:
