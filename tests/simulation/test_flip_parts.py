@@ -12,7 +12,7 @@ from proxy.shadow.driver import Judgement
 from proxy.shadow.flip import Answer, Move, Phase
 from proxy.shadow.forget import forget
 from proxy.shadow.stages import Scope, Stage
-from proxy.shadow.under_way import Kept, Moved, Progress
+from proxy.shadow.under_way import Kept, Moved, Progress, read
 from proxy.stores.failures import Refused, Unreachable
 from proxy.stores.stage_table import State
 from tests.simulation.flip_scene import BILLIO, EPOCH, Proxy, Scene
@@ -319,7 +319,36 @@ def test_one_that_owes_is_forgotten_when_an_operator_says_so() -> None:
         assert (entry["outcome"], entry["process"], entry["owed"], entry["because"]) == (
             "forgotten", "p1", True, "its disk is gone",
         )  # fmt: skip
+        before = (await read(scene.table)).map
+        assert (before.forgotten.count, before.forgotten.process) == (1, "p1")
+        # One that owes nothing is missed by nobody.
+        await killed(scene, "p3", owing=False)
+        assert await forgotten("p3") == Moved(0, 0)
+        assert (await read(scene.table)).map == before
         assert isinstance(await scene.move(Stage.LIVE), Moved)
+
+    scene.run(main())
+
+
+def test_what_was_judged_before_somebody_was_forgotten_is_judged_again() -> None:
+    """Else a move that was prepared a moment earlier would pass over what the lost process owed."""
+    scene = Scene()
+
+    async def main() -> None:
+        await scene.proxy("p0")
+        await killed(scene, "p1", owing=True)
+        judged = (await read(scene.table)).map
+
+        async def judge(_: Move) -> Judgement:
+            return Judgement(of=judged)
+
+        async for _ in forget(scene.table, "p1", by="me", because="its disk is gone", clock=scene.loop.time):
+            pass
+        end = await scene.move(Stage.LIVE, driver=scene.driver(judge=judge), force=True, because="I will")
+        assert isinstance(end, Kept)
+        assert "another change of the stages came first" in end.reason
+        judged = (await read(scene.table)).map
+        assert isinstance(await scene.move(Stage.LIVE, driver=scene.driver(judge=judge)), Moved)
 
     scene.run(main())
 
