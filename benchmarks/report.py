@@ -173,7 +173,7 @@ def _tracing(stages: Mapping[str, Any]) -> Iterator[str]:
             _figure(found["requests_a_second"], 0),
             _figure(found["cpu_us"], 0),
             f"{found['cpu_us']['median'] - ways['off']['cpu_us']['median']:+,.0f}" if way != "off" else "",
-            f"{found['dropped'] * 100:.0f} %" if way != "off" else "",
+            f"{found['dropped'] * 100:.0f} %" if way not in ("off", "before") else "",
         )
         for stage, ways in stages.items()
         for way, found in ways.items()

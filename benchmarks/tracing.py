@@ -1,9 +1,11 @@
 """(g) what tracing costs: CPU µs a GetItem with it off, and on for 1 % and for all of the requests.
 
 As (a) measures, with a collector that takes everything. Spans that were dropped because more came than could be sent
-are cheaper than those that were sent: their share is told.
+are cheaper than those that were sent: their share is told. With BEFORE=FOLDER, where an earlier commit's sources are
+(`git archive COMMIT proxy comparators config | tar -x -C FOLDER`), these are measured beside.
 """
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,6 +33,10 @@ def trace(say: Say, server: Postgres, passes: int, seconds: float) -> dict[str, 
             for stage in STAGES
             for way, ratio in WAYS
         }
+        before = os.environ.get("BEFORE")
+        if before is not None:
+            for stage in STAGES:
+                subjects[stage, "before"] = _subject(stack, upstream, dsn, stage, None, collector, before)
         interleave(say, "GetItem", subjects.values(), [get()], passes, seconds)
         results: dict[str, Any] = {stage: {} for stage in STAGES}
         for (stage, way), subject in subjects.items():
@@ -49,15 +55,17 @@ def _collector() -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
 
 
-def _subject(stack: ExitStack, upstream: str, dsn: str, stage: str, ratio: float | None, collector: str) -> Subject:
-    """A proxy in a stage that traces so many of its requests."""
+def _subject(
+    stack: ExitStack, upstream: str, dsn: str, stage: str, ratio: float | None, collector: str, sources: str = ""
+) -> Subject:
+    """A proxy in a stage that traces so many of its requests; of other sources than these, where they are given."""
     extra = "" if ratio is None else f"[tracing]\nenabled = true\nsample_ratio = {ratio}\n"
     running = stack.enter_context(
-        crossfade.proxy(upstream, dsn, stage, extra, {"OTEL_EXPORTER_OTLP_ENDPOINT": collector})
+        crossfade.proxy(upstream, dsn, stage, extra, {"OTEL_EXPORTER_OTLP_ENDPOINT": collector, "PYTHONPATH": sources})
     )
     pin(running.child.pid, 0)
-    name = f"{stage}, {'not traced' if ratio is None else f'{ratio:.0%}'}"
-    return Subject(name, crossfade.address(running), running.child.pid, running)
+    way = "before" if sources else "not traced" if ratio is None else f"{ratio:.0%}"
+    return Subject(f"{stage}, {way}", crossfade.address(running), running.child.pid, running)
 
 
 def _dropped(subject: Subject) -> float:
