@@ -29,7 +29,7 @@ from proxy.tracing import names
 from proxy.tracing.layer import Parts
 from proxy.tracing.requests import Requests, TracedLayer
 from proxy.tracing.sending import Sending, SpanMetrics, hush
-from proxy.tracing.spans import ByOrigin, Spans, headers, mark
+from proxy.tracing.spans import ByOrigin, Ids, Spans, headers, mark
 from proxy.tracing.stores import Place
 from proxy.version import VERSION
 from proxy.wire.server import Handler, Layer
@@ -45,11 +45,12 @@ class OpenTelemetry:
         self._settings = settings
         self._exporter = exporter
         self._sending: Sending | None = None
+        ratio, ids = settings.tracing.sample_ratio, Ids()
         # Its own shut-down at exit would wait for a hung collector.
         self._provider = TracerProvider(
-            sampler=ParentBased(ByOrigin(settings.tracing.sample_ratio)), resource=_resource(), shutdown_on_exit=False
+            sampler=ParentBased(ByOrigin(ratio)), resource=_resource(), shutdown_on_exit=False, id_generator=ids
         )
-        self._spans = Spans(self._provider.get_tracer("crossfade", VERSION, _SCHEMA))
+        self._spans = Spans(self._provider.get_tracer("crossfade", VERSION, _SCHEMA), ids, ratio)
         self.headers: Callable[[], bytes] | None = headers
         self.marks: tuple[Processor, ...] = (mark,)
         self._requests = Requests(self._spans, settings.listen)

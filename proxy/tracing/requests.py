@@ -13,15 +13,15 @@ from aiohttp import web
 from aiohttp.typedefs import Handler as RoutedHandler
 from aiohttp.typedefs import Middleware
 from multidict import CIMultiDictProxy
-from opentelemetry.context import Context, attach, detach
-from opentelemetry.trace import Span, StatusCode, get_current_span, set_span_in_context
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from proxy.dynamodb.outcome import Outcome
 from proxy.settings import Address
 from proxy.tracing import names
 from proxy.tracing.names import ERROR_TYPE, HTTP_METHOD, HTTP_STATUS, REQUEST_ID, RPC_STATUS, Attributes, error_type
-from proxy.tracing.spans import NOWHERE, Spans, tell
+from proxy.tracing.spans import NOWHERE, Spans, enter, leave, sampled, tell
 from proxy.wire.server import Handler, Layer
 
 R = TypeVar("R", bound=web.BaseRequest)
@@ -67,7 +67,7 @@ class Requests:
         self, request: R, described: tuple[str, Attributes], handle: Callable[[R], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         span = self._spans.served(*described, self._parent(request.headers))
-        token = attach(set_span_in_context(span, NOWHERE))
+        token = enter(span)
         try:
             response = await handle(request)
         except BaseException as error:  # a client that has gone, too
@@ -78,7 +78,7 @@ class Requests:
                 _answered(span, response.status)
             return response
         finally:
-            detach(token)
+            leave(token)
             span.end()
 
     def _parent(self, headers: CIMultiDictProxy[str]) -> Context:
@@ -103,14 +103,15 @@ class TracedLayer:
         self._layer = layer
 
     async def execute(self, action: str, body: bytes, request_id: str) -> Outcome:
-        tell({REQUEST_ID: request_id})
+        if sampled():
+            tell({REQUEST_ID: request_id})
         return self._told(await self._layer.execute(action, body, request_id))
 
     async def pass_through(self, action: str, target: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         return self._told(await self._layer.pass_through(action, target, body, headers))
 
     def _told(self, outcome: Outcome) -> Outcome:
-        if not outcome.ok and get_current_span().is_recording():
+        if not outcome.ok and sampled():
             code = names.word(outcome.error_code or "")
             told: Attributes = {RPC_STATUS: code}
             tell(told | {ERROR_TYPE: code} if outcome.status >= 500 else told)

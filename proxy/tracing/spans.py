@@ -2,26 +2,31 @@
 
 Whether a request is traced is decided once, where it comes in. What is not costs one look at that decision at each
 place where there would be a span. A span stays its task's current one until it is closed; tasks that are started
-meanwhile inherit it, which is how what happens behind the answer belongs to its request.
+meanwhile inherit it, which is how what happens behind the answer belongs to its request. The current span stands in a
+variable of our own and not in OpenTelemetry's context, which takes ten times as long to look at (1 µs, measured) and
+serves instrumentations that there are none of here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Final, Self
 
-from opentelemetry.context import Context, attach, detach
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult, TraceIdRatioBased
 from opentelemetry.trace import (
+    INVALID_SPAN,
     Link,
+    NonRecordingSpan,
     Span,
     SpanContext,
     SpanKind,
     StatusCode,
     Tracer,
     TraceState,
-    get_current_span,
     set_span_in_context,
 )
 from structlog.typing import EventDict
@@ -33,19 +38,30 @@ NOWHERE: Final = Context()
 """Under no span."""
 
 
+_CURRENT: Final[ContextVar[Span]] = ContextVar("crossfade_span", default=INVALID_SPAN)
+
+
+def enter(span: Span) -> Token[Span]:
+    """It is the current one until `leave` is given what this gives."""
+    return _CURRENT.set(span)
+
+
+leave: Final = _CURRENT.reset
+
+
 def current() -> SpanContext:
     """The current span's; not valid where there is none."""
-    return get_current_span().get_span_context()
+    return _CURRENT.get().get_span_context()
 
 
 def sampled() -> bool:
-    """Whether what happens now is traced."""
-    return current().trace_flags.sampled
+    """Whether what happens now is traced: the current span, open or not, is one that is kept."""
+    return not isinstance(_CURRENT.get(), NonRecordingSpan)
 
 
 def tell(attributes: Attributes) -> None:
-    """Say something of the current span, if it is still open and records."""
-    span = get_current_span()
+    """Say something of the current span, if it is still open and kept."""
+    span = _CURRENT.get()
     if span.is_recording():
         span.set_attributes(attributes)
 
@@ -55,9 +71,9 @@ def headers() -> bytes:
     context = current()
     if not context.is_valid:
         return b""
-    text = f"traceparent: 00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}\r\n"
-    state = context.trace_state.to_header() if context.trace_state else ""
-    return (f"{text}tracestate: {state}\r\n" if state else text).encode()
+    parent = b"traceparent: 00-%032x-%016x-%02x\r\n" % (context.trace_id, context.span_id, context.trace_flags)
+    state = context.trace_state
+    return parent + b"tracestate: %b\r\n" % state.to_header().encode() if state else parent
 
 
 def mark(_: Any, __: str, event: EventDict) -> EventDict:
@@ -78,11 +94,11 @@ class Open:
         self.span = span
 
     def __enter__(self) -> Self:
-        self._token = attach(set_span_in_context(self.span))
+        self._token = enter(self.span)
         return self
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
-        detach(self._token)
+        leave(self._token)
         if error is not None:
             self.failed(error_type(error))
         self.span.end()
@@ -101,26 +117,59 @@ class Open:
 
 
 class Spans:
-    """Opens spans: under the current one, or as the first of a trace of their own that is linked to others."""
+    """Opens spans: under the current one, or as the first of a trace of their own that is linked to others.
 
-    def __init__(self, tracer: Tracer) -> None:
+    `ids` are the tracer's, and `ratio` is its sampler's for what nobody else decides.
+    """
+
+    def __init__(self, tracer: Tracer, ids: Ids, ratio: float) -> None:
         self._tracer = tracer
+        self._ids = ids
+        self._bound = TraceIdRatioBased.get_bound_for_rate(ratio)
 
     def call(self, name: str, attributes: Attributes) -> Open:
         """A call of another program, under the current span."""
-        return Open(self._tracer.start_span(name, None, SpanKind.CLIENT, attributes))
+        return Open(self._tracer.start_span(name, _under(), SpanKind.CLIENT, attributes))
 
     def work(self, name: str, attributes: Attributes, links: Sequence[Link] = ()) -> Open:
         """Something done here, under the current span."""
-        return Open(self._tracer.start_span(name, None, SpanKind.INTERNAL, attributes, links))
+        return Open(self._tracer.start_span(name, _under(), SpanKind.INTERNAL, attributes, links))
 
     def alone(self, name: str, attributes: Attributes, links: Sequence[Link]) -> Open:
         """Something done here, in a trace of its own."""
         return Open(self._tracer.start_span(name, NOWHERE, SpanKind.INTERNAL, attributes, links))
 
     def served(self, name: str, attributes: Attributes, parent: Context) -> Span:
-        """A request that is served, not the current span yet."""
+        """A request that is served, not the current span yet.
+
+        Most requests have no parent and are not sampled: for these the sampler's decision is taken here, as it would
+        take it, because asking it takes three times as long.
+        """
+        if parent is NOWHERE:
+            trace_id = self._ids.generate_trace_id()
+            if trace_id & TraceIdRatioBased.TRACE_ID_LIMIT >= self._bound:
+                return NonRecordingSpan(SpanContext(trace_id, self._ids.generate_span_id(), is_remote=False))
+            self._ids.next_trace(trace_id)
         return self._tracer.start_span(name, parent, SpanKind.SERVER, attributes)
+
+
+def _under() -> Context:
+    return set_span_in_context(_CURRENT.get(), NOWHERE)
+
+
+class Ids(RandomIdGenerator):
+    """Identities by chance, but for one trace's that was drawn already."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def next_trace(self, trace_id: int) -> None:
+        """The next trace is this one."""
+        self._next = trace_id
+
+    def generate_trace_id(self) -> int:
+        drawn, self._next = self._next, 0
+        return drawn or super().generate_trace_id()
 
 
 class ByOrigin(Sampler):

@@ -19,7 +19,7 @@ from proxy.stores.failures import Unreachable
 from proxy.stores.store import Store
 from proxy.tracing import layer
 from proxy.tracing.layer import CONVERGE, Origins, Parts
-from proxy.tracing.spans import NOWHERE, ByOrigin, Open, Spans
+from proxy.tracing.spans import NOWHERE, ByOrigin, Ids, Open, Spans
 
 KEY = Key("items", '{"id":{"S":"secret"}}')
 
@@ -31,11 +31,11 @@ class Named:
 
 class Scene:
     def __init__(self, ratio: float) -> None:
-        self.exporter = InMemorySpanExporter()
-        self.provider = TracerProvider(sampler=ParentBased(ByOrigin(ratio)), shutdown_on_exit=False)
+        self.exporter, ids = InMemorySpanExporter(), Ids()
+        self.provider = TracerProvider(sampler=ParentBased(ByOrigin(ratio)), shutdown_on_exit=False, id_generator=ids)
         self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
         self.tracer = self.provider.get_tracer("test")
-        self.parts = Parts(Spans(self.tracer), Stages(Settings()), Tables(cast("Any", None), {}), {})
+        self.parts = Parts(Spans(self.tracer, ids, ratio), Stages(Settings()), Tables(cast("Any", None), {}), {})
         self.failing = False
         self._converge = self.parts.converging(self._carry_out)
 

@@ -16,17 +16,17 @@ from opentelemetry.trace import StatusCode
 
 from proxy.settings import Address
 from proxy.tracing.requests import Requests
-from proxy.tracing.spans import ByOrigin, Spans, current, headers, mark
+from proxy.tracing.spans import ByOrigin, Ids, Spans, current, headers, mark
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
 class Scene:
     def __init__(self, ratio: float) -> None:
-        self.exporter = InMemorySpanExporter()
-        provider = TracerProvider(sampler=ParentBased(ByOrigin(ratio)), shutdown_on_exit=False)
+        self.exporter, ids = InMemorySpanExporter(), Ids()
+        provider = TracerProvider(sampler=ParentBased(ByOrigin(ratio)), shutdown_on_exit=False, id_generator=ids)
         provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-        self.requests = Requests(Spans(provider.get_tracer("test")), Address("127.0.0.1", 8000))
+        self.requests = Requests(Spans(provider.get_tracer("test"), ids, ratio), Address("127.0.0.1", 8000))
         self.carried: list[bytes] = []
 
     @property
