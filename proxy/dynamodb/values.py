@@ -125,6 +125,8 @@ def canonical_item(item: Item) -> Item:
     """
     fixed: Item | None = None
     for name, value in item.items():
+        if type(value) is dict and type(value.get("S")) is str and len(value) == 1:
+            continue  # nearly every one: done with without a call
         better = canonical(value)
         if better is not value:
             if fixed is None:
@@ -261,6 +263,8 @@ def _canonical_map(value: Value, content: Any, depth: int) -> Value:
         raise validation(_TOO_DEEP)
     fixed: Item | None = None
     for name, member in content.items():
+        if type(member) is dict and type(member.get("S")) is str and len(member) == 1:
+            continue
         better = canonical(member, depth + 1)
         if better is not member:
             if fixed is None:

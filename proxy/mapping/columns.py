@@ -88,6 +88,8 @@ class ColumnMapping:
     _keys: tuple[AttributeColumn, ...] = field(init=False)
     _decoders: tuple[tuple[str | None, Callable[[Any], Value], AttributeColumn], ...] = field(init=False)
     """Of each column its attribute, None where that is inside a map, and how its value is decoded."""
+    _encoders: tuple[tuple[str, bool, AttributeColumn, Callable[[Value], Any]], ...] = field(init=False)
+    """Of each column its attribute, whether it is the key's, and how its value is encoded."""
     _index_keys: IndexKeys = field(init=False)
 
     def __post_init__(self) -> None:
@@ -99,6 +101,8 @@ class ColumnMapping:
         set_(self, "_by_attribute", {c.path[0]: c for c in self.attribute_columns if len(c.path) == 1})
         decoders = [(c.path[0] if len(c.path) == 1 else None, c.codec.decode, c) for c in self.attribute_columns]
         set_(self, "_decoders", tuple(decoders))
+        encoders = [(c.path[0], c.name in self.key_columns, c, c.codec.encode) for c in self.attribute_columns]
+        set_(self, "_encoders", tuple(encoders))
         by_name = {c.name: c for c in self.attribute_columns}
         set_(self, "_keys", tuple(by_name[name] for name in self.key_columns))
         keys = [self.key_columns, *((*self._columns_of(each), *self.key_columns) for each in self.indexes.values())]
@@ -236,10 +240,9 @@ class ColumnMapping:
         absent: list[str] = []
         faults: list[Fault] = []
         values: list[Any] = []
-        for column in self.attribute_columns:
-            name = column.path[0]
+        for name, is_key, column, encode in self._encoders:
             value = item.get(name)
-            if column.name in self.key_columns:
+            if is_key:
                 value = parts[name]
                 if name not in item:
                     absent.append(name)
@@ -257,14 +260,14 @@ class ColumnMapping:
             try:
                 if column.only:
                     self._check(column, parts, item)
-                values.append(column.codec.encode(value))
+                values.append(encode(value))
             except Misfit as misfit:
                 values.append(None)
-                if name in self.indexed or column.required or column.name in self.key_columns:
+                if name in self.indexed or column.required or is_key:
                     faults.append(Fault(name, str(misfit), misfit.cause))
                 continue
             held[name] = value
-            if column.name not in self.key_columns:
+            if not is_key:
                 del rest[name]
         for name, composite in self.composites.items():
             rendered = composite.render(held)

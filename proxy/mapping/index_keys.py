@@ -47,7 +47,14 @@ class IndexKeys:
     def too_long(self, values: Sequence[Any]) -> Iterator[TooLong]:
         """The keys that are too long, one for each column that is to blame."""
         # Characters have four bytes at most, so nearly every row is done with here.
-        if sum([_at_most(values[place]) for place in self.places]) <= MAX_KEY_BYTES:
+        most = 0
+        for place in self.places:
+            value = values[place]
+            if type(value) is str:
+                most += len(value) * 4
+            elif value is not None:
+                most += _bytes(value)
+        if most <= MAX_KEY_BYTES:
             return
         blamed: set[int] = set()
         for key in self.keys:
@@ -57,10 +64,6 @@ class IndexKeys:
             if size > MAX_KEY_BYTES and longest not in blamed:
                 blamed.add(longest)
                 yield TooLong(longest, size)
-
-
-def _at_most(value: Any) -> int:
-    return len(value) * 4 if type(value) is str else _bytes(value)
 
 
 def _bytes(value: Any) -> int:

@@ -40,7 +40,12 @@ def tagged(value: Value) -> Any:
 
 
 def tagged_map(attributes: Item) -> dict[str, Any]:
-    return {_tagged_name(name): tagged(value) for name, value in attributes.items()}
+    json: dict[str, Any] = {}
+    for name, value in attributes.items():
+        text = value.get("S")
+        plain = text if text is not None and "\x00" not in text else tagged(value)
+        json[_tagged_name(name) if name[:1] == "$" or "\x00" in name else name] = plain
+    return json
 
 
 def untagged(json: Any) -> Value:

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import asyncpg
 
 from proxy.mapping.mapping import Mapping, SqlValues
+from proxy.stores.array_text import array_literal
 from proxy.stores.asking import ask
 from proxy.stores.bulk_sql import BulkStatements
 from proxy.stores.checksums import as_it_is, parameters
@@ -141,7 +142,7 @@ class Bulk:
     async def _insert(
         self,
         connection: asyncpg.Connection,
-        arrays: list[list[str | None]],
+        arrays: list[str],
         first: Callable[[asyncpg.Connection], Awaitable[None]],
     ) -> int:
         await connection.execute("BEGIN", timeout=self._seconds)
@@ -173,8 +174,8 @@ class Bulk:
         return await ask(self._pool, work, again=self._retried)
 
     @staticmethod
-    def _arrays(rows: Sequence[SqlValues], texts: tuple[Callable[[Any], str | None], ...]) -> list[list[str | None]]:
+    def _arrays(rows: Sequence[SqlValues], texts: tuple[Callable[[Any], str], ...]) -> list[str]:
         return [
-            list(column) if text is as_it_is else [None if value is None else text(value) for value in column]
+            array_literal(column if text is as_it_is else [None if value is None else text(value) for value in column])
             for text, column in zip(texts, zip(*rows, strict=True), strict=True)
         ]

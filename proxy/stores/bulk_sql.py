@@ -1,9 +1,9 @@
 """The SQL of backfill and verify: many rows of one table at a time. Text only: no connection, no values.
 
-Keys and rows go out as one `text[]` a column, which `unnest` makes rows of and a cast gives their types: one statement
-however many rows there are, and the only kind of array parameter that asyncpg sends without asking for a setting that
-DSQL does not have. Everything else is what `sql` uses too; nothing is asked of DSQL that is not in PostgreSQL's manual
-under "Binary String Functions", "Aggregate Functions" and "Array Functions".
+Keys and rows go out as one text a column: an array as PostgreSQL reads it (`array_text`), which a cast gives its type
+and `unnest` makes rows of. So it is one statement however many rows there are, and no array parameter, which asyncpg
+would take apart element by element. Everything else is what `sql` uses too; nothing is asked of DSQL that is not in
+PostgreSQL's manual under "Binary String Functions", "Aggregate Functions" and "Array Functions".
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ BUCKETS = 65_536
 
 @dataclass(frozen=True, slots=True)
 class BulkStatements:
-    """The statements for one mapping, made once. `keys` stands for one `text[]` for each key column."""
+    """The statements for one mapping, made once. `keys` stands for one array for each key column, as text."""
 
     schema: str
     mapping: Mapping
     row: RowText = field(init=False)
     key: RowText = field(init=False)
     insert: str = field(init=False)
-    """Parameters: one `text[]` for each column. Rows whose key is there stay as they are."""
+    """Parameters: one array, as text, for each column. Rows whose key is there stay as they are."""
     digests: str = field(init=False)
     """Parameters: keys. Gives (place among the keys, digest) of those that have a row."""
     digest_of_all: str = field(init=False)
@@ -145,4 +145,4 @@ class BulkStatements:
 
 
 def _unnest(columns: tuple[Column, ...]) -> str:
-    return "unnest(" + ", ".join(f"${n}::text[]::{column.sql_type}[]" for n, column in enumerate(columns, 1)) + ")"
+    return "unnest(" + ", ".join(f"${n}::text::{column.sql_type}[]" for n, column in enumerate(columns, 1)) + ")"

@@ -191,8 +191,8 @@ def _seconds(value: Any) -> str:
     return f"{'-' if microseconds < 0 else ''}{whole}.{part:06d}"
 
 
-def parameters(columns: Sequence[Column]) -> tuple[Callable[[Any], str | None], ...]:
-    """For each column, how a parameter is written as an element of a `text[]` that SQL casts to the column's type."""
+def parameters(columns: Sequence[Column]) -> tuple[Callable[[Any], str], ...]:
+    """For each column, how a parameter is written as an element of an array that SQL reads as the column's type."""
     return tuple(_PARAMETER.get(column.sql_type.partition("(")[0], str) for column in columns)
 
 

@@ -11,6 +11,7 @@ from proxy.mapping.mapping import Mapping as TableMapping
 from proxy.migrate.apply import migrate, read_folder
 from proxy.migrate.checkpoints import CHECKPOINTS_TABLE, Checkpoints
 from proxy.migrate.sweeps import SWEEPS_TABLE, Sweep, Sweeps
+from proxy.stores.array_text import array_literal
 from proxy.stores.bulk_sql import BulkStatements
 from proxy.stores.pool import Pool
 from tests.integration.sql_rules import violations
@@ -99,3 +100,28 @@ async def test_checkpoints_and_sweeps_keep_the_rules(dsql_database: str) -> None
     assert all(any(name in statement for statement in sent) for name in (CHECKPOINTS_TABLE, SWEEPS_TABLE))
     for statement in sent:
         assert set(violations(statement)) <= ALLOWED, statement
+
+
+async def test_an_array_is_read_as_it_was_written(database: str) -> None:
+    nasty = [
+        "",
+        "NULL",
+        None,
+        '"',
+        "\\",
+        '\\"',
+        "{}",
+        "a,b",
+        " a ",
+        "\n\t",
+        "\x1e",
+        "\x1f",
+        '"\x1e"',
+        "ä雪\U0001f600",
+        None,
+    ]
+    arrays: list[list[str | None]] = [nasty, nasty[:10], [None], [], ["\x1f", None], ["plain", None, 'quo"ted\\']]
+    connection = await asyncpg.connect(database)
+    for texts in arrays:
+        assert await connection.fetchval("SELECT $1::text::text[]", array_literal(texts)) == texts
+    await connection.close()
