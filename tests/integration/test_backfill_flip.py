@@ -1,0 +1,173 @@
+"""The authority moves while a backfill or a repair is at work: nothing old may land on the new truth.
+
+Once as an operator sees it, with a proxy and writers; then in this process, so that the flip comes at the worst moment:
+when rows have been inserted that are out of date already, and nobody has looked at them again.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.dynamodb.schema import Key
+from proxy.dynamodb.values import Item
+from proxy.migrate import standing
+from proxy.migrate.both import Both, opened
+from proxy.migrate.sources import Portion, Source
+from proxy.settings import load
+from proxy.shadow.driver import Driver
+from proxy.shadow.flip import Move
+from proxy.shadow.stages import Scope, Stage, Stages
+from proxy.shadow.under_way import Kept, Moved
+from proxy.stores.stage_table import StageTable
+from tests import equality
+from tests.integration.scenes import CONFIG, run_sql, scene, wait_until
+from tests.integration.test_backfill_crash import Died, Meddled, Meddler, made, settings_file
+from tests.integration.test_stage_moves import STAGES, ask
+from tests.integration.whole_tables import Operator, billio_items
+from tests.integration.whole_tables import load as put_all
+from tests.integration.writers import BILLIO_KEYS, Writers, billio_item
+from tests.standins.billio import TABLE, billio_table, dynamodb_client
+
+__all__ = ["settings_file"]
+
+NAME = "crossfade_stages"
+LEASE_SECONDS = 1.0
+VARIABLES = {
+    "CROSSFADE_STAGES__TABLE": NAME,
+    "CROSSFADE_STAGES__LEASE_SECONDS": str(LEASE_SECONDS),
+    "CROSSFADE_STAGES__POLL_SECONDS": "0.05",
+}
+
+
+def rows(dsn: str) -> int:
+    return int(asyncio.run(run_sql(dsn, "SELECT count(*) AS n FROM items"))[0]["n"])
+
+
+def unlike(endpoint: str, dsn: str) -> list[str]:
+    """What rows say otherwise than their items. What was not brought over yet is no matter here."""
+    return [each for each in equality.disagreements(endpoint, dsn, TABLE) if "DynamoDB only" not in each]
+
+
+def test_a_flip_in_the_middle_of_a_backfill_and_back(
+    dynamodb: str, database: str, dsql_database: str, tmp_path: Path
+) -> None:
+    billio_table(dynamodb)
+    dice = random.Random(6)
+    put_all(dynamodb, billio_items(400))
+    client = dynamodb_client(dynamodb)
+    for key in BILLIO_KEYS[::2]:
+        client.put_item(TableName=TABLE, Item=billio_item(dice, key))
+    with scene(dynamodb, dsql_database, rows=database, stage="dualwrite", extra=STAGES) as here:
+        variables = VARIABLES | {"CROSSFADE_STAGES__LEASE_SECONDS": "2"}
+        operator = Operator(dynamodb, dsql_database, tmp_path, (CONFIG / "billio.toml",), variables)
+        writers = Writers(here.client, 6, keys=BILLIO_KEYS, threads=2, calls=800).start()
+        with operator.started("backfill", "--rate", "120") as backfill:
+            wait_until(lambda: rows(database) > 60, 30, "a part of the table")
+            assert backfill.poll() is None
+            live = {"stage": "live", "force": True, "because": "a test"}
+            moved = ask(here, "PUT", f"/v1/stages/{TABLE}", live, token=None)
+            assert (moved.status, moved.json.get("outcome")) == (200, "moved"), moved.text
+            out, err = backfill.communicate(timeout=20)
+        assert backfill.returncode == 1, out + err
+        assert "the authority for billio is dsql now, and was another when this began" in err
+        refused = operator.run("backfill")
+        assert refused.code == 2
+        assert "backfill would overwrite the truth" in refused.err
+        overwriting = operator.run("verify", "--repair", "--authority", "dynamodb")
+        assert overwriting.code == 2
+        assert "--repair would overwrite it with what dynamodb holds" in overwriting.err
+        back = ask(
+            here, "PUT", f"/v1/stages/{TABLE}", {"stage": "dualwrite", "force": True, "because": "a test"}, token=None
+        )
+        assert (back.status, back.json.get("outcome")) == (200, "moved"), back.text
+        ran = operator.run("backfill")
+        assert ran.code == 0, ran.out + ran.err
+        writers.stop()
+        assert writers.answers["ok"] > 50
+        here.assert_equal()
+
+
+class Flipped(Meddled):
+    """At the second of its looks, the items are changed and a flip begins; it has two seconds to pass it by."""
+
+    def __init__(self, source: Source, meddler: Meddler, flip: "Flipping") -> None:
+        super().__init__(source)
+        self._meddler = meddler
+        self._flip = flip
+        self._looks = 0
+
+    async def now(self, portion: Portion, keys: Sequence[Key]) -> Mapping[Key, Item]:
+        self._looks += 1
+        if self._looks == 2:
+            self._meddler([key.attributes for key in keys])
+            self._flip.start()
+            await asyncio.sleep(2.0)
+            assert not self._flip.task.done(), "it passed over rows that nobody has looked at again"
+        return await super().now(portion, keys)
+
+
+class Flipping:
+    """A flip of the table to `live`, driven from here: its last word, and what differed at that moment."""
+
+    def __init__(self, both: Both, path: Path, endpoint: str, dsn: str) -> None:
+        settings = load(path, VARIABLES)
+        self._driver = Driver(
+            StageTable(both.dynamodb, NAME),
+            Stages(settings, {TABLE: ()}),
+            lease_seconds=LEASE_SECONDS,
+            hold_seconds=3.0,
+        )
+        self._where = endpoint, dsn
+        self.task: asyncio.Task[tuple[Any, list[str]]]
+
+    def start(self) -> "Flipping":
+        self.task = asyncio.create_task(self._drive())
+        return self
+
+    async def _drive(self) -> tuple[Any, list[str]]:
+        move = Move(Scope(TABLE), Stage.LIVE, by="a test", force=True, because="a test")
+        last = [step async for step in self._driver.move(move)][-1]
+        return last, await asyncio.to_thread(unlike, *self._where)
+
+
+@asynccontextmanager
+async def both_with_stages(path: Path) -> AsyncIterator[Both]:
+    async with opened(load(path, VARIABLES), TABLE) as both:
+        yield both
+
+
+async def test_a_flip_waits_for_what_a_backfill_has_in_hand(settings_file: Path, dynamodb: str, database: str) -> None:
+    async with both_with_stages(settings_file) as both:
+        flip = Flipping(both, settings_file, dynamodb, database)
+        async with both.part("backfill", "dynamodb", left=True).opened() as moves:
+            with pytest.raises(standing.Moved):
+                await made(both, lambda source: Flipped(source, Meddler(dynamodb), flip), moves=moves).run(1)
+        last, found = await asyncio.wait_for(flip.task, 10)
+        assert isinstance(last, Moved), last
+        assert found == []
+        brought = (await both.bulk.counts(None))[""]
+        assert 0 < brought < 80, "it was in the middle"
+
+
+async def test_no_flip_passes_over_a_backfill_that_died(settings_file: Path, dynamodb: str, database: str) -> None:
+    def die(_: Sequence[Item]) -> None:
+        raise Died
+
+    async with both_with_stages(settings_file) as both:
+        with pytest.raises(Died):
+            async with both.part("backfill", "dynamodb", left=True).opened() as moves:
+                await made(both, lambda source: Meddled(source, look=die), moves=moves).run(1)
+        last, _ = await Flipping(both, settings_file, dynamodb, database).start().task
+        assert isinstance(last, Kept)
+        assert "backfill" in last.reason
+        assert "is gone" in last.reason
+        async with both.part("backfill", "dynamodb", left=True).opened() as moves:
+            await made(both, moves=moves).run(1)
+        last, found = await Flipping(both, settings_file, dynamodb, database).start().task
+        assert isinstance(last, Moved)
+        assert found == []
