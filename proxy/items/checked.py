@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from proxy.dynamodb.values import Item, Value
-from proxy.items.kinds import CATEGORY_OF, DECIMALS, KINDS, ONLY, Field, Form, fields_of
+from proxy.items.kinds import CATEGORY_OF, DECIMALS, KINDS, MOST_PIXELS, ONLY, Field, Form, fields_of
 from proxy.items.refusals import Broken, invalid
 from proxy.items.values import Unfit, name_of, number_of, shown, shown_time, text_of, time_of, value_of
 
@@ -21,6 +21,7 @@ ON_SHELF: Final = "type:shelf"
 # Made of others, here: nobody gives them.
 _MADE: Final = frozenset({KEY, ON_SHELF})
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_SIZE: Final = Field("size", Form.WHOLE, "", 0, MOST_PIXELS)
 _TYPES: Final = f"one of {', '.join(KINDS)}"
 
 
@@ -55,7 +56,9 @@ def created(given: Any, new_id: Callable[[], str], now: Callable[[], Value]) -> 
         raise invalid(Broken("", "an object"))
     kind = kind_of(given.get("type"))
     broken: list[Broken] = []
-    item = _attributes(kind, {n: v for n, v in given.items() if v is not None and n != "type"}, broken)
+    # A field that is null is one that was not given; what is made here, or of other types, is refused all the same.
+    named = {n: v for n, v in given.items() if n != "type" and (v is not None or _refused(kind, n))}
+    item = _attributes(kind, named, broken)
     item_id = given.get("id")
     if item_id is not None and (not isinstance(item_id, str) or _UUID.fullmatch(item_id) is None):
         broken.append(Broken("id", "a UUID"))
@@ -134,6 +137,11 @@ def shown_item(item: Item) -> dict[str, Any]:
     return told
 
 
+def _refused(kind: str, name: str) -> bool:
+    """Whether no item of the type has the field, whatever is in it."""
+    return name in _MADE or kind not in ONLY.get(name, (kind,)) or (name == "category" and kind not in CATEGORY_OF)
+
+
 def _merges(field: Field | None) -> bool:
     return field is None or field.form is Form.IMAGE
 
@@ -145,7 +153,7 @@ def _attributes(kind: str, given: Mapping[str, Any], broken: list[Broken]) -> It
         if name in _MADE:
             broken.append(Broken(name, "is made of other fields"))
         elif name == "category":
-            if plain != CATEGORY_OF.get(kind):
+            if kind not in CATEGORY_OF or plain != CATEGORY_OF[kind]:
                 broken.append(Broken(name, f"is {CATEGORY_OF.get(kind, 'none')!r} for a {kind}"))
         elif kind not in ONLY.get(name, (kind,)):
             broken.append(Broken(name, f"only on a {', '.join(sorted(ONLY[name]))}"))
@@ -197,9 +205,9 @@ def _number(field: Field, plain: Any) -> Value:
 
 def _whole(field: Field, plain: Any) -> Value:
     rule = f"a whole number from {field.low} to {field.high}"
-    if isinstance(plain, bool) or not isinstance(plain, (int, Decimal)) or plain != int(plain):
+    if isinstance(plain, bool) or not isinstance(plain, (int, Decimal)) or not field.low <= plain <= field.high:
         raise Unfit(rule)
-    if not field.low <= plain <= field.high:
+    if plain != int(plain):
         raise Unfit(rule)
     return {"N": number_of(int(plain))}
 
@@ -221,14 +229,20 @@ def _time(_: Field, plain: Any) -> Value:
 
 
 def _image(_: Field, plain: Any) -> Value:
-    rule = "an object with url, a text, and width and height, whole numbers, if any"
+    rule = f"an object with url, a text, and width and height, whole numbers to {MOST_PIXELS}, if any"
     if not isinstance(plain, dict) or not isinstance(plain.get("url"), str) or not plain["url"]:
         raise Unfit(rule)
     for name in ("width", "height"):
-        size = plain.get(name, 0)
-        if isinstance(size, bool) or not isinstance(size, (int, Decimal)) or size != int(size) or size < 0:
-            raise Unfit(rule)
+        if name in plain:
+            _check_size(plain[name], rule)
     return value_of(plain)
+
+
+def _check_size(plain: Any, rule: str) -> None:
+    try:
+        _whole(_SIZE, plain)
+    except Unfit:
+        raise Unfit(rule) from None
 
 
 _FORMS: Final[Mapping[Form, Callable[[Field, Any], Value]]] = {

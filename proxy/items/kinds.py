@@ -39,6 +39,7 @@ class Field:
 ID: Final = Field("id", Form.TEXT, "A UUID; one is made if none is given.", 1, 255, made=True)
 MOST_TEXT: Final = 100_000
 DECIMALS: Final = 3
+MOST_PIXELS: Final = 10**9
 """Of a rating: as many as the column holds."""
 
 COMMON: Final = (

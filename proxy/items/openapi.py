@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from proxy.items.checked import KEY, ON_SHELF
-from proxy.items.kinds import CATEGORY_OF, COMMON, DECIMALS, KINDS, ONLY, Field, Form
+from proxy.items.kinds import CATEGORY_OF, COMMON, DECIMALS, KINDS, MOST_PIXELS, ONLY, Field, Form
 from proxy.items.questions import FIRST, LONGEST_SEARCH, MOST, SortBy
 from proxy.items.refusals import Code
 
@@ -187,8 +187,8 @@ def _schemas() -> Schema:
             "required": ["url"],
             "properties": {
                 "url": {**_TEXT, "minLength": 1, "pattern": _WORD},
-                "width": {"type": "integer", "minimum": 0, "maximum": 10**9},
-                "height": {"type": "integer", "minimum": 0, "maximum": 10**9},
+                "width": {"type": "integer", "minimum": 0, "maximum": MOST_PIXELS},
+                "height": {"type": "integer", "minimum": 0, "maximum": MOST_PIXELS},
             },
         },
         "Page": {
@@ -234,9 +234,11 @@ def _schemas() -> Schema:
 
 def _kind(kind: str) -> Schema:
     fields = (*COMMON, *KINDS[kind])
-    properties: Schema = {"type": {"const": kind}, **{field.name: _field(field) for field in fields}}
+    # Null is as if it were not given; and what the wire left as null is told so.
+    forms = {field.name: _field(field) if field.given else _or_null(_field(field)) for field in fields}
+    properties: Schema = {"type": {"const": kind}, **forms}
     if kind in CATEGORY_OF:
-        properties["category"] = {"const": CATEGORY_OF[kind], "description": "Made of the type."}
+        properties["category"] = _or_null({"const": CATEGORY_OF[kind], "description": "Made of the type."})
     properties |= _never(kind)
     required = ["type", *(field.name for field in fields if field.given)]
     return {"type": "object", "required": required, "properties": properties, "additionalProperties": True}
@@ -248,8 +250,14 @@ def _patch(kind: str) -> Schema:
     for field in (*COMMON, *KINDS[kind]):
         schema = {"type": "object"} if field.form is Form.IMAGE else _field(field)
         fixed = field.given or field.made
-        properties[field.name] = schema if fixed else {"anyOf": [schema, {"type": "null"}]}
+        properties[field.name] = schema if fixed else _or_null(schema)
     return {"type": "object", "properties": {**properties, **_never(kind)}, "additionalProperties": True}
+
+
+def _or_null(schema: Schema) -> Schema:
+    form = dict(schema)
+    about = form.pop("description", "")
+    return {"anyOf": [form, {"type": "null"}], "description": about}
 
 
 def _never(kind: str) -> Schema:

@@ -82,6 +82,8 @@ def _table(heads: tuple[str, str, str], rows: list[tuple[str, str, str]]) -> str
 
 
 def _form(schema: dict[str, Any]) -> str:
+    if "anyOf" in schema:
+        return _form(schema["anyOf"][0])
     if "const" in schema:
         return f"“{schema['const']}”"
     if "enum" in schema:

@@ -1,5 +1,6 @@
 """A catalogue over a layer of one process, in any stage, with both stores behind it: as the items port has it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any
 import structlog
 
 from proxy.items.catalogue import Catalogue, Executes
+from proxy.items.checked import shown_item
 from proxy.items.cursors import Cursors
+from proxy.items.questions import Question
 from proxy.metrics import Metrics
 from proxy.settings import DSQL, DynamoDB, Journal, Settings, Stage, TableSettings, TypeSettings
 from proxy.shadow.build import build
@@ -55,3 +58,27 @@ async def verdicts(layer: Layer) -> dict[tuple[str, str], int]:
         at = (each["operation"], each["verdict"])
         counts[at] = counts.get(at, 0) + each["count"]
     return counts
+
+
+async def settled(layer: Layer) -> dict[tuple[str, str], int]:
+    """The verdicts, once nothing is left to be done behind the answers."""
+    for _ in range(100):
+        status = await layer.status()
+        if not status["behind"] and not status["journal"]["keys"]:
+            break
+        await asyncio.sleep(0.1)
+    return await verdicts(layer)
+
+
+async def all_pages(catalogue: Catalogue, question: Question, first: int) -> list[dict[str, Any]]:
+    """The items of all pages together, as they are shown; a page that is not the last is full."""
+    shown: list[dict[str, Any]] = []
+    after: str | None = None
+    for _ in range(200):
+        page = await catalogue.page(question, first, after)
+        shown += [shown_item(item) for item in page.items]
+        after = page.cursor
+        if after is None:
+            return shown
+        assert len(page.items) == first
+    raise AssertionError("the pages do not end")

@@ -1,12 +1,9 @@
-"""Every query, filter and change at every stage, against a plain Python model of the catalogue."""
+"""Changes at every stage, stages mixed, and a mirror that is not as it should be, against a plain Python model."""
 
-import asyncio
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,46 +16,11 @@ from proxy.items.kinds import KINDS, WATCHING
 from proxy.items.questions import asked
 from proxy.items.refusals import Code, Refusal
 from proxy.settings import Stage
-from tests.items.catalogues import catalogue_of, layer_at, verdicts
+from tests.items.catalogues import all_pages, catalogue_of, layer_at, settled
+from tests.items.model import Model
 
 TITLES = ("Straße", "STRASSE", "Ὀδυσσεύς", "İzmir", "Dune", "dune 2", "100%", "a_b")
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
-STAGES: tuple[Stage, ...] = ("off", "dualwrite", "shadow", "live", "rampdown", "complete")
-
-
-@dataclass
-class Model:
-    """The catalogue told as plainly as can be: items as the API shows them."""
-
-    items: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
-
-    def page(self, kinds: tuple[str, ...], given: dict[str, Any]) -> list[dict[str, Any]]:
-        found = [item for item in self.items.values() if item["type"] in kinds]
-        search = given.get("search", "").casefold()
-        found = [item for item in found if search in item["title"].casefold()]
-        if "shelf" in given:
-            found = [item for item in found if item["shelf"] == given["shelf"]]
-        for name, attribute, sign in (
-            ("startDate", "movedAt", 1),
-            ("endDate", "movedAt", -1),
-            ("minRating", "rating", 1),
-            ("maxRating", "rating", -1),
-        ):
-            if name in given:
-                bound = Decimal(given[name]) if attribute == "rating" else given[name]
-                found = [
-                    i for i in found if attribute in i and (i[attribute] >= bound, i[attribute] <= bound)[sign < 0]
-                ]
-        sort = given.get("sortBy", "MOVED_AT")
-        attribute = {"MOVED_AT": "movedAt", "ADDED_AT": "addedAt", "TITLE": "title", "RATING": "rating"}[sort]
-        there = [item for item in found if attribute in item]
-        nowhere = [item for item in found if attribute not in item]
-        for part, key in (
-            (there, lambda i: (i[attribute], f"{i['type']}:{i['id']}")),
-            (nowhere, lambda i: f"{i['type']}:{i['id']}"),
-        ):
-            part.sort(key=key, reverse=sort != "TITLE")
-        return there + nowhere
 
 
 def drafts(seed: int, count: int) -> Iterator[dict[str, Any]]:
@@ -78,75 +40,12 @@ def drafts(seed: int, count: int) -> Iterator[dict[str, Any]]:
         yield draft
 
 
-def _questions() -> Iterator[dict[str, Any]]:
-    """Every order with every combination of filters."""
-    for order, shelf, search, since, until, least, most in product(
-        ("MOVED_AT", "ADDED_AT", "TITLE", "RATING"),
-        ({}, {"shelf": "A"}),
-        ({}, {"search": "STRASSE"}, {"search": "σ"}),
-        ({}, {"startDate": "2024-01-02T00:00:00.000Z"}),
-        ({}, {"endDate": "2024-01-03T00:00:00.000Z"}),
-        ({}, {"minRating": "8.5"}),
-        ({}, {"maxRating": "9.5"}),
-    ):
-        yield {"sortBy": order, **shelf, **search, **since, **until, **least, **most}
-
-
-QUESTIONS = list(_questions())
-
-
 async def made(catalogue: Catalogue, seed: int, count: int) -> Model:
     model = Model()
     for draft in drafts(seed, count):
         item = shown_item(await catalogue.create(draft))
-        model.items[item["type"], item["id"]] = item
+        model.add(item)
     return model
-
-
-async def all_pages(catalogue: Catalogue, question: Any, first: int) -> list[dict[str, Any]]:
-    shown: list[dict[str, Any]] = []
-    after: str | None = None
-    for _ in range(200):
-        page = await catalogue.page(question, first, after)
-        shown += [shown_item(item) for item in page.items]
-        after = page.cursor
-        if after is None:
-            return shown
-        assert len(page.items) == first
-    raise AssertionError("the pages do not end")
-
-
-@pytest.mark.parametrize("stage", STAGES)
-async def test_every_filter_is_answered_as_the_model_says(
-    stage: Stage, stores: tuple[str, str], tmp_path: Path
-) -> None:
-    async with layer_at(stage, *stores, tmp_path) as layer:
-        catalogue = catalogue_of(layer)
-        model = await made(catalogue, 7, 40)
-        chance = random.Random(stage)
-        # Each stage asks a part of the filters; together they ask all.
-        mine = QUESTIONS[STAGES.index(stage) :: len(STAGES)]
-        for given in mine:
-            kinds = WATCHING if chance.random() < 0.4 else (chance.choice(tuple(KINDS)),)
-            question = asked(given, kinds)
-            wanted = model.page(kinds, given)
-            assert await all_pages(catalogue, question, 100) == wanted, given
-            if len(wanted) > 1:
-                assert await all_pages(catalogue, question, chance.randint(1, len(wanted))) == wanted, given
-            assert await catalogue.total(question) == len(wanted), given
-        if stage in ("shadow", "live"):
-            told = await _settled(layer)
-            assert {verdict for _, verdict in told} <= {"agreed", "lagging", "racing"}, told
-            assert told["Items.Query", "agreed"] >= len(mine)
-
-
-async def _settled(layer: Any) -> dict[tuple[str, str], int]:
-    for _ in range(100):
-        status = await layer.status()
-        if not status["behind"] and not status["journal"]["keys"]:
-            break
-        await asyncio.sleep(0.1)
-    return await verdicts(layer)
 
 
 async def refused(call: Any) -> Code:
@@ -210,7 +109,7 @@ async def test_changes_do_what_they_say(stage: Stage, stores: tuple[str, str], t
         ):
             assert await refused(gone) is Code.NOT_FOUND
         if stage != "off":
-            told = await _settled(layer)
+            told = await settled(layer)
             assert {verdict for _, verdict in told} <= {"agreed", "lagging", "racing"}, told
 
 
@@ -225,7 +124,7 @@ async def test_halves_of_different_authorities_are_put_together(stores: tuple[st
             assert len({item["type"] for item in wanted}) == 2
             assert await all_pages(catalogue, asked(given, WATCHING), 3) == wanted
             assert await catalogue.total(asked(given, WATCHING)) == len(wanted)
-        told = await _settled(layer)
+        told = await settled(layer)
         assert {verdict for _, verdict in told} <= {"agreed", "lagging", "racing"}, told
 
 
@@ -238,39 +137,12 @@ async def test_a_cursor_is_good_at_another_proxy_and_at_the_other_store(
         model = await made(catalogue_of(layer), 11, 60)
         wanted = model.page(("Book",), {"sortBy": "RATING", "search": "s"})
         first = await catalogue_of(layer).page(question, 2)
-        assert (await _settled(layer))["PutItem", "agreed"] == 60
+        assert (await settled(layer))["PutItem", "agreed"] == 60
     async with layer_at("live", *stores, tmp_path / "other") as layer:
         rest = await catalogue_of(layer).page(question, 100, first.cursor)
         assert [shown_item(item) for item in (*first.items, *rest.items)] == wanted
         with pytest.raises(Refusal):
             await catalogue_of(layer, b"another secret here").page(question, 100, first.cursor)
-
-
-async def test_no_item_comes_twice_while_others_come_and_go(stores: tuple[str, str], tmp_path: Path) -> None:
-    """Between pages items are made and deleted, on both sides of the place; what stays is shown, each once."""
-    chance = random.Random(5)
-    async with layer_at("shadow", *stores, tmp_path) as layer:
-        catalogue = catalogue_of(layer)
-        for order in ("MOVED_AT", "TITLE", "RATING"):
-            model = await made(catalogue, chance.randrange(1000), 30)
-            question = asked({"sortBy": order}, WATCHING)
-            before = {i["id"]["S"] for i in (await catalogue.page(question, 500)).items}
-            gone: set[str] = set()
-            shown: list[str] = []
-            after: str | None = None
-            while True:
-                page = await catalogue.page(question, 3, after)
-                shown += [item["id"]["S"] for item in page.items]
-                after = page.cursor
-                if after is None:
-                    break
-                for draft in drafts(chance.randrange(10**6), 3):
-                    await catalogue.create(draft)
-                kind, key = chance.choice([at for at in model.items if at[1] not in gone])
-                await catalogue.delete(kind, key)
-                gone.add(key)
-            assert len(shown) == len(set(shown))
-            assert before - gone <= set(shown)
 
 
 async def test_a_row_that_is_not_as_it_should_be_is_a_mismatch(
@@ -280,21 +152,21 @@ async def test_a_row_that_is_not_as_it_should_be_is_a_mismatch(
     async with layer_at("shadow", *stores, tmp_path) as layer:
         catalogue = catalogue_of(layer)
         item = await catalogue.create({"type": "Book", "shelf": "A", "title": "Straße", "rating": 9})
-        await _settled(layer)
+        await settled(layer)
         question = asked({"search": "STRASSE", "minRating": "8"}, ("Book",))
         connection = await asyncpg.connect(made_once[2])
         try:
             for change, mended in (("rating = 1", "rating"), ("title = 'Weg'", "title")):
                 await connection.execute(f"UPDATE items SET {change}")
                 assert (await catalogue.page(question, 5)).items == [item]
-                told = await _settled(layer)
+                told = await settled(layer)
                 row = await connection.fetchrow("SELECT rating, title FROM items")
                 assert row is not None
                 assert (float(row["rating"]), row["title"]) == (9.0, "Straße"), mended
             assert told["Items.Query", "mismatch"] == 2
             await connection.execute("DELETE FROM items")
             assert await catalogue.total(question) == 1
-            assert (await _settled(layer))["Items.Query", "mismatch"] == 3
+            assert (await settled(layer))["Items.Query", "mismatch"] == 3
             # What was only counted is looked at bare, so that it is known what is missing.
             assert await connection.fetchval("SELECT count(*) FROM items") == 1
         finally:
