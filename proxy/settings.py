@@ -417,6 +417,15 @@ class Settings:
             for name, other in (("listen", self.listen), ("admin.listen", self.admin.listen)):
                 if self.items.listen == other:
                     raise ValueError(f"items.listen and {name} are both {other}: give each a port of its own")
+        if (
+            self.items.listen is not None
+            and self.auth.mode == "sigv4"
+            and not (self.items.guarded or self.items.insecure)
+        ):
+            raise ValueError(
+                "the data port asks for signatures, and items.listen would let who is on this machine write without: "
+                "set items.write_token_file, or insecure = true in [items] if nobody else is"
+            )
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key belong together: set both, or neither")
         if not self.listen.loopback and self.auth.mode == "none" and not self.auth.insecure:

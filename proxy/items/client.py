@@ -1,9 +1,9 @@
 """A client of the items port for Python, asynchronous, on aiohttp.
 
-    async with ItemsClient("http://127.0.0.1:8002", token="…") as items:
+    async with ItemsClient("http://127.0.0.1:8002", token=token) as items:
         book = await items.create({"type": "Book", "shelf": "Read", "title": "Dune"})
         async for item in items.all("Book", search="dune", min_rating=8):
-            …
+            ...
 
 Items are mappings as the port tells them. An error is `ItemsError`, with the port's code and the rules that were
 broken. It tries nothing again: what `UNAVAILABLE` says was not done, its user may repeat.
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, TypedDict, Unpack
 from urllib.parse import quote
 
 import aiohttp
@@ -25,6 +25,18 @@ import orjson
 Item: TypeAlias = dict[str, Any]
 ItemType: TypeAlias = Literal["Book", "VideoGame", "Feature", "TvSeries", "TvSeason"]
 SortBy: TypeAlias = Literal["MOVED_AT", "ADDED_AT", "TITLE", "RATING"]
+
+
+class Filters(TypedDict, total=False):
+    """What an item has to be, all at once, and the order. Dates are of `movedAt`, with an offset; both ends belong."""
+
+    shelf: str
+    search: str
+    start_date: datetime
+    end_date: datetime
+    min_rating: float | Decimal
+    max_rating: float | Decimal
+    sort_by: SortBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,27 +106,21 @@ class ItemsClient:
         self,
         item_type: ItemType | Literal["watching"],
         *,
-        shelf: str | None = None,
-        search: str | None = None,
-        start_date: datetime | None = None,
-        end_date: datetime | None = None,
-        min_rating: float | None = None,
-        max_rating: float | None = None,
-        sort_by: SortBy = "MOVED_AT",
         first: int = 20,
         after: str | None = None,
         total: bool = False,
+        **filters: Unpack[Filters],
     ) -> ItemsPage:
         """A page of a type's items, or of what can be watched."""
         given = {
             "type": None if item_type == "watching" else item_type,
-            "shelf": shelf,
-            "search": search,
-            "startDate": start_date,
-            "endDate": end_date,
-            "minRating": min_rating,
-            "maxRating": max_rating,
-            "sortBy": sort_by,
+            "shelf": filters.get("shelf"),
+            "search": filters.get("search"),
+            "startDate": filters.get("start_date"),
+            "endDate": filters.get("end_date"),
+            "minRating": filters.get("min_rating"),
+            "maxRating": filters.get("max_rating"),
+            "sortBy": filters.get("sort_by"),
             "first": first,
             "after": after,
             "total": total or None,
@@ -122,11 +128,13 @@ class ItemsClient:
         path = "/watching" if item_type == "watching" else "/items"
         return _page(await self._call("GET", path, _given(given)))
 
-    async def all(self, item_type: ItemType | Literal["watching"], **filters: Any) -> AsyncIterator[Item]:
-        """Every item of a query, page after page; `filters` are those of `page`."""
+    async def all(
+        self, item_type: ItemType | Literal["watching"], *, first: int = 100, **filters: Unpack[Filters]
+    ) -> AsyncIterator[Item]:
+        """Every item of a query, page after page of `first` items."""
         after: str | None = None
         while True:
-            page = await self.page(item_type, **{"first": 100, **filters, "after": after})
+            page = await self.page(item_type, first=first, after=after, **filters)
             for item in page.items:
                 yield item
             after = page.next_page_cursor

@@ -39,6 +39,7 @@ from proxy.items.questions import Question, asked, page_size
 from proxy.items.refusals import Broken, Refusal, invalid
 from proxy.items.values import Unfit, parsed, written
 from proxy.settings import Address
+from proxy.wire.server import IDLE_SECONDS, LINGER_SECONDS, MAX_HEADER
 
 log = structlog.get_logger(__name__)
 
@@ -91,7 +92,16 @@ class ItemsServer:
 
     async def start(self, listen: Address) -> Address:
         """Listen, and return the address with its real port. Raises OSError if it cannot be had."""
-        runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=self._finish)
+        runner = web.AppRunner(
+            self.application(),
+            access_log=None,
+            shutdown_timeout=self._finish,
+            keepalive_timeout=IDLE_SECONDS,
+            lingering_time=LINGER_SECONDS,
+            # A search, a shelf and a cursor that holds a title, each percent-encoded, can be longer than aiohttp's 8 KB.
+            max_line_size=MAX_HEADER,
+            max_field_size=MAX_HEADER,
+        )
         await runner.setup()
         self._runner = runner
         await web.TCPSite(runner, listen.host, listen.port, ssl_context=self._tls).start()

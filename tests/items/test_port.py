@@ -1,6 +1,8 @@
 """The items port by its client: what it answers, to whom, and in which words it refuses."""
 
 import asyncio
+import gzip
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +18,7 @@ from graphql import print_schema
 from prometheus_client import CollectorRegistry
 
 from proxy.admin.access import Role, Tokens
+from proxy.items import client
 from proxy.items.client import ItemsClient, ItemsError
 from proxy.items.graphql import schema
 from proxy.shadow.layer import Layer
@@ -23,6 +26,7 @@ from tests.items.catalogues import layer_at
 from tests.items.ports import port
 
 READ, WRITE = "read-0123456789abcdef", "write-0123456789abcdef"
+DOCS = Path(__file__).parents[2] / "docs" / "items.md"
 SDL = Path(__file__).parents[2] / "proxy" / "items" / "schema.graphql"
 
 
@@ -66,6 +70,16 @@ async def test_an_item_s_life_by_the_client(url: str) -> None:
         await items.delete("Book", book["id"])
         assert await items.get("Book", book["id"]) is None
         assert (await refused(items.delete("Book", book["id"]))).status == 404
+
+
+@pytest.mark.parametrize("text", [DOCS.read_text("utf-8").partition("## In Python")[2], client.__doc__ or ""])
+async def test_the_documented_examples_run(text: str, url: str) -> None:
+    code = re.search(r"^    async with.*?^            \.\.\.$", text, re.MULTILINE | re.DOTALL)
+    assert code is not None
+    run: dict[str, Any] = {"ItemsClient": ItemsClient, "token": WRITE}
+    exec(f"async def example():\n{code[0].replace('http://127.0.0.1:8002', url)}\n    return book", run)
+    book = await run["example"]()
+    assert (book["type"], book["title"]) == ("Book", "Dune")
 
 
 async def test_watching_seasons_and_external_ids_by_the_client(url: str) -> None:
@@ -135,6 +149,65 @@ async def test_tokens_say_who_reads_and_who_writes(layer: Layer) -> None:
         "crossfade_items_requests_total", {"route": "GET /items/{type}/{id}", "status": "200"}
     )
     assert counted == 1
+
+
+async def test_nobody_comes_in_another_way(layer: Layer) -> None:
+    """With what the data port takes, a wrong token, or the token where none is looked for."""
+    body = {"type": "Book", "shelf": "s", "title": "t"}
+    signed = (
+        "AWS4-HMAC-SHA256 Credential=local/20261123/us-east-1/dynamodb/aws4_request, "
+        f"SignedHeaders=host;x-amz-date, Signature={'0' * 64}"
+    )
+    credentials: tuple[tuple[dict[str, str], str], ...] = (
+        ({}, ""),
+        ({"Authorization": signed}, ""),
+        ({"Authorization": f"Basic {WRITE}"}, ""),
+        ({"Authorization": f"Bearer {WRITE}x"}, ""),
+        ({"Authorization": "Bearer "}, ""),
+        ({"Cookie": f"token={WRITE}", "X-Amz-Security-Token": WRITE}, ""),
+        ({}, f"?token={WRITE}&access_token={WRITE}"),
+    )
+    async with port(layer, Tokens([(Role.OPERATOR, WRITE)])) as url, aiohttp.ClientSession(url) as session:
+        for headers, query in credentials:
+            for method, path in (
+                ("GET", "/items"),
+                ("POST", "/items"),
+                ("GET", "/items/Book/1"),
+                ("PATCH", "/items/Book/1"),
+                ("DELETE", "/items/Book/1"),
+                ("GET", "/series/1/seasons"),
+                ("GET", "/watching"),
+                ("POST", "/graphql"),
+            ):
+                sent = body if method in ("POST", "PATCH") else None
+                async with session.request(method, path + query, json=sent, headers=headers) as answer:
+                    assert answer.status == 401, (method, path, headers)
+                    assert "Bearer" in answer.headers["WWW-Authenticate"]
+            wire = {**headers, "X-Amz-Target": "DynamoDB_20120810.PutItem"}
+            async with session.post("/" + query, data=b"{}", headers=wire) as answer:
+                assert answer.status == 405
+    # Where no token is set, a page that had its name point here is turned away whatever it asks.
+    async with port(layer) as url, aiohttp.ClientSession(url) as session:
+        for path in ("/items?type=Book", "/", "/openapi.json"):
+            async with session.get(path, headers={"Host": "evil.example"}) as answer:
+                assert answer.status == 403
+
+
+async def test_bodies_and_questions_have_their_limits(url: str) -> None:
+    async with aiohttp.ClientSession(url) as session:
+        for headers in ({}, {"Content-Encoding": "gzip"}):
+            data = b'{"type": "Book", "notes": "' + b"x" * (1024 * 1024) + b'"}'
+            packed = gzip.compress(data) if headers else data
+            json_headers = {"Content-Type": "application/json", **headers}
+            async with session.post("/items", data=packed, headers=json_headers) as answer:
+                assert (answer.status, answer.content_type) == (413, "application/problem+json")
+    async with ItemsClient(url) as items:
+        # The longest of everything: a cursor with a title in it, a search and a shelf, all percent-encoded.
+        shelf, title = "\N{EARTH GLOBE EUROPE-AFRICA}" * 100, "\N{EARTH GLOBE EUROPE-AFRICA}" * 250
+        for kind in ("Feature", "TvSeries", "Feature"):
+            await items.create({"type": kind, "shelf": shelf, "title": title})
+        found = [item async for item in items.all("watching", first=1, shelf=shelf, search=title, sort_by="TITLE")]
+        assert [item["type"] for item in found] == ["Feature", "Feature", "TvSeries"]
 
 
 async def test_the_descriptions_are_served_and_need_nobody_else(url: str) -> None:

@@ -123,6 +123,10 @@ def test_variables_override_the_file(tmp_path: Path) -> None:
         ('[tables.items.types.Book]\nstaeg = "off"', ['tables."items".types."Book".staeg', "did you mean stage?"]),
         ('stage = "shadow"', ["needs the mirror", "CROSSFADE_DSQL__DSN"]),
         ('[tables.items.types.Book]\nstage = "dualwrite"', ["needs the mirror"]),
+        (
+            '[items]\nlisten = "127.0.0.1:8002"\n[auth]\nmode = "sigv4"\n[auth.keys.A]\nsecret_access_key = "s"',
+            ["items.listen", "items.write_token_file"],
+        ),
         ('[dsql]\ndsn = "localhost"', ["dsql.dsn", "postgresql://"]),
         ("[dsql]\npool_min = 9\npool_max = 2", ["dsql", "pool_min (9) is above pool_max (2)"]),
         (f'[dsql]\nendpoint = "{CLUSTER}"\ndsn = "{DSN}"', ["dsql", "endpoint and dsn both"]),
