@@ -91,7 +91,10 @@ class Catalogue:
         return int(answered["Count"])
 
     async def with_external_id(self, external_id: str) -> list[Item]:
-        """All that have it, the latest moved first: nothing keeps two items from having one."""
+        """All that have it, the latest moved first: nothing keeps two items from having one.
+
+        Each type is asked for by itself: a request that names none is answered by one store, and types may have two.
+        """
         try:
             hash_value = text_of(external_id)
         except Unfit as unfit:

@@ -133,14 +133,15 @@ async def both(stores: tuple[str, str]) -> AsyncIterator[Both]:
 async def test_every_filter_in_every_order_is_answered_as_the_model_says(both: Both) -> None:
     items = catalogue(1, 60)
     await both.put(items)
-    for request in requests():
+    for number, request in enumerate(requests()):
         wanted = modelled(items, request)
         for store in (both.dynamodb, both.dsql):
             whole = await answer(store, {**request, "Limit": 100})
             assert [item["type:id"]["S"] for item in whole["Items"]] == wanted, (store.name, request)
             assert "LastEvaluatedKey" not in whole
-            assert await answer(store, {**request, "Select": "COUNT"}) == {"Count": len(wanted)}
-        if len(wanted) < 2:
+            if number % 3 == 0:
+                assert await answer(store, {**request, "Select": "COUNT"}) == {"Count": len(wanted)}
+        if len(wanted) < 2 or number % 3 != 1:
             continue
         # Pages, each asked of the other store than the one before.
         paged: list[str] = []
