@@ -98,7 +98,7 @@ class ItemsServer:
             shutdown_timeout=self._finish,
             keepalive_timeout=IDLE_SECONDS,
             lingering_time=LINGER_SECONDS,
-            # A search, a shelf and a cursor that holds a title, each percent-encoded, can be longer than aiohttp's 8 KB.
+            # A search, a shelf and a cursor that holds titles, percent-encoded, can be longer than aiohttp's 8 KB.
             max_line_size=MAX_HEADER,
             max_field_size=MAX_HEADER,
         )
