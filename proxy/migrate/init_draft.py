@@ -1,9 +1,10 @@
 """Decides a first mapping from a table's description and a sample of its items. Pure: gives decisions, writes nothing.
 
 An attribute gets a column if a key or an index needs it, or if it is a plain value in at least half of the items;
-everything else stays in the JSON column. Columns are as wide as nothing is lost by: text, never varchar; numeric with
-twice the digits seen. Limits: "Cluster quotas and database limits in Amazon Aurora DSQL" (24 indexes a table, the
-primary key among them; 255 columns; 8 columns a key).
+everything else stays in the JSON column. Columns are as wide as nothing is lost by: text, never varchar; numbers of a
+key or an index as numeric with twice the digits seen, because what does not fit there cannot be held at all; others as
+bigint where all were whole and small, because what does not fit stays in the JSON column. Limits: "Cluster quotas and
+database limits in Amazon Aurora DSQL" (24 indexes a table, the primary key among them; 255 columns; 8 columns a key).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _SYSTEM: Final = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 _ANY_NUMBER: Final = "numeric(294,168)"  # all that a Number can be
 _NUMERIC: Final = (20, 4)
 _WIDEST: Final = 60
+_WHOLE_DIGITS: Final = 15  # bigint holds 18, and the next item may have a larger one
 _SQL_TYPES: Final = {"S": "text", "BOOL": "boolean", "B": "bytea"}
 _COMPARATORS: Final = {
     "S": "string",
@@ -103,7 +105,7 @@ def draft(schema: TableSchema, items: Sequence[Item], sql_table: str | None = No
     wanted = [*needed, *(n for n, each in attributes.items() if n not in needed and _deserves(each, len(items)))]
     wanted = [name for name in wanted if name not in composites][: max(_MOST_COLUMNS, len(needed))]
     names = _names(wanted)
-    columns = tuple(DraftColumn(names[n], n, _sql_type(n, attributes.get(n), schema)) for n in wanted)
+    columns = tuple(DraftColumn(names[n], n, _sql_type(n, attributes.get(n), schema, wide=n in needed)) for n in wanted)
     key_columns = tuple(names[name] for name in keys)
     indexes, left_out = _indexes(schema, composites, names, key_columns, named)
     return Draft(
@@ -174,13 +176,15 @@ def _free(name: str, taken: set[str]) -> str:
     return candidate
 
 
-def _sql_type(name: str, attribute: Attribute | None, schema: TableSchema) -> str:
+def _sql_type(name: str, attribute: Attribute | None, schema: TableSchema, *, wide: bool) -> str:
     tag = schema.types.get(name) or (attribute.tag if attribute is not None else "S")
     if tag != "N":
         return _SQL_TYPES[tag]
     if attribute is not None and attribute.timestamp:
         return "timestamptz"
     before, after = (attribute.before, attribute.after) if attribute is not None else (0, 0)
+    if not wide and not after and before <= _WHOLE_DIGITS:
+        return "bigint"
     scale = max(_NUMERIC[1], 2 * after)
     precision = max(_NUMERIC[0], 2 * max(before, 2) + scale)
     return _ANY_NUMBER if precision > _WIDEST else f"numeric({precision},{scale})"
@@ -224,7 +228,8 @@ def _comparators(
         for name in item:
             owners.setdefault(name, set()).add(item_type)
     types = sorted(set().union(*owners.values())) if owners else []
-    found: dict[str, dict[str, str]] = {"*": {}}
+    # Every type that was seen: one that is not declared cannot be moved by itself, and has no line in a report.
+    found: dict[str, dict[str, str]] = {"*": {}, **{each: {} for each in types if each != "*"}}
     for name, each in attributes.items():
         comparator = _comparator(each)
         if name in made or name == type_attribute or comparator is None:

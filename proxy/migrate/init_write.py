@@ -61,6 +61,8 @@ def _toml(draft: Draft) -> Iterator[str]:
         yield f"composite = {_text(draft.key)}"
     yield f"columns = [{', '.join(_text(name) for name in draft.key_columns)}]"
     yield ""
+    yield f"# What a column cannot hold exactly stays in {_comment(draft.json_column)}, and nothing is lost. But what a"
+    yield "# column of a key or an index cannot hold is not held at all: let it be wide enough for what is to come."
     yield "[columns]"
     for column in draft.columns:
         attribute = f"attribute = {_text(column.attribute)}, " if column.attribute != column.name else ""

@@ -123,7 +123,7 @@ def _line(found: Progress) -> str:
         return {
             "applied": f"{found.name}: applied {when}",
             "changed": f"{found.name}: applied {when}, and changed since: put it back, and write a new migration",
-        }.get(found.state, f"{found.name}: applied {when}, and not in the folder any more")
+        }.get(found.state, f"{found.name}: applied {when}, and not in this folder")
     if found.state == "begun":
         return f"{found.name}: begun, {found.done} of {len(found.statements)} statements done"
     return f"{found.name}: not applied"

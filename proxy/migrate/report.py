@@ -60,6 +60,7 @@ def _lines(swept: Swept) -> Iterator[str]:
     yield ""
     if swept.whole:
         yield f"**{_HEADLINES[swept.result]}** "
+        yield from _remedies(swept)
     else:
         yield "**Not finished:** other shares of the table are still under way; the last of them says the result. "
     yield ""
@@ -91,18 +92,40 @@ def _results(swept: Swept) -> list[tuple[str, str, str]]:
     found = swept.counts.results
     rows = [(str(kind), f"{found[str(kind)]:,}", says) for kind, says in _SAYS.items() if found[str(kind)]]
     if swept.counts.repaired or swept.counts.unrepaired:
-        rows.append(("repaired", f"{swept.counts.repaired:,}", f"{swept.counts.unrepaired:,} could not be"))
+        left = f", and {swept.counts.unrepaired:,} could not be" if swept.counts.unrepaired else ""
+        rows.append(("repaired", f"{swept.counts.repaired:,}", f"of those above that differed{left}"))
     seen = swept.counts.seen
     wrong = sum(found[str(kind)] for kind in _SAYS if kind not in (Result.EXTRA, "unreadable"))
-    return [("agreed", f"{max(0, seen - wrong):,}", "equal in both"), *rows]
+    return [("agreed", f"{max(0, seen - wrong):,}", "equal in both, as found"), *rows]
+
+
+def _remedies(swept: Swept) -> Iterator[str]:
+    """What to do about what was found, a sentence each."""
+    counts, found = swept.counts, swept.counts.results
+    mirror = "DSQL" if swept.authority == "dynamodb" else "DynamoDB"
+    if counts.unrepaired:
+        yield "What could not be repaired is told below: mend that, and run it again. "
+    elif not swept.mended:
+        yield f"`crossfade verify --repair` makes {mirror} hold what {swept.authority} holds. "
+    if found[Result.UNREPRESENTABLE]:
+        yield "What the mapping cannot hold, no repair mends: widen its columns (`crossfade preflight` says which). "
 
 
 def _finding(found: dict[str, Any]) -> str:
-    paths = ", ".join(f"`{each['path']}` {each['kind']}" for each in found["differences"] if each["path"])
+    paths = ", ".join(_difference(each) for each in found["differences"] if each["path"])
     said = "; ".join(part for part in (paths, *found["reasons"]) if part)
     mended = {None: "", True: ", repaired", False: ", not repaired"}[found["repaired"]]
     kind = f" ({found['type']})" if found["type"] else ""
     return f"{found['result']}{mended}{kind} {orjson.dumps(found['key']).decode()}" + (f": {said}" if said else "")
+
+
+def _difference(found: dict[str, Any]) -> str:
+    """The path and how it differs; both values where they are shown, and not hashed."""
+    text = f"`{found['path']}` {found['kind']}"
+    sides = [found[side] for side in ("authority", "mirror")]
+    if any(isinstance(side, dict) and "hash" in side for side in sides) or sides == [None, None]:
+        return text
+    return f"{text}: {' against '.join(orjson.dumps(side).decode() for side in sides)}"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: int) -> Iterator[str]:
