@@ -66,7 +66,8 @@ fmt: .venv/.installed ## format, and mend what ruff can mend
 
 test: setup lint ## everything that must hold before a change lands
 	@echo "== tests"
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile --durations=15
+	@# Files in their order: by the number of their tests, those with one long test would come last, one worker alone.
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15
 
 demo: .venv/.installed ## the whole story on embedded stores; stays up until Ctrl-C (ONCE=1: ends by itself)
 	ONCE=$(ONCE) $(BIN)/python -m tests.story

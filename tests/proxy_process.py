@@ -173,7 +173,7 @@ class ProxyProcess:
         while (status := self.status())["journal"]["keys"] or status["behind"]:
             if time.monotonic() > deadline:
                 raise StandinError(f"not settled after {seconds:g} s: {status}\n{self.child.log_tail()}")
-            time.sleep(0.2)
+            time.sleep(0.05)
 
     def __enter__(self) -> Self:
         try:

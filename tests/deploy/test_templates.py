@@ -1,4 +1,7 @@
-"""What the CDK app makes, held against what the product needs and what nobody should be able to do."""
+"""What the CDK app makes, held against what the product needs and what nobody should be able to do.
+
+The app is imported where it is needed: CDK takes seconds, and every worker imports every file of tests.
+"""
 
 import asyncio
 import importlib
@@ -9,7 +12,6 @@ from typing import Any
 import orjson
 import pytest
 
-from deploy import alarms, rights, service
 from deploy.wanted import Wanted, WrongContext
 from proxy.dynamodb.outcome import Outcome
 from proxy.settings import Settings, load
@@ -97,6 +99,8 @@ def test_the_proxy_connects_as_its_own_role_and_the_migrator_as_admin(made: Temp
 
 
 def test_the_proxy_may_do_all_that_the_stage_table_asks_for() -> None:
+    from deploy import rights
+
     source = (ROOT / "proxy" / "stores" / "stage_table.py").read_text("utf-8")
     needed = re.search(r'_NEEDED: Final = "([^"]+)"', source)
     assert needed is not None
@@ -177,6 +181,8 @@ def test_no_secret_stands_in_the_template(made: Templates) -> None:
 
 
 def test_a_task_has_the_time_to_stop(made: Templates) -> None:
+    from deploy import service
+
     task = container(made)
     shutdown = settings_of({each["Name"]: each["Value"] for each in task["Environment"]} | auth()).shutdown
     assert shutdown.finish_seconds + shutdown.converge_seconds < task["StopTimeout"] <= 120
@@ -244,6 +250,8 @@ def test_the_functions_image_names_a_handler_that_is_there() -> None:
 
 
 def test_alarms_are_for_events_that_are_logged() -> None:
+    from deploy import alarms
+
     logged = "".join(path.read_text("utf-8") for path in Path(ROOT / "proxy").rglob("*.py"))
     for told in alarms.TOLD:
         event = re.search(r'\$\.event = "(\w+)"', told.pattern)
@@ -252,6 +260,8 @@ def test_alarms_are_for_events_that_are_logged() -> None:
 
 
 def test_every_alarm_tells_somebody_and_says_where_to_look(made: Templates) -> None:
+    from deploy import alarms
+
     found = made.of_type("AWS::CloudWatch::Alarm").values()
     assert len(found) >= len(alarms.TOLD) + 4
     for each in found:

@@ -4,8 +4,10 @@ Settle times are cut from minutes to a fraction of a second, which is what the s
 for longer, and a test that waits for an empty journal must not wait for five minutes.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +15,12 @@ from typing import Any
 
 import asyncpg
 
+from proxy.migrate.apply import migrate
+from proxy.migrate.folder import read_folder
 from tests import equality
 from tests.proxy_process import ProxyProcess
 from tests.standins.billio import TABLE, dynamodb_client
 from tests.standins.processes import LOOPBACK, free_port
-from tests.story.migrations import apply
 
 CONFIG = Path(__file__).parents[2] / "config"
 SETTLE_SECONDS = 0.3
@@ -81,7 +84,7 @@ def scene(
     """
     mappings = []
     if billio:
-        apply(CONFIG / "migrations", dsn)
+        billio_rows(dsn)
         mappings = [mapping or CONFIG / "billio.toml"]
     settings = {
         "CROSSFADE_LISTEN": f"{LOOPBACK}:{free_port()}",
@@ -93,6 +96,21 @@ def scene(
         dynamodb=endpoint, dsql=dsn, mappings=mappings, stage=stage, environment=settings, extra=extra
     ) as proxy:
         yield Scene(proxy, endpoint, rows or dsn)
+
+
+def billio_rows(dsn: str) -> None:
+    """Make Billio's SQL tables, as `crossfade migrate` does, and without starting a process for it: most tests want
+    them, and few are about how they come to be."""
+
+    async def apply() -> None:
+        connection = await asyncpg.connect(dsn)
+        try:
+            await migrate(connection, read_folder(CONFIG / "migrations"), lambda _: None)
+        finally:
+            connection.terminate()
+
+    with ThreadPoolExecutor(1) as thread:  # here a loop may be running
+        thread.submit(asyncio.run, apply()).result()
 
 
 def wait_until(true: Callable[[], bool], seconds: float, what: str) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import schemathesis
 
 from proxy.admin.access import Access, Role, Tokens
 from proxy.admin.build import types_of
@@ -148,6 +147,8 @@ async def run(url: str, folder: Path, *options: str) -> str:
 
 
 def test_the_description_is_openapi() -> None:
+    import schemathesis  # half a second, and every worker imports every file of tests
+
     whole: Any = document("1.2.3")
     schemathesis.openapi.from_dict(whole).validate()
     assert set(re.findall(r"/v1/[a-z.]+", " ".join(whole["paths"]))) == {

@@ -3,13 +3,14 @@
 import asyncio
 import json
 import random
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import equality
-from tests.integration.scenes import CONFIG, run_sql, scene
+from tests.integration.scenes import CONFIG, billio_rows, run_sql, scene, wait_until
 from tests.integration.whole_tables import (
     Operator,
     billio_items,
@@ -20,7 +21,6 @@ from tests.integration.whole_tables import (
 )
 from tests.integration.writers import BILLIO_KEYS, Writers, billio_item
 from tests.standins.billio import HASH_KEY, TABLE, billio_table, dynamodb_client
-from tests.story.migrations import apply
 
 ITEMS = 1200
 KILLS = 2
@@ -85,7 +85,7 @@ def test_what_goes_past_the_proxy_meanwhile_is_repaired_by_verify(
     dynamodb: str, database: str, dsql_database: str, tmp_path: Path
 ) -> None:
     billio_table(dynamodb)
-    apply(CONFIG / "migrations", dsql_database)
+    billio_rows(dsql_database)
     items = billio_items(600)
     load(dynamodb, items)
     operator = Operator(dynamodb, dsql_database, tmp_path, MAPPINGS)
@@ -101,12 +101,24 @@ def test_what_goes_past_the_proxy_meanwhile_is_repaired_by_verify(
     assert "**The two stores are equal.**" in again.out
 
 
-def test_a_second_run_writes_nothing(dynamodb: str, database: str, dsql_database: str, tmp_path: Path) -> None:
+def test_it_stops_when_asked_and_a_second_run_writes_nothing(
+    dynamodb: str, database: str, dsql_database: str, tmp_path: Path
+) -> None:
     billio_table(dynamodb)
-    apply(CONFIG / "migrations", dsql_database)
+    billio_rows(dsql_database)
     load(dynamodb, billio_items(300))
     operator = Operator(dynamodb, dsql_database, tmp_path, MAPPINGS)
-    assert "300 inserted" in operator.run("backfill").out
+    with operator.started("backfill", "--rate", "60") as child:
+        some = "SELECT count(*) AS n FROM items"
+        wait_until(lambda: asyncio.run(run_sql(database, some))[0]["n"] > 20, 30, "some items")
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=20)
+    assert child.returncode == 130
+    assert "items until now: " in out
+    assert "stopped; run it again, it goes on where it was" in err
+    assert "300 items: 300 inserted, 0 held already, 0 converged" in operator.run("backfill").out, (
+        "nothing counts twice"
+    )
     marks = "SELECT xmin::text, id FROM items ORDER BY id"
     before = asyncio.run(run_sql(database, marks))
     assert "0 inserted, 300 held already, 0 converged" in operator.run("backfill").out
@@ -115,7 +127,7 @@ def test_a_second_run_writes_nothing(dynamodb: str, database: str, dsql_database
 
 def test_shares_of_a_table_make_the_whole(dynamodb: str, database: str, dsql_database: str, tmp_path: Path) -> None:
     billio_table(dynamodb)
-    apply(CONFIG / "migrations", dsql_database)
+    billio_rows(dsql_database)
     load(dynamodb, billio_items(300))
     operator = Operator(dynamodb, dsql_database, tmp_path, MAPPINGS)
     for share in ("2/2", "1/2"):
@@ -130,7 +142,7 @@ def test_what_refers_comes_after_what_it_refers_to(
 ) -> None:
     """A foreign key, which our own table does not have, holds at every moment."""
     billio_table(dynamodb)
-    apply(CONFIG / "migrations", dsql_database)
+    billio_rows(dsql_database)
     for statement in (
         "ALTER TABLE items ADD COLUMN series text GENERATED ALWAYS AS (left('TvSeries' || series_id, 8)) STORED",
         "ALTER TABLE items ADD CONSTRAINT refers FOREIGN KEY (series, series_id) REFERENCES items (type, id)",
@@ -149,7 +161,7 @@ def test_what_cannot_be_held_is_told_and_fails_the_run(
     dynamodb: str, database: str, dsql_database: str, tmp_path: Path
 ) -> None:
     client = billio_table(dynamodb)
-    apply(CONFIG / "migrations", dsql_database)
+    billio_rows(dsql_database)
     load(dynamodb, billio_items(50))
     for number in range(5):
         parts = {"type": {"S": "Book"}, "id": {"S": f"{number}"}, "movedAt": {"N": "1700000000000.00001"}}
@@ -174,7 +186,7 @@ def test_an_incremental_export_brings_changes_and_deletions(
     dynamodb: str, database: str, dsql_database: str, tmp_path: Path
 ) -> None:
     client = billio_table(dynamodb)
-    apply(CONFIG / "migrations", dsql_database)
+    billio_rows(dsql_database)
     items = billio_items(40)
     load(dynamodb, items)
     operator = Operator(dynamodb, dsql_database, tmp_path, MAPPINGS)

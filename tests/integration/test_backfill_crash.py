@@ -25,12 +25,11 @@ from proxy.settings import load
 from proxy.stores.bulk import Bulk
 from proxy.stores.failures import UnknownOutcome
 from tests import equality
-from tests.integration.scenes import CONFIG
+from tests.integration.scenes import CONFIG, billio_rows
 from tests.integration.whole_tables import billio_items
 from tests.integration.whole_tables import load as put_all
 from tests.proxy_process import settings_text
 from tests.standins.billio import TABLE, billio_table, dynamodb_client
-from tests.story.migrations import apply
 
 ITEMS = 80
 
@@ -89,7 +88,7 @@ class Unsure(Bulk):
 @pytest.fixture
 def settings_file(dynamodb: str, dsql_database: str, tmp_path: Path) -> Path:
     billio_table(dynamodb)
-    apply(CONFIG / "migrations", dsql_database)
+    billio_rows(dsql_database)
     put_all(dynamodb, billio_items(ITEMS))
     path = tmp_path / "crossfade.toml"
     mappings = [CONFIG / "billio.toml"]

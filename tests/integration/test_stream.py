@@ -11,12 +11,11 @@ from typing import Any
 
 from tests import equality
 from tests.data import catalogue
-from tests.integration.scenes import CONFIG, SETTLE_SECONDS, scene, wait_until
+from tests.integration.scenes import CONFIG, SETTLE_SECONDS, billio_rows, scene, wait_until
 from tests.integration.writers import Writers
 from tests.proxy_process import settings_text
 from tests.standins.billio import TABLE, dynamodb_client, table_definition
 from tests.standins.processes import LOOPBACK, Child, free_port
-from tests.story.migrations import apply
 
 FOLLOWED = f'[stream]\ntables = ["{TABLE}"]\npoll_seconds = 0.05\ndelay_seconds = 0\n'
 
@@ -132,7 +131,7 @@ def stream_process(endpoint: str, dsn: str, folder: Path) -> Iterator[Child]:
 
 def test_a_process_of_its_own(dynamodb: str, database: str, dsql_database: str, tmp_path: Path) -> None:
     past = table_with_stream(dynamodb)
-    apply(CONFIG / "migrations", dsql_database)
+    billio_rows(dsql_database)
     items = catalogue()
     with stream_process(dynamodb, dsql_database, tmp_path) as child:
         put_all(past, items[:200])

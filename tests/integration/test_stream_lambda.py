@@ -16,11 +16,10 @@ from proxy.shadow.stages import Placed, Scope, Stage, StageMap
 from proxy.stores.dynamodb import DynamoDBStore
 from proxy.stores.stage_table import StageTable, State
 from proxy.stream.lambda_handler import SETTINGS_FILE, Function
-from tests.integration.scenes import CONFIG, run_sql
+from tests.integration.scenes import CONFIG, billio_rows, run_sql
 from tests.proxy_process import settings_text
 from tests.standins.billio import TABLE, billio_table
 from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY
-from tests.story.migrations import apply
 
 EVENTS = Path(__file__).parents[1] / "data" / "events"
 ARN = "arn:aws:dynamodb:us-east-1:123456789012:table/{}/stream/2026-11-22T20:00:00.000"
@@ -107,7 +106,7 @@ def function(endpoint: str, dsn: str, folder: Path, stage: str = "dualwrite", ex
 @pytest.fixture
 def handler(client: Any, dynamodb: str, dsql_database: str, tmp_path: Path) -> Iterator[Function]:
     """DynamoDB is the authority."""
-    apply(CONFIG / "migrations", dsql_database)
+    billio_rows(dsql_database)
     made = function(dynamodb, dsql_database, tmp_path)
     yield made
     made.close()
@@ -192,7 +191,7 @@ def test_a_table_that_is_off_is_left_alone(client: Any, dynamodb: str, dsql_data
 @pytest.fixture
 def behind(client: Any, dynamodb: str, dsql_database: str, tmp_path: Path) -> Iterator[Function]:
     """DSQL is the authority, DynamoDB its mirror."""
-    apply(CONFIG / "migrations", dsql_database)
+    billio_rows(dsql_database)
     made = function(dynamodb, dsql_database, tmp_path, stage="live")
     yield made
     made.close()
@@ -231,7 +230,7 @@ def test_a_stray_write_to_the_old_store_is_undone_after_the_flip(behind: Functio
 def test_the_stage_table_says_which_way_and_when_not(
     client: Any, dynamodb: str, database: str, dsql_database: str, tmp_path: Path
 ) -> None:
-    apply(CONFIG / "migrations", dsql_database)
+    billio_rows(dsql_database)
     settings = load(None, {"CROSSFADE_DYNAMODB__ENDPOINT_URL": dynamodb} | AWS)
 
     async def write(version: int, stage: Stage, flip: dict[str, Any] | None = None) -> None:

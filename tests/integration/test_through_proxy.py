@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.scenes import billio_rows
 from tests.integration.test_dynamoose import play, smoke
 from tests.proxy_process import ProxyProcess
 from tests.standins.billio import TABLE, billio_table
@@ -19,7 +20,6 @@ from tests.standins.dynamodb import Ministack
 from tests.standins.postgres import Postgres
 from tests.story import independent
 from tests.story.chapters import CHAPTERS, Narrator
-from tests.story.migrations import apply
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -37,7 +37,7 @@ class Pair:
 def pair(postgres: Postgres, dsql_gate: Dsql) -> Iterator[Pair]:
     rows = postgres.create_database()
     through_gate = dsql_gate.dsn(rows.rsplit("/", 1)[1])
-    apply(CONFIG / "migrations", through_gate)
+    billio_rows(through_gate)
     with (
         Ministack() as store,
         ProxyProcess(dynamodb=store.endpoint, dsql=through_gate, mappings=[CONFIG / "billio.toml"]) as proxy,

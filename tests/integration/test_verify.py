@@ -22,13 +22,12 @@ from proxy.shadow.flip import Known
 from proxy.shadow.stages import Forgotten, StageMap
 from proxy.stores.connect import pool_of
 from tests import equality
-from tests.integration.scenes import CONFIG, run_sql, scene, wait_until
+from tests.integration.scenes import CONFIG, billio_rows, run_sql, scene, wait_until
 from tests.integration.test_stage_table import table_at
 from tests.integration.whole_tables import Operator, billio_items, load
 from tests.integration.writers import BILLIO_KEYS, Writers
 from tests.standins.billio import HASH_KEY, TABLE, billio_table, dynamodb_client
 from tests.standins.processes import Child, accepts_connections, free_port
-from tests.story.migrations import apply
 
 ITEMS = int(os.environ.get("SWEEP_ITEMS", "8000"))
 MOST_FOR_MINISTACK = 20_000
@@ -40,7 +39,7 @@ LESS_PRECISE = "0.123456789012345678901234567891123456"
 @pytest.fixture
 def operator(dynamodb: str, dsql_database: str, tmp_path: Path) -> Operator:
     billio_table(dynamodb)
-    apply(CONFIG / "migrations", dsql_database)
+    billio_rows(dsql_database)
     return Operator(dynamodb, dsql_database, tmp_path, MAPPINGS)
 
 
@@ -137,6 +136,9 @@ def _found_and_repaired(operator: Operator, items: list[dict[str, Any]], dynamod
     told = {each["key"][HASH_KEY]["S"]: each for each in found["findings"]}
     assert told[f"VideoGame:{missing}"]["result"] == "missing"
     assert told["Book:nobody-knows-it"]["result"] == "extra"
+    assert "`crossfade verify --repair` makes DSQL hold what dynamodb holds." in found["out"]
+    assert PRECISE in found["out"], "values were asked for"
+    assert LESS_PRECISE in found["out"]
     paths = sorted(each["differences"][0]["path"] for each in found["findings"] if each["result"] == "different")
     assert paths == ["image.url", "movedAt", "precise", "title"]
     assert len(equality.disagreements(dynamodb, database, TABLE)) == 6
@@ -146,6 +148,7 @@ def _found_and_repaired(operator: Operator, items: list[dict[str, Any]], dynamod
     repaired = report(operator, "--patience", "0", "--repair")
     assert (repaired["result"], repaired["code"]) == ("repaired", 0)
     assert repaired["counts"]["repaired"] == 6
+    assert repaired["counts"]["rows"] == repaired["counts"]["items"]
     assert equality.disagreements(dynamodb, database, TABLE) == []
     assert report(operator)["result"] == "equal"
 
