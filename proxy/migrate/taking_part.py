@@ -29,7 +29,7 @@ from proxy.shadow.floor import Drain
 from proxy.shadow.participant import Participant
 from proxy.shadow.stages import Scope, Stage, StageMap
 from proxy.shadow.tables import Table
-from proxy.stores.failures import StoreError, Unreachable
+from proxy.stores.failures import Refused, StoreError, Unreachable
 from proxy.stores.store import Executed, Held, Store, Unrepresentable
 
 log = structlog.get_logger(__name__)
@@ -104,7 +104,8 @@ class TakingPart:
         """Keys are written to the mirror and looked at again, all within the block.
 
         `last`: it is the end of earlier units, and a flip that has been announced waits for it. Raises Moved where the
-        authority is another one now; Unreachable where there is no lease for a minute.
+        authority is another one now; Unreachable where there is no lease for a minute; Refused where another process
+        does the same work.
         """
         await self._turn(last=last)
         self._units += 1
@@ -161,6 +162,8 @@ class TakingPart:
             if lease.valid:
                 with contextlib.suppress(Unreachable):
                     await lease.owe()
+            if self._participant.replaced:
+                raise Refused("superseded", "another process has taken over this work: let only one run it")
             # From here to the return nothing awaits: what is seen is so when the unit begins.
             waits = self._flipping(last=last)
             if lease.valid and lease.owing and not waits:

@@ -79,6 +79,8 @@ class Participant:
     ) -> None:
         self.lease = Lease(clock)
         self.problem: str | None = "the stages have not been read yet"
+        # Whether another process has taken over its name.
+        self.replaced = False
         self._table = table
         self._floor = floor
         self._process = process
@@ -212,6 +214,7 @@ class Participant:
         before = await self._table.lease(self._process)
         if before is not None and before.life != self._life and self._over == self._life:
             # It was this life's, and is another's: they would answer for each other.
+            self.replaced = True
             raise Refused("identity", f"another process answers as {self._process}: give each a journal of its own")
         self._over = before.life if before is not None else None
         self._renewals = max(self._renewals, before.renewals if before is not None else 0)

@@ -18,11 +18,13 @@ from proxy.dynamodb.values import Item
 from proxy.migrate import standing
 from proxy.migrate.both import Both, opened
 from proxy.migrate.sources import Portion, Source
+from proxy.migrate.taking_part import TakingPart
 from proxy.settings import load
 from proxy.shadow.driver import Driver
 from proxy.shadow.flip import Move
 from proxy.shadow.stages import Scope, Stage, Stages
 from proxy.shadow.under_way import Kept, Moved
+from proxy.stores.failures import Refused
 from proxy.stores.stage_table import StageTable
 from tests import equality
 from tests.integration.scenes import CONFIG, run_sql, scene, wait_until
@@ -152,6 +154,26 @@ async def test_a_flip_waits_for_what_a_backfill_has_in_hand(settings_file: Path,
         assert found == []
         brought = (await both.bulk.counts(None))[""]
         assert 0 < brought < 80, "it was in the middle"
+
+
+async def test_the_later_of_two_goes_on_and_the_other_stops(settings_file: Path) -> None:
+    async with (
+        both_with_stages(settings_file) as both,
+        both.part("backfill", "dynamodb", left=False).opened() as earlier,
+    ):
+        async with earlier.unit(1):
+            pass
+        async with both.part("backfill", "dynamodb", left=False).opened() as later:
+            async with later.unit(1):
+                pass
+            with pytest.raises(Refused, match="another process has taken over this work"):
+                await asyncio.wait_for(_unit(earlier), 10)
+
+
+async def _unit(part: TakingPart) -> None:
+    while True:
+        async with part.unit(1):
+            await asyncio.sleep(0.1)
 
 
 async def test_no_flip_passes_over_a_backfill_that_died(settings_file: Path, dynamodb: str, database: str) -> None:
