@@ -44,7 +44,9 @@ class Look:
         """What must hold before a scope goes to a stage. Raises Problem (404)."""
         self.place(scope)
         found: dict[str, Criterion] = {}
-        hindrance = self._alone(scope, to)
+        hindrance = ""
+        if scope.item_type and scope.table in self.whole:
+            hindrance = f"the keys of {scope.table} do not tell the type of an item: move the whole table"
         # What most operations are about cannot be told of such a table's keys: it is judged as it is moved.
         judged = Scope(scope.table) if scope.table in self.whole else scope
         # A table takes its types with it, from wherever each of them stands.
@@ -56,15 +58,9 @@ class Look:
             for each in gate(self.evidence, judged, placed, to, self.settings, ramp, self.now, lost):
                 if each.name not in found or found[each.name].holds:
                     found[each.name] = each
+        if scope.item_type and not hindrance:
+            hindrance = apart(scope, to, self.place(Scope(scope.table)).stage) or ""
         return Gate(scope, to, list(found.values()), hindrance)
-
-    def _alone(self, scope: Scope, to: Stage) -> str:
-        """Why a type cannot be moved without its table, forced or not; "" if it can, or is none."""
-        if not scope.item_type:
-            return ""
-        if scope.table in self.whole:
-            return f"the keys of {scope.table} do not tell the type of an item: move the whole table"
-        return apart(scope, to, self.place(Scope(scope.table)).stage) or ""
 
     def concerned(self, scope: Scope) -> list[Place]:
         """What a move of the scope would move."""
