@@ -23,13 +23,12 @@ from proxy.items.changes import update_of
 from proxy.items.checked import KEY, Patch, changed, created, key_of, kind_of
 from proxy.items.cursors import Cursors
 from proxy.items.kinds import KINDS
-from proxy.items.questions import Question, listing, place_of
+from proxy.items.questions import MOST, Question, listing, place_of
 from proxy.items.refusals import Broken, Code, Refusal, invalid
 from proxy.items.values import Unfit, text_in, text_of
 from proxy.stores.failures import StoreError, UnknownOutcome
 
 _ATTEMPTS: Final = 5
-_MOST_WITH_EXTERNAL_ID: Final = 100
 _ABSENT: Final = "ConditionalCheckFailedException"
 # What nothing was done for, and may be tried again ("Error handling with DynamoDB").
 _BUSY: Final = frozenset(
@@ -100,7 +99,10 @@ class Catalogue:
         except Unfit as unfit:
             raise invalid(Broken("externalId", str(unfit))) from None
         asked = [self._ask(LISTING, self._of_type(kind, hash_value)) for kind in KINDS] if hash_value else []
-        found = [item for each in await asyncio.gather(*asked) for item in each["Items"]]
+        answered = await asyncio.gather(*asked)
+        if any("LastEvaluatedKey" in each for each in answered):
+            raise invalid(Broken("externalId", f"one that at most {MOST} items of a type have"))
+        found = [item for each in answered for item in each["Items"]]
         return sorted(found, key=lambda item: (Decimal(item["movedAt"]["N"]), text_in(item, KEY)), reverse=True)
 
     # -- Mutate --------------------------------------------------------------------------------------------------------
@@ -185,7 +187,7 @@ class Catalogue:
     def _of_type(self, kind: str, external_id: str) -> dict[str, Any]:
         where = [{"Attribute": "type", "Equals": {"S": kind}}]
         request = listing(self._table, "externalId", external_id, "movedAt", where, forward=False)
-        return request | {"Limit": _MOST_WITH_EXTERNAL_ID}
+        return request | {"Limit": MOST}
 
     def _update(self, kind: str, item_id: str, patch: Patch, held: Item) -> dict[str, Any]:
         return {

@@ -1,4 +1,4 @@
-"""Cursors: where the next page begins, as a text that tells nothing and cannot be made up.
+"""Cursors: where the next page begins, as a text that is no client's business and that none can make up.
 
 A cursor holds a place in a total order (sort value and key, of each type that the page is made of) and the query that
 it belongs to, and is signed. No store is in it: it is good at either, and across a flip. Pure.

@@ -13,11 +13,12 @@ import pytest
 from proxy.items.catalogue import Catalogue
 from proxy.items.checked import shown_item
 from proxy.items.kinds import KINDS, WATCHING
-from proxy.items.questions import asked
+from proxy.items.questions import MOST, asked
 from proxy.items.refusals import Code, Refusal
 from proxy.settings import Stage
 from tests.items.catalogues import all_pages, catalogue_of, layer_at, settled
 from tests.items.model import Model
+from tests.standins.billio import TABLE, dynamodb_client
 
 TITLES = ("Straße", "STRASSE", "Ὀδυσσεύς", "İzmir", "Dune", "dune 2", "100%", "a_b")
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
@@ -111,6 +112,19 @@ async def test_changes_do_what_they_say(stage: Stage, stores: tuple[str, str], t
         if stage in ("shadow", "live"):
             told = await settled(layer)
             assert {verdict for _, verdict in told} <= {"agreed", "lagging", "racing"}, told
+
+
+async def test_all_that_have_an_external_id_are_told_or_none(stores: tuple[str, str], tmp_path: Path) -> None:
+    client = dynamodb_client(stores[0])
+    book = {"type": {"S": "Book"}, "movedAt": {"N": "1"}, "externalId": {"S": "ol:1"}}
+    puts = [{"PutRequest": {"Item": {**book, "type:id": {"S": f"Book:{n}"}, "id": {"S": str(n)}}}} for n in range(MOST)]
+    for at in range(0, MOST, 25):
+        client.batch_write_item(RequestItems={TABLE: puts[at : at + 25]})
+    async with layer_at("off", *stores, tmp_path) as layer:
+        catalogue = catalogue_of(layer)
+        assert len(await catalogue.with_external_id("ol:1")) == MOST
+        await catalogue.create({"type": "Book", "shelf": "A", "title": "t", "externalId": "ol:1"})
+        assert await refused(catalogue.with_external_id("ol:1")) is Code.INVALID
 
 
 async def test_halves_of_different_authorities_are_put_together(stores: tuple[str, str], tmp_path: Path) -> None:
