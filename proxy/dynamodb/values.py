@@ -146,6 +146,8 @@ def canonical(value: Value, depth: int = 1) -> Value:
         _refuse(content, "String")
     if tag == "N":
         if type(content) is str:
+            if _PLAIN(content):
+                return value
             text = canonical_number(content)
             return value if text is content else {"N": text}
         _refuse(content, "String")
