@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from proxy.admin.access import Role, Tokens
 from proxy.items import client
 from proxy.items.client import ItemsClient, ItemsError
-from proxy.items.graphql import schema
+from proxy.items.graphql_schema import schema
 from proxy.shadow.layer import Layer
 from tests.items.catalogues import layer_at
 from tests.items.ports import port
