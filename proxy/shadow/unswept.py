@@ -24,7 +24,7 @@ def unswept(table: str, last: LastSweep | None, forgotten: Forgotten, at: Stage,
     if not concerns(forgotten, at, to):
         return None
     if last is None or last.forgotten < forgotten.count:
-        why = "and no sweep of all of it has begun and ended since"
+        why = "and no sweep of all of it has begun and ended since (one is seen ten seconds after its end)"
     elif not last.mended:
         why = "and the sweep since has left differences"
     elif last.result != EQUAL and last.authority != at.authority:
