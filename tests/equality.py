@@ -47,7 +47,7 @@ async def _documents(endpoint: str, dsn: str, table: str) -> list[str]:
 
 def _unlike(item: Item, row: Mapping[str, Any], kinds: Mapping[str, str]) -> list[str]:
     """The document against the item, and each index column against the item's attribute: NULL where it has none."""
-    held = {name: _binary(value) for name, value in json.loads(row[_ITEM]).items()}
+    held = {name: as_boto3_has_it(value) for name, value in json.loads(row[_ITEM]).items()}
     one, two = independent.comparable(item), independent.comparable(held)
     found = [
         f"{name} is {one.get(name)!r} against {two.get(name)!r}"
@@ -82,7 +82,7 @@ def _column(attribute: str) -> str:
     return "item_item" if attribute == _ITEM else attribute
 
 
-def _binary(value: dict[str, Any]) -> dict[str, Any]:
+def as_boto3_has_it(value: dict[str, Any]) -> dict[str, Any]:
     """A value of DynamoDB's JSON as boto3 gives it: bytes where the JSON has base64."""
     ((tag, content),) = value.items()
     if tag == "B":
@@ -90,7 +90,7 @@ def _binary(value: dict[str, Any]) -> dict[str, Any]:
     if tag == "BS":
         return {"BS": [base64.b64decode(member) for member in content]}
     if tag == "L":
-        return {"L": [_binary(element) for element in content]}
+        return {"L": [as_boto3_has_it(element) for element in content]}
     if tag == "M":
-        return {"M": {name: _binary(inner) for name, inner in content.items()}}
+        return {"M": {name: as_boto3_has_it(inner) for name, inner in content.items()}}
     return value

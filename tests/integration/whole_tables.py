@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.data import catalogue
+from tests.equality import as_boto3_has_it
 from tests.proxy_process import settings_text
 from tests.standins.billio import HASH_KEY, TABLE, dynamodb_client
 
@@ -50,28 +51,10 @@ def _copied(item: Item, copy: int) -> Item:
 def load(endpoint: str, items: Iterable[Item], table: str = TABLE) -> None:
     """Put them, 25 at a time."""
     client = dynamodb_client(endpoint)
-    requests = [{"PutRequest": {"Item": _binary_item(item)}} for item in items]
+    requests = [{"PutRequest": {"Item": {n: as_boto3_has_it(value) for n, value in item.items()}}} for item in items]
     portions = [requests[first : first + 25] for first in range(0, len(requests), 25)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda some: client.batch_write_item(RequestItems={table: some}), portions))
-
-
-def _binary_item(item: Item) -> Item:
-    return {name: _binary(value) for name, value in item.items()}
-
-
-def _binary(value: dict[str, Any]) -> dict[str, Any]:
-    """boto3 wants bytes where the JSON has base64."""
-    ((tag, content),) = value.items()
-    if tag == "B":
-        return {"B": base64.b64decode(content)}
-    if tag == "BS":
-        return {"BS": [base64.b64decode(member) for member in content]}
-    if tag == "L":
-        return {"L": [_binary(element) for element in content]}
-    if tag == "M":
-        return {"M": {name: _binary(inner) for name, inner in content.items()}}
-    return value
 
 
 # --- the plan's backups, and exports to S3 ----------------------------------------------------------------------------
