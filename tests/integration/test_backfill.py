@@ -22,7 +22,7 @@ from tests.integration.whole_tables import (
 from tests.integration.writers import BILLIO_KEYS, Writers, billio_item
 from tests.standins.billio import HASH_KEY, TABLE, billio_table, dynamodb_client
 
-ITEMS = 1200
+ITEMS = 800
 KILLS = 2
 MAPPINGS = (CONFIG / "billio.toml",)
 
@@ -60,9 +60,9 @@ def test_backfill_beside_writers_survives_kills(
     hot = [*BILLIO_KEYS, *({HASH_KEY: item[HASH_KEY]} for item in dice.sample(before[:ITEMS], 60))]
     with scene(dynamodb, dsql_database, rows=database, stage="dualwrite") as here:
         operator = Operator(dynamodb, dsql_database, tmp_path, MAPPINGS)
-        arguments = ["backfill", "--rate", "500", *source(kind, tmp_path, before[:ITEMS])]
+        arguments = ["backfill", "--rate", "400", *source(kind, tmp_path, before[:ITEMS])]
         writers = Writers(here.client, seed, keys=hot, threads=2).start()
-        killed = sum(operator.killed(*arguments, after=dice.uniform(1.5, 4)) for _ in range(KILLS))
+        killed = sum(operator.killed(*arguments, after=dice.uniform(1.2, 3)) for _ in range(KILLS))
         ran = operator.run(*arguments)
         if kind != "scan":
             # These files hold what was there when they were made, and the writers' items were not.
