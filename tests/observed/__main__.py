@@ -46,6 +46,9 @@ def _tell(scene: Scenery, seconds: float) -> list[str]:
     for each in questions():
         found = scene.prometheus.now(each.expr) if each.instant else scene.prometheus.over(each.expr, seconds)
         print(f"{len(found):5} series  {each}" + ("" if found else f"   ({reason(each) or 'SHOULD HAVE SOME'})"))
+    for rule in scene.prometheus.rules():
+        if rule["type"] == "recording":
+            print(f"{len(scene.prometheus.now(rule['name'])):5} series  rule {rule['name']}")
     print(f"alerts that fire: {', '.join(sorted(firing(scene.prometheus))) or 'none'}")
     print(f"the slowest scrape took {scene.prometheus.scrape_seconds() * 1000:.0f} ms")
     wrong = list(faults(scene.prometheus, seconds))

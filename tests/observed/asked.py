@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 
-from tests.observed.empty import RECORDED_EMPTY, reason
-from tests.observed.prometheus import Prometheus
+import promql_parser
+import yaml
+
+from tests.observed.empty import reason
+from tests.observed.prometheus import RULES, Prometheus
 from tests.observed.questions import questions
 
 
@@ -19,8 +22,27 @@ def faults(prometheus: Prometheus, seconds: float) -> Iterator[str]:
     for rule in prometheus.rules():
         if rule["health"] != "ok":
             yield f"rule {rule['name']} is {rule['health']}: {rule.get('lastError')}"
-        if rule["type"] == "recording" and not prometheus.now(rule["query"]) and rule["name"] not in RECORDED_EMPTY:
-            yield f"rule {rule['name']} records nothing: {rule['query']}"
+        if rule["type"] == "recording" and not prometheus.now(rule["name"]):
+            yield f"rule {rule['name']} recorded nothing: {rule['query']}"
+
+
+def invented(prometheus: Prometheus) -> Iterator[str]:
+    """A sentence for each series of the rules' tests that the proxy does not expose so: its labels, its bucket.
+
+    Of metrics that Prometheus holds; `job` is Prometheus's own label, and `instance` is in every one.
+    """
+    told = yaml.safe_load((RULES / "tests.yml").read_text(encoding="utf-8"))["tests"]
+    for text in sorted({series["series"] for each in told for series in each["input_series"]}):
+        selector = promql_parser.parse(text)
+        assert isinstance(selector, promql_parser.VectorSelector)
+        assert selector.name is not None
+        labels = {matcher.name: matcher.value for matcher in selector.matchers.matchers}
+        held = [found["metric"] for found in prometheus.now(selector.name)]
+        names = {frozenset(each) - {"__name__", "job", "instance"} for each in held}
+        if held and labels.keys() - {"instance"} not in names:
+            yield f"{text}: the proxy's have the labels {[sorted(each) for each in names]}"
+        if held and "le" in labels and labels["le"] not in {each["le"] for each in held if "le" in each}:
+            yield f"{text}: the proxy has no such bucket"
 
 
 def firing(prometheus: Prometheus) -> set[str]:

@@ -20,10 +20,6 @@ EMPTY: Final[dict[tuple[str, str], str]] = {
 }
 """By the metric that is asked for, and a word of the query."""
 
-RECORDED_EMPTY: Final[dict[str, str]] = {
-    "crossfade:p99:factor5m": "it speaks of operations asked more than once in five seconds, for five minutes",
-}
-
 
 def reason(question: Question) -> str | None:
     """Why a query may give nothing; None if it must give something."""

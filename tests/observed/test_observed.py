@@ -6,7 +6,7 @@
 from pathlib import Path
 
 from tests.integration.scenes import wait_until
-from tests.observed.asked import faults, firing
+from tests.observed.asked import faults, firing, invented
 from tests.observed.scenery import scenery
 
 ACT_SECONDS = 6
@@ -20,6 +20,7 @@ def test_every_query_and_rule_gives_what_it_should(
         proxy = scene.here.proxy.admin.removeprefix("http://")
         assert scene.prometheus.targets()[proxy] == ""
         assert list(faults(scene.prometheus, 60)) == []
+        assert list(invented(scene.prometheus)) == []
         wait_until(
             lambda: firing(scene.prometheus) >= {"CrossfadeMismatch", "CrossfadeUnrepresentable"}, 5, "both alerts"
         )
