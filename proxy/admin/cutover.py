@@ -135,7 +135,10 @@ class Cutover:
             raise Problem(409, prepared.gate.impossible, outcome="refused", gate=self._gate(prepared))
         if prepared.gate.stopping and not wish.force:
             names = ", ".join(each.name for each in prepared.gate.stopping)
-            detail = f"the gate is shut: {names}; with force it is passed, for a reason that the history keeps"
+            detail = (
+                f'the gate is shut: {names}: mend that, or pass it with --force --because "…", which the history keeps '
+                "(over HTTP, the members force and because)"
+            )
             raise Problem(409, detail, outcome="refused", gate=self._gate(prepared))
         return prepared
 
@@ -190,9 +193,11 @@ class Cutover:
                 log.info("stage_moved" if isinstance(event, Moved) else "stage_kept", **end, by=wish.by)
                 yield Step(end, end=True)
 
-    async def forget(self, process: str, by: str, because: str) -> str:
-        """Take a process out of the stage table that is gone and may have owed keys. Gives what has to follow, as a
-        sentence. Raises Problem and StoreError."""
+    async def forget(
+        self, process: str, by: str, because: str, say: Callable[[Progress], None] = lambda _: None
+    ) -> str:
+        """Take a process out of the stage table that is gone and may have owed keys; `say` is told how far it is. Gives
+        what has to follow, as a sentence. Raises Problem and StoreError."""
         if self._table is None:
             raise Problem(409, PINNED, outcome="refused")
         before = (await read(self._table)).map.forgotten.count
@@ -202,6 +207,8 @@ class Cutover:
         async for event in forget(self._table, process, by=by, because=because, settle_seconds=settle):
             if isinstance(event, Kept):
                 raise Problem(409, event.reason, outcome="kept")
+            if isinstance(event, Progress):
+                say(event)
         owed = (await read(self._table)).map.forgotten.count > before
         log.warning("process_forgotten", process=process, by=by, because=because, owed=owed)
         return follows(process, owed=owed)

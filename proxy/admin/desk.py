@@ -75,11 +75,14 @@ def _entry(kept: Mapping[str, Any]) -> Entry:
     at = kept.get("at")
     scope = Scope(kept.get("table") or "", kept.get("type") or "")
     forgotten = kept.get("outcome") == "forgotten"
+    after = "forgotten" if forgotten else kept.get("to") or ""
+    if after == "shadow" and (kept.get("ramp") or kept.get("from") == "shadow"):
+        after += f", {kept.get('ramp') or 0:g} % of reads from DSQL"
     return Entry(
         at=datetime.fromisoformat(at).timestamp() if at else 0.0,
         scope=str(kept.get("process")) if forgotten else str(scope),
         before=kept.get("from") or "",
-        after="forgotten" if forgotten else kept.get("to") or "",
+        after=after,
         by=kept.get("by") or "",
         committed=kept.get("outcome") in ("moved", "forgotten"),
         reason=kept.get("reason") or "",

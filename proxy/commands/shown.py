@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-_ANSWERS: Final = {
-    "announced": "asked",
-    "ready": "ready",
-    "drained": "drained and converged",
-    "switched": "acknowledged",
-    "refused": "refused",
+# Who has given one of these answers is not waited for any more in this phase.
+_PAST: Final = {
+    "announced": ("ready", "drained", "switched", "passed over"),
+    "holding": ("drained", "switched", "passed over"),
+    "switched": ("switched", "passed over"),
 }
+_DOING: Final = {"announced": "getting ready", "holding": "writes are held", "switched": "taking up the new stage"}
+_COMPLETE: Final = """\
+  DynamoDB is not written any more, and no move leads out of complete. Nothing in DynamoDB was deleted.
+  When all tables are complete, proxies can run without it: set stage = "complete" and take table out of [stages]
+  (with stages set for tables or types, "complete" there too), give the tables' mappings, and start them anew."""
+_KEPT: Final = "  what to do: `crossfade stage` shows each process; mend what is named here, and try again"
 _PROCESS: Final = ("PROCESS", "HOST", "PID", "LISTENS AT", "HAS", "")
+_SHORT: Final = 8
+_NAMED: Final = 3
 _HEAD: Final = ("TABLE / TYPE", "STAGE", "AUTHORITY", "RAMP", "SINCE", "BY", "NEXT", "BLOCKED BY")
 
 
@@ -35,14 +42,22 @@ def gate(document: Mapping[str, Any]) -> str:
     """Every criterion of a move."""
     lines = [f"{scope(document)}: {document['from']} → {document['to']}"]
     if document["impossible"]:
-        lines.append(f"  it cannot be made: {document['impossible']}")
+        return "\n".join([*lines, f"  it cannot be made: {document['impossible']}"])
     lines += criteria(document["criteria"]) or ["  nothing must hold before it"]
     return "\n".join(lines)
+
+
+def shut(document: Mapping[str, Any]) -> str:
+    """What of a gate stops a move, and nothing else."""
+    stops = [each for each in document["criteria"] if each["blocks"] and not each["holds"]]
+    return "\n".join([f"{scope(document)}: {document['from']} → {document['to']}", *criteria(stops)])
 
 
 def preview(document: Mapping[str, Any]) -> str:
     """What a move would do, and what the gate says."""
     said = [f"  {each}" for each in document["sentences"]]
+    if document["gate"]["impossible"]:
+        return gate(document["gate"])
     return "\n".join([gate(document["gate"]), *said, f"  {document['detail']}"])
 
 
@@ -59,25 +74,36 @@ def criteria(found: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def step(document: Mapping[str, Any]) -> str:
-    """One step of a move: the phase, and each proxy in it."""
-    head = f"  {document['seconds']:6.2f} s  {document['phase']:<10} {document['text']}".rstrip()
-    lines = [head]
-    for each in document["processes"]:
-        answer = _ANSWERS.get(each["phase"], each["phase"])
-        note = f" ({each['note']})" if each["note"] else ""
-        lines.append(f"            {each['process']} on {each['host'] or '?'}: {answer}{note}")
-    return "\n".join(lines)
+    """How far a move is, in one line: its phase, and who is waited for."""
+    phase = document["phase"]
+    awaited = [each for each in document["processes"] if each["phase"] not in _PAST.get(phase, ())]
+    head = f"  {document['seconds']:5.1f} s  {_DOING.get(phase, phase)}"
+    if phase not in _PAST:
+        return f"{head}: {document['text']}".rstrip(": ")
+    count = len(document["processes"])
+    names = ", ".join(_awaited(each) for each in awaited[:_NAMED])
+    more = f" and {len(awaited) - _NAMED} more" if len(awaited) > _NAMED else ""
+    return f"{head}: {count - len(awaited)} of {count} processes" + (f", waiting for {names}{more}" if names else "")
+
+
+def news(document: Mapping[str, Any]) -> object:
+    """What of a step is worth a line of its own when it changes: counts of keys are not."""
+    return document["phase"], [(each["process"], each["phase"]) for each in document["processes"]]
 
 
 def end(document: Mapping[str, Any]) -> str:
-    """How a move ended."""
+    """How a move ended, and where it was not made, why, and what to do."""
     outcome = document["outcome"]
     if outcome == "moved":
         held = f"writes were held for {document['held_ms']:.0f} ms" if document["held_ms"] else "no write was held"
-        return f"{scope(document)} is in {_stage(document)} now: epoch {document['epoch']}, {held}"
+        told = f"{scope(document)} is in {_stage(document)} now: epoch {document['epoch']}, {held}"
+        return f"{told}\n{_COMPLETE}" if document["to"] == "complete" else told
     if outcome == "unchanged":
         return f"{scope(document)} is in {_stage(document)} already: epoch {document['epoch']}"
-    return f"{outcome}: {document['detail']}"
+    if outcome == "kept":
+        stays = f"{scope(document)} stays in {document['from']}: everything is as it was (epoch {document['epoch']})"
+        return f"not moved, {stays}\n  why: {document['detail']}\n{_KEPT}"
+    return f"nobody can tell how it ended: {document['detail']}"
 
 
 def history(entries: Sequence[Mapping[str, Any]]) -> str:
@@ -92,6 +118,11 @@ def scope(document: Mapping[str, Any]) -> str:
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _awaited(each: Mapping[str, Any]) -> str:
+    host = f" on {each['host']}" if each["host"] else ""
+    return f"{each['process'][:_SHORT]}{host}" + (f" ({each['note']})" if each["note"] else "")
 
 
 def _row(each: Mapping[str, Any]) -> Sequence[str]:
@@ -119,7 +150,10 @@ def _entry(each: Mapping[str, Any]) -> list[str]:
         lines = [f"{when}  epoch {each['epoch']}  process {each['process']} forgotten, by {by}"]
     else:
         ramp = f" ({each['ramp']:g} % from DSQL)" if each["ramp"] else ""
-        head = f"{when}  epoch {each['epoch']}  {scope(each)}: {each['from']} → {each['to']}{ramp}, by {by}"
+        moves = f"{each['from']} → {each['to']}{ramp}"
+        if each["from"] == each["to"] == "shadow":
+            moves = f"ramp set to {each['ramp'] or 0:g} %"
+        head = f"{when}  epoch {each['epoch']}  {scope(each)}: {moves}, by {by}"
         if each["outcome"] == "moved":
             held = f", writes held for {each['held_ms']:.0f} ms" if each["held_ms"] else ""
             lines = [f"{head}: moved{held}{', forced' if each['forced'] else ''}"]

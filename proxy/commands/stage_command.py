@@ -9,23 +9,26 @@ from __future__ import annotations
 import argparse
 import asyncio
 import getpass
+import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
     from proxy.admin.console.desk import Wish
+    from proxy.admin.problems import Problem
     from proxy.commands.ways import Way
     from proxy.settings import Settings
 
 OK: Final = 0
 FAILED: Final = 1
 WRONG: Final = 2
-# A move that waits says so now and then, and at once when something has changed.
-_SAY: Final = 2.0
+# A move that waits says so now and then, and at once when something has changed; at a terminal its line is renewed.
+_SAY: Final = 5.0
+_CLEAR: Final = "\r\x1b[K"
 _STAGES: Final = ("off", "dualwrite", "shadow", "live", "rampdown", "complete")
 _USAGE: Final = """\
   crossfade stage                       every table and type
@@ -65,6 +68,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--token-file", type=Path, metavar="FILE", help="for --admin; else as admin.operator_token is set"
     )
     parser.add_argument("--ca", type=Path, metavar="FILE", help="for --admin https://…: a PEM file of authorities")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log events too, on stderr")
     parser.add_argument("--json", action="store_true", help="print JSON: one document, or one a line for a move")
 
 
@@ -150,15 +154,17 @@ async def _watch(way: Way, wish: Wish, *, as_json: bool) -> int:
     from proxy.commands import shown
 
     end: dict[str, Any] = {"outcome": "unknown", "detail": "the proxy did not say how it ended: look at the stages"}
-    said, said_at = None, 0.0
-    async for step in way.moving(wish):
-        if "end" in step:
-            end = step["end"]
-        elif as_json:
-            _say(step)
-        elif (news := (step["phase"], step["text"], step["processes"])) != said or step["seconds"] - said_at >= _SAY:
-            said, said_at = news, step["seconds"]
-            _say(shown.step(step))
+    progress = _Progress()
+    try:
+        async for step in way.moving(wish):
+            if "end" in step:
+                end = step["end"]
+            elif as_json:
+                _say(step)
+            else:
+                progress.say(shown.step(step), shown.news(step), step["seconds"])
+    finally:
+        progress.close()
     if as_json:
         _say({"end": end})
     elif end["outcome"] in ("moved", "unchanged"):
@@ -174,7 +180,18 @@ def _forget(settings: Settings, arguments: argparse.Namespace, process: str) -> 
         return _complain('forget needs --because "…": why the keys in its journal are not missed', WRONG)
 
     async def forget(way: Way) -> int:
-        follows = await way.forget(process, _by(arguments), because)
+        from proxy.commands import shown
+
+        progress = _Progress()
+
+        def say(step: Mapping[str, Any]) -> None:
+            if not arguments.json:
+                progress.say(shown.step(step), step["phase"], step["seconds"])
+
+        try:
+            follows = await way.forget(process, _by(arguments), because, say)
+        finally:
+            progress.close()
         document = {"process": process, "forgotten": True, "follows": follows}
         _say(document if arguments.json else f"{process} is forgotten: {follows}")
         return OK
@@ -189,7 +206,8 @@ def _with_way(settings: Settings, arguments: argparse.Namespace, ask: Callable[[
     from proxy.commands import shown
     from proxy.stores.failures import StoreError
 
-    logs.configure("warning", "console", sys.stderr)
+    # What went wrong is one message below; who wants the events that a proxy would log asks for them.
+    logs.configure("info" if arguments.verbose else "critical", "console", sys.stderr)
 
     async def run() -> int:
         async with _way(settings, arguments) as way:
@@ -200,9 +218,9 @@ def _with_way(settings: Settings, arguments: argparse.Namespace, ask: Callable[[
     except Problem as problem:
         if arguments.json:
             _say(problem.document())
-        elif "gate" in problem.members:
-            sys.stderr.write(shown.gate(problem.members["gate"]) + "\n")
-        return _complain(problem.detail, WRONG if problem.status in (400, 404) else FAILED)
+        elif "gate" in problem.members and not problem.members["gate"]["impossible"]:
+            sys.stderr.write(shown.shut(problem.members["gate"]) + "\n")
+        return _complain(_detail(problem, arguments), WRONG if problem.status in (400, 404) else FAILED)
     except StoreError as error:
         return _complain(f"the stage table: {error}: see [stages] and [dynamodb]", FAILED)
     except KeyboardInterrupt:
@@ -231,6 +249,37 @@ async def _way(settings: Settings, arguments: argparse.Namespace) -> AsyncIterat
             break
     async with ways.over_admin(arguments.admin, token, arguments.ca) as over:
         yield over
+
+
+def _detail(problem: Problem, arguments: argparse.Namespace) -> str:
+    if arguments.admin is None or problem.status not in (401, 403):
+        return problem.detail
+    return (
+        f"{arguments.admin}: {problem.detail}: give it with --token-file FILE, in the variable "
+        "CROSSFADE_ADMIN__OPERATOR_TOKEN, or as operator_token in [admin] of --config FILE"
+    )
+
+
+class _Progress:
+    """Lines that say how far it is: at a terminal one that is renewed, else one for each change."""
+
+    def __init__(self) -> None:
+        self._live = sys.stdout.isatty()
+        self._said: object = None
+        self._at = 0.0
+
+    def say(self, line: str, news: object, seconds: float) -> None:
+        if self._live:
+            sys.stdout.write(_CLEAR + line[: shutil.get_terminal_size().columns - 1])
+        elif news != self._said or seconds - self._at >= _SAY:
+            self._said, self._at = news, seconds
+            sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        if self._live:
+            sys.stdout.write(_CLEAR)
+            sys.stdout.flush()
 
 
 async def _agreed(question: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -36,6 +36,9 @@ _NO_TABLE: Final = (
 )
 
 
+Say = Callable[[Mapping[str, Any]], None]
+
+
 class Way(Protocol):
     """What can be asked. Every method raises Problem, and StoreError where DynamoDB cannot be reached."""
 
@@ -50,8 +53,8 @@ class Way(Protocol):
 
     async def history(self, limit: int) -> list[Mapping[str, Any]]: ...
 
-    async def forget(self, process: str, by: str, because: str) -> str:
-        """Gives what has to follow."""
+    async def forget(self, process: str, by: str, because: str, say: Say) -> str:
+        """Gives what has to follow; `say` is told how far it is, as steps of a move are."""
 
 
 class Straight:
@@ -79,8 +82,8 @@ class Straight:
     async def history(self, limit: int) -> list[Mapping[str, Any]]:
         return list(await self._cutover.history(limit))
 
-    async def forget(self, process: str, by: str, because: str) -> str:
-        return await self._cutover.forget(process, by, because)
+    async def forget(self, process: str, by: str, because: str, say: Say) -> str:
+        return await self._cutover.forget(process, by, because, lambda progress: say(documents.progress(progress)))
 
 
 class OverAdmin:
@@ -111,7 +114,9 @@ class OverAdmin:
         found: list[Mapping[str, Any]] = (await self._ask("GET", "/v1/history", {"limit": str(limit)}))["history"]
         return found
 
-    async def forget(self, process: str, by: str, because: str) -> str:
+    async def forget(self, process: str, by: str, because: str, say: Say) -> str:
+        text = "the proxy looks whether it renews its lease, for as long as a lease lasts"
+        say({"phase": "watching", "seconds": 0.0, "text": text, "processes": []})
         path = f"/v1/processes/{quote(process, safe='')}"
         return str((await self._ask("DELETE", path, {"by": by, "because": because})).get("follows", ""))
 

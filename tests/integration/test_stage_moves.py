@@ -289,7 +289,7 @@ def test_the_command_over_the_admin_port(here: Scene) -> None:
     assert head.split() == ["TABLE", "/", "TYPE", "STAGE", "AUTHORITY", "RAMP", "SINCE", "BY", "NEXT", "BLOCKED", "BY"]
     assert first.split()[:3] == [TABLE, "shadow", "dynamodb"]
     out, _ = crossfade(here, "stage", TABLE, "live", "--by", "tom")
-    assert "drained and converged" in out
+    assert "writes are held: " in out
     assert f"{TABLE} is in live now: epoch 1, writes were held for" in out
     out, _ = crossfade(here, "history")
     assert f"{TABLE}: shadow → live, by tom (operator): moved, writes held for" in out
@@ -334,7 +334,7 @@ def test_the_command_straight_at_the_stage_table_moves_two_proxies(
         # The one that is asked knows of the other by the stage table alone, as the command does of both.
         wait_until(lambda: ask(two, "GET", f"/v1/gate/{TABLE}?to=live").json["open"], 30, "the evidence of both")
         out = straight("stage", TABLE, "live", "--because", "two of them")
-        assert all(name in out for name in names)
+        assert "of 2 processes" in out
         assert "is in live now: epoch 1" in out
         for each in (one, two):
             assert ask(each, "GET", f"/v1/stages/{TABLE}").json["stage"] == "live"

@@ -95,6 +95,31 @@ def test_stages_are_a_table() -> None:
     ]
 
 
+def test_a_move_that_was_not_made_says_why_and_what_to_do() -> None:
+    kept = {"outcome": "kept", "table": "billio", "type": None, "from": "shadow", "to": "live", "ramp": 0.0, "epoch": 4}
+    said = shown.end(kept | {"detail": "writes were held for 2 s, waiting for p1"})
+    assert said.splitlines() == [
+        "not moved, billio stays in shadow: everything is as it was (epoch 4)",
+        "  why: writes were held for 2 s, waiting for p1",
+        "  what to do: `crossfade stage` shows each process; mend what is named here, and try again",
+    ]
+
+
+def test_progress_is_one_line_and_news_are_no_counts() -> None:
+    asked = {"process": "06d97107136544b1", "host": "h", "phase": "ready", "note": "3 keys to converge"}
+    step = {"phase": "holding", "seconds": 0.81, "text": "", "processes": [asked, asked | {"phase": "drained"}]}
+    assert shown.step(step) == (
+        "    0.8 s  writes are held: 1 of 2 processes, waiting for 06d97107 on h (3 keys to converge)"
+    )
+    fewer = step | {"seconds": 0.9, "processes": [asked | {"note": "1 keys to converge"}, asked | {"phase": "drained"}]}
+    assert shown.news(fewer) == shown.news(step)
+
+
+def test_an_impossible_move_is_one_sentence() -> None:
+    gate = {"table": "billio", "type": None, "from": "off", "to": "live", "open": False, "criteria": [CRITERION]}
+    assert "agreement" not in shown.gate(gate | {"impossible": "go to dualwrite first"})
+
+
 def test_history_tells_what_did_not_come_off() -> None:
     kept: dict[str, Any] = {
         "at": "2026-11-22T21:10:05.123Z",
@@ -123,4 +148,6 @@ def test_history_tells_what_did_not_come_off() -> None:
         "2026-11-22 21:10:05Z  epoch 4  billio/Book: shadow → live, by tom: moved, writes held for 2000 ms, forced",
         "    passed over: p2",
     ]
+    ramp = moved | {"from": "shadow", "to": "shadow", "ramp": 5.0, "held_ms": 0, "forced": False, "passed_over": []}
+    assert shown.history([ramp]) == "2026-11-22 21:10:05Z  epoch 4  billio/Book: ramp set to 5 %, by tom: moved"
     assert shown.history([]) == "no stage has been moved yet"

@@ -63,7 +63,11 @@ def headline(
         said.sort(key=lambda each: order[each[0]])
         return Headline(said[0][0], said[0][1], tuple(text for _, text in said[1:]))
     if compared:
-        return Headline("calm", "The two stores agree.")
+        apart = sorted({place.scope.table for place in standing.places if not place.stage.compared})
+        if not apart:
+            return Headline("calm", "The two stores agree.")
+        # What was compared says nothing of a table that is not: it must not stand under the same sentence.
+        return Headline("calm", "Where they are compared, the two stores agree.", (_uncompared(apart),))
     if not standing.places:
         return Headline("quiet", "No table has been met yet.")
     if stages == {Stage.OFF}:
@@ -76,6 +80,11 @@ def headline(
 def left_alone(breakers: Mapping[str, str]) -> list[str]:
     """The stores whose breakers are not closed, by the names that people use."""
     return [STORES.get(name, name) for name, state in breakers.items() if state != "closed"]
+
+
+def _uncompared(tables: Sequence[str]) -> str:
+    names = ", ".join(tables[:3]) + (f" and {len(tables) - 3} more" if len(tables) > 3 else "")
+    return f"Nothing is compared now, of all or some types, in {names}."
 
 
 def _where(findings: Iterable[Finding]) -> str:
