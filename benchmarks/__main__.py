@@ -72,8 +72,8 @@ def _measure(results: dict[str, Any], parts: list[str], *, quick: bool) -> None:
     with Postgres() as server:
         stand_back(server.child.pid)
         measures: dict[str, tuple[str, Callable[[], Any]]] = {
-            "a": ("cost", lambda: cost.compare(_say, server, *((1, 1.0) if quick else (4, 3.0)))),
-            "b": ("waiting", lambda: waiting.wait(_say, server, *((1, 2.0) if quick else (4, 6.0)))),
+            "a": ("cost", lambda: cost.compare(_say, server, *((1, 1.0) if quick else (3, 2.0)))),
+            "b": ("waiting", lambda: waiting.wait(_say, server, *((1, 2.0) if quick else (3, 5.0)))),
             "c": ("outage", lambda: outage.survive(_say, server, 10_000 if quick else 200_000)),
             "d": ("growth", lambda: cost.grow(_say, server, *((1, 1.0) if quick else (3, 2.0)), quick=quick)),
             "tracing": ("tracing", lambda: tracing.trace(_say, server, *((1, 1.0) if quick else (4, 3.0)))),
@@ -82,7 +82,7 @@ def _measure(results: dict[str, Any], parts: list[str], *, quick: bool) -> None:
                 lambda: items.combine(_say, server, *((10_000, 1, 1.0) if quick else (100_000, 3, 4.0))),
             ),
             "flips": ("flips", lambda: flips.hold(_say, server, 4 if quick else 20)),
-            "backfill": ("backfill", lambda: backfill.compare(_say, *((20_000, 1) if quick else (200_000, 3)))),
+            "backfill": ("backfill", lambda: backfill.compare(_say, *((20_000, 1) if quick else (200_000, 2)))),
         }
         for part in parts:
             name, measure = measures[part]
