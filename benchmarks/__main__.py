@@ -76,10 +76,10 @@ def _measure(results: dict[str, Any], parts: list[str], *, quick: bool) -> None:
             "b": ("waiting", lambda: waiting.wait(_say, server, *((1, 2.0) if quick else (3, 5.0)))),
             "c": ("outage", lambda: outage.survive(_say, server, 10_000 if quick else 200_000)),
             "d": ("growth", lambda: cost.grow(_say, server, *((1, 1.0) if quick else (3, 2.0)), quick=quick)),
-            "tracing": ("tracing", lambda: tracing.trace(_say, server, *((1, 1.0) if quick else (4, 3.0)))),
+            "tracing": ("tracing", lambda: tracing.trace(_say, server, *((1, 1.0) if quick else (3, 2.0)))),
             "items": (
                 "items",
-                lambda: items.combine(_say, server, *((10_000, 1, 1.0) if quick else (100_000, 3, 4.0))),
+                lambda: items.combine(_say, server, *((10_000, 1, 1.0) if quick else (100_000, 3, 3.0))),
             ),
             "flips": ("flips", lambda: flips.hold(_say, server, 4 if quick else 20)),
             "backfill": ("backfill", lambda: backfill.compare(_say, *((20_000, 1) if quick else (200_000, 2)))),
