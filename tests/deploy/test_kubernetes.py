@@ -1,9 +1,10 @@
-"""The Kubernetes manifests, held against each other and against the product: no cluster is asked."""
+"""The Kubernetes manifests, held against Kubernetes' schemas, each other and the product: no cluster is asked."""
 
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -11,6 +12,8 @@ from proxy.settings import Settings, load
 from tests.deploy.templates import ROOT
 
 FOLDER = ROOT / "deploy" / "kubernetes"
+# The oldest that knows every field used here (`preStop.sleep`: "Container Lifecycle Hooks"), and the newest there is.
+VERSIONS = ("1.30", "1.37")
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,19 @@ def settings(manifests: dict[tuple[str, str], dict[str, Any]], tmp_path: Path) -
     file = tmp_path / "crossfade.toml"
     file.write_text(manifests["ConfigMap", "crossfade"]["data"]["crossfade.toml"], "utf-8")
     return load(file, {})
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_kubernetes_knows_every_field(manifests: dict[tuple[str, str], dict[str, Any]], version: str) -> None:
+    for manifest in manifests.values():
+        assert kubernetes_validate.validate(manifest, version, strict=True) == version
+
+
+def test_a_field_that_kubernetes_does_not_know_is_found(pod: dict[str, Any]) -> None:
+    """The schemas are strict: a misspelt field is one that a cluster would drop in silence."""
+    misspelt = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": pod | {"serviceAcountName": "x"}}
+    with pytest.raises(kubernetes_validate.ValidationError, match="serviceAcountName"):
+        kubernetes_validate.validate(misspelt, VERSIONS[-1], strict=True)
 
 
 def test_the_settings_are_settings(settings: Settings) -> None:
