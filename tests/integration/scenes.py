@@ -47,7 +47,8 @@ class Scene:
     def assert_equal(self, table: str = TABLE, seconds: float = 30) -> None:
         """The journal empties, and then both stores hold the same."""
         self.proxy.settle(seconds)
-        assert equality.disagreements(self.endpoint, self.dsn, table) == []
+        found = equality.disagreements(self.endpoint, self.dsn, table)
+        assert found == [], found
 
     def verdicts(self, operation: str | None = None) -> Counts:
         """Verdict → how many, of one operation or of all."""

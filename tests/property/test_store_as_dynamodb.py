@@ -113,6 +113,7 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def bench(ministack: Ministack, postgres: Postgres) -> Iterator[Bench]:
+    ministack.reset()
     dsn = postgres.create_database()
     made = Bench(ministack, dsn)
     yield made
