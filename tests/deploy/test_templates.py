@@ -3,6 +3,7 @@
 The app is imported where it is needed: CDK takes seconds, and every worker imports every file of tests.
 """
 
+import ast
 import asyncio
 import importlib
 import re
@@ -13,6 +14,7 @@ import orjson
 import pytest
 
 from deploy.wanted import Wanted, WrongContext
+from proxy.dynamodb.operations import ACTIONS
 from proxy.dynamodb.outcome import Outcome
 from proxy.settings import Settings, load
 from proxy.stores.stage_table import StageTable
@@ -98,14 +100,51 @@ def test_the_proxy_connects_as_its_own_role_and_the_migrator_as_admin(made: Temp
     assert databases("Migrator") == {"dsql:DbConnectAdmin"}
 
 
+def asked_for(*paths: Path) -> set[str]:
+    """The operations that code asks DynamoDB for by name: `….ask("GetItem", …)`."""
+    calls = (each for path in paths for each in ast.walk(ast.parse(path.read_text("utf-8"))))
+    named = {
+        str(call.args[0].value)
+        for call in calls
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.args
+        if call.func.attr in {"ask", "_ask", "call"} and isinstance(call.args[0], ast.Constant)
+    }
+    # What else is called so: methods of HTTP, statements of SQL.
+    return {each for each in named if re.fullmatch(r"([A-Z][a-z]+)+", each)}
+
+
 def test_the_proxy_may_do_all_that_the_stage_table_asks_for() -> None:
     from deploy import rights
 
-    source = (ROOT / "proxy" / "stores" / "stage_table.py").read_text("utf-8")
-    needed = re.search(r'_NEEDED: Final = "([^"]+)"', source)
+    path = ROOT / "proxy" / "stores" / "stage_table.py"
+    needed = re.search(r'_NEEDED: Final = "([^"]+)"', path.read_text("utf-8"))
     assert needed is not None
-    wanted = {f"dynamodb:{each.strip()}" for each in needed[1].split(",")} - {"dynamodb:CreateTable"}
-    assert wanted == set(rights.STAGE_ACTIONS)
+    told = {each.strip() for each in needed[1].split(",")}
+    # A transaction asks for its parts' actions. The stack makes the table.
+    assert told == asked_for(path) - {"TransactWriteItems"}
+    assert {f"dynamodb:{each}" for each in told - {"CreateTable"}} == set(rights.STAGE_ACTIONS)
+
+
+def test_the_proxy_may_do_on_the_table_what_it_passes_on_and_no_more() -> None:
+    from deploy import rights
+
+    parts = {"ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "UpdateItem"}
+    passed = (ACTIONS - {"TransactGetItems", "TransactWriteItems"}) | parts | {"DescribeTable", "DescribeTimeToLive"}
+    assert set(rights.ITEM_ACTIONS) == {f"dynamodb:{each}" for each in passed}
+    assert set(rights.CONVERGE_ACTIONS) < set(rights.ITEM_ACTIONS)
+
+
+def test_a_role_may_do_each_thing_that_is_asked_for_by_name() -> None:
+    """What is new in the code must be new in a policy too, or an account refuses what every test here allows."""
+    from deploy import rights
+
+    assert {f"dynamodb:{each}" for each in asked_for(ROOT / "proxy" / "stores" / "streams.py")} == set(
+        rights.STREAM_ACTIONS
+    )
+    allowed = {*rights.ITEM_ACTIONS, *rights.STAGE_ACTIONS, *rights.STREAM_ACTIONS}
+    asked = asked_for(*(ROOT / "proxy").rglob("*.py")) - {"CreateTable", "TransactWriteItems"}
+    assert {"BatchGetItem", "Scan", "GetRecords"} < asked
+    assert {f"dynamodb:{each}" for each in asked} <= allowed
 
 
 def test_only_one_branch_of_one_repository_may_migrate(made: Templates) -> None:
