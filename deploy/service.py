@@ -130,6 +130,7 @@ def _task(stack: cdk.Stack, wanted: Wanted, data: Data, log_group: logs.LogGroup
             "CROSSFADE_JOURNAL__PATH": f"{_HOME}/journal.sqlite",
             "CROSSFADE_SHUTDOWN__FINISH_SECONDS": str(FINISH_SECONDS),
             "CROSSFADE_SHUTDOWN__CONVERGE_SECONDS": str(CONVERGE_SECONDS),
+            **wanted.tracing,
         },
         secrets={name: ecs.Secret.from_secrets_manager(secret, field) for name, field in held.items()},
         port_mappings=[ecs.PortMapping(container_port=port) for port in (DATA_PORT, ADMIN_PORT)],

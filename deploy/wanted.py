@@ -21,7 +21,8 @@ class Wanted:
     """`table` is the DynamoDB table that is there, `repository` the GitHub repository (owner/name) whose `branch` may
     migrate, `client_keys` the ids of the access keys that applications sign with; their secrets stand in the secret
     `secret_name`. `vpc_id`, `availability_zones` and `private_subnet_ids` name a network that is there; without them
-    one is made. `database_role` is the runtime's role in DSQL."""
+    one is made. `database_role` is the runtime's role in DSQL, `otlp_endpoint` a collector's for traces
+    (docs/tracing.md); without it there are none."""
 
     account: str
     region: str
@@ -44,6 +45,7 @@ class Wanted:
     availability_zones: tuple[str, ...] = ()
     private_subnet_ids: tuple[str, ...] = ()
     alarm_email: str = ""
+    otlp_endpoint: str = ""
 
     def __post_init__(self) -> None:
         # A pattern in either would let other branches, or other repositories, change the schema.
@@ -74,6 +76,13 @@ class Wanted:
     @property
     def stage_table_arn(self) -> str:
         return f"arn:aws:dynamodb:{self.region}:{self.account}:table/{self.stage_table}"
+
+    @property
+    def tracing(self) -> dict[str, str]:
+        """The proxy's variables for it."""
+        if not self.otlp_endpoint:
+            return {}
+        return {"CROSSFADE_TRACING__ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": self.otlp_endpoint}
 
     @property
     def migrator_subject(self) -> str:

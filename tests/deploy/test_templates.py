@@ -163,6 +163,13 @@ def test_only_one_branch_of_one_repository_may_migrate(made: Templates) -> None:
     }
 
 
+def test_a_collector_switches_traces_on() -> None:
+    assert Wanted.of(CONTEXT).tracing == {}
+    given = Wanted.of({**CONTEXT, "otlp_endpoint": "http://collector:4318"}).tracing
+    assert load(None, given).tracing.enabled
+    assert given["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector:4318"
+
+
 @pytest.mark.parametrize(
     ("changed", "named"),
     [
