@@ -5,7 +5,7 @@ started again. What it writes, it writes in *units*: keys that are written and t
 a valid lease, while no flip of its table is under way, and while the authority is the one that it works for; a flip
 that is announced meanwhile waits for its end. Whoever dies within a unit owes, and no flip passes over it. So a command
 needs no journal: what a unit leaves behind when it is cut off is known to whoever starts the command again, or to a
-sweep (docs/decisions/080-commands-take-part-in-flips.md). Where stages are pinned there is nothing to take part in.
+sweep (docs/decisions/081-commands-take-part-in-flips.md). Where stages are pinned there is nothing to take part in.
 """
 
 from __future__ import annotations
