@@ -21,7 +21,7 @@ from proxy.checked import SettingsError
 from proxy.commands import stage_command
 from proxy.migrate import backfill_command, init_command, migrate_command, preflight_command, verify_command
 from proxy.settings import Address, Settings, load
-from proxy.stores.credentials import CredentialsError
+from proxy.stores.failures import CredentialsError
 from proxy.stream import stream_command
 from proxy.version import VERSION
 

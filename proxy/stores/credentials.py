@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol, Self
 import structlog
 from botocore.exceptions import BotoCoreError
 
+from proxy.stores.failures import CredentialsError
 from proxy.stores.sigv4 import Credential
 
 # The session renews temporary credentials from 15 minutes before they expire, so that looking once a minute is enough.
@@ -20,10 +21,6 @@ _REMEDY: Final = (
     "give the proxy credentials as any AWS SDK takes them (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, a "
     "role), or set access_key_id and secret_access_key in [dynamodb]; a local stand-in takes any value"
 )
-
-
-class CredentialsError(Exception):
-    """The chain found none, or could not fetch them: why, and the remedy."""
 
 
 class Session(Protocol):

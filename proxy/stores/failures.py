@@ -34,3 +34,7 @@ class UnknownOutcome(StoreError):
 
 class Refused(StoreError):
     """The store understood and will not do it, however often it is asked (a constraint, a missing table)."""
+
+
+class CredentialsError(Exception):
+    """No AWS credentials were found, or they could not be fetched: why, and the remedy. No store was asked."""

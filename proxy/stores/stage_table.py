@@ -314,6 +314,8 @@ class StageTable:
             remedy = (
                 f"allow {_NEEDED} and TransactWriteItems' parts on table {self._table}, or set its name in [stages]"
             )
+            if action == "CreateTable":
+                remedy += "; or make it beforehand, with partition key scope and sort key name, both S"
             return Refused(code, f"{action} on the stage table {self._table}: {message}: {remedy}")
         return Refused(code, f"{action} on the stage table {self._table}: {message}")
 

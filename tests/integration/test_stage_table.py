@@ -135,6 +135,17 @@ async def test_what_is_not_allowed_says_what_to_allow() -> None:
             await asked()
 
 
+async def test_who_may_not_make_the_table_is_told_how_it_must_be_made() -> None:
+    class Denied(Answering):
+        async def call(self, action: str, body: bytes) -> Outcome:
+            if action == "DescribeTable":
+                return Outcome.of({"__type": "ResourceNotFoundException"}, 400)
+            return await super().call(action, body)
+
+    with pytest.raises(Refused, match=r"CreateTable on .* beforehand, with partition key scope and sort key name"):
+        await StageTable(Denied(400, "AccessDeniedException"), "stages").ensure()
+
+
 async def test_what_may_have_happened_is_not_called_undone() -> None:
     with pytest.raises(UnknownOutcome):
         await StageTable(Answering(500, "InternalServerError"), "stages").write_state(State(1))

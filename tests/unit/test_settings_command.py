@@ -29,6 +29,16 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"crossfade {VERSION}\n"
 
 
+def test_help_waits_for_nothing_that_it_does_not_need() -> None:
+    asked = (
+        "import sys; from proxy.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print(sorted({'aiohttp', 'asyncpg', 'botocore', 'structlog'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=30, cwd=ROOT)
+    assert ran.stdout.splitlines()[-1] == "[]", ran.stderr
+
+
 def test_check_shows_what_would_run_without_secrets(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,8 @@ from botocore.exceptions import BotoCoreError
 from proxy.checked import SettingsError
 from proxy.serve import open_upstream
 from proxy.settings import load
-from proxy.stores.credentials import Credentials, CredentialsError
+from proxy.stores.credentials import Credentials
+from proxy.stores.failures import CredentialsError
 from proxy.stores.sigv4 import Credential
 
 
