@@ -20,12 +20,13 @@ _KEPT: Final = "  what to do: `crossfade stage` shows each process; mend what is
 _PROCESS: Final = ("PROCESS", "HOST", "PID", "LISTENS AT", "HAS", "")
 _SHORT: Final = 8
 _NAMED: Final = 3
+_NONE: Final = "no table yet: a proxy meets a table with the first request for it, or by a mapping file"
 _HEAD: Final = ("TABLE / TYPE", "STAGE", "AUTHORITY", "RAMP", "SINCE", "BY", "NEXT", "BLOCKED BY")
 
 
 def standing(document: Mapping[str, Any]) -> str:
     """All stages, what blocks the next one of each, and the proxies."""
-    lines = table([_HEAD, *(_row(each) for each in document["stages"])])
+    lines = table([_HEAD, *(_row(each) for each in document["stages"])]) if document["stages"] else [_NONE]
     lines.append(f"epoch {document['epoch']}" + (f"; {document['pinned']}" if document["pinned"] else ""))
     flip = document["flip"]
     if flip is not None:

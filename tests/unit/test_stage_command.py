@@ -95,6 +95,11 @@ def test_stages_are_a_table() -> None:
     ]
 
 
+def test_where_no_table_is_known_it_says_so() -> None:
+    nothing: dict[str, Any] = {"stages": [], "epoch": 0, "pinned": "", "flip": None, "processes": []}
+    assert shown.standing(nothing).startswith("no table yet: ")
+
+
 def test_a_move_that_was_not_made_says_why_and_what_to_do() -> None:
     kept = {"outcome": "kept", "table": "billio", "type": None, "from": "shadow", "to": "live", "ramp": 0.0, "epoch": 4}
     said = shown.end(kept | {"detail": "writes were held for 2 s, waiting for p1"})
