@@ -16,6 +16,12 @@ EMPTY: Final[dict[tuple[str, str], str]] = {
     ("crossfade_dsql_connect_seconds_bucket", ""): "connections are opened when the scene begins, and then kept",
     ("crossfade_dsql_token_seconds_bucket", ""): "the stand-in takes a password: no token is made",
     ("crossfade_mirror_retries_total", ""): "conflicts are up to chance",
+    ("crossfade_stream_", ""): "no stream is followed in the scene",
+    ("crossfade_items_", ""): "the items port is off in the scene",
+    ("crossfade_spans_", ""): "tracing is off in the scene",
+    ("crossfade_refused_requests_total", ""): "every request of the scene is let in",
+    ("crossfade_passed_through_total", ""): "the scene asks nothing that is passed on unread",
+    ("crossfade_ramped_reads_total", ""): "the ramp lasts about a second: whether it chooses a read is up to chance",
     ("crossfade_shed_total", "rate"): "nothing is shed unless a write comes while a flip holds",
 }
 """By the metric that is asked for, and a word of the query."""
