@@ -29,7 +29,8 @@ def faults(prometheus: Prometheus, seconds: float) -> Iterator[str]:
 def invented(prometheus: Prometheus) -> Iterator[str]:
     """A sentence for each series of the rules' tests that the proxy does not expose so: its labels, its bucket.
 
-    Of metrics that Prometheus holds (tests/dashboards/test_families.py asks the registry about all); `job` is Prometheus's own label, and `instance` is in every one.
+    Of metrics that Prometheus holds; of all, tests/dashboards/test_families.py asks the registry. `job` is Prometheus's
+    own label, and `instance` is in every one.
     """
     told = yaml.safe_load((RULES / "tests.yml").read_text(encoding="utf-8"))["tests"]
     for text in sorted({series["series"] for each in told for series in each["input_series"]}):
