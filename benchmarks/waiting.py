@@ -30,7 +30,9 @@ _LINE: Final = {"healthy": "healthy", "slow": "slow 1.0", "hung": "hung", "dead"
 def wait(say: Callable[[str], None], server: Postgres, passes: int, seconds: float) -> dict[str, Any]:
     """State → p50, p99, p999 in milliseconds over the passes; and the rate; for `shadow`, and under `live` for that."""
     found = _wait(say, server, passes, seconds, "shadow")
-    return found | {"live": _wait(say, server, passes, seconds, "live")}
+    # Under `live` PostgreSQL is what a client waits for, and must not stand back as the mirror does.
+    with Postgres() as authority:
+        return found | {"live": _wait(say, authority, passes, seconds, "live")}
 
 
 def _wait(say: Callable[[str], None], server: Postgres, passes: int, seconds: float, stage: str) -> dict[str, Any]:
