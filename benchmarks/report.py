@@ -31,6 +31,8 @@ def lines(results: Mapping[str, Any]) -> Iterator[str]:
         yield from _tracing(results["tracing"])
     if "items" in results:
         yield from _items(results["items"])
+    if "scrape" in results:
+        yield from _scrape(results["scrape"])
 
 
 def _cost(cost: Mapping[str, Any]) -> Iterator[str]:
@@ -222,6 +224,21 @@ def _items(found: Mapping[str, Any]) -> Iterator[str]:
         for stage, each in stages.items()
     ]
     yield from _table(("by HTTP", "stage", "requests/s", "CPU µs a request", "compared", "errors"), rows)
+
+
+def _scrape(found: Mapping[str, Any]) -> Iterator[str]:
+    yield "### (i) A scrape of the metrics\n"
+    rows = [
+        (
+            seen,
+            f"{each['series']:,}",
+            f"{each['bytes'] / 1e3:,.0f}",
+            f"{median(each['ms']):.1f}",
+            f"{max(each['ms']):.1f}",
+        )
+        for seen, each in found.items()
+    ]
+    yield from _table(("after", "series", "kB", "p50, ms", "longest, ms"), rows)
 
 
 def _figure(found: Mapping[str, float], places: int) -> str:

@@ -15,11 +15,11 @@ SCHEMA = TableSchema("billio", "type:id", None, {"type:id": "S"}, {})
 ACTIONS = ("GetItem", "PutItem", "UpdateItem", "DeleteItem")
 
 
-def _series(metrics: Metrics) -> int:
+def series(metrics: Metrics) -> int:
     return sum(len(family.samples) for family in metrics.registry.collect())
 
 
-def _told(keys: int, attributes: int) -> Metrics:
+def told(keys: int, attributes: int) -> Metrics:
     """The metrics after so many keys were asked for, which differed in so many attributes."""
     mapped = load(CONFIG / "billio.toml")
     table = Table(SCHEMA, mapped.mapping, mapped.rules, mapped.expected)
@@ -39,8 +39,8 @@ def _told(keys: int, attributes: int) -> Metrics:
 
 
 def test_series_do_not_grow_with_keys_and_attributes() -> None:
-    few, many = _told(len(ACTIONS) * 2, 2), _told(KEYS, ATTRIBUTES)
-    assert _series(many) == _series(few)
+    few, many = told(len(ACTIONS) * 2, 2), told(KEYS, ATTRIBUTES)
+    assert series(many) == series(few)
     text = many.text().decode()
     assert 'field="other"' in text
     assert "attribute" not in text
