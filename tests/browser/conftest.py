@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright, expect
 
 from tests.browser.chromium import executable
 
 # A page goes on asking while its test ends the server, and the browser says so.
 _SERVER_ENDED = "ERR_CONNECTION_REFUSED"
+_PATIENCE_MS = 30_000  # a busy machine is no fault of the page
+expect.set_options(timeout=_PATIENCE_MS)
 _VIOLATIONS = """
 window.violations = [];
 document.addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective));
@@ -39,7 +41,7 @@ class Watch:
             reduced_motion="reduce" if still else "no-preference",
             java_script_enabled=script,
         )
-        context.set_default_timeout(5000)
+        context.set_default_timeout(_PATIENCE_MS)
         self.contexts.append(context)
         if script:
             await context.add_init_script(_VIOLATIONS)

@@ -1,11 +1,12 @@
 """The console in a browser, in situations that are played: what it shows, to whom, and that it asks first."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from proxy.admin.console.desk import Standing
 from proxy.shadow.stages import Scope, Stage
@@ -127,7 +128,7 @@ async def test_a_proxy_that_is_gone_is_told(watch: Watch) -> None:
         page = await watch.page()
         await page.goto(url)
         await expect(page.get_by_text("Live", exact=True)).to_be_visible()
-    await expect(page.get_by_text("what is shown is old")).to_be_visible(timeout=8000)
+    await expect(page.get_by_text("what is shown is old")).to_be_visible()
 
 
 async def test_it_can_be_paused(watch: Watch) -> None:
@@ -242,6 +243,32 @@ async def test_a_refusal_is_said_where_it_was_asked(watch: Watch) -> None:
         await page.get_by_role("button", name="Move to rampdown").click()
         await expect(page.get_by_role("alert")).to_have_text("Another move is under way: wait until it has ended.")
         await expect(page.get_by_label("Who you are")).to_have_value("ann")
+
+
+async def test_what_was_typed_stays_when_another_stage_is_chosen(watch: Watch) -> None:
+    stage = stage_set.mixed()
+    async with serving(stage) as url:
+        page = await watch.page()
+        await page.goto(url)
+        await open_dialog(page, "Move billio…")
+        dialog, asked, let_go = page.get_by_role("dialog"), asyncio.Event(), asyncio.Event()
+
+        async def slowly(route: Route) -> None:
+            asked.set()
+            await let_go.wait()
+            await route.continue_()
+
+        await page.route("**/move?*to=dualwrite*", slowly)
+        await dialog.get_by_role("link", name="dualwrite").click()
+        await asked.wait()
+        await dialog.get_by_label("Who you are").fill("ann")
+        await dialog.get_by_label("Why").press_sequentially("too ")
+        let_go.set()
+        await expect(dialog.get_by_role("button", name="Move to dualwrite")).to_be_visible()
+        await page.keyboard.type("slow")
+        await dialog.get_by_role("button", name="Move to dualwrite").click()
+        await expect(dialog).to_have_count(0)
+    assert [(wish.to, wish.by, wish.because) for wish in stage.wishes] == [(Stage.DUALWRITE, "ann", "too slow")]
 
 
 async def test_the_ramp_is_set_in_percent(watch: Watch) -> None:

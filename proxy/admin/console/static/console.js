@@ -79,8 +79,14 @@ async function ask(address) {
 function fill(fresh) {
   const found = fresh.getElementById("move") || fresh.getElementById("fault");
   if (!found) return false;
+  // Another stage may be chosen, and its form arrive, while somebody types: the words and the place stay.
+  const typed = dialog.open ? [...dialog.querySelectorAll("#by, #because")].filter((each) => each.value !== each.defaultValue) : [];
+  const at = dialog.open && dialog.contains(document.activeElement) ? document.activeElement.id : "";
   dialog.replaceChildren(found);
+  for (const { id, value } of typed) if (found.querySelector(`#${id}`)) found.querySelector(`#${id}`).value = value;
   if (!dialog.open) dialog.showModal();
+  const field = at && found.querySelector(`.fields #${at}`);
+  if (field) { field.focus(); return true; }
   dialog.scrollTop = 0;
   const title = dialog.querySelector("#move-title, h1");
   if (title) { title.tabIndex = -1; title.focus(); }
