@@ -123,16 +123,7 @@ def canonical_item(item: Item) -> Item:
     way and raises ValidationException or SerializationException with DynamoDB's words. Key attributes are the
     caller's business: an empty string is in order here.
     """
-    fixed: Item | None = None
-    for name, value in item.items():
-        if type(value) is dict and type(value.get("S")) is str and len(value) == 1:
-            continue  # nearly every one: done with without a call
-        better = canonical(value)
-        if better is not value:
-            if fixed is None:
-                fixed = item.copy()
-            fixed[name] = better
-    return item if fixed is None else fixed
+    return _canonical_members(item, 1)
 
 
 def canonical(value: Value, depth: int = 1) -> Value:
@@ -263,16 +254,31 @@ def _canonical_map(value: Value, content: Any, depth: int) -> Value:
         raise serialization("Unexpected field type")
     if content and depth >= MAX_DEPTH:
         raise validation(_TOO_DEEP)
+    fixed = _canonical_members(content, depth + 1)
+    return value if fixed is content else {"M": fixed}
+
+
+def _canonical_members(members: Item, depth: int) -> Item:
+    """Named values that all stand at one level; `members` itself where nothing needs to change."""
     fixed: Item | None = None
-    for name, member in content.items():
-        if type(member) is dict and type(member.get("S")) is str and len(member) == 1:
-            continue
-        better = canonical(member, depth + 1)
-        if better is not member:
+    for name, value in members.items():
+        # Nearly every one is of these types, and done with without a call.
+        if type(value) is dict and len(value) == 1:
+            if "S" in value:
+                if type(value["S"]) is str:
+                    continue
+            elif "N" in value:
+                content = value["N"]
+                if type(content) is str and _PLAIN(content):
+                    continue
+            elif "BOOL" in value and type(value["BOOL"]) is bool:
+                continue
+        better = canonical(value, depth)
+        if better is not value:
             if fixed is None:
-                fixed = content.copy()
+                fixed = members.copy()
             fixed[name] = better
-    return value if fixed is None else {"M": fixed}
+    return members if fixed is None else fixed
 
 
 def _canonical_list(value: Value, content: Any, depth: int) -> Value:

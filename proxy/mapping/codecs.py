@@ -26,6 +26,7 @@ MAX_PRECISION: Final = 1000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _PLAIN_DIGITS: Final = 15
 _MICROSECOND: Final = timedelta(microseconds=1)
+_MILLISECOND: Final = timedelta(milliseconds=1)
 _LAST: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _FIRST: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 # 126 digits before the point and as many after it as a column may have: nothing is rounded unless it is meant to be.
@@ -108,7 +109,7 @@ def _plain(tag: str) -> Callable[[Value], Any]:
 
 
 def _text(value: Value) -> str:
-    text: str = _content(value, "S")
+    text: str = value["S"] if "S" in value else _content(value, "S")
     if "\x00" in text:
         raise Misfit("PostgreSQL text cannot hold the character NUL", Cause.NUL)
     if len(text) > MAX_TEXT_BYTES // 4 and len(text.encode()) > MAX_TEXT_BYTES:
@@ -190,9 +191,11 @@ def _bounded(number: int, bits: int) -> int:
 
 
 def _numeric(precision: int, scale: int) -> Callable[[Value], Decimal]:
+    place = Decimal(1).scaleb(-scale)
+
     def encode(value: Value) -> Decimal:
         number = _decimal(value)
-        rounded = number.quantize(Decimal(1).scaleb(-scale), context=_WIDE)
+        rounded = number.quantize(place, None, _WIDE)
         if rounded != number:
             raise Misfit(f"it has more than {scale} decimal places: give the column a larger scale", Cause.NUMBER)
         return _whole_part(rounded, precision, scale)
@@ -201,8 +204,10 @@ def _numeric(precision: int, scale: int) -> Callable[[Value], Decimal]:
 
 
 def _numeric_coerced(precision: int, scale: int) -> Callable[[Value], Decimal]:
+    place = Decimal(1).scaleb(-scale)
+
     def coerce(value: Value) -> Decimal:
-        rounded = _decimal(value).quantize(Decimal(1).scaleb(-scale), rounding=ROUND_HALF_UP, context=_WIDE)
+        rounded = _decimal(value).quantize(place, ROUND_HALF_UP, _WIDE)
         return _whole_part(rounded, precision, scale)
 
     return coerce
@@ -232,8 +237,9 @@ def _bytes(value: Value) -> bytes:
 def _timestamp(value: Value) -> datetime:
     text: str = _content(value, "N")
     if len(text) < _PLAIN_DIGITS and text.isdecimal():
-        # Nearly every one: whole milliseconds, and none of so few digits is beyond the year 9999.
-        return _EPOCH + timedelta(milliseconds=int(text))
+        # Nearly every one: whole milliseconds, and none of so few digits is beyond the year 9999. The product is a
+        # third of what timedelta(milliseconds=…) costs, which takes its arguments for floats.
+        return _EPOCH + int(text) * _MILLISECOND
     microseconds = _WIDE.multiply(_decimal(value), 1000)
     if microseconds != microseconds.to_integral_value():
         raise Misfit("it is finer than a microsecond: use numeric", Cause.NUMBER)

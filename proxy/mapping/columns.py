@@ -25,6 +25,7 @@ from proxy.mapping.codecs import Codec, Misfit
 from proxy.mapping.composites import Composite
 from proxy.mapping.index_keys import IndexKeys
 from proxy.mapping.mapping import Cause, Column, Encoded, Fault, Span, SqlValues
+from proxy.mapping.ordinary import Ordinary
 
 # No attribute is called so in the column: a name that begins with `$` gets another one in front.
 _ABSENT: Final = "$absent"
@@ -91,6 +92,7 @@ class ColumnMapping:
     _encoders: tuple[tuple[str, bool, AttributeColumn, Callable[[Value], Any]], ...] = field(init=False)
     """Of each column its attribute, whether it is the key's, and how its value is encoded."""
     _index_keys: IndexKeys = field(init=False)
+    _ordinary: Ordinary = field(init=False)
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -107,6 +109,16 @@ class ColumnMapping:
         set_(self, "_keys", tuple(by_name[name] for name in self.key_columns))
         keys = [self.key_columns, *((*self._columns_of(each), *self.key_columns) for each in self.indexes.values())]
         set_(self, "_index_keys", IndexKeys.of([c.name for c in self.attribute_columns], keys))
+        needed = [c.required or c.name in self.key_columns for c in self.attribute_columns]
+        ordinary = Ordinary(
+            [(c.path[0], c.codec.encode, need) for c, need in zip(self.attribute_columns, needed, strict=True)],
+            [(place, c.only) for place, c in enumerate(self.attribute_columns) if c.only],
+            self.composites,
+            self.key_attributes,
+            self.type_attribute,
+            self._index_keys,
+        )
+        set_(self, "_ordinary", ordinary)
 
     def key_values(self, key: Key) -> SqlValues | None:
         parts = self._key_parts(key)
@@ -118,10 +130,13 @@ class ColumnMapping:
             return None
 
     def encode(self, key: Key, item: Item) -> Encoded:
+        canonical = canonical_item(item)
+        values = None if self.literal else self._ordinary.values(key, canonical)
+        if values is not None:
+            return Encoded(values, canonical)
         parts = self._key_parts(key)
         if parts is None:
             return Encoded(None, None, (self._foreign(key),))
-        canonical = canonical_item(item)
         return self._encode_literally(parts, canonical) if self.literal else self._encode(parts, canonical)
 
     def decode(self, values: SqlValues) -> Item:

@@ -7,7 +7,7 @@ text that parses: `Book:a:b` is type `Book`, id `a:b`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from proxy.dynamodb.values import Item
@@ -22,6 +22,11 @@ class Composite:
     template: str
     parts: tuple[str, ...]
     literals: tuple[str, ...]
+    _steps: tuple[tuple[str, str], ...] = field(init=False, repr=False, compare=False)
+    """Each part with what comes after it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_steps", tuple(zip(self.parts, (*self.literals, ""), strict=True)))
 
     @classmethod
     def from_template(cls, template: str) -> Composite:
@@ -39,21 +44,18 @@ class Composite:
 
         A part after which the literal would be found too early would parse back differently, so it does not render.
         """
-        texts: list[str] = []
-        for position, part in enumerate(self.parts):
+        rendered = ""
+        for part, literal in self._steps:
             value = item.get(part)
             text = None if value is None else value.get("S", value.get("N"))
             if text is None:
                 return None
-            if position < len(self.literals):
-                # Not just `in text`: a part's end and the literal's beginning can make the literal between them.
-                literal = self.literals[position]
-                if (text + literal).find(literal) < len(text):
-                    return None
-                texts += (text, literal)
-            else:
-                texts.append(text)
-        return "".join(texts)
+            more = text + literal
+            # Not just `in text`: a part's end and the literal's beginning can make the literal between them.
+            if literal and more.find(literal) < len(text):
+                return None
+            rendered += more
+        return rendered
 
     def parse(self, text: str) -> dict[str, str] | None:
         """The parts of a text, or None if it does not have the template's form."""

@@ -44,17 +44,19 @@ class IndexKeys:
         placed = tuple(tuple(dict.fromkeys(place_of[name] for name in key)) for key in keys)
         return cls(placed, tuple(sorted({place for key in placed for place in key})))
 
-    def too_long(self, values: Sequence[Any]) -> Iterator[TooLong]:
-        """The keys that are too long, one for each column that is to blame."""
-        # Characters have four bytes at most, so nearly every row is done with here.
-        most = 0
+    def surely_fit(self, values: Sequence[Any]) -> bool:
+        """Whether no key can be too long, by a glance that nearly every row stands: characters have four bytes at
+        most, and nothing else that is not bytes more than a numeric."""
+        most = _NUMERIC_BYTES * len(self.places)
         for place in self.places:
             value = values[place]
-            if type(value) is str:
+            if type(value) is str or type(value) is bytes:
                 most += len(value) * 4
-            elif value is not None:
-                most += _bytes(value)
-        if most <= MAX_KEY_BYTES:
+        return most <= MAX_KEY_BYTES
+
+    def too_long(self, values: Sequence[Any]) -> Iterator[TooLong]:
+        """The keys that are too long, one for each column that is to blame."""
+        if self.surely_fit(values):
             return
         blamed: set[int] = set()
         for key in self.keys:

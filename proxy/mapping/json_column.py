@@ -41,10 +41,20 @@ def tagged(value: Value) -> Any:
 
 def tagged_map(attributes: Item) -> dict[str, Any]:
     json: dict[str, Any] = {}
+    plain: Any
     for name, value in attributes.items():
-        text = value.get("S")
-        plain = text if text is not None and "\x00" not in text else tagged(value)
-        json[_tagged_name(name) if name[:1] == "$" or "\x00" in name else name] = plain
+        # What most values are, without a call for each; the rest, and what is odd about these, as `tagged` says.
+        if "S" in value and "\x00" not in value["S"]:
+            plain = value["S"]
+        elif "N" in value and len(value["N"]) <= _SAFE_DIGITS and "." not in value["N"]:
+            plain = int(value["N"])
+        elif "BOOL" in value:
+            plain = value["BOOL"]
+        elif "M" in value:
+            plain = tagged_map(value["M"])
+        else:
+            plain = tagged(value)
+        json[_tagged_name(name) if "$" in name or "\x00" in name else name] = plain
     return json
 
 
