@@ -1,17 +1,36 @@
 """Fixtures that every kind of test shares: the embedded stores, one of each for the whole session.
 
 A test that kills or hangs a store starts its own (`Postgres()`, `Ministack()`); these must stay whole.
+
+Hypothesis shows every run of the suite the same examples, on any machine: what is searched for by chance is searched
+for by `make fuzz`, where finding it holds up nobody's change.
 """
 
+import importlib
+import pkgutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
+import proxy
 from tests.standins.dsql import Dsql
 from tests.standins.dynamodb import Ministack
 from tests.standins.postgres import Postgres
+
+SAME = "same"
+SEARCH = "search"
+_ON_ANY_MACHINE: Any = {"database": None, "deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile(SAME, derandomize=True, **_ON_ANY_MACHINE)
+settings.register_profile(SEARCH, derandomize=False, print_blob=True, **_ON_ANY_MACHINE)
+settings.load_profile(SAME)
+# Hypothesis also draws constants that stand in the modules loaded so far. What the product loads only when it is needed
+# would be there or not by which tests the worker had before.
+for _module in pkgutil.walk_packages(proxy.__path__, "proxy."):
+    if not _module.name.endswith("__main__"):
+        importlib.import_module(_module.name)
 
 _configure = structlog.configure
 

@@ -246,7 +246,9 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(ACTIONS)
 async def test_whatever_happens_every_key_is_nominated(tmp_path_factory: pytest.TempPathFactory, actions: Any) -> None:
     world = World(tmp_path_factory.mktemp("stream") / "journal.sqlite")
