@@ -122,7 +122,7 @@ def _collect_seldom() -> None:
 
 
 def _check(settings: Settings) -> int:
-    from proxy.shadow.build import load_mappings
+    from proxy.mapping.given import load_mappings
     from proxy.tls import Certificates
     from proxy.tracing.switch import tracing_of
     from proxy.wire.keys import client_keys

@@ -4,6 +4,8 @@ A connection keeps what it began with; a new one gets what was read last. Files 
 nothing: the certificate before them goes on being shown. Who may connect is not decided here.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import ssl
@@ -11,12 +13,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
-
-from structlog.typing import FilteringBoundLogger
+from typing import TYPE_CHECKING, Final, Self
 
 from proxy.checked import SettingsError
 from proxy.settings import Settings
+
+if TYPE_CHECKING:  # `crossfade check` reads certificates, and logs nothing
+    from structlog.typing import FilteringBoundLogger
 
 LOOK_SECONDS: Final = 10.0
 

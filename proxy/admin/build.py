@@ -18,10 +18,10 @@ from proxy.admin.samples import Samples
 from proxy.admin.server import AdminServer
 from proxy.admin.stages import StagesApi
 from proxy.mapping.columns import ColumnMapping
+from proxy.mapping.given import load_mappings
 from proxy.mapping.load import MappedTable
 from proxy.metrics import Metrics
 from proxy.settings import Settings
-from proxy.shadow.build import load_mappings
 from proxy.shadow.evidence import Evidence
 from proxy.shadow.telling import Telling, made_by
 from proxy.stores.dynamodb import DynamoDBStore

@@ -22,9 +22,9 @@ from proxy.admin.console.desk import Wish
 from proxy.admin.cutover import Cutover
 from proxy.admin.problems import Problem
 from proxy.checked import SettingsError
+from proxy.mapping.given import load_mappings
 from proxy.serve import open_upstream
 from proxy.settings import Settings
-from proxy.shadow.build import load_mappings
 from proxy.shadow.stages import Scope, Stage
 from proxy.stores.dynamodb import DynamoDBStore
 

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 from proxy.checked import SettingsError
 from proxy.dynamodb.schema import TableSchema
+from proxy.mapping.given import load_mappings
 from proxy.mapping.load import MappedTable
 from proxy.serve import open_upstream
 from proxy.settings import Settings
-from proxy.shadow.build import load_mappings
 from proxy.stores.dynamodb import DynamoDBStore
 
 

@@ -14,7 +14,7 @@ from proxy.checked import SettingsError
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.tokens import Token
 from proxy.mapping.columns import ColumnMapping
-from proxy.mapping.load import MappedTable, MappingError, load
+from proxy.mapping.given import load_mappings
 from proxy.metrics import Metrics
 from proxy.migrate.checkpoints import CHECKPOINTS_TABLE
 from proxy.migrate.documents import Documents
@@ -337,19 +337,3 @@ def _breaker(settings: Settings, metrics: Metrics, store: str) -> Breaker:
     return Breaker(
         limits.failures, limits.reset_seconds, lambda state: metrics.breaker(store, state is not State.CLOSED)
     )
-
-
-def load_mappings(settings: Settings) -> dict[str, MappedTable]:
-    """The mapping files by table. Raises SettingsError, naming the file and the place."""
-    mapped: dict[str, MappedTable] = {}
-    for path in settings.mappings or ():
-        if not path.is_file():
-            raise SettingsError([f"mappings: {path}: there is no such file: correct its name in the settings"])
-        try:
-            table = load(path)
-        except MappingError as error:
-            raise SettingsError([str(error)]) from error
-        if table.mapping.table in mapped:
-            raise SettingsError([f"{path}: table {table.mapping.table!r} has a mapping already; name one file a table"])
-        mapped[table.mapping.table] = table
-    return mapped

@@ -23,10 +23,10 @@ import structlog
 from comparators.rules import ANY
 from proxy import logs
 from proxy.dynamodb.schema import Key
+from proxy.mapping.given import load_mappings
 from proxy.mapping.load import MappedTable
 from proxy.serve import open_upstream
 from proxy.settings import Settings, load
-from proxy.shadow.build import load_mappings
 from proxy.shadow.limited import Limited
 from proxy.shadow.stages import DSQL, StageMap, Stages
 from proxy.shadow.tables import Tables

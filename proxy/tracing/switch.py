@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Final, Protocol
-
-from aiohttp.typedefs import Middleware
-from prometheus_client import CollectorRegistry
-from structlog.typing import Processor
+from typing import TYPE_CHECKING, Final, Protocol
 
 from proxy.checked import SettingsError
-from proxy.settings import Settings
-from proxy.shadow.stages import Stages
-from proxy.shadow.tables import Tables
-from proxy.shadow.traced import UNTRACED, Traced
-from proxy.stores.upstream import Upstream
-from proxy.wire.server import Handler, Layer
+
+if TYPE_CHECKING:  # `crossfade check` asks here too, and needs none of what they bring with them
+    from aiohttp.typedefs import Middleware
+    from prometheus_client import CollectorRegistry
+    from structlog.typing import Processor
+
+    from proxy.settings import Settings
+    from proxy.shadow.stages import Stages
+    from proxy.shadow.tables import Tables
+    from proxy.shadow.traced import Traced
+    from proxy.stores.upstream import Upstream
+    from proxy.wire.server import Handler, Layer
 
 _NEEDED: Final = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
 
@@ -69,6 +71,8 @@ class Untracing:
         return layer
 
     def parts(self, stages: Stages, tables: Tables, upstream: Upstream) -> Traced:  # noqa: ARG002
+        from proxy.shadow.traced import UNTRACED
+
         return UNTRACED
 
 
