@@ -23,8 +23,8 @@ from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY
 from tests.standins.processes import Child, StandinError
 
 _ADDRESSES = re.compile(r"data (https?://\S+)\s+admin (https?://\S+)(?:\s+items (https?://\S+))?")
-_READY_SECONDS = 30
-_STOP_SECONDS = 40
+_READY_SECONDS = 120
+_STOP_SECONDS = 120
 
 Sample = tuple[dict[str, str], float]
 
@@ -167,7 +167,7 @@ class ProxyProcess:
                 samples.setdefault(sample.name, []).append((dict(sample.labels), sample.value))
         return samples
 
-    def settle(self, seconds: float = 30) -> None:
+    def settle(self, seconds: float = 120) -> None:
         """Return when the journal is empty and nothing waits behind an answer; StandinError after `seconds`."""
         deadline = time.monotonic() + seconds
         while (status := self.status())["journal"]["keys"] or status["behind"]:
@@ -186,7 +186,11 @@ class ProxyProcess:
         self.stop()
 
     def _listens(self) -> bool:
-        said = _ADDRESSES.search(self.child.log_tail())
+        try:
+            log = self.log_file.read_text("utf-8", "replace")  # all of it: what it said may be far from its end by now
+        except FileNotFoundError:
+            return False
+        said = _ADDRESSES.search(log)
         if said is None:
             return False
         self.data, self.admin = said[1], said[2]
@@ -195,7 +199,7 @@ class ProxyProcess:
 
     def _get(self, path: str) -> str:
         try:
-            with urllib.request.urlopen(self.admin + path, timeout=20) as answer:
+            with urllib.request.urlopen(self.admin + path, timeout=60) as answer:
                 text: str = answer.read().decode()
                 return text
         except urllib.error.HTTPError as error:

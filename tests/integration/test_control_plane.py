@@ -42,7 +42,7 @@ DEFINITION = {
 
 @pytest_asyncio.fixture
 async def pool(dsql_database: str) -> AsyncIterator[Pool]:
-    made = await create_pool(dsql_database, maximum=2, connect_seconds=5)
+    made = await create_pool(dsql_database, maximum=2, connect_seconds=60)
     yield made
     made.terminate()
 

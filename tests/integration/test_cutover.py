@@ -66,7 +66,7 @@ class Ground:
 @contextlib.asynccontextmanager
 async def ground(endpoint: str) -> AsyncIterator[Ground]:
     upstream = Upstream(endpoint, region=REGION, credentials=Credentials(Credential(ACCESS_KEY, SECRET_KEY)))
-    dynamodb = DynamoDBStore(upstream, 10.0)
+    dynamodb = DynamoDBStore(upstream, 60.0)
     table = StageTable(dynamodb, "crossfade_stages")
     await table.ensure()
     try:

@@ -40,7 +40,7 @@ ABSENT = "attribute_not_exists(pk)"
 async def opened(
     dsn: str, *, authority: bool = True, connections: int = 8
 ) -> AsyncIterator[tuple[DSQLStore, Promises]]:
-    pool = await create_pool(dsn, maximum=connections, connect_seconds=5)
+    pool = await create_pool(dsn, maximum=connections, connect_seconds=60)
     promises = Promises(pool)
     try:
         yield DSQLStore(pool, _MAPPINGS.__getitem__, promises=promises if authority else None), promises
@@ -362,7 +362,7 @@ async def test_tables_that_were_dropped_are_made_again(dsn: str, store: DSQLStor
 
 async def test_waiting_for_a_connection_ends_without_effect(dsn: str) -> None:
     """And is told so: a caller's own limit would have to say that nobody knows."""
-    pool = await create_pool(dsn, maximum=1, connect_seconds=5)
+    pool = await create_pool(dsn, maximum=1, connect_seconds=60)
     store = DSQLStore(pool, _MAPPINGS.__getitem__, wait_seconds=0.1)
     async with pool.acquire():
         for asked in (counted("a"), operation("PutItem", {"TableName": "things", "Item": item("a")})):

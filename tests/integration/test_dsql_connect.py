@@ -16,7 +16,6 @@ import socket
 import ssl
 import struct
 import threading
-import time
 import urllib.parse
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -199,24 +198,17 @@ async def test_without_credentials_it_says_what_to_set(
 
 
 async def test_the_loop_goes_on_while_a_token_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, gone_on = threading.Event(), threading.Event()
+
     def make(_: Tokens) -> str:
-        time.sleep(0.4)
-        return "token"
+        begun.set()
+        return "token" if gone_on.wait(60) else "the loop stood still"
 
     monkeypatch.setattr(Tokens, "make", make)
-    late: list[float] = []
-
-    async def beat() -> None:
-        while True:
-            began = time.perf_counter()
-            await asyncio.sleep(0.01)
-            late.append(time.perf_counter() - began - 0.01)
-
-    beating = asyncio.create_task(beat())
-    assert await Tokens(DSQL(endpoint=CLUSTER)).token() == "token"
-    beating.cancel()
-    assert len(late) > 15
-    assert max(late) < 0.2
+    making = asyncio.create_task(Tokens(DSQL(endpoint=CLUSTER)).token())
+    await asyncio.to_thread(wait_until, begun.is_set, 120, "it to begin")
+    gone_on.set()
+    assert await making == "token"
 
 
 # --- the door ---------------------------------------------------------------------------------------------------------
@@ -280,7 +272,7 @@ async def test_each_connection_has_a_token_of_its_own_as_password(
     monkeypatch.setenv("AWS_CA_BUNDLE", str(shown.file))
     took: list[float] = []
     async with Doorkeeper(shown.context).open() as door:
-        connect = connecting(DSQL(endpoint=f"{CLUSTER}:{door.port}", user="crossfade"), took.append)
+        connect = connecting(DSQL(endpoint=f"{CLUSTER}:{door.port}", user="crossfade", timeout_seconds=60), took.append)
         (await connect()).terminate()
         await asyncio.sleep(1.01)  # tokens say the second they were made in
         (await connect()).terminate()
@@ -317,7 +309,7 @@ async def test_what_the_cluster_answers_is_told_with_a_remedy(
     monkeypatch.setenv("AWS_CA_BUNDLE", str(shown.file))
     async with Doorkeeper(shown.context, answer).open() as door:
         with pytest.raises(NotConnected) as raised:
-            await connect_once(DSQL(endpoint=f"{CLUSTER}:{door.port}", user=user))
+            await connect_once(DSQL(endpoint=f"{CLUSTER}:{door.port}", user=user, timeout_seconds=60))
     assert (raised.value.reason, raised.value.said) == (reason, " ".join(answer))
     assert said in raised.value.remedy
     assert SECRET not in str(raised.value)
@@ -336,7 +328,7 @@ async def test_tls_is_verified_in_full(
     trusted.write_bytes(good.file.read_bytes() + other.file.read_bytes())
     monkeypatch.setenv("AWS_CA_BUNDLE", str(trusted))
     with FaultProxy(postgres.port, tls=good.context, sql=True) as between:
-        settings = DSQL(endpoint=f"{CLUSTER}:{between.port}", user="postgres", pool_min=2)
+        settings = DSQL(endpoint=f"{CLUSTER}:{between.port}", user="postgres", pool_min=2, timeout_seconds=60)
         pool = pool_of(settings)
         async with pool.acquire() as connection:
             assert await connection.fetchval("SELECT current_user") == "postgres"
@@ -360,7 +352,7 @@ async def test_without_our_authority_nothing_is_sent(
     """The system's own authorities do not vouch for it, and the token stays here."""
     async with Doorkeeper(certificate(tmp_path / "good", CLUSTER).context).open() as door:
         with pytest.raises(NotConnected) as raised:
-            await connect_once(DSQL(endpoint=f"{CLUSTER}:{door.port}"))
+            await connect_once(DSQL(endpoint=f"{CLUSTER}:{door.port}", timeout_seconds=60))
         await asyncio.sleep(0.1)
         assert (door.startups, door.passwords) == ([], [])
     assert raised.value.reason == "certificate"
@@ -394,7 +386,7 @@ async def test_why_an_address_leads_nowhere(
     database: str, silent: int, dsn: Callable[[str, int], str], reason: str, said: str
 ) -> None:
     with pytest.raises(NotConnected) as raised:
-        await connect_once(DSQL(dsn=dsn(database, silent), timeout_seconds=0.5))
+        await connect_once(DSQL(dsn=dsn(database, silent), timeout_seconds=0.5 if reason == "timeout" else 60))
     assert raised.value.reason == reason
     assert said in raised.value.remedy
     assert "hunter2" not in str(raised.value)
@@ -408,7 +400,8 @@ async def test_a_connection_that_was_cut_while_it_lay_idle_is_not_handed_out(pos
             pool.give_back(each)
         between.refuse()
         between.clear()
-        await asyncio.sleep(0.1)
+        closed = [each.is_closed for each in taken]
+        await asyncio.to_thread(wait_until, lambda: all(each() for each in closed), 120, "the ends to be seen")
         for _ in range(3):
             async with pool.acquire() as connection:
                 assert connection not in taken
@@ -432,7 +425,7 @@ async def test_one_that_was_forgotten_on_the_way_is_not_handed_out(
         await asyncio.sleep(0.5)
         assert not asking.done()
         between.clear()
-        connection = await asyncio.wait_for(asking, 3)
+        connection = await asyncio.wait_for(asking, 60)
         assert connection not in taken
         assert await connection.fetchval("SELECT 1") == 1
         assert pool.state.open == 1
@@ -465,7 +458,7 @@ def test_a_proxy_converges_to_a_cluster_that_it_is_given_by_its_endpoint(
     ):
         client = billio_table(proxy.data)
         client.put_item(TableName=TABLE, Item={HASH_KEY: {"S": "Book:1"}, "title": {"S": "Solaris"}})
-        wait_until(lambda: proxy.status()["journal"]["keys"] == 0, 10, "the key to converge")
+        wait_until(lambda: proxy.status()["journal"]["keys"] == 0, 120, "the key to converge")
         assert postgres.execute(f"SELECT count(*) FROM {TABLE}", database.rpartition("/")[2]) == "1"
         numbers = proxy.metrics()
         ((_, tokens),) = numbers["crossfade_dsql_token_seconds_count"]
@@ -488,7 +481,7 @@ def test_a_proxy_that_cannot_connect_says_so_at_once_and_goes_on(
     dynamodb: str, database: str, changed: Callable[[str], str], reason: str, said: str
 ) -> None:
     with ProxyProcess(dynamodb=dynamodb, dsql=changed(database), mappings=()) as proxy:
-        wait_until(lambda: "dsql_not_connected" in proxy.log_file.read_text(), 2, "the fault to be told")
+        wait_until(lambda: "dsql_not_connected" in proxy.log_file.read_text(), 120, "the fault to be told")
         (line,) = [each for each in proxy.log_file.read_text().splitlines() if "dsql_not_connected" in each]
         assert f'"reason":"{reason}"' in line.replace(": ", ":")
         assert said in line
@@ -498,7 +491,7 @@ def test_a_proxy_that_cannot_connect_says_so_at_once_and_goes_on(
                 labels == {"reason": reason} and value >= 2
                 for labels, value in proxy.metrics().get("crossfade_dsql_connect_failures_total", ())
             ),
-            5,
+            120,
             "it to be tried again",
         )
         log = proxy.log_file.read_text()

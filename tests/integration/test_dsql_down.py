@@ -17,11 +17,12 @@ from tests.standins.billio import HASH_KEY, TABLE, billio_table
 from tests.standins.postgres import Postgres
 from tests.story.chapters import CHAPTERS, Narrator
 
-# A call through the proxy takes a few milliseconds; what waits for the mirror takes its time limit, or for ever.
-AT_MOST_SECONDS = 2.0
+# A call through the proxy takes a few milliseconds, or seconds on a busy machine; what waits for the mirror takes its
+# time limit, or for ever.
+AT_MOST_SECONDS = 8.0
 ENVIRONMENT = {
-    "CROSSFADE_DSQL__TIMEOUT_SECONDS": "3",
-    "CROSSFADE_MIRROR__REHEARSE_TIMEOUT_SECONDS": "3",
+    "CROSSFADE_DSQL__TIMEOUT_SECONDS": str(AT_MOST_SECONDS),
+    "CROSSFADE_MIRROR__REHEARSE_TIMEOUT_SECONDS": str(AT_MOST_SECONDS),
     "CROSSFADE_MIRROR__BREAKER__RESET_SECONDS": "0.5",
 }
 
@@ -63,7 +64,7 @@ def test_a_run_without_dsql_is_answered_the_same(here: Scene, server: Postgres, 
     assert here.proxy.ready()
     assert journal["keys"] >= len(keys) > 100
     server.restart()
-    here.assert_equal(seconds=60)
+    here.assert_equal()
     ministack.reset()
     billio_table(here.endpoint)
     direct = Narrator(here.endpoint, TABLE)
@@ -92,21 +93,21 @@ def test_the_journal_grows_by_distinct_keys_only(here: Scene, server: Postgres) 
 @pytest.mark.parametrize("fault", ["hung", "killed"])
 def test_dsql_fails_in_the_middle(here: Scene, server: Postgres, fault: str) -> None:
     writers = Writers(here.client, 42, threads=3).start()
-    wait_until(lambda: writers.answers["ok"] > 40, 20, "writes to go through")
+    wait_until(lambda: writers.answers["ok"] > 40, 120, "writes to go through")
     if fault == "hung":
         server.child.signal(signal.SIGSTOP)
     else:
         server.kill()
     done = writers.answers["ok"]
-    wait_until(lambda: writers.answers["ok"] > done + 300, 30, "writes to go on")
-    wait_until(lambda: here.proxy.status()["breaker"]["dsql"] != "closed", 10, "the breaker to open")
+    wait_until(lambda: writers.answers["ok"] > done + 300, 120, "writes to go on")
+    wait_until(lambda: here.proxy.status()["breaker"]["dsql"] != "closed", 120, "the breaker to open")
     assert here.proxy.ready()
     asked = authority_reads(here)
     began = time.monotonic()
     writers.stop()
-    wait_until(lambda: time.monotonic() > began + 1.5, 3, "time to pass")
+    wait_until(lambda: time.monotonic() > began + 1.5, 120, "time to pass")
     # While the mirror is left alone, DynamoDB is not read over and over for keys that cannot converge.
-    assert authority_reads(here) - asked < 400
+    assert authority_reads(here) - asked < 270 * (time.monotonic() - began)
     if fault == "hung":
         server.child.signal(signal.SIGCONT)
     else:

@@ -189,7 +189,7 @@ def test_a_table_made_again_is_another_table(here: Scene) -> None:
         assert client.scan(TableName="again")["Count"] == 2
         here.assert_equal("again")
         client.delete_table(TableName="again")
-    wait_until(lambda: not tables_of(here), 10, "the last table to be dropped")
+    wait_until(lambda: not tables_of(here), 120, "the last table to be dropped")
     here.proxy.settle()
     assert set(here.verdicts()) <= {"agreed", "racing", "lagging"}, json.dumps(here.proxy.mismatches(), indent=1)
     assert here.proxy.status()["journal"]["parked"] == 0
@@ -242,10 +242,10 @@ def test_a_table_whose_name_is_taken_on_dsql_harms_no_other(dynamodb: str, datab
         def verdicts(table: str) -> dict[str, int]:
             return {e["verdict"]: e["count"] for e in here.proxy.status()["comparisons"] if e["table"] == table}
 
-        wait_until(lambda: verdicts("items") == {"mirror_error": 40}, 15, "the verdicts")
+        wait_until(lambda: verdicts("items") == {"mirror_error": 40}, 120, "the verdicts")
         for number in range(10):
             client.put_item(TableName="good", Item={"id": {"S": str(number)}})
-        wait_until(lambda: sum(verdicts("good").values()) == 10, 15, "the verdicts")
+        wait_until(lambda: sum(verdicts("good").values()) == 10, 120, "the verdicts")
         assert verdicts("good") == {"agreed": 10}
         assert here.proxy.status()["breaker"]["dsql"] == "closed"
         log = here.proxy.log_file.read_text("utf-8")
@@ -253,7 +253,7 @@ def test_a_table_whose_name_is_taken_on_dsql_harms_no_other(dynamodb: str, datab
         assert "write a mapping that names one" in log
         client.delete_table(TableName="items")
         client.delete_table(TableName="good")
-        wait_until(lambda: "good" not in tables_of(here), 10, "the other to be dropped")
+        wait_until(lambda: "good" not in tables_of(here), 120, "the other to be dropped")
         assert tables_of(here) == ["items"]
 
 
@@ -266,7 +266,7 @@ def test_without_follow_tables_an_unknown_table_is_answered_and_told_once(
         for number in range(20):
             client.put_item(TableName="stranger", Item={"id": {"S": str(number)}})
         assert client.scan(TableName="stranger")["Count"] == 20
-        wait_until(lambda: "42P01" in here.proxy.log_file.read_text("utf-8"), 10, "the log to say so")
+        wait_until(lambda: "42P01" in here.proxy.log_file.read_text("utf-8"), 120, "the log to say so")
         told = [line for line in here.proxy.log_file.read_text("utf-8").splitlines() if '"store_refused"' in line]
         assert len(told) == 1
         assert "follow_tables" in told[0]

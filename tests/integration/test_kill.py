@@ -22,7 +22,7 @@ def test_killed_in_the_middle_of_writes(
         writers = Writers(here.client, seed).start()
         for _ in range(KILLS):
             done = writers.answers["ok"]
-            wait_until(lambda done=done: writers.answers["ok"] > done + 40, 30, "writes to go through")  # type: ignore[misc]
+            wait_until(lambda done=done: writers.answers["ok"] > done + 40, 120, "writes to go through")  # type: ignore[misc]
             time.sleep(dice.uniform(0, 0.05))
             here.proxy.kill()
             here.proxy.restart()

@@ -60,7 +60,7 @@ def crossfade(*arguments: str, settings: Path) -> tuple[int, str, str]:
     """Exit status, stdout and stderr of the command."""
     command = [str(Path(sys.executable).with_name("crossfade")), *arguments, "--config", str(settings)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CROSSFADE_"))}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stdout, done.stderr
 
@@ -78,7 +78,7 @@ def write_settings(folder: Path, endpoint: str, dsn: str, *mappings: Path) -> Pa
 def lint(folder: Path) -> tuple[int, str]:
     """What AWS's own `dsql-lint` says of a folder of migrations."""
     command = [str(Path(sys.executable).with_name("dsql-lint")), "--format", "json", *map(str, folder.iterdir())]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     found = [each for file in json.loads(done.stdout)["files"] for each in file["diagnostics"]]
     return done.returncode, "\n".join(map(str, found))
 
@@ -108,7 +108,7 @@ async def test_what_it_writes_is_taken_by_all_that_comes_after(
     assert (status, json.loads(stdout)["items"]) == (0, ITEMS)
 
     mapping = load(mapping_file).mapping
-    pool = await create_pool(dsql_database, maximum=2, connect_seconds=5)
+    pool = await create_pool(dsql_database, maximum=2, connect_seconds=60)
     try:
         store = DSQLStore(pool, {real.TABLE: mapping}.__getitem__)
         for item in some[:200]:

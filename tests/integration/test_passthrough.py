@@ -60,7 +60,7 @@ class Proxy:
 
     def start(self) -> "Proxy":
         self._thread.start()
-        assert self._listening.wait(20)
+        assert self._listening.wait(120)
         if self._fault is not None:
             raise self._fault
         return self
@@ -68,7 +68,7 @@ class Proxy:
     def stop(self) -> None:
         if self._loop is not None and self._stop is not None:
             self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(20)
+        self._thread.join(120)
         assert not self._thread.is_alive()
 
     def _run(self) -> None:
@@ -110,7 +110,7 @@ def proxy(store: Ministack, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 def client(endpoint: str, service: str = "dynamodb") -> Any:
     # The legacy retry mode is the one that checks x-amz-crc32 against the body.
-    config = Config(retries={"max_attempts": 0, "mode": "legacy"}, connect_timeout=5, read_timeout=30)
+    config = Config(retries={"max_attempts": 0, "mode": "legacy"}, connect_timeout=60, read_timeout=60)
     return boto3.client(
         service,
         endpoint_url=endpoint,
@@ -153,7 +153,7 @@ def raw(
     endpoint: str, action: str, document: Any, service: str = "DynamoDB_20120810"
 ) -> tuple[int, dict[str, str], bytes]:
     """One request as bytes, and the answer's, without the headers that differ from one answer to the next."""
-    connection = http.client.HTTPConnection(endpoint.removeprefix("http://"), timeout=30)
+    connection = http.client.HTTPConnection(endpoint.removeprefix("http://"), timeout=60)
     headers = {
         "X-Amz-Target": f"{service}.{action}",
         "Content-Type": "application/x-amz-json-1.0",
@@ -283,7 +283,7 @@ def test_byte_for_byte(action: str, document: Any, through: Any, direct: Any, pr
 def test_what_names_no_operation_is_answered_as_by_dynamodb(proxy: Proxy, store: Ministack) -> None:
     answers = []
     for endpoint in (store.endpoint, proxy.endpoint):
-        connection = http.client.HTTPConnection(endpoint.removeprefix("http://"), timeout=30)
+        connection = http.client.HTTPConnection(endpoint.removeprefix("http://"), timeout=60)
         connection.request("GET", "/nowhere")
         answer = connection.getresponse()
         answers.append((answer.status, answer.read()))
@@ -323,7 +323,7 @@ def test_the_admin_port_tells_of_it(through: Any, proxy: Proxy) -> None:
     through.list_tables()
     with pytest.raises(ClientError):
         through.get_item(TableName="absent", Key={"id": {"S": "x"}})
-    connection = http.client.HTTPConnection(str(proxy.admin), timeout=10)
+    connection = http.client.HTTPConnection(str(proxy.admin), timeout=60)
     connection.request("GET", "/readyz")
     assert orjson.loads(connection.getresponse().read()) == {"ready": True, "reasons": []}
     connection.request("GET", "/metrics")
@@ -335,7 +335,7 @@ def test_the_admin_port_tells_of_it(through: Any, proxy: Proxy) -> None:
 
 def test_a_store_that_stops_and_comes_back(tmp_path: Path) -> None:
     with Ministack() as store:
-        proxy = Proxy(store.endpoint, tmp_path, CROSSFADE_DYNAMODB__TIMEOUT_SECONDS="2").start()
+        proxy = Proxy(store.endpoint, tmp_path).start()
         try:
             dynamodb = client(proxy.endpoint)
             make_table(dynamodb)

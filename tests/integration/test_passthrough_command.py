@@ -36,7 +36,7 @@ def serve(folder: Path, endpoint: str, data: int, admin: int) -> subprocess.Pope
     )
 
 
-def until_ready(running: subprocess.Popen[str], admin: int, seconds: float = 30) -> None:
+def until_ready(running: subprocess.Popen[str], admin: int, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while main(["health", f"http://127.0.0.1:{admin}/readyz"]) != 0:
         assert running.poll() is None, running.communicate()
@@ -53,7 +53,7 @@ def test_it_serves_until_it_is_told_to_stop(number: signal.Signals, dynamodb: st
         client = dynamodb_client(f"http://127.0.0.1:{data}")
         assert client.list_tables()["TableNames"] == []
         running.send_signal(number)
-        out, said = running.communicate(timeout=30)
+        out, said = running.communicate(timeout=120)
     finally:
         running.kill()
     assert running.returncode == 0
@@ -69,7 +69,7 @@ def test_an_address_that_is_taken_is_one_message_that_names_the_setting(
     taken = int(dynamodb.rpartition(":")[2])
     ports = (taken, free_port()) if setting == "listen" else (free_port(), taken)
     running = serve(tmp_path, dynamodb.replace(str(taken), str(free_port())), *ports)
-    _, said = running.communicate(timeout=30)
+    _, said = running.communicate(timeout=120)
     assert running.returncode == 1
     assert said == (
         f"crossfade: {setting} = '127.0.0.1:{taken}': Address already in use: choose another, or stop what uses it\n"

@@ -55,9 +55,9 @@ def test_a_corruption_is_found_by_either(both: tuple[Scene, Scene]) -> None:
 
 def test_whoever_ends_in_good_order_is_asked_no_more(both: tuple[Scene, Scene]) -> None:
     one, other = both
-    wait_until(lambda: len(board(one)) == 2, 10, "both to be seen")
+    wait_until(lambda: len(board(one)) == 2, 120, "both to be seen")
     other.proxy.stop()
-    wait_until(lambda: len(board(one)) == 1, 10, "one to leave")
+    wait_until(lambda: len(board(one)) == 1, 120, "one to leave")
     one.client().put_item(TableName=TABLE, Item=book())
     one.assert_equal()
     asyncio.run(run_sql(one.dsn, "UPDATE items SET title = 'other'"))

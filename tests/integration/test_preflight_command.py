@@ -44,7 +44,7 @@ def preflight(endpoint: str, folder: Path, mapping: str | None, *arguments: str)
     )
     command = [str(Path(sys.executable).with_name("crossfade")), "preflight", "--config", str(settings), *arguments]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CROSSFADE_"))}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stdout, done.stderr
 

@@ -167,7 +167,7 @@ class Operator:
     mappings: tuple[Path, ...]
     environment: dict[str, str] = field(default_factory=dict)
 
-    def run(self, *arguments: str, seconds: float = 90) -> Ran:
+    def run(self, *arguments: str, seconds: float = 300) -> Ran:
         with self.started(*arguments) as child:
             out, err = child.communicate(timeout=seconds)
             return Ran(child.returncode, out, err)
@@ -179,7 +179,7 @@ class Operator:
                 child.communicate(timeout=after)
             except subprocess.TimeoutExpired:
                 os.kill(child.pid, signal.SIGKILL)
-                child.communicate(timeout=10)
+                child.communicate(timeout=60)
                 return True
             return False
 
@@ -210,4 +210,4 @@ class Operator:
         finally:
             if child.poll() is None:
                 child.kill()
-                child.communicate(timeout=10)
+                child.communicate(timeout=60)

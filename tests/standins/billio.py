@@ -26,11 +26,11 @@ INDEXES: dict[str, tuple[str, str, str]] = {
 }
 
 
-def dynamodb_client(endpoint: str, *, attempts: int = 1, seconds: float = 20) -> Any:
+def dynamodb_client(endpoint: str, *, attempts: int = 1, seconds: float = 60) -> Any:
     """A boto3 client for an endpoint, which retries nothing unless told: a test must see the first answer."""
     settings = Config(
         retries={"total_max_attempts": attempts, "mode": "standard"},
-        connect_timeout=5,
+        connect_timeout=60,
         read_timeout=seconds,
         max_pool_connections=50,
     )

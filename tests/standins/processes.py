@@ -5,12 +5,14 @@ Knows nothing of what the servers are. Everything here blocks for at most the se
 """
 
 import contextlib
+import fcntl
 import os
 import random
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -43,13 +45,41 @@ def standins_python() -> str:
     return str(python)
 
 
+class _Claims:
+    """The ports that this process has been given: nobody else who asks here gets one of them while it lives.
+
+    Nobody listens on a port between free_port() and its server's bind, or while a killed server is down, so another
+    test process would find it free. Each byte of one file stands for a port; the lock on it goes with the process.
+    """
+
+    def __init__(self) -> None:
+        path = Path(tempfile.gettempdir()) / f"crossfade-ports-{os.getuid()}"
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        self._given: set[int] = set()
+
+    def take(self, port: int) -> bool:
+        """Whether it is this process's from now on, and was nobody's before."""
+        if port in self._given:
+            return False
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        except OSError:
+            return False
+        self._given.add(port)
+        return True
+
+
+_claims = _Claims()
+
+
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on now, below the ephemeral range."""
-    for _ in range(200):
+    """A TCP port on 127.0.0.1 below the ephemeral range, on which nobody listens and which no other test is given."""
+    for _ in range(1000):
         port = random.choice(_PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind((LOOPBACK, port))
-            return port
+            if _claims.take(port):
+                return port
     raise StandinError(f"no free port found between {_PORTS.start} and {_PORTS.stop}")
 
 
@@ -143,7 +173,7 @@ class Child:
         """SIGKILL to the whole group, at once; returns when the child is gone. Doing so twice does no harm."""
         if self._process.returncode is None:
             os.killpg(self.pid, signal.SIGKILL)
-            self._process.wait(10)
+            self._process.wait(60)
 
     def signal(self, signal_number: signal.Signals) -> None:
         """Send a signal to it and all that it has started: SIGSTOP makes a server hang, SIGCONT wakes it.

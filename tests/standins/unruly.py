@@ -95,7 +95,7 @@ class Unruly:
                         self._answer(status, answer)
 
             def _forward(self, body: bytes) -> tuple[int, bytes]:
-                connection = http.client.HTTPConnection(between._there, timeout=20)
+                connection = http.client.HTTPConnection(between._there, timeout=60)
                 try:
                     connection.request("POST", "/", body, {n: self.headers[n] for n in _KEPT if n in self.headers})
                     answer = connection.getresponse()
