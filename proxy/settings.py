@@ -308,11 +308,13 @@ class Breaker:
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """What the mirror may cost: mirror calls at a time, keys waiting to converge in memory, comparisons waiting."""
+    """What the mirror may cost: mirror calls at a time, keys waiting to converge in memory, comparisons waiting, and
+    how long a turn of the event loop may take while comparisons are begun."""
 
     concurrency: Annotated[int, Between(1, 1024)] = 16
     queue: Annotated[int, Between(1, 1_000_000)] = 10_000
     comparisons_queue: Annotated[int, Between(1, 1_000_000)] = 2_000
+    max_turn_seconds: Annotated[float, Between(0.001, 60)] = 0.01
     rehearse_timeout_seconds: _Seconds = 5.0
     alone: bool = False
     breaker: Breaker = Breaker()

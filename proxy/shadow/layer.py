@@ -103,7 +103,7 @@ class Layer:
         self._calls = Calls(tables, metrics, follow)
         self._behind = Behind(settings.mirror.comparisons_queue)
         self._loops = Behind(settings.mirror.concurrency + 5)
-        self._lag = Lag()
+        self._lag = Lag(settings.mirror.max_turn_seconds)
         room = Room(self._behind, floor, self._lag, metrics)
         self._read = traced.carry_out(Reads(stages, ways, journal, self._behind, room, metrics).read)
         self._writes = Writes(
@@ -189,7 +189,7 @@ class Layer:
                 # It serves nothing until it can, and says so; but it need not be started again for that.
                 log.error("no_lease", reason=error.reason, detail=str(error), remedy="let it reach the stage table")
             self._loops.loop(self._participant.run)
-        self._loops.loop(self._journal.checkpoint)
+        self._loops.loop(self._journal.tidy)
         self._loops.loop(self._gauge)
         if self._peers is not None:
             await self._peers.arrive()
