@@ -2,19 +2,13 @@
 
 With a token set, every caller shows one ("The OAuth 2.0 Authorization Framework: Bearer Token Usage", RFC 6750). With
 none, the port is a loopback one, and who calls it from this machine, by a loopback name, is an operator; a web page is
-not, whatever it calls itself, because a browser on this machine does as any page tells it. Tokens are compared by their
-digests, in constant time, and are kept and logged nowhere.
+not, whatever it calls itself, because a browser on this machine does as any page tells it.
 """
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
-from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
-from hashlib import sha256
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -22,18 +16,12 @@ import structlog
 from aiohttp import web
 
 from proxy.admin.problems import Problem
-from proxy.checked import SettingsError
-from proxy.settings import SHORTEST_TOKEN, Admin
+from proxy.admin.tokens import Role, Tokens
 
 log = structlog.get_logger(__name__)
 
 _CHALLENGE: Final = 'Bearer realm="crossfade"'
 _OWN: Final = frozenset({"same-origin", "none"})
-
-
-class Role(StrEnum):
-    READER = "reader"
-    OPERATOR = "operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,40 +34,6 @@ class Caller:
     @property
     def operates(self) -> bool:
         return self.role is Role.OPERATOR
-
-
-class Tokens:
-    """Tokens by role. Without any, no token is known."""
-
-    def __init__(self, tokens: Iterable[tuple[Role, str]]) -> None:
-        self._digests = tuple((role, _digest(token)) for role, token in tokens)
-
-    @classmethod
-    def of(cls, admin: Admin) -> Tokens | None:
-        """Those that the settings name; None where they name none. Raises SettingsError for a file that holds none."""
-        if not admin.guarded:
-            return None
-        given: list[tuple[Role, str]] = []
-        for role, token, setting, file in (
-            (Role.READER, admin.read_token, "admin.read_token_file", admin.read_token_file),
-            (Role.OPERATOR, admin.operator_token, "admin.operator_token_file", admin.operator_token_file),
-        ):
-            if file is not None:
-                token = token_in(file, setting)
-            if token is not None:
-                given.append((role, token))
-        if len({token for _, token in given}) < len(given):
-            raise SettingsError(["admin: the read token and the operator's are the same: give each its own"])
-        return cls(given)
-
-    def role_of(self, token: str) -> tuple[str, str] | None:
-        """(role, name) of a token; None for one that is not known. Each is looked at, whichever it is."""
-        digest = _digest(token)
-        found: Role | None = None
-        for role, known in self._digests:
-            if hmac.compare_digest(known, digest):
-                found = role
-        return (str(found), str(found)) if found is not None else None
 
 
 class Access:
@@ -157,20 +111,3 @@ def _same(origin: str, request: web.Request) -> bool:
     except ValueError:
         return False
     return parts.scheme == request.scheme and parts.netloc.lower() == request.host.lower()
-
-
-def _digest(token: str) -> bytes:
-    return sha256(token.encode("utf-8", "surrogateescape")).digest()
-
-
-def token_in(file: Path, setting: str) -> str:
-    """The one line of a file. What a file holds in the wrong place is not repeated."""
-    try:
-        token = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise SettingsError([f"{setting}: {file}: {why}: give the path of a readable file"]) from None
-    if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
-        remedy = f"put one line of {SHORTEST_TOKEN} or more visible ASCII characters into it"
-        raise SettingsError([f"{setting}: {file}: it holds no token: {remedy}"])
-    return token

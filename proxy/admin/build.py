@@ -8,8 +8,9 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from comparators.rules import ANY
-from proxy.admin.access import Access, Tokens
-from proxy.admin.console import Console, routes
+from proxy.admin.access import Access
+from proxy.admin.console.pages import Console
+from proxy.admin.console.routes import routes
 from proxy.admin.cutover import Cutover
 from proxy.admin.demoting import Demoting
 from proxy.admin.desk import LayerDesk
@@ -17,6 +18,7 @@ from proxy.admin.gauging import Gauging
 from proxy.admin.samples import Samples
 from proxy.admin.server import AdminServer
 from proxy.admin.stages import StagesApi
+from proxy.admin.tokens import Tokens
 from proxy.mapping.columns import ColumnMapping
 from proxy.mapping.given import load_mappings
 from proxy.mapping.load import MappedTable

@@ -24,7 +24,7 @@ from aiohttp import web
 
 from proxy.admin import asked, documents, openapi
 from proxy.admin.access import Access
-from proxy.admin.problems import HEADERS, Handler, told
+from proxy.admin.answers import HEADERS, Handler, told
 from proxy.admin.stages import StagesApi, reply
 from proxy.metrics import Metrics
 from proxy.settings import Address

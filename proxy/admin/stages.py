@@ -23,9 +23,10 @@ from aiohttp import web
 
 from proxy.admin import asked, documents
 from proxy.admin.access import Access, Caller
+from proxy.admin.answers import HEADERS
 from proxy.admin.console.desk import Wish
 from proxy.admin.cutover import Cutover, Prepared
-from proxy.admin.problems import HEADERS, Problem
+from proxy.admin.problems import Problem
 from proxy.shadow.stages import Scope
 from proxy.stores.failures import StoreError
 

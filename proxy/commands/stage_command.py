@@ -230,7 +230,7 @@ def _with_way(settings: Settings, arguments: argparse.Namespace, ask: Callable[[
 
 @asynccontextmanager
 async def _way(settings: Settings, arguments: argparse.Namespace) -> AsyncIterator[Way]:
-    from proxy.admin.access import token_in
+    from proxy.admin.tokens import token_in
     from proxy.commands import ways
 
     if arguments.admin is None:

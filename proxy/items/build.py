@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import structlog
 from aiohttp.typedefs import Middleware
 
-from proxy.admin.access import Access, Role, Tokens, token_in
+from proxy.admin.access import Access
+from proxy.admin.tokens import Role, Tokens, token_in
 from proxy.checked import SettingsError
 from proxy.items.catalogue import Catalogue, Executes
 from proxy.items.cursors import Cursors

@@ -28,7 +28,8 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from proxy.admin.access import Access, Caller
-from proxy.admin.problems import HEADERS, Handler, Problem, answer
+from proxy.admin.answers import HEADERS, Handler, answer
+from proxy.admin.problems import Problem
 from proxy.items import openapi, page
 from proxy.items.catalogue import Catalogue, Page
 from proxy.items.checked import shown_item

@@ -16,8 +16,9 @@ from aiohttp import web
 
 from comparators.difference import Difference, Kind
 from comparators.redact import Redactor
-from proxy.admin.console import Console, routes
 from proxy.admin.console.desk import Entry, Flip, Gate, Look, Place, Process, Refusal, Standing, Wish
+from proxy.admin.console.pages import Console
+from proxy.admin.console.routes import routes
 from proxy.admin.samples import Samples
 from proxy.metrics import Metrics
 from proxy.shadow.criteria import Criterion

@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
-from proxy.admin.access import Access, Role, Tokens
+from proxy.admin.access import Access
 from proxy.admin.build import types_of
 from proxy.admin.cutover import Cutover
 from proxy.admin.openapi import document
 from proxy.admin.server import AdminServer
 from proxy.admin.stages import StagesApi
+from proxy.admin.tokens import Role, Tokens
 from proxy.mapping.load import load
 from proxy.metrics import Metrics
 from proxy.settings import DSQL, Address, Settings, StagesSettings

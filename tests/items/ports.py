@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager
 
 from prometheus_client import CollectorRegistry
 
-from proxy.admin.access import Access, Tokens
+from proxy.admin.access import Access
+from proxy.admin.tokens import Tokens
 from proxy.items.catalogue import Executes
 from proxy.items.metrics import ItemsMetrics
 from proxy.items.server import ItemsServer

@@ -10,7 +10,7 @@ from typing import Any
 
 import schemathesis
 
-from proxy.admin.access import Role, Tokens
+from proxy.admin.tokens import Role, Tokens
 from proxy.items.kinds import KINDS, fields_of
 from proxy.items.openapi import document
 from proxy.items.questions import Question

@@ -17,7 +17,7 @@ from gql.transport.exceptions import TransportQueryError
 from graphql import print_schema
 from prometheus_client import CollectorRegistry
 
-from proxy.admin.access import Role, Tokens
+from proxy.admin.tokens import Role, Tokens
 from proxy.items import client
 from proxy.items.client import ItemsClient, ItemsError
 from proxy.items.graphql_schema import schema

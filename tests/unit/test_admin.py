@@ -11,9 +11,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from proxy.admin.access import Access, Role, Tokens
+from proxy.admin.access import Access
 from proxy.admin.problems import Problem
 from proxy.admin.server import AdminServer
+from proxy.admin.tokens import Role, Tokens
 from proxy.checked import SettingsError
 from proxy.commands import ways
 from proxy.metrics import Metrics

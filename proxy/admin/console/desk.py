@@ -3,12 +3,16 @@
 `Desk` is the seam: the admin port's API sits behind it, the page before it. Plain records, no I/O.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from proxy.shadow.criteria import Criterion
 from proxy.shadow.stages import Scope, Stage
+
+if TYPE_CHECKING:  # a command that asks a proxy makes its wish here, and judges nothing itself
+    from proxy.shadow.criteria import Criterion
 
 
 class Refusal(Exception):
