@@ -74,8 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(settings: Settings) -> int:
     from proxy import logs  # the other commands start at once: these take most of a second
-    from proxy.serve import renew_on_hangup, serve, stop_on_signals
+    from proxy.serve import renew_on_hangup, serve
     from proxy.shadow.build import build
+    from proxy.stopping import stop_on_signals
     from proxy.tls import Certificates
     from proxy.tracing.switch import tracing_of
 

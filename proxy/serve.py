@@ -8,24 +8,17 @@ import asyncio
 import errno
 import os
 import signal
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, Protocol, cast
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
-import aioboto3
-import structlog
-from botocore.exceptions import BotoCoreError
 from structlog.typing import FilteringBoundLogger
 
 from proxy.admin.build import Told, build_admin
 from proxy.checked import SettingsError
 from proxy.metrics import Metrics
-from proxy.settings import PREFIX, Address, DynamoDB, Settings
-from proxy.stores.credentials import Credentials
-from proxy.stores.gone import Gone
-from proxy.stores.sigv4 import Credential
-from proxy.stores.upstream import Endpoint, Upstream
+from proxy.settings import Address, Settings
+from proxy.stores.upstream import Upstream
+from proxy.stores.upstream_of import open_upstream
 from proxy.tls import Certificates
 from proxy.tracing.switch import OFF, Tracing
 from proxy.version import VERSION
@@ -122,101 +115,10 @@ async def _listening(setting: str, address: Address, start: Callable[[Address], 
         raise OSError(error.errno, f"{setting} = {str(address)!r}: {why}: {remedy}") from error
 
 
-def stop_on_signals(stop: asyncio.Event) -> None:
-    """Set `stop` at the first SIGTERM or SIGINT; a second one ends the process there and then, as SIGKILL would: the
-    journal keeps what has not converged."""
-    loop = asyncio.get_running_loop()
-
-    def asked(number: int) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked, number)
-
-
 def renew_on_hangup(certificates: Certificates) -> None:
     """Read the certificates again at SIGHUP; without any, SIGHUP stays what it was: the terminal has gone."""
     if certificates.data is not None or certificates.admin is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, certificates.ask)
-
-
-@asynccontextmanager
-async def open_upstream(
-    settings: Settings, environ: Mapping[str, str], headers: Callable[[], bytes] | None = None
-) -> AsyncIterator[Upstream]:
-    """The connection to DynamoDB that the settings describe, with credentials kept fresh while it is open. `headers` as
-    `Upstream` has them."""
-    dynamodb = settings.dynamodb
-    if not settings.needs_dynamodb:
-        region = dynamodb.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
-        # It has what is asked of an upstream, and nothing to ask.
-        yield cast("Upstream", Gone(region))
-        return
-    try:
-        session = aioboto3.Session(region_name=dynamodb.region)
-    except BotoCoreError as error:  # it reads the profile that AWS_PROFILE names
-        raise SettingsError([f"AWS configuration: {error}: see AWS_PROFILE and the AWS configuration files"]) from error
-    region = dynamodb.region or session.region_name
-    if region is None:
-        raise SettingsError([f"no AWS region: set region in [dynamodb], or {PREFIX}DYNAMODB__REGION, or AWS_REGION"])
-    credentials = await _credentials(dynamodb, session)
-    url, streams_url = await _endpoints(dynamodb, session, region)
-    _refuse_itself(settings, url)
-    upstream = Upstream(
-        url,
-        region=region,
-        credentials=credentials,
-        streams_endpoint_url=streams_url,
-        connections=dynamodb.connections,
-        waiting=dynamodb.waiting,
-        idle_seconds=dynamodb.idle_seconds,
-        connect_timeout=dynamodb.connect_timeout_seconds,
-        ssl_context=ssl.create_default_context(cafile=environ.get("AWS_CA_BUNDLE") or None),
-        user_agent=f"crossfade/{VERSION}",
-        headers=headers,
-    )
-    renewal = asyncio.create_task(credentials.keep_fresh())
-    renewal.add_done_callback(_tell)
-    try:
-        yield upstream
-    finally:
-        renewal.cancel()
-        await asyncio.wait([renewal])
-        await upstream.close()
-
-
-def _tell(renewal: asyncio.Task[None]) -> None:
-    """Credentials that nobody renews any more end in an outage hours later: say it when it happens."""
-    if not renewal.cancelled() and (error := renewal.exception()) is not None:
-        structlog.get_logger().error("credentials_no_longer_renewed", error=repr(error))
-
-
-async def _credentials(dynamodb: DynamoDB, session: Any) -> Credentials:
-    if dynamodb.access_key_id is None or dynamodb.secret_access_key is None:
-        return await Credentials.from_chain(session)
-    return Credentials(Credential(dynamodb.access_key_id, dynamodb.secret_access_key, dynamodb.session_token))
-
-
-async def _endpoints(dynamodb: DynamoDB, session: Any, region: str) -> tuple[str, str | None]:
-    """DynamoDB's and its Streams' endpoint. One that is set serves for both, as stand-ins do, unless both are set."""
-    if dynamodb.endpoint_url is not None:
-        return dynamodb.endpoint_url, dynamodb.streams_endpoint_url
-    found = []
-    for service in ("dynamodb", "dynamodbstreams"):
-        async with session.client(service, region_name=region) as client:
-            found.append(client.meta.endpoint_url)
-    return found[0], dynamodb.streams_endpoint_url or found[1]
-
-
-def _refuse_itself(settings: Settings, url: str) -> None:
-    """AWS_ENDPOINT_URL, set for the application and inherited here, would have the proxy call itself for ever."""
-    endpoint = Endpoint.of(url)
-    there = Address(endpoint.host, endpoint.port)
-    if there.port == settings.listen.port and (there.loopback or there.host == settings.listen.host):
-        problem = f"DynamoDB's endpoint {url} is the proxy's own data port {settings.listen}"
-        raise SettingsError([f"{problem}: set endpoint_url in [dynamodb], and see whether AWS_ENDPOINT_URL is set"])
 
 
 def _warn(settings: Settings, log: FilteringBoundLogger) -> None:

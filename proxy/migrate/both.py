@@ -20,7 +20,6 @@ from proxy.migrate.checkpoints import Checkpoints
 from proxy.migrate.documents import Documents
 from proxy.migrate.standing import Standing
 from proxy.migrate.taking_part import TakingPart
-from proxy.serve import open_upstream
 from proxy.settings import Settings
 from proxy.shadow.build import participant_of
 from proxy.shadow.participant import Held, Participant
@@ -32,6 +31,7 @@ from proxy.stores.dsql import DSQLStore
 from proxy.stores.dynamodb import DynamoDBStore
 from proxy.stores.pool import Pool
 from proxy.stores.store import Store
+from proxy.stores.upstream_of import open_upstream
 
 # A statement over many rows takes longer than one of a client's; DSQL ends a transaction at 300 s.
 _STATEMENT_SECONDS: Final = 120.0

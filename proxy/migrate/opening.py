@@ -10,9 +10,9 @@ from proxy.checked import SettingsError
 from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.given import load_mappings
 from proxy.mapping.load import MappedTable
-from proxy.serve import open_upstream
 from proxy.settings import Settings
 from proxy.stores.dynamodb import DynamoDBStore
+from proxy.stores.upstream_of import open_upstream
 
 
 @asynccontextmanager

@@ -60,7 +60,7 @@ def run(
     from proxy import logs
     from proxy.migrate.sources import SourceError
     from proxy.migrate.stopping import Stopped, Stopping
-    from proxy.serve import stop_on_signals
+    from proxy.stopping import stop_on_signals
     from proxy.stores.failures import StoreError
 
     logs.configure(settings.log.level, settings.log.format)

@@ -25,7 +25,6 @@ from proxy import logs
 from proxy.dynamodb.schema import Key
 from proxy.mapping.given import load_mappings
 from proxy.mapping.load import MappedTable
-from proxy.serve import open_upstream
 from proxy.settings import Settings, load
 from proxy.shadow.limited import Limited
 from proxy.shadow.stages import DSQL, StageMap, Stages
@@ -35,6 +34,7 @@ from proxy.stores.dsql import DSQLStore
 from proxy.stores.dynamodb import DynamoDBStore
 from proxy.stores.failures import StoreError
 from proxy.stores.stage_table import StageTable
+from proxy.stores.upstream_of import open_upstream
 from proxy.stream.receiver import Receiver, Stores
 
 log = structlog.get_logger(__name__)

@@ -10,9 +10,9 @@ from structlog.typing import FilteringBoundLogger
 from proxy.admin.build import build_admin
 from proxy.checked import SettingsError
 from proxy.metrics import Metrics
-from proxy.serve import open_upstream
 from proxy.settings import Address, Settings
 from proxy.shadow.build import build
+from proxy.stores.upstream_of import open_upstream
 from proxy.tls import Certificates
 from proxy.version import VERSION
 

@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Raises SettingsError and CredentialsError."""
     from proxy import logs
-    from proxy.serve import stop_on_signals
+    from proxy.stopping import stop_on_signals
     from proxy.stream.process import follow
     from proxy.version import VERSION
 

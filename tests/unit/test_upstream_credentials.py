@@ -8,11 +8,11 @@ import pytest
 from botocore.exceptions import BotoCoreError
 
 from proxy.checked import SettingsError
-from proxy.serve import open_upstream
 from proxy.settings import load
 from proxy.stores.credentials import Credentials
 from proxy.stores.failures import CredentialsError
 from proxy.stores.sigv4 import Credential
+from proxy.stores.upstream_of import open_upstream
 
 
 @pytest.fixture(autouse=True)
