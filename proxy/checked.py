@@ -81,14 +81,53 @@ def read(
     Raises SettingsError with every fault found.
     """
     problems: list[str] = []
-    tree = _given(table, place, "")
-    for variable, value in sorted((variables or {}).items()):
-        if variable.startswith(prefix):
-            _override(schema, tree, variable, variable[len(prefix) :].split(SEPARATOR), value, problems)
+    tree = _tree(schema, table, place, variables, prefix, problems)
     result = _dataclass(schema, tree, place, "", problems)
     if problems:
         raise SettingsError(problems)
     return typing.cast("T", result)
+
+
+def read_part(
+    part: type[T],
+    section: str,
+    schema: Any,
+    table: Mapping[str, Any],
+    place: str,
+    variables: Mapping[str, str] | None = None,
+    prefix: str = "",
+) -> T:
+    """An instance of the dataclass `part`, whose fields are some of those that `schema` has in its table `section`.
+
+    What `part` has is checked as `read` does it; of all else only the names are, so that who needs no more of a file
+    need not be where the rest of it holds. Raises SettingsError with every fault found.
+    """
+    problems: list[str] = []
+    tree = _tree(schema, table, place, variables, prefix, problems)
+    _names(schema, tree, place, "", problems)
+    result = None
+    if not problems:
+        given = {name: leaf for name, leaf in tree.get(section, {}).items() if name in _hints(part)}
+        result = _dataclass(part, given, place, section, problems)
+    if problems:
+        raise SettingsError(problems)
+    return typing.cast("T", result)
+
+
+def _tree(
+    schema: Any,
+    table: Mapping[str, Any],
+    place: str,
+    variables: Mapping[str, str] | None,
+    prefix: str,
+    problems: list[str],
+) -> dict[str, Any]:
+    """All that is given, `variables` over `table`."""
+    tree = _given(table, place, "")
+    for variable, value in sorted((variables or {}).items()):
+        if variable.startswith(prefix):
+            _override(schema, tree, variable, variable[len(prefix) :].split(SEPARATOR), value, problems)
+    return tree
 
 
 def _given(table: Mapping[str, Any], place: str, path: str) -> dict[str, Any]:
@@ -138,14 +177,39 @@ def _override(
         tree = below
 
 
-def _dataclass(schema: Any, tree: Mapping[str, Any], place: str, path: str, problems: list[str]) -> Any:
-    hints = _hints(schema)
+def _names(kind: Any, given: Any, place: str, path: str, problems: list[str]) -> None:
+    """Whether each name that is given is one, at every level; values are not looked at."""
+    kind, _ = _parted(kind)
+    if not _is_table(kind):
+        return
+    if isinstance(given, Given):
+        problems.append(_no_table(given))
+    elif dataclasses.is_dataclass(kind):
+        hints = _hints(kind)
+        _known(hints, given, place, path, problems)
+        for name in given.keys() & hints.keys():
+            _names(hints[name], given[name], place, f"{path}.{name}" if path else name, problems)
+    else:
+        for name, below in given.items():
+            _names(get_args(kind)[1], below, place, f'{path}."{name}"', problems)
+
+
+def _known(hints: Mapping[str, Any], tree: Mapping[str, Any], place: str, path: str, problems: list[str]) -> None:
     for key in tree:
         if key not in hints:
             where = f"{path}.{key}" if path else key
             problems.append(
                 f"{place}: {where}: there is no such setting{_nearest(key, hints)}; remove it or correct its name"
             )
+
+
+def _no_table(given: Given) -> str:
+    return f"{given.place}: this must be a table of settings, not {_shown(given.value)}"
+
+
+def _dataclass(schema: Any, tree: Mapping[str, Any], place: str, path: str, problems: list[str]) -> Any:
+    hints = _hints(schema)
+    _known(hints, tree, place, path, problems)
     values: dict[str, Any] = {}
     before = len(problems)
     for field in dataclasses.fields(schema):
@@ -167,7 +231,7 @@ def _value(kind: Any, given: Any, place: str, path: str, problems: list[str]) ->
     kind, checks = _parted(kind)
     if _is_table(kind):
         if isinstance(given, Given):
-            problems.append(f"{given.place}: this must be a table of settings, not {_shown(given.value)}")
+            problems.append(_no_table(given))
             return None
         if dataclasses.is_dataclass(kind):
             return _dataclass(kind, given, place, path, problems)

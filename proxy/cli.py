@@ -58,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.command == "health":
         return _health(chosen.url)
     try:
+        if "run_alone" in chosen:  # it reads what it needs of the settings by itself
+            done: int = chosen.run_alone(chosen)
+            return done
         settings = load(chosen.config, os.environ)
         if "run" in chosen:
             ran: int = chosen.run(settings, chosen)

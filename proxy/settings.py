@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
-from proxy.checked import AnyOf, Between, SettingsError, read
+from proxy.checked import AnyOf, Between, SettingsError, read, read_part
 from proxy.settings_gate import Gate
 from proxy.settings_tracing import TracingSettings
 
@@ -145,6 +145,29 @@ def _named(value: str) -> str | None:
     return None if value.strip() else "this is empty: write a name, or leave it out"
 
 
+_Token = Annotated[str | None, _token]
+
+
+def _one_each(section: Any, *names: str) -> None:
+    """ValueError where a text is given both by itself and by its file."""
+    for name in names:
+        if getattr(section, name) is not None and getattr(section, f"{name}_file") is not None:
+            raise ValueError(f"{name} and {name}_file are both set: remove one of them")
+
+
+@dataclass(frozen=True, slots=True)
+class AdminTokens:
+    """All of `Admin` that who calls a proxy's admin port needs."""
+
+    read_token: _Token = field(default=None, repr=False)
+    operator_token: _Token = field(default=None, repr=False)
+    read_token_file: Path | None = None
+    operator_token_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        _one_each(self, "read_token", "operator_token")
+
+
 @dataclass(frozen=True, slots=True)
 class Admin:
     """Health, metrics, status and stages. `values` shows item values in mismatches; without it, hashes and shapes.
@@ -156,8 +179,8 @@ class Admin:
     insecure: bool = False
     values: bool = False
     mismatches_kept: Annotated[int, Between(0, 100_000)] = 1000
-    read_token: Annotated[str | None, _token] = field(default=None, repr=False)
-    operator_token: Annotated[str | None, _token] = field(default=None, repr=False)
+    read_token: _Token = field(default=None, repr=False)
+    operator_token: _Token = field(default=None, repr=False)
     read_token_file: Path | None = None
     operator_token_file: Path | None = None
     metrics_need_token: bool = False
@@ -165,12 +188,7 @@ class Admin:
     tls_key: Path | None = None
 
     def __post_init__(self) -> None:
-        for name, token, file in (
-            ("read_token", self.read_token, self.read_token_file),
-            ("operator_token", self.operator_token, self.operator_token_file),
-        ):
-            if token is not None and file is not None:
-                raise ValueError(f"{name} and {name}_file are both set: remove one of them")
+        _one_each(self, "read_token", "operator_token")
         if self.read_token is not None and self.read_token == self.operator_token:
             raise ValueError("read_token and operator_token are the same: who may read could then move stages")
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -196,17 +214,15 @@ class Items:
     listen: Address | None = None
     insecure: bool = False
     table: str = "billio"
-    read_token: Annotated[str | None, _token] = field(default=None, repr=False)
-    write_token: Annotated[str | None, _token] = field(default=None, repr=False)
-    cursor_secret: Annotated[str | None, _token] = field(default=None, repr=False)
+    read_token: _Token = field(default=None, repr=False)
+    write_token: _Token = field(default=None, repr=False)
+    cursor_secret: _Token = field(default=None, repr=False)
     read_token_file: Path | None = None
     write_token_file: Path | None = None
     cursor_secret_file: Path | None = None
 
     def __post_init__(self) -> None:
-        for name in ("read_token", "write_token", "cursor_secret"):
-            if getattr(self, name) is not None and getattr(self, f"{name}_file") is not None:
-                raise ValueError(f"{name} and {name}_file are both set: remove one of them")
+        _one_each(self, "read_token", "write_token", "cursor_secret")
         if self.read_token is not None and self.read_token == self.write_token:
             raise ValueError("read_token and write_token are the same: who may read could then write")
         if self.listen is not None and not self.listen.loopback and not self.insecure and not self.guarded:
@@ -495,15 +511,31 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
     Raises SettingsError for a file that cannot be read, is not TOML, or has settings that are wrong.
     """
-    table: dict[str, Any] = {}
-    if path is not None:
-        try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise SettingsError([f"{path}: {error.strerror or error}: give the path of a readable file"]) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise SettingsError([f"{path}: this is not TOML: {error}"]) from None
-    return read(Settings, _beside(table, path), str(path or "settings"), environ, PREFIX)
+    return read(Settings, _table(path), _place(path), environ, PREFIX)
+
+
+def load_admin_tokens(path: Path | None, environ: Mapping[str, str]) -> AdminTokens:
+    """The admin port's tokens alone, from where `load` has them. All else may be wrong here, but for its names: whoever
+    calls a proxy need not have the proxy's files and its mirror's address.
+
+    Raises SettingsError.
+    """
+    return read_part(AdminTokens, "admin", Settings, _table(path), _place(path), environ, PREFIX)
+
+
+def _place(path: Path | None) -> str:
+    return str(path or "settings")
+
+
+def _table(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return _beside(tomllib.loads(path.read_text(encoding="utf-8")), path)
+    except OSError as error:
+        raise SettingsError([f"{path}: {error.strerror or error}: give the path of a readable file"]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError([f"{path}: this is not TOML: {error}"]) from None
 
 
 def without_password(dsn: str) -> str:
@@ -519,10 +551,8 @@ def without_password(dsn: str) -> str:
     return parts._replace(netloc=f"{user}{at}{host}", query=query).geturl()
 
 
-def _beside(table: dict[str, Any], path: Path | None) -> dict[str, Any]:
+def _beside(table: dict[str, Any], path: Path) -> dict[str, Any]:
     """`table` with its paths made relative to the file they stand in. What is not a path is left to be refused."""
-    if path is None:
-        return table
     table = dict(table)
     mappings = table.get("mappings")
     if isinstance(mappings, list):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import getpass
+import os
 import shutil
 import socket
 import sys
@@ -17,11 +18,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
+
+from proxy.commands import shown
+from proxy.settings import load, load_admin_tokens
+from proxy.shadow.stages import Scope, Stage
+from proxy.stores.failures import StoreError
+
 if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
     from proxy.admin.console.desk import Wish
     from proxy.admin.problems import Problem
     from proxy.commands.ways import Way
-    from proxy.settings import Settings
 
 OK: Final = 0
 FAILED: Final = 1
@@ -29,7 +36,7 @@ WRONG: Final = 2
 # A move that waits says so now and then, and at once when something has changed; at a terminal its line is renewed.
 _SAY: Final = 5.0
 _CLEAR: Final = "\r\x1b[K"
-_STAGES: Final = ("off", "dualwrite", "shadow", "live", "rampdown", "complete")
+_STAGES: Final = tuple(Stage)
 _USAGE: Final = """\
   crossfade stage                       every table and type
   crossfade stage TABLE                 one table, and all that its gate says
@@ -54,11 +61,11 @@ def add(commands: Any) -> None:
     stage.add_argument("--by", metavar="NAME", default="", help="who asks; else the user's and host's name")
     stage.add_argument("--yes", action="store_true", help="do not ask first, as it is done at a terminal")
     _add_common(stage)
-    stage.set_defaults(run=_run_stage)
+    stage.set_defaults(run_alone=_run_stage)
     history = commands.add_parser("history", help="every change of stage, newest first")
     history.add_argument("--limit", type=_count, default=20, metavar="N", help="at most so many (20)")
     _add_common(history)
-    history.set_defaults(run=_run_history)
+    history.set_defaults(run_alone=_run_history)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -72,25 +79,23 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON: one document, or one a line for a move")
 
 
-def _run_history(settings: Settings, arguments: argparse.Namespace) -> int:
+def _run_history(arguments: argparse.Namespace) -> int:
     async def show(way: Way) -> int:
-        from proxy.commands import shown
-
         entries = await way.history(arguments.limit)
         _say({"history": entries} if arguments.json else shown.history(entries))
         return OK
 
-    return _with_way(settings, arguments, show)
+    return _with_way(arguments, show)
 
 
-def _run_stage(settings: Settings, arguments: argparse.Namespace) -> int:
+def _run_stage(arguments: argparse.Namespace) -> int:
     words = arguments.words
     if words[:1] == ["forget"] and len(words) == 2 and words[1] not in _STAGES:
-        return _forget(settings, arguments, words[1])
+        return _forget(arguments, words[1])
     if len(words) > 2:
         return _complain(f"too many words: crossfade stage TABLE STAGE, not {' '.join(words)!r}", WRONG)
     if len(words) == 2:
-        return _move(settings, arguments, words[0], words[1])
+        return _move(arguments, words[0], words[1])
     moves = [f"--{name}" for name in ("ramp", "force", "because") if getattr(arguments, name)]
     if moves or arguments.dry_run:
         return _complain(f"{(moves or ['--dry-run'])[0]} goes with a stage: crossfade stage TABLE STAGE", WRONG)
@@ -98,9 +103,6 @@ def _run_stage(settings: Settings, arguments: argparse.Namespace) -> int:
         return _complain("--type goes with a table: crossfade stage TABLE --type TYPE", WRONG)
 
     async def show(way: Way) -> int:
-        from proxy.commands import shown
-        from proxy.shadow.stages import Scope
-
         if not words:
             document = await way.standing()
             _say(document if arguments.json else shown.standing(document))
@@ -110,12 +112,11 @@ def _run_stage(settings: Settings, arguments: argparse.Namespace) -> int:
         _say(document if arguments.json else shown.gate(document))
         return OK
 
-    return _with_way(settings, arguments, show)
+    return _with_way(arguments, show)
 
 
-def _move(settings: Settings, arguments: argparse.Namespace, table: str, stage: str) -> int:
+def _move(arguments: argparse.Namespace, table: str, stage: str) -> int:
     from proxy.admin.console.desk import Wish
-    from proxy.shadow.stages import Scope, Stage
 
     if stage not in _STAGES:
         return _complain(f"{stage!r} is no stage: use one of {', '.join(_STAGES)}", WRONG)
@@ -134,8 +135,6 @@ def _move(settings: Settings, arguments: argparse.Namespace, table: str, stage: 
     )
 
     async def carry_out(way: Way) -> int:
-        from proxy.commands import shown
-
         asks = not arguments.yes and not arguments.json and sys.stdin.isatty() and sys.stdout.isatty()
         if arguments.dry_run or asks:
             document = await way.preview(wish)
@@ -146,13 +145,11 @@ def _move(settings: Settings, arguments: argparse.Namespace, table: str, stage: 
                 return _complain("nothing was moved", FAILED)
         return await _watch(way, wish, as_json=arguments.json)
 
-    return _with_way(settings, arguments, carry_out)
+    return _with_way(arguments, carry_out)
 
 
 async def _watch(way: Way, wish: Wish, *, as_json: bool) -> int:
     """Print each step of a move as it comes."""
-    from proxy.commands import shown
-
     end: dict[str, Any] = {"outcome": "unknown", "detail": "the proxy did not say how it ended: look at the stages"}
     progress = _Progress()
     try:
@@ -174,14 +171,12 @@ async def _watch(way: Way, wish: Wish, *, as_json: bool) -> int:
     return OK if end["outcome"] in ("moved", "unchanged") else FAILED
 
 
-def _forget(settings: Settings, arguments: argparse.Namespace, process: str) -> int:
+def _forget(arguments: argparse.Namespace, process: str) -> int:
     because = arguments.because.strip()
     if not because:
         return _complain('forget needs --because "…": why the keys in its journal are not missed', WRONG)
 
     async def forget(way: Way) -> int:
-        from proxy.commands import shown
-
         progress = _Progress()
 
         def say(step: Mapping[str, Any]) -> None:
@@ -196,21 +191,15 @@ def _forget(settings: Settings, arguments: argparse.Namespace, process: str) -> 
         _say(document if arguments.json else f"{process} is forgotten: {follows}")
         return OK
 
-    return _with_way(settings, arguments, forget)
+    return _with_way(arguments, forget)
 
 
-def _with_way(settings: Settings, arguments: argparse.Namespace, ask: Callable[[Way], Awaitable[int]]) -> int:
+def _with_way(arguments: argparse.Namespace, ask: Callable[[Way], Awaitable[int]]) -> int:
     """Raises SettingsError and CredentialsError."""
-    from proxy import logs
     from proxy.admin.problems import Problem
-    from proxy.commands import shown
-    from proxy.stores.failures import StoreError
-
-    # What went wrong is one message below; who wants the events that a proxy would log asks for them.
-    logs.configure("info" if arguments.verbose else "critical", "console", sys.stderr)
 
     async def run() -> int:
-        async with _way(settings, arguments) as way:
+        async with _way(arguments) as way:
             return await ask(way)
 
     try:
@@ -229,25 +218,22 @@ def _with_way(settings: Settings, arguments: argparse.Namespace, ask: Callable[[
 
 
 @asynccontextmanager
-async def _way(settings: Settings, arguments: argparse.Namespace) -> AsyncIterator[Way]:
-    from proxy.admin.tokens import token_in
-    from proxy.commands import ways
-
+async def _way(arguments: argparse.Namespace) -> AsyncIterator[Way]:
+    """Either way, with what it needs of the settings."""
     if arguments.admin is None:
-        async with ways.straight(settings) as straight:
-            yield straight
+        from proxy import logs
+        from proxy.commands.straight import straight
+
+        settings = load(arguments.config, os.environ)
+        # What went wrong is one message; who wants the events that a proxy would log asks for them.
+        logs.configure("info" if arguments.verbose else "critical", "console", sys.stderr)
+        async with straight(settings) as at_the_table:
+            yield at_the_table
         return
-    admin = settings.admin
-    token = admin.operator_token or admin.read_token
-    for setting, file in (
-        ("--token-file", arguments.token_file),
-        ("admin.operator_token_file", admin.operator_token_file),
-        ("admin.read_token_file", admin.read_token_file),
-    ):
-        if file is not None and (token is None or setting == "--token-file"):
-            token = token_in(file, setting)
-            break
-    async with ways.over_admin(arguments.admin, token, arguments.ca) as over:
+    from proxy.commands.over_admin import over_admin, token_of
+
+    token = token_of(load_admin_tokens(arguments.config, os.environ), arguments.token_file)
+    async with over_admin(arguments.admin, token, arguments.ca) as over:
         yield over
 
 
@@ -314,8 +300,6 @@ def _count(text: str) -> int:
 
 
 def _say(said: Any) -> None:
-    import orjson
-
     if isinstance(said, str):
         sys.stdout.write(said + "\n")
     else:

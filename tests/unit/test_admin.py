@@ -16,7 +16,7 @@ from proxy.admin.problems import Problem
 from proxy.admin.server import AdminServer
 from proxy.admin.tokens import Role, Tokens
 from proxy.checked import SettingsError
-from proxy.commands import ways
+from proxy.commands.over_admin import over_admin
 from proxy.metrics import Metrics
 from proxy.settings import Address, Admin
 from proxy.stores.credentials import Credentials
@@ -295,10 +295,10 @@ async def test_over_tls_the_command_believes_only_the_authority_that_it_is_told_
     authority.issue(cert, key)
     async with admin(TOKENS, tls=Certificate(cert, key, "admin.").context) as here:
         url = f"https://{here.at}"
-        async with ways.over_admin(url, OPERATE, authority.file) as over:
+        async with over_admin(url, OPERATE, authority.file) as over:
             with pytest.raises(Problem, match="GET /v1/stages: Not Found"):  # this port has none
                 await over.standing()
-        async with ways.over_admin(url, OPERATE, None) as over:
+        async with over_admin(url, OPERATE, None) as over:
             with pytest.raises(Problem, match="certificate"):
                 await over.standing()
 

@@ -34,6 +34,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["--help"], {"aiohttp", "asyncpg", "botocore", "structlog"}),
         (["check", "--config", "config/crossfade.toml"], {"aiohttp", "asyncpg", "botocore", "structlog"}),
+        (
+            ["stage", "--admin", "http://127.0.0.1:1"],  # nobody is there, and no more is needed to find it out
+            {"aioboto3", "aiohttp.web", "asyncpg", "botocore", "jinja2", "proxy.admin.console.pages", "structlog"},
+        ),
     ],
 )
 def test_a_command_loads_nothing_that_it_does_not_need(words: list[str], unneeded: set[str]) -> None:

@@ -1,12 +1,15 @@
 """`crossfade stage` and `crossfade history` with nobody to ask: what is wrong is one message, and how things look."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proxy.cli import main
 from proxy.commands import shown
+from proxy.commands.over_admin import token_of
+from proxy.settings import load_admin_tokens
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +52,42 @@ def test_arguments_that_are_wrong_are_one_message(
 def test_nobody_at_the_admin_port_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["stage", "--admin", "http://127.0.0.1:1"]) == 1
     assert "is this a proxy's admin port, and does it run?" in capsys.readouterr().err
+
+
+def test_of_a_proxy_s_settings_only_the_token_must_be_right(tmp_path: Path) -> None:
+    config = tmp_path / "proxy.toml"
+    (tmp_path / "token").write_text("0123456789abcdef\n")
+    # Here are neither its mirror nor its certificate, and the port is the proxy's own business.
+    config.write_text(
+        'stage = "live"\n[admin]\nlisten = "elsewhere"\ntls_cert = "none.pem"\noperator_token_file = "token"\n'
+        '[tables.billio.types.Book]\nstage = "later"\n[dsql]\npool_min = "many"\n'
+    )
+    given = load_admin_tokens(config, {"CROSSFADE_DYNAMODB__CONNECTIONS": "0"})
+    assert token_of(given, None) == "0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[admin]\noperator_token = "short"', "admin.operator_token: this is no token"),
+        (
+            '[admin]\nread_token = "0123456789abcdef"\nread_token_file = "t"',
+            "read_token and read_token_file are both set",
+        ),
+        ('[admin]\nread_token_file = "none"', "admin.read_token_file"),
+        ('[admin]\ntoken = "0123456789abcdef"', "admin.token: there is no such setting"),
+        ('[dsql]\nend_point = "x"', "dsql.end_point: there is no such setting (did you mean endpoint?)"),
+        ('[tables.billio.types.Book]\nstages = "off"', 'tables."billio".types."Book".stages: there is no such setting'),
+        ("dsql = 3", "dsql: this must be a table of settings"),
+    ],
+)
+def test_what_the_command_reads_of_the_settings_it_checks(
+    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "proxy.toml"
+    config.write_text(text)
+    assert main(["stage", "--admin", "http://127.0.0.1:1", "--config", str(config)]) == 2
+    assert said in capsys.readouterr().err
 
 
 CRITERION = {
