@@ -14,10 +14,10 @@ from proxy.admin.cutover import Cutover
 from proxy.checked import SettingsError
 from proxy.commands.ways import Say
 from proxy.mapping.given import load_mappings
-from proxy.serve import open_upstream
 from proxy.settings import Settings
 from proxy.shadow.stages import Scope, Stage
 from proxy.stores.dynamodb import DynamoDBStore
+from proxy.stores.upstream_of import open_upstream
 
 _NO_TABLE: Final = (
     "no stage table is set: set table in [stages], as the proxies have it, or ask a proxy: --admin http://HOST:PORT"
