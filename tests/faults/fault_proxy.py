@@ -90,11 +90,11 @@ class FaultProxy:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._do(self._refuse())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(60)
         self._loop.close()
 
     def _do(self, what: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(what, self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(what, self._loop).result(60)
 
     # -- on the loop ------------------------------------------------------------------------------------------------
 
@@ -135,7 +135,7 @@ class FaultProxy:
                 if self._sql:
                     await reader.readexactly(8)  # SSLRequest
                     writer.write(b"S")
-                await writer.start_tls(self.tls, ssl_handshake_timeout=5)
+                await writer.start_tls(self.tls, ssl_handshake_timeout=60)
             from_store, store = await asyncio.open_connection(LOOPBACK, self._store_port)
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._pump("up", reader, writer, store))

@@ -63,13 +63,13 @@ class Serving:
         structlog.configure(processors=[self._take], cache_logger_on_first_use=False)
         logging.getLogger().addHandler(self._foreign)
         self._thread.start()
-        if not self._listening.wait(20) or self._failed is not None:
+        if not self._listening.wait(120) or self._failed is not None:
             raise RuntimeError("crossfade did not start") from self._failed
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(30)
+        self._thread.join(120)
         structlog.configure(**self._kept)
         logging.getLogger().removeHandler(self._foreign)
         if self._thread.is_alive():

@@ -26,6 +26,7 @@ from tests.standins.processes import LOOPBACK
 
 PLAIN = "plain"  # the table that the story is told to past the proxy
 MIRROR_SECONDS = 1.0
+BREAKER_FAILURES = 4
 MOST_CONNECTIONS = 16
 # Killed, the stand-in must not lose what it has acknowledged: DSQL does not, and who mends that is the sweep.
 SETTINGS = {"max_connections": str(MOST_CONNECTIONS), "synchronous_commit": "on"}
@@ -39,7 +40,7 @@ ENVIRONMENT = {
     "CROSSFADE_MIRROR__REHEARSE_TIMEOUT_SECONDS": str(MIRROR_SECONDS),
     "CROSSFADE_MIRROR__ALONE": "true",
     "CROSSFADE_MIRROR__CONCURRENCY": "6",
-    "CROSSFADE_MIRROR__BREAKER__FAILURES": "4",
+    "CROSSFADE_MIRROR__BREAKER__FAILURES": str(BREAKER_FAILURES),
     "CROSSFADE_MIRROR__BREAKER__RESET_SECONDS": "0.3",
 }
 
@@ -60,7 +61,10 @@ class Ground:
         through = tell(self.here.client(), calls)
         for call, one, other in zip(calls, direct, through, strict=True):
             assert (one.code, one.document) == (other.code, other.document), call
-        assert max(each.seconds for each in through) < MIRROR_SECONDS, "a client waited for the mirror"
+        # Who waits for a mirror that does not answer, waits until the breaker opens. A machine that stands still for a
+        # second makes one call wait, and not so many of them.
+        waited = sum(each.seconds >= MIRROR_SECONDS for each in through)
+        assert waited < BREAKER_FAILURES, "clients waited for the mirror"
         return through
 
 
@@ -105,8 +109,8 @@ def test_a_network_that_fails(ground: Ground, faults: Faults, first_seed: int) -
         ground.between.fault(up=up, down=down)
         try:
             ground.told_alike(seed)
-            wait_until(lambda hits=hits: ground.between.hits > hits, 5, "the fault to bite")  # type: ignore[misc]
-            wait_until(lambda n=before: mirror_failures(ground.here) > n, 5, "the proxy to notice")  # type: ignore[misc]
+            wait_until(lambda hits=hits: ground.between.hits > hits, 120, "the fault to bite")  # type: ignore[misc]
+            wait_until(lambda n=before: mirror_failures(ground.here) > n, 120, "the proxy to notice")  # type: ignore[misc]
         finally:
             ground.between.clear()
     recovered(ground.here)
@@ -126,7 +130,7 @@ def troubled(ground: Ground, seed: int) -> Iterator[None]:
     """The mirror's trouble is made before, and mended inside: a story between them, and all well in the end."""
     before = mirror_failures(ground.here)
     ground.told_alike(seed)
-    wait_until(lambda: mirror_failures(ground.here) > before, 5, "the proxy to notice")
+    wait_until(lambda: mirror_failures(ground.here) > before, 120, "the proxy to notice")
     assert ground.here.proxy.status()["journal"]["keys"] > 0
     yield
     recovered(ground.here)
@@ -148,20 +152,26 @@ def test_killed_in_the_middle_of_a_story_and_started_again(ground: Ground) -> No
 
 def test_out_of_connections(ground: Ground) -> None:
     ground.between.refuse()
-    taken = take_all_connections(ground.postgres.port)
-    assert len(taken) >= MOST_CONNECTIONS - 4
+    taken: list[socket.socket] = []
+
+    def all_taken() -> bool:
+        taken.extend(take_connections(ground.postgres.port))
+        return len(taken) == MOST_CONNECTIONS
+
+    # Those of the proxy, which were cut just now, come free one by one: it must find none.
+    wait_until(all_taken, 120, "all connections to be taken")
     ground.between.clear()
     with troubled(ground, 600):
         for each in taken:
             each.close()
 
 
-def take_all_connections(port: int) -> list[socket.socket]:
-    """Sessions, as many as there are to be had: each says who it is and asks nothing."""
+def take_connections(port: int) -> list[socket.socket]:
+    """Sessions, as many as there are to be had now: each says who it is and asks nothing."""
     hello = b"\0\3\0\0user\0postgres\0database\0postgres\0\0"
     taken: list[socket.socket] = []
     while True:
-        session = socket.create_connection((LOOPBACK, port), timeout=5)
+        session = socket.create_connection((LOOPBACK, port), timeout=60)
         session.sendall(struct.pack("!I", len(hello) + 4) + hello)
         if session.recv(1) == b"E":  # 53300, too many clients
             session.close()
@@ -178,6 +188,9 @@ def test_read_only(ground: Ground) -> None:
 def set_read_only(postgres: Postgres, value: str) -> None:
     postgres.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
     postgres.execute("SELECT pg_reload_conf()")
+    # The server tells its sessions in the turn in which it reads the file: a new one that knows is a sign for all.
+    asked = "SHOW default_transaction_read_only"
+    wait_until(lambda: postgres.execute(asked) == value, 120, "the server to read its settings")
 
 
 def test_disk_full(ground: Ground) -> None:

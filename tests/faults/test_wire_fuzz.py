@@ -32,7 +32,7 @@ from tests.standins.postgres import Postgres
 from tests.standins.processes import LOOPBACK
 
 TABLE = "fuzz"
-HANG_SECONDS = 10.0
+HANG_SECONDS = 60.0
 talked: Counter[str] = Counter()
 QUIET_SECONDS = 0.15  # with so long a silence the server wants more of a request than it will get
 
