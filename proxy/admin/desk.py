@@ -41,7 +41,7 @@ class LayerDesk:
         return await self._cutover.look()
 
     async def history(self, limit: int) -> Sequence[Entry]:
-        return [_entry(each) for each in await self._cutover.history(limit)]
+        return [entry_of(each) for each in await self._cutover.history(limit)]
 
     async def move(self, wish: Wish) -> None:
         """Begin a move. Raises Refusal for one that may not be made, StoreError where nobody can tell."""
@@ -71,18 +71,18 @@ class LayerDesk:
             log.exception("move_fault", scope=str(prepared.wish.scope))
 
 
-def _entry(kept: Mapping[str, Any]) -> Entry:
+def entry_of(kept: Mapping[str, Any]) -> Entry:
     at = kept.get("at")
     scope = Scope(kept.get("table") or "", kept.get("type") or "")
     forgotten = kept.get("outcome") == "forgotten"
+    before = kept.get("from") or ""
     after = "forgotten" if forgotten else kept.get("to") or ""
-    if after == "shadow" and (kept.get("ramp") or kept.get("from") == "shadow"):
-        after += f", {kept.get('ramp') or 0:g} % of reads from DSQL"
+    ramp_set = before == after == "shadow"
     return Entry(
         at=datetime.fromisoformat(at).timestamp() if at else 0.0,
         scope=str(kept.get("process")) if forgotten else str(scope),
-        before=kept.get("from") or "",
-        after=after,
+        before=_ramped(before, kept.get("ramp_before"), always=ramp_set and kept.get("ramp_before") is not None),
+        after=_ramped(after, kept.get("ramp"), always=ramp_set),
         by=kept.get("by") or "",
         committed=kept.get("outcome") in ("moved", "forgotten"),
         reason=kept.get("reason") or "",
@@ -91,3 +91,7 @@ def _entry(kept: Mapping[str, Any]) -> Entry:
         epoch=kept.get("epoch") or 0,
         forced=bool(kept.get("forced")),
     )
+
+
+def _ramped(stage: str, ramp: float | None, *, always: bool) -> str:
+    return f"{stage}, {ramp or 0:g} % of reads from DSQL" if stage == "shadow" and (ramp or always) else stage

@@ -115,7 +115,10 @@ def note(said: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-_ENTRY: Final = ("process", "from", "to", "ramp", "by", "because", "forced", "outcome", "reason", "epoch", "held_ms")
+_ENTRY: Final = (
+    *("process", "from", "ramp_before", "to", "ramp", "by", "because", "forced"),
+    *("outcome", "reason", "epoch", "held_ms"),
+)
 _NOTES: Final = {"writers": "writes under way", "keys": "keys to converge", "parked": "parked keys"}
 
 

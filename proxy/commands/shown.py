@@ -150,10 +150,11 @@ def _entry(each: Mapping[str, Any]) -> list[str]:
     if each["outcome"] == "forgotten":
         lines = [f"{when}  epoch {each['epoch']}  process {each['process']} forgotten, by {by}"]
     else:
-        ramp = f" ({each['ramp']:g} % from DSQL)" if each["ramp"] else ""
-        moves = f"{each['from']} → {each['to']}{ramp}"
+        before = each.get("ramp_before")  # an older entry, or an older proxy, does not say
+        moves = f"{each['from']}{_ramp(before)} → {each['to']}{_ramp(each['ramp'])}"
         if each["from"] == each["to"] == "shadow":
-            moves = f"ramp set to {each['ramp'] or 0:g} %"
+            was = f"from {before:g} % " if before is not None else ""
+            moves = f"ramp set {was}to {each['ramp'] or 0:g} %"
         head = f"{when}  epoch {each['epoch']}  {scope(each)}: {moves}, by {by}"
         if each["outcome"] == "moved":
             held = f", writes held for {each['held_ms']:.0f} ms" if each["held_ms"] else ""
@@ -165,6 +166,10 @@ def _entry(each: Mapping[str, Any]) -> list[str]:
     if each["passed_over"]:
         lines.append(f"    passed over: {', '.join(each['passed_over'])}")
     return lines
+
+
+def _ramp(share: float | None) -> str:
+    return f" ({share:g} % from DSQL)" if share else ""
 
 
 def _stage(document: Mapping[str, Any]) -> str:

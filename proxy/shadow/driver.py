@@ -140,6 +140,7 @@ class Driver:
             driver=self._name,
             started=self._wall(),
             gate=judgement.document,
+            ramp_before=placed.ramp,
         )
 
     def _would(self, flip: Flip) -> str:

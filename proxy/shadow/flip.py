@@ -64,7 +64,8 @@ class Move:
 @dataclass(frozen=True, slots=True)
 class Flip:
     """A move under way, as it stands in the state. `moves` says that the authority changes; `beat` grows as long as
-    its driver lives; `held_since` and `started` are Unix seconds, for people; `gate` is what the gate said."""
+    its driver lives; `held_since` and `started` are Unix seconds, for people, and so is `ramp_before` (None: a driver
+    of an older version did not say); `gate` is what the gate said."""
 
     id: str
     scope: Scope
@@ -81,6 +82,7 @@ class Flip:
     held_since: float = 0.0
     beat: int = 0
     gate: Mapping[str, Any] = field(default_factory=dict)
+    ramp_before: float | None = None
 
     @property
     def holds(self) -> bool:
@@ -104,6 +106,7 @@ class Flip:
             "held_since": self.held_since,
             "beat": self.beat,
             "gate": dict(self.gate),
+            "ramp_before": self.ramp_before,
         }
 
     @classmethod
@@ -125,6 +128,7 @@ class Flip:
             held_since=float(document["held_since"]),
             beat=int(document["beat"]),
             gate=document["gate"],
+            ramp_before=float(before) if (before := document.get("ramp_before")) is not None else None,
         )
 
 

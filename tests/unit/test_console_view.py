@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from proxy.admin.console.desk import Entry, Place, Standing
 from proxy.admin.console.findings import grouped
 from proxy.admin.console.meaning import VERDICTS, consequences, way_back
 from proxy.admin.console.view import View, view
+from proxy.admin.desk import entry_of
 from proxy.admin.samples import Sample
 from proxy.shadow.stages import Scope, Stage
 
@@ -171,6 +173,22 @@ def test_a_move_that_ended_is_told_for_a_while() -> None:
         "Book of billio went from shadow to live, epoch 4. Writes were held for 84 ms."
     )
     assert seen(history=(dataclasses.replace(ended, at=NOW - 4000),)).notice is None
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ({"from": "shadow", "to": "shadow", "ramp_before": 5.0, "ramp": 20.0}, (5, 20)),
+        ({"from": "shadow", "to": "shadow", "ramp_before": 0.0, "ramp": 20.0}, (0, 20)),
+        ({"from": "shadow", "to": "shadow", "ramp_before": None, "ramp": 0.0}, (None, 0)),
+        ({"from": "shadow", "to": "live", "ramp_before": 5.0, "ramp": 0.0}, (5, None)),
+        ({"from": "dualwrite", "to": "shadow", "ramp_before": 0.0, "ramp": 0.0}, (None, None)),
+    ],
+)
+def test_a_move_is_told_with_the_ramp_before_and_after(kept: dict[str, Any], said: tuple[int | None, ...]) -> None:
+    entry = entry_of({"table": "billio", "outcome": "moved", **kept})
+    ramps = ("" if each is None else f", {each} % of reads from DSQL" for each in said)
+    assert [entry.before, entry.after] == [f"{kept[at]}{ramp}" for at, ramp in zip(("from", "to"), ramps, strict=True)]
 
 
 def test_a_process_that_was_forgotten_is_no_move() -> None:

@@ -166,6 +166,15 @@ def test_the_history_keeps_who_why_and_how_it_ended() -> None:
     assert (kept["outcome"], kept["reason"], kept["held_ms"]) == ("kept", "too slow", 0)
 
 
+def test_a_move_says_what_the_ramp_was_and_one_that_does_not_is_read_too() -> None:
+    ramp = replace(FLIP, to=Stage.SHADOW, ramp=20.0, ramp_before=5.0)
+    assert Flip.from_document(ramp.document()) == ramp
+    told = entry(ramp, 4, 1_800_000_001.0, reason=None)
+    assert (told["ramp_before"], told["ramp"]) == (5.0, 20.0)
+    older = {name: value for name, value in ramp.document().items() if name != "ramp_before"}
+    assert Flip.from_document(older) == replace(ramp, ramp_before=None)
+
+
 @pytest.mark.parametrize(
     ("move", "said"),
     [

@@ -194,4 +194,10 @@ def test_history_tells_what_did_not_come_off() -> None:
     ]
     ramp = moved | {"from": "shadow", "to": "shadow", "ramp": 5.0, "held_ms": 0, "forced": False, "passed_over": []}
     assert shown.history([ramp]) == "2026-11-22 21:10:05Z  epoch 4  billio/Book: ramp set to 5 %, by tom: moved"
+    known = shown.history([ramp | {"ramp_before": 20.0}, moved | {"ramp_before": 5.0}, ramp | {"ramp_before": None}])
+    assert [line.split(", by")[0].split("Book: ")[-1] for line in known.splitlines() if "Book" in line] == [
+        "ramp set from 20 % to 5 %",
+        "shadow (5 % from DSQL) → live",
+        "ramp set to 5 %",
+    ]
     assert shown.history([]) == "no stage has been moved yet"
