@@ -57,7 +57,7 @@ class Collector:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                collector._working.wait(60)
+                collector._working.wait(300)
                 self.send_response(400 if collector.refusing else collector._take(self.path, body))
                 self.send_header("Content-Length", "0")
                 self.end_headers()

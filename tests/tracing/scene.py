@@ -25,8 +25,8 @@ from tests.proxy_process import settings_text
 from tests.standins.billio import dynamodb_client
 
 STAGES = ("off", "dualwrite", "shadow", "live")
-_LISTENS_SECONDS = 20
-_SPANS_SECONDS = 10
+_LISTENS_SECONDS = 120
+_SPANS_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,15 @@ def traced(dynamodb: str, dsql: str, folder: Path) -> Iterator[Traced]:
         dynamodb=dynamodb, dsql=dsql, journal=folder / "journal.sqlite", stage="off", mappings=[], extra=extra
     )
     config.write_text(text, encoding="utf-8")
-    settings = load(config, {"CROSSFADE_FOLLOW_TABLES": "true", "CROSSFADE_MIRROR__ALONE": "true"})
+    environment = {
+        "CROSSFADE_FOLLOW_TABLES": "true",
+        "CROSSFADE_MIRROR__ALONE": "true",
+        # Its span is waited for: on a busy machine the proxy would leave the comparison out.
+        "CROSSFADE_MIRROR__MAX_TURN_SECONDS": "60",
+        "CROSSFADE_MIRROR__REHEARSE_TIMEOUT_SECONDS": "60",
+        "CROSSFADE_DSQL__TIMEOUT_SECONDS": "60",
+    }
+    settings = load(config, environment)
     exporter = InMemorySpanExporter()
     tracing = OpenTelemetry(settings, lambda: exporter)
     listening: list[Address] = []

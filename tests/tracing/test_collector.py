@@ -13,7 +13,8 @@ STATE = "vendor=opaque,other=00f067aa0ba902b7"
 KEY = {HASH_KEY: {"S": "Book:1"}}
 QUEUE = 200
 READS = 150
-PATIENCE = 5  # seconds that the proxy gives the collector
+AT_ONCE = 10  # reads whose spans the queue holds with ease
+PATIENCE = 60  # seconds that the proxy gives the collector
 
 
 def client_of(here: Scene, *, sampled: bool) -> Any:
@@ -28,10 +29,10 @@ def client_of(here: Scene, *, sampled: bool) -> Any:
     return client
 
 
-def waits(client: Any) -> list[float]:
+def waits(client: Any, reads: int) -> list[float]:
     """What a client waits for its reads, in seconds, the shortest first."""
     took = []
-    for _ in range(READS):
+    for _ in range(reads):
         began = time.perf_counter()
         client.get_item(TableName=TABLE, Key=KEY)
         took.append(time.perf_counter() - began)
@@ -59,23 +60,22 @@ def test_a_client_s_trace_goes_through_and_a_hung_collector_harms_nobody(
             here.client().put_item(TableName=TABLE, Item=item)
             here.proxy.settle()
             traced.get_item(TableName=TABLE, Key=KEY, ConsistentRead=True)
-            wait_until(lambda: len(collector.spans) >= 4, 10, "spans")
+            wait_until(lambda: len(collector.spans) >= 4, 120, "spans")
             _is_the_client_s(collector.spans)
             # Sent, and nothing but what was asked for.
             assert {span.trace for span in collector.spans} == {TRACE}
-            waits(traced)
-            wait_until(lambda: _counted(here, "sent") >= 4 * READS, 30, "all spans")
+            for turn in range(1, 4):
+                waits(traced, AT_ONCE)
+                wait_until(lambda n=turn: _counted(here, "sent") >= 4 * AT_ONCE * n, 120, "all spans")  # type: ignore[misc]
             assert _counted(here, "dropped") == 0
 
             collector.hang()
-            hung = waits(traced)
+            hung = waits(traced, READS)
             # One that had waited for the collector would have waited for so long.
-            assert hung[-1] < PATIENCE - 1
-            assert _counted(here, "dropped") > 0
+            assert hung[-1] < PATIENCE / 2
+            wait_until(lambda: _counted(here, "dropped") > 0, 120, "spans to be dropped")
 
-            began = time.monotonic()
-            here.proxy.child.stop(signal.SIGTERM, 30)
-            assert time.monotonic() - began < 2 * PATIENCE  # two batches at least waited
+            here.proxy.child.stop(signal.SIGTERM, 2 * PATIENCE)  # killed after so long; two batches at least waited
             assert here.proxy.child.exit_status == 0
             said = here.proxy.log_file.read_text("utf-8")
     assert [said.count(f'"{event}"') for event in ("spans_dropped", "spans_left")] == [1, 1]

@@ -51,6 +51,13 @@ async def peer(reply: Reply) -> AsyncIterator[Peer]:
         server.close()
 
 
+async def until(holds: Callable[[], object]) -> None:
+    """Return once it holds: how fast things go is the machine's affair."""
+    async with asyncio.timeout(60):
+        while not holds():  # noqa: ASYNC110  # what is waited for knows no event
+            await asyncio.sleep(0.005)
+
+
 def always(data: bytes) -> Reply:
     async def reply(peer: Peer, writer: asyncio.StreamWriter, number: int) -> None:
         writer.write(data)

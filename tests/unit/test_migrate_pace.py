@@ -24,29 +24,41 @@ def test_what_is_no_rate_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(("unit", "spend"), [("items", {"items": 20}), ("rcu", {"rcu": 20.0})])
-async def test_the_rate_is_kept_however_many_readers_there_are(unit: str, spend: dict[str, float]) -> None:
+async def test_the_rate_is_kept_however_many_readers_there_are(
+    unit: str, spend: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock of its own: it goes on by what a reader waits, and no machine can hold it up."""
+    now, sleep = 1000.0, asyncio.sleep
+
+    async def wait(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        await sleep(0)
+
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(asyncio, "sleep", wait)
     pace = Pace(Rate(200, unit))  # type: ignore[arg-type]
     spent = 0.0
 
     async def reader() -> None:
         nonlocal spent
-        while time.monotonic() - began < 1.0:
+        while now - began < 10.0:
             await pace.wait()
             pace.spent(**spend)  # type: ignore[arg-type]
             spent += 20
-            await asyncio.sleep(0)
+            await sleep(0)
 
-    began = time.monotonic()
+    began = now
     await asyncio.gather(*(reader() for _ in range(4)))
-    seconds = time.monotonic() - began
+    seconds = now - began
     # A burst of one second's worth, and one read beyond for each reader that was let in together.
-    assert 200 <= spent <= 200 * (seconds + 1) + 4 * 20
+    assert 200 * seconds <= spent <= 200 * (seconds + 1) + 4 * 20
 
 
 async def test_without_a_rate_nobody_waits() -> None:
     pace = Pace(None)
     pace.spent(items=10**9, rcu=1e9)
-    await asyncio.wait_for(pace.wait(), 0.1)
+    await asyncio.wait_for(pace.wait(), 60)
 
 
 def test_a_page_is_about_a_second_s_worth() -> None:

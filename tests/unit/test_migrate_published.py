@@ -43,6 +43,6 @@ def test_an_address_that_is_taken_is_named() -> None:
 
 
 def _text(port: int) -> str:
-    with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/metrics", timeout=60) as answer:
         text: str = answer.read().decode()
     return text

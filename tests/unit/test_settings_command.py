@@ -46,7 +46,7 @@ def test_a_command_loads_nothing_that_it_does_not_need(words: list[str], unneede
         f"try: main({words})\n"
         f"except SystemExit: pass\nprint(sorted({unneeded} & set(sys.modules)))"
     )
-    ran = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    ran = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=180, cwd=ROOT)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.splitlines()[-1] == "[]", ran.stderr
 
@@ -80,7 +80,7 @@ def test_a_fault_in_the_settings_is_one_message_and_no_traceback(command: str, t
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert ran.returncode == 2
     assert ran.stdout == ""

@@ -56,7 +56,7 @@ def degraded(journal: Journal) -> bool:
     return journal.degraded
 
 
-async def taken(journal: Journal, seconds: float = 2) -> Work:
+async def taken(journal: Journal, seconds: float = 60) -> Work:
     async with asyncio.timeout(seconds):
         return await journal.next()
 
@@ -255,7 +255,7 @@ async def test_many_keys_stand_in_the_file_and_not_in_memory(journal: Journal) -
 async def test_waiting_for_keys_to_leave(journal: Journal, bench: Bench) -> None:
     journal.answered(await journal.enter([A, B]))
     assert not await journal.left([A], 0.05)
-    waiting = asyncio.create_task(journal.left([A, B], 5))
+    waiting = asyncio.create_task(journal.left([A, B], 60))
     journal.done(await taken(journal))
     journal.again(await taken(journal), 1)
     await asyncio.sleep(0)

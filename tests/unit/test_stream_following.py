@@ -17,6 +17,7 @@ from proxy.shadow.stages import Placed, Scope, Stage, StageMap, Stages
 from proxy.shadow.tables import Tables
 from proxy.shadow.ways import Ways
 from proxy.stream.following import Nominating
+from tests.unit.peer import until
 
 SCHEMA = TableSchema.from_description(
     {
@@ -77,7 +78,7 @@ async def test_while_writes_are_held_its_keys_wait(here: Here) -> None:
     # What is drained has been moved meanwhile: the stage of then counts.
     here.floor.adopt(StageMap(epoch=5).moved(Scope("things"), Placed(Stage.LIVE)))
     here.floor.release()
-    await asyncio.wait_for(nominating, 5)
+    await asyncio.wait_for(nominating, 60)
     assert here.held() == KEYS
 
 
@@ -86,10 +87,10 @@ async def test_it_returns_only_when_the_keys_are_in_the_file(here: Here, tmp_pat
     other = sqlite3.connect(tmp_path / "journal.sqlite", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")  # nobody else can write the file
     nominating = asyncio.create_task(here.nominate(KEYS))
-    await asyncio.sleep(0.6)
-    assert (here.journal.degraded, nominating.done()) == (True, False)
+    await until(lambda: here.journal.degraded)
+    assert not nominating.done()
     other.execute("ROLLBACK")
     await here.journal.depth()  # the layer asks each second, and what waits is written then
-    await asyncio.wait_for(nominating, 10)
+    await asyncio.wait_for(nominating, 60)
     assert other.execute("SELECT count(*) FROM journal").fetchone() == (len(KEYS),)
     other.close()

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from proxy.stores.upstream import Upstream
 from proxy.tls import Certificate, Certificates
 from proxy.wire.server import WireServer
 from tests.certificates import Authority, lock
-from tests.unit.peer import OK, always, peer
+from tests.unit.peer import OK, always, peer, until
 from tests.unit.plain_layer import PlainLayer
 
 
@@ -76,25 +76,19 @@ class Client:
     @classmethod
     async def to(cls, at: Address, context: ssl.SSLContext, name: str = "127.0.0.1") -> "Client":
         opening = asyncio.open_connection(at.host, at.port, ssl=context, server_hostname=name)
-        return cls(*await asyncio.wait_for(opening, 10))
+        return cls(*await asyncio.wait_for(opening, 60))
 
     async def status(self) -> bytes:
         self._writer.write(
             b"POST / HTTP/1.1\r\nHost: h\r\nX-Amz-Target: DynamoDB_20120810.GetItem\r\n"
             b"Authorization: AWS4-x\r\nContent-Length: 2\r\n\r\n{}"
         )
-        head = await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), 10)
+        head = await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), 60)
         await self._reader.readexactly(2)
         return head[9:12]
 
     def close(self) -> None:
         self._writer.close()
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():  # noqa: ASYNC110  # it looks at a log, which tells nobody
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
@@ -126,7 +120,7 @@ async def test_older_versions_strangers_and_plain_text_are_not(files: Files) -> 
         reader, writer = await asyncio.open_connection(at.host, at.port)
         writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
         with contextlib.suppress(ConnectionError):
-            assert not (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP")
+            assert not (await asyncio.wait_for(reader.read(), 60)).startswith(b"HTTP")
         writer.close()
         client = await Client.to(at, files.trusting())
         assert await client.status() == b"200"
