@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 
@@ -28,6 +28,7 @@ SETTLE_SECONDS = 0.3
 PATIENCE_SECONDS = 30.0
 
 Counts = dict[str, int]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,18 @@ def wait_until(true: Callable[[], bool], seconds: float, what: str) -> None:
     while not true():
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
         time.sleep(0.05)
+
+
+def insist(attempt: Callable[[], T], taken: Callable[[T], bool], seconds: float = 120) -> T:
+    """The answer that was `taken`; after `seconds` the last one, whatever it is.
+
+    A move is given up, with everything as it was, when a proxy stands still for a second; where that is not what a test
+    is about, it asks again, as an operator does.
+    """
+    deadline = time.monotonic() + seconds
+    while not taken(answer := attempt()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return answer
 
 
 async def run_sql(dsn: str, statement: str, *parameters: Any) -> list[Any]:

@@ -1,6 +1,6 @@
 """Billio's table with many items in it, and the commands that work over the whole of it, run as an operator runs them.
 
-Items are real titles many times over, under ids of their own (`tests.data`). Imports nothing of the product.
+Items are real titles many times over, under ids of their own (`tests.data`).
 """
 
 import base64
@@ -22,6 +22,7 @@ from typing import Any
 
 from tests.data import catalogue
 from tests.equality import as_boto3_has_it
+from tests.integration.in_process import Ran, crossfade
 from tests.proxy_process import settings_text
 from tests.standins.billio import HASH_KEY, TABLE, dynamodb_client
 
@@ -149,17 +150,9 @@ def write_export_lines(
 
 
 @dataclass(slots=True)
-class Ran:
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-@dataclass(slots=True)
 class Operator:
-    """Runs `crossfade` against a pair of stores, with settle times that suit stand-ins."""
+    """Runs `crossfade` against a pair of stores, with settle times that suit stand-ins: `run` in this process, which
+    saves its start; `killed` and `started` as the program that it is."""
 
     endpoint: str
     dsn: str
@@ -167,10 +160,9 @@ class Operator:
     mappings: tuple[Path, ...]
     environment: dict[str, str] = field(default_factory=dict)
 
-    def run(self, *arguments: str, seconds: float = 300) -> Ran:
-        with self.started(*arguments) as child:
-            out, err = child.communicate(timeout=seconds)
-            return Ran(child.returncode, out, err)
+    def run(self, *arguments: str) -> Ran:
+        words = (*arguments, "--config", str(self._settings()))
+        return crossfade(*words, environment=self._environment(), folder=self.folder)
 
     def killed(self, *arguments: str, after: float) -> bool:
         """Start it and SIGKILL it after so many seconds. Whether it was still running then."""
@@ -185,6 +177,23 @@ class Operator:
 
     @contextmanager
     def started(self, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+        command = [str(Path(sys.executable).with_name("crossfade")), *arguments, "--config", str(self._settings())]
+        child = subprocess.Popen(
+            command,
+            env=self._environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.folder,
+        )
+        try:
+            yield child
+        finally:
+            if child.poll() is None:
+                child.kill()
+                child.communicate(timeout=60)
+
+    def _settings(self) -> Path:
         settings = self.folder / "crossfade.toml"
         text = settings_text(
             dynamodb=self.endpoint,
@@ -194,20 +203,13 @@ class Operator:
             mappings=self.mappings,
         )
         settings.write_text(text, "utf-8")
-        command = [str(Path(sys.executable).with_name("crossfade")), *arguments, "--config", str(settings)]
-        environment = {
+        return settings
+
+    def _environment(self) -> dict[str, str]:
+        return {
             "PATH": "/usr/bin:/bin",
             "HOME": str(self.folder),
             "CROSSFADE_DYNAMODB__SETTLE_SECONDS": "0.3",
             "CROSSFADE_DSQL__SETTLE_SECONDS": "0.3",
             "CROSSFADE_LOG__LEVEL": "error",
         } | self.environment
-        child = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.folder
-        )
-        try:
-            yield child
-        finally:
-            if child.poll() is None:
-                child.kill()
-                child.communicate(timeout=60)
