@@ -103,7 +103,7 @@ class Backfill:
         self._source = source
         self._schema = schema
         self._mapping = mapping
-        self._rows_of = RowsOf(mapping, bulk.statements)
+        self._rows_of = RowsOf(mapping)
         self._moves = moves
         self._bulk = bulk
         self._checkpoints = checkpoints
@@ -228,7 +228,7 @@ class Backfill:
         rows = self._rows(work, portion.items)
         self._count(work, "seen", len(portion.items) + len(portion.bare))
         if work.expect_rows and rows:
-            found = await self._patiently(lambda: self._bulk.digests([row.key_values for row in rows]))
+            found = await self._found(rows)
             unlike += self._held_otherwise(work, rows, found)
             rows = [row for place, row in enumerate(rows) if place not in found]
             work.expect_rows = bool(found)
@@ -253,6 +253,11 @@ class Backfill:
                 rows.append(row)
         return rows
 
+    async def _found(self, rows: Sequence[Row]) -> dict[int, bytes]:
+        """Digests of what the mirror has under the rows' keys, by their places."""
+        keys = [self._bulk.statements.key_of(row.values) for row in rows]
+        return await self._patiently(lambda: self._bulk.digests(keys))
+
     def _held_otherwise(self, work: _Part, rows: Sequence[Row], found: Mapping[int, bytes]) -> list[Key]:
         unlike = []
         for place, digest in found.items():
@@ -275,12 +280,14 @@ class Backfill:
         if inserted < len(rows):
             # Some were there by now, put there by a writer's convergence: they are that writer's, if they agree.
             work.expect_rows = True
-            found = await self._patiently(lambda: self._bulk.digests([row.key_values for row in rows]))
+            found = await self._found(rows)
             digests = [self._bulk.statements.row.digest(row.values) for row in rows]
             held = [row for place, row in enumerate(rows) if found.get(place) == digests[place]]
             unlike = [row.key for place, row in enumerate(rows) if found.get(place) != digests[place]]
         now = await self._source.now(portion, [row.key for row in held])
-        agreed = [row for row in held if _agrees(row.item, now.get(row.key))]
+        agreed = held
+        if now is not portion.items:  # else it was the same answer, to the byte
+            agreed = [row for row in held if _agrees(row.item, now.get(row.key))]
         if len(agreed) < len(held):
             kept = {row.key for row in agreed}
             unlike += [row.key for row in held if row.key not in kept]

@@ -8,26 +8,27 @@ from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.mapping.mapping import Mapping, SqlValues
-from proxy.stores.bulk_sql import BulkStatements
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Row:
-    """An item as a row; `lossy` says that the mapping allows what it loses."""
+    """An item as a row; `lossy` says that the mapping allows what it loses.
+
+    Nobody changes one. It is not frozen because there is one for every item of a table, and a frozen one takes three
+    times as long to make.
+    """
 
     key: Key
     item: Item
     values: SqlValues
-    key_values: SqlValues
     lossy: bool
 
 
 class RowsOf:
     """Of one table."""
 
-    def __init__(self, mapping: Mapping, statements: BulkStatements) -> None:
+    def __init__(self, mapping: Mapping) -> None:
         self._mapping = mapping
-        self._statements = statements
 
     def row(self, key: Key, item: Item) -> Row | None:
         """None where the mapping cannot hold the item."""
@@ -38,7 +39,7 @@ class RowsOf:
         values = encoded.values
         if values is None or (encoded.faults and self._mapping.on_loss == "park"):
             return None
-        return Row(key, item, values, self._statements.key_of(values), bool(encoded.faults))
+        return Row(key, item, values, bool(encoded.faults))
 
     def faults(self, key: Key, item: Item) -> list[str]:
         """Why it cannot."""
