@@ -72,7 +72,7 @@ class Port:
 async def port(endpoint: str) -> AsyncIterator[Port]:
     """The admin port of a table in `shadow`, with tokens."""
     upstream = Upstream(endpoint, region=REGION, credentials=Credentials(Credential(ACCESS_KEY, SECRET_KEY)))
-    dynamodb = DynamoDBStore(upstream, 10.0)
+    dynamodb = DynamoDBStore(upstream, 60.0)
     stages = StageTable(dynamodb, "crossfade_stages")
     await stages.ensure()
     settings = Settings(
@@ -135,12 +135,14 @@ async def run(url: str, folder: Path, *options: str) -> str:
         "--max-examples=4",
         "--no-shrink",
         "--seed=4",
+        "--request-timeout=120",
+        "--suppress-health-check=too_slow",
         *options,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         cwd=folder,
     )
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(400):
         out, _ = await process.communicate()
     text = out.decode()
     assert process.returncode == 0, text
