@@ -30,6 +30,9 @@ from proxy.wire.signatures import Signatures
 class Service(Layer, Told, Protocol):
     """The layer, as the wire and the admin port see it, and as it is ended."""
 
+    def listens(self, at: str) -> None:
+        """Clients reach this process there."""
+
     async def close(self) -> None:
         """Converge within the settings' limit, keep the rest in the journal, and let go of everything."""
 
@@ -85,6 +88,7 @@ async def serve(
         try:
             admin_address = await _listening("admin.listen", settings.admin.listen, admin.start)
             data_address = await _listening("listen", settings.listen, wire.start)
+            service.listens(str(data_address))
             items_address = None
             if items is not None and settings.items.listen is not None:
                 items_address = await _listening("items.listen", settings.items.listen, items.start)

@@ -199,6 +199,11 @@ class Layer:
         for each in self._also:
             self._loops.loop(each)
 
+    def listens(self, at: str) -> None:
+        """Clients reach this process there."""
+        if self._participant is not None:
+            self._participant.listens(at)
+
     async def close(self) -> None:
         """Let comparisons end and keys converge within the settings' limit; the rest stays in the journal."""
         limit = self._settings.shutdown.converge_seconds

@@ -159,6 +159,12 @@ class Participant:
         except StoreError as error:
             log.warning("lease_left_behind", process=self._process, reason=error.reason)
 
+    def listens(self, at: str) -> None:
+        """Where it serves clients, if that is not what the settings say: with port 0 the system chose one."""
+        if at != self._listen:
+            self._listen = at
+            self._sent = float("-inf")  # the next round tells
+
     @property
     def flip(self) -> Flip | None:
         """The move that this process is taking part in."""
