@@ -19,6 +19,7 @@ class PlainLayer:
         self.finished = 0
         self.closed = False
         self.reasons: list[str] = []
+        self.at = ""
 
     async def execute(self, action: str, body: bytes, request_id: str) -> Outcome:
         self.executed.append(action)
@@ -52,6 +53,9 @@ class PlainLayer:
 
     def problems(self) -> Sequence[str]:
         return self.reasons
+
+    def listens(self, at: str) -> None:
+        self.at = at
 
     async def close(self) -> None:
         self.closed = True
