@@ -10,8 +10,10 @@ from dashboards.parts import (
     GREEN,
     GREY,
     HERE,
+    LIMIT,
     PLACE,
     RED,
+    Link,
     Query,
     board,
     lines,
@@ -26,6 +28,7 @@ from dashboards.parts import (
 
 _SPEAKS: Final = 'verdict=~"agreed|lagging|expected|mismatch"'
 _MISMATCHED: Final = f'crossfade_comparisons_total{{{PLACE}, verdict="mismatch"}}'
+_WHAT_DIFFERS: Final = Link("What differs", "/d/crossfade-mismatches?${__url_time_range}&${__all_variables}")
 _AGREES: Final = 'verdict=~"agreed|lagging|expected"'
 
 
@@ -43,6 +46,7 @@ def cutover() -> dict[str, Any]:
             steps=((None, GREEN), (0.5, RED)),
             height=4,
             decimals=0,
+            link=_WHAT_DIFFERS,
         ),
         numbers(
             "Parked keys",
@@ -103,17 +107,18 @@ def cutover() -> dict[str, Any]:
             "Where each table and type stands. A type without a line of its own stands where its table does.",
             stage_words(),
             Query(stage_numbers("table, type"), "{{table}} {{type}}"),
+            width=9,
             height=9,
         ),
-        numbers(
+        rows(
             "The gate",
             "Whether the next move would be let through. Past the flip: whether what had to hold before it still holds.",
             "none",
-            Query(
-                f"min by (table, type, to) (crossfade_gate_open{{{PLACE}}})", "{{table}} {{type}} to {{to}}", now=True
-            ),
+            Query(f"min by (table, type, to) (crossfade_gate_open{{{PLACE}}})"),
+            {"table": "table", "type": "type", "to": "to"},
+            value="gate",
             words={0: ("shut", AMBER), 1: ("open", GREEN)},
-            width=4,
+            width=7,
             height=9,
             nothing="at the end",
         ),
@@ -123,7 +128,8 @@ def cutover() -> dict[str, Any]:
             "wanted, and what to do.",
             "none",
             Query(f'max by (table, type, to, criterion) (crossfade_gate_holds{{{PLACE}, blocks="yes"}} == 0)'),
-            {"table": "table", "type": "type", "to": "to", "criterion": "criterion"},
+            {"criterion": "criterion", "table": "table", "type": "type", "to": "to"},
+            broad="criterion",
             width=8,
             height=9,
             nothing="nothing blocks it",
@@ -148,7 +154,9 @@ def cutover() -> dict[str, Any]:
             ),
             lowest=0.99,
             highest=1,
+            least_first=True,
             nothing="nothing was compared",
+            link=_WHAT_DIFFERS,
         ),
         lines(
             "Mismatch rate at most (95 % confidence)",
@@ -156,9 +164,9 @@ def cutover() -> dict[str, Any]:
             "wants it below the limit.",
             "percentunit",
             Query(f"max by (table, type) (crossfade_gate_mismatch_bound{{{PLACE}}})", "{{table}} {{type}}"),
-            Query(f"max(crossfade_gate_mismatch_limit{{{HERE}}})", "limit"),
+            Query(f"max(crossfade_gate_mismatch_limit{{{HERE}}})", LIMIT),
             logarithmic=True,
-            colours={"limit": RED},
+            colours={LIMIT: RED},
         ),
         section("Is the mirror keeping up?"),
         lines(
@@ -194,7 +202,7 @@ def cutover() -> dict[str, Any]:
         lines(
             "Stream records",
             "Records of the tables' streams whose keys were brought to convergence: what others write past Crossfade.",
-            "ops",
+            "suffix:records/s",
             Query(
                 f'sum by (table) (rate(crossfade_stream_records_total{{{HERE}, table=~"$table"}}[{EVERY}]))',
                 "{{table}}",
@@ -229,6 +237,7 @@ def cutover() -> dict[str, Any]:
             "Writes that waited while the authority was moved: some at each flip, none otherwise.",
             "short",
             Query(f"sum by (instance) (increase(crossfade_held_writes_total{{{HERE}}}[{EVERY}]))", "{{instance}}"),
+            bars=True,
             width=8,
         ),
         lines(
@@ -262,13 +271,14 @@ def cutover() -> dict[str, Any]:
             width=24,
             height=6,
             stacked=True,
+            colours={"served": GREEN},
             nothing="no read was chosen",
         ),
         section("Backfill and sweeps"),
         lines(
             "Items a second",
             "How fast a backfill or a sweep goes through the table; needs --metrics on the command.",
-            "ops",
+            "suffix:items/s",
             Query(f"sum by (what, instance) (rate(crossfade_job_items[{EVERY}]))", "{{what}} {{instance}}"),
             nothing="no backfill or sweep runs with --metrics",
         ),

@@ -28,7 +28,7 @@ from dashboards.parts import (
 
 _VERDICTS: Final = {
     "agreed": GREEN,
-    "lagging": "light-green",
+    "lagging": "light-yellow",
     "expected": BLUE,
     "racing": GREY,
     "mirror_error": AMBER,
@@ -36,7 +36,9 @@ _VERDICTS: Final = {
     "mismatch": RED,
 }
 # A proxy's console is on its admin port, which is what Prometheus scrapes.
-_CONSOLE: Final = Link("Newest differences in this proxy's console", "http://${__data.fields.instance}/#mismatches")
+_CONSOLE: Final = Link(
+    "Newest differences in this proxy's console", "http://${__data.fields.instance}/#mismatches", "instance"
+)
 _MISMATCHED: Final = f'crossfade_comparisons_total{{{COMPARED}, verdict="mismatch"}}'
 _UNREPRESENTABLE: Final = f'crossfade_comparisons_total{{{COMPARED}, verdict="unrepresentable"}}'
 _DIFFERED: Final = f'crossfade_differences_total{{{PLACE}, verdict=~"mismatch|unrepresentable"}}'
@@ -51,7 +53,7 @@ def mismatches() -> dict[str, Any]:
         numbers(
             "Mismatches",
             "In the time shown: comparisons in which the stores disagreed and went on disagreeing.",
-            "short",
+            "locale",
             Query(
                 risen("", _MISMATCHED, RANGE) + " or vector(0)",
                 now=True,
@@ -63,7 +65,7 @@ def mismatches() -> dict[str, Any]:
         numbers(
             "Unrepresentable",
             "In the time shown: items that the mapping cannot hold without loss, found before anything was written.",
-            "short",
+            "locale",
             Query(
                 risen("", _UNREPRESENTABLE, RANGE) + " or vector(0)",
                 now=True,
@@ -75,7 +77,7 @@ def mismatches() -> dict[str, Any]:
         numbers(
             "Compared",
             "In the time shown: comparisons that say something about the stores (agreed, lagging, expected, mismatch).",
-            "short",
+            "locale",
             Query(
                 f'sum(increase(crossfade_comparisons_total{{{COMPARED}, verdict=~"agreed|lagging|expected|mismatch"}}[$__range]))'
                 " or vector(0)",
@@ -88,7 +90,7 @@ def mismatches() -> dict[str, Any]:
         numbers(
             "Shed",
             "In the time shown: comparisons that were left out to protect clients. What is shed is not seen here.",
-            "short",
+            "locale",
             Query(f"sum(increase(crossfade_shed_total{{{HERE}}}[$__range])) or vector(0)", now=True),
             steps=((None, GREEN), (1, AMBER)),
             width=6,
@@ -123,6 +125,7 @@ def mismatches() -> dict[str, Any]:
                 risen("table, type, operation", _MISMATCHED, EVERY) + " > 0",
                 "{{table}} {{type}} {{operation}}",
             ),
+            bars=True,
             nothing="none",
         ),
         lines(
@@ -133,6 +136,7 @@ def mismatches() -> dict[str, Any]:
                 risen("table, type, operation", _UNREPRESENTABLE, EVERY) + " > 0",
                 "{{table}} {{type}} {{operation}}",
             ),
+            bars=True,
             nothing="none",
         ),
         lines(
@@ -143,6 +147,7 @@ def mismatches() -> dict[str, Any]:
                 f"topk(10, {risen('field', _DIFFERED, EVERY)}) > 0",
                 "{{field}}",
             ),
+            bars=True,
             nothing="none",
         ),
         lines(
@@ -150,12 +155,13 @@ def mismatches() -> dict[str, Any]:
             "How they differ: missing in the mirror, extra there, another value, another type, another order.",
             "short",
             Query(risen("kind", _DIFFERED, EVERY) + " > 0", "{{kind}}"),
+            bars=True,
             nothing="none",
         ),
         rows(
             "Top fields",
-            "Fields that differed most often in the time shown. A click opens the console of the proxy that saw it, with "
-            "the newest differences.",
+            "Fields that differed most often in the time shown. A click on the instance opens the console of the proxy that "
+            "saw it, with the newest differences.",
             "short",
             Query(f"topk(25, {risen('instance, table, type, field, kind, verdict', _DIFFERED, RANGE)}) > 0"),
             {
@@ -199,7 +205,7 @@ def mismatches() -> dict[str, Any]:
             nothing="none",
         ),
         lines(
-            "Items by key, parked",
+            "Parked keys by proxy",
             "Keys that wait in the journal for the mapping or the item to change, by proxy.",
             "short",
             Query(f"sum by (instance) (crossfade_parked_keys{{{HERE}}})", "{{instance}}"),

@@ -16,7 +16,8 @@ from grafana_foundation_sdk.models import common as common_models
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-SOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="$datasource")
+from dashboards.variables import SOURCE, variables
+
 EVERY: Final = "$__rate_interval"
 RANGE: Final = "$__range"
 WHOLE: Final = 24
@@ -27,6 +28,10 @@ CALL: Final = f'{HERE}, operation=~"$operation"'
 COMPARED: Final = f'{PLACE}, operation=~"$operation"'
 
 GREEN, RED, AMBER, BLUE, GREY = "green", "red", "orange", "blue", "#8e8e8e"
+# Each store has its colour wherever it has a line: that of the stages in which it is the authority.
+STORE_COLOURS: Final = {"dynamodb": BLUE, "dsql": GREEN}
+STATUS_COLOURS: Final = {"/ ?2..$/": GREEN, "/ ?4..$/": AMBER, "/ ?5..$/": RED}
+LIMIT: Final = "limit"
 STAGES: Final = ("off", "dualwrite", "shadow", "live", "rampdown", "complete")
 STAGE_COLOURS: Final = (GREY, "light-blue", BLUE, GREEN, "semi-dark-green", "purple")
 
@@ -42,10 +47,11 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Where a click on a series leads."""
+    """Where a click on a series leads; in a table, on which column."""
 
     title: str
     url: str
+    column: str = ""
 
 
 Steps = Sequence[tuple[float | None, str]]
@@ -61,19 +67,26 @@ def lines(
     width: int = 12,
     height: int = 8,
     stacked: bool = False,
+    bars: bool = False,
     logarithmic: bool = False,
     limits: Steps = (),
     colours: Mapping[str, str] | None = None,
     highest: float | None = None,
     lowest: float = 0,
+    least_first: bool = False,
     nothing: str = "no data",
     link: Link | None = None,
 ) -> Any:
-    """Numbers over time. `limits` draws a line where a colour begins; `nothing` is said where there is no series."""
+    """Numbers over time. `limits` draws a line where a colour begins; `nothing` is said where there is no series.
+
+    `bars` is for what is rare: a line from one occurrence to the next would say that it went on between them. The names
+    of `colours` may be regular expressions, /so/; a series called `limit` is dashed. Legends scroll, so they begin with
+    the highest, or with the least.
+    """
     panel = (
         timeseries.Panel()
         .line_width(1)
-        .fill_opacity(25 if stacked else 8)
+        .fill_opacity(60 if bars else 25 if stacked else 0)
         .show_points(common_models.VisibilityMode.AUTO)
         .axis_soft_min(lowest)
         .no_value(nothing)
@@ -82,7 +95,9 @@ def lines(
             .display_mode(common_models.LegendDisplayMode.TABLE)
             .placement(common_models.LegendPlacement.BOTTOM)
             .show_legend(True)
-            .calcs(["lastNotNull", "max"])
+            .calcs(["lastNotNull", "min" if least_first else "max"])
+            .sort_by("Min" if least_first else "Max")
+            .sort_desc(not least_first)
         )
         .tooltip(
             common.VizTooltipOptions()
@@ -90,7 +105,9 @@ def lines(
             .sort(common_models.SortOrder.DESCENDING)
         )
     )
-    if stacked:
+    if bars:
+        panel.draw_style(common_models.GraphDrawStyle.BARS)
+    if stacked or bars:
         panel.stacking(common.StackingConfig().mode(common_models.StackingMode.NORMAL))
     if logarithmic:
         panel.scale_distribution(common.ScaleDistributionConfig().type(common_models.ScaleDistribution.LOG).log(10))
@@ -100,9 +117,10 @@ def lines(
     if highest is not None:
         panel.max(highest)
     for name, colour in (colours or {}).items():
-        panel.override_by_name(
-            name, [models.DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": colour})]
-        )
+        values = [models.DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": colour})]
+        if name == LIMIT:
+            values.append(models.DynamicConfigValue(id_val="custom.lineStyle", value={"fill": "dash", "dash": [6, 6]}))
+        (panel.override_by_regexp if name.startswith("/") else panel.override_by_name)(name, values)
     return _filled(panel, title, description, unit, queries, width, height, link)
 
 
@@ -163,18 +181,22 @@ def rows(
     columns: Mapping[str, str],
     *,
     value: str | None = None,
+    words: Words | None = None,
+    broad: str = "",
     width: int = 12,
     height: int = 8,
     nothing: str = "nothing",
     link: Link | None = None,
 ) -> Any:
-    """A table of what there is now: `columns` are labels and their headings, in order; `value` heads the number."""
+    """A table of what there is now: `columns` are labels and their headings, in order; `value` heads the number, which
+    `words` says in words. `broad` is the column that must be read whole."""
     shown = {**columns, **({"Value": value} if value is not None else {})}
     hidden = {"Time": True, **({} if value is not None else {"Value": True})}
     panel = (
         table.Panel()
         .cell_height(common_models.TableCellHeight.SM)
         .no_value(nothing)
+        .min_width(70)
         .with_transformation(
             models.DataTransformerConfig(
                 id_val="organize",
@@ -186,7 +208,20 @@ def rows(
             )
         )
     )
-    return _filled(panel, title, description, unit, (query,), width, height, link, as_table=True)
+    for heading in columns.values():
+        # Grafana writes `nothing` into each empty cell too, as into that of a table's type.
+        values = [models.DynamicConfigValue(id_val="noValue", value="–")]
+        if link is not None and heading == link.column:
+            to = {"title": link.title, "url": link.url, "targetBlank": True}
+            values.append(models.DynamicConfigValue(id_val="links", value=[to]))
+        if heading == broad:
+            values.append(models.DynamicConfigValue(id_val="custom.width", value=150))
+        panel.override_by_name(heading, values)
+    if words:
+        panel.mappings(_words(words))
+        coloured = models.DynamicConfigValue(id_val="custom.cellOptions", value={"type": "color-background"})
+        panel.override_by_name(str(value), [coloured])
+    return _filled(panel, title, description, unit, (query,), width, height, as_table=True)
 
 
 def section(title: str) -> build.Row:
@@ -223,7 +258,7 @@ def board(uid: str, title: str, description: str, *parts: Any) -> dict[str, Any]
             .expr(STAGE_CHANGES)
         )
     )
-    for variable in _variables():
+    for variable in variables():
         whole.with_variable(variable)
     for part in parts:
         if isinstance(part, build.Row):
@@ -262,32 +297,6 @@ def stage_numbers(by: str) -> str:
 
 def stage_words() -> Words:
     return dict(enumerate(zip(STAGES, STAGE_COLOURS, strict=True)))
-
-
-def _variables() -> list[Any]:
-    def of(name: str, label: str, metric: str, *, all_value: str | None) -> Any:
-        variable = (
-            build.QueryVariable(name)
-            .label(name)
-            .datasource(SOURCE)
-            .query({"query": f"label_values({metric}, {label})", "refId": name})
-            .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
-            .sort(models.VariableSort.ALPHABETICAL_ASC)
-            .multi(True)
-            .include_all(True)
-            .current(models.VariableOption(selected=True, text=["All"], value=["$__all"]))
-        )
-        # `.*` also finds series without the label: of a table as a whole.
-        return variable.all_value(all_value) if all_value is not None else variable
-
-    source = build.DatasourceVariable("datasource").label("data source").type("prometheus")
-    return [
-        source,
-        of("instance", "instance", "crossfade_epoch", all_value=".+"),
-        of("table", "table", "crossfade_stage", all_value=".*"),
-        of("type", "type", 'crossfade_stage{table=~"$table"}', all_value=".*"),
-        of("operation", "operation", "crossfade_proxy_seconds_count", all_value=".+"),
-    ]
 
 
 def _filled(

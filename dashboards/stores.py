@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from dashboards.parts import AMBER, CALL, EVERY, GREEN, HERE, RED, Query, board, lines, section, states
+from dashboards.parts import (
+    AMBER,
+    CALL,
+    EVERY,
+    GREEN,
+    HERE,
+    LIMIT,
+    RED,
+    STATUS_COLOURS,
+    STORE_COLOURS,
+    Query,
+    board,
+    lines,
+    section,
+    states,
+)
 
 
 def _quantile(share: float, metric: str, selected: str, by: str) -> str:
@@ -36,22 +51,28 @@ def stores() -> dict[str, Any]:
             "How often DynamoDB's p99 is DSQL's. The gate compares this with its limit, and forgives what is fast anyway.",
             "short",
             Query(ratio, "{{operation}}"),
-            Query(f"max(crossfade_gate_latency_factor_limit{{{HERE}}})", "limit"),
-            colours={"limit": RED},
+            Query(f"max(crossfade_gate_latency_factor_limit{{{HERE}}})", LIMIT),
+            colours={LIMIT: RED},
         ),
         lines(
             "Calls a second",
             "What each store was asked, by Crossfade's own reads and writes too (converging reads both stores).",
             "ops",
             Query(f"sum by (store) (rate(crossfade_store_seconds_count{{{HERE}}}[{EVERY}]))", "{{store}}"),
+            colours=STORE_COLOURS,
         ),
         section("What clients get"),
         lines(
-            "Clients' latency",
+            "Clients' latency, p50",
             "From a whole request to its answer: the authority's time and Crossfade's own.",
             "s",
-            Query(_quantile(0.5, "crossfade_proxy_seconds", CALL, "operation"), "p50 {{operation}}"),
-            Query(_quantile(0.99, "crossfade_proxy_seconds", CALL, "operation"), "p99 {{operation}}"),
+            Query(_quantile(0.5, "crossfade_proxy_seconds", CALL, "operation"), "{{operation}}"),
+        ),
+        lines(
+            "Clients' latency, p99",
+            "Of a hundred requests, one took longer from its last byte to its answer.",
+            "s",
+            Query(_quantile(0.99, "crossfade_proxy_seconds", CALL, "operation"), "{{operation}}"),
         ),
         lines(
             "Answers a second by status",
@@ -59,12 +80,15 @@ def stores() -> dict[str, Any]:
             "ops",
             Query(f"sum by (status) (rate(crossfade_proxy_seconds_count{{{CALL}}}[{EVERY}]))", "{{status}}"),
             stacked=True,
+            colours=STATUS_COLOURS,
+            width=8,
         ),
         lines(
             "Passed on unread",
             "Operations that Crossfade hands to the authority as they are; while a table is in shadow they are not compared.",
             "ops",
             Query(f"sum by (operation) (rate(crossfade_passed_through_total{{{CALL}}}[{EVERY}]))", "{{operation}}"),
+            width=8,
             nothing="none",
         ),
         lines(
@@ -72,6 +96,7 @@ def stores() -> dict[str, Any]:
             "Requests that were not let in, by DynamoDB's code. A client with wrong keys, a wrong clock, or none at all.",
             "ops",
             Query(f"sum by (code) (rate(crossfade_refused_requests_total{{{HERE}}}[{EVERY}]))", "{{code}}"),
+            width=8,
             nothing="none",
         ),
         section("The items port"),
@@ -220,6 +245,7 @@ def stores() -> dict[str, Any]:
             "What became of spans: `lost` ones the collector did not take, `dropped` ones were too many to keep.",
             "ops",
             Query(f"sum by (outcome) (rate(crossfade_spans_total{{{HERE}}}[{EVERY}]))", "{{outcome}}"),
+            colours={"sent": GREEN, "lost": RED, "dropped": AMBER},
             nothing="tracing is off",
         ),
         lines(
