@@ -14,7 +14,7 @@ from proxy.dynamodb.values import Item, canonical_number
 from proxy.mapping.load import MappedTable, load, parse
 from proxy.migrate.census import Census
 from proxy.migrate.init_draft import Draft, draft, snake
-from proxy.migrate.init_profile import profile
+from proxy.migrate.init_profile import discriminator, profile
 from proxy.migrate.init_write import migrations, toml
 from proxy.migrate.made import unmade
 from proxy.migrate.preflight import Preflight, Report
@@ -202,6 +202,25 @@ def test_a_composite_that_one_item_breaks_is_none() -> None:
     drafted = draft(BILLIO, [*catalogue(), odd])
     assert "type:id" not in drafted.composites
     assert examined(read(drafted), BILLIO, [*catalogue(), odd]).losses == ()
+
+
+def test_an_id_is_no_type_though_some_owners_have_more_attributes() -> None:
+    orders: list[Item] = []
+    for number in range(600):
+        customer = number % 40
+        order: Item = {"customer": {"S": f"c{customer}"}, "kind": {"S": ("web", "store")[number // 40 % 2]}}
+        if customer % 3 == 0:
+            order["discount"] = {"N": "5"}
+        if number % 50 == 0:
+            order["note"] = {"S": ""}
+        orders.append(order)
+    assert discriminator(orders, frozenset(), ()) is None
+    assert discriminator(orders, frozenset({"customer"}), ()) is None
+    assert discriminator(orders, frozenset({"kind"}), ()) == "kind"
+    paid: list[Item] = [
+        {**order, **({"till": {"S": "7"}} if order["kind"]["S"] == "store" else {})} for order in orders
+    ]
+    assert discriminator(paid, frozenset({"customer"}), ()) == "kind"
 
 
 def test_names_are_names_of_sql() -> None:
