@@ -6,13 +6,12 @@ that stands here. The console's pages are for people, and are not part of it.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from proxy.admin.asked import MOST_NAME, MOST_TEXT
+from proxy.admin.openapi_frame import Schema, frame, parameter, problem, ref
 from proxy.settings_gate import CRITERIA
 from proxy.shadow.stages import Stage
-
-Schema = dict[str, Any]
 
 _TEXT: Final[Schema] = {"type": "string"}
 _MAYBE: Final[Schema] = {"type": ["string", "null"]}
@@ -26,33 +25,18 @@ _LINE: Final[Schema] = {"type": "string", "maxLength": MOST_TEXT, "pattern": r"^
 _NAME: Final[Schema] = {"type": "string", "maxLength": MOST_NAME, "pattern": r"^[^\u0000-\u001f]*$"}
 
 
-def document(version: str) -> dict[str, Any]:
+def document(version: str) -> Schema:
     """The whole description, of this version."""
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "Crossfade admin API",
-            "version": version,
-            "description": "Health, metrics, stages, the gate and its history. Errors are application/problem+json. "
-            "Requests of other web pages are refused.",
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
-        "servers": [{"url": "/"}],
-        "security": [{"bearer": []}],
-        "paths": _paths(),
-        "components": {
-            "securitySchemes": {
-                "bearer": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "admin.read_token to look, admin.operator_token to change. With no token set the "
-                    "port is a loopback one, and callers on the same machine are operators.",
-                }
-            },
-            "schemas": _schemas(),
-            "responses": {name: _problem(text) for name, text in _PROBLEMS.items()},
-        },
-    }
+    return frame(
+        "Crossfade admin API",
+        version,
+        "Health, metrics, stages, the gate and its history. Requests of other web pages are refused.",
+        tokens="admin.read_token to look, admin.operator_token to change. With no token set the port is a loopback "
+        "one, and callers on the same machine are operators.",
+        paths=_paths(),
+        schemas=_schemas(),
+        problems=_PROBLEMS,
+    )
 
 
 _PROBLEMS: Final = {
@@ -77,29 +61,29 @@ _STATUS: Final = {
 }
 
 
-def _paths() -> dict[str, Any]:
-    table = _parameter("path", "table", {"type": "string", "minLength": 1}, "A DynamoDB table's name.")
-    item_type = _parameter("path", "type", {"type": "string", "minLength": 1}, "An item type of its mapping.")
-    paths: dict[str, Any] = {
+def _paths() -> Schema:
+    table = parameter("table", "path", {"type": "string", "minLength": 1}, "A DynamoDB table's name.")
+    item_type = parameter("type", "path", {"type": "string", "minLength": 1}, "An item type of its mapping.")
+    paths: Schema = {
         "/livez": {"get": _get("Whether the process answers", _object(live=_FLAG), open_=True)},
         "/readyz": {"get": _ready()},
         "/metrics": {"get": _metrics()},
         "/v1/openapi.json": {"get": _get("This description", _FREE)},
-        "/v1/status": {"get": _get("Stages, journal, verdicts, breakers, shed comparisons, uptime", _ref("Status"))},
+        "/v1/status": {"get": _get("Stages, journal, verdicts, breakers, shed comparisons, uptime", ref("Status"))},
         "/v1/mismatches": {
             "get": _get(
                 "The newest disagreements, newest first, redacted as the settings say",
-                _object(mismatches=_list(_ref("Mismatch"))),
-                _parameter("query", "limit", {"type": "integer", "minimum": 1}, "At most so many."),
+                _object(mismatches=_list(ref("Mismatch"))),
+                parameter("limit", "query", {"type": "integer", "minimum": 1}, "At most so many."),
                 "400",
             )
         },
-        "/v1/stages": {"get": _get("Every table and type, and the proxies", _ref("Standing"), "503")},
+        "/v1/stages": {"get": _get("Every table and type, and the proxies", ref("Standing"), "503")},
         "/v1/history": {
             "get": _get(
                 "Every change of stage, newest first",
-                _object(history=_list(_ref("Entry"))),
-                _parameter("query", "limit", {"type": "integer", "minimum": 1, "maximum": 500}, "At most so many."),
+                _object(history=_list(ref("Entry"))),
+                parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 500}, "At most so many."),
                 "400",
                 "503",
             )
@@ -109,16 +93,16 @@ def _paths() -> dict[str, Any]:
     for suffix, named in (("", (table,)), ("/{type}", (table, item_type))):
         scope = "type" if suffix else "table"
         paths[f"/v1/stages/{{table}}{suffix}"] = {
-            "get": _get(f"Where a {scope} stands", _ref("Placed"), *named, "404", "503"),
+            "get": _get(f"Where a {scope} stands", ref("Placed"), *named, "404", "503"),
             "put": _move(scope, named),
         }
         paths[f"/v1/gate/{{table}}{suffix}"] = {
             "get": _get(
                 f"What must hold before a {scope} is moved",
-                _ref("Gate"),
+                ref("Gate"),
                 *named,
-                _parameter("query", "to", _ref("Stage"), "The stage; without it the next one."),
-                _parameter("query", "ramp", _RAMP, "In shadow: the share of reads that DSQL would serve."),
+                parameter("to", "query", ref("Stage"), "The stage; without it the next one."),
+                parameter("ramp", "query", _RAMP, "In shadow: the share of reads that DSQL would serve."),
                 "400",
                 "404",
                 "503",
@@ -137,19 +121,19 @@ def _metrics() -> Schema:
     metrics = _get("All series, in Prometheus's text format", _TEXT, open_=True)
     metrics["responses"]["200"]["content"] = {"text/plain": {"schema": _TEXT}}
     metrics["security"] = [{}, {"bearer": []}]
-    metrics["responses"]["401"] = _reference("Unauthorized")
+    metrics["responses"]["401"] = problem("Unauthorized")
     return metrics
 
 
 def _move(scope: str, named: tuple[Schema, ...]) -> Schema:
-    moved = {"application/json": {"schema": {"oneOf": [_ref("Moved"), _ref("Preview")]}}}
+    moved = {"application/json": {"schema": {"oneOf": [ref("Moved"), ref("Preview")]}}}
     lines = {"application/x-ndjson": {"schema": {"description": "A Progress a line; the last is an End.", **_TEXT}}}
     return {
         "summary": f"Move a {scope} to a stage",
         "description": "Answers when the move has ended. With `Accept: application/x-ndjson` each step is a line, and "
         "the last one holds the same document as `end`; the status is then 200 whatever came of it.",
         "parameters": list(named),
-        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("Change")}}},
+        "requestBody": {"required": True, "content": {"application/json": {"schema": ref("Change")}}},
         "responses": {
             "200": {"description": "It was moved, or would be.", "content": {**moved, **lines}},
             **_problems("400", "404", "409", "413", "415", "503"),
@@ -158,12 +142,12 @@ def _move(scope: str, named: tuple[Schema, ...]) -> Schema:
 
 
 def _forget() -> Schema:
-    process = _parameter("path", "process", {"type": "string", "minLength": 1}, "As in `processes` of /v1/stages.")
-    because = _parameter("query", "because", {**_LINE, "minLength": 1}, "Why its keys are not missed.", required=True)
+    process = parameter("process", "path", {"type": "string", "minLength": 1}, "As in `processes` of /v1/stages.")
+    because = parameter("because", "query", {**_LINE, "minLength": 1}, "Why its keys are not missed.", required=True)
     return {
         "summary": "Forget a process that is gone for good, and may have owed keys",
         "description": "Sweep its tables first: what stood in its journal alone is lost otherwise.",
-        "parameters": [process, because, _parameter("query", "by", _NAME, "Who asks.")],
+        "parameters": [process, because, parameter("by", "query", _NAME, "Who asks.")],
         "responses": {
             "200": _json("It is forgotten.", _object(process=_TEXT, forgotten=_FLAG, follows=_TEXT)),
             **_problems("400", "404", "409", "503"),
@@ -172,7 +156,7 @@ def _forget() -> Schema:
 
 
 def _schemas() -> dict[str, Schema]:
-    stage = _ref("Stage")
+    stage = ref("Stage")
     return {
         "Stage": {"type": "string", "enum": [str(each) for each in Stage]},
         "Status": {
@@ -203,9 +187,9 @@ def _schemas() -> dict[str, Schema]:
         "Standing": _object(
             epoch=_COUNT,
             pinned=_MAYBE,
-            flip={"oneOf": [_ref("Flip"), {"type": "null"}]},
-            processes=_list(_ref("Process")),
-            stages=_list(_ref("Place")),
+            flip={"oneOf": [ref("Flip"), {"type": "null"}]},
+            processes=_list(ref("Process")),
+            stages=_list(ref("Place")),
         ),
         "Flip": _object(table=_TEXT, type=_MAYBE, **{"from": stage}, to=stage, phase=_TEXT, by=_MAYBE, started=_WHEN),
         "Process": _object(
@@ -228,7 +212,7 @@ def _schemas() -> dict[str, Schema]:
             to=stage,
             open=_FLAG,
             impossible=_MAYBE,
-            criteria=_list(_ref("Criterion")),
+            criteria=_list(ref("Criterion")),
         ),
         "Entry": _FREE,
         "Change": {
@@ -270,7 +254,7 @@ def _schemas() -> dict[str, Schema]:
             ramp=_RAMP,
             epoch=_COUNT,
             sentences=_list(_TEXT),
-            gate=_ref("Gate"),
+            gate=ref("Gate"),
         ),
         "Progress": _object(
             phase=_TEXT,
@@ -290,13 +274,13 @@ def _place() -> dict[str, Schema]:
         "table": _TEXT,
         "type": _MAYBE,
         "own": _FLAG,
-        "stage": _ref("Stage"),
+        "stage": ref("Stage"),
         "authority": {"type": "string", "enum": ["dynamodb", "dsql"]},
         "ramp": _RAMP,
         "since": _WHEN,
         "by": _MAYBE,
-        "next": {"oneOf": [_ref("Stage"), {"type": "null"}]},
-        "blocked_by": _list(_ref("Criterion")),
+        "next": {"oneOf": [ref("Stage"), {"type": "null"}]},
+        "blocked_by": _list(ref("Criterion")),
     }
 
 
@@ -317,11 +301,7 @@ def _get(summary: str, schema: Schema, *more: Schema | str, open_: bool = False)
 
 def _problems(*statuses: str, needs_token: bool = True) -> Schema:
     found = {*statuses, "403", *(("401", "400") if needs_token else ())}
-    return {status: _reference(_STATUS[status]) for status in sorted(found)}
-
-
-def _problem(text: str) -> Schema:
-    return {"description": text, "content": {"application/problem+json": {"schema": _ref("Problem")}}}
+    return {status: problem(_STATUS[status]) for status in sorted(found)}
 
 
 def _json(text: str, schema: Schema) -> Schema:
@@ -334,21 +314,3 @@ def _object(**properties: Schema) -> Schema:
 
 def _list(schema: Schema) -> Schema:
     return {"type": "array", "items": schema}
-
-
-def _ref(name: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _reference(name: str) -> Schema:
-    return {"$ref": f"#/components/responses/{name}"}
-
-
-def _parameter(place: str, name: str, schema: Schema, text: str, *, required: bool = False) -> Schema:
-    return {
-        "in": place,
-        "name": name,
-        "required": required or place == "path",
-        "description": text,
-        "schema": schema,
-    }

@@ -29,20 +29,24 @@ class Tokens:
     @classmethod
     def of(cls, admin: Admin) -> Tokens | None:
         """Those that the settings name; None where they name none. Raises SettingsError for a file that holds none."""
-        if not admin.guarded:
-            return None
-        given: list[tuple[Role, str]] = []
-        for role, token, setting, file in (
-            (Role.READER, admin.read_token, "admin.read_token_file", admin.read_token_file),
-            (Role.OPERATOR, admin.operator_token, "admin.operator_token_file", admin.operator_token_file),
-        ):
+        return cls.given(
+            "admin",
+            (Role.READER, "read_token", admin.read_token, admin.read_token_file),
+            (Role.OPERATOR, "operator_token", admin.operator_token, admin.operator_token_file),
+        )
+
+    @classmethod
+    def given(cls, section: str, *named: tuple[Role, str, str | None, Path | None]) -> Tokens | None:
+        """Each with its role, the name of its setting in `section`, and itself or the file that it is in."""
+        tokens: dict[str, tuple[Role, str]] = {}
+        for role, name, token, file in named:
             if file is not None:
-                token = token_in(file, setting)
+                token = token_in(file, f"{section}.{name}_file")
+            if token is not None and token in tokens:
+                raise SettingsError([f"{section}: {tokens[token][1]} and {name} are the same: give each its own"])
             if token is not None:
-                given.append((role, token))
-        if len({token for _, token in given}) < len(given):
-            raise SettingsError(["admin: the read token and the operator's are the same: give each its own"])
-        return cls(given)
+                tokens[token] = (role, name)
+        return cls((role, token) for token, (role, _) in tokens.items()) if tokens else None
 
     def role_of(self, token: str) -> tuple[str, str] | None:
         """(role, name) of a token; None for one that is not known. Each is looked at, whichever it is."""

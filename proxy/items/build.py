@@ -10,13 +10,12 @@ from aiohttp.typedefs import Middleware
 
 from proxy.admin.access import Access
 from proxy.admin.tokens import Role, Tokens, token_in
-from proxy.checked import SettingsError
 from proxy.items.catalogue import Catalogue, Executes
 from proxy.items.cursors import Cursors
 from proxy.items.metrics import ItemsMetrics
 from proxy.items.server import ItemsServer
 from proxy.metrics import Metrics
-from proxy.settings import Settings
+from proxy.settings import Items, Settings
 from proxy.tls import Certificates
 from proxy.version import VERSION
 from proxy.wire.request_ids import request_ids
@@ -37,7 +36,7 @@ def build_items(
     catalogue = Catalogue(layer, items.table, Cursors(_secret(settings)), request_ids())
     return ItemsServer(
         catalogue,
-        Access(_tokens(settings), strangers=items.insecure),
+        Access(_tokens(items), strangers=items.insecure),
         ItemsMetrics(metrics.registry),
         VERSION,
         finish_seconds=settings.shutdown.finish_seconds,
@@ -47,20 +46,12 @@ def build_items(
     )
 
 
-def _tokens(settings: Settings) -> Tokens | None:
-    items = settings.items
-    given: list[tuple[Role, str]] = []
-    for role, token, setting, file in (
-        (Role.READER, items.read_token, "items.read_token_file", items.read_token_file),
-        (Role.OPERATOR, items.write_token, "items.write_token_file", items.write_token_file),
-    ):
-        if file is not None:
-            token = token_in(file, setting)
-        if token is not None:
-            given.append((role, token))
-    if len({token for _, token in given}) < len(given):
-        raise SettingsError(["items: the read token and the write token are the same: give each its own"])
-    return Tokens(given) if given else None
+def _tokens(items: Items) -> Tokens | None:
+    return Tokens.given(
+        "items",
+        (Role.READER, "read_token", items.read_token, items.read_token_file),
+        (Role.OPERATOR, "write_token", items.write_token, items.write_token_file),
+    )
 
 
 def _secret(settings: Settings) -> bytes:

@@ -7,14 +7,13 @@ test asks the port all of it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
+from proxy.admin.openapi_frame import Schema, frame, parameter, problem, ref
 from proxy.items.checked import KEY, ON_SHELF
 from proxy.items.kinds import CATEGORY_OF, COMMON, DECIMALS, KINDS, MOST_PIXELS, ONLY, Field, Form
 from proxy.items.questions import FIRST, LONGEST_SEARCH, MOST, SortBy
 from proxy.items.refusals import Code
-
-Schema = dict[str, Any]
 
 _TIME: Final[Schema] = {"type": "string", "format": "date-time"}
 _TEXT: Final[Schema] = {"type": "string"}
@@ -24,31 +23,17 @@ _STEP: Final = 10**-DECIMALS
 
 def document(version: str) -> Schema:
     """The whole description, of this version."""
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "Crossfade items API",
-            "version": version,
-            "description": "Items by type, shelf, dates, rating and a text in their titles, all at once; over "
-            "whichever store is the authority. Unknown fields are kept. Errors are application/problem+json.",
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
-        "servers": [{"url": "/"}],
-        "security": [{"bearer": []}],
-        "paths": _paths(),
-        "components": {
-            "securitySchemes": {
-                "bearer": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "items.read_token to look, items.write_token to change too. With no token set the "
-                    "port is a loopback one.",
-                }
-            },
-            "schemas": {**_schemas(), **{f"{kind}Patch": _patch(kind) for kind in KINDS}},
-            "responses": {name: _problem(text) for name, (_, text) in _PROBLEMS.items()},
-        },
-    }
+    return frame(
+        "Crossfade items API",
+        version,
+        "Items by type, shelf, dates, rating and a text in their titles, all at once; over whichever store is the "
+        "authority. Unknown fields are kept.",
+        tokens="items.read_token to look, items.write_token to change too. With no token set the port is a loopback "
+        "one.",
+        paths=_paths(),
+        schemas={**_schemas(), **{f"{kind}Patch": _patch(kind) for kind in KINDS}},
+        problems={name: text for name, (_, text) in _PROBLEMS.items()},
+    )
 
 
 _PROBLEMS: Final = {
@@ -69,43 +54,43 @@ _WRITES: Final = (*_READS, "TooSlow", "TooLarge", "NoJson")
 
 def _paths() -> Schema:
     one = [
-        _parameter("type", "path", {"type": "string", "enum": list(KINDS)}, "Its type."),
-        _parameter("id", "path", {**_TEXT, "minLength": 1, "maxLength": 255, "pattern": _WORD}, "Its id."),
+        parameter("type", "path", {"type": "string", "enum": list(KINDS)}, "Its type."),
+        parameter("id", "path", {**_TEXT, "minLength": 1, "maxLength": 255, "pattern": _WORD}, "Its id."),
     ]
     filters = [
-        _parameter("shelf", "query", {**_TEXT, "minLength": 1, "maxLength": 100, "pattern": _WORD}, "On this shelf."),
-        _parameter(
+        parameter("shelf", "query", {**_TEXT, "minLength": 1, "maxLength": 100, "pattern": _WORD}, "On this shelf."),
+        parameter(
             "search",
             "query",
             {**_TEXT, "maxLength": LONGEST_SEARCH, "pattern": _WORD},
             "A text in the title, wherever it stands, in whichever case (Unicode case folding).",
         ),
-        _parameter("startDate", "query", _TIME, "Moved then or later."),
-        _parameter("endDate", "query", _TIME, "Moved then or earlier."),
-        _parameter("minRating", "query", _rating(), "Rated so, or better."),
-        _parameter("maxRating", "query", _rating(), "Rated so, or worse."),
-        _parameter(
+        parameter("startDate", "query", _TIME, "Moved then or later."),
+        parameter("endDate", "query", _TIME, "Moved then or earlier."),
+        parameter("minRating", "query", _rating(), "Rated so, or better."),
+        parameter("maxRating", "query", _rating(), "Rated so, or worse."),
+        parameter(
             "sortBy",
             "query",
             {"type": "string", "enum": [str(each) for each in SortBy], "default": str(SortBy.MOVED_AT)},
             "The latest or best first, titles from the first on. Equal ones stand in the order of their ids.",
         ),
         *_paged(),
-        _parameter("total", "query", {"type": "boolean", "default": False}, "Whether to count all of them too."),
+        parameter("total", "query", {"type": "boolean", "default": False}, "Whether to count all of them too."),
     ]
-    of_type = _parameter("type", "query", {"type": "string", "enum": list(KINDS)}, "Of this type.", required=False)
-    external = _parameter(
+    of_type = parameter("type", "query", {"type": "string", "enum": list(KINDS)}, "Of this type.")
+    external = parameter(
         "externalId",
         "query",
         {**_TEXT, "pattern": _WORD},
         "Instead of all else: all items of this external id.",
     )
-    item = {"$ref": "#/components/schemas/Item"}
-    pages = {"$ref": "#/components/schemas/Page"}
+    item = ref("Item")
+    pages = ref("Page")
     # One patch may fit several types: which one it is of, the path says.
-    patches = {"anyOf": [{"$ref": f"#/components/schemas/{kind}Patch"} for kind in KINDS]}
-    series = [_parameter("id", "path", {**_TEXT, "minLength": 1, "maxLength": 255, "pattern": _WORD}, "Its id.")]
-    overwrite = _parameter(
+    patches = {"anyOf": [ref(f"{kind}Patch") for kind in KINDS]}
+    series = [parameter("id", "path", {**_TEXT, "minLength": 1, "maxLength": 255, "pattern": _WORD}, "Its id.")]
+    overwrite = parameter(
         "overwrite", "query", {"type": "boolean", "default": False}, "Whether to put it where there is one already."
     )
     return {
@@ -136,7 +121,7 @@ def _paths() -> Schema:
                 _WRITES,
                 {"type": "object", "additionalProperties": True},
                 [],
-                {"$ref": "#/components/schemas/GraphQL"},
+                ref("GraphQL"),
             )
         },
     }
@@ -145,14 +130,9 @@ def _paths() -> Schema:
 def _paged() -> list[Schema]:
     size = {"type": "integer", "minimum": 1, "maximum": MOST, "default": FIRST}
     return [
-        _parameter("first", "query", size, "At most so many."),
-        _parameter("after", "query", {**_TEXT, "minLength": 1, "pattern": r"^[A-Za-z0-9_-]+$"}, "A nextPageCursor."),
+        parameter("first", "query", size, "At most so many."),
+        parameter("after", "query", {**_TEXT, "minLength": 1, "pattern": r"^[A-Za-z0-9_-]+$"}, "A nextPageCursor."),
     ]
-
-
-def _parameter(name: str, where: str, schema: Schema, about: str, *, required: bool | None = None) -> Schema:
-    needed = where == "path" if required is None else required
-    return {"name": name, "in": where, "required": needed, "schema": schema, "description": about}
 
 
 def _operation(
@@ -166,8 +146,8 @@ def _operation(
 ) -> Schema:
     content = {} if answered is None else {"content": {"application/json": {"schema": answered}}}
     by_status: dict[str, Schema] = {status: {"description": summary, **content}}
-    for problem in problems:
-        by_status[_PROBLEMS[problem][0]] = {"$ref": f"#/components/responses/{problem}"}
+    for each in problems:
+        by_status[_PROBLEMS[each][0]] = problem(each)
     operation: Schema = {"operationId": name, "summary": summary, "parameters": parameters, "responses": by_status}
     if body is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
@@ -179,7 +159,7 @@ def _schemas() -> Schema:
     return {
         **kinds,
         "Item": {
-            "oneOf": [{"$ref": f"#/components/schemas/{kind}"} for kind in KINDS],
+            "oneOf": [ref(kind) for kind in KINDS],
             "discriminator": {"propertyName": "type"},
         },
         "Image": {
@@ -195,7 +175,7 @@ def _schemas() -> Schema:
             "type": "object",
             "required": ["items", "hasNextPage", "nextPageCursor"],
             "properties": {
-                "items": {"type": "array", "items": {"$ref": "#/components/schemas/Item"}},
+                "items": {"type": "array", "items": ref("Item")},
                 "hasNextPage": {"type": "boolean"},
                 "nextPageCursor": {"type": ["string", "null"]},
                 "total": {"type": "integer", "minimum": 0},
@@ -286,13 +266,8 @@ def _form(field: Field) -> Schema:
             return {"type": "array", "items": {**_TEXT, "pattern": _WORD}}
         case Form.TIME:
             return _TIME
-    return {"$ref": "#/components/schemas/Image"}
+    return ref("Image")
 
 
 def _rating() -> Schema:
     return {"type": "number", "minimum": 0, "maximum": 10, "multipleOf": _STEP}
-
-
-def _problem(text: str) -> Schema:
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {"description": text, "content": {"application/problem+json": {"schema": schema}}}
