@@ -123,7 +123,6 @@ async def test_a_flip_is_seen_going_on_and_its_end(watch: Watch) -> None:
 
 
 async def test_a_proxy_that_is_gone_is_told(watch: Watch) -> None:
-    watch.allowed = "ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE"
     async with serving(stage_set.flipping()) as url:
         page = await watch.page()
         await page.goto(url)
