@@ -153,7 +153,7 @@ def lint(statements: list[str]) -> list[str]:
         input=";\n".join(statements) + ";\n",
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     report = json.loads(asked.stdout)
     found = [f"{each['rule']}: {each['statement_preview']}" for file in report["files"] for each in file["diagnostics"]]

@@ -25,7 +25,7 @@ LEASE = LeaseItem(
 async def table_at(endpoint: str, name: str = "stages") -> AsyncIterator[StageTable]:
     upstream = Upstream(endpoint, region=REGION, credentials=Credentials(Credential(ACCESS_KEY, SECRET_KEY, None)))
     try:
-        yield StageTable(DynamoDBStore(upstream, 5.0), name)
+        yield StageTable(DynamoDBStore(upstream, 60.0), name)
     finally:
         await upstream.close()
 

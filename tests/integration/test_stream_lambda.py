@@ -82,7 +82,7 @@ def book(number: int, **more: Any) -> dict[str, Any]:
 class Clock:
     """A context whose time is nearly up, or not."""
 
-    def __init__(self, milliseconds: int = 30_000) -> None:
+    def __init__(self, milliseconds: int = 120_000) -> None:
         self._left = milliseconds
 
     def get_remaining_time_in_millis(self) -> int:
@@ -94,13 +94,15 @@ def client(dynamodb: str) -> Any:
     return billio_table(dynamodb)
 
 
-def function(endpoint: str, dsn: str, folder: Path, stage: str = "dualwrite", extra: str = "") -> Function:
+def function(
+    endpoint: str, dsn: str, folder: Path, stage: str = "dualwrite", extra: str = "", seconds: float = 30
+) -> Function:
     file = folder / "crossfade.toml"
     journal, mappings = folder / "unused.sqlite", [CONFIG / "billio.toml"]
     file.write_text(
         settings_text(dynamodb=endpoint, dsql=dsn, journal=journal, stage=stage, mappings=mappings, extra=extra)
     )
-    return Function({SETTINGS_FILE: str(file), "CROSSFADE_DSQL__TIMEOUT_SECONDS": "2"})
+    return Function({SETTINGS_FILE: str(file), "CROSSFADE_DSQL__TIMEOUT_SECONDS": str(seconds)})
 
 
 @pytest.fixture
@@ -172,7 +174,7 @@ def test_without_time_everything_comes_again(handler: Function, client: Any, dat
 
 def test_a_mirror_that_is_away_makes_them_come_again(client: Any, dynamodb: str, tmp_path: Path) -> None:
     client.put_item(TableName=TABLE, Item=book(1))
-    away = function(dynamodb, "postgresql://nobody@127.0.0.1:1/nothing", tmp_path)
+    away = function(dynamodb, "postgresql://nobody@127.0.0.1:1/nothing", tmp_path, seconds=2)
     try:
         assert failures(away(recorded(), Clock())) == ALL
     finally:
@@ -235,7 +237,7 @@ def test_the_stage_table_says_which_way_and_when_not(
 
     async def write(version: int, stage: Stage, flip: dict[str, Any] | None = None) -> None:
         async with open_upstream(settings, {}) as upstream:
-            table = StageTable(DynamoDBStore(upstream, 5.0), "crossfade_stages")
+            table = StageTable(DynamoDBStore(upstream, 60.0), "crossfade_stages")
             await table.ensure()
             moved = StageMap(epoch=version - 1).moved(Scope(TABLE), Placed(stage))
             assert await table.write_state(State(version, version, moved.document(), flip))

@@ -150,6 +150,7 @@ def test_an_item_that_the_mapping_cannot_hold_is_parked_until_a_good_one_comes(h
     assert here.compared("GetItem", lambda: get(here)) == {"unrepresentable": 1}
     assert here.compared("Query", lambda: query(here)) == {"unrepresentable": 1}
     # It is not tried again and again: nothing is asked of the stores while nobody comes.
+    here.proxy.settle()
     before = store_calls(here)
     with pytest.raises(AssertionError):
         wait_until(lambda: store_calls(here) != before, 1.5, "a call that must not come")
@@ -158,7 +159,7 @@ def test_an_item_that_the_mapping_cannot_hold_is_parked_until_a_good_one_comes(h
     assert here.proxy.status()["journal"]["parked"] == 0
     assert here.compared("GetItem", lambda: get(here)) == {"agreed": 1}
     put("c\x00d")
-    wait_until(lambda: here.proxy.status()["journal"]["parked"] == 1, 10, "the key to be parked again")
+    wait_until(lambda: here.proxy.status()["journal"]["parked"] == 1, 120, "the key to be parked again")
     client.delete_item(TableName=TABLE, Key=KEY)
     here.assert_equal()
     assert here.proxy.status()["journal"]["parked"] == 0
@@ -170,7 +171,7 @@ def store_calls(here: Scene) -> float:
 
 def test_a_parked_key_is_tried_again_by_the_next_process(here: Scene) -> None:
     here.client().put_item(TableName=TABLE, Item=book(title={"S": "a\x00b"}))
-    wait_until(lambda: here.proxy.status()["journal"]["parked"] == 1, 10, "the key to be parked")
+    wait_until(lambda: here.proxy.status()["journal"]["parked"] == 1, 120, "the key to be parked")
     here.direct().put_item(TableName=TABLE, Item=book())
     here.proxy.restart()
     here.assert_equal()
@@ -226,7 +227,7 @@ def test_no_value_leaves_the_proxy_unless_values_are_on(dynamodb: str, database:
         quiet.proxy.settle()
         assert len(quiet.proxy.mismatches()) >= 5
         for path in ("/metrics", "/v1/status", "/v1/mismatches"):
-            with urllib.request.urlopen(quiet.proxy.admin + path, timeout=20) as answer:
+            with urllib.request.urlopen(quiet.proxy.admin + path, timeout=60) as answer:
                 assert SECRET not in answer.read().decode(), path
         assert SECRET not in quiet.proxy.log_file.read_text("utf-8")
         assert "verdict" in quiet.proxy.log_file.read_text("utf-8")

@@ -180,10 +180,10 @@ def test_a_killed_sweep_goes_on_and_is_recorded(operator: Operator, dynamodb: st
         like = f"job LIKE 'verify/%' AND state LIKE '%\"forgotten\":{forgotten}%'"
         saved = f"SELECT part FROM crossfade_checkpoints WHERE {like}"
         with operator.started("verify", "--rate", "150", "--patience", "0") as child:
-            wait_until(lambda: bool(asyncio.run(run_sql(database, saved))), 60, "something to be saved")
+            wait_until(lambda: bool(asyncio.run(run_sql(database, saved))), 120, "something to be saved")
             assert child.poll() is None
             child.kill()
-            child.communicate(timeout=10)
+            child.communicate(timeout=60)
 
     killed(0)
     # What was looked at before a process was forgotten that owed keys is looked at again; what was after it is not.
@@ -199,7 +199,7 @@ def test_a_killed_sweep_goes_on_and_is_recorded(operator: Operator, dynamodb: st
     async def newest() -> Any:
         pool = pool_of(DSQL(dsn=database))
         try:
-            return await Sweeps(pool, "public", seconds=5).newest(TABLE)
+            return await Sweeps(pool, "public", seconds=60).newest(TABLE)
         finally:
             await pool.close()
 

@@ -13,7 +13,7 @@ from proxy.items.checked import shown_item
 from proxy.items.cursors import Cursors
 from proxy.items.questions import Question
 from proxy.metrics import Metrics
-from proxy.settings import DSQL, DynamoDB, Journal, Settings, Stage, TableSettings, TypeSettings
+from proxy.settings import DSQL, DynamoDB, Journal, Mirror, Settings, Stage, TableSettings, TypeSettings
 from proxy.shadow.build import build
 from proxy.shadow.layer import Layer
 from proxy.stores.credentials import Credentials
@@ -24,6 +24,8 @@ from tests.items.stores import CONFIG
 from tests.standins.billio import TABLE
 from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY
 
+_PATIENCE_SECONDS = 30.0
+
 
 @asynccontextmanager
 async def layer_at(
@@ -33,7 +35,9 @@ async def layer_at(
         stage=stage,
         mappings=(CONFIG / "billio.toml",),
         dynamodb=DynamoDB(endpoint_url=endpoint, region=REGION, settle_seconds=0.1),
-        dsql=DSQL(dsn=dsn, settle_seconds=0.1),
+        dsql=DSQL(dsn=dsn, settle_seconds=0.1, timeout_seconds=_PATIENCE_SECONDS),
+        # On a busy machine the layer would rightly give up what is compared here.
+        mirror=Mirror(rehearse_timeout_seconds=_PATIENCE_SECONDS, max_turn_seconds=_PATIENCE_SECONDS),
         journal=Journal(folder / "journal.sqlite"),
         tables={TABLE: TableSettings(types={name: TypeSettings(each) for name, each in (types or {}).items()})},
     )
@@ -62,11 +66,9 @@ async def verdicts(layer: Layer) -> dict[tuple[str, str], int]:
 
 async def settled(layer: Layer) -> dict[tuple[str, str], int]:
     """The verdicts, once nothing is left to be done behind the answers."""
-    for _ in range(100):
-        status = await layer.status()
-        if not status["behind"] and not status["journal"]["keys"]:
-            break
-        await asyncio.sleep(0.1)
+    async with asyncio.timeout(4 * _PATIENCE_SECONDS):
+        while (status := await layer.status())["behind"] or status["journal"]["keys"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
     return await verdicts(layer)
 
 

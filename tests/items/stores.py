@@ -49,7 +49,7 @@ class Both:
 @asynccontextmanager
 async def both_stores(endpoint: str, dsn: str) -> AsyncIterator[Both]:
     """Over a DynamoDB that has the table and a database that has its rows' table."""
-    pool = await create_pool(dsn, maximum=4, connect_seconds=5)
+    pool = await create_pool(dsn, maximum=4, connect_seconds=60)
     upstream = Upstream(endpoint, region=REGION, credentials=Credentials(Credential(ACCESS_KEY, SECRET_KEY)))
     try:
         yield Both(DynamoDBStore(upstream, 20), DSQLStore(pool, {TABLE: MAPPING}.__getitem__))

@@ -16,8 +16,9 @@ cursor_secret = "0123456789abcdef"
 
 [stages]
 table = "crossfade_stages"
-lease_seconds = 2.0
+lease_seconds = 30.0
 poll_seconds = 0.1
+hold_seconds = 30.0
 """
 SETTLED = {"CROSSFADE_DSQL__SETTLE_SECONDS": "0.1", "CROSSFADE_DYNAMODB__SETTLE_SECONDS": "0.1"}
 DAYS = ("2024-01-01T00:00:00.000Z", "2024-01-02T00:00:00.000Z")

@@ -73,7 +73,7 @@ async def run(url: str, folder: Path, *options: str) -> str:
         cwd=folder,
     )
     try:
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(600):
             out, _ = await process.communicate()
     except TimeoutError:
         process.kill()

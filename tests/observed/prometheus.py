@@ -59,7 +59,7 @@ class Prometheus:
             ],
             log_file=self._folder / "log",
         )
-        self._child.wait_ready(self._ready, 20)
+        self._child.wait_ready(self._ready, 120)
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
@@ -94,7 +94,7 @@ class Prometheus:
 
     def _ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=2) as answer:
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=20) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -102,7 +102,7 @@ class Prometheus:
     def _ask(self, what: str, **parameters: str) -> Any:
         url = f"{self.url}/api/v1/{what}?{urllib.parse.urlencode(parameters)}"
         try:
-            with urllib.request.urlopen(url, timeout=20) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             with error:

@@ -23,8 +23,9 @@ from tests.standins.processes import LOOPBACK, free_port
 SETTINGS = """
 [stages]
 table = "crossfade_stages"
-lease_seconds = 4.0
+lease_seconds = 30.0
 poll_seconds = 0.2
+hold_seconds = 30.0
 
 [gate]
 min_comparisons = 3
@@ -71,7 +72,7 @@ class Scenery:
 
     def _seen(self, query: str) -> None:
         """Wait until Prometheus has seen it: how fast things go here is the machine's affair."""
-        wait_until(lambda: bool(self.prometheus.now(query)), 40, query)
+        wait_until(lambda: bool(self.prometheus.now(query)), 180, query)
 
     def move(self, item_type: str, stage: str, ramp: float | None = None) -> None:
         """A move by force: what the gate says is looked at, and not heeded."""
@@ -84,7 +85,7 @@ class Scenery:
             headers={"Content-Type": "application/json"},
             method="PUT",
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             moved = json.load(answer)
         assert moved["outcome"] == "moved", moved
         self.told.append(f"{item_type} went to {stage}")
@@ -103,7 +104,7 @@ class Scenery:
     def _converged(self, key: str) -> None:
         kind, _, identity = key.partition(":")
         query = "SELECT 1 FROM items WHERE type = $1 AND id = $2"
-        wait_until(lambda: bool(asyncio.run(run_sql(self.here.dsn, query, kind, identity))), 20, f"{key} in DSQL")
+        wait_until(lambda: bool(asyncio.run(run_sql(self.here.dsn, query, kind, identity))), 120, f"{key} in DSQL")
 
     @contextmanager
     def _load(self) -> Iterator[None]:
@@ -126,7 +127,7 @@ class Scenery:
                 yield
             finally:
                 child.terminate()
-                child.communicate(timeout=20)
+                child.communicate(timeout=120)
 
 
 def _read(make: Callable[[], Any], stop: threading.Event) -> None:

@@ -143,7 +143,7 @@ def _operations(client: Any, marks: Marks) -> str:
 def _broken(here: Scene, marks: Marks) -> None:
     """A body that is no request."""
     host = here.proxy.data.removeprefix("http://")
-    connection = http.client.HTTPConnection(host, timeout=10)
+    connection = http.client.HTTPConnection(host, timeout=60)
     for body in (
         f'{{"TableName": "{TABLE}", "Item": "{marks.text()}"',
         f'{{"TableName": "{TABLE}", "Key": ["{marks.text()}"]}}',
@@ -158,7 +158,7 @@ def _everything(here: Scene) -> str:
     """All that the proxy says to others than its clients."""
     said = [here.proxy.log_file.read_text(encoding="utf-8")]
     for page in PAGES:
-        with urllib.request.urlopen(here.proxy.admin + page, timeout=20) as answer:
+        with urllib.request.urlopen(here.proxy.admin + page, timeout=60) as answer:
             said.append(answer.read().decode())
     return "\n".join(said)
 
@@ -198,8 +198,9 @@ def _tell(here: Scene, marks: Marks, collector: Collector) -> str:
     assert changed
     seen = here.verdicts("GetItem").get("mismatch", 0)
     client.get_item(TableName=TABLE, Key={HASH_KEY: {"S": f"Book:{identity}"}})
-    wait_until(lambda: here.verdicts("GetItem").get("mismatch", 0) > seen, 20, "a mismatch")
-    wait_until(lambda: '"mismatch"' in collector.text, 20, "its span")
+    wait_until(lambda: here.verdicts("GetItem").get("mismatch", 0) > seen, 120, "a mismatch")
+    wait_until(lambda: _trace_of_the_newest(here) in {span.trace for span in collector.spans}, 120, "its spans")
+    wait_until(lambda: '"mismatch"' in collector.text, 120, "its verdict's span")
     return _everything(here)
 
 

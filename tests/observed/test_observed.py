@@ -3,6 +3,7 @@
 `make observe` does the same for longer, and shows what each query gives.
 """
 
+import time
 from pathlib import Path
 
 from tests.integration.scenes import wait_until
@@ -16,12 +17,12 @@ def test_every_query_and_rule_gives_what_it_should(
     dynamodb: str, database: str, dsql_database: str, tmp_path: Path
 ) -> None:
     with scenery(dynamodb, database, dsql_database, tmp_path) as scene:
+        began = time.monotonic()
         scene.act(ACT_SECONDS)
         proxy = scene.here.proxy.admin.removeprefix("http://")
-        assert scene.prometheus.targets()[proxy] == ""
-        assert list(faults(scene.prometheus, 60)) == []
+        wait_until(lambda: scene.prometheus.targets()[proxy] == "", 120, "a scrape that goes well")
+        assert list(faults(scene.prometheus, time.monotonic() - began + 10)) == []
         assert list(invented(scene.prometheus)) == []
-        wait_until(
-            lambda: firing(scene.prometheus) >= {"CrossfadeMismatch", "CrossfadeUnrepresentable"}, 5, "both alerts"
-        )
-        assert firing(scene.prometheus) == {"CrossfadeMismatch", "CrossfadeUnrepresentable"}
+        meant = {"CrossfadeMismatch", "CrossfadeUnrepresentable"}
+        wait_until(lambda: firing(scene.prometheus) >= meant, 120, "both alerts")
+        assert firing(scene.prometheus) <= meant | {"CrossfadeConflictsExhausted"}  # conflicts are up to chance

@@ -50,13 +50,13 @@ class Place:
 
     def __init__(self, dsn: str, runner: asyncio.Runner) -> None:
         self._runner = runner
-        self.pool: Pool = self.run(create_pool(dsn, maximum=2, connect_seconds=5))
+        self.pool: Pool = self.run(create_pool(dsn, maximum=2, connect_seconds=60))
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self._runner.run(work)
 
     def bulk(self, mapping: Mapping) -> Bulk:
-        return Bulk(self.pool, mapping, schema="public", seconds=20)
+        return Bulk(self.pool, mapping, schema="public", seconds=120)
 
     async def migrate(self, folder: Path) -> None:
         async with self.pool.acquire() as connection:

@@ -50,7 +50,7 @@ class Tables:
     def __init__(self, dsn: str, runner: asyncio.Runner) -> None:
         self.mappings: dict[str, Mapping] = {}
         self._runner = runner
-        self.pool: Pool = self.run(create_pool(dsn, maximum=2, connect_seconds=5))
+        self.pool: Pool = self.run(create_pool(dsn, maximum=2, connect_seconds=60))
         self.store = DSQLStore(self.pool, self.mappings.__getitem__)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:

@@ -43,7 +43,7 @@ class Ministacks:
     """One kept connection to ministack, asked in DynamoDB's JSON without an SDK between."""
 
     def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection(LOOPBACK, port, timeout=20)
+        self._connection = http.client.HTTPConnection(LOOPBACK, port, timeout=120)
 
     def ask(self, action: str, request: Mapping[str, Any]) -> Answer:
         headers = {
@@ -105,7 +105,7 @@ class Twins:
 
     @classmethod
     async def open(cls, port: int, dsn: str) -> "Twins":
-        return cls(Ministacks(port), await create_pool(dsn, maximum=4, connect_seconds=10))
+        return cls(Ministacks(port), await create_pool(dsn, maximum=4, connect_seconds=60))
 
     async def close(self) -> None:
         self.ministack.close()
@@ -186,7 +186,7 @@ class Twins:
             operation = decode(action, body, request, {name: self.tables[name].schema for name in named})
         except DynamoDBError as error:
             return Outcome.failed(error)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             return (await self.store.execute(operation)).outcome
 
     def _compare(
