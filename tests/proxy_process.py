@@ -14,13 +14,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY
 from tests.standins.processes import Child, StandinError
+from tests.standins.standin import Standin
 
 _ADDRESSES = re.compile(r"data (https?://\S+)\s+admin (https?://\S+)(?:\s+items (https?://\S+))?")
 _READY_SECONDS = 120
@@ -63,12 +63,14 @@ path = {json.dumps(str(journal))}
 {extra}"""
 
 
-class ProxyProcess:
+class ProxyProcess(Standin):
     """`with ProxyProcess(dynamodb=…, dsql=…, stage="shadow", mappings=[…]) as proxy: client(proxy.data)`.
 
     `data`, `admin` and `items` (if any) are the addresses it said it listens on. The journal lives as long as this
     object, so that kill() and restart() find it again; the ports are new after a restart.
     """
+
+    name = "crossfade"
 
     def __init__(
         self,
@@ -83,7 +85,6 @@ class ProxyProcess:
         self.data = self.admin = self.items = ""
         self._directory = Path(tempfile.mkdtemp(prefix="crossfade-proxy-"))
         self._environment = dict(environment or {})
-        self._child: Child | None = None
         text = settings_text(
             dynamodb=dynamodb,
             dsql=dsql,
@@ -104,19 +105,12 @@ class ProxyProcess:
         """Its journal's file."""
         return self._directory / "journal.sqlite"
 
-    @property
-    def child(self) -> Child:
-        """The running process, to signal; StandinError if it has not been started."""
-        if self._child is None:
-            raise StandinError("the proxy has not been started")
-        return self._child
-
     def start(self, *, ready: bool = True) -> Self:
         """Start it and wait until it is ready, or only until it listens."""
         self.log_file.unlink(missing_ok=True)
         command = [str(Path(sys.executable).with_name("crossfade")), "serve", "--config"]
         self._child = Child(
-            "crossfade",
+            self.name,
             [*command, str(self._directory / "crossfade.toml")],
             log_file=self.log_file,
             directory=self._directory,
@@ -130,10 +124,6 @@ class ProxyProcess:
         if self._child is not None:
             self._child.stop(signal.SIGTERM, _STOP_SECONDS)
         shutil.rmtree(self._directory, ignore_errors=True)
-
-    def kill(self) -> None:
-        """SIGKILL; the journal stays."""
-        self.child.kill()
 
     def restart(self, environment: Mapping[str, str] | None = None, *, ready: bool = True) -> None:
         """Start again with the same journal and settings (and these variables), after kill() or in good order."""
@@ -174,16 +164,6 @@ class ProxyProcess:
             if time.monotonic() > deadline:
                 raise StandinError(f"not settled after {seconds:g} s: {status}\n{self.child.log_tail()}")
             time.sleep(0.05)
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self.stop()
 
     def _listens(self) -> bool:
         try:

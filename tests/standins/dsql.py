@@ -7,39 +7,33 @@ COMMIT; transactions are not cut at 300 s; and it lags behind DSQL of late 2026 
 import shutil
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from tests.standins.postgres import Postgres
-from tests.standins.processes import LOOPBACK, Child, StandinError, accepts_connections, free_port, standins_python
+from tests.standins.processes import LOOPBACK, Child, accepts_connections, free_port, standins_python
+from tests.standins.standin import Standin
 
 _SERVER = Path(__file__).with_name("dsql_server.py")
 _READY_SECONDS = 120
 
 
-class Dsql:
+class Dsql(Standin):
     """The gate: `with Postgres() as server, Dsql(server) as gate: connect(gate.dsn("postgres"))`.
 
     It keeps no data; the databases are the PostgreSQL's. Connect without TLS (`ssl=False`).
     """
 
+    name = "the DSQL gate"
+
     def __init__(self, backend: Postgres, *, port: int = 0) -> None:
         self.port = port or free_port()
         self._backend = backend
         self._directory = Path(tempfile.mkdtemp(prefix="crossfade-dsql-"))
-        self._child: Child | None = None
 
     @property
     def log_file(self) -> Path:
         """Where the gate's log goes."""
         return self._directory / "server.log"
-
-    @property
-    def child(self) -> Child:
-        """The running gate's process, to signal; StandinError if it is not running."""
-        if self._child is None:
-            raise StandinError("the DSQL gate has not been started")
-        return self._child
 
     def dsn(self, database: str = "postgres") -> str:
         """`postgresql://…` for a database of the PostgreSQL behind it. DSQL itself has only `postgres`."""
@@ -48,7 +42,7 @@ class Dsql:
     def start(self) -> Self:
         """Start the gate and wait until it listens (about 0.5 s)."""
         self._child = Child(
-            "the DSQL gate",
+            self.name,
             [standins_python(), str(_SERVER), str(self.port), str(self._backend.port)],
             log_file=self.log_file,
             directory=self._directory,
@@ -61,22 +55,3 @@ class Dsql:
         if self._child is not None:
             self._child.stop(seconds=2)
         shutil.rmtree(self._directory, ignore_errors=True)
-
-    def kill(self) -> None:
-        """SIGKILL: every connection through it is cut."""
-        self.child.kill()
-
-    def restart(self) -> None:
-        """Start again on the same port."""
-        self.child.kill()
-        self.start()
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self.stop()

@@ -11,10 +11,10 @@ import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from tests.standins.processes import LOOPBACK, Child, StandinError, free_port, standins_python
+from tests.standins.standin import Standin
 
 REGION = "us-east-1"
 ACCESS_KEY = "local"
@@ -23,16 +23,17 @@ SECRET_KEY = "local"
 _READY_SECONDS = 120
 
 
-class Ministack:
+class Ministack(Standin):
     """An empty DynamoDB: `with Ministack() as store: boto3.client("dynamodb", endpoint_url=store.endpoint, …)`.
 
     kill() loses everything it held; restart() comes back empty on the same port.
     """
 
+    name = "ministack"
+
     def __init__(self, *, port: int = 0) -> None:
         self.port = port or free_port()
         self._directory = Path(tempfile.mkdtemp(prefix="crossfade-ministack-"))
-        self._child: Child | None = None
 
     @property
     def endpoint(self) -> str:
@@ -43,13 +44,6 @@ class Ministack:
     def log_file(self) -> Path:
         """Where the server's log goes."""
         return self._directory / "server.log"
-
-    @property
-    def child(self) -> Child:
-        """The running server's process, to signal; StandinError if it is not running."""
-        if self._child is None:
-            raise StandinError("ministack has not been started")
-        return self._child
 
     def start(self) -> Self:
         """Start it and wait until it answers (about 1 s)."""
@@ -68,7 +62,7 @@ class Ministack:
         serve = ["-m", "uvicorn", "ministack.app:app", "--host", LOOPBACK, "--port", str(self.port)]
         quiet = ["--no-access-log", "--log-level", "warning", "--timeout-keep-alive", "60"]
         self._child = Child(
-            "ministack",
+            self.name,
             [standins_python(), *serve, *quiet],
             log_file=self.log_file,
             environment=environment,
@@ -83,31 +77,12 @@ class Ministack:
             self._child.stop(seconds=3)
         shutil.rmtree(self._directory, ignore_errors=True)
 
-    def kill(self) -> None:
-        """SIGKILL: everything it held is lost."""
-        self.child.kill()
-
-    def restart(self) -> None:
-        """Start again, empty, on the same port."""
-        self.child.kill()
-        self.start()
-
     def reset(self) -> None:
         """Drop every table (a few milliseconds)."""
         request = urllib.request.Request(f"{self.endpoint}/_ministack/reset", method="POST")
         with urllib.request.urlopen(request, timeout=60) as answer:
             if json.load(answer) != {"reset": "ok"}:
                 raise StandinError("ministack did not reset")
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self.stop()
 
     def _answers(self) -> bool:
         try:

