@@ -165,6 +165,28 @@ def test_where_nothing_is_compared_nothing_is_claimed(stage: Stage, tone: str) -
     assert "agree" not in top.text
 
 
+def test_no_table_is_nothing_to_judge() -> None:
+    top = seen(standing=Standing(0, [])).headline
+    assert (top.tone, top.text, top.more) == ("quiet", "No table has been met yet.", ())
+
+
+def test_what_is_compared_says_nothing_of_tables_that_are_not() -> None:
+    places = [Place(Scope("compared"), Stage.SHADOW), *(Place(Scope(f"t{n}"), Stage.DUALWRITE) for n in range(5))]
+    some, many = (seen(sample(5, agreed=9), standing=Standing(1, places[:end])).headline for end in (3, 6))
+    assert (some.tone, some.text) == ("calm", "Where they are compared, the two stores agree.")
+    assert some.more == ("Nothing is compared now, of all or some types, in t0, t1.",)
+    assert many.more == ("Nothing is compared now, of all or some types, in t0, t1, t2 and 2 more.",)
+
+
+def test_a_type_that_is_not_compared_keeps_its_table_from_the_calm_sentence() -> None:
+    places = [Place(Scope("billio"), Stage.SHADOW), Place(Scope("billio", "Book"), Stage.DUALWRITE)]
+    top = seen(sample(5, agreed=9), standing=Standing(1, places)).headline
+    assert (top.text, top.more) == (
+        "Where they are compared, the two stores agree.",
+        ("Nothing is compared now, of all or some types, in billio.",),
+    )
+
+
 def test_a_move_that_ended_is_told_for_a_while() -> None:
     ended = Entry(NOW - 20, "billio/Book", "shadow", "live", "ann", True, held_ms=84.0, epoch=4)
     said = seen(history=(ended,)).notice
