@@ -97,6 +97,7 @@ def cutover() -> dict[str, Any]:
                 'sum by (alertname, severity, table, type, instance) (ALERTS{alertname=~"Crossfade.+", alertstate="firing"})'
             ),
             {"alertname": "alert", "severity": "severity", "table": "table", "type": "type", "instance": "instance"},
+            order="severity",
             width=24,
             height=6,
             nothing="none fires",

@@ -183,13 +183,14 @@ def rows(
     value: str | None = None,
     words: Words | None = None,
     broad: str = "",
+    order: str = "",
     width: int = 12,
     height: int = 8,
     nothing: str = "nothing",
     link: Link | None = None,
 ) -> Any:
     """A table of what there is now: `columns` are labels and their headings, in order; `value` heads the number, which
-    `words` says in words. `broad` is the column that must be read whole."""
+    `words` says in words. `broad` is the column that must be read whole, `order` the one that rows are sorted by."""
     shown = {**columns, **({"Value": value} if value is not None else {})}
     hidden = {"Time": True, **({} if value is not None else {"Value": True})}
     panel = (
@@ -208,6 +209,8 @@ def rows(
             )
         )
     )
+    if order:
+        panel.sort_by([common.TableSortByFieldState().display_name(order)])
     for heading in columns.values():
         # Grafana writes `nothing` into each empty cell too, as into that of a table's type.
         values = [models.DynamicConfigValue(id_val="noValue", value="–")]
