@@ -11,9 +11,9 @@ import os
 import re
 import socket
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import asyncpg
 
@@ -46,6 +46,7 @@ _TAKES_AWAY: Final = re.compile(r"\s*DROP\b|\s*ALTER\b.*\b(DROP|RENAME)\b", re.I
 _AWAY: Final = ("57", "08", "XX000")
 
 Say = Callable[[str], None]
+T = TypeVar("T")
 
 
 class Interrupted(MigrationError):
@@ -68,9 +69,9 @@ class Progress:
 
 
 async def progress(connection: asyncpg.Connection, migrations: Sequence[Migration]) -> list[Progress]:
-    """What is applied and what would be; nothing is written. Raises asyncpg.PostgresError."""
+    """What is applied and what would be; nothing is written. Raises MigrationError."""
     ledger = Ledger(connection)
-    applied, steps = await ledger.applied(), await ledger.steps()
+    applied, steps = await _told(ledger.applied()), await _told(ledger.steps())
     found = []
     for migration in migrations:
         before = applied.get(migration.name)
@@ -100,15 +101,13 @@ async def migrate(
 
     A run that is killed keeps the lock for `lease_seconds`; one that meets another waits `wait_seconds` for its turn.
     """
-    run = _Run(connection, say, lease_seconds)
+    return await _told(_Run(connection, say, lease_seconds).in_turn(migrations, wait_seconds))
+
+
+async def _told(work: Awaitable[T]) -> T:
+    """The database's errors as MigrationErrors."""
     try:
-        await run.ledger.create()
-        await run.lock(wait_seconds)
-        try:
-            return await run.apply(migrations)
-        finally:
-            if not connection.is_closed():
-                await run.ledger.release_lock(run.holder)
+        return await work
     except (OSError, asyncpg.InterfaceError) as error:
         raise Interrupted(f"the connection was lost ({error}): run this again, it goes on where it was") from error
     except asyncpg.PostgresError as error:
@@ -128,6 +127,16 @@ class _Run:
         self._lease = lease_seconds
         self._kept = 0.0
         self._told = 0.0
+
+    async def in_turn(self, migrations: Sequence[Migration], wait_seconds: float) -> int:
+        """All of them, when no other run is at it."""
+        await self.ledger.create()
+        await self.lock(wait_seconds)
+        try:
+            return await self.apply(migrations)
+        finally:
+            if not self._connection.is_closed():
+                await self.ledger.release_lock(self.holder)
 
     async def lock(self, wait_seconds: float) -> None:
         loop = asyncio.get_running_loop()

@@ -61,7 +61,8 @@ def run(
     from proxy.migrate.sources import SourceError
     from proxy.migrate.stopping import Stopped, Stopping
     from proxy.stopping import stop_on_signals
-    from proxy.stores.failures import StoreError
+    from proxy.stores.failures import Refused, StoreError
+    from proxy.stores.remedies import remedy
 
     logs.configure(settings.log.level, settings.log.format)
 
@@ -74,6 +75,8 @@ def run(
         return asyncio.run(begin())
     except SourceError as error:
         sys.stderr.write(f"crossfade: {error}\n")
+    except Refused as error:
+        sys.stderr.write(f"crossfade: {error}: {remedy(error.reason) or 'mend that'}; then {_GOES_ON}\n")
     except StoreError as error:
         sys.stderr.write(f"crossfade: {error} ({error.reason}): {_GOES_ON}\n")
     except Stopped:

@@ -10,12 +10,12 @@ from typing import Final
 import structlog
 
 from proxy.stores.failures import Refused
+from proxy.stores.remedies import remedy
 
 log = structlog.get_logger(__name__)
 
 _SECONDS: Final = 60.0
 _MOST: Final = 1000
-_REMEDY: Final = {"42P01": "make the table (its migration, or follow_tables), or set the table's stage to off"}
 
 
 class Refusals:
@@ -32,4 +32,4 @@ class Refusals:
         if len(self._told) >= _MOST:
             self._told.clear()
         self._told[place] = now
-        log.error("store_refused", table=table, reason=error.reason, remedy=_REMEDY.get(error.reason))
+        log.error("store_refused", table=table, reason=error.reason, remedy=remedy(error.reason))

@@ -20,6 +20,7 @@ from proxy.dynamodb.schema import Key, table_name
 from proxy.shadow.converge import converge
 from proxy.shadow.tables import Table
 from proxy.stores.failures import Refused, StoreError
+from proxy.stores.remedies import remedy
 from proxy.stores.store import Store, Unrepresentable
 from proxy.stream.records import Unreadable, changed, key_of_row, row_changed
 
@@ -134,7 +135,7 @@ class Receiver:
             log.error("key_not_held", table=key.table, reasons=reasons, remedy="see crossfade preflight")
         except Refused as error:
             if error.reason != _NO_TABLE:
-                log.error("store_refused", table=key.table, reason=error.reason)
+                log.error("store_refused", table=key.table, reason=error.reason, remedy=remedy(error.reason))
                 return False
         except StoreError as error:
             log.warning("key_not_converged", table=key.table, reason=error.reason)

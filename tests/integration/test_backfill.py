@@ -123,6 +123,12 @@ def test_it_stops_when_asked_and_a_second_run_writes_nothing(
     before = asyncio.run(run_sql(database, marks))
     assert "0 inserted, 300 held already, 0 converged" in operator.run("backfill").out
     assert asyncio.run(run_sql(database, marks)) == before
+    asyncio.run(run_sql(database, "ALTER TABLE items RENAME COLUMN notes TO remarks"))
+    for command in ("backfill", "verify"):
+        refused = operator.run(command, "--fresh")
+        assert refused.code == 1
+        assert "42703 UndefinedColumnError: the SQL table lacks a column that the mapping names" in refused.err
+        assert "crossfade migrate" in refused.err
 
 
 def test_shares_of_a_table_make_the_whole(dynamodb: str, database: str, dsql_database: str, tmp_path: Path) -> None:

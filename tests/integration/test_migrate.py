@@ -188,6 +188,13 @@ async def test_a_run_that_fails_at_any_call_is_gone_on_with(database: str, how: 
     assert number > 40
 
 
+async def test_what_is_applied_is_not_told_over_a_lost_connection(database: str) -> None:
+    async with connected(database) as connection:
+        connection.terminate()
+        with pytest.raises(Interrupted, match="the connection was lost"):
+            await progress(connection, migrations())
+
+
 @pytest.mark.parametrize("place", [(name, n) for name, text in FILES.items() for n in range(len(statements_of(text)))])
 async def test_a_statement_that_is_refused_can_be_mended(database: str, place: tuple[str, int]) -> None:
     """What was refused had no effect, and is no hindrance to what is put in its place."""
