@@ -186,7 +186,7 @@ class DSQLStore:
 
     @asynccontextmanager
     async def transaction(self, *, read_only: bool) -> AsyncIterator[SQLTransaction]:
-        async with self._connection() as connection:
+        async with self._pool.lent(self._take()) as connection:
             try:
                 await connection.execute("BEGIN READ ONLY" if read_only else "BEGIN")
                 transaction = SQLTransaction(self, connection, self._promises, locked=not read_only)
@@ -237,18 +237,6 @@ class DSQLStore:
         if row is None:
             raise Refused("cursor", "the row that the start key names is gone")
         return {column: row[column]}
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
-        """A connection for a transaction; dropped if its user was cancelled in the middle."""
-        connection = await self._take()
-        try:
-            yield connection
-        except asyncio.CancelledError:
-            connection.terminate()
-            raise
-        finally:
-            self._pool.give_back(connection)
 
     async def _take(self) -> asyncpg.Connection:
         try:

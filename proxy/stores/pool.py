@@ -16,7 +16,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -170,10 +170,15 @@ class Pool:
             line.idle_since = now
             self._idle.append(connection)
 
+    def acquire(self) -> AbstractAsyncContextManager[asyncpg.Connection]:
+        """A connection for a block."""
+        return self.lent(self.take())
+
     @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[asyncpg.Connection]:
-        """A connection for a block; dropped if the block is cancelled, because what it was doing cannot be told."""
-        connection = await self.take()
+    async def lent(self, taking: Awaitable[asyncpg.Connection]) -> AsyncIterator[asyncpg.Connection]:
+        """The connection that `taking` takes, for a block; dropped if the block is cancelled, because what it was doing
+        cannot be told."""
+        connection = await taking
         try:
             yield connection
         except asyncio.CancelledError:
