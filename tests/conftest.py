@@ -45,9 +45,12 @@ structlog.configure = _configure_for_a_test
 
 @pytest.fixture(autouse=True)
 def logging_as_it_comes() -> Iterator[None]:
-    """What a test makes of the log ends with it."""
+    """What a test makes of the log ends with it; what a fixture of its module has made of it does not."""
+    before = structlog.get_config() if structlog.is_configured() else None
     yield
     structlog.reset_defaults()
+    if before is not None:
+        structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")
