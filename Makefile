@@ -78,7 +78,7 @@ bench: .venv/.installed ## what it costs, beside nginx and a handler written by 
 verdicts: .venv/.installed ## count verdicts against the truth, 100,000 comparisons of them, and write docs/verdicts.md
 	$(BIN)/python -m tests.verdicts
 
-fuzz: .venv/.installed ## ask DSQL and ministack the same, and the wire anything at all, for MINUTES=10, half each
+fuzz: .venv/.installed ## ask DSQL and ministack the same, then the wire and every property anything at all, for MINUTES=10
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)
 
 simulate: .venv/.installed ## stories of crashes, races and faults on a virtual clock, none told before, for MINUTES=10

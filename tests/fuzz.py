@@ -1,8 +1,9 @@
-"""`python -m tests.fuzz --minutes 10`: the suite's two fuzzers for longer than a suite may take, half of the time each.
+"""`python -m tests.fuzz --minutes 10`: the suite's fuzzers and properties for longer than a suite may take.
 
-First stories for the DSQL store and ministack (tests/property/test_store_as_dynamodb.py), then rounds of anything at
-all on the wire (tests/faults/test_wire_fuzz*.py). What fails is printed as pytest prints it, with what repeats it. Ends
-with what was run; with 1 if something failed.
+For half of the time stories for the DSQL store and ministack (tests/property/test_store_as_dynamodb.py), then rounds:
+anything at all on the wire (tests/faults/test_wire_fuzz*.py), and every property with examples drawn by chance, where
+the suite has the same ones each time. What fails is printed as pytest prints it, with what repeats it. Ends with what
+was run; with 1 if something failed.
 """
 
 import argparse
@@ -12,8 +13,11 @@ import sys
 import time
 from pathlib import Path
 
+from tests.conftest import SEARCH
+
 _ROOT = Path(__file__).parents[1]
 _WIRE = ("tests/faults/test_wire_fuzz.py", "tests/faults/test_wire_fuzz_signed.py")
+_PROPERTIES = ("tests/property", "tests/unit", "tests/items/test_checked.py")
 _ROUND = 60  # random examples of each kind in one round
 _PYTEST = (sys.executable, "-m", "pytest", "-q", "-s", "--no-header", "-p", "no:cacheprovider", "-n", "0")
 
@@ -30,10 +34,11 @@ def main() -> int:
         rounds += 1
         print(f"== the wire, round {rounds}: {_ROUND} random examples of each kind", flush=True)
         failed = _run(*_WIRE, FUZZ_EXAMPLES=str(_ROUND))
+        print(f"== the properties, round {rounds}", flush=True)
+        failed |= _run(*_PROPERTIES, "-m", "hypothesis", f"--hypothesis-profile={SEARCH}")
     spent = time.monotonic() - started
-    print(
-        f"== {spent / 60:.1f} minutes, {rounds} rounds on the wire: {'something was found' if failed else 'all well'}"
-    )
+    found = "something was found" if failed else "all well"
+    print(f"== {spent / 60:.1f} minutes, {rounds} rounds on the wire and of properties: {found}")
     return 1 if failed else 0
 
 
