@@ -4,8 +4,9 @@ A key enters before its authority write is sent and leaves when it has converged
 new generation, and a convergence may only clear the generation that it began with, with no write under way.
 
 SQLite in WAL mode, written on the loop: entries that come in one turn of the loop share one commit, which costs 5 to
-25 µs; handing it to a thread costs 200 (measured). What can take long, the checkpoint, runs in a thread. Commits are
-not synced one by one (`synchronous = NORMAL`): they survive `kill -9`; a host that is lost is what the sweep is for.
+25 µs; handing it to a thread costs 200 (measured). What can take long runs in a thread (`proxy.shadow.journal_log`);
+while the log begins anew nothing is written here. Commits are not synced one by one (`synchronous = NORMAL`): they
+survive `kill -9`; a host that is lost is what the sweep is for.
 
 Memory holds only keys with a write under way, being converged, or next in line; the rest stand in the file. The journal
 knows neither stores nor stages. Times are seconds since the epoch, by the clock it is given: they outlive the process.
@@ -28,6 +29,7 @@ from typing import Any, Final, Literal
 import structlog
 
 from proxy.dynamodb.schema import Key
+from proxy.shadow.journal_log import begin_anew, sync
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +70,12 @@ _LINE_LIMIT: Final = 4096
 _REFILL: Final = 512
 _PENDING_LIMIT: Final = 100_000
 _REMEMBERED: Final = 10_000
-_CHECKPOINT_EVERY: Final = 2.0
+_SYNC_EVERY: Final = 2.0
+# Some 30 MB of log: a start reads it all.
+_ANEW_CHANGES: Final = 8000
+_ANEW_SECONDS: Final = 1.0
+# A change writes the pages it is on: half of SQLite's usual size, for half of the log.
+_PAGE_BYTES: Final = 2048
 # A key that always has some write under way would never get its turn; after this long it converges in between.
 _HOT_SECONDS: Final = 1.0
 # How finely, and how far back, a time is known as a moment: two minutes.
@@ -147,19 +154,26 @@ class Journal:
         path: Path,
         synchronous: Literal["normal", "full"] = "normal",
         clock: Callable[[], float] = time.time,
+        anew_after: int = _ANEW_CHANGES,
     ) -> None:
+        """`anew_after` changes the log begins anew."""
         self._path = path
         self._synchronous = synchronous
         self._clock = clock
+        self._anew_after = anew_after
         self._open: dict[Key, _Open] = {}
         self._line: deque[Key] = deque()
         self._work = asyncio.Event()
         self._pending: dict[Key, tuple[int, float]] = {}
         self._leaving: dict[Key, int] = {}
         self._unsettled_keys: dict[Key, float] = {}
+        self._delayed: dict[Key, float] = {}
+        self._parking: dict[Key, tuple[str, int]] = {}
         self._lingering: dict[tuple[str, str], float] = {}
         self._lingering_written = True
         self._flushed: asyncio.Future[None] | None = None
+        # The log begins anew, and what there is to write waits.
+        self._beginning = False
         self._moment = 0
         self._left: OrderedDict[Key, _Left] = OrderedDict()
         self._tables: dict[str, int] = {}
@@ -192,6 +206,7 @@ class Journal:
         # Keys are item values: nobody else on the machine is to read them. SQLite gives its WAL the file's permissions.
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         self._database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0.25)
+        self._database.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute(f"PRAGMA synchronous = {self._synchronous}")
         self._database.execute("PRAGMA wal_autocheckpoint = 0")
@@ -226,21 +241,34 @@ class Journal:
             self._work.set()
         return int(left)
 
-    async def checkpoint(self) -> None:
-        """Move committed pages from the WAL into the file, for ever, off the loop. Run as a task."""
+    async def tidy(self) -> None:
+        """Keep the log on the disk, and short, for ever. Run as a task."""
+        synced = begun = self._database.total_changes
         while True:
-            await asyncio.sleep(_CHECKPOINT_EVERY)
+            await asyncio.sleep(_SYNC_EVERY)
+            changes = self._database.total_changes
+            if changes == synced:
+                continue
             try:
-                await asyncio.to_thread(self._checkpoint)
-            except sqlite3.Error as error:
+                await asyncio.to_thread(sync, self._path)
+                synced = changes
+                if changes - begun >= self._anew_after:
+                    await self._begin_anew()
+                    begun = changes
+            except (OSError, sqlite3.Error) as error:
                 log.warning("journal_checkpoint_failed", error=str(error))
 
-    def _checkpoint(self) -> None:
-        side = sqlite3.connect(self._path, timeout=0)
+    async def _begin_anew(self) -> None:
+        """Nothing is written on the loop meanwhile, or the loop would begin the log, and wait for the disk."""
+        self._beginning = True
+        working = asyncio.ensure_future(asyncio.to_thread(begin_anew, self._path))
         try:
-            side.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            await asyncio.wait({working}, timeout=_ANEW_SECONDS)
         finally:
-            side.close()
+            self._beginning = False
+            self._flush()
+            self._work.set()
+        await working
 
     def close(self) -> None:
         self._flush()
@@ -274,6 +302,8 @@ class Journal:
             entry.writers += 1
             self._tables[key.table] = generation
             self._pending[key] = (generation, now)
+            self._delayed.pop(key, None)
+            self._parking.pop(key, None)
         ticket = Ticket(distinct, generation, frozenset(overlapped), now)
         try:
             # Shielded: others wait for the same commit, and one who is cancelled must not cancel it.
@@ -507,10 +537,7 @@ class Journal:
         entry.converging = False
         if entry.writers:
             return
-        self._flush()
-        self._execute(_DELAY, [(self._clock() + delay, work.key.table, work.key.text)])
-        self._forget(work.key, entry)
-        self._work.set()
+        self._delay(work.key, entry, self._clock() + delay)
 
     def park(self, work: Work, reason: str) -> None:
         """The key cannot converge until its item changes: it stays, counted and shown, and is not tried again."""
@@ -522,8 +549,8 @@ class Journal:
         if self._wait_until_settled(work.key, entry):
             # What lingers may yet replace the item that cannot be held.
             return
+        self._parking[work.key] = (reason, work.generation)
         self._flush()
-        self._execute(_PARK, [(reason, work.key.table, work.key.text, work.generation)])
         self._forget(work.key, entry)
 
     # -- inside ---------------------------------------------------------------------------------------------------
@@ -535,10 +562,14 @@ class Journal:
         unsettled = self._unsettled(key)
         if unsettled <= entry.tried:
             return False
-        self._execute(_DELAY, [(unsettled, key.table, key.text)])
+        self._delay(key, entry, unsettled)
+        return True
+
+    def _delay(self, key: Key, entry: _Open, due: float) -> None:
+        self._delayed[key] = due
+        self._flush()
         self._forget(key, entry)
         self._work.set()
-        return True
 
     def _stand_in_line(self, key: Key, entry: _Open) -> None:
         if entry.in_line or entry.converging or not self._its_turn(entry):
@@ -575,8 +606,8 @@ class Journal:
 
     def _refill(self) -> bool:
         """Bring keys that stand in the file only into the line. Gives whether any came."""
-        if not self._backlog:
-            return False
+        if not self._backlog or self._beginning:
+            return False  # what waits to be written is not in the file's rows yet
         self._backlog = False
         self._flush()
         now = self._clock()
@@ -629,8 +660,11 @@ class Journal:
         return self._flushed
 
     def _flush(self) -> None:
+        if self._beginning:
+            return
         flushed, self._flushed = self._flushed, None
-        if self._pending or self._leaving or self._unsettled_keys or self.degraded:
+        waiting = self._pending or self._leaving or self._unsettled_keys or self._delayed or self._parking
+        if waiting or self.degraded:
             self._write()
         if flushed is not None and not flushed.done():
             flushed.set_result(None)
@@ -647,6 +681,10 @@ class Journal:
             )
             self._database.executemany(
                 _UNSETTLE, [(until, k.table, k.text) for k, until in self._unsettled_keys.items()]
+            )
+            self._database.executemany(_DELAY, [(due, k.table, k.text) for k, due in self._delayed.items()])
+            self._database.executemany(
+                _PARK, [(reason, k.table, k.text, generation) for k, (reason, generation) in self._parking.items()]
             )
             if not self._lingering_written:
                 self._database.executemany(_LINGER, [(*place, until) for place, until in self._lingering.items()])
@@ -666,10 +704,15 @@ class Journal:
                 self._leaving.pop(next(iter(self._leaving)))
             while len(self._unsettled_keys) > _PENDING_LIMIT:
                 self._unsettled_keys.pop(next(iter(self._unsettled_keys)))
+            # They are tried sooner than they need be, which does no harm.
+            self._delayed.clear()
+            self._parking.clear()
             return
         self._pending.clear()
         self._leaving.clear()
         self._unsettled_keys.clear()
+        self._delayed.clear()
+        self._parking.clear()
         self._lingering_written = True
         if self.degraded:
             self.degraded = False
@@ -677,12 +720,6 @@ class Journal:
             self._backlog = True
             self._work.set()
             log.info("journal_recovered")
-
-    def _execute(self, statement: str, rows: list[tuple[object, ...]]) -> None:
-        try:
-            self._database.executemany(statement, rows)
-        except sqlite3.Error as error:
-            self._fail(error)
 
     def _fail(self, error: sqlite3.Error) -> None:
         if not self.degraded:

@@ -150,7 +150,7 @@ class Run:
         self.started: asyncio.Future[None] = loop.create_future()
         settings = settings_for(story, path)
         self.limit = settings.mirror.comparisons_queue
-        self.journal = Journal(path, clock=lambda: EPOCH + loop.time())
+        self.journal = Journal(path, clock=lambda: EPOCH + loop.time(), anew_after=1)
         part = (lambda floor: take_part(floor, stage_table, path.stem, loop)) if stage_table is not None else None
         self.layer, self.floor, self.participant = build(settings, self.journal, dynamo, dsql, board, recorded, part)
         self._ended: asyncio.Future[None] = loop.create_future()
@@ -372,7 +372,7 @@ class Silence:
     def __enter__(self) -> Silence:
         self._before = structlog.get_config()
         self._patch.setattr("proxy.shadow.layer._GAUGE_SECONDS", 7.0)
-        self._patch.setattr("proxy.shadow.journal._CHECKPOINT_EVERY", 11.0)
+        self._patch.setattr("proxy.shadow.journal._SYNC_EVERY", 11.0)
         structlog.configure(
             processors=[self._take],
             wrapper_class=structlog.make_filtering_bound_logger(40),
