@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from proxy.stores.sql import quoted
 DIGEST_BYTES: Final = 16
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_FEW_NAMES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,21 +133,30 @@ def jsonb_text(text: str) -> str:
     `text` must be orjson's, which writes each key once and no zeros to spare.
     """
     held = orjson.loads(text)
-    written = json.dumps(_sorted(held), ensure_ascii=False)
+    written = _write(_sorted(held))
     # Floats are rare, those that Python writes with an exponent rarer still: only then is it all written by hand.
     exponent = ("e-" in written or "e+" in written) and _has_exponent(held)
     # A numeric knows no negative zero.
     return _written(held) if exponent or "-0.0" in written else written
 
 
+# Made once: json.dumps makes one for each call that does not leave everything as it is by default.
+_write: Final = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def _sorted(held: Any) -> Any:
     if type(held) is dict:
-        if len(held) < 2:
-            return {name: _sorted(value) for name, value in held.items()}
-        return {name: _sorted(held[name]) for name in sorted(held, key=_rank)}
+        names = _order(tuple(held)) if len(held) <= _FEW_NAMES else sorted(held, key=_rank)
+        return {name: value if type(value := held[name]) is str else _sorted(value) for name in names}
     if type(held) is list:
         return [_sorted(value) for value in held]
     return held
+
+
+@lru_cache(maxsize=1024)
+def _order(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Items of a table have few sets of names. Maps of many names are likely keyed by something else, and not kept."""
+    return tuple(sorted(names, key=_rank))
 
 
 def _rank(name: str) -> tuple[int, str]:
@@ -186,9 +197,12 @@ def _plain(value: Any) -> str:
 
 
 def _seconds(value: Any) -> str:
-    microseconds = (value - _EPOCH) // _MICROSECOND
+    since = value - _EPOCH
+    if since.days >= 0:
+        return f"{since.days * 86_400 + since.seconds}.{since.microseconds:06d}"
+    microseconds = since // _MICROSECOND
     whole, part = divmod(abs(microseconds), 1_000_000)
-    return f"{'-' if microseconds < 0 else ''}{whole}.{part:06d}"
+    return f"-{whole}.{part:06d}"
 
 
 def parameters(columns: Sequence[Column]) -> tuple[Callable[[Any], str], ...]:
