@@ -201,8 +201,12 @@ class Cutover:
         if self._table is None:
             raise Problem(409, PINNED, outcome="refused")
         before = (await read(self._table)).map.forgotten.count
-        if all(each.process != process for each in await self._table.leases()):
-            raise Problem(404, f"there is no process {process!r} in the stage table")
+        known = [each.process for each in await self._table.leases()]
+        if process not in known:
+            # Progress names processes by the beginnings of their names. Whom to forget is not guessed.
+            alike = [each for each in known if process and each.startswith(process)]
+            meant = f": did you mean {', '.join(alike)}?" if alike else ""
+            raise Problem(404, f"there is no process {process!r} in the stage table{meant}")
         settle = max(self._settings.dynamodb.settle_seconds, self._settings.dsql.settle_seconds)
         async for event in forget(self._table, process, by=by, because=because, settle_seconds=settle):
             if isinstance(event, Kept):

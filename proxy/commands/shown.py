@@ -41,6 +41,8 @@ def standing(document: Mapping[str, Any]) -> str:
 
 def gate(document: Mapping[str, Any]) -> str:
     """Every criterion of a move."""
+    if document["from"] == document["to"] == "complete":
+        return f"{scope(document)}: complete, the last stage: no move leads out of it"
     lines = [f"{scope(document)}: {document['from']} → {document['to']}"]
     if document["impossible"]:
         return "\n".join([*lines, f"  it cannot be made: {document['impossible']}"])

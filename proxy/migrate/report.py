@@ -102,11 +102,11 @@ def _results(swept: Swept) -> list[tuple[str, str, str]]:
 def _remedies(swept: Swept) -> Iterator[str]:
     """What to do about what was found, a sentence each."""
     counts, found = swept.counts, swept.counts.results
-    mirror = "DSQL" if swept.authority == "dynamodb" else "DynamoDB"
+    right, mirror = ("DynamoDB", "DSQL") if swept.authority == "dynamodb" else ("DSQL", "DynamoDB")
     if counts.unrepaired:
         yield "What could not be repaired is told below: mend that, and run it again. "
     elif not swept.mended:
-        yield f"`crossfade verify --repair` makes {mirror} hold what {swept.authority} holds. "
+        yield f"`crossfade verify --repair` makes {mirror} hold what {right} holds. "
     if found[Result.UNREPRESENTABLE]:
         yield "What the mapping cannot hold, no repair mends: widen its columns (`crossfade preflight` says which). "
 

@@ -217,6 +217,7 @@ def nobody_leaves_complete(here: Scene) -> None:
     words = ("stage", TABLE, "rampdown", "--force", "--because", "I will have it back")
     assert "complete is left by no move" in crossfade(here, *words, code=1)[1]
     assert "complete is left by no move" in crossfade(here, "stage", TABLE, "live", "--dry-run", code=1)[0]
+    assert crossfade(here, "stage", TABLE)[0] == f"{TABLE}: complete, the last stage: no move leads out of it\n"
     page = console(here, "/move?" + urllib.parse.urlencode({"table": TABLE, "to": "rampdown"}))
     assert "complete is left by no move" in page.lower()
     assert "Force it" not in page
@@ -352,6 +353,7 @@ def test_the_command_straight_at_the_stage_table_moves_two_proxies(
         straight(*forced, "it is gone", said=f"crossfade stage forget {gone}", code=1)
         # A sweep from before it was forgotten says nothing of what it owed.
         straight("verify", "--repair", "--quiet")
+        straight("stage", "forget", gone[:8], "--because", "the host is lost", said=f"did you mean {gone}?", code=2)
         said = straight("stage", "forget", gone, "--because", "the host is lost")
         assert f"{gone} is forgotten" in said
         assert "crossfade verify --table TABLE --repair" in said

@@ -129,7 +129,7 @@ def _found_and_repaired(operator: Operator, items: list[dict[str, Any]], dynamod
     told = {each["key"][HASH_KEY]["S"]: each for each in found["findings"]}
     assert told[f"VideoGame:{missing}"]["result"] == "missing"
     assert told["Book:nobody-knows-it"]["result"] == "extra"
-    assert "`crossfade verify --repair` makes DSQL hold what dynamodb holds." in found["out"]
+    assert "`crossfade verify --repair` makes DSQL hold what DynamoDB holds." in found["out"]
     assert PRECISE in found["out"], "values were asked for"
     assert LESS_PRECISE in found["out"]
     paths = sorted(each["differences"][0]["path"] for each in found["findings"] if each["result"] == "different")
