@@ -17,12 +17,14 @@ _SECONDS_OVER = 30
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a load came to. `milliseconds` has p50, p99, p999 and most, only from `steady`."""
+    """What a load came to. `milliseconds` has p50, p99, p999 and most, and `late` is by how many of them the load was
+    late at worst, by its own fault or its machine's; both only from `steady`."""
 
     answered: int
     errors: int
     seconds: float
     milliseconds: dict[str, float]
+    late: float = 0.0
 
     @property
     def rate(self) -> float:

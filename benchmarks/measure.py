@@ -4,6 +4,7 @@ import os
 import statistics
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -30,6 +31,13 @@ def stand_back(pid: int) -> None:
 def cpu_seconds(pid: int) -> float:
     """CPU time used so far by a process with its children, user and system."""
     return sum(times.user + times.system for times in (process.cpu_times() for process in _family(pid)))
+
+
+def waited_seconds(pid: int) -> float:
+    """For how long a process's first thread, where its event loop runs, has wanted a CPU that others had. 0.0 where the
+    kernel does not say (`schedstat`)."""
+    told = Path(f"/proc/{pid}/schedstat")
+    return int(told.read_text().split()[1]) / 1e9 if told.exists() else 0.0
 
 
 def memory_mb(pid: int) -> float:

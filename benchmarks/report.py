@@ -90,10 +90,12 @@ def _states(waiting: Mapping[str, Any], stage: str) -> Iterator[str]:
             *(_figure(found[name], 2) for name in ("p50", "p99", "p999")),
             f"{found['p99']['median'] / healthy:.2f}",
             str(found["errors"]),
+            *(_figure(found[name], 1) if name in found else "" for name in ("late", "waited")),
         )
         for state, found in states.items()
     ]
-    yield from _table(("", "p50", "p99", "p99.9", "p99 ÷ healthy's", "errors"), rows)
+    head = ("", "p50", "p99", "p99.9", "p99 ÷ healthy's", "errors", "the load's worst lateness", "CPU wanted, ms/s")
+    yield from _table(head, rows)
 
 
 def _outage(outage: Mapping[str, Any]) -> Iterator[str]:
