@@ -107,7 +107,7 @@ def lines(
     )
     if bars:
         panel.draw_style(common_models.GraphDrawStyle.BARS)
-    if stacked or bars:
+    if stacked:
         panel.stacking(common.StackingConfig().mode(common_models.StackingMode.NORMAL))
     if logarithmic:
         panel.scale_distribution(common.ScaleDistributionConfig().type(common_models.ScaleDistribution.LOG).log(10))
