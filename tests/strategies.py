@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from hypothesis import strategies as st
 
-from proxy.dynamodb.expressions import (
+from proxy.dynamodb.expression_tree import (
     Action,
     Add,
     And,

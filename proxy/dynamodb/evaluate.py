@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 from proxy.dynamodb.errors import validation
-from proxy.dynamodb.expressions import (
+from proxy.dynamodb.expression_tree import (
     Add,
     And,
     Arithmetic,

@@ -11,7 +11,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from proxy.dynamodb.errors import DynamoDBError, validation
-from proxy.dynamodb.expressions import (
+from proxy.dynamodb.expression_tree import (
     Action,
     Add,
     And,
@@ -21,7 +21,6 @@ from proxy.dynamodb.expressions import (
     Condition,
     Delete,
     In,
-    KeyCondition,
     Literal,
     Not,
     Or,
@@ -29,8 +28,8 @@ from proxy.dynamodb.expressions import (
     Remove,
     Set,
     Update,
-    assemble_key_condition,
 )
+from proxy.dynamodb.key_conditions import KeyCondition, assemble_key_condition
 from proxy.dynamodb.values import Value, canonical, kind, order
 
 _INVALID = "One or more parameter values were invalid: "

@@ -14,19 +14,10 @@ from typing import Literal as OneOf
 import orjson
 
 from proxy.dynamodb import errors, evaluate, legacy
-from proxy.dynamodb.expressions import (
-    Bindings,
-    Condition,
-    KeyCondition,
-    Path,
-    bindings,
-    condition_paths,
-    key_condition,
-    parse_filter,
-    parse_key_condition,
-    parse_projection,
-    top_level,
-)
+from proxy.dynamodb.expression_bindings import Bindings, bindings
+from proxy.dynamodb.expression_tree import Condition, Path, condition_paths, top_level
+from proxy.dynamodb.expressions import parse_filter, parse_key_condition, parse_projection
+from proxy.dynamodb.key_conditions import KeyCondition, key_condition
 from proxy.dynamodb.schema import Index, TableSchema
 from proxy.dynamodb.sizes import MAX_PAGE_SIZE, item_size
 from proxy.dynamodb.values import Item, Value, binary, canonical_item, equal, order

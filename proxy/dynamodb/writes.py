@@ -14,14 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from proxy.dynamodb import errors, evaluate, legacy
-from proxy.dynamodb.expressions import (
-    Condition,
-    Path,
-    Update,
-    bindings,
-    parse_condition,
-    parse_update,
-)
+from proxy.dynamodb.expression_bindings import bindings
+from proxy.dynamodb.expression_tree import Condition, Path, Update
+from proxy.dynamodb.expressions import parse_condition, parse_update
 from proxy.dynamodb.schema import Index, Key, TableSchema
 from proxy.dynamodb.sizes import MAX_HASH_KEY_SIZE, MAX_ITEM_SIZE, MAX_RANGE_KEY_SIZE, item_size, value_size
 from proxy.dynamodb.values import Item, Value, canonical_item, equal

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from proxy.dynamodb import evaluate, legacy
 from proxy.dynamodb.capacity import Meter
-from proxy.dynamodb.expressions import bindings, parse_projection
+from proxy.dynamodb.expression_bindings import bindings
+from proxy.dynamodb.expressions import parse_projection
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.sizes import item_size

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.dynamodb.evaluate import update as apply_update
-from proxy.dynamodb.expressions import bindings, parse_update
+from proxy.dynamodb.expression_bindings import bindings
+from proxy.dynamodb.expressions import parse_update
 from proxy.dynamodb.values import Item
 from proxy.items.changes import update_of
 from proxy.items.checked import changed, created, shown_item

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple, TypeVar
 
-from proxy.dynamodb.expressions import (
+from proxy.dynamodb.expression_printer import unparse
+from proxy.dynamodb.expression_tree import (
     Action,
     Add,
     And,
@@ -33,7 +34,6 @@ from proxy.dynamodb.expressions import (
     Remove,
     Set,
     Update,
-    unparse,
 )
 from proxy.dynamodb.schema import TableSchema
 from proxy.dynamodb.values import Item, Value, canonical

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.evaluate import lookup, matches, project, update
-from proxy.dynamodb.expressions import (
-    MAX_EXPRESSION_BYTES,
+from proxy.dynamodb.expression_bindings import Bindings, bindings
+from proxy.dynamodb.expression_parser import MAX_EXPRESSION_BYTES
+from proxy.dynamodb.expression_printer import Printed, unparse
+from proxy.dynamodb.expression_tree import (
     And,
     Between,
-    Bindings,
     Call,
     Comparison,
     Condition,
@@ -25,19 +26,14 @@ from proxy.dynamodb.expressions import (
     Operand,
     Or,
     Path,
-    Printed,
     Projection,
     Remove,
     Set,
     Update,
-    bindings,
     condition_paths,
-    parse_condition,
-    parse_projection,
-    parse_update,
     top_level,
-    unparse,
 )
+from proxy.dynamodb.expressions import parse_condition, parse_projection, parse_update
 from proxy.dynamodb.values import Item, Value, canonical_item, equal
 from tests.strategies import conditions, disjoint_paths, items, paths, projections, respelt, updates, values
 

@@ -7,7 +7,9 @@ import pytest
 
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.evaluate import creates, lookup, matches, project, update
-from proxy.dynamodb.expressions import Path, Update, bindings, parse_condition, parse_projection, parse_update
+from proxy.dynamodb.expression_bindings import bindings
+from proxy.dynamodb.expression_tree import Path, Update
+from proxy.dynamodb.expressions import parse_condition, parse_projection, parse_update
 from proxy.dynamodb.values import Item, Value
 
 ITEM: Item = {

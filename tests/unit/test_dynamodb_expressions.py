@@ -6,31 +6,31 @@ from typing import Any
 import pytest
 
 from proxy.dynamodb.errors import DynamoDBError
-from proxy.dynamodb.expressions import (
+from proxy.dynamodb.expression_bindings import Bindings, bindings
+from proxy.dynamodb.expression_printer import unparse
+from proxy.dynamodb.expression_tree import (
     And,
     Arithmetic,
-    Bindings,
     Call,
     Comparison,
     Condition,
     In,
-    KeyCondition,
     Literal,
     Not,
     Or,
     Path,
     Set,
-    bindings,
     condition_paths,
-    key_condition,
+    top_level,
+)
+from proxy.dynamodb.expressions import (
     parse_condition,
     parse_filter,
     parse_key_condition,
     parse_projection,
     parse_update,
-    top_level,
-    unparse,
 )
+from proxy.dynamodb.key_conditions import KeyCondition, key_condition
 from proxy.dynamodb.reserved import RESERVED
 from proxy.dynamodb.values import Value
 

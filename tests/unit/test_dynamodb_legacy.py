@@ -7,7 +7,8 @@ import pytest
 from proxy.dynamodb import legacy
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.evaluate import matches, project, update
-from proxy.dynamodb.expressions import KeyCondition, unparse
+from proxy.dynamodb.expression_printer import unparse
+from proxy.dynamodb.key_conditions import KeyCondition
 from proxy.dynamodb.values import Item
 
 INVALID = "One or more parameter values were invalid: "
