@@ -59,4 +59,4 @@ class Refusal(Exception):
 
 
 def invalid(*broken: Broken) -> Refusal:
-    return Refusal(Code.INVALID, "; ".join(f"{each.field}: {each.rule}" for each in broken), broken)
+    return Refusal(Code.INVALID, "; ".join(f"{each.field or 'the body'}: {each.rule}" for each in broken), broken)

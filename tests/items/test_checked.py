@@ -75,6 +75,8 @@ def test_every_broken_rule_is_told_with_its_field() -> None:
     assert broken({**BOOK, "x": 10**200})[0][0] == "x"
     assert broken({"type": "Song"})[0][0] == "type"
     assert broken([])[0] == ("", "an object")
+    with pytest.raises(Refusal, match="the body: an object"):
+        new([])
     season = {"type": "TvSeason", "shelf": "s", "title": "t", "seasonNumber": Decimal("1.5")}
     assert broken(season) == [("seasonNumber", "a whole number from 0 to 100000")]
 
