@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "node"
-_SECONDS = 120
+_SECONDS = 400
 
 
 class ClientsMissingError(RuntimeError):

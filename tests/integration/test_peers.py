@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.integration.scenes import Scene, run_sql, scene, wait_until
+from tests.integration.scenes import Scene, insist, run_sql, scene, wait_until
 from tests.integration.test_verdicts import KEY, book
 from tests.integration.writers import BILLIO_KEYS, Writers
 from tests.standins.billio import TABLE, billio_table
@@ -25,6 +25,19 @@ def both(dynamodb: str, database: str, dsql_database: str) -> Iterator[tuple[Sce
 
 def board(here: Scene) -> list[tuple[str, str, str]]:
     return [tuple(row) for row in asyncio.run(run_sql(here.dsn, BOARD))]
+
+
+def corrupted(here: Scene, title: str) -> dict[str, int]:
+    """What a reader's comparison comes to. A peer that does not answer for seconds, on a busy machine, may hold
+    anything: then it is no mismatch, the row is mended, and it is spoilt again."""
+
+    def attempt() -> dict[str, int]:
+        asyncio.run(run_sql(here.dsn, "UPDATE items SET title = $1", title))
+        counts = here.compared("GetItem", lambda: here.client().get_item(TableName=TABLE, Key=KEY))
+        here.assert_equal()
+        return counts
+
+    return insist(attempt, lambda counts: "mismatch" in counts)
 
 
 def test_writes_through_both_are_no_mismatch(both: tuple[Scene, Scene]) -> None:
@@ -48,9 +61,7 @@ def test_a_corruption_is_found_by_either(both: tuple[Scene, Scene]) -> None:
     for number, here in enumerate(both):
         for each in both:
             each.assert_equal()
-        asyncio.run(run_sql(here.dsn, "UPDATE items SET title = $1", f"other {number}"))
-        assert here.compared("GetItem", lambda: here.client().get_item(TableName=TABLE, Key=KEY)) == {"mismatch": 1}  # noqa: B023
-        here.assert_equal()
+        assert corrupted(here, f"other {number}") == {"mismatch": 1}
 
 
 def test_whoever_ends_in_good_order_is_asked_no_more(both: tuple[Scene, Scene]) -> None:
@@ -60,5 +71,4 @@ def test_whoever_ends_in_good_order_is_asked_no_more(both: tuple[Scene, Scene]) 
     wait_until(lambda: len(board(one)) == 1, 120, "one to leave")
     one.client().put_item(TableName=TABLE, Item=book())
     one.assert_equal()
-    asyncio.run(run_sql(one.dsn, "UPDATE items SET title = 'other'"))
-    assert one.compared("GetItem", lambda: one.client().get_item(TableName=TABLE, Key=KEY)) == {"mismatch": 1}
+    assert corrupted(one, "other") == {"mismatch": 1}

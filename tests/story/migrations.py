@@ -9,4 +9,4 @@ def apply(folder: Path, dsn: str) -> None:
     """Raises CalledProcessError, with what the command said on stderr."""
     command = [str(Path(sys.executable).with_name("crossfade")), "migrate", "--folder", str(folder)]
     environment = {"PATH": "/usr/bin:/bin", "CROSSFADE_DSQL__DSN": dsn, "CROSSFADE_LOG__LEVEL": "error"}
-    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, timeout=60)
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, timeout=300)
