@@ -67,6 +67,7 @@ async def run(url: str, folder: Path, *options: str) -> str:
         "--generation-database=none",
         "--no-shrink",
         "--seed=4",
+        "--request-timeout=120",
         *options,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
