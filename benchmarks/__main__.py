@@ -73,7 +73,7 @@ def _measure(results: dict[str, Any], parts: list[str], *, quick: bool) -> None:
         stand_back(server.child.pid)
         measures: dict[str, tuple[str, Callable[[], Any]]] = {
             "a": ("cost", lambda: cost.compare(_say, server, *((1, 1.0) if quick else (3, 2.0)))),
-            "b": ("waiting", lambda: waiting.wait(_say, server, *((2, 1.0) if quick else (11, 1.5)))),
+            "b": ("waiting", lambda: waiting.wait(_say, server, *((2, 1.0) if quick else (9, 1.5)))),
             "c": ("outage", lambda: outage.survive(_say, server, 10_000 if quick else 200_000)),
             "d": ("growth", lambda: cost.grow(_say, server, *((1, 1.0) if quick else (3, 2.0)), quick=quick)),
             "tracing": ("tracing", lambda: tracing.trace(_say, server, *((1, 1.0) if quick else (3, 2.0)))),
