@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="crossfade", description="Move from DynamoDB to Aurora DSQL without stopping."
     )
+    parser.add_argument("--version", action="version", version=f"crossfade {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (("serve", "run the proxy"), ("check", "read settings and mappings, and show what would run")):
         command = commands.add_parser(name, help=text)

@@ -210,8 +210,7 @@ class Catalogue:
         except StoreError as error:
             raise Refusal(Code.UNAVAILABLE, f"nothing was done: {error.reason}") from error
 
-    @staticmethod
-    def _answered(outcome: Outcome) -> dict[str, Any]:
+    def _answered(self, outcome: Outcome) -> dict[str, Any]:
         """The document of an answer. Raises Refusal for one that is an error."""
         if outcome.ok:
             return outcome.document
@@ -223,6 +222,8 @@ class Catalogue:
             raise Refusal(Code.INVALID, message, (Broken("", message),))
         if outcome.status >= 500:
             raise Refusal(Code.UNKNOWN, message)
+        if code == "ResourceNotFoundException":
+            message = f"there is no table {self._table}, or it lacks an index: see table in [items]"
         raise Refusal(Code.UNAVAILABLE, f"the store refuses: {code}: {message}")
 
 

@@ -383,7 +383,8 @@ class _Pool:
                     server_hostname=endpoint.host if self._context else None,
                 )
             except OSError as error:  # refused, no such host, no route, a certificate that does not hold
-                raise Unreachable("connect", f"{endpoint.authority}: {error}") from error
+                where = f"DynamoDB at {endpoint.authority} (see [dynamodb])"
+                raise Unreachable("connect", f"{where}: {error}") from error
         return connection
 
     def _give_back(self, connection: "_Connection | None") -> None:

@@ -50,8 +50,8 @@ async def layer_at(
         await upstream.close()
 
 
-def catalogue_of(layer: Executes, secret: bytes = b"0123456789abcdef") -> Catalogue:
-    return Catalogue(layer, TABLE, Cursors(secret), request_ids())
+def catalogue_of(layer: Executes, table: str = TABLE, secret: bytes = b"0123456789abcdef") -> Catalogue:
+    return Catalogue(layer, table, Cursors(secret), request_ids())
 
 
 async def verdicts(layer: Layer) -> dict[tuple[str, str], int]:

@@ -156,7 +156,7 @@ async def test_a_cursor_is_good_at_another_proxy_and_at_the_other_store(
         rest = await catalogue_of(layer).page(question, 100, first.cursor)
         assert [shown_item(item) for item in (*first.items, *rest.items)] == wanted
         with pytest.raises(Refusal):
-            await catalogue_of(layer, b"another secret here").page(question, 100, first.cursor)
+            await catalogue_of(layer, secret=b"another secret here").page(question, 100, first.cursor)
 
 
 async def test_a_row_that_is_not_as_it_should_be_is_a_mismatch(

@@ -21,8 +21,9 @@ from proxy.admin.tokens import Role, Tokens
 from proxy.items import client
 from proxy.items.client import ItemsClient, ItemsError
 from proxy.items.graphql_schema import schema
+from proxy.items.refusals import Refusal
 from proxy.shadow.layer import Layer
-from tests.items.catalogues import layer_at
+from tests.items.catalogues import catalogue_of, layer_at
 from tests.items.ports import port
 
 READ, WRITE = "read-0123456789abcdef", "write-0123456789abcdef"
@@ -117,6 +118,11 @@ async def test_refusals_name_field_and_rule(url: str) -> None:
             headers = {"Content-Type": "application/json"}
             async with session.post("/items", data=body, headers=headers) as answer:
                 assert answer.status == 400, body[:10]
+
+
+async def test_a_table_that_is_not_there_is_named(layer: Layer) -> None:
+    with pytest.raises(Refusal, match=r"there is no table elsewhere, or it lacks an index: see table in \[items\]"):
+        await catalogue_of(layer, "elsewhere").with_id("Book", "00000000-0000-4000-8000-000000000000")
 
 
 async def test_tokens_say_who_reads_and_who_writes(layer: Layer) -> None:

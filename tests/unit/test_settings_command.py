@@ -27,6 +27,9 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["version"]) == 0
     assert capsys.readouterr().out == f"crossfade {VERSION}\n"
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"crossfade {VERSION}\n"
 
 
 @pytest.mark.parametrize(
