@@ -162,7 +162,8 @@ def test_backups_and_exports_are_read_as_the_table_is(filled: str, tmp_path: Pat
 
 def test_a_rate_is_kept(filled: str, tmp_path: Path) -> None:
     began = time.monotonic()
-    status, stdout, _ = preflight(filled, tmp_path, "billio.toml", "--json", "--rate", "200")
+    status, stdout, _ = preflight(filled, tmp_path, "billio.toml", "--json", "--rate", "60")
     assert (status, json.loads(stdout)["items"]) == (0, len(catalogue()))
-    # 422 items, a burst of 200 and pages of up to 200 by four readers: a second at least.
-    assert time.monotonic() - began > 0.8
+    # When the last of 422 items are asked for, four pages of 60 at most are not paid for, and 60 were there to spend:
+    # however fast the machine is, the other 122 take two seconds.
+    assert time.monotonic() - began > 2

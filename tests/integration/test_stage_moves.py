@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.in_process import crossfade as command
+from tests.integration.forked import crossfade as command
 from tests.integration.scenes import SETTLE_SECONDS, Scene, insist, run_sql, scene, wait_until
 from tests.integration.test_stages import BOOKS, GAMES, item
 from tests.standins.billio import TABLE, billio_table

@@ -22,7 +22,7 @@ from typing import Any
 
 from tests.data import catalogue
 from tests.equality import as_boto3_has_it
-from tests.integration.in_process import Ran, crossfade
+from tests.integration.forked import Ran, crossfade
 from tests.proxy_process import settings_text
 from tests.standins.billio import HASH_KEY, TABLE, dynamodb_client
 
@@ -151,8 +151,8 @@ def write_export_lines(
 
 @dataclass(slots=True)
 class Operator:
-    """Runs `crossfade` against a pair of stores, with settle times that suit stand-ins: `run` in this process, which
-    saves its start; `killed` and `started` as the program that it is."""
+    """Runs `crossfade` against a pair of stores, with settle times that suit stand-ins: `run` in a fork, which saves
+    its start; `killed` and `started` as the program that it is."""
 
     endpoint: str
     dsn: str
