@@ -28,7 +28,7 @@ from proxy.version import VERSION
 WRONG: Final = 2
 FAILED: Final = 1
 HEALTH_SECONDS: Final = 3.0
-_COLLECT: Final = (2_000, 200, 20)
+_COLLECT: Final = (5_000, 80, 20)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
