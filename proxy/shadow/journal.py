@@ -43,7 +43,11 @@ CREATE TABLE IF NOT EXISTS lingering (
   tab TEXT NOT NULL, store TEXT NOT NULL, until REAL NOT NULL, PRIMARY KEY (tab, store)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS identity (name TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS room (one INTEGER PRIMARY KEY, filler BLOB NOT NULL);
 """
+# What a file that could not be written must take before it counts as one that can be again. Less may find a place where
+# the next entry does not.
+_PROVE_ROOM: Final = "INSERT OR REPLACE INTO room VALUES (1, zeroblob(65536))"
 _ENTER: Final = """
 INSERT INTO journal (tab, key, generation, since, due) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET generation = excluded.generation, due = excluded.due, parked = NULL
@@ -689,8 +693,7 @@ class Journal:
             if not self._lingering_written:
                 self._database.executemany(_LINGER, [(*place, until) for place, until in self._lingering.items()])
             if self.degraded:
-                # Something must be written for the disk to be known to take it, and nobody may have written meanwhile.
-                self._database.execute("PRAGMA user_version = 1")
+                self._database.execute(_PROVE_ROOM)
             self._database.execute("COMMIT")
         except sqlite3.Error as error:
             if self._database.in_transaction:

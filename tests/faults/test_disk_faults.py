@@ -1,5 +1,6 @@
 """The proxy's own disk is full: its journal and its log cannot be written. Clients do not notice; `/readyz` says it."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from proxy.dynamodb.schema import Key
+from proxy.shadow.journal import Journal
 from tests.faults.small_disk import fill, small_disk
 from tests.faults.under_fault import codes, own_faults, recovered, story, tell
 from tests.integration.scenes import Scene, scene, wait_until
@@ -52,6 +55,24 @@ def test_one_full_disk_for_journal_and_log(
         assert own_faults(here) == []
     finally:
         running.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("pages", range(4))
+async def test_room_for_next_to_nothing_is_no_recovery(disk: Path, pages: int) -> None:
+    """Else it would be ready again until somebody writes, and then not, and then again."""
+    journal = Journal(disk / "journal.sqlite")
+    journal.open({"dynamodb": 0.0, "dsql": 0.0})
+    try:
+        fill(disk)
+        os.truncate(disk / "filler", (disk / "filler").stat().st_size - pages * 4096)
+        keys = [Key("t", f'{{"id":{{"S":"{number}"}}}}') for number in range(500)]
+        for work in journal.answered(await journal.enter(keys), take=True):
+            journal.done(work)
+        assert not journal.empty  # which it never is while it cannot be written
+        (disk / "filler").unlink()
+        assert journal.empty
+    finally:
+        journal.close()
 
 
 def test_no_file_may_grow(dynamodb: str, database: str) -> None:
