@@ -178,8 +178,12 @@ class ProxyProcess(Standin):
         return True
 
     def _get(self, path: str) -> str:
+        token = self._environment.get("CROSSFADE_ADMIN__READ_TOKEN")
+        request = urllib.request.Request(
+            self.admin + path, headers={"Authorization": f"Bearer {token}"} if token else {}
+        )
         try:
-            with urllib.request.urlopen(self.admin + path, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 text: str = answer.read().decode()
                 return text
         except urllib.error.HTTPError as error:
