@@ -152,7 +152,9 @@ async def build(
     findings = Findings(metrics, kept=settings.admin.mismatches_kept, values=settings.admin.values, witness=witness)
     # What no process writes to the mirror, none needs to be asked about.
     mirrors = settings.stages.table is not None or settings.beginnings() != {"off"}
-    peers = Peers(Board(pool, settings.dsql.schema), journal) if mirrors and not settings.mirror.alone else None
+    peers = None
+    if mirrors and not settings.mirror.alone:
+        peers = Peers(Board(pool, settings.dsql.schema), journal, settings.dsql.timeout_seconds)
     floor = Floor(stages, journal, tables, hold_seconds=settings.stages.hold_seconds, can_mirror=settings.dsql.given)
     participant = participant_of(settings, upstream, floor, journal.identity, listen=str(settings.listen))
     lease: Leased = participant.lease if participant is not None else Unleased()

@@ -80,9 +80,11 @@ class Unasked:
 class Peers:
     """`Others` over a board. `work` must run as a task, or nobody else gets an answer."""
 
-    def __init__(self, board: Board, journal: Journal) -> None:
+    def __init__(self, board: Board, journal: Journal, look_seconds: float = _ANSWER_SECONDS) -> None:
+        """`look_seconds`: how long a comparison waits to see who is there, which is what the mirror may take."""
         self._board = board
         self._journal = journal
+        self._look_seconds = look_seconds
         self._beat_at = -_BEAT_SECONDS
         self._answered: set[str] = set()
         self._refused = False
@@ -122,14 +124,15 @@ class Peers:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(self._look_seconds):
                 peers = self._peers(await self._board.read())
-                if not peers:
-                    return frozenset()
-                silent = [process for process, age in peers.items() if age > _SILENT_SECONDS]
-                if silent:
-                    self._tell_silent(silent)
-                    return frozenset(keys)
+            if not peers:
+                return frozenset()
+            silent = [process for process, age in peers.items() if age > _SILENT_SECONDS]
+            if silent:
+                self._tell_silent(silent)
+                return frozenset(keys)
+            async with asyncio.timeout(_ANSWER_SECONDS):
                 question = _question(keys, seconds + loop.time() - began)
                 await self._board.post(subject, self._journal.identity, question)
                 try:
