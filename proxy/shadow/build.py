@@ -29,7 +29,8 @@ from proxy.shadow.direction import Direction
 from proxy.shadow.findings import Findings
 from proxy.shadow.floor import Floor, Leased, Unleased
 from proxy.shadow.follow import Follow
-from proxy.shadow.journal import Journal, JournalLocked
+from proxy.shadow.journal import Journal
+from proxy.shadow.journal_file import JournalLocked
 from proxy.shadow.layer import Layer
 from proxy.shadow.limited import Limited
 from proxy.shadow.participant import Held as Part

@@ -3,10 +3,9 @@
 A key enters before its authority write is sent and leaves when it has converged. It counts: every entry gives the key a
 new generation, and a convergence may only clear the generation that it began with, with no write under way.
 
-SQLite in WAL mode, written on the loop: entries that come in one turn of the loop share one commit, which costs 5 to
-25 µs; handing it to a thread costs 200 (measured). What can take long runs in a thread (`proxy.shadow.journal_log`);
-while the log begins anew nothing is written here. Commits are not synced one by one (`synchronous = NORMAL`): they
-survive `kill -9`; a host that is lost is what the sweep is for.
+The file (`proxy.shadow.journal_file`) is written on the loop: entries that come in one turn of the loop share one
+commit, which costs 5 to 25 µs; handing it to a thread costs 200 (measured). What can take long runs in a thread
+(`proxy.shadow.journal_log`); while the log begins anew nothing is written here.
 
 Memory holds only keys with a write under way, being converged, or next in line; the rest stand in the file. The journal
 knows neither stores nor stages. Times are seconds since the epoch, by the clock it is given: they outlive the process.
@@ -15,80 +14,34 @@ knows neither stores nor stages. Times are seconds since the epoch, by the clock
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import sqlite3
 import time
-import uuid
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal, ParamSpec, TypeVar
 
 import structlog
 
 from proxy.dynamodb.schema import Key
+from proxy.shadow.journal_file import Changes, JournalFile
 from proxy.shadow.journal_log import begin_anew, sync
+from proxy.shadow.moments import Moments
 
 log = structlog.get_logger(__name__)
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS journal (
-  tab TEXT NOT NULL, key TEXT NOT NULL, generation INTEGER NOT NULL, since REAL NOT NULL, due REAL NOT NULL,
-  unsettled REAL NOT NULL DEFAULT 0, parked TEXT, PRIMARY KEY (tab, key)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS journal_due ON journal (due) WHERE parked IS NULL;
-CREATE TABLE IF NOT EXISTS lingering (
-  tab TEXT NOT NULL, store TEXT NOT NULL, until REAL NOT NULL, PRIMARY KEY (tab, store)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS identity (name TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS room (one INTEGER PRIMARY KEY, filler BLOB NOT NULL);
-"""
-# What a file that could not be written must take before it counts as one that can be again. Less may find a place where
-# the next entry does not.
-_PROVE_ROOM: Final = "INSERT OR REPLACE INTO room VALUES (1, zeroblob(65536))"
-_ENTER: Final = """
-INSERT INTO journal (tab, key, generation, since, due) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET generation = excluded.generation, due = excluded.due, parked = NULL
-"""
-_LEAVE: Final = "DELETE FROM journal WHERE tab = ? AND key = ? AND generation = ? AND unsettled <= ?"
-_UNSETTLE: Final = "UPDATE journal SET unsettled = max(unsettled, ?) WHERE tab = ? AND key = ?"
-_LINGER: Final = """
-INSERT INTO lingering (tab, store, until) VALUES (?, ?, ?)
-ON CONFLICT DO UPDATE SET until = max(until, excluded.until)
-"""
-_DELAY: Final = "UPDATE journal SET due = ? WHERE tab = ? AND key = ?"
-_PARK: Final = "UPDATE journal SET parked = ? WHERE tab = ? AND key = ? AND generation = ?"
-_COUNT: Final = """
-SELECT count(*) FILTER (WHERE parked IS NULL), min(since) FILTER (WHERE parked IS NULL),
-count(*) FILTER (WHERE parked IS NOT NULL) FROM journal
-"""
-_COUNT_BY_TABLE: Final = """
-SELECT tab, count(*) FILTER (WHERE parked IS NULL), min(since) FILTER (WHERE parked IS NULL) FROM journal GROUP BY tab
-"""
-_PARKED: Final = "SELECT tab, key FROM journal WHERE parked IS NOT NULL LIMIT ?"
-_DUE: Final = "SELECT tab, key, generation, since FROM journal WHERE parked IS NULL AND due <= ? ORDER BY due LIMIT ?"
-
 _LINE_LIMIT: Final = 4096
 _REFILL: Final = 512
-_PENDING_LIMIT: Final = 100_000
-_REMEMBERED: Final = 10_000
 _SYNC_EVERY: Final = 2.0
 # Some 30 MB of log: a start reads it all.
 _ANEW_CHANGES: Final = 8000
 _ANEW_SECONDS: Final = 1.0
-# A change writes the pages it is on: half of SQLite's usual size, for half of the log.
-_PAGE_BYTES: Final = 2048
 # A key that always has some write under way would never get its turn; after this long it converges in between.
 _HOT_SECONDS: Final = 1.0
-# How finely, and how far back, a time is known as a moment: two minutes.
-_SAMPLE_SECONDS: Final = 0.05
-_SAMPLES: Final = 2400
 
-
-class JournalLocked(Exception):
-    """Another process uses this journal file."""
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -102,14 +55,6 @@ class _Open:
     converging: bool = False
     in_line: bool = False
     left: asyncio.Event | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Left:
-    """A key that has left: the generation it had, and when."""
-
-    generation: int
-    moment: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,28 +106,19 @@ class Journal:
         anew_after: int = _ANEW_CHANGES,
     ) -> None:
         """`anew_after` changes the log begins anew."""
-        self._path = path
-        self._synchronous = synchronous
+        self._file = JournalFile(path, synchronous)
         self._clock = clock
         self._anew_after = anew_after
         self._open: dict[Key, _Open] = {}
         self._line: deque[Key] = deque()
         self._work = asyncio.Event()
-        self._pending: dict[Key, tuple[int, float]] = {}
-        self._leaving: dict[Key, int] = {}
-        self._unsettled_keys: dict[Key, float] = {}
-        self._delayed: dict[Key, float] = {}
-        self._parking: dict[Key, tuple[str, int]] = {}
+        self._changes = Changes()
         self._lingering: dict[tuple[str, str], float] = {}
         self._lingering_written = True
         self._flushed: asyncio.Future[None] | None = None
         # The log begins anew, and what there is to write waits.
         self._beginning = False
-        self._moment = 0
-        self._left: OrderedDict[Key, _Left] = OrderedDict()
-        self._tables: dict[str, int] = {}
-        self._samples: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
-        self._forgotten = 0
+        self._moments = Moments(0, clock())
         self._backlog = False
         self._settled_at = 0.0
         self.degraded = False
@@ -198,74 +134,39 @@ class Journal:
         once more after that. Parked ones too: the mapping may be another now. Gives their number. Raises JournalLocked,
         OSError, sqlite3.Error.
         """
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(f"{self._path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock)
-            raise JournalLocked(
-                f"{self._path}: in use by another process; give each proxy a journal.path of its own"
-            ) from None
-        # Keys are item values: nobody else on the machine is to read them. SQLite gives its WAL the file's permissions.
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        self._database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0.25)
-        self._database.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute(f"PRAGMA synchronous = {self._synchronous}")
-        self._database.execute("PRAGMA wal_autocheckpoint = 0")
-        self._database.executescript(_SCHEMA)
-        now, longest = self._clock(), max(lingering.values())
-        self._database.execute("UPDATE journal SET due = ?, unsettled = ?, parked = NULL", (now, now + longest))
-        for store, seconds in lingering.items():
-            # "WHERE true" tells SQLite that ON CONFLICT belongs to the INSERT.
-            self._database.execute(
-                "INSERT INTO lingering (tab, store, until) SELECT DISTINCT tab, ?, ? FROM journal WHERE true "
-                "ON CONFLICT DO UPDATE SET until = max(until, excluded.until)",
-                (store, now + seconds),
-            )
-        self._database.execute("DELETE FROM lingering WHERE until < ?", (now,))
-        self._lingering = {
-            (table, store): until
-            for table, store, until in self._database.execute("SELECT tab, store, until FROM lingering")
-        }
-        (left, self._moment) = self._database.execute(
-            "SELECT count(*), coalesce(max(generation), 0) FROM journal"
-        ).fetchone()
-        if self._database.execute("SELECT name FROM identity").fetchone() is None:
-            self._database.execute("INSERT INTO identity VALUES (?)", (uuid.uuid4().hex,))
-        (self.identity,) = self._database.execute("SELECT name FROM identity").fetchone()
-        # Which keys left before this process began, nobody knows any more.
-        self._moment += 1
-        self._forgotten = self._moment
-        self._samples.append((now, self._moment))
-        self._settled_at = now + longest if left else 0.0
+        self._file.open()
+        now = self._clock()
+        left, latest = self._file.take_over(now, lingering)
+        self._lingering = self._file.lingering()
+        self.identity = self._file.identity()
+        self._moments = Moments(latest, now)
+        self._settled_at = now + max(lingering.values()) if left else 0.0
         self._backlog = left > 0
         if self._backlog:
             self._work.set()
-        return int(left)
+        return left
 
     async def tidy(self) -> None:
         """Keep the log on the disk, and short, for ever. Run as a task."""
-        synced = begun = self._database.total_changes
+        synced = begun = self._file.written
         while True:
             await asyncio.sleep(_SYNC_EVERY)
-            changes = self._database.total_changes
-            if changes == synced:
+            written = self._file.written
+            if written == synced:
                 continue
             try:
-                await asyncio.to_thread(sync, self._path)
-                synced = changes
-                if changes - begun >= self._anew_after:
+                await asyncio.to_thread(sync, self._file.path)
+                synced = written
+                if written - begun >= self._anew_after:
                     await self._begin_anew()
-                    begun = changes
+                    begun = written
             except (OSError, sqlite3.Error) as error:
                 log.warning("journal_checkpoint_failed", error=str(error))
 
     async def _begin_anew(self) -> None:
         """Nothing is written on the loop meanwhile, or the loop would begin the log, and wait for the disk."""
         self._beginning = True
-        working = asyncio.ensure_future(asyncio.to_thread(begin_anew, self._path))
+        working = asyncio.ensure_future(asyncio.to_thread(begin_anew, self._file.path))
         try:
             await asyncio.wait({working}, timeout=_ANEW_SECONDS)
         finally:
@@ -276,10 +177,9 @@ class Journal:
 
     def close(self) -> None:
         self._flush()
-        if self._pending:
-            log.error("journal_keys_lost", keys=len(self._pending), remedy="free the disk, then run a sweep")
-        self._database.close()
-        os.close(self._lock)
+        if self._changes.entered:
+            log.error("journal_keys_lost", keys=len(self._changes.entered), remedy="free the disk, then run a sweep")
+        self._file.close()
 
     # -- writes under way -----------------------------------------------------------------------------------------
 
@@ -289,9 +189,8 @@ class Journal:
         If the file cannot be written, the keys stand in memory until it can, and `degraded` says so: the client's
         write does not wait for a disk.
         """
-        self._moment += 1
-        generation, now = self._moment, self._clock()
-        self._sample(now)
+        now = self._clock()
+        generation = self._moments.next(now)
         overlapped = set()
         distinct = tuple(dict.fromkeys(keys))
         for key in distinct:
@@ -304,10 +203,10 @@ class Journal:
                 overlapped.add(key)
             entry.generation = generation
             entry.writers += 1
-            self._tables[key.table] = generation
-            self._pending[key] = (generation, now)
-            self._delayed.pop(key, None)
-            self._parking.pop(key, None)
+            self._moments.happened(key.table, generation)
+            self._changes.entered[key] = (generation, now)
+            self._changes.delayed.pop(key, None)
+            self._changes.parked.pop(key, None)
         ticket = Ticket(distinct, generation, frozenset(overlapped), now)
         try:
             # Shielded: others wait for the same commit, and one who is cancelled must not cancel it.
@@ -340,7 +239,7 @@ class Journal:
         until = self._clock() + seconds
         self._settled_at = max(self._settled_at, until)
         for key in keys:
-            self._unsettled_keys[key] = max(until, self._unsettled_keys.get(key, 0.0))
+            self._changes.unsettled[key] = max(until, self._changes.unsettled.get(key, 0.0))
             place = (key.table, store)
             self._lingering[place] = max(until, self._lingering.get(place, 0.0))
         self._lingering_written = False
@@ -359,55 +258,38 @@ class Journal:
     def keys_of(self, table: str, limit: int) -> list[tuple[Key, bool]]:
         """At most so many keys of a table that are in, and whether each is parked."""
         self._flush()
-        statement = "SELECT key, parked FROM journal WHERE tab = ? LIMIT ?"
-        try:
-            rows = self._database.execute(statement, (table, limit)).fetchall()
-        except sqlite3.Error as error:
-            self._fail(error)
-            rows = []
-        found = {Key(table, text): parked is not None for text, parked in rows}
-        found.update((key, False) for key in (*self._open, *self._pending) if key.table == table)
+        found = self._ask(self._file.keys_of, table, limit) or {}
+        found.update((key, False) for key in (*self._open, *self._changes.entered) if key.table == table)
         return list(found.items())
 
     def holds(self, key: Key) -> bool:
         return key in self._open or self._in_file(key)
 
     def parked_reason(self, key: Key) -> str | None:
-        row = self._select("SELECT parked FROM journal WHERE tab = ? AND key = ?", (key.table, key.text))
-        return str(row[0]) if row is not None and row[0] is not None else None
+        row = self._ask(self._file.row, key)
+        return row.parked if row is not None else None
 
     def touched(self, key: Key, since: int) -> bool:
         """Whether the key is in the journal, or has been since the moment `since` (a reading of `latest`).
 
         What has left is remembered for a while; where memory does not reach back so far, the answer is yes.
         """
-        left = self._left.get(key)
-        if left is not None and left.moment > since:
-            return True
-        return key in self._open or self._forgotten > since or self._in_file(key)
+        return self._moments.may_have_left(key, since) or self.holds(key)
 
     def table_touched(self, table: str, since: int) -> bool:
         """Whether any key of a table is in the journal, or one has been since the moment."""
-        if self._tables.get(table, 0) > since or any(key.table == table for key in self._open):
+        if self._moments.any_of(table, since) or any(key.table == table for key in self._open):
             return True
-        return self._select("SELECT 1 FROM journal WHERE tab = ? LIMIT 1", (table,)) is not None
+        return bool(self._ask(self._file.any_of, table))
 
     def moment(self, seconds: float) -> int:
         """The moment so many seconds ago, or one somewhat earlier; -1 where memory does not reach back so far."""
-        then, later = self._clock() - seconds, self._moment
-        for at, moment in reversed(self._samples):
-            if at + _SAMPLE_SECONDS <= then:
-                # What a sample stands for had all happened by then, however long ago that was.
-                return later
-            if at <= then:
-                return moment
-            later = moment
-        return -1
+        return self._moments.before(self._clock() - seconds)
 
     def overtaken(self, ticket: Ticket) -> bool:
         """Whether another write to one of the ticket's keys has entered since."""
         for key in ticket.keys:
-            entry, left = self._open.get(key), self._left.get(key)
+            entry, left = self._open.get(key), self._moments.left(key)
             generation = entry.generation if entry is not None else left.generation if left is not None else None
             if generation is None or generation > ticket.generation:
                 return True
@@ -420,7 +302,7 @@ class Journal:
     @property
     def latest(self) -> int:
         """This moment: it grows with every entry and every leave."""
-        return self._moment
+        return self._moments.latest
 
     async def left(self, keys: Iterable[Key], seconds: float) -> bool:
         """Wait until none of the keys is in the journal, for at most so many seconds."""
@@ -448,19 +330,18 @@ class Journal:
     def empty(self) -> bool:
         """Whether no key is in, parked ones too."""
         self._flush()
-        row = self._select("SELECT 1 FROM journal LIMIT 1")
-        return row is None and not self._pending and not self.degraded
+        return not self._ask(self._file.any) and not self._changes.entered and not self.degraded
 
     async def depth(self) -> Depth:
         """Counted off the loop: after an hour's outage there may be millions."""
         self._flush()
-        keys, since, parked = await asyncio.to_thread(self._count)
+        keys, since, parked = await asyncio.to_thread(self._file.count)
         return Depth(keys, max(0.0, self._clock() - since) if since is not None else 0.0, parked)
 
     async def stands(self, most_parked: int) -> dict[str, Stand]:
         """How each table stands that is in, or was a moment ago; at most so many parked keys. Off the loop, too."""
         self._flush()
-        rows, parked = await asyncio.to_thread(self._count_by_table, most_parked)
+        rows, parked = await asyncio.to_thread(self._file.count_by_table, most_parked)
         now = self._clock()
         lingering: dict[str, dict[str, float]] = {}
         for (table, store), until in self._lingering.items():
@@ -469,24 +350,9 @@ class Journal:
         found = {table: Stand(lingering=each) for table, each in lingering.items()}
         for table, keys, since in rows:
             age = max(0.0, now - since) if since is not None else 0.0
-            held = tuple(Key(table, text) for of, text in parked if of == table)
+            held = tuple(key for key in parked if key.table == table)
             found[table] = Stand(keys, age, held, lingering.get(table, {}))
         return found
-
-    def _count_by_table(self, most_parked: int) -> tuple[list[tuple[Any, ...]], list[tuple[str, str]]]:
-        side = sqlite3.connect(self._path, timeout=1)
-        try:
-            return side.execute(_COUNT_BY_TABLE).fetchall(), side.execute(_PARKED, (most_parked,)).fetchall()
-        finally:
-            side.close()
-
-    def _count(self) -> tuple[Any, ...]:
-        side = sqlite3.connect(self._path, timeout=1)
-        try:
-            row: tuple[Any, ...] = side.execute(_COUNT).fetchone()
-            return row
-        finally:
-            side.close()
 
     # -- convergence ----------------------------------------------------------------------------------------------
 
@@ -527,10 +393,10 @@ class Journal:
             return None
         if self._wait_until_settled(work.key, entry):
             return None
-        if self._pending.get(work.key, (0, 0.0))[0] == work.generation:
-            del self._pending[work.key]
-        self._leaving[work.key] = work.generation
-        self._remember(work)
+        if self._changes.entered.get(work.key, (0, 0.0))[0] == work.generation:
+            del self._changes.entered[work.key]
+        self._changes.left[work.key] = work.generation
+        self._moments.leave(work.key, work.generation, self._clock())
         self._schedule_flush()
         self._forget(work.key, entry)
         return max(0.0, self._clock() - entry.entered)
@@ -553,7 +419,7 @@ class Journal:
         if self._wait_until_settled(work.key, entry):
             # What lingers may yet replace the item that cannot be held.
             return
-        self._parking[work.key] = (reason, work.generation)
+        self._changes.parked[work.key] = (reason, work.generation)
         self._flush()
         self._forget(work.key, entry)
 
@@ -570,7 +436,7 @@ class Journal:
         return True
 
     def _delay(self, key: Key, entry: _Open, due: float) -> None:
-        self._delayed[key] = due
+        self._changes.delayed[key] = due
         self._flush()
         self._forget(key, entry)
         self._work.set()
@@ -585,20 +451,6 @@ class Journal:
             entry.in_line = True
             self._line.append(key)
         self._work.set()
-
-    def _remember(self, work: Work) -> None:
-        self._moment += 1
-        self._sample(self._clock())
-        self._tables[work.key.table] = self._moment
-        self._left[work.key] = _Left(work.generation, self._moment)
-        self._left.move_to_end(work.key)
-        if len(self._left) > _REMEMBERED:
-            self._forgotten = self._left.popitem(last=False)[1].moment
-
-    def _sample(self, now: float) -> None:
-        """Note what moment it is, before anything happens in it."""
-        if not self._samples or now - self._samples[-1][0] >= _SAMPLE_SECONDS:
-            self._samples.append((now, self._moment - 1))
 
     def _its_turn(self, entry: _Open) -> bool:
         return not entry.writers or self._clock() - entry.tried > _HOT_SECONDS
@@ -615,14 +467,8 @@ class Journal:
         self._backlog = False
         self._flush()
         now = self._clock()
-        try:
-            rows = self._database.execute(_DUE, (now, _REFILL + len(self._open))).fetchall()
-        except sqlite3.Error as error:
-            self._fail(error)
-            return False
         taken = 0
-        for table, text, generation, since in rows:
-            key = Key(table, text)
+        for key, generation, since in self._ask(self._file.due, now, _REFILL + len(self._open)) or ():
             if key in self._open:
                 continue
             self._open[key] = _Open(generation, now, since, in_line=True)
@@ -632,29 +478,26 @@ class Journal:
         return taken > 0
 
     def _next_due(self) -> float | None:
-        row = self._select("SELECT min(due) FROM journal WHERE parked IS NULL")
-        if row is None or row[0] is None:
-            return None
-        return max(0.05, float(row[0]) - self._clock())
+        due = self._ask(self._file.next_due)
+        return max(0.05, due - self._clock()) if due is not None else None
 
     def _unsettled(self, key: Key) -> float:
-        row = self._select("SELECT unsettled FROM journal WHERE tab = ? AND key = ?", (key.table, key.text))
-        return max(float(row[0]) if row is not None else 0.0, self._unsettled_keys.get(key, 0.0))
+        row = self._ask(self._file.row, key)
+        return max(row.unsettled if row is not None else 0.0, self._changes.unsettled.get(key, 0.0))
 
     def _in_file(self, key: Key) -> bool:
-        if key in self._pending:
+        if key in self._changes.entered:
             return True
-        if key in self._leaving:
+        if key in self._changes.left:
             return False
-        return self._select("SELECT 1 FROM journal WHERE tab = ? AND key = ?", (key.table, key.text)) is not None
+        return self._ask(self._file.row, key) is not None
 
-    def _select(self, statement: str, parameters: tuple[str, ...] = ()) -> tuple[Any, ...] | None:
+    def _ask(self, ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         try:
-            row: tuple[Any, ...] | None = self._database.execute(statement, parameters).fetchone()
+            return ask(*args, **kwargs)
         except sqlite3.Error as error:
             self._fail(error)
             return None
-        return row
 
     def _schedule_flush(self) -> asyncio.Future[None]:
         if self._flushed is None:
@@ -667,55 +510,20 @@ class Journal:
         if self._beginning:
             return
         flushed, self._flushed = self._flushed, None
-        waiting = self._pending or self._leaving or self._unsettled_keys or self._delayed or self._parking
-        if waiting or self.degraded:
+        if self._changes or self.degraded:
             self._write()
         if flushed is not None and not flushed.done():
             flushed.set_result(None)
 
     def _write(self) -> None:
-        now = self._clock()
+        lingering = () if self._lingering_written else self._lingering.items()
         try:
-            self._database.execute("BEGIN IMMEDIATE")
-            self._database.executemany(
-                _LEAVE, [(k.table, k.text, generation, now) for k, generation in self._leaving.items()]
-            )
-            self._database.executemany(
-                _ENTER, [(k.table, k.text, generation, at, at) for k, (generation, at) in self._pending.items()]
-            )
-            self._database.executemany(
-                _UNSETTLE, [(until, k.table, k.text) for k, until in self._unsettled_keys.items()]
-            )
-            self._database.executemany(_DELAY, [(due, k.table, k.text) for k, due in self._delayed.items()])
-            self._database.executemany(
-                _PARK, [(reason, k.table, k.text, generation) for k, (reason, generation) in self._parking.items()]
-            )
-            if not self._lingering_written:
-                self._database.executemany(_LINGER, [(*place, until) for place, until in self._lingering.items()])
-            if self.degraded:
-                self._database.execute(_PROVE_ROOM)
-            self._database.execute("COMMIT")
+            self._file.write(self._changes, lingering, self._clock(), prove_room=self.degraded)
         except sqlite3.Error as error:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
             self._fail(error)
-            while len(self._pending) > _PENDING_LIMIT:
-                self._pending.pop(next(iter(self._pending)))
-                self.dropped += 1
-            while len(self._leaving) > _PENDING_LIMIT:
-                # It stays in the file then, and converges once more.
-                self._leaving.pop(next(iter(self._leaving)))
-            while len(self._unsettled_keys) > _PENDING_LIMIT:
-                self._unsettled_keys.pop(next(iter(self._unsettled_keys)))
-            # They are tried sooner than they need be, which does no harm.
-            self._delayed.clear()
-            self._parking.clear()
+            self.dropped += self._changes.keep_some()
             return
-        self._pending.clear()
-        self._leaving.clear()
-        self._unsettled_keys.clear()
-        self._delayed.clear()
-        self._parking.clear()
+        self._changes.clear()
         self._lingering_written = True
         if self.degraded:
             self.degraded = False

@@ -179,8 +179,8 @@ class Run:
         """At once: no handler of an exception runs, what was committed to the journal is there, calls are cut."""
         self.alive = False
         self.closed = True
-        self.journal._database.close()
-        os.close(self.journal._lock)
+        self.journal._file._database.close()
+        os.close(self.journal._file._lock)
         for answer in self._answers:
             if not answer.done():
                 answer.set_exception(Gone())
@@ -215,20 +215,20 @@ class Run:
 
     def fill_disk(self) -> None:
         journal = self.journal
-        if not isinstance(journal._database, FullDisk):
-            journal._database = cast("sqlite3.Connection", FullDisk(journal._database))
+        if not isinstance(journal._file._database, FullDisk):
+            journal._file._database = cast("sqlite3.Connection", FullDisk(journal._file._database))
 
     def free_disk(self) -> None:
-        full: Any = self.journal._database
+        full: Any = self.journal._file._database
         if isinstance(full, FullDisk):
-            self.journal._database = full.database
+            self.journal._file._database = full.database
 
     def at_rest(self) -> bool:
         """Whether nothing is left to converge."""
         journal = self.journal
-        if journal._open or journal._pending or journal._leaving:
+        if journal._open or journal._changes.entered or journal._changes.left:
             return False
-        row = journal._database.execute("SELECT count(*) FROM journal WHERE parked IS NULL").fetchone()
+        row = journal._file._database.execute("SELECT count(*) FROM journal WHERE parked IS NULL").fetchone()
         return bool(row[0] == 0)
 
 

@@ -91,14 +91,14 @@ def test_a_parked_key_whose_item_may_yet_change_is_tried_again(follow: Callable[
 
 def test_what_lingers_is_remembered_while_the_disk_is_full(follow: Callable[[Course], None]) -> None:
     async def course(journal: Journal) -> None:
-        database = journal._database
-        journal._database = cast("sqlite3.Connection", FullDisk(database))
+        database = journal._file._database
+        journal._file._database = cast("sqlite3.Connection", FullDisk(database))
         ticket = await journal.enter([KEY])
         journal.unsettle([KEY], 5.0, "dsql")
         journal.answered(ticket)
         journal.done(await journal.next())
         assert journal.holds(KEY)
-        journal._database = database
+        journal._file._database = database
         await journal.depth()
         while asyncio.get_running_loop().time() < 5.0:
             journal.done(await journal.next())

@@ -265,10 +265,12 @@ class World:
             run = process.run
             assert run is not None
             journal = run.journal
-            rows = journal._database.execute("SELECT key, generation, due, unsettled, parked FROM journal").fetchall()
+            rows = journal._file._database.execute(
+                "SELECT key, generation, due, unsettled, parked FROM journal"
+            ).fetchall()
             found.append(
-                f"{process.name}: behind={run.layer._behind.running} open={journal._open} pending={journal._pending} "
-                f"leaving={journal._leaving} rows={rows}"
+                f"{process.name}: behind={run.layer._behind.running} open={journal._open} "
+                f"changes={journal._changes} rows={rows}"
             )
         return "; ".join(found)
 
@@ -338,7 +340,7 @@ class World:
 
     def _check_memory(self, name: str, journal: Any, running: int, limit: int) -> None:
         most = len(self._keys)
-        if len(journal._open) > most or len(journal._pending) > most or len(journal._leaving) > most:
+        if len(journal._open) > most or len(journal._changes.entered) > most or len(journal._changes.left) > most:
             raise Violated(f"{name}'s journal holds more keys than there are")
         if len(journal._line) > 2 * most:
             raise Violated(f"{name}'s line has {len(journal._line)} places for {most} keys")

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from proxy.dynamodb.schema import Key
-from proxy.shadow.journal import Journal, JournalLocked, Work
+from proxy.shadow.journal import Journal, Work
+from proxy.shadow.journal_file import JournalLocked
 
 A, B = Key("t", '{"id":{"S":"a"}}'), Key("t", '{"id":{"S":"b"}}')
 
@@ -210,8 +211,8 @@ async def test_what_a_killed_process_left_is_converged_at_once_and_once_more(ben
     killed.answered(await killed.enter([B]))
     killed.park(await taken(killed), "too long")
     # A killed process closes nothing but its files.
-    killed._database.close()
-    os.close(killed._lock)
+    killed._file._database.close()
+    os.close(killed._file._lock)
     bench.clock.now += 100
     journal, left = bench.open(lingering=60)
     assert left == 2
@@ -313,8 +314,8 @@ async def test_what_may_land_outlives_the_process(bench: Bench) -> None:
     killed, _ = bench.open()
     await killed.enter([A])
     killed.unsettle([A], 600, "dynamodb")
-    killed._database.close()
-    os.close(killed._lock)
+    killed._file._database.close()
+    os.close(killed._file._lock)
     journal, left = bench.open(lingering=60)
     assert left == 1
     assert journal.lingering(A.table, "dynamodb") == pytest.approx(600)

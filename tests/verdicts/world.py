@@ -131,8 +131,8 @@ class Process:
     def kill(self) -> None:
         """As SIGKILL does: nothing of it ever runs again; its file stays."""
         self._life.alive = False
-        self.journal._database.close()
-        os.close(self.journal._lock)
+        self.journal._file._database.close()
+        os.close(self.journal._file._lock)
 
     @property
     def alive(self) -> bool:
