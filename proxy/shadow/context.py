@@ -1,13 +1,22 @@
-"""What one operation carries through the layer: itself, its tables, its item type, and the request's id."""
+"""What one operation carries through the layer: itself, its tables, its item type, and the request's id; and when
+a look at it began."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.schema import Key
 from proxy.shadow.tables import Table
+
+
+class Begun(NamedTuple):
+    """When a look at the stores began: in the journal's moments, and in the loop's seconds."""
+
+    moment: int
+    at: float
 
 
 @dataclass(frozen=True, slots=True)

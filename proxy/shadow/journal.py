@@ -19,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Final, Literal, ParamSpec, TypeVar
 
@@ -190,9 +191,9 @@ class Journal:
         write does not wait for a disk.
         """
         now = self._clock()
-        generation = self._moments.next(now)
-        overlapped = set()
         distinct = tuple(dict.fromkeys(keys))
+        generation = self._moments.enter((key.table for key in distinct), now)
+        overlapped = set()
         for key in distinct:
             entry = self._open.get(key)
             if entry is None:
@@ -203,7 +204,6 @@ class Journal:
                 overlapped.add(key)
             entry.generation = generation
             entry.writers += 1
-            self._moments.happened(key.table, generation)
             self._changes.entered[key] = (generation, now)
             self._changes.delayed.pop(key, None)
             self._changes.parked.pop(key, None)
@@ -274,17 +274,20 @@ class Journal:
 
         What has left is remembered for a while; where memory does not reach back so far, the answer is yes.
         """
-        return self._moments.may_have_left(key, since) or self.holds(key)
+        return self._moments.last(key).moment > since or self.holds(key)
 
     def table_touched(self, table: str, since: int) -> bool:
         """Whether any key of a table is in the journal, or one has been since the moment."""
-        if self._moments.any_of(table, since) or any(key.table == table for key in self._open):
-            return True
-        return bool(self._ask(self._file.any_of, table))
+        return self._moments.last_of(table)[0] > since or self._holds_any(table)
 
-    def moment(self, seconds: float) -> int:
-        """The moment so many seconds ago, or one somewhat earlier; -1 where memory does not reach back so far."""
-        return self._moments.before(self._clock() - seconds)
+    def untouched(self, key: Key) -> float:
+        """For how many seconds the key has not been in the journal: 0.0 while it is in. Where memory does not reach
+        back so far, for how long it does."""
+        return 0.0 if self.holds(key) else max(0.0, self._clock() - self._moments.last(key).at)
+
+    def table_untouched(self, table: str) -> float:
+        """The same of all keys of a table."""
+        return 0.0 if self._holds_any(table) else max(0.0, self._clock() - self._moments.last_of(table)[1])
 
     def overtaken(self, ticket: Ticket) -> bool:
         """Whether another write to one of the ticket's keys has entered since."""
@@ -451,6 +454,12 @@ class Journal:
             entry.in_line = True
             self._line.append(key)
         self._work.set()
+
+    def _holds_any(self, table: str) -> bool:
+        return (
+            any(key.table == table for key in chain(self._open, self._changes.entered))
+            or self._ask(self._file.any_of, table) is not False
+        )
 
     def _its_turn(self, entry: _Open) -> bool:
         return not entry.writers or self._clock() - entry.tried > _HOT_SECONDS

@@ -1,29 +1,29 @@
 """What happened to keys lately, and in which order: a count that grows with every entry and every leave.
 
-By it others are told whether a key was in the journal at some time, or has been since: for each key that left it is
-remembered, for a while, when. Where memory does not reach back, the answer is the careful one. It knows no file.
+By it a comparison is told whether a key has been in the journal since it began; and another process, by a time, for how
+long a key has not been. For each key that left it is remembered, for a while, when. Where memory does not reach back,
+the answer is the careful one. It knows no file. Times are the caller's, in seconds.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from proxy.dynamodb.schema import Key
 
 _REMEMBERED: Final = 10_000
-# How finely, and how far back, a time is known as a moment: two minutes.
-_SAMPLE_SECONDS: Final = 0.05
-_SAMPLES: Final = 2400
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A key that has left: the generation it had, and when."""
+    """A key that has left: the generation it had, at which moment, and when."""
 
     generation: int
     moment: int
+    at: float
 
 
 class Moments:
@@ -31,51 +31,34 @@ class Moments:
 
     def __init__(self, latest: int, now: float) -> None:
         self.latest = latest + 1
-        self._forgotten = self.latest
+        self._began = now
+        self._forgotten = Left(0, self.latest, now)
         self._left: OrderedDict[Key, Left] = OrderedDict()
-        self._tables: dict[str, int] = {}
-        self._samples: deque[tuple[float, int]] = deque([(now, self.latest)], maxlen=_SAMPLES)
+        self._tables: dict[str, tuple[int, float]] = {}
 
-    def next(self, now: float) -> int:
-        """A moment that no other is."""
+    def enter(self, tables: Iterable[str], now: float) -> int:
+        """Keys of these tables enter together. Gives the moment, which no other is."""
         self.latest += 1
-        if now - self._samples[-1][0] >= _SAMPLE_SECONDS:
-            self._samples.append((now, self.latest - 1))
+        for table in tables:
+            self._tables[table] = self.latest, now
         return self.latest
 
-    def happened(self, table: str, moment: int) -> None:
-        """Something of a table entered or left."""
-        self._tables[table] = moment
-
     def leave(self, key: Key, generation: int, now: float) -> None:
-        moment = self.next(now)
-        self.happened(key.table, moment)
-        self._left[key] = Left(generation, moment)
+        self._left[key] = Left(generation, self.enter((key.table,), now), now)
         self._left.move_to_end(key)
         if len(self._left) > _REMEMBERED:
-            self._forgotten = self._left.popitem(last=False)[1].moment
+            self._forgotten = self._left.popitem(last=False)[1]
 
     def left(self, key: Key) -> Left | None:
         """When it left last, as far as that is remembered."""
         return self._left.get(key)
 
-    def may_have_left(self, key: Key, since: int) -> bool:
-        """Whether it has left since a moment; yes where memory does not reach back so far."""
-        left = self._left.get(key)
-        return self._forgotten > since or (left is not None and left.moment > since)
+    def last(self, key: Key) -> Left:
+        """When it left last; or when what is forgotten had all left, if that was later."""
+        left = self._left.get(key, self._forgotten)
+        return left if left.moment > self._forgotten.moment else self._forgotten
 
-    def any_of(self, table: str, since: int) -> bool:
-        """Whether a key of a table has entered or left since a moment, in this process."""
-        return self._tables.get(table, 0) > since
-
-    def before(self, then: float) -> int:
-        """The moment that it was at a time (clock), or one somewhat earlier; -1 where memory does not reach back."""
-        later = self.latest
-        for at, moment in reversed(self._samples):
-            if at + _SAMPLE_SECONDS <= then:
-                # What a sample stands for had all happened by then, however long ago that was.
-                return later
-            if at <= then:
-                return moment
-            later = moment
-        return -1
+    def last_of(self, table: str) -> tuple[int, float]:
+        """The moment at which a key of a table entered or left last, and when; the time is no earlier than this
+        process."""
+        return self._tables.get(table, (0, self._began))

@@ -4,7 +4,8 @@ Two processes that write one key at once may find anything: the mirror executes 
 authority did, so that either sees outcomes and items that differ, and no look at the stores can tell this from a fault
 in the mirror (both look alike to the last byte). So before a difference is called a mismatch the others are asked. A
 process whose journal did not hold the key between the moment the comparison began and now had converged before: what
-differs is then nobody's write under way.
+differs is then nobody's write under way. It is asked how long ago it held the key, for that is a time by one clock: the
+board may be slow, and nobody knows how long a question was on its way.
 
 They ask on a board that all of them can read: a table in the mirror. Each process posts that it is there, looks every
 half second whether something is asked, and answers from its journal. Only a suspicion asks. One that is there and does
@@ -14,6 +15,7 @@ not answer may hold anything; one that ended without emptying its journal, too, 
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -133,10 +135,13 @@ class Peers:
                 self._tell_silent(silent)
                 return frozenset(keys)
             async with asyncio.timeout(_ANSWER_SECONDS):
-                question = _question(keys, seconds + loop.time() - began)
-                await self._board.post(subject, self._journal.identity, question)
+                await self._board.post(subject, self._journal.identity, _question(keys))
                 try:
-                    return await self._answer(subject, keys, set(peers))
+                    untouched = await self._answer(subject, len(keys), set(peers))
+                    # Answered at some time since it was asked: what was touched before now by less, may have been
+                    # touched in the time that is meant.
+                    meant = seconds + loop.time() - began + _MARGIN_SECONDS
+                    return frozenset(keys[n] for n, idle in enumerate(untouched) if idle <= meant)
                 finally:
                     await self._clear(subject)
         except Refused as error:
@@ -145,15 +150,17 @@ class Peers:
         except (StoreError, TimeoutError):
             return frozenset(keys)
 
-    async def _answer(self, subject: str, keys: Sequence[Key], waited: set[str]) -> frozenset[Key]:
+    async def _answer(self, subject: str, keys: int, waited: set[str]) -> list[float]:
+        """For how many seconds nobody has had each key in the journal, by the one who had it last."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS / 4)
             posted = await self._board.read()
-            answers = {each.process: _positions(each.text) for each in posted if each.subject == subject}
+            answers = {each.process: _answered(each.text, keys) for each in posted if each.subject == subject}
             # One that has come meanwhile may have begun before it was seen.
             waited |= set(self._peers(posted))
-            if all(answers.get(process) is not None for process in waited):
-                return frozenset(keys[n] for positions in answers.values() for n in positions or ())
+            told = [answer for process in waited if (answer := answers.get(process)) is not None]
+            if len(told) == len(waited):
+                return [min(each) for each in zip(*told, strict=True)]
 
     def _peers(self, posted: Iterable[Note]) -> dict[str, float]:
         """The others that are there, or have not said that they left, and how long ago each was heard of."""
@@ -176,7 +183,7 @@ class Peers:
                 # Of one that is forgotten; or an answer that came when its question had been taken back.
                 await self._board.clear(each.subject, each.process)
             elif each.text.startswith("{") and each.subject not in self._answered:
-                answer = orjson.dumps(self._touched(each)).decode()
+                answer = orjson.dumps([self._untouched(key) for key in _asked(each)]).decode()
                 await self._board.post(each.subject, self._journal.identity, answer)
                 self._answered.add(each.subject)
 
@@ -193,17 +200,11 @@ class Peers:
         self._beat_at = asyncio.get_running_loop().time()
         self._seen = True
 
-    def _touched(self, question: Note) -> list[int]:
-        """Which of the keys asked about this journal has held, by their positions."""
-        asked = orjson.loads(question.text)
-        since = self._journal.moment(asked["seconds"] + question.age + _MARGIN_SECONDS)
-        keys = [Key(table, text) for table, text in asked["keys"]]
-        return [n for n, key in enumerate(keys) if self._held(key, since)]
-
-    def _held(self, key: Key, since: int) -> bool:
-        if key == any_of(key.table):
-            return self._journal.table_touched(key.table, since)
-        return self._journal.touched(key, since)
+    def _untouched(self, key: Key) -> float:
+        """For how many seconds this journal has not held the key, in whole milliseconds."""
+        whole = key == any_of(key.table)
+        idle = self._journal.table_untouched(key.table) if whole else self._journal.untouched(key)
+        return math.floor(idle * 1000) / 1000
 
     def _tell_silent(self, silent: Sequence[str]) -> None:
         """Once for each process: while it is waited for, nothing can be called a mismatch."""
@@ -225,11 +226,15 @@ class Peers:
             )
 
 
-def _question(keys: Sequence[Key], seconds: float) -> str:
-    asked = {"keys": [[key.table, key.text] for key in keys], "seconds": round(seconds, 3)}
-    return orjson.dumps(asked).decode()
+def _question(keys: Sequence[Key]) -> str:
+    return orjson.dumps({"keys": [[key.table, key.text] for key in keys]}).decode()
 
 
-def _positions(text: str) -> list[int] | None:
-    """What an answer says; None for a note that is none."""
-    return list(orjson.loads(text)) if text.startswith("[") else None
+def _asked(question: Note) -> list[Key]:
+    return [Key(table, text) for table, text in orjson.loads(question.text)["keys"]]
+
+
+def _answered(text: str, keys: int) -> list[float] | None:
+    """What an answer about so many keys says; None for a note that is none."""
+    answer = list(orjson.loads(text)) if text.startswith("[") else []
+    return answer if len(answer) == keys else None

@@ -34,7 +34,7 @@ from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.pages import PageRequest, read_query, read_scan
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
-from proxy.shadow.context import Call
+from proxy.shadow.context import Begun, Call
 from proxy.shadow.journal import Journal
 from proxy.shadow.peers import Others, Unasked, any_of
 from proxy.shadow.shapes import item_shape, shape_of
@@ -87,7 +87,7 @@ class Reading:
 
     async def compare(self, call: Call, answer: asyncio.Future[Outcome | None]) -> None:
         """Read from the mirror, await the authority's answer (None: it gave none), compare, record."""
-        since, began = self._journal.latest, asyncio.get_running_loop().time()
+        since, began = self.begin()
         try:
             mirrored = None if call.operation.action == "Scan" else await self._mirror.execute(call.operation)
         except StoreError as error:
@@ -95,16 +95,19 @@ class Reading:
             return
         await self._judge_answers(call, await answer, mirrored.outcome if mirrored is not None else None, since, began)
 
-    async def compare_served(self, call: Call, mirrored: Outcome, answered: Outcome | None, began: float) -> None:
-        """The mirror has served the client (`proxy.shadow.ramp`), `began` at that time of the loop's: compare what it
+    def begin(self) -> Begun:
+        """A look begins now."""
+        return Begun(self._journal.latest, asyncio.get_running_loop().time())
+
+    async def compare_served(self, call: Call, mirrored: Outcome, answered: Outcome | None, begun: Begun) -> None:
+        """The mirror has served the client (`proxy.shadow.ramp`), who asked when it was `begun`: compare what it
         answered with the authority's answer, which is asked for now if there is none yet."""
-        since = self._journal.moment(asyncio.get_running_loop().time() - began)
         try:
             if answered is None:
                 answered = (await self._authority.execute(call.operation)).outcome
         except StoreError:
             return  # as where the authority gave its client none
-        await self._judge_answers(call, answered, mirrored, since, began)
+        await self._judge_answers(call, answered, mirrored, *begun)
 
     async def _judge_answers(
         self, call: Call, answered: Outcome | None, mirrored: Outcome | None, since: int, began: float
@@ -140,7 +143,7 @@ class Reading:
             racing = racing or any(self._touched(key, since) for key in concerned or _any(call))
             await self._journal.left(concerned, _LEAVE_SECONDS)
             await asyncio.sleep(delay)
-            since, began = self._journal.latest, asyncio.get_running_loop().time()
+            since, began = self.begin()
             looked, found = await self._read_again(call, keys)
             if found.agreed:
                 self._record(call, Verdict.RACING if racing else Verdict.LAGGING)
@@ -156,7 +159,7 @@ class Reading:
                 break
             racing = True
             await asyncio.sleep(pause)
-            since, began = self._journal.latest, asyncio.get_running_loop().time()
+            since, began = self.begin()
             looked, found = await self._read_again(call, self._keys(looked, found))
         self._record(call, overall(judged) if judged else Verdict.RACING, judged)
         await self._nominate(mend)

@@ -83,7 +83,7 @@ class Reads:
     async def _ramped(self, way: Way, call: Call) -> tuple[str, Outcome]:
         """DSQL serves, and DynamoDB where it does not: it failed, it was too slow, or (what was to be strongly
         consistent) it did not agree."""
-        began = asyncio.get_running_loop().time()
+        begun = way.reading.begin()
         answered: Outcome | None = None
         try:
             if ramp.strongly(call.operation):
@@ -95,7 +95,7 @@ class Reads:
             return way.direction.authority.name, await answer(way, call)
         served = executed.outcome
         if self._room.for_one_more(way.direction.breaker):
-            self._behind.start(way.reading.compare_served(call, served, answered, began))
+            self._behind.start(way.reading.compare_served(call, served, answered, begun))
         if answered is not None and (answered.status, answered.document) != (served.status, served.document):
             self._metrics.ramped("differs")
             return way.direction.authority.name, answered

@@ -13,7 +13,7 @@ from typing import Final, Protocol, TypeAlias
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
-from proxy.shadow.context import Call
+from proxy.shadow.context import Begun, Call
 from proxy.shadow.journal import Ticket
 from proxy.shadow.stages import Stages
 from proxy.shadow.tables import Table, Tables
@@ -39,7 +39,9 @@ class Compares(Protocol):
 
     async def compare(self, call: Call, answer: asyncio.Future[Outcome | None]) -> None: ...
 
-    async def compare_served(self, call: Call, mirrored: Outcome, answered: Outcome | None, began: float) -> None: ...
+    def begin(self) -> Begun: ...
+
+    async def compare_served(self, call: Call, mirrored: Outcome, answered: Outcome | None, begun: Begun) -> None: ...
 
 
 class Rehearses(Protocol):

@@ -20,7 +20,7 @@ from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.shadow.answering import placed
-from proxy.shadow.context import Call
+from proxy.shadow.context import Begun, Call
 from proxy.shadow.journal import Ticket
 from proxy.shadow.shapes import ANY_TYPE
 from proxy.shadow.stages import Stage, Stages
@@ -187,11 +187,14 @@ class _Comparing:
         with self._parts.spans.work(COMPARE, self._parts.of(call, self._authority)):
             return await self._reading.compare(call, answer)
 
-    async def compare_served(self, call: Call, mirrored: Outcome, answered: Outcome | None, began: float) -> None:
+    def begin(self) -> Begun:
+        return self._reading.begin()
+
+    async def compare_served(self, call: Call, mirrored: Outcome, answered: Outcome | None, begun: Begun) -> None:
         if not sampled():
-            return await self._reading.compare_served(call, mirrored, answered, began)
+            return await self._reading.compare_served(call, mirrored, answered, begun)
         with self._parts.spans.work(COMPARE, self._parts.of(call, self._authority)):
-            return await self._reading.compare_served(call, mirrored, answered, began)
+            return await self._reading.compare_served(call, mirrored, answered, begun)
 
 
 class _Rehearsing:

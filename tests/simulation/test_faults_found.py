@@ -15,10 +15,12 @@ import pytest
 
 from proxy.dynamodb.schema import Key
 from proxy.shadow.journal import Journal
+from proxy.shadow.peers import Peers, any_of
+from proxy.stores.board import Note
 from tests.simulation.loop import Loop
 from tests.simulation.process import FullDisk, Silence
 
-KEY = Key("things", '{"id":{"S":"k0"}}')
+OTHER, KEY = Key("things", '{"id":{"S":"k1"}}'), Key("things", '{"id":{"S":"k0"}}')
 Course = Callable[[Journal], Awaitable[None]]
 
 
@@ -136,5 +138,62 @@ def test_waiting_for_a_hot_key_leaves_nothing_behind(follow: Callable[[Course], 
         assert left is not None
         assert not left._waiters
         journal.answered(ticket)
+
+    follow(course)
+
+
+class SlowBoard:
+    """A board on which what is posted is seen after a second, and what is read is a second old."""
+
+    def __init__(self) -> None:
+        self._notes: dict[tuple[str, str], tuple[str, float]] = {}
+
+    async def read(self) -> list[Note]:
+        now = asyncio.get_running_loop().time()
+        notes = [Note(*about, text, now - at) for about, (text, at) in self._notes.items()]
+        await asyncio.sleep(1.0)
+        return notes
+
+    async def post(self, subject: str, process: str, text: str) -> None:
+        await asyncio.sleep(1.0)
+        self._notes[subject, process] = (text, asyncio.get_running_loop().time())
+
+    async def clear(self, subject: str, process: str | None = None) -> None:
+        for about in [each for each in self._notes if each[0] == subject and process in (None, each[1])]:
+            del self._notes[about]
+
+
+def test_a_slow_board_does_not_hide_what_another_process_wrote(
+    follow: Callable[[Course], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time that a question is about was counted from when it could be read, and not from when it was asked."""
+    for limit in ("_ANSWER_SECONDS", "_CALL_SECONDS"):
+        monkeypatch.setattr(f"proxy.shadow.peers.{limit}", 30.0)
+
+    async def course(journal: Journal) -> None:
+        loop = asyncio.get_running_loop()
+        other = Journal(tmp_path / "other.sqlite", clock=lambda: 1e9 + loop.time())
+        other.open(lingering={"dsql": 0.0})
+        board = SlowBoard()
+        asking, answering = Peers(board, journal, 30.0), Peers(board, other)
+        await answering.arrive()
+        await asyncio.sleep(60.0)
+        began = loop.time()
+        other.answered(await other.enter([KEY]))
+        other.done(await other.next())
+
+        async def answer() -> None:
+            while True:
+                await answering.work()
+
+        working = asyncio.create_task(answer())
+        await asyncio.sleep(0.3)
+        assert list(await asking.touched([KEY, OTHER], loop.time() - began) or ()) == [KEY]
+        assert list(await asking.touched([any_of("things")], loop.time() - began) or ()) == [any_of("things")]
+        await asyncio.sleep(60.0)
+        assert await asking.touched([KEY, any_of("things")], 0.3) == frozenset()
+        working.cancel()
+        await asyncio.wait({working})
+        other.close()
 
     follow(course)
