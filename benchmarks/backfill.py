@@ -55,11 +55,11 @@ def _compare(say: Callable[[str], None], server: Postgres, items: int, passes: i
             _expect(server, dsn, items)
             dsn = _database(server)
             for name, command in (("backfill", "backfill"), ("backfill again", "backfill"), ("verify", "verify")):
-                runs[name].append(_run(server, ["-m", "proxy.cli", command], endpoint, dsn))
+                runs[name].append(_run(server, ["-m", "proxy", command], endpoint, dsn))
                 _expect(server, dsn, items)
             say(f"(e) pass {number + 1}: " + ", ".join(f"{n} {items / r[-1].seconds:,.0f}/s" for n, r in runs.items()))
         relay = stack.enter_context(relayed(server.port))
-        _run(server, ["-m", "proxy.cli", "verify"], endpoint, dsn.replace(f":{server.port}/", f":{relay.port}/"))
+        _run(server, ["-m", "proxy", "verify"], endpoint, dsn.replace(f":{server.port}/", f":{relay.port}/"))
         size = _ask(dsn, "SELECT sum(length(i::text)) FROM items i")
     return {
         "items": items,

@@ -183,7 +183,3 @@ def _say(text: str) -> None:
 
 def _complain(text: str) -> None:
     sys.stderr.write(f"crossfade: {text}\n")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

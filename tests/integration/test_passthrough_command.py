@@ -30,7 +30,7 @@ def serve(folder: Path, endpoint: str, data: int, admin: int) -> subprocess.Pope
         "CROSSFADE_JOURNAL__PATH": str(folder / "journal.sqlite"),
         "PYTHONPATH": str(ROOT),
     }
-    command = [sys.executable, "-m", "proxy.cli", "serve"]
+    command = [sys.executable, "-m", "proxy", "serve"]
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

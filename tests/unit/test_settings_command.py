@@ -2,6 +2,7 @@
 
 import http.server
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from proxy.__main__ import main as begin
 from proxy.cli import main
 from proxy.version import VERSION
 
@@ -79,7 +81,7 @@ def test_a_fault_in_the_settings_is_one_message_and_no_traceback(command: str, t
     config = tmp_path / "crossfade.toml"
     config.write_text('lisen = "x"\n')
     ran = subprocess.run(
-        [sys.executable, "-m", "proxy.cli", command, "--config", str(config)],
+        [sys.executable, "-m", "proxy", command, "--config", str(config)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -145,3 +147,27 @@ def test_health_is_an_exit_code(page: str, capsys: pytest.CaptureFixture[str], m
     assert main(["health", "http://127.0.0.1:1/"]) == 1
     assert main(["health", "file:///etc/hostname"]) == 2
     assert "503" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_the_command_loads_ends_it_without_a_word() -> None:
+    # Loading is some tenths of a second; so that SIGINT comes in the middle of it, an import sends it.
+    asked = (
+        "import importlib.abc, os, signal, sys, proxy.__main__\n"
+        "class Meets(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'proxy.settings': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Meets())\n"
+        "sys.argv[1:] = ['version']\n"
+        "proxy.__main__.main()"
+    )
+    ran = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=180, cwd=ROOT)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_ctrl_c_before_anything_is_at_work_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("proxy.cli.load", interrupted)
+    monkeypatch.setattr("sys.argv", ["crossfade", "check"])
+    assert begin() == 130
