@@ -158,6 +158,7 @@ def test_ctrl_c_while_the_command_loads_ends_it_without_a_word() -> None:
         "        if name == 'proxy.settings': os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.meta_path.insert(0, Meets())\n"
         "sys.argv[1:] = ['version']\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins with it ignored\n"
         "proxy.__main__.main()"
     )
     ran = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=180, cwd=ROOT)
