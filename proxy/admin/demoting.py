@@ -14,7 +14,7 @@ import structlog
 from proxy.admin.console.desk import Wish
 from proxy.admin.cutover import Cutover
 from proxy.admin.problems import Problem
-from proxy.settings_gate import Gate
+from proxy.settings.gate import Gate
 from proxy.shadow.gate import demotion
 from proxy.shadow.stages import Placed, Stage
 from proxy.stores.failures import StoreError

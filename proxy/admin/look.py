@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from proxy.admin.console.desk import Gate, Place, Standing
 from proxy.admin.problems import Problem
-from proxy.settings_gate import Gate as GateSettings
+from proxy.settings.gate import Gate as GateSettings
 from proxy.shadow.criteria import Criterion
 from proxy.shadow.evidence import Evidence
 from proxy.shadow.gate import apart, following, gate, impossible

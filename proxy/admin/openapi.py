@@ -10,7 +10,7 @@ from typing import Final
 
 from proxy.admin.asked import MOST_NAME, MOST_TEXT
 from proxy.admin.openapi_frame import Schema, frame, parameter, problem, ref
-from proxy.settings_gate import CRITERIA
+from proxy.settings.gate import CRITERIA
 from proxy.shadow.stages import Stage
 
 _TEXT: Final[Schema] = {"type": "string"}

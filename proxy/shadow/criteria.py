@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from proxy.migrate.sweeps import DIFFERENT, EQUAL, REPAIRED
-from proxy.settings_gate import Gate
+from proxy.settings.gate import Gate
 from proxy.shadow.bound import upper_bound
 from proxy.shadow.evidence import Evidence, Pattern, Standing
 from proxy.shadow.slowest import slowest

@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from typing import Final
 
-from proxy.settings_gate import Gate
+from proxy.settings.gate import Gate
 from proxy.shadow import criteria
 from proxy.shadow.criteria import Criterion, Seen
 from proxy.shadow.evidence import SEEN, SPANS, Evidence, Pattern, Standing, span_of

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from proxy.cli import main
 from proxy.settings import Settings, load
-from proxy.settings_tracing import TracingSettings
+from proxy.settings.tracing import TracingSettings
 from proxy.shadow.traced import UNTRACED, Untraced
 from proxy.tracing.otel import OpenTelemetry
 from proxy.tracing.switch import OFF, tracing_of

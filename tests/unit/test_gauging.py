@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from proxy.admin.console.desk import Place, Standing
 from proxy.admin.gauging import Gauging, numbers
 from proxy.admin.look import Look
-from proxy.settings_gate import Gate
+from proxy.settings.gate import Gate
 from proxy.shadow.evidence import Count, Evidence, Pattern, span_of
 from proxy.shadow.stages import Scope, Stage
 from proxy.stores.failures import Unreachable

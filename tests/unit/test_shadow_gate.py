@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxy.metrics import STORE_BUCKETS
-from proxy.settings_gate import CRITERIA, Gate
+from proxy.settings.gate import CRITERIA, Gate
 from proxy.shadow.criteria import Criterion
 from proxy.shadow.evidence import SEEN, SPANS, Count, Evidence, LastSweep, Pattern, Standing, span_of
 from proxy.shadow.gate import apart, demotion, following, gate, impossible

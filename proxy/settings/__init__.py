@@ -1,0 +1,51 @@
+"""What an operator can set, from one TOML file and `CROSSFADE_…` environment variables, as frozen dataclasses.
+
+A variable overrides the file: `CROSSFADE_DSQL__DSN` is `dsn` in `[dsql]`, `CROSSFADE_TABLES__items__TYPES__Book__STAGE`
+is `stage` in `[tables.items.types.Book]`. Paths in the file are relative to the file, paths in variables to the working
+directory. Unknown keys and values out of range are refused (`proxy.checked`). Nothing here opens a connection, and
+nothing here prints a secret: `repr` leaves secrets out and `shown()` masks them.
+"""
+
+from proxy.settings.file import load, load_admin_tokens
+from proxy.settings.layer import (
+    Breaker,
+    Journal,
+    Mirror,
+    Shutdown,
+    Stage,
+    StagesSettings,
+    Stream,
+    TableSettings,
+    TypeSettings,
+)
+from proxy.settings.ports import PREFIX, SHORTEST_TOKEN, AccessKey, Address, Admin, AdminTokens, Auth, Items
+from proxy.settings.stores import DSQL, MASK, DynamoDB, without_password
+from proxy.settings.whole import Log, Settings
+
+__all__ = [
+    "DSQL",
+    "MASK",
+    "PREFIX",
+    "SHORTEST_TOKEN",
+    "AccessKey",
+    "Address",
+    "Admin",
+    "AdminTokens",
+    "Auth",
+    "Breaker",
+    "DynamoDB",
+    "Items",
+    "Journal",
+    "Log",
+    "Mirror",
+    "Settings",
+    "Shutdown",
+    "Stage",
+    "StagesSettings",
+    "Stream",
+    "TableSettings",
+    "TypeSettings",
+    "load",
+    "load_admin_tokens",
+    "without_password",
+]
