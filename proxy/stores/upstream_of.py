@@ -15,10 +15,11 @@ from botocore.exceptions import BotoCoreError
 
 from proxy.checked import SettingsError
 from proxy.settings import PREFIX, Address, DynamoDB, Settings
+from proxy.stores.connections import Endpoint
 from proxy.stores.credentials import Credentials
 from proxy.stores.gone import Gone
 from proxy.stores.sigv4 import Credential
-from proxy.stores.upstream import Endpoint, Upstream
+from proxy.stores.upstream import Upstream
 from proxy.version import VERSION
 
 

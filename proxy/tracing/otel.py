@@ -24,7 +24,8 @@ from proxy.shadow import stages as stores
 from proxy.shadow.stages import Stages
 from proxy.shadow.tables import Tables
 from proxy.shadow.traced import Traced
-from proxy.stores.upstream import Endpoint, Upstream
+from proxy.stores.connections import Endpoint
+from proxy.stores.upstream import Upstream
 from proxy.tracing import names
 from proxy.tracing.layer import Parts
 from proxy.tracing.requests import Requests, TracedLayer

@@ -28,7 +28,7 @@ from proxy.dynamodb.outcome import JSON_1_0, Outcome
 from proxy.metrics import OTHER, Metrics, clock
 from proxy.settings import Address
 from proxy.stores.failures import UnknownOutcome, Unreachable
-from proxy.stores.upstream import Answer
+from proxy.stores.http_connection import Answer
 from proxy.wire.received import DROPPED, Received, carries
 from proxy.wire.request_ids import request_ids
 from proxy.wire.signatures import Claimed, Signatures

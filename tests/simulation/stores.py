@@ -24,8 +24,8 @@ from proxy.mapping.mapping import Fault
 from proxy.stores import executor
 from proxy.stores.executor import Transaction
 from proxy.stores.failures import UnknownOutcome
+from proxy.stores.http_connection import Answer
 from proxy.stores.store import Executed, Held, Unrepresentable
-from proxy.stores.upstream import Answer
 from tests.simulation.line import Line
 from tests.simulation.memory import Memory, Optimistic, View, at_once, ordered
 

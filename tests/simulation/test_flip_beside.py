@@ -15,7 +15,7 @@ from proxy.settings import TableSettings
 from proxy.shadow.journal import Journal
 from proxy.shadow.stages import Scope
 from proxy.stores.failures import Unreachable
-from proxy.stores.upstream import Answer
+from proxy.stores.http_connection import Answer
 from tests.simulation.flip_story import tell_near
 from tests.simulation.process import build, settings_for
 

@@ -13,11 +13,13 @@ from collections.abc import AsyncIterator
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from proxy.stores import upstream as module
+from proxy.stores import http_connection
+from proxy.stores.connections import Endpoint
 from proxy.stores.credentials import Credentials
 from proxy.stores.failures import UnknownOutcome, Unreachable
+from proxy.stores.http_connection import Answer
 from proxy.stores.sigv4 import Credential
-from proxy.stores.upstream import Answer, Endpoint, Upstream
+from proxy.stores.upstream import Upstream
 from proxy.wire.signatures import Signatures
 from tests.unit.peer import GET, OK, PUT, Peer, always, cut, header, never, peer, until
 
@@ -310,7 +312,7 @@ async def test_what_is_not_http_is_unknown(sent: bytes) -> None:
 
 
 async def test_an_answer_without_an_end_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_ANSWER", 1000)
+    monkeypatch.setattr(http_connection, "MAX_ANSWER", 1000)
     reply = always(b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n" + b"x" * 1001)
     async with peer(reply) as server, opened(server.url) as client:
         with pytest.raises(UnknownOutcome) as caught:

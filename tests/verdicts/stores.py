@@ -25,9 +25,9 @@ from proxy.mapping.mapping import Fault
 from proxy.mapping.mapping import Mapping as TableMapping
 from proxy.stores import executor
 from proxy.stores.failures import StoreError, UnknownOutcome
+from proxy.stores.http_connection import Answer
 from proxy.stores.rows import Rows, Transaction
 from proxy.stores.store import Executed, Held, Unrepresentable
-from proxy.stores.upstream import Answer
 from tests.simulation.line import Line
 from tests.simulation.memory import Memory, Optimistic, View, at_once, ordered
 from tests.verdicts.tables import DEFINITIONS, SCHEMAS
