@@ -40,6 +40,10 @@ class Between:
         return f"{value} is out of range: use {self.low:.12g} to {self.high:.12g}"
 
 
+Seconds = Annotated[float, Between(0.001, 3600)]
+"""How long something may take."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class AnyOf:
     """One of the words `allowed`; the words `refused` exist, but cannot be chosen, for `reason`."""

@@ -7,12 +7,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal, TypeAlias
 
-from proxy.checked import AnyOf, Between
+from proxy.checked import AnyOf, Between, Seconds
 
 Stage: TypeAlias = Literal["off", "dualwrite", "shadow", "live", "rampdown", "complete"]
 StageName = Annotated[Stage, AnyOf(("off", "dualwrite", "shadow", "live", "rampdown", "complete"))]
-
-_Seconds = Annotated[float, Between(0.001, 3600)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,7 @@ class Breaker:
     """When the mirror is left alone: after so many failures on end, for so long."""
 
     failures: Annotated[int, Between(1, 10_000)] = 10
-    reset_seconds: _Seconds = 5.0
+    reset_seconds: Seconds = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ class Mirror:
     queue: Annotated[int, Between(1, 1_000_000)] = 10_000
     comparisons_queue: Annotated[int, Between(1, 1_000_000)] = 2_000
     max_turn_seconds: Annotated[float, Between(0.001, 60)] = 0.01
-    rehearse_timeout_seconds: _Seconds = 5.0
+    rehearse_timeout_seconds: Seconds = 5.0
     alone: bool = False
     breaker: Breaker = Breaker()
 

@@ -99,6 +99,27 @@ def _one_each(section: Any, *names: str) -> None:
             raise ValueError(f"{name} and {name}_file are both set: remove one of them")
 
 
+def _any_given(section: Any, *names: str) -> bool:
+    """Whether one of the texts is given, by itself or by its file."""
+    return any(getattr(section, each) is not None for name in names for each in (name, f"{name}_file"))
+
+
+def _refuse_strangers(section: "Admin | Items", token_file: str) -> None:
+    """ValueError where a port that asks for no token can be reached from other machines."""
+    listen = section.listen
+    if listen is not None and not listen.loopback and not section.insecure and not section.guarded:
+        raise ValueError(
+            f"listen = {str(listen)!r} can be reached from other machines, and no token is asked for: set "
+            f"{token_file}, or use 127.0.0.1, or set insecure = true if your network keeps strangers out"
+        )
+
+
+def tls_pair(cert: Path | None, key: Path | None) -> None:
+    """ValueError where only one of the two is given."""
+    if (cert is None) != (key is None):
+        raise ValueError("tls_cert and tls_key belong together: set both, or neither")
+
+
 @dataclass(frozen=True, slots=True)
 class AdminTokens:
     """All of `Admin` that who calls a proxy's admin port needs."""
@@ -135,19 +156,13 @@ class Admin:
         _one_each(self, "read_token", "operator_token")
         if self.read_token is not None and self.read_token == self.operator_token:
             raise ValueError("read_token and operator_token are the same: who may read could then move stages")
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key belong together: set both, or neither")
-        if not self.listen.loopback and not self.insecure and not self.guarded:
-            raise ValueError(
-                f"listen = {str(self.listen)!r} can be reached from other machines, and no token is asked for: set "
-                "operator_token_file, or use 127.0.0.1, or set insecure = true if your network keeps strangers out"
-            )
+        tls_pair(self.tls_cert, self.tls_key)
+        _refuse_strangers(self, "operator_token_file")
 
     @property
     def guarded(self) -> bool:
         """Whether callers need a token."""
-        given = (self.read_token, self.operator_token, self.read_token_file, self.operator_token_file)
-        return any(each is not None for each in given)
+        return _any_given(self, "read_token", "operator_token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,14 +184,9 @@ class Items:
         _one_each(self, "read_token", "write_token", "cursor_secret")
         if self.read_token is not None and self.read_token == self.write_token:
             raise ValueError("read_token and write_token are the same: who may read could then write")
-        if self.listen is not None and not self.listen.loopback and not self.insecure and not self.guarded:
-            raise ValueError(
-                f"listen = {str(self.listen)!r} can be reached from other machines, and no token is asked for: set "
-                "write_token_file, or use 127.0.0.1, or set insecure = true if your network keeps strangers out"
-            )
+        _refuse_strangers(self, "write_token_file")
 
     @property
     def guarded(self) -> bool:
         """Whether callers need a token."""
-        given = (self.read_token, self.write_token, self.read_token_file, self.write_token_file)
-        return any(each is not None for each in given)
+        return _any_given(self, "read_token", "write_token")

@@ -5,11 +5,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from proxy.checked import Between
+from proxy.checked import Between, Seconds
 
 MASK: Final = "********"
-
-_Seconds = Annotated[float, Between(0.001, 3600)]
 
 
 def _url(value: str) -> str | None:
@@ -57,9 +55,9 @@ class DynamoDB:
     session_token: str | None = field(default=None, repr=False)
     connections: Annotated[int, Between(1, 4096)] = 64
     waiting: Annotated[int, Between(0, 100_000)] = 1024
-    idle_seconds: _Seconds = 15.0
-    timeout_seconds: _Seconds = 30.0
-    connect_timeout_seconds: _Seconds = 3.0
+    idle_seconds: Seconds = 15.0
+    timeout_seconds: Seconds = 30.0
+    connect_timeout_seconds: Seconds = 3.0
     settle_seconds: Annotated[float, Between(0, 3600)] = 60.0
 
     def __post_init__(self) -> None:
@@ -84,7 +82,7 @@ class DSQL:
     pool_min: Annotated[int, Between(0, 1000)] = 1
     pool_max: Annotated[int, Between(1, 1000)] = 16
     connect_rate: Annotated[int, Between(1, 1000)] = 20
-    timeout_seconds: _Seconds = 5.0
+    timeout_seconds: Seconds = 5.0
     settle_seconds: Annotated[float, Between(0, 3600)] = 300.0
 
     def __post_init__(self) -> None:

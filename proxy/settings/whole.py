@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from proxy.checked import AnyOf
 from proxy.settings.gate import Gate
 from proxy.settings.layer import Journal, Mirror, Shutdown, Stage, StageName, StagesSettings, Stream, TableSettings
-from proxy.settings.ports import PREFIX, Address, Admin, Auth, Items
+from proxy.settings.ports import PREFIX, Address, Admin, Auth, Items, tls_pair
 from proxy.settings.stores import DSQL, MASK, DynamoDB, without_password
 from proxy.settings.tracing import TracingSettings
 
@@ -66,8 +66,7 @@ class Settings:
                 "the data port asks for signatures, and items.listen would let who is on this machine write without: "
                 "set items.write_token_file, or insecure = true in [items] if nobody else is"
             )
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key belong together: set both, or neither")
+        tls_pair(self.tls_cert, self.tls_key)
         if not self.listen.loopback and self.auth.mode == "none" and not self.auth.insecure:
             raise ValueError(
                 f"listen = {str(self.listen)!r} can be reached from other machines, and whoever reaches it acts with "
