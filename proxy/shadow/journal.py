@@ -28,7 +28,7 @@ import structlog
 from proxy.dynamodb.schema import Key
 from proxy.shadow.journal_file import Changes, JournalFile
 from proxy.shadow.journal_log import begin_anew, sync
-from proxy.shadow.moments import Moments
+from proxy.shadow.moments import Moments, any_of
 
 log = structlog.get_logger(__name__)
 
@@ -270,24 +270,17 @@ class Journal:
         return row.parked if row is not None else None
 
     def touched(self, key: Key, since: int) -> bool:
-        """Whether the key is in the journal, or has been since the moment `since` (a reading of `latest`).
+        """Whether the key, or any that it stands for (`any_of`), is in the journal, or has been since the moment
+        `since` (a reading of `latest`).
 
         What has left is remembered for a while; where memory does not reach back so far, the answer is yes.
         """
-        return self._moments.last(key).moment > since or self.holds(key)
-
-    def table_touched(self, table: str, since: int) -> bool:
-        """Whether any key of a table is in the journal, or one has been since the moment."""
-        return self._moments.last_of(table)[0] > since or self._holds_any(table)
+        return self._moments.last(key)[0] > since or self._holds_any(key)
 
     def untouched(self, key: Key) -> float:
-        """For how many seconds the key has not been in the journal: 0.0 while it is in. Where memory does not reach
-        back so far, for how long it does."""
-        return 0.0 if self.holds(key) else max(0.0, self._clock() - self._moments.last(key).at)
-
-    def table_untouched(self, table: str) -> float:
-        """The same of all keys of a table."""
-        return 0.0 if self._holds_any(table) else max(0.0, self._clock() - self._moments.last_of(table)[1])
+        """For how many seconds the key, or all that it stands for, has not been in the journal: 0.0 while it is in.
+        Where memory does not reach back so far, for how long it does."""
+        return 0.0 if self._holds_any(key) else max(0.0, self._clock() - self._moments.last(key)[1])
 
     def overtaken(self, ticket: Ticket) -> bool:
         """Whether another write to one of the ticket's keys has entered since."""
@@ -455,10 +448,13 @@ class Journal:
             self._line.append(key)
         self._work.set()
 
-    def _holds_any(self, table: str) -> bool:
+    def _holds_any(self, key: Key) -> bool:
+        """Whether the key is in; of `any_of` a table, whether one of its keys is, as far as the file can be read."""
+        if key != any_of(key.table):
+            return self.holds(key)
         return (
-            any(key.table == table for key in chain(self._open, self._changes.entered))
-            or self._ask(self._file.any_of, table) is not False
+            any(each.table == key.table for each in chain(self._open, self._changes.entered))
+            or self._ask(self._file.any_of, key.table) is not False
         )
 
     def _its_turn(self, entry: _Open) -> bool:

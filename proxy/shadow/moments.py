@@ -17,6 +17,11 @@ from proxy.dynamodb.schema import Key
 _REMEMBERED: Final = 10_000
 
 
+def any_of(table: str) -> Key:
+    """Stands for all keys of a table, where it is not known which are meant."""
+    return Key(table, "")
+
+
 @dataclass(frozen=True, slots=True)
 class Left:
     """A key that has left: the generation it had, at which moment, and when."""
@@ -53,12 +58,12 @@ class Moments:
         """When it left last, as far as that is remembered."""
         return self._left.get(key)
 
-    def last(self, key: Key) -> Left:
-        """When it left last; or when what is forgotten had all left, if that was later."""
+    def last(self, key: Key) -> tuple[int, float]:
+        """The moment at which it left last, and when; or those at which what is forgotten had all left, if that was
+        later. Of `any_of` a table, when one of its keys entered or left last; the time is no earlier than this process.
+        """
+        if key == any_of(key.table):
+            return self._tables.get(key.table, (0, self._began))
         left = self._left.get(key, self._forgotten)
-        return left if left.moment > self._forgotten.moment else self._forgotten
-
-    def last_of(self, table: str) -> tuple[int, float]:
-        """The moment at which a key of a table entered or left last, and when; the time is no earlier than this
-        process."""
-        return self._tables.get(table, (0, self._began))
+        left = left if left.moment > self._forgotten.moment else self._forgotten
+        return left.moment, left.at

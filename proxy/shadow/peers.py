@@ -56,11 +56,6 @@ class Board(Protocol):
         """Remove all notes on a subject, or one process's."""
 
 
-def any_of(table: str) -> Key:
-    """Stands for all keys of a table, where it is not known which are meant."""
-    return Key(table, "")
-
-
 class Others(Protocol):
     """What a comparison may ask before it calls a difference a mismatch."""
 
@@ -202,9 +197,7 @@ class Peers:
 
     def _untouched(self, key: Key) -> float:
         """For how many seconds this journal has not held the key, in whole milliseconds."""
-        whole = key == any_of(key.table)
-        idle = self._journal.table_untouched(key.table) if whole else self._journal.untouched(key)
-        return math.floor(idle * 1000) / 1000
+        return math.floor(self._journal.untouched(key) * 1000) / 1000
 
     def _tell_silent(self, silent: Sequence[str]) -> None:
         """Once for each process: while it is waited for, nothing can be called a mismatch."""

@@ -36,7 +36,8 @@ from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
 from proxy.shadow.context import Begun, Call
 from proxy.shadow.journal import Journal
-from proxy.shadow.peers import Others, Unasked, any_of
+from proxy.shadow.moments import any_of
+from proxy.shadow.peers import Others, Unasked
 from proxy.shadow.shapes import item_shape, shape_of
 from proxy.shadow.traced import Records
 from proxy.shadow.verdicts import LOOK_AGAIN, REFUSED, Judged, Loss, Verdict, decides, judge, overall, tells
@@ -87,13 +88,13 @@ class Reading:
 
     async def compare(self, call: Call, answer: asyncio.Future[Outcome | None]) -> None:
         """Read from the mirror, await the authority's answer (None: it gave none), compare, record."""
-        since, began = self.begin()
+        begun = self.begin()
         try:
             mirrored = None if call.operation.action == "Scan" else await self._mirror.execute(call.operation)
         except StoreError as error:
             self._fail(call, error)
             return
-        await self._judge_answers(call, await answer, mirrored.outcome if mirrored is not None else None, since, began)
+        await self._judge_answers(call, await answer, mirrored.outcome if mirrored is not None else None, begun)
 
     def begin(self) -> Begun:
         """A look begins now."""
@@ -107,10 +108,10 @@ class Reading:
                 answered = (await self._authority.execute(call.operation)).outcome
         except StoreError:
             return  # as where the authority gave its client none
-        await self._judge_answers(call, answered, mirrored, *begun)
+        await self._judge_answers(call, answered, mirrored, begun)
 
     async def _judge_answers(
-        self, call: Call, answered: Outcome | None, mirrored: Outcome | None, since: int, began: float
+        self, call: Call, answered: Outcome | None, mirrored: Outcome | None, begun: Begun
     ) -> None:
         """`mirrored` is None for a Scan, whose page is asked for in its own way."""
         if answered is None or not decides(answered):
@@ -123,7 +124,7 @@ class Reading:
             if found.agreed:
                 self._record(call, Verdict.AGREED, reason=None if tells(answered) else REFUSED)
             else:
-                await self._look_again(call, found, since, began)
+                await self._look_again(call, found, begun)
         except StoreError as error:
             self._fail(call, error)
 
@@ -131,8 +132,8 @@ class Reading:
         verdict = Verdict.UNREPRESENTABLE if isinstance(error, Unrepresentable) else Verdict.MIRROR_ERROR
         self._record(call, verdict, reason=error.reason)
 
-    async def _look_again(self, call: Call, found: Comparison, since: int, began: float) -> None:
-        """`since` and `began` say when the look that found the difference began, in the journal's and loop's time."""
+    async def _look_again(self, call: Call, found: Comparison, begun: Begun) -> None:
+        """`begun` says when the look that found the difference began."""
         racing, looked, parked = False, call, False
         for delay in LOOK_AGAIN:
             keys = self._keys(looked, found)
@@ -140,10 +141,10 @@ class Reading:
             parked = bool(keys) and not concerned
             if parked:
                 break
-            racing = racing or any(self._touched(key, since) for key in concerned or _any(call))
+            racing = racing or any(self._journal.touched(key, begun.moment) for key in concerned or _any(call))
             await self._journal.left(concerned, _LEAVE_SECONDS)
             await asyncio.sleep(delay)
-            since, began = self.begin()
+            begun = self.begin()
             looked, found = await self._read_again(call, keys)
             if found.agreed:
                 self._record(call, Verdict.RACING if racing else Verdict.LAGGING)
@@ -154,17 +155,17 @@ class Reading:
             if found.agreed:
                 self._record(call, Verdict.RACING if racing else Verdict.LAGGING, reason=None if racing else "index")
                 return
-            judged, mend = await self._judge(looked, found, since, began)
+            judged, mend = await self._judge(looked, found, begun)
             if judged or pause is None or any(each.key is not None for each in found.differences):
                 break
             racing = True
             await asyncio.sleep(pause)
-            since, began = self.begin()
+            begun = self.begin()
             looked, found = await self._read_again(call, self._keys(looked, found))
         self._record(call, overall(judged) if judged else Verdict.RACING, judged)
         await self._nominate(mend)
 
-    async def _judge(self, call: Call, found: Comparison, since: int, began: float) -> tuple[list[Judged], list[Key]]:
+    async def _judge(self, call: Call, found: Comparison, begun: Begun) -> tuple[list[Judged], list[Key]]:
         """What goes on differing, judged, with the keys to mend; nothing of what is being written. Where the
         differences are of several items, those that are being written tell nothing of the others."""
         losses = await self._losses(call, found)
@@ -175,10 +176,11 @@ class Reading:
             judged.extend(judge([difference], loss, call.table.expected, context))
         told = [each for each in judged if each.verdict is not Verdict.MISMATCH]
         accused = [(each, self._about(call, each)) for each in judged if each.verdict is Verdict.MISMATCH]
-        quiet = [(each, keys) for each, keys in accused if not any(self._touched(key, since) for key in keys)]
+        since = begun.moment
+        quiet = [(each, keys) for each, keys in accused if not any(self._journal.touched(key, since) for key in keys)]
         if quiet:
             asked = list(dict.fromkeys(key for _, keys in quiet for key in keys))
-            touched = await self._others.touched(asked, asyncio.get_running_loop().time() - began) or frozenset()
+            touched = await self._others.touched(asked, asyncio.get_running_loop().time() - begun.at) or frozenset()
             quiet = [(each, keys) for each, keys in quiet if touched.isdisjoint(keys)]
         if accused and not quiet:
             return [], []
@@ -194,12 +196,6 @@ class Reading:
     def _tried(self, keys: Sequence[Key]) -> list[Key]:
         """Those that are not parked: a parked key differs, and goes on differing, for a reason that is told."""
         return [key for key in keys if self._journal.parked_reason(key) is None]
-
-    def _touched(self, key: Key, since: int) -> bool:
-        """Whether this process has had the key in its journal since then."""
-        if key == any_of(key.table):
-            return self._journal.table_touched(key.table, since)
-        return self._journal.touched(key, since)
 
     # -- one look ---------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
 import sqlite3
 import traceback
 from collections.abc import Callable, Sequence
@@ -38,6 +37,7 @@ from proxy.shadow.verdicts import Judged, Verdict
 from proxy.stores.dynamodb import DynamoDBStore
 from proxy.stores.stage_table import StageTable
 from proxy.stores.upstream import Upstream
+from tests.killed import end_as_killed
 from tests.simulation.loop import OWNER, Loop
 from tests.simulation.memory import Board
 from tests.simulation.stores import Dsql, Dynamo
@@ -179,8 +179,7 @@ class Run:
         """At once: no handler of an exception runs, what was committed to the journal is there, calls are cut."""
         self.alive = False
         self.closed = True
-        self.journal._file._database.close()
-        os.close(self.journal._file._lock)
+        end_as_killed(self.journal)
         for answer in self._answers:
             if not answer.done():
                 answer.set_exception(Gone())

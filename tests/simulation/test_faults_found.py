@@ -9,18 +9,21 @@ import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import pytest
 
 from proxy.dynamodb.schema import Key
 from proxy.shadow.journal import Journal
-from proxy.shadow.peers import Peers, any_of
-from proxy.stores.board import Note
+from proxy.shadow.moments import any_of
+from proxy.shadow.peers import Peers
+from tests.simulation.line import Line
 from tests.simulation.loop import Loop
+from tests.simulation.memory import Board
 from tests.simulation.process import FullDisk, Silence
 
 OTHER, KEY = Key("things", '{"id":{"S":"k1"}}'), Key("things", '{"id":{"S":"k0"}}')
+T = TypeVar("T")
 Course = Callable[[Journal], Awaitable[None]]
 
 
@@ -142,25 +145,16 @@ def test_waiting_for_a_hot_key_leaves_nothing_behind(follow: Callable[[Course], 
     follow(course)
 
 
-class SlowBoard:
-    """A board on which what is posted is seen after a second, and what is read is a second old."""
+class SlowLine:
+    """Over it what is posted is seen after a second, and what is read is a second old."""
 
-    def __init__(self) -> None:
-        self._notes: dict[tuple[str, str], tuple[str, float]] = {}
-
-    async def read(self) -> list[Note]:
-        now = asyncio.get_running_loop().time()
-        notes = [Note(*about, text, now - at) for about, (text, at) in self._notes.items()]
+    async def ask(self, effect: Callable[[], T], *, writes: bool, keys: object) -> T:
+        if writes:
+            await asyncio.sleep(1.0)
+            return effect()
+        found = effect()
         await asyncio.sleep(1.0)
-        return notes
-
-    async def post(self, subject: str, process: str, text: str) -> None:
-        await asyncio.sleep(1.0)
-        self._notes[subject, process] = (text, asyncio.get_running_loop().time())
-
-    async def clear(self, subject: str, process: str | None = None) -> None:
-        for about in [each for each in self._notes if each[0] == subject and process in (None, each[1])]:
-            del self._notes[about]
+        return found
 
 
 def test_a_slow_board_does_not_hide_what_another_process_wrote(
@@ -174,7 +168,7 @@ def test_a_slow_board_does_not_hide_what_another_process_wrote(
         loop = asyncio.get_running_loop()
         other = Journal(tmp_path / "other.sqlite", clock=lambda: 1e9 + loop.time())
         other.open(lingering={"dsql": 0.0})
-        board = SlowBoard()
+        board = Board(cast("Line", SlowLine()), loop.time)
         asking, answering = Peers(board, journal, 30.0), Peers(board, other)
 
         async def answer() -> None:

@@ -1,7 +1,6 @@
 """The journal on a file of its own, with a clock that the test winds: what enters, what leaves, and what never may."""
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import pytest
 from proxy.dynamodb.schema import Key
 from proxy.shadow.journal import Journal, Work
 from proxy.shadow.journal_file import JournalLocked
+from tests.killed import end_as_killed
 
 A, B = Key("t", '{"id":{"S":"a"}}'), Key("t", '{"id":{"S":"b"}}')
 
@@ -210,9 +210,7 @@ async def test_what_a_killed_process_left_is_converged_at_once_and_once_more(ben
     await killed.enter([A])  # its write is under way
     killed.answered(await killed.enter([B]))
     killed.park(await taken(killed), "too long")
-    # A killed process closes nothing but its files.
-    killed._file._database.close()
-    os.close(killed._file._lock)
+    end_as_killed(killed)
     bench.clock.now += 100
     journal, left = bench.open(lingering=60)
     assert left == 2
@@ -314,8 +312,7 @@ async def test_what_may_land_outlives_the_process(bench: Bench) -> None:
     killed, _ = bench.open()
     await killed.enter([A])
     killed.unsettle([A], 600, "dynamodb")
-    killed._file._database.close()
-    os.close(killed._file._lock)
+    end_as_killed(killed)
     journal, left = bench.open(lingering=60)
     assert left == 1
     assert journal.lingering(A.table, "dynamodb") == pytest.approx(600)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import os
 import random
 import sqlite3
 import warnings
@@ -41,6 +40,7 @@ from proxy.shadow.tables import Table, Tables
 from proxy.shadow.verdicts import Judged, Verdict
 from proxy.stores.dynamodb import DynamoDBStore
 from proxy.stores.failures import StoreError
+from tests.killed import end_as_killed
 from tests.simulation.line import Line, Weather
 from tests.simulation.loop import OWNER, Loop
 from tests.simulation.memory import Board, Memory
@@ -131,8 +131,7 @@ class Process:
     def kill(self) -> None:
         """As SIGKILL does: nothing of it ever runs again; its file stays."""
         self._life.alive = False
-        self.journal._file._database.close()
-        os.close(self.journal._file._lock)
+        end_as_killed(self.journal)
 
     @property
     def alive(self) -> bool:
