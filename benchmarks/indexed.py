@@ -1,9 +1,8 @@
 """A DynamoDB of one table in memory whose Query reads a sorted index: an upstream for what 100,000 items cost.
 
 `python -m benchmarks.indexed PORT ITEMS`. It serves the books of `benchmarks.shelves`. Pages, filters and cursors are
-the product's own (`proxy.stores.executor`), so that they are DynamoDB's; ranges are found by bisection. ministack takes
-0.4 ms for each item that it looks at, and would make DynamoDB look slower than it is.
-"""
+the product's own (`proxy.stores.execution.executor`), so that they are DynamoDB's; ranges are found by bisection.
+ministack takes 0.4 ms for each item that it looks at, and would make DynamoDB look slower than it is."""
 
 import sys
 from bisect import bisect_left, bisect_right
@@ -18,7 +17,7 @@ from proxy.dynamodb.operations import decode, parse_body
 from proxy.dynamodb.pages import PageRequest
 from proxy.dynamodb.schema import Index
 from proxy.dynamodb.values import Item, Value
-from proxy.stores import executor
+from proxy.stores.execution import executor
 from tests.standins.billio import TABLE
 
 _LOWER: Final = frozenset({"=", ">", ">=", "BETWEEN"})

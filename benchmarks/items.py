@@ -28,11 +28,11 @@ from proxy.dynamodb.listing import read_listing
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.sizes import item_size
-from proxy.items.questions import asked
-from proxy.stores.dynamodb import DynamoDBStore
-from proxy.stores.gathered import gather
-from proxy.stores.listed import page_statement
-from proxy.stores.sql import Statements
+from proxy.items.queries import asked
+from proxy.stores.dsql.sql.listing_statements import page_statement
+from proxy.stores.dsql.sql.statements import Statements
+from proxy.stores.dynamodb.listing_query import gather
+from proxy.stores.dynamodb.store import DynamoDBStore
 from tests.items.stores import both_stores, listing
 from tests.standins.billio import TABLE
 from tests.standins.postgres import Postgres

@@ -49,7 +49,7 @@ def _print(stacks: str) -> None:
     for line in stacks.splitlines():
         stack, _, seen = line.rpartition(" ")
         frames = [frame.rpartition(":")[0] + ")" if ":" in frame else frame for frame in stack.split(";")]
-        if "main (proxy/cli.py)" not in frames:
+        if "main (proxy/cli/main.py)" not in frames:
             continue  # idle threads
         own[frames[-1]] += int(seen)
         for frame in set(frames):

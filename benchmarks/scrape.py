@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from proxy.dynamodb.operations import ACTIONS
-from proxy.metrics import Metrics
+from proxy.metrics.registry import Metrics
 from tests.observed.test_cardinality import ATTRIBUTES, series, told
 
 

@@ -26,7 +26,7 @@ ITEM_ACTIONS = (
     "dynamodb:Scan",
     "dynamodb:UpdateItem",
 )
-# Leases, evidence, history and the state of a move (proxy/stores/stage_table.py). The table is made by the stack.
+# Leases, evidence, history and the state of a move (proxy/cutover/stage_table.py). The table is made by the stack.
 STAGE_ACTIONS = (
     "dynamodb:DeleteItem",
     "dynamodb:DescribeTable",

@@ -13,7 +13,7 @@ def main() -> int:
     heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if heard:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from proxy import cli
+    from proxy.cli import main as cli
 
     try:
         if heard:

@@ -2,7 +2,7 @@
 
 import os
 
-from proxy.shadow.journal import Journal
+from proxy.shadow.journal.journal import Journal
 
 
 def end_as_killed(journal: Journal) -> None:

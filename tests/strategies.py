@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from hypothesis import strategies as st
 
-from proxy.dynamodb.expression_tree import (
+from proxy.dynamodb.expressions.ast import (
     Action,
     Add,
     And,

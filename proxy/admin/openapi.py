@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxy.admin.asked import MOST_NAME, MOST_TEXT
-from proxy.admin.openapi_frame import Schema, frame, parameter, problem, ref
+from proxy.admin.request_parsing import MOST_NAME, MOST_TEXT
+from proxy.cutover.stages import Stage
 from proxy.settings.gate import CRITERIA
-from proxy.shadow.stages import Stage
+from proxy.web.openapi_frame import Schema, frame, parameter, problem, ref
 
 _TEXT: Final[Schema] = {"type": "string"}
 _MAYBE: Final[Schema] = {"type": ["string", "null"]}

@@ -6,7 +6,7 @@
     GET /v1/status         stages, journal, verdicts, breakers, shed comparisons, uptime
     GET /v1/mismatches     the latest disagreements, newest first (`?limit=`)
     GET /v1/openapi.json   all of this for programs
-    …                      stages, the gate, history (`proxy.admin.stages`), and the console at `/`
+    …                      stages, the gate, history (`proxy.admin.stages_api`), and the console at `/`
 
 Who may ask is `access`'s to say, and every error is a problem of `problems`'. Nothing here decides about stages.
 """
@@ -22,14 +22,16 @@ from typing import Any, Final, Protocol
 import orjson
 from aiohttp import web
 
-from proxy.admin import asked, documents, openapi
-from proxy.admin.access import Access
-from proxy.admin.answers import HEADERS, Handler, told
-from proxy.admin.stages import StagesApi, reply
-from proxy.metrics import Metrics
+from proxy.admin import openapi
+from proxy.admin import request_parsing as asked
+from proxy.admin.stages_api import StagesApi, reply
+from proxy.background_tasks import Behind
+from proxy.cutover import documents
+from proxy.metrics.registry import Metrics
 from proxy.settings import Address
-from proxy.shadow.behind import Behind
-from proxy.stores.failures import Unreachable
+from proxy.stores.errors import Unreachable
+from proxy.web.access_control import Access
+from proxy.web.problem_responses import HEADERS, Handler, told
 
 READY_SECONDS: Final = 2.0
 MISMATCHES_SHOWN: Final = 100

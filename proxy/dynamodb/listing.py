@@ -22,7 +22,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from proxy.dynamodb import errors
-from proxy.dynamodb.folding import fold
+from proxy.dynamodb.case_folding import fold
 from proxy.dynamodb.operations import LISTING as LISTING
 from proxy.dynamodb.schema import Index, TableSchema
 from proxy.dynamodb.values import Item, Value, equal

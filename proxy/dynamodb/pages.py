@@ -13,11 +13,13 @@ from typing import Literal as OneOf
 
 import orjson
 
-from proxy.dynamodb import errors, evaluate, legacy
-from proxy.dynamodb.expression_bindings import Bindings, bindings
-from proxy.dynamodb.expression_tree import Condition, Path, condition_paths, top_level
-from proxy.dynamodb.expressions import parse_filter, parse_key_condition, parse_projection
-from proxy.dynamodb.key_conditions import KeyCondition, key_condition
+from proxy.dynamodb import errors
+from proxy.dynamodb.expressions import evaluate
+from proxy.dynamodb.expressions import legacy_parameters as legacy
+from proxy.dynamodb.expressions.ast import Condition, Path, condition_paths, top_level
+from proxy.dynamodb.expressions.key_conditions import KeyCondition, key_condition
+from proxy.dynamodb.expressions.parse import parse_filter, parse_key_condition, parse_projection
+from proxy.dynamodb.expressions.placeholders import Bindings, bindings
 from proxy.dynamodb.schema import Index, TableSchema
 from proxy.dynamodb.sizes import MAX_PAGE_SIZE, item_size
 from proxy.dynamodb.values import Item, Value, binary, canonical_item, equal, order

@@ -19,14 +19,14 @@ from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.operations import LISTING, json_of
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.values import Item, Value, canonical_number
-from proxy.items.changes import update_of
-from proxy.items.checked import KEY, Patch, changed, created, key_of, kind_of
 from proxy.items.cursors import Cursors
-from proxy.items.kinds import KINDS
-from proxy.items.questions import MOST, Question, listing, place_of
-from proxy.items.refusals import Broken, Code, Refusal, invalid
-from proxy.items.values import Unfit, text_in, text_of
-from proxy.stores.failures import StoreError, UnknownOutcome
+from proxy.items.errors import Broken, Code, Refusal, invalid
+from proxy.items.item_validation import KEY, Patch, changed, created, key_of, kind_of
+from proxy.items.json_values import Unfit, text_in, text_of
+from proxy.items.queries import MOST, Question, listing, place_of
+from proxy.items.type_definitions import KINDS
+from proxy.items.update_expressions import update_of
+from proxy.stores.errors import StoreError, UnknownOutcome
 
 _ATTEMPTS: Final = 5
 _ABSENT: Final = "ConditionalCheckFailedException"

@@ -16,7 +16,7 @@ from typing import Any, Final
 import orjson
 
 from proxy.dynamodb.values import Item
-from proxy.items.refusals import Broken, Code, Refusal
+from proxy.items.errors import Broken, Code, Refusal
 
 Places = Mapping[str, Item]
 """By type, the key and sort value of the last item that was shown; a type of which none was is not there."""

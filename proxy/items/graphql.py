@@ -16,8 +16,8 @@ import structlog
 from graphql import FieldNode, GraphQLError, OperationDefinitionNode, execute, parse, print_schema, validate
 
 from proxy.items.catalogue import Catalogue
+from proxy.items.errors import Broken, Refusal, invalid
 from proxy.items.graphql_schema import Context, schema
-from proxy.items.refusals import Broken, Refusal, invalid
 
 log = structlog.get_logger(__name__)
 

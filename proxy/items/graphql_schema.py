@@ -36,10 +36,10 @@ from graphql import (
 
 from proxy.dynamodb.values import Item
 from proxy.items.catalogue import Catalogue, Page
-from proxy.items.checked import shown_item
-from proxy.items.kinds import COMMON, KINDS, WATCHING, Field, Form
-from proxy.items.questions import FIRST, SortBy, asked, page_size
-from proxy.items.refusals import Broken, Code, Refusal, invalid
+from proxy.items.errors import Broken, Code, Refusal, invalid
+from proxy.items.item_validation import shown_item
+from proxy.items.queries import FIRST, SortBy, asked, page_size
+from proxy.items.type_definitions import COMMON, KINDS, WATCHING, Field, Form
 
 _DATE_TIME: Final = GraphQLScalarType(
     "DateTime", description="A time in RFC 3339, as in 2024-05-01T12:00:00Z.", serialize=lambda value: value

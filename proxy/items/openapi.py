@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from proxy.admin.openapi_frame import Schema, frame, parameter, problem, ref
-from proxy.items.checked import KEY, ON_SHELF
-from proxy.items.kinds import CATEGORY_OF, COMMON, DECIMALS, KINDS, MOST_PIXELS, ONLY, Field, Form
-from proxy.items.questions import FIRST, LONGEST_SEARCH, MOST, SortBy
-from proxy.items.refusals import Code
+from proxy.items.errors import Code
+from proxy.items.item_validation import KEY, ON_SHELF
+from proxy.items.queries import FIRST, LONGEST_SEARCH, MOST, SortBy
+from proxy.items.type_definitions import CATEGORY_OF, COMMON, DECIMALS, KINDS, MOST_PIXELS, ONLY, Field, Form
+from proxy.web.openapi_frame import Schema, frame, parameter, problem, ref
 
 _TIME: Final[Schema] = {"type": "string", "format": "date-time"}
 _TEXT: Final[Schema] = {"type": "string"}

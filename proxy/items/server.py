@@ -27,19 +27,20 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from proxy.admin.access import Access, Caller
-from proxy.admin.answers import HEADERS, Handler, answer
-from proxy.admin.problems import Problem
-from proxy.items import openapi, page
+from proxy.items import docs_page as page
+from proxy.items import openapi
 from proxy.items.catalogue import Catalogue, Page
-from proxy.items.checked import shown_item
+from proxy.items.errors import Broken, Refusal, invalid
 from proxy.items.graphql import GraphQL
-from proxy.items.kinds import WATCHING
+from proxy.items.item_validation import shown_item
+from proxy.items.json_values import Unfit, parsed, written
 from proxy.items.metrics import ItemsMetrics
-from proxy.items.questions import Question, asked, page_size
-from proxy.items.refusals import Broken, Refusal, invalid
-from proxy.items.values import Unfit, parsed, written
+from proxy.items.queries import Question, asked, page_size
+from proxy.items.type_definitions import WATCHING
+from proxy.problems import Problem
 from proxy.settings import Address
+from proxy.web.access_control import Access, Caller
+from proxy.web.problem_responses import HEADERS, Handler, answer
 from proxy.wire.server import IDLE_SECONDS, LINGER_SECONDS, MAX_HEADER
 
 log = structlog.get_logger(__name__)

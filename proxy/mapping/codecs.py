@@ -18,7 +18,7 @@ from decimal import ROUND_DOWN, ROUND_HALF_UP, Context, Decimal
 from typing import Any, Final
 
 from proxy.dynamodb.values import Value, binary, canonical_number
-from proxy.mapping.mapping import Cause
+from proxy.mapping.interface import Cause
 
 MAX_TEXT_BYTES: Final = 1024 * 1024
 MAX_VARCHAR_BYTES: Final = 65_535

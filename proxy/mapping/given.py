@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from proxy.checked import SettingsError
 from proxy.mapping.load import MappedTable, MappingError, load
 from proxy.settings import Settings
+from proxy.settings.validation import SettingsError
 
 
 def load_mappings(settings: Settings) -> dict[str, MappedTable]:

@@ -2,12 +2,13 @@
 
 A variable overrides the file: `CROSSFADE_DSQL__DSN` is `dsn` in `[dsql]`, `CROSSFADE_TABLES__items__TYPES__Book__STAGE`
 is `stage` in `[tables.items.types.Book]`. Paths in the file are relative to the file, paths in variables to the working
-directory. Unknown keys and values out of range are refused (`proxy.checked`). Nothing here opens a connection, and
-nothing here prints a secret: `repr` leaves secrets out and `shown()` masks them.
-"""
+directory. Unknown keys and values out of range are refused (`proxy.settings.validation`). Nothing here opens a
+connection, and nothing here prints a secret: `repr` leaves secrets out and `shown()` masks them."""
 
 from proxy.settings.file import load, load_admin_tokens
-from proxy.settings.layer import (
+from proxy.settings.ports import PREFIX, SHORTEST_TOKEN, AccessKey, Address, Admin, AdminTokens, Auth, Items
+from proxy.settings.settings import Log, Settings
+from proxy.settings.shadow import (
     Breaker,
     Journal,
     Mirror,
@@ -18,9 +19,7 @@ from proxy.settings.layer import (
     TableSettings,
     TypeSettings,
 )
-from proxy.settings.ports import PREFIX, SHORTEST_TOKEN, AccessKey, Address, Admin, AdminTokens, Auth, Items
 from proxy.settings.stores import DSQL, MASK, DynamoDB, without_password
-from proxy.settings.whole import Log, Settings
 
 __all__ = [
     "DSQL",

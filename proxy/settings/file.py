@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from proxy.checked import SettingsError, read, read_part
 from proxy.settings.ports import PREFIX, AdminTokens
-from proxy.settings.whole import Settings
+from proxy.settings.settings import Settings
+from proxy.settings.validation import SettingsError, read, read_part
 
 _PATHS: Final = {
     "journal": ("path",),

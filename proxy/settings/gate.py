@@ -1,11 +1,11 @@
-"""What an operator can set of the gate: `[gate]`, one threshold a criterion (`proxy.shadow.gate`)."""
+"""What an operator can set of the gate: `[gate]`, one threshold a criterion (`proxy.cutover.gate.requirements`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from proxy.checked import AnyOf, Between
+from proxy.settings.validation import AnyOf, Between
 
 CRITERIA: Final = (
     "told",

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Self
 
-from proxy.checked import AnyOf, Between
+from proxy.settings.validation import AnyOf, Between
 
 PREFIX: Final = "CROSSFADE_"
 SHORTEST_TOKEN: Final = 16

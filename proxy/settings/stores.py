@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from proxy.checked import Between, Seconds
+from proxy.settings.validation import Between, Seconds
 
 MASK: Final = "********"
 

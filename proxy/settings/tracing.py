@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from proxy.checked import Between
+from proxy.settings.validation import Between
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
-from proxy.mapping.mapping import Fault
-from proxy.shadow.verdicts import decides
-from proxy.stores.failures import UnknownOutcome, Unreachable
-from proxy.stores.store import Executed, Held, Store
+from proxy.mapping.interface import Fault
+from proxy.stores.errors import UnknownOutcome, Unreachable
+from proxy.stores.interface import Executed, Held, Store
+from proxy.verdicts import decides
 
 
 class Deciding:

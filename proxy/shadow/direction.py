@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from proxy.shadow.breaker import Breaker
-from proxy.stores.store import Store
+from proxy.stores.circuit_breaker import Breaker
+from proxy.stores.interface import Store
 
 
 @dataclass(frozen=True, slots=True)

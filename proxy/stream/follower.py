@@ -23,8 +23,8 @@ from typing import Final, Literal, Protocol
 import structlog
 
 from proxy.dynamodb.schema import Key, TableSchema
-from proxy.stores.failures import Refused, StoreError
-from proxy.stores.streams import EXPIRED, NOT_THERE, TRIMMED, Records, Shard, Streams
+from proxy.stores.dynamodb.streams import EXPIRED, NOT_THERE, TRIMMED, Records, Shard, Streams
+from proxy.stores.errors import Refused, StoreError
 from proxy.stream.positions import Position, Positions
 from proxy.stream.records import Changed, Unreadable, changed
 from proxy.stream.shards import lost, readable

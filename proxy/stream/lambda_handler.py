@@ -22,20 +22,20 @@ import structlog
 
 from comparators.rules import ANY
 from proxy import logs
+from proxy.cutover.stage_table import StageTable
+from proxy.cutover.stages import DSQL, StageMap, Stages
 from proxy.dynamodb.schema import Key
 from proxy.mapping.given import load_mappings
 from proxy.mapping.load import MappedTable
+from proxy.mapping.table_registry import Tables
 from proxy.settings import Settings, load
-from proxy.shadow.limited import Limited
-from proxy.shadow.stages import DSQL, StageMap, Stages
-from proxy.shadow.tables import Tables
-from proxy.stores.connect import pool_of
-from proxy.stores.dsql import DSQLStore
-from proxy.stores.dynamodb import DynamoDBStore
-from proxy.stores.failures import StoreError
-from proxy.stores.stage_table import StageTable
-from proxy.stores.upstream_of import open_upstream
-from proxy.stream.receiver import Receiver, Stores
+from proxy.stores.dsql.connect import pool_of
+from proxy.stores.dsql.store import DSQLStore
+from proxy.stores.dynamodb.open_client import open_upstream
+from proxy.stores.dynamodb.store import DynamoDBStore
+from proxy.stores.errors import StoreError
+from proxy.stores.guarded_store import Limited
+from proxy.stream.batch_receiver import Receiver, Stores
 
 log = structlog.get_logger(__name__)
 

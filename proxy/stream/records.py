@@ -20,8 +20,8 @@ from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item, Value
 from proxy.mapping.codecs import codec
-from proxy.mapping.columns import ColumnMapping
-from proxy.mapping.mapping import Mapping as TableMapping
+from proxy.mapping.column_mapping import ColumnMapping
+from proxy.mapping.interface import Mapping as TableMapping
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from proxy.stores.streams import Shard
+from proxy.stores.dynamodb.streams import Shard
 from proxy.stream.positions import Position
 
 

@@ -19,19 +19,19 @@ from opentelemetry.sdk.trace.sampling import ParentBased
 from prometheus_client import CollectorRegistry
 from structlog.typing import Processor
 
+from proxy.cutover import stages as stores
+from proxy.cutover.stages import Stages
+from proxy.mapping.table_registry import Tables
 from proxy.settings import DSQL, Settings
-from proxy.shadow import stages as stores
-from proxy.shadow.stages import Stages
-from proxy.shadow.tables import Tables
-from proxy.shadow.traced import Traced
-from proxy.stores.connections import Endpoint
-from proxy.stores.upstream import Upstream
-from proxy.tracing import names
-from proxy.tracing.layer import Parts
-from proxy.tracing.requests import Requests, TracedLayer
-from proxy.tracing.sending import Sending, SpanMetrics, hush
+from proxy.shadow.instrumentation import Traced
+from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.connection_pool import Endpoint
+from proxy.tracing import span_names as names
+from proxy.tracing.layer_spans import Parts
+from proxy.tracing.request_spans import Requests, TracedLayer
+from proxy.tracing.span_exporter import Sending, SpanMetrics, hush
 from proxy.tracing.spans import ByOrigin, Ids, Spans, headers, mark
-from proxy.tracing.stores import Place
+from proxy.tracing.store_spans import Place
 from proxy.version import VERSION
 from proxy.wire.server import Handler, Layer
 
@@ -40,7 +40,7 @@ _POSTGRESQL_PORT = 5432
 
 
 class OpenTelemetry:
-    """`proxy.tracing.switch.Tracing`. `exporter` is where spans go; OTLP over HTTP if it is not given."""
+    """`proxy.tracing.setup.Tracing`. `exporter` is where spans go; OTLP over HTTP if it is not given."""
 
     def __init__(self, settings: Settings, exporter: Callable[[], SpanExporter] = OTLPSpanExporter) -> None:
         self._settings = settings

@@ -32,7 +32,7 @@ from opentelemetry.trace import (
 from structlog.typing import EventDict
 
 from proxy.dynamodb.outcome import Outcome
-from proxy.tracing.names import DB_STATUS, ERROR_TYPE, Attributes, error_type, word
+from proxy.tracing.span_names import DB_STATUS, ERROR_TYPE, Attributes, error_type, word
 
 NOWHERE: Final = Context()
 """Under no span."""

@@ -25,14 +25,14 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from proxy.dynamodb.errors import DynamoDBError, access_denied, internal_server_error, service_unavailable
 from proxy.dynamodb.outcome import JSON_1_0, Outcome
-from proxy.metrics import OTHER, Metrics, clock
+from proxy.metrics.registry import OTHER, Metrics, clock
 from proxy.settings import Address
-from proxy.stores.failures import UnknownOutcome, Unreachable
-from proxy.stores.http_connection import Answer
-from proxy.wire.received import DROPPED, Received, carries
-from proxy.wire.request_ids import request_ids
+from proxy.stores.dynamodb.http_connection import Answer
+from proxy.stores.errors import UnknownOutcome, Unreachable
+from proxy.web.request_ids import request_ids
+from proxy.wire.browser_requests import SHARED, asked_first, from_page
+from proxy.wire.passthrough_response import DROPPED, Received, carries
 from proxy.wire.signatures import Claimed, Signatures
-from proxy.wire.web_pages import SHARED, asked_first, from_page
 
 SHADOWED: Final = frozenset(
     {

@@ -25,7 +25,7 @@ from urllib.parse import quote, unquote_to_bytes
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from proxy.dynamodb.errors import DynamoDBError
-from proxy.stores.sigv4 import ALGORITHM, Credential, SigningKey, amz_date, signing_key
+from proxy.stores.dynamodb.sigv4 import ALGORITHM, Credential, SigningKey, amz_date, signing_key
 
 CLOCK_SECONDS: Final = 300
 SERVICE: Final = "dynamodb"  # of its streams too

@@ -16,13 +16,13 @@ from aiohttp import web
 
 from comparators.difference import Difference, Kind
 from comparators.redact import Redactor
-from proxy.admin.console.desk import Entry, Flip, Gate, Look, Place, Process, Refusal, Standing, Wish
 from proxy.admin.console.pages import Console
 from proxy.admin.console.routes import routes
-from proxy.admin.samples import Samples
-from proxy.metrics import Metrics
-from proxy.shadow.criteria import Criterion
-from proxy.shadow.stages import Scope, Stage
+from proxy.admin.console.samples import Samples
+from proxy.cutover.gate.criteria import Criterion
+from proxy.cutover.model import Entry, Flip, Gate, Look, Place, Process, Refusal, Standing, Wish
+from proxy.cutover.stages import Scope, Stage
+from proxy.metrics.registry import Metrics
 
 TYPES = ("Book", "Feature", "TvSeason", "TvSeries", "VideoGame")
 TOKENS = {"operator-token": ("operator", "lisa"), "reader-token": ("reader", "screen")}

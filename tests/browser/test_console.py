@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, Route, expect
 
-from proxy.admin.console.desk import Standing
-from proxy.shadow.stages import Scope, Stage
+from proxy.cutover.model import Standing
+from proxy.cutover.stages import Scope, Stage
 from tests.browser import stage_set
 from tests.browser.conftest import Watch
 from tests.browser.stage_set import serving

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.shadow.cursors import MARK
+from proxy.shadow.request.cursor_origin import MARK
 from tests.integration.scenes import scene
 from tests.standins.billio import billio_table, dynamodb_client
 from tests.standins.dynamodb import Ministack

@@ -7,13 +7,13 @@ import promql_parser
 import pytest
 import yaml
 
-from proxy.admin.gauging import _FAMILIES
+from proxy.cli.progress import Now
+from proxy.cli.progress_metrics import Published
+from proxy.cutover.gate_metrics import _FAMILIES
 from proxy.items.metrics import ItemsMetrics
-from proxy.metrics import Metrics
-from proxy.migrate.progress import Now
-from proxy.migrate.published import Published
+from proxy.metrics.registry import Metrics
 from proxy.stream.metrics import StreamMetrics
-from proxy.tracing.sending import SpanMetrics
+from proxy.tracing.span_exporter import SpanMetrics
 from tests.observed.prometheus import RULES
 from tests.observed.questions import questions
 

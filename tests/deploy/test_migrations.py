@@ -3,14 +3,14 @@
 import re
 from typing import cast
 
-from proxy.migrate.checkpoints import Checkpoints
-from proxy.migrate.folder import read_folder
-from proxy.migrate.sweeps import Sweeps
-from proxy.stores.absences import Absences
-from proxy.stores.board import Board
-from proxy.stores.catalogue import Catalogue
-from proxy.stores.pool import Pool
-from proxy.stores.remembered import Remembered
+from proxy.migrate.schema.migration_files import read_folder
+from proxy.stores.dsql.pool import Pool
+from proxy.stores.dsql.system_tables.absence_locks import Absences
+from proxy.stores.dsql.system_tables.checkpoints import Checkpoints
+from proxy.stores.dsql.system_tables.idempotency_tokens import Remembered
+from proxy.stores.dsql.system_tables.peer_messages import Board
+from proxy.stores.dsql.system_tables.sweep_records import Sweeps
+from proxy.stores.dsql.system_tables.table_descriptions import Catalogue
 from tests.deploy.templates import ROOT
 from tests.integration.sql_rules import violations
 

@@ -14,10 +14,10 @@ import orjson
 import pytest
 
 from deploy.wanted import Wanted, WrongContext
+from proxy.cutover.stage_table import StageTable
 from proxy.dynamodb.operations import ACTIONS
 from proxy.dynamodb.outcome import Outcome
 from proxy.settings import Settings, load
-from proxy.stores.stage_table import StageTable
 from tests.deploy.templates import CONTEXT, ROOT, Templates, templates
 
 
@@ -116,7 +116,7 @@ def asked_for(*paths: Path) -> set[str]:
 def test_the_proxy_may_do_all_that_the_stage_table_asks_for() -> None:
     from deploy import rights
 
-    path = ROOT / "proxy" / "stores" / "stage_table.py"
+    path = ROOT / "proxy" / "cutover" / "stage_table.py"
     needed = re.search(r'_NEEDED: Final = "([^"]+)"', path.read_text("utf-8"))
     assert needed is not None
     told = {each.strip() for each in needed[1].split(",")}
@@ -138,7 +138,7 @@ def test_a_role_may_do_each_thing_that_is_asked_for_by_name() -> None:
     """What is new in the code must be new in a policy too, or an account refuses what every test here allows."""
     from deploy import rights
 
-    assert {f"dynamodb:{each}" for each in asked_for(ROOT / "proxy" / "stores" / "streams.py")} == set(
+    assert {f"dynamodb:{each}" for each in asked_for(ROOT / "proxy" / "stores" / "dynamodb" / "streams.py")} == set(
         rights.STREAM_ACTIONS
     )
     allowed = {*rights.ITEM_ACTIONS, *rights.STAGE_ACTIONS, *rights.STREAM_ACTIONS}

@@ -15,9 +15,9 @@ from typing import Any, Self
 import structlog
 import uvloop
 
-from proxy.serve import serve
+from proxy.app.compose_layer import build
+from proxy.app.serve import serve
 from proxy.settings import Address, load
-from proxy.shadow.build import build
 
 # What the proxy logs of its own faults, never of a store's.
 _FAULTS = frozenset({"request_failed", "fault_behind_the_answer", "fault_in_a_loop", "foreign"})

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from proxy.dynamodb.schema import Key
-from proxy.shadow.journal import Journal
+from proxy.shadow.journal.journal import Journal
 from tests.faults.small_disk import fill, small_disk
 from tests.faults.under_fault import codes, own_faults, recovered, story, tell
 from tests.integration.scenes import Scene, scene, wait_until

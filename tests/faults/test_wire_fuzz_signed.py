@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.stores.sigv4 import Credential
+from proxy.stores.dynamodb.sigv4 import Credential
 from tests.faults.serving import Serving
 from tests.faults.test_wire_fuzz import GET, PUT, Answer, Examples, answers, ask, broken, calls, requests, talk
 from tests.proxy_process import settings_text

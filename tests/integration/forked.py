@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _LOADED = (
-    "proxy.cli",
-    "proxy.migrate.backfill",
-    "proxy.migrate.both",
-    "proxy.migrate.sweep",
-    "proxy.commands.straight",
+    "proxy.cli.main",
+    "proxy.migrate.backfill.job",
+    "proxy.migrate.table_jobs.table_stores",
+    "proxy.migrate.verify.sweep",
+    "proxy.cli.stage_table_client",
 )
 _SECONDS = 300.0
 
@@ -53,6 +53,6 @@ def _run(words: tuple[str, ...], environment: Mapping[str, str], folder: Path, o
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    from proxy.cli import main
+    from proxy.cli.main import main
 
     sys.exit(main(words))

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from proxy.migrate.apply import migrate
-from proxy.migrate.folder import read_folder
+from proxy.migrate.schema.migration_files import read_folder
+from proxy.migrate.schema.runner import migrate
 from tests import equality
 from tests.proxy_process import ProxyProcess
 from tests.standins.billio import TABLE, dynamodb_client

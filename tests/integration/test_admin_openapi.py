@@ -15,22 +15,22 @@ from typing import Any
 
 import pytest
 
-from proxy.admin.access import Access
-from proxy.admin.build import types_of
-from proxy.admin.cutover import Cutover
+from proxy.admin.compose import types_of
 from proxy.admin.openapi import document
 from proxy.admin.server import AdminServer
-from proxy.admin.stages import StagesApi
-from proxy.admin.tokens import Role, Tokens
+from proxy.admin.stages_api import StagesApi
+from proxy.cutover.gate.evidence import Evidence
+from proxy.cutover.service import Cutover
+from proxy.cutover.stage_table import StageTable
 from proxy.mapping.load import load
-from proxy.metrics import Metrics
+from proxy.metrics.registry import Metrics
 from proxy.settings import DSQL, Address, Settings, StagesSettings
-from proxy.shadow.evidence import Evidence
-from proxy.stores.credentials import Credentials
-from proxy.stores.dynamodb import DynamoDBStore
-from proxy.stores.sigv4 import Credential
-from proxy.stores.stage_table import StageTable
-from proxy.stores.upstream import Upstream
+from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.credentials import Credentials
+from proxy.stores.dynamodb.sigv4 import Credential
+from proxy.stores.dynamodb.store import DynamoDBStore
+from proxy.web.access_control import Access
+from proxy.web.bearer_tokens import Role, Tokens
 from tests.standins.billio import TABLE, billio_table
 from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY
 

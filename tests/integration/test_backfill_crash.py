@@ -14,16 +14,16 @@ import pytest
 
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
-from proxy.migrate.backfill import Backfill
-from proxy.migrate.both import Both, opened
-from proxy.migrate.checkpoints import Superseded
-from proxy.migrate.pace import Pace
-from proxy.migrate.sources import Portion, Portions, Position, Referring, ScanSource, Source
-from proxy.migrate.table_reader import TableReader
-from proxy.migrate.taking_part import TakingPart
+from proxy.migrate.backfill.job import Backfill
+from proxy.migrate.table_jobs.job_participant import TakingPart
+from proxy.migrate.table_jobs.rate_limiter import Pace
+from proxy.migrate.table_jobs.sources import Portion, Portions, Position, Referring, ScanSource, Source
+from proxy.migrate.table_jobs.table_reader import TableReader
+from proxy.migrate.table_jobs.table_stores import Both, opened
 from proxy.settings import load
-from proxy.stores.bulk import Bulk
-from proxy.stores.failures import UnknownOutcome
+from proxy.stores.dsql.bulk import Bulk
+from proxy.stores.dsql.system_tables.checkpoints import Superseded
+from proxy.stores.errors import UnknownOutcome
 from tests import equality
 from tests.integration.scenes import CONFIG, billio_rows
 from tests.integration.whole_tables import billio_items

@@ -13,19 +13,19 @@ from typing import Any
 
 import pytest
 
+from proxy.cutover.flip.active_move import Kept, Moved
+from proxy.cutover.flip.coordinator import Driver
+from proxy.cutover.flip.protocol import Move
+from proxy.cutover.stage_table import StageTable
+from proxy.cutover.stages import Scope, Stage, Stages
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
-from proxy.migrate import standing
-from proxy.migrate.both import Both, opened
-from proxy.migrate.sources import Portion, Source
-from proxy.migrate.taking_part import TakingPart
+from proxy.migrate.table_jobs import table_authority as standing
+from proxy.migrate.table_jobs.job_participant import TakingPart
+from proxy.migrate.table_jobs.sources import Portion, Source
+from proxy.migrate.table_jobs.table_stores import Both, opened
 from proxy.settings import load
-from proxy.shadow.driver import Driver
-from proxy.shadow.flip import Move
-from proxy.shadow.stages import Scope, Stage, Stages
-from proxy.shadow.under_way import Kept, Moved
-from proxy.stores.failures import Refused
-from proxy.stores.stage_table import StageTable
+from proxy.stores.errors import Refused
 from tests import equality
 from tests.integration.scenes import CONFIG, run_sql, scene, wait_until
 from tests.integration.test_backfill_crash import Died, Meddled, Meddler, made, settings_file
@@ -149,7 +149,7 @@ async def both_with_stages(path: Path, lease_seconds: float) -> AsyncIterator[Bo
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody ends a move because this process, its driver, stood still for a second or ten."""
-    monkeypatch.setattr("proxy.shadow.flip.BEAT_SECONDS", 30.0)
+    monkeypatch.setattr("proxy.cutover.flip.protocol.BEAT_SECONDS", 30.0)
 
 
 @pytest.mark.usefixtures("patient")

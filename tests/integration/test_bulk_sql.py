@@ -6,14 +6,14 @@ from collections.abc import Iterator
 import asyncpg
 import pytest
 
+from proxy.mapping.interface import Mapping as TableMapping
 from proxy.mapping.load import load
-from proxy.mapping.mapping import Mapping as TableMapping
-from proxy.migrate.apply import migrate, read_folder
-from proxy.migrate.checkpoints import CHECKPOINTS_TABLE, Checkpoints
-from proxy.migrate.sweeps import SWEEPS_TABLE, Sweep, Sweeps
-from proxy.stores.array_text import array_literal
-from proxy.stores.bulk_sql import BulkStatements
-from proxy.stores.pool import Pool
+from proxy.migrate.schema.runner import migrate, read_folder
+from proxy.stores.dsql.pool import Pool
+from proxy.stores.dsql.sql.array_literal import array_literal
+from proxy.stores.dsql.sql.bulk_statements import BulkStatements
+from proxy.stores.dsql.system_tables.checkpoints import CHECKPOINTS_TABLE, Checkpoints
+from proxy.stores.dsql.system_tables.sweep_records import SWEEPS_TABLE, Sweep, Sweeps
 from tests.integration.sql_rules import violations
 from tests.integration.test_sql_rules import CONFIG, DOCUMENTS, FOLDERS, definitions
 

@@ -12,10 +12,10 @@ import pytest_asyncio
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.load import load
-from proxy.stores.catalogue import CATALOGUE_TABLE, Catalogue
-from proxy.stores.control_plane import ControlPlane
-from proxy.stores.dsql import create_pool
-from proxy.stores.pool import Pool
+from proxy.stores.dsql.offline_control_plane import ControlPlane
+from proxy.stores.dsql.pool import Pool
+from proxy.stores.dsql.store import create_pool
+from proxy.stores.dsql.system_tables.table_descriptions import CATALOGUE_TABLE, Catalogue
 from tests.property.twins import Ministacks
 from tests.standins.billio import table_definition
 from tests.standins.dynamodb import Ministack

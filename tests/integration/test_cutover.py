@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from proxy.admin.build import types_of
-from proxy.admin.console.desk import Wish
-from proxy.admin.cutover import Cutover
-from proxy.admin.problems import Problem
+from proxy.admin.compose import types_of
+from proxy.cutover.gate.evidence import SEEN, Count, Evidence, Pattern, span_of
+from proxy.cutover.gate.evidence_publisher import Telling, made_by
+from proxy.cutover.model import Wish
+from proxy.cutover.service import Cutover
+from proxy.cutover.stage_table import LeaseItem, StageTable
+from proxy.cutover.stages import Scope, Stage
 from proxy.mapping.load import load
+from proxy.problems import Problem
 from proxy.settings import DSQL, Settings, StagesSettings, TableSettings, TypeSettings
-from proxy.shadow.evidence import SEEN, Count, Evidence, Pattern, span_of
-from proxy.shadow.stages import Scope, Stage
-from proxy.shadow.telling import Telling, made_by
-from proxy.stores.credentials import Credentials
-from proxy.stores.dynamodb import DynamoDBStore
-from proxy.stores.sigv4 import Credential
-from proxy.stores.stage_table import LeaseItem, StageTable
-from proxy.stores.upstream import Upstream
+from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.credentials import Credentials
+from proxy.stores.dynamodb.sigv4 import Credential
+from proxy.stores.dynamodb.store import DynamoDBStore
 from tests.standins.billio import TABLE, billio_table
 from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY
 

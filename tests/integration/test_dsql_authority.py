@@ -10,16 +10,16 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+from proxy.dynamodb.idempotency import Token
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.schema import Key
-from proxy.dynamodb.tokens import Token
-from proxy.stores.absences import LOCKS_TABLE, stripe
-from proxy.stores.dsql import DSQLStore, create_pool
-from proxy.stores.failures import Overtaken, UnknownOutcome, Unreachable
-from proxy.stores.promises import Promises
-from proxy.stores.remembered import SWEPT_AT_ONCE, TOKENS_TABLE
-from proxy.stores.rows import Conflict
-from proxy.stores.store import Unrepresentable
+from proxy.stores.dsql.store import DSQLStore, create_pool
+from proxy.stores.dsql.system_tables.absence_locks import LOCKS_TABLE, stripe
+from proxy.stores.dsql.system_tables.authority_guarantees import Promises
+from proxy.stores.dsql.system_tables.idempotency_tokens import SWEPT_AT_ONCE, TOKENS_TABLE
+from proxy.stores.errors import Overtaken, UnknownOutcome, Unreachable
+from proxy.stores.execution.row_store import Conflict
+from proxy.stores.interface import Unrepresentable
 from tests.integration.test_dsql_store import (
     _MAPPINGS,
     Relay,

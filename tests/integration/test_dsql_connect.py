@@ -30,8 +30,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from proxy.settings import DSQL
-from proxy.stores.connect import TOKEN_SECONDS, Tokens, connect_once, connecting, pool_of
-from proxy.stores.unconnected import NotConnected
+from proxy.stores.dsql.connect import TOKEN_SECONDS, Tokens, connect_once, connecting, pool_of
+from proxy.stores.dsql.connect_errors import NotConnected
 from tests.faults.fault_proxy import Fault, FaultProxy
 from tests.faults.test_name_and_certificate_faults import certificate
 from tests.integration.scenes import wait_until
@@ -413,7 +413,7 @@ async def test_one_that_was_forgotten_on_the_way_is_not_handed_out(
     postgres: Postgres, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A gateway forgets it and tells nobody: what is sent goes nowhere, and neither end sees an end."""
-    monkeypatch.setattr("proxy.stores.pool.DOUBTFUL_SECONDS", 0.05)
+    monkeypatch.setattr("proxy.stores.dsql.pool.DOUBTFUL_SECONDS", 0.05)
     with FaultProxy(postgres.port) as between:
         pool = pool_of(DSQL(dsn=database.replace(str(postgres.port), str(between.port)), pool_max=3))
         taken = [await pool.take() for _ in range(3)]

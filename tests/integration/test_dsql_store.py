@@ -16,14 +16,14 @@ from proxy.dynamodb.operations import Operation, decode, parse_body, tables_of
 from proxy.dynamodb.pages import read_query
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
-from proxy.mapping.document import DocumentMapping
+from proxy.mapping.document_mapping import DocumentMapping
+from proxy.mapping.interface import Mapping as TableMapping
 from proxy.mapping.load import load
-from proxy.mapping.mapping import Mapping as TableMapping
-from proxy.migrate.apply import migrate, read_folder
-from proxy.migrate.documents import Documents
-from proxy.stores.dsql import DSQLStore, create_pool
-from proxy.stores.failures import Refused, UnknownOutcome, Unreachable
-from proxy.stores.store import Held, Unrepresentable
+from proxy.migrate.schema.document_tables import Documents
+from proxy.migrate.schema.runner import migrate, read_folder
+from proxy.stores.dsql.store import DSQLStore, create_pool
+from proxy.stores.errors import Refused, UnknownOutcome, Unreachable
+from proxy.stores.interface import Held, Unrepresentable
 from tests.integration.scenes import run_sql, wait_until
 from tests.standins.billio import INDEXES, table_definition
 from tests.standins.postgres import Postgres

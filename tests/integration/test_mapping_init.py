@@ -15,16 +15,16 @@ import asyncpg
 import pytest
 
 from proxy.dynamodb.schema import TableSchema
-from proxy.mapping.columns import ColumnMapping
+from proxy.mapping.column_mapping import ColumnMapping
 from proxy.mapping.load import load, parse
-from proxy.migrate.census import Census
-from proxy.migrate.folder import read_folder
-from proxy.migrate.init_draft import draft
-from proxy.migrate.init_write import toml
-from proxy.migrate.preflight import Preflight
-from proxy.stores.dsql import DSQLStore, create_pool
-from proxy.stores.sql import Statements
-from proxy.stores.store import Held
+from proxy.migrate.mapping_draft.draft import draft
+from proxy.migrate.mapping_draft.render import toml
+from proxy.migrate.preflight.cross_item_checks import Census
+from proxy.migrate.preflight.preflight import Preflight
+from proxy.migrate.schema.migration_files import read_folder
+from proxy.stores.dsql.sql.statements import Statements
+from proxy.stores.dsql.store import DSQLStore, create_pool
+from proxy.stores.interface import Held
 from tests.data import real
 from tests.standins.billio import dynamodb_client
 from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY, Ministack

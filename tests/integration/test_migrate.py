@@ -17,10 +17,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from proxy.cli import main
-from proxy.migrate.apply import Interrupted, MigrationError, migrate, progress
-from proxy.migrate.folder import Migration, checksum, statements_of
-from proxy.migrate.ledger import Ledger
+from proxy.cli.main import main
+from proxy.migrate.schema.ledger import Ledger
+from proxy.migrate.schema.migration_files import Migration, checksum, statements_of
+from proxy.migrate.schema.runner import Interrupted, MigrationError, migrate, progress
 from tests.integration.scenes import wait_until
 from tests.integration.sql_rules import bare, is_ddl, violations
 
@@ -293,7 +293,7 @@ async def test_two_at_once_do_it_once(database: str, lease: float) -> None:
 RUNNER = """
 import asyncio, sys
 import asyncpg
-from proxy.migrate.apply import migrate
+from proxy.migrate.schema.runner import migrate
 from tests.integration.test_migrate import migrations, slow
 
 async def run():
@@ -420,7 +420,7 @@ async def test_a_job_is_waited_for_and_its_progress_told(
     database: str, monkeypatch: pytest.MonkeyPatch, every: float, told: list[str]
 ) -> None:
     """Of each look, or, where looks come more often than is told, not of each."""
-    monkeypatch.setattr("proxy.migrate.apply._TELL_SECONDS", every)
+    monkeypatch.setattr("proxy.migrate.schema.runner._TELL_SECONDS", every)
     said: list[str] = []
     async with connected(database) as connection:
         jobs = Jobs(connection, ["submitted", "processing", "processing", "completed"])

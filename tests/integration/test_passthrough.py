@@ -18,10 +18,10 @@ import uvloop
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from proxy.metrics import Metrics
-from proxy.serve import Service, serve
+from proxy.app.serve import Service, serve
+from proxy.metrics.registry import Metrics
 from proxy.settings import Address, Settings, load
-from proxy.stores.upstream import Upstream
+from proxy.stores.dynamodb.client import Upstream
 from tests.standins.dynamodb import Ministack
 from tests.unit.plain_layer import PlainLayer
 

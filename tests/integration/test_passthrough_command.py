@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from proxy.cli import main
+from proxy.cli.main import main
 from tests.standins.billio import dynamodb_client
 from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY
 from tests.standins.processes import free_port

@@ -15,10 +15,10 @@ import pytest_asyncio
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
 from proxy.mapping.load import load
-from proxy.migrate.apply import migrate, read_folder
-from proxy.stores.dsql import DSQLStore
-from proxy.stores.pool import Pool
-from proxy.stores.store import Unrepresentable
+from proxy.migrate.schema.runner import migrate, read_folder
+from proxy.stores.dsql.pool import Pool
+from proxy.stores.dsql.store import DSQLStore
+from proxy.stores.interface import Unrepresentable
 from tests.standins.billio import table_definition
 
 CONFIG = Path(__file__).parents[2] / "config"

@@ -20,10 +20,10 @@ import pytest_asyncio
 from proxy.dynamodb.listing import Listing
 from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.load import load
-from proxy.migrate.apply import migrate, read_folder
-from proxy.migrate.folder import shipped
-from proxy.stores.listed import page_statement
-from proxy.stores.sql import Comparison, Statements
+from proxy.migrate.schema.migration_files import shipped
+from proxy.migrate.schema.runner import migrate, read_folder
+from proxy.stores.dsql.sql.listing_statements import page_statement
+from proxy.stores.dsql.sql.statements import Comparison, Statements
 from tests.items.listings import listings
 from tests.standins.billio import INDEXES, table_definition
 from tests.standins.postgres import Postgres

@@ -20,23 +20,23 @@ import pytest
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.operations import decode, parse_body
 from proxy.dynamodb.schema import TableSchema
-from proxy.mapping.document import DocumentMapping
+from proxy.mapping.document_mapping import DocumentMapping
+from proxy.mapping.interface import Mapping as TableMapping
+from proxy.mapping.interface import Span
 from proxy.mapping.load import load
-from proxy.mapping.mapping import Mapping as TableMapping
-from proxy.mapping.mapping import Span
-from proxy.migrate import ddl
-from proxy.migrate.apply import execute, migrate, read_folder
-from proxy.migrate.documents import Documents
-from proxy.stores.absences import Absences
-from proxy.stores.board import Board
-from proxy.stores.catalogue import Catalogue
-from proxy.stores.dsql import DSQLStore
-from proxy.stores.failures import Refused, StoreError
-from proxy.stores.listed import count_statement, page_statement
-from proxy.stores.pool import Pool
-from proxy.stores.promises import Promises
-from proxy.stores.remembered import Remembered
-from proxy.stores.sql import Comparison, Statements
+from proxy.migrate.schema import ddl
+from proxy.migrate.schema.document_tables import Documents
+from proxy.migrate.schema.runner import execute, migrate, read_folder
+from proxy.stores.dsql.pool import Pool
+from proxy.stores.dsql.sql.listing_statements import count_statement, page_statement
+from proxy.stores.dsql.sql.statements import Comparison, Statements
+from proxy.stores.dsql.store import DSQLStore
+from proxy.stores.dsql.system_tables.absence_locks import Absences
+from proxy.stores.dsql.system_tables.authority_guarantees import Promises
+from proxy.stores.dsql.system_tables.idempotency_tokens import Remembered
+from proxy.stores.dsql.system_tables.peer_messages import Board
+from proxy.stores.dsql.system_tables.table_descriptions import Catalogue
+from proxy.stores.errors import Refused, StoreError
 from tests.integration.sql_rules import RULES, bare, is_ddl, mixed, violations
 from tests.items.listings import listings
 from tests.property.requests_to_dynamodb import Requests, definition

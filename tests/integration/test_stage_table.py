@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+from proxy.cutover.stage_table import LeaseItem, StageTable, State
 from proxy.dynamodb.outcome import Outcome
-from proxy.stores.credentials import Credentials
-from proxy.stores.dynamodb import DynamoDBStore
-from proxy.stores.failures import Refused, UnknownOutcome, Unreachable
-from proxy.stores.sigv4 import Credential
-from proxy.stores.stage_table import LeaseItem, StageTable, State
-from proxy.stores.upstream import Upstream
+from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.credentials import Credentials
+from proxy.stores.dynamodb.sigv4 import Credential
+from proxy.stores.dynamodb.store import DynamoDBStore
+from proxy.stores.errors import Refused, UnknownOutcome, Unreachable
 from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY
 
 LEASE = LeaseItem(

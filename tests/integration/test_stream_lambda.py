@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from proxy.cutover.stage_table import StageTable, State
+from proxy.cutover.stages import Placed, Scope, Stage, StageMap
 from proxy.settings import load
-from proxy.shadow.stages import Placed, Scope, Stage, StageMap
-from proxy.stores.dynamodb import DynamoDBStore
-from proxy.stores.stage_table import StageTable, State
-from proxy.stores.upstream_of import open_upstream
+from proxy.stores.dynamodb.open_client import open_upstream
+from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stream.lambda_handler import SETTINGS_FILE, Function
 from tests.integration.scenes import CONFIG, billio_rows, run_sql
 from tests.proxy_process import settings_text

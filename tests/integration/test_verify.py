@@ -16,11 +16,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from proxy.migrate.sweeps import Sweeps
+from proxy.cutover.flip.protocol import Known
+from proxy.cutover.stages import Forgotten, StageMap
 from proxy.settings import DSQL
-from proxy.shadow.flip import Known
-from proxy.shadow.stages import Forgotten, StageMap
-from proxy.stores.connect import pool_of
+from proxy.stores.dsql.connect import pool_of
+from proxy.stores.dsql.system_tables.sweep_records import Sweeps
 from tests import equality
 from tests.integration.scenes import CONFIG, billio_rows, run_sql, scene, wait_until
 from tests.integration.test_stage_table import table_at

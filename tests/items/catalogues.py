@@ -8,18 +8,18 @@ from typing import Any
 
 import structlog
 
+from proxy.app.compose_layer import build
 from proxy.items.catalogue import Catalogue, Executes
-from proxy.items.checked import shown_item
 from proxy.items.cursors import Cursors
-from proxy.items.questions import Question
-from proxy.metrics import Metrics
+from proxy.items.item_validation import shown_item
+from proxy.items.queries import Question
+from proxy.metrics.registry import Metrics
 from proxy.settings import DSQL, DynamoDB, Journal, Mirror, Settings, Stage, TableSettings, TypeSettings
-from proxy.shadow.build import build
-from proxy.shadow.layer import Layer
-from proxy.stores.credentials import Credentials
-from proxy.stores.sigv4 import Credential
-from proxy.stores.upstream import Upstream
-from proxy.wire.request_ids import request_ids
+from proxy.shadow.request.layer import Layer
+from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.credentials import Credentials
+from proxy.stores.dynamodb.sigv4 import Credential
+from proxy.web.request_ids import request_ids
 from tests.items.stores import CONFIG
 from tests.standins.billio import TABLE
 from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY

@@ -8,8 +8,8 @@ from typing import Any
 
 from proxy.dynamodb.listing import Listing, read_listing
 from proxy.dynamodb.values import Item
-from proxy.items.questions import SortBy, asked
-from proxy.items.questions import listing as request_of
+from proxy.items.queries import SortBy, asked
+from proxy.items.queries import listing as request_of
 from tests.items.stores import BILLIO
 from tests.standins.billio import TABLE
 

@@ -5,12 +5,12 @@ from contextlib import asynccontextmanager
 
 from prometheus_client import CollectorRegistry
 
-from proxy.admin.access import Access
-from proxy.admin.tokens import Tokens
 from proxy.items.catalogue import Executes
 from proxy.items.metrics import ItemsMetrics
 from proxy.items.server import ItemsServer
 from proxy.settings import Address
+from proxy.web.access_control import Access
+from proxy.web.bearer_tokens import Tokens
 from tests.items.catalogues import catalogue_of
 
 

@@ -10,12 +10,12 @@ from proxy.dynamodb.operations import LISTING, Operation, decode, json_of
 from proxy.dynamodb.schema import TableSchema
 from proxy.dynamodb.values import Item
 from proxy.mapping.load import load
-from proxy.stores.credentials import Credentials
-from proxy.stores.dsql import DSQLStore, create_pool
-from proxy.stores.dynamodb import DynamoDBStore
-from proxy.stores.sigv4 import Credential
-from proxy.stores.store import Held, Store
-from proxy.stores.upstream import Upstream
+from proxy.stores.dsql.store import DSQLStore, create_pool
+from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.credentials import Credentials
+from proxy.stores.dynamodb.sigv4 import Credential
+from proxy.stores.dynamodb.store import DynamoDBStore
+from proxy.stores.interface import Held, Store
 from tests.standins.billio import TABLE, table_definition
 from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY
 

@@ -11,10 +11,10 @@ import asyncpg
 import pytest
 
 from proxy.items.catalogue import Catalogue
-from proxy.items.checked import shown_item
-from proxy.items.kinds import KINDS, WATCHING
-from proxy.items.questions import MOST, asked
-from proxy.items.refusals import Code, Refusal
+from proxy.items.errors import Code, Refusal
+from proxy.items.item_validation import shown_item
+from proxy.items.queries import MOST, asked
+from proxy.items.type_definitions import KINDS, WATCHING
 from proxy.settings import Stage
 from tests.items.catalogues import all_pages, catalogue_of, layer_at, settled
 from tests.items.model import Model

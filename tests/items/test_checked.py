@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.dynamodb.evaluate import update as apply_update
-from proxy.dynamodb.expression_bindings import bindings
-from proxy.dynamodb.expressions import parse_update
+from proxy.dynamodb.expressions.evaluate import update as apply_update
+from proxy.dynamodb.expressions.parse import parse_update
+from proxy.dynamodb.expressions.placeholders import bindings
 from proxy.dynamodb.values import Item
-from proxy.items.changes import update_of
-from proxy.items.checked import changed, created, shown_item
 from proxy.items.cursors import Cursors
-from proxy.items.kinds import KINDS
-from proxy.items.questions import asked, page_size
-from proxy.items.refusals import Code, Refusal
-from proxy.items.values import parsed, written
+from proxy.items.errors import Code, Refusal
+from proxy.items.item_validation import changed, created, shown_item
+from proxy.items.json_values import parsed, written
+from proxy.items.queries import asked, page_size
+from proxy.items.type_definitions import KINDS
+from proxy.items.update_expressions import update_of
 
 UUID = "7e02ff05-b7c1-4ce2-bf76-95f56fced11D"
 BOOK: dict[str, Any] = {"type": "Book", "shelf": "Read", "title": "Dune"}

@@ -9,9 +9,9 @@ from typing import Any
 import asyncpg
 import pytest_asyncio
 
-from proxy.dynamodb.folding import tables
+from proxy.dynamodb.case_folding import tables
 from proxy.dynamodb.values import Item
-from proxy.stores.listed import _folded
+from proxy.stores.dsql.sql.listing_statements import _folded
 from tests.items.stores import Both, answer, both_stores
 
 TITLES = (

@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.items.catalogue import Catalogue
-from proxy.items.checked import shown_item
-from proxy.items.kinds import KINDS, WATCHING
-from proxy.items.questions import asked
+from proxy.items.item_validation import shown_item
+from proxy.items.queries import asked
+from proxy.items.type_definitions import KINDS, WATCHING
 from proxy.settings import Stage
-from proxy.shadow.layer import Layer
+from proxy.shadow.request.layer import Layer
 from tests.items.catalogues import all_pages, catalogue_of, layer_at, settled
 from tests.items.model import ATTRIBUTES, Model
 

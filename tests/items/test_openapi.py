@@ -10,11 +10,11 @@ from typing import Any
 
 import schemathesis
 
-from proxy.admin.tokens import Role, Tokens
-from proxy.items.kinds import KINDS, fields_of
 from proxy.items.openapi import document
-from proxy.items.questions import Question
+from proxy.items.queries import Question
 from proxy.items.server import FILTERS
+from proxy.items.type_definitions import KINDS, fields_of
+from proxy.web.bearer_tokens import Role, Tokens
 from tests.items.catalogues import catalogue_of, layer_at
 from tests.items.ports import port
 

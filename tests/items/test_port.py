@@ -17,12 +17,12 @@ from gql.transport.exceptions import TransportQueryError
 from graphql import print_schema
 from prometheus_client import CollectorRegistry
 
-from proxy.admin.tokens import Role, Tokens
 from proxy.items import client
 from proxy.items.client import ItemsClient, ItemsError
+from proxy.items.errors import Refusal
 from proxy.items.graphql_schema import schema
-from proxy.items.refusals import Refusal
-from proxy.shadow.layer import Layer
+from proxy.shadow.request.layer import Layer
+from proxy.web.bearer_tokens import Role, Tokens
 from tests.items.catalogues import catalogue_of, layer_at
 from tests.items.ports import port
 

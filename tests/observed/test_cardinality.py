@@ -4,10 +4,10 @@ from comparators.difference import Difference, Kind
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.load import load
-from proxy.metrics import Metrics
-from proxy.shadow.findings import Findings
-from proxy.shadow.tables import Table
-from proxy.shadow.verdicts import Judged, Verdict
+from proxy.mapping.table_registry import Table
+from proxy.metrics.registry import Metrics
+from proxy.shadow.comparison.verdict_recorder import Findings
+from proxy.verdicts import Judged, Verdict
 from tests.integration.scenes import CONFIG
 
 KEYS, ATTRIBUTES = 10_000, 500

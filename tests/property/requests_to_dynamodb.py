@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple, TypeVar
 
-from proxy.dynamodb.expression_printer import unparse
-from proxy.dynamodb.expression_tree import (
+from proxy.dynamodb.expressions.ast import (
     Action,
     Add,
     And,
@@ -35,6 +34,7 @@ from proxy.dynamodb.expression_tree import (
     Set,
     Update,
 )
+from proxy.dynamodb.expressions.printer import unparse
 from proxy.dynamodb.schema import TableSchema
 from proxy.dynamodb.values import Item, Value, canonical
 

@@ -19,15 +19,15 @@ from hypothesis import strategies as st
 
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
-from proxy.mapping.document import DocumentMapping
-from proxy.mapping.mapping import Mapping, SqlValues
-from proxy.migrate.apply import migrate, read_folder
-from proxy.migrate.documents import Documents
-from proxy.migrate.key_sums import KeySums
-from proxy.stores import checksums
-from proxy.stores.bulk import Bulk
-from proxy.stores.dsql import DSQLStore, create_pool
-from proxy.stores.pool import Pool
+from proxy.mapping.document_mapping import DocumentMapping
+from proxy.mapping.interface import Mapping, SqlValues
+from proxy.migrate.schema.document_tables import Documents
+from proxy.migrate.schema.runner import migrate, read_folder
+from proxy.migrate.verify.key_checksums import KeySums
+from proxy.stores.dsql.bulk import Bulk
+from proxy.stores.dsql.pool import Pool
+from proxy.stores.dsql.sql import checksums
+from proxy.stores.dsql.store import DSQLStore, create_pool
 from tests.property.mapping_cases import (
     BILLIO,
     BILLIO_MAPPING,

@@ -10,11 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from proxy.dynamodb.errors import DynamoDBError
-from proxy.dynamodb.evaluate import lookup, matches, project, update
-from proxy.dynamodb.expression_bindings import Bindings, bindings
-from proxy.dynamodb.expression_parser import MAX_EXPRESSION_BYTES
-from proxy.dynamodb.expression_printer import Printed, unparse
-from proxy.dynamodb.expression_tree import (
+from proxy.dynamodb.expressions.ast import (
     And,
     Between,
     Call,
@@ -33,7 +29,11 @@ from proxy.dynamodb.expression_tree import (
     condition_paths,
     top_level,
 )
-from proxy.dynamodb.expressions import parse_condition, parse_projection, parse_update
+from proxy.dynamodb.expressions.evaluate import lookup, matches, project, update
+from proxy.dynamodb.expressions.parse import parse_condition, parse_projection, parse_update
+from proxy.dynamodb.expressions.parser import MAX_EXPRESSION_BYTES
+from proxy.dynamodb.expressions.placeholders import Bindings, bindings
+from proxy.dynamodb.expressions.printer import Printed, unparse
 from proxy.dynamodb.values import Item, Value, canonical_item, equal
 from tests.strategies import conditions, disjoint_paths, items, paths, projections, respelt, updates, values
 

@@ -5,8 +5,8 @@ from hashlib import sha256
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.migrate.key_sums import MOST_BUCKETS, KeySums, buckets_for
-from proxy.stores.bulk import BucketSum
+from proxy.migrate.verify.key_checksums import MOST_BUCKETS, KeySums, buckets_for
+from proxy.stores.dsql.bulk import BucketSum
 
 _KEYS = st.sets(st.binary(max_size=4), max_size=40)
 

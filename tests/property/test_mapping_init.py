@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from proxy.dynamodb.schema import TableSchema
 from proxy.dynamodb.values import Item, canonical_number
 from proxy.mapping.load import MappedTable, load, parse
-from proxy.migrate.census import Census
-from proxy.migrate.init_draft import Draft, draft, snake
-from proxy.migrate.init_profile import discriminator, profile
-from proxy.migrate.init_write import migrations, toml
-from proxy.migrate.made import unmade
-from proxy.migrate.preflight import Preflight, Report
+from proxy.migrate.mapping_draft.draft import Draft, draft, snake
+from proxy.migrate.mapping_draft.profile import discriminator, profile
+from proxy.migrate.mapping_draft.render import migrations, toml
+from proxy.migrate.preflight.cross_item_checks import Census
+from proxy.migrate.preflight.index_checks import unmade
+from proxy.migrate.preflight.preflight import Preflight, Report
 from tests.data import catalogue
 from tests.standins.billio import table_definition
 

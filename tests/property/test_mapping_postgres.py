@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item, canonical_item
 from proxy.mapping.codecs import Misfit, codec
-from proxy.mapping.document import DocumentMapping
-from proxy.mapping.mapping import Fault, Mapping
-from proxy.migrate.apply import migrate, read_folder
-from proxy.migrate.documents import Documents
-from proxy.stores.dsql import DSQLStore, create_pool
-from proxy.stores.pool import Pool
-from proxy.stores.store import Held, Unrepresentable
+from proxy.mapping.document_mapping import DocumentMapping
+from proxy.mapping.interface import Fault, Mapping
+from proxy.migrate.schema.document_tables import Documents
+from proxy.migrate.schema.runner import migrate, read_folder
+from proxy.stores.dsql.pool import Pool
+from proxy.stores.dsql.store import DSQLStore, create_pool
+from proxy.stores.interface import Held, Unrepresentable
 from tests.property.mapping_cases import (
     BILLIO,
     BILLIO_MAPPING,

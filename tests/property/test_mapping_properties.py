@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item, Value, canonical_item
 from proxy.mapping import json_column
-from proxy.mapping.columns import ColumnMapping
+from proxy.mapping.column_mapping import ColumnMapping
 from proxy.mapping.composites import Composite
-from proxy.mapping.document import DocumentMapping
+from proxy.mapping.document_mapping import DocumentMapping
+from proxy.mapping.interface import Mapping, SqlValues
 from proxy.mapping.load import parse
-from proxy.mapping.mapping import Mapping, SqlValues
 from tests import strategies
 from tests.property.mapping_cases import (
     BILLIO,

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from proxy.stores.pool import DOUBTFUL_SECONDS, OLDEST_SECONDS, PROBE_SECONDS, Pool
-from proxy.stores.unconnected import NotConnected
+from proxy.stores.dsql.connect_errors import NotConnected
+from proxy.stores.dsql.pool import DOUBTFUL_SECONDS, OLDEST_SECONDS, PROBE_SECONDS, Pool
 from tests.simulation.loop import Loop
 
 T = TypeVar("T")

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.load import parse
-from proxy.migrate.census import Census
-from proxy.migrate.preflight import Preflight, Report
-from proxy.migrate.troubles import Kind
+from proxy.migrate.preflight.cross_item_checks import Census
+from proxy.migrate.preflight.item_checks import Kind
+from proxy.migrate.preflight.preflight import Preflight, Report
 
 CONTENT: dict[str, Any] = {
     "table": "things",

@@ -22,15 +22,15 @@ from proxy.dynamodb.operations import PAGED, WRITES, decode, parse_body, tables_
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import TableSchema
 from proxy.dynamodb.values import Item, canonical_item
-from proxy.mapping.document import DocumentMapping
+from proxy.mapping.document_mapping import DocumentMapping
 from proxy.mapping.load import MappedTable
-from proxy.migrate.apply import migrate, read_folder
-from proxy.migrate.documents import Documents
-from proxy.shadow.shapes import shape_of
-from proxy.shadow.tables import Table
-from proxy.stores.dsql import DSQLStore, create_pool
-from proxy.stores.pool import Pool
-from proxy.stores.promises import Promises
+from proxy.mapping.table_registry import Table
+from proxy.migrate.schema.document_tables import Documents
+from proxy.migrate.schema.runner import migrate, read_folder
+from proxy.shadow.comparison.outcome_shapes import shape_of
+from proxy.stores.dsql.pool import Pool
+from proxy.stores.dsql.store import DSQLStore, create_pool
+from proxy.stores.dsql.system_tables.authority_guarantees import Promises
 from tests.standins.processes import LOOPBACK
 
 _TARGET = "DynamoDB_20120810."

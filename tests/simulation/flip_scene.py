@@ -11,14 +11,14 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+from proxy.cutover.flip.active_move import Kept, Moved, Progress
+from proxy.cutover.flip.coordinator import Driver
+from proxy.cutover.flip.participant import Participant
+from proxy.cutover.flip.protocol import Move
+from proxy.cutover.stage_table import StageTable
+from proxy.cutover.stages import Scope, Stage, StageMap, Stages
 from proxy.settings import DSQL, Settings
-from proxy.shadow.driver import Driver
-from proxy.shadow.flip import Move
-from proxy.shadow.floor import Drain
-from proxy.shadow.participant import Participant
-from proxy.shadow.stages import Scope, Stage, StageMap, Stages
-from proxy.shadow.under_way import Kept, Moved, Progress
-from proxy.stores.stage_table import StageTable
+from proxy.shadow.write_fence import Drain
 from tests.simulation.line import Fate, Line, Weather
 from tests.simulation.loop import OWNER, Loop
 from tests.simulation.stage_memory import NAME, StageMemory

@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from proxy.shadow.stages import Stage
+from proxy.cutover.stages import Stage
 from tests.simulation.line import Outage, Weather
 from tests.simulation.story import DSQL_SETTLE, DYNAMODB_SETTLE, Story
 

@@ -20,17 +20,17 @@ from typing import Any
 
 import orjson
 
+from proxy.cutover.flip.active_move import Kept, Moved, Progress
+from proxy.cutover.flip.coordinator import Driver, Judgement
+from proxy.cutover.flip.forget_process import forget
+from proxy.cutover.flip.protocol import Move
+from proxy.cutover.gate import forgotten_writes as unswept
+from proxy.cutover.gate.evidence import LastSweep
+from proxy.cutover.stage_table import StageTable
+from proxy.cutover.stages import DYNAMODB, Scope, Stages
 from proxy.dynamodb.values import Item
-from proxy.migrate.sweeps import REPAIRED
-from proxy.shadow import unswept
-from proxy.shadow.driver import Driver, Judgement
-from proxy.shadow.evidence import LastSweep
-from proxy.shadow.flip import Move
-from proxy.shadow.forget import forget
-from proxy.shadow.stages import DYNAMODB, Scope, Stages
-from proxy.shadow.under_way import Kept, Moved, Progress
-from proxy.stores.failures import StoreError
-from proxy.stores.stage_table import StageTable
+from proxy.stores.dsql.system_tables.sweep_records import REPAIRED
+from proxy.stores.errors import StoreError
 from tests.simulation.flip_story import FlipStory, Moving, Trouble
 from tests.simulation.line import Fate, Line, Outage
 from tests.simulation.loop import OWNER, Loop, Stuck

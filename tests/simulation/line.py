@@ -13,7 +13,7 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
 
-from proxy.stores.failures import UnknownOutcome, Unreachable
+from proxy.stores.errors import UnknownOutcome, Unreachable
 from tests.simulation.loop import Loop
 
 T = TypeVar("T")

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 
+from proxy.dynamodb.item_writes import Written
 from proxy.dynamodb.pages import PageRequest
 from proxy.dynamodb.schema import Index, Key
 from proxy.dynamodb.values import Item, equal
-from proxy.dynamodb.writes import Written
-from proxy.stores.board import Note
-from proxy.stores.rows import Conflict, Transaction
-from proxy.stores.store import Held
+from proxy.stores.dsql.system_tables.peer_messages import Note
+from proxy.stores.execution.row_store import Conflict, Transaction
+from proxy.stores.interface import Held
 from tests.simulation.line import Line
 
 T = TypeVar("T")
@@ -138,7 +138,7 @@ class Optimistic:
 
 
 class Board:
-    """`proxy.stores.board` in memory: notes, each of one process on one subject."""
+    """`proxy.stores.dsql.system_tables.peer_messages` in memory: notes, each of one process on one subject."""
 
     def __init__(self, line: Line, clock: Callable[[], float]) -> None:
         self._line = line

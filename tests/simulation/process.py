@@ -1,4 +1,5 @@
-"""One proxy process: the real layer with its journal, put together as `proxy.shadow.build` does, on simulated stores.
+"""One proxy process: the real layer with its journal, put together as `proxy.app.compose_layer` does, on simulated
+stores.
 
 It can be killed at any step, stopped as an operator stops it, started again on the same journal, and its disk can be
 full. Requests come in as the wire would bring them, each in a task of its own.
@@ -17,26 +18,26 @@ from typing import Any, Final, cast
 import pytest
 import structlog
 
+from proxy.app.compose_layer import both_ways
+from proxy.cutover.flip.participant import Participant
+from proxy.cutover.stage_table import StageTable
+from proxy.cutover.stages import Stages
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
-from proxy.metrics import Metrics
+from proxy.mapping.table_registry import Table, Tables
+from proxy.metrics.registry import Metrics
 from proxy.settings import DSQL, DynamoDB, Mirror, Settings, Shutdown
 from proxy.settings import Breaker as BreakerSettings
 from proxy.settings import Journal as JournalSettings
-from proxy.shadow.build import both_ways
-from proxy.shadow.findings import Findings
-from proxy.shadow.floor import Floor, Leased, Unleased
-from proxy.shadow.journal import Journal
-from proxy.shadow.layer import Layer
-from proxy.shadow.participant import Participant
-from proxy.shadow.peers import Peers
-from proxy.shadow.stages import Stages
-from proxy.shadow.tables import Table, Tables
-from proxy.shadow.verdicts import Judged, Verdict
-from proxy.stores.dynamodb import DynamoDBStore
-from proxy.stores.stage_table import StageTable
-from proxy.stores.upstream import Upstream
+from proxy.shadow.comparison.peers import Peers
+from proxy.shadow.comparison.verdict_recorder import Findings
+from proxy.shadow.journal.journal import Journal
+from proxy.shadow.request.layer import Layer
+from proxy.shadow.write_fence import Floor, Leased, Unleased
+from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.store import DynamoDBStore
+from proxy.verdicts import Judged, Verdict
 from tests.killed import end_as_killed
 from tests.simulation.loop import OWNER, Loop
 from tests.simulation.memory import Board
@@ -288,7 +289,7 @@ def settings_for(story: Story, path: Path) -> Settings:
 
 
 def take_part(floor: Floor, table: StageTable, name: str, loop: Loop) -> Participant:
-    """As `proxy.shadow.build`, with leases a fifth as long. The journal's name stands for its identity."""
+    """As `proxy.app.compose_layer`, with leases a fifth as long. The journal's name stands for its identity."""
     return Participant(
         table,
         floor,
@@ -310,7 +311,7 @@ def build(
     recorded: Recorded,
     take_part: Callable[[Floor], Participant] | None = None,
 ) -> tuple[Layer, Floor, Participant | None]:
-    """As `proxy.shadow.build`, with other stores."""
+    """As `proxy.app.compose_layer`, with other stores."""
     authority = DynamoDBStore(cast("Upstream", dynamo), settings.dynamodb.timeout_seconds)
     tables = Tables(authority.describe, {})
     stages = Stages(settings)
@@ -370,8 +371,8 @@ class Silence:
 
     def __enter__(self) -> Silence:
         self._before = structlog.get_config()
-        self._patch.setattr("proxy.shadow.layer._GAUGE_SECONDS", 7.0)
-        self._patch.setattr("proxy.shadow.journal._SYNC_EVERY", 11.0)
+        self._patch.setattr("proxy.shadow.request.layer._GAUGE_SECONDS", 7.0)
+        self._patch.setattr("proxy.shadow.journal.journal._SYNC_EVERY", 11.0)
         structlog.configure(
             processors=[self._take],
             wrapper_class=structlog.make_filtering_bound_logger(40),

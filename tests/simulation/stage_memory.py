@@ -10,14 +10,14 @@ import itertools
 from collections.abc import Callable
 from typing import Any, Final
 
+from proxy.cutover.flip.protocol import Known
+from proxy.cutover.stage_table import State, read_state
 from proxy.dynamodb.operations import WRITES, decode, parse_body
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
-from proxy.shadow.flip import Known
-from proxy.stores import executor
-from proxy.stores.failures import UnknownOutcome
-from proxy.stores.stage_table import State, read_state
+from proxy.stores.errors import UnknownOutcome
+from proxy.stores.execution import executor
 from tests.simulation.line import Line
 from tests.simulation.memory import Memory, View, at_once
 
@@ -78,7 +78,7 @@ class StageMemory:
 
 
 class StageAsked:
-    """`proxy.stores.stage_table.Asked`."""
+    """`proxy.cutover.stage_table.Asked`."""
 
     def __init__(self, shared: StageMemory, line: Line | None) -> None:
         self._shared = shared

@@ -1,9 +1,8 @@
 """The two stores, in memory: DynamoDB as the upstream that `DynamoDBStore` asks, and DSQL as a `Store` of its own.
 
-Both compute DynamoDB's semantics by `proxy.stores.executor`. DynamoDB does an operation at one instant, and answers old
-where it may; DSQL reads, decides and writes in steps that others come between, guarded by the row that was read, and
-its transactions conflict when they commit. What goes wrong on the way is the `Line`'s business.
-"""
+Both compute DynamoDB's semantics by `proxy.stores.execution.executor`. DynamoDB does an operation at one instant, and
+answers old where it may; DSQL reads, decides and writes in steps that others come between, guarded by the row that was
+read, and its transactions conflict when they commit. What goes wrong on the way is the `Line`'s business."""
 
 from __future__ import annotations
 
@@ -13,19 +12,19 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from proxy.dynamodb.item_writes import Written, same
 from proxy.dynamodb.operations import TARGET_PREFIX, WRITES, Operation, decode, parse_body
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.pages import PageRequest
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
-from proxy.dynamodb.writes import Written, same
-from proxy.mapping.document import DocumentMapping
-from proxy.mapping.mapping import Fault
-from proxy.stores import executor
-from proxy.stores.executor import Transaction
-from proxy.stores.failures import UnknownOutcome
-from proxy.stores.http_connection import Answer
-from proxy.stores.store import Executed, Held, Unrepresentable
+from proxy.mapping.document_mapping import DocumentMapping
+from proxy.mapping.interface import Fault
+from proxy.stores.dynamodb.http_connection import Answer
+from proxy.stores.errors import UnknownOutcome
+from proxy.stores.execution import executor
+from proxy.stores.execution.executor import Transaction
+from proxy.stores.interface import Executed, Held, Unrepresentable
 from tests.simulation.line import Line
 from tests.simulation.memory import Memory, Optimistic, View, at_once, ordered
 

@@ -14,9 +14,9 @@ from typing import TypeVar, cast
 import pytest
 
 from proxy.dynamodb.schema import Key
-from proxy.shadow.journal import Journal
-from proxy.shadow.moments import any_of
-from proxy.shadow.peers import Peers
+from proxy.shadow.comparison.peers import Peers
+from proxy.shadow.journal.journal import Journal
+from proxy.shadow.journal.key_activity import any_of
 from tests.simulation.line import Line
 from tests.simulation.loop import Loop
 from tests.simulation.memory import Board
@@ -162,7 +162,7 @@ def test_a_slow_board_does_not_hide_what_another_process_wrote(
 ) -> None:
     """The time that a question is about was counted from when it could be read, and not from when it was asked."""
     for limit in ("_ANSWER_SECONDS", "_CALL_SECONDS"):
-        monkeypatch.setattr(f"proxy.shadow.peers.{limit}", 30.0)
+        monkeypatch.setattr(f"proxy.shadow.comparison.peers.{limit}", 30.0)
 
     async def course(journal: Journal) -> None:
         loop = asyncio.get_running_loop()

@@ -11,11 +11,11 @@ from typing import Any, cast
 import orjson
 import pytest
 
+from proxy.cutover.stages import Scope
 from proxy.settings import TableSettings
-from proxy.shadow.journal import Journal
-from proxy.shadow.stages import Scope
-from proxy.stores.failures import Unreachable
-from proxy.stores.http_connection import Answer
+from proxy.shadow.journal.journal import Journal
+from proxy.stores.dynamodb.http_connection import Answer
+from proxy.stores.errors import Unreachable
 from tests.simulation.flip_story import tell_near
 from tests.simulation.process import build, settings_for
 

@@ -12,13 +12,14 @@ from typing import Any, Final, get_args
 
 import pytest
 
-from proxy.shadow import flip, unswept
-from proxy.shadow.flip import Flip, Phase, Seen, Standing
-from proxy.shadow.floor import Drain
-from proxy.shadow.lease import Lease
-from proxy.shadow.participant import Participant
-from proxy.shadow.under_way import UnderWay
-from proxy.stores.stage_table import StageTable, State
+from proxy.cutover.flip import protocol as flip
+from proxy.cutover.flip.active_move import UnderWay
+from proxy.cutover.flip.lease import Lease
+from proxy.cutover.flip.participant import Participant
+from proxy.cutover.flip.protocol import Flip, Phase, Seen, Standing
+from proxy.cutover.gate import forgotten_writes as unswept
+from proxy.cutover.stage_table import StageTable, State
+from proxy.shadow.write_fence import Drain
 from tests.simulation.flip_story import Kind, tell_near
 from tests.simulation.flip_world import simulate
 from tests.simulation.process import Silence

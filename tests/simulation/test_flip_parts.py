@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from proxy.shadow.driver import Judgement
-from proxy.shadow.flip import Answer, Move, Phase
-from proxy.shadow.forget import forget
-from proxy.shadow.stages import Scope, Stage
-from proxy.shadow.under_way import Kept, Moved, Progress, read
-from proxy.stores.failures import Refused, Unreachable
-from proxy.stores.stage_table import State
+from proxy.cutover.flip.active_move import Kept, Moved, Progress, read
+from proxy.cutover.flip.coordinator import Judgement
+from proxy.cutover.flip.forget_process import forget
+from proxy.cutover.flip.protocol import Answer, Move, Phase
+from proxy.cutover.stage_table import State
+from proxy.cutover.stages import Scope, Stage
+from proxy.stores.errors import Refused, Unreachable
 from tests.simulation.flip_scene import BILLIO, EPOCH, Proxy, Scene
 from tests.simulation.line import Outage, Weather
 

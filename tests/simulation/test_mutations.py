@@ -11,13 +11,14 @@ from dataclasses import replace
 
 import pytest
 
+from proxy.app import compose_layer as build
+from proxy.dynamodb.item_writes import same
 from proxy.dynamodb.schema import Key
-from proxy.dynamodb.writes import same
-from proxy.shadow import build, reading
-from proxy.shadow.journal import Journal, Ticket, Work
-from proxy.shadow.peers import Peers
-from proxy.stores.dynamodb import DynamoDBStore
-from proxy.stores.store import Held, Store, Unrepresentable
+from proxy.shadow.comparison import read_comparison as reading
+from proxy.shadow.comparison.peers import Peers
+from proxy.shadow.journal.journal import Journal, Ticket, Work
+from proxy.stores.dynamodb.store import DynamoDBStore
+from proxy.stores.interface import Held, Store, Unrepresentable
 from tests.simulation.process import Silence
 from tests.simulation.story import tell
 from tests.simulation.world import simulate

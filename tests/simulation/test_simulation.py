@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from proxy.shadow.verdicts import Verdict
+from proxy.verdicts import Verdict
 from tests.simulation.process import Silence
 from tests.simulation.story import tell
 from tests.simulation.world import simulate

@@ -23,8 +23,8 @@ from proxy.dynamodb.operations import WRITES, Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
-from proxy.shadow.verdicts import Verdict
-from proxy.stores.failures import StoreError
+from proxy.stores.errors import StoreError
+from proxy.verdicts import Verdict
 from tests.simulation.line import Fate, Line
 from tests.simulation.loop import Loop, Stuck
 from tests.simulation.memory import Board, Memory

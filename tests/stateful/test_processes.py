@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from proxy.dynamodb.operations import WRITES, decode, parse_body
 from proxy.dynamodb.schema import Key
-from proxy.stores.failures import StoreError, UnknownOutcome, Unreachable
+from proxy.stores.errors import StoreError, UnknownOutcome, Unreachable
 from tests.simulation.line import Weather
 from tests.simulation.process import Silence
 from tests.verdicts import traffic

@@ -17,9 +17,9 @@ import uvloop
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from proxy.serve import serve
+from proxy.app.compose_layer import build
+from proxy.app.serve import serve
 from proxy.settings import Address, load
-from proxy.shadow.build import build
 from proxy.tracing.otel import OpenTelemetry
 from tests.proxy_process import settings_text
 from tests.standins.billio import dynamodb_client

@@ -11,14 +11,14 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ParentBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, set_span_in_context
 
+from proxy.cutover.stages import Stages
 from proxy.dynamodb.schema import Key
+from proxy.mapping.table_registry import Tables
 from proxy.settings import Settings
-from proxy.shadow.stages import Stages
-from proxy.shadow.tables import Tables
-from proxy.stores.failures import Unreachable
-from proxy.stores.store import Store
-from proxy.tracing import layer
-from proxy.tracing.layer import CONVERGE, Origins, Parts
+from proxy.stores.errors import Unreachable
+from proxy.stores.interface import Store
+from proxy.tracing import layer_spans as layer
+from proxy.tracing.layer_spans import CONVERGE, Origins, Parts
 from proxy.tracing.spans import NOWHERE, ByOrigin, Ids, Open, Spans
 
 KEY = Key("items", '{"id":{"S":"secret"}}')

@@ -14,8 +14,8 @@ from opentelemetry.semconv.attributes import (
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.operations import Operation, json_of
 from proxy.dynamodb.schema import TableSchema
-from proxy.stores.failures import Refused, Unreachable
-from proxy.tracing import names
+from proxy.stores.errors import Refused, Unreachable
+from proxy.tracing import span_names as names
 
 SCHEMA = TableSchema("items", "id", None, {"id": "S"}, {})
 

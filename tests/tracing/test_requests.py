@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased
 from opentelemetry.trace import StatusCode
 
 from proxy.settings import Address
-from proxy.tracing.requests import Requests
+from proxy.tracing.request_spans import Requests
 from proxy.tracing.spans import ByOrigin, Ids, Spans, current, headers, mark
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

@@ -13,8 +13,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from prometheus_client import CollectorRegistry
 
-from proxy.tracing import sending
-from proxy.tracing.sending import BATCH, Sending, SpanMetrics
+from proxy.tracing import span_exporter as sending
+from proxy.tracing.span_exporter import BATCH, Sending, SpanMetrics
 
 LIMIT = 300
 _HUNG_SECONDS = 60

@@ -6,12 +6,12 @@ from typing import Any, cast
 import pytest
 from prometheus_client import CollectorRegistry
 
-from proxy.cli import main
+from proxy.cli.main import main
 from proxy.settings import Settings, load
 from proxy.settings.tracing import TracingSettings
-from proxy.shadow.traced import UNTRACED, Untraced
+from proxy.shadow.instrumentation import UNTRACED, Untraced
 from proxy.tracing.otel import OpenTelemetry
-from proxy.tracing.switch import OFF, tracing_of
+from proxy.tracing.setup import OFF, tracing_of
 
 ON = {"CROSSFADE_TRACING__ENABLED": "true"}
 

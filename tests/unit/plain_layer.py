@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from proxy.cutover.gate.evidence import Evidence
 from proxy.dynamodb.outcome import Outcome
-from proxy.shadow.evidence import Evidence
-from proxy.stores.upstream import Upstream
+from proxy.stores.dynamodb.client import Upstream
 
 
 class PlainLayer:

@@ -9,8 +9,8 @@ from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
-from proxy.mapping.mapping import Fault
-from proxy.stores.store import Executed, Held
+from proxy.mapping.interface import Fault
+from proxy.stores.interface import Executed, Held
 
 
 @dataclass

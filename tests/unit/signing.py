@@ -14,7 +14,7 @@ from botocore.credentials import Credentials
 from multidict import CIMultiDict
 
 from proxy.dynamodb.errors import DynamoDBError
-from proxy.stores.sigv4 import Credential
+from proxy.stores.dynamodb.sigv4 import Credential
 from proxy.wire.signatures import Signatures
 
 KEY = Credential("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")

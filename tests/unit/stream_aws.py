@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.stores.http_connection import Answer
+from proxy.stores.dynamodb.http_connection import Answer
 
 ARN = "arn:aws:dynamodb:us-east-1:000000000000:table/things/stream/2026-11-22T00:00:00.000"
 

@@ -11,18 +11,18 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from proxy.admin.access import Access
-from proxy.admin.problems import Problem
 from proxy.admin.server import AdminServer
-from proxy.admin.tokens import Role, Tokens
-from proxy.checked import SettingsError
-from proxy.commands.over_admin import over_admin
-from proxy.metrics import Metrics
+from proxy.cli.admin_client import over_admin
+from proxy.metrics.registry import Metrics
+from proxy.problems import Problem
 from proxy.settings import Address, Admin
-from proxy.stores.credentials import Credentials
-from proxy.stores.sigv4 import Credential
-from proxy.stores.upstream import Upstream
-from proxy.tls import Certificate
+from proxy.settings.validation import SettingsError
+from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.credentials import Credentials
+from proxy.stores.dynamodb.sigv4 import Credential
+from proxy.web.access_control import Access
+from proxy.web.bearer_tokens import Role, Tokens
+from proxy.web.tls import Certificate
 from tests.certificates import Authority
 from tests.unit.peer import OK, always, peer
 from tests.unit.plain_layer import PlainLayer

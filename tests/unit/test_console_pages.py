@@ -12,7 +12,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from proxy.admin.console import sessions
 from proxy.admin.console.sessions import COOKIE, Sessions
-from proxy.stores.failures import Unreachable
+from proxy.stores.errors import Unreachable
 from tests.browser import stage_set
 from tests.browser.stage_set import StageSet, serving
 

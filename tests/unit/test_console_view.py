@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.admin.console import charts, words
-from proxy.admin.console.desk import Entry, Place, Standing
-from proxy.admin.console.findings import grouped
-from proxy.admin.console.meaning import VERDICTS, consequences, way_back
+from proxy import formatting as words
+from proxy.admin.console import charts
+from proxy.admin.console.backend import entry_of
+from proxy.admin.console.mismatches import grouped
+from proxy.admin.console.samples import Sample
+from proxy.admin.console.texts import VERDICTS, consequences, way_back
 from proxy.admin.console.view import View, view
-from proxy.admin.desk import entry_of
-from proxy.admin.samples import Sample
-from proxy.shadow.stages import Scope, Stage
+from proxy.cutover.model import Entry, Place, Standing
+from proxy.cutover.stages import Scope, Stage
 
 NOW = 1_790_000_000.0
 CALM = {

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from proxy.dynamodb import control
+from proxy.dynamodb import control_plane as control
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.schema import TableSchema
-from proxy.mapping.described import describe
+from proxy.mapping.describe_table import describe
 from proxy.mapping.load import load
 from tests.standins.billio import table_definition
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from proxy.dynamodb.errors import DynamoDBError
-from proxy.dynamodb.evaluate import creates, lookup, matches, project, update
-from proxy.dynamodb.expression_bindings import bindings
-from proxy.dynamodb.expression_tree import Path, Update
-from proxy.dynamodb.expressions import parse_condition, parse_projection, parse_update
+from proxy.dynamodb.expressions.ast import Path, Update
+from proxy.dynamodb.expressions.evaluate import creates, lookup, matches, project, update
+from proxy.dynamodb.expressions.parse import parse_condition, parse_projection, parse_update
+from proxy.dynamodb.expressions.placeholders import bindings
 from proxy.dynamodb.values import Item, Value
 
 ITEM: Item = {

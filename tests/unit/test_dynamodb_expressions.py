@@ -6,9 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.dynamodb.errors import DynamoDBError
-from proxy.dynamodb.expression_bindings import Bindings, bindings
-from proxy.dynamodb.expression_printer import unparse
-from proxy.dynamodb.expression_tree import (
+from proxy.dynamodb.expressions.ast import (
     And,
     Arithmetic,
     Call,
@@ -23,15 +21,17 @@ from proxy.dynamodb.expression_tree import (
     condition_paths,
     top_level,
 )
-from proxy.dynamodb.expressions import (
+from proxy.dynamodb.expressions.key_conditions import KeyCondition, key_condition
+from proxy.dynamodb.expressions.parse import (
     parse_condition,
     parse_filter,
     parse_key_condition,
     parse_projection,
     parse_update,
 )
-from proxy.dynamodb.key_conditions import KeyCondition, key_condition
-from proxy.dynamodb.reserved import RESERVED
+from proxy.dynamodb.expressions.placeholders import Bindings, bindings
+from proxy.dynamodb.expressions.printer import unparse
+from proxy.dynamodb.expressions.reserved_words import RESERVED
 from proxy.dynamodb.values import Value
 
 ONE = {"N": "1"}

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from proxy.dynamodb import legacy
 from proxy.dynamodb.errors import DynamoDBError
-from proxy.dynamodb.evaluate import matches, project, update
-from proxy.dynamodb.expression_printer import unparse
-from proxy.dynamodb.key_conditions import KeyCondition
+from proxy.dynamodb.expressions import legacy_parameters as legacy
+from proxy.dynamodb.expressions.evaluate import matches, project, update
+from proxy.dynamodb.expressions.key_conditions import KeyCondition
+from proxy.dynamodb.expressions.printer import unparse
 from proxy.dynamodb.values import Item
 
 INVALID = "One or more parameter values were invalid: "

@@ -5,13 +5,13 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from proxy.admin.console.desk import Place, Standing
-from proxy.admin.gauging import Gauging, numbers
-from proxy.admin.look import Look
+from proxy.cutover.gate.evidence import Count, Evidence, Pattern, span_of
+from proxy.cutover.gate_metrics import Gauging, numbers
+from proxy.cutover.model import Place, Standing
+from proxy.cutover.snapshot import Look
+from proxy.cutover.stages import Scope, Stage
 from proxy.settings.gate import Gate
-from proxy.shadow.evidence import Count, Evidence, Pattern, span_of
-from proxy.shadow.stages import Scope, Stage
-from proxy.stores.failures import Unreachable
+from proxy.stores.errors import Unreachable
 
 NOW = 1_700_000_000.0
 GET = Pattern("t", "Book", "GetItem", "")

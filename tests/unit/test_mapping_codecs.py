@@ -11,7 +11,7 @@ import pytest
 from proxy.dynamodb.values import Value
 from proxy.mapping.codecs import Misfit, codec
 from proxy.mapping.composites import Composite
-from proxy.mapping.index_keys import IndexKeys
+from proxy.mapping.index_key_limits import IndexKeys
 
 
 @pytest.mark.parametrize(

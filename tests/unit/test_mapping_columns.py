@@ -14,10 +14,10 @@ import pytest
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.schema import Index, Key, TableSchema
 from proxy.dynamodb.values import Item, Value
-from proxy.mapping.document import DocumentMapping, identifier
-from proxy.mapping.fit import misfits
+from proxy.mapping.compatibility import misfits
+from proxy.mapping.document_mapping import DocumentMapping, identifier
+from proxy.mapping.interface import Encoded
 from proxy.mapping.load import load, parse
-from proxy.mapping.mapping import Encoded
 from tests.standins.billio import table_definition
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from proxy.dynamodb.schema import TableSchema
-from proxy.mapping.document import DocumentMapping
+from proxy.mapping.document_mapping import DocumentMapping
 
 SCHEMA = TableSchema.from_description(
     {

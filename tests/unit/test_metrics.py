@@ -2,8 +2,8 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.metrics import OTHER, Metrics, bounded
-from proxy.stores.pool import PoolState
+from proxy.metrics.registry import OTHER, Metrics, bounded
+from proxy.stores.dsql.pool import PoolState
 
 
 def counted() -> Metrics:

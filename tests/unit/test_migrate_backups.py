@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.migrate import backups
-from proxy.migrate.backups import BackupSource, elements, milliseconds
-from proxy.migrate.sources import Portion, Referring, SourceError
+from proxy.migrate.backfill import backup_source as backups
+from proxy.migrate.backfill.backup_source import BackupSource, elements, milliseconds
+from proxy.migrate.table_jobs.sources import Portion, Referring, SourceError
 from tests.property.mapping_cases import BILLIO, BILLIO_MAPPING
 
 BOOK: dict[str, Any] = {

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.cli import main
-from proxy.migrate.sweeps import Sweep
+from proxy.cli.main import main
+from proxy.stores.dsql.system_tables.sweep_records import Sweep
 
 DSN = 'dsn = "postgresql://nobody@127.0.0.1:1/nothing"'
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from proxy.migrate.exports import ExportSource, S3Files, local, read_manifests
-from proxy.migrate.sources import Portion, SourceError
+from proxy.migrate.backfill.export_source import ExportSource, S3Files, local, read_manifests
+from proxy.migrate.table_jobs.sources import Portion, SourceError
 from tests.integration.whole_tables import write_export, write_export_lines
 from tests.property.mapping_cases import BILLIO
 

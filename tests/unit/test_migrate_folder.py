@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.migrate.folder import (
+from proxy.migrate.schema.migration_files import (
     MigrationError,
     changes_rows,
     constraint_of,

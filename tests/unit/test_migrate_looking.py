@@ -8,14 +8,14 @@ from comparators.expected import Expectation
 from comparators.redact import Redactor
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
-from proxy.mapping.document import DocumentMapping
-from proxy.migrate.looking import Finding, Looking, Result
-from proxy.migrate.standing import Standing
-from proxy.migrate.taking_part import TakingPart
+from proxy.mapping.document_mapping import DocumentMapping
+from proxy.mapping.table_registry import Table
+from proxy.migrate.table_jobs.job_participant import TakingPart
+from proxy.migrate.table_jobs.table_authority import Standing
+from proxy.migrate.verify.recheck import Finding, Looking, Result
 from proxy.settings import Settings
-from proxy.shadow.tables import Table
-from proxy.stores.failures import Unreachable
-from proxy.stores.store import Held
+from proxy.stores.errors import Unreachable
+from proxy.stores.interface import Held
 from tests.unit.shadow_stores import MemoryStore
 
 SCHEMA = TableSchema.from_description(

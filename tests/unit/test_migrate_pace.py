@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from proxy.migrate.pace import Pace, Rate
-from proxy.migrate.progress import Now, line
+from proxy.cli.progress import Now, line
+from proxy.migrate.table_jobs.rate_limiter import Pace, Rate
 
 
 @pytest.mark.parametrize(

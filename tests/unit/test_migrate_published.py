@@ -6,10 +6,10 @@ import urllib.request
 
 import pytest
 
-from proxy.checked import SettingsError
-from proxy.migrate.progress import Now
-from proxy.migrate.published import Published
+from proxy.cli.progress import Now
+from proxy.cli.progress_metrics import Published
 from proxy.settings import Address
+from proxy.settings.validation import SettingsError
 from tests.standins.processes import LOOPBACK, free_port
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from proxy.admin.samples import EVERY_SECONDS, KEPT, LATENCY_SECONDS, Samples, quantile
-from proxy.metrics import Metrics
+from proxy.admin.console.samples import EVERY_SECONDS, KEPT, LATENCY_SECONDS, Samples, quantile
+from proxy.metrics.registry import Metrics
 
 
 class Ring:

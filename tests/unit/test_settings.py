@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.checked import SettingsError
 from proxy.settings import MASK, Address, Settings, load, without_password
+from proxy.settings.validation import SettingsError
 from proxy.version import VERSION
 
 ROOT = Path(__file__).parent.parent.parent

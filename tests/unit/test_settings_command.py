@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from proxy.__main__ import main as begin
-from proxy.cli import main
+from proxy.cli.main import main
 from proxy.version import VERSION
 
 ROOT = Path(__file__).parent.parent.parent
@@ -47,7 +47,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_a_command_loads_nothing_that_it_does_not_need(words: list[str], unneeded: set[str]) -> None:
     asked = (
-        "import sys; from proxy.cli import main\n"
+        "import sys; from proxy.cli.main import main\n"
         f"try: main({words})\n"
         f"except SystemExit: pass\nprint(sorted({unneeded} & set(sys.modules)))"
     )
@@ -169,6 +169,6 @@ def test_ctrl_c_before_anything_is_at_work_is_no_traceback(monkeypatch: pytest.M
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("proxy.cli.load", interrupted)
+    monkeypatch.setattr("proxy.cli.main.load", interrupted)
     monkeypatch.setattr("sys.argv", ["crossfade", "check"])
     assert begin() == 130

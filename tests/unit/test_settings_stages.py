@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.checked import SettingsError
 from proxy.settings import Settings, load
+from proxy.settings.validation import SettingsError
 
 DSN = '[dsql]\ndsn = "postgresql://shadow@localhost:5432/postgres"\n'
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from proxy.shadow.behind import Behind
+from proxy.background_tasks import Behind
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from proxy.shadow.bound import DOUBT, upper_bound
+from proxy.cutover.gate.binomial_bound import DOUBT, upper_bound
 
 COUNTS = st.integers(1, 120).flatmap(lambda n: st.tuples(st.integers(0, n - 1), st.just(n)))
 

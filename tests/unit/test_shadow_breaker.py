@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import pytest
 
 from proxy.dynamodb.schema import Key
-from proxy.shadow.breaker import Breaker, State
-from proxy.shadow.limited import Limited
-from proxy.stores.failures import Refused, StoreError, UnknownOutcome, Unreachable
-from proxy.stores.store import Held
+from proxy.stores.circuit_breaker import Breaker, State
+from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
+from proxy.stores.guarded_store import Limited
+from proxy.stores.interface import Held
 from tests.unit.shadow_stores import MemoryStore
 
 KEY = Key("t", '{"id":{"S":"a"}}')

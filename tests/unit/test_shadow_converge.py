@@ -6,9 +6,9 @@ import pytest
 
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
-from proxy.shadow.converge import ROUNDS, converge
-from proxy.stores.failures import Unreachable
-from proxy.stores.store import Unrepresentable
+from proxy.shadow.convergence.converge import ROUNDS, converge
+from proxy.stores.errors import Unreachable
+from proxy.stores.interface import Unrepresentable
 from tests.unit.shadow_stores import MemoryStore
 
 KEY = Key("t", '{"id":{"S":"a"}}')

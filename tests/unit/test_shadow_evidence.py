@@ -9,13 +9,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.cutover.gate.access_patterns import pattern_of
+from proxy.cutover.gate.evidence import (
+    SEEN,
+    SPAN_SECONDS,
+    SPANS,
+    Count,
+    Evidence,
+    LastSweep,
+    Pattern,
+    Standing,
+    together,
+)
+from proxy.cutover.gate.evidence_collector import Witness
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.schema import Index, TableSchema
-from proxy.metrics import STORE_BUCKETS
-from proxy.shadow.evidence import SEEN, SPAN_SECONDS, SPANS, Count, Evidence, LastSweep, Pattern, Standing, together
-from proxy.shadow.patterns import pattern_of
-from proxy.shadow.verdicts import REFUSED, Verdict
-from proxy.shadow.witness import Witness
+from proxy.metrics.registry import STORE_BUCKETS
+from proxy.verdicts import REFUSED, Verdict
 
 WORDS = st.sampled_from([SEEN, *map(str, Verdict)])
 NAMES = st.sampled_from(["a", "b"])

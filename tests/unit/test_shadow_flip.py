@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from proxy.settings import DSQL, Settings
-from proxy.shadow.flip import (
+from proxy.cutover.flip.protocol import (
     Flip,
     Known,
     Move,
@@ -23,8 +22,9 @@ from proxy.shadow.flip import (
     standing,
     unready,
 )
-from proxy.shadow.stages import Placed, Scope, Stage, StageMap, Stages
-from proxy.stores.stage_table import LeaseItem, State
+from proxy.cutover.stage_table import LeaseItem, State
+from proxy.cutover.stages import Placed, Scope, Stage, StageMap, Stages
+from proxy.settings import DSQL, Settings
 
 BILLIO = Scope("billio")
 FLIP = Flip(

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from proxy.cutover.stages import Placed, Scope, Stage, Stages
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.mapping.load import load
+from proxy.mapping.table_registry import Tables
 from proxy.settings import Settings
-from proxy.shadow.floor import Drain, Floor
-from proxy.shadow.journal import Journal
-from proxy.shadow.stages import Placed, Scope, Stage, Stages
-from proxy.shadow.tables import Tables
-from proxy.stores.failures import Unreachable
+from proxy.shadow.journal.journal import Journal
+from proxy.shadow.write_fence import Drain, Floor
+from proxy.stores.errors import Unreachable
 from tests.standins.billio import HASH_KEY, TABLE
 
 MAPPED = load(Path(__file__).parents[2] / "config" / "billio.toml")

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from proxy.dynamodb.schema import TableSchema
-from proxy.mapping.document import DocumentMapping
-from proxy.shadow.follow import Follow
-from proxy.shadow.tables import Table
-from proxy.stores.failures import Refused, StoreError, Unreachable
+from proxy.mapping.document_mapping import DocumentMapping
+from proxy.mapping.table_registry import Table
+from proxy.shadow.request.follow_tables import Follow
+from proxy.stores.errors import Refused, StoreError, Unreachable
 
 
 def table(kind: str) -> Table:

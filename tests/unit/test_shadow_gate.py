@@ -8,14 +8,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from proxy.metrics import STORE_BUCKETS
+from proxy.cutover.gate.criteria import Criterion
+from proxy.cutover.gate.evidence import SEEN, SPANS, Count, Evidence, LastSweep, Pattern, Standing, span_of
+from proxy.cutover.gate.forgotten_writes import settled, unswept, wait
+from proxy.cutover.gate.requirements import apart, demotion, following, gate, impossible
+from proxy.cutover.gate.tail_latency import percentile, slowest
+from proxy.cutover.stages import Forgotten, Placed, Scope, Stage
+from proxy.metrics.registry import STORE_BUCKETS
 from proxy.settings.gate import CRITERIA, Gate
-from proxy.shadow.criteria import Criterion
-from proxy.shadow.evidence import SEEN, SPANS, Count, Evidence, LastSweep, Pattern, Standing, span_of
-from proxy.shadow.gate import apart, demotion, following, gate, impossible
-from proxy.shadow.slowest import percentile, slowest
-from proxy.shadow.stages import Forgotten, Placed, Scope, Stage
-from proxy.shadow.unswept import settled, unswept, wait
 
 NOW = 1_000_000_000.0
 SPAN = span_of(NOW)

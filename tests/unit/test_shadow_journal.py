@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from proxy.dynamodb.schema import Key
-from proxy.shadow.journal import Journal, Work
-from proxy.shadow.journal_file import JournalLocked
+from proxy.shadow.journal.journal import Journal, Work
+from proxy.shadow.journal.storage import JournalLocked
 from tests.killed import end_as_killed
 
 A, B = Key("t", '{"id":{"S":"a"}}'), Key("t", '{"id":{"S":"b"}}')

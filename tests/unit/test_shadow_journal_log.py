@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from proxy.dynamodb.schema import Key
-from proxy.shadow import journal as journals
-from proxy.shadow.journal import Journal
-from proxy.shadow.journal_log import begin_anew, sync
+from proxy.shadow.journal import journal as journals
+from proxy.shadow.journal.journal import Journal
+from proxy.shadow.journal.wal import begin_anew, sync
 
 A, B, C = (Key("t", f'{{"id":{{"S":"{name}"}}}}') for name in "abc")
 

@@ -5,7 +5,7 @@ import asyncio
 
 import pytest
 
-from proxy.shadow.lag import Lag
+from proxy.shadow.request.loop_lag import Lag
 
 MOST_SECONDS = 0.01
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from proxy.shadow.lease import Lease, machine_time
-from proxy.stores.failures import Unreachable
+from proxy.cutover.flip.lease import Lease, machine_time
+from proxy.stores.errors import Unreachable
 
 
 class Clock:
@@ -106,7 +106,7 @@ async def test_from_the_moment_that_a_renewal_without_debts_is_sent_a_write_has_
 
 
 async def test_who_cannot_say_it_does_not_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.shadow.lease._OWE_SECONDS", 0.01)
+    monkeypatch.setattr("proxy.cutover.flip.lease._OWE_SECONDS", 0.01)
     with pytest.raises(Unreachable):
         await Lease(Clock()).owe()
 

@@ -8,8 +8,8 @@ from proxy.dynamodb.errors import throttling, validation
 from proxy.dynamodb.operations import decode
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key, TableSchema
-from proxy.shadow import split
-from proxy.shadow.context import Call
+from proxy.shadow.call import Call
+from proxy.shadow.request import fan_out as split
 
 SCHEMAS = {name: TableSchema(name, "id", None, {"id": "S"}, {}) for name in ("one", "two")}
 

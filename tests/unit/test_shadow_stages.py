@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.cutover.stages import Placed, Scope, Stage, StageMap, Stages
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.schema import Key
 from proxy.settings import DSQL, Settings, TableSettings, TypeSettings
-from proxy.shadow import ramp
-from proxy.shadow.stages import Placed, Scope, Stage, StageMap, Stages
+from proxy.shadow.request import ramp
 
 SHELF = Scope("shelf")
 BOOK = Scope("shelf", "Book")

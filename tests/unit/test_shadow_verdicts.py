@@ -8,7 +8,7 @@ from comparators.difference import Difference, Kind
 from comparators.expected import Context, Expectation
 from comparators.rules import ItemRules
 from proxy.dynamodb.outcome import Outcome
-from proxy.shadow.verdicts import Loss, Verdict, decides, judge, overall, tells
+from proxy.verdicts import Loss, Verdict, decides, judge, overall, tells
 
 CONTEXT = Context("t", "GetItem")
 TITLE = Difference("title", "title", Kind.VALUE, {"S": "a"}, {"S": "b"})

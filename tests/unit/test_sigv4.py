@@ -9,7 +9,7 @@ from botocore.credentials import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.stores.sigv4 import Credential, amz_date, sign
+from proxy.stores.dynamodb.sigv4 import Credential, amz_date, sign
 
 EXAMPLE = Credential("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 MOMENT = 1440938160  # 2015-08-30T12:36:00Z, the suite's

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from proxy.cli import main
-from proxy.commands import shown
-from proxy.commands.over_admin import token_of
+from proxy.cli import stage_output as shown
+from proxy.cli.admin_client import token_of
+from proxy.cli.main import main
 from proxy.settings import load_admin_tokens
 
 

@@ -4,10 +4,10 @@ import botocore.retries.standard as retries
 import pytest
 
 from proxy.dynamodb.schema import Key
-from proxy.mapping.mapping import Fault
-from proxy.stores.answers import as_answer
-from proxy.stores.failures import Overtaken, Refused, StoreError, UnknownOutcome, Unreachable
-from proxy.stores.store import Unrepresentable
+from proxy.mapping.interface import Fault
+from proxy.stores.error_responses import as_answer
+from proxy.stores.errors import Overtaken, Refused, StoreError, UnknownOutcome, Unreachable
+from proxy.stores.interface import Unrepresentable
 
 UNFIT = Unrepresentable(
     Key("billio", '{"type:id":{"S":"Book:secret-id"}}'),

@@ -8,7 +8,7 @@ from itertools import pairwise
 import asyncpg
 import pytest
 
-from proxy.stores.occ import ATTEMPTS, Attempts, insist, is_conflict, longest_pause
+from proxy.stores.attempts import ATTEMPTS, Attempts, insist, is_conflict, longest_pause
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from proxy.dynamodb.schema import Key, TableSchema
-from proxy.stores.failures import Unreachable
-from proxy.stores.streams import Shard, Streams
+from proxy.stores.dynamodb.streams import Shard, Streams
+from proxy.stores.errors import Unreachable
 from proxy.stream.follower import KEPT_SECONDS, Follower, Manner, Source
 from proxy.stream.positions import Position, Positions
 from proxy.stream.shards import lost, readable

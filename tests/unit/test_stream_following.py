@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from proxy.cutover.stages import Placed, Scope, Stage, StageMap, Stages
 from proxy.dynamodb.schema import Key, TableSchema
+from proxy.mapping.table_registry import Tables
 from proxy.settings import Settings, load
-from proxy.shadow.floor import Floor
-from proxy.shadow.journal import Journal
-from proxy.shadow.stages import Placed, Scope, Stage, StageMap, Stages
-from proxy.shadow.tables import Tables
-from proxy.shadow.ways import Ways
-from proxy.stream.following import Nominating
+from proxy.shadow.journal.journal import Journal
+from proxy.shadow.request.routing import Ways
+from proxy.shadow.write_fence import Floor
+from proxy.stream.compose import Nominating
 from tests.unit.peer import until
 
 SCHEMA = TableSchema.from_description(

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.dynamodb.schema import TableSchema
-from proxy.mapping.document import DocumentMapping
+from proxy.mapping.document_mapping import DocumentMapping
+from proxy.mapping.interface import Mapping
 from proxy.mapping.load import load, parse
-from proxy.mapping.mapping import Mapping
 from proxy.stream.records import Changed, RowChanged, Unreadable, changed, key_of_row, row_changed
 from tests.standins.billio import table_definition
 

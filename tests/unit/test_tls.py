@@ -10,13 +10,13 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from proxy.checked import SettingsError
-from proxy.metrics import Metrics
+from proxy.metrics.registry import Metrics
 from proxy.settings import Address, load
-from proxy.stores.credentials import Credentials
-from proxy.stores.sigv4 import Credential
-from proxy.stores.upstream import Upstream
-from proxy.tls import Certificate, Certificates
+from proxy.settings.validation import SettingsError
+from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.credentials import Credentials
+from proxy.stores.dynamodb.sigv4 import Credential
+from proxy.web.tls import Certificate, Certificates
 from proxy.wire.server import WireServer
 from tests.certificates import Authority, lock
 from tests.unit.peer import OK, always, peer, until

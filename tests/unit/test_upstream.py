@@ -13,13 +13,13 @@ from collections.abc import AsyncIterator
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from proxy.stores import http_connection
-from proxy.stores.connections import Endpoint
-from proxy.stores.credentials import Credentials
-from proxy.stores.failures import UnknownOutcome, Unreachable
-from proxy.stores.http_connection import Answer
-from proxy.stores.sigv4 import Credential
-from proxy.stores.upstream import Upstream
+from proxy.stores.dynamodb import http_connection
+from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.connection_pool import Endpoint
+from proxy.stores.dynamodb.credentials import Credentials
+from proxy.stores.dynamodb.http_connection import Answer
+from proxy.stores.dynamodb.sigv4 import Credential
+from proxy.stores.errors import UnknownOutcome, Unreachable
 from proxy.wire.signatures import Signatures
 from tests.unit.peer import GET, OK, PUT, Peer, always, cut, header, never, peer, until
 

@@ -7,12 +7,12 @@ import aioboto3
 import pytest
 from botocore.exceptions import BotoCoreError
 
-from proxy.checked import SettingsError
 from proxy.settings import load
-from proxy.stores.credentials import Credentials
-from proxy.stores.failures import CredentialsError
-from proxy.stores.sigv4 import Credential
-from proxy.stores.upstream_of import open_upstream
+from proxy.settings.validation import SettingsError
+from proxy.stores.dynamodb.credentials import Credentials
+from proxy.stores.dynamodb.open_client import open_upstream
+from proxy.stores.dynamodb.sigv4 import Credential
+from proxy.stores.errors import CredentialsError
 
 
 @pytest.fixture(autouse=True)

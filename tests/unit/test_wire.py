@@ -12,13 +12,13 @@ import pytest
 
 from proxy.dynamodb.errors import conditional_check_failed
 from proxy.dynamodb.outcome import Outcome
-from proxy.metrics import Metrics
+from proxy.metrics.registry import Metrics
 from proxy.settings import Address
-from proxy.stores.credentials import Credentials
-from proxy.stores.sigv4 import Credential
-from proxy.stores.upstream import Upstream
+from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.credentials import Credentials
+from proxy.stores.dynamodb.sigv4 import Credential
+from proxy.web.request_ids import request_ids
 from proxy.wire import server as module
-from proxy.wire.request_ids import request_ids
 from proxy.wire.server import WireServer
 from proxy.wire.signatures import Signatures
 from tests.unit.peer import OK, Peer, Reply, always, cut, header, never, peer, until

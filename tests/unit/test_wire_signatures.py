@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from proxy.dynamodb.errors import DynamoDBError
-from proxy.stores.sigv4 import Credential, SigningKey, amz_date, signing_key
+from proxy.stores.dynamodb.sigv4 import Credential, SigningKey, amz_date, signing_key
 from proxy.wire import signatures as module
 from proxy.wire.signatures import Signatures
 from tests.unit.signing import BODY, HOST, KEY, NOW, OTHER_KEY, Sent, check, signed, verdict

@@ -13,17 +13,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from proxy.dynamodb import evaluate
+from proxy.dynamodb.expressions import evaluate
+from proxy.dynamodb.item_writes import Written
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.pages import PageRequest
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
-from proxy.dynamodb.writes import Written
-from proxy.shadow.verdicts import Judged, Verdict
-from proxy.stores import executor
-from proxy.stores.rows import Rows, Transaction
-from proxy.stores.store import Executed, Held
+from proxy.stores.execution import executor
+from proxy.stores.execution.row_store import Rows, Transaction
+from proxy.stores.interface import Executed, Held
+from proxy.verdicts import Judged, Verdict
 from tests.verdicts import traffic
 from tests.verdicts.tables import PAGES
 from tests.verdicts.world import World

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from proxy.shadow.verdicts import Verdict
+from proxy.verdicts import Verdict
 
 
 class Label(StrEnum):

@@ -16,8 +16,8 @@ from typing import Any, Final
 from proxy.dynamodb.operations import WRITES, decode
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
-from proxy.shadow.moments import any_of
-from proxy.stores.failures import Refused, StoreError, UnknownOutcome, Unreachable
+from proxy.shadow.journal.key_activity import any_of
+from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
 from tests.simulation.line import Weather
 from tests.verdicts import traffic
 from tests.verdicts.matrix import PLANTED, Label, Matrix

@@ -1,9 +1,8 @@
 """Both stores in memory, each with what the verdicts must be told apart from: old answers, other ties, failures.
 
 `Authority` stands where `Upstream` stands and speaks DynamoDB's bytes; `Mirror` is a `Store`. Both compute DynamoDB's
-semantics by `proxy.stores.executor`, so that they agree unless somebody means them not to. What a request met on its
-way is noted in the `Met` of the task that it belongs to.
-"""
+semantics by `proxy.stores.execution.executor`, so that they agree unless somebody means them not to. What a request met
+on its way is noted in the `Met` of the task that it belongs to."""
 
 from __future__ import annotations
 
@@ -15,19 +14,19 @@ from typing import Any, Final
 
 import orjson
 
+from proxy.dynamodb.item_writes import Written, same
 from proxy.dynamodb.operations import TARGET_PREFIX, Operation, decode, parse_body
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.pages import PageRequest
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
-from proxy.dynamodb.writes import Written, same
-from proxy.mapping.mapping import Fault
-from proxy.mapping.mapping import Mapping as TableMapping
-from proxy.stores import executor
-from proxy.stores.failures import StoreError, UnknownOutcome
-from proxy.stores.http_connection import Answer
-from proxy.stores.rows import Rows, Transaction
-from proxy.stores.store import Executed, Held, Unrepresentable
+from proxy.mapping.interface import Fault
+from proxy.mapping.interface import Mapping as TableMapping
+from proxy.stores.dynamodb.http_connection import Answer
+from proxy.stores.errors import StoreError, UnknownOutcome
+from proxy.stores.execution import executor
+from proxy.stores.execution.row_store import Rows, Transaction
+from proxy.stores.interface import Executed, Held, Unrepresentable
 from tests.simulation.line import Line
 from tests.simulation.memory import Memory, Optimistic, View, at_once, ordered
 from tests.verdicts.tables import DEFINITIONS, SCHEMAS

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.shadow.verdicts import Verdict
+from proxy.verdicts import Verdict
 from tests.simulation.process import Silence
 from tests.verdicts import scenes
 from tests.verdicts.bugs import BUGS, Bug, story

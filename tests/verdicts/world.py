@@ -20,26 +20,26 @@ from typing import Any, Final, Literal, TypeVar
 
 import orjson
 
+from proxy.app.compose_layer import both_ways
+from proxy.cutover.stages import Stages
+from proxy.dynamodb.item_writes import same
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
-from proxy.dynamodb.writes import same
-from proxy.mapping.mapping import Mapping as TableMapping
-from proxy.metrics import Metrics
+from proxy.mapping.interface import Mapping as TableMapping
+from proxy.mapping.table_registry import Table, Tables
+from proxy.metrics.registry import Metrics
 from proxy.settings import DSQL, DynamoDB, Journal, Settings, Shutdown
 from proxy.settings import Mirror as MirrorSettings
-from proxy.shadow.build import both_ways
-from proxy.shadow.findings import Findings
-from proxy.shadow.floor import Floor, Unleased
-from proxy.shadow.journal import Journal as KeyJournal
-from proxy.shadow.layer import Layer
-from proxy.shadow.peers import Peers, Unasked
-from proxy.shadow.stages import Stages
-from proxy.shadow.tables import Table, Tables
-from proxy.shadow.verdicts import Judged, Verdict
-from proxy.stores.dynamodb import DynamoDBStore
-from proxy.stores.failures import StoreError
+from proxy.shadow.comparison.peers import Peers, Unasked
+from proxy.shadow.comparison.verdict_recorder import Findings
+from proxy.shadow.journal.journal import Journal as KeyJournal
+from proxy.shadow.request.layer import Layer
+from proxy.shadow.write_fence import Floor, Unleased
+from proxy.stores.dynamodb.store import DynamoDBStore
+from proxy.stores.errors import StoreError
+from proxy.verdicts import Judged, Verdict
 from tests.killed import end_as_killed
 from tests.simulation.line import Line, Weather
 from tests.simulation.loop import OWNER, Loop

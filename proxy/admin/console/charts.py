@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from proxy.admin.console import words
-from proxy.admin.console.meaning import ALARMING, TELLING, VERDICTS
-from proxy.admin.samples import EVERY_SECONDS, Latency, Sample
+from proxy import formatting as words
+from proxy.admin.console.samples import EVERY_SECONDS, Latency, Sample
+from proxy.admin.console.texts import ALARMING, TELLING, VERDICTS
 
 COLUMNS: Final = 90
 HEIGHT: Final = 100.0

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proxy.admin.console import charts, words
-from proxy.admin.console.desk import Standing
-from proxy.admin.console.findings import Finding
-from proxy.admin.console.meaning import STORES
-from proxy.shadow.stages import Stage
+from proxy import formatting as words
+from proxy.admin.console import charts
+from proxy.admin.console.mismatches import Finding
+from proxy.admin.console.texts import STORES
+from proxy.cutover.model import Standing
+from proxy.cutover.stages import Stage
 
 # A key that waits for longer than this wants an explanation; the gate's own limit is the operator's to set.
 OLD_SECONDS: Final = 30.0

@@ -16,17 +16,17 @@ import jinja2
 import structlog
 from aiohttp import web
 
-from proxy.admin.console import words
+from proxy import formatting as words
 from proxy.admin.console.assets import Assets
-from proxy.admin.console.desk import Desk, Entry, Gate, Look, Place, Refusal, Standing, Wish
-from proxy.admin.console.guard import HEADERS, sent_from_here
-from proxy.admin.console.meaning import consequences, scope_name, way_back
+from proxy.admin.console.samples import Samples
+from proxy.admin.console.security_headers import HEADERS, sent_from_here
 from proxy.admin.console.sessions import Session, Sessions
+from proxy.admin.console.texts import consequences, scope_name, way_back
 from proxy.admin.console.view import Step, View, default_target, flip_of, tables_shown, view
-from proxy.admin.problems import Problem
-from proxy.admin.samples import Samples
-from proxy.shadow.stages import Scope, Stage
-from proxy.stores.failures import StoreError
+from proxy.cutover.model import Desk, Entry, Gate, Look, Place, Refusal, Standing, Wish
+from proxy.cutover.stages import Scope, Stage
+from proxy.problems import Problem
+from proxy.stores.errors import StoreError
 
 log = structlog.get_logger(__name__)
 

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proxy.admin.console import charts, words
-from proxy.admin.console.desk import Entry, Flip, Gate, Place, Process, Standing
-from proxy.admin.console.findings import Finding, grouped
+from proxy import formatting as words
+from proxy.admin.console import charts
 from proxy.admin.console.headline import Headline, headline, left_alone
-from proxy.admin.console.meaning import ALARMING, MEANING, PHASES, STORES, TELLING, VERDICTS, next_stage, scope_name
-from proxy.admin.samples import Latency, Sample
-from proxy.shadow.stages import Scope, Stage
+from proxy.admin.console.mismatches import Finding, grouped
+from proxy.admin.console.samples import Latency, Sample
+from proxy.admin.console.texts import ALARMING, MEANING, PHASES, STORES, TELLING, VERDICTS, next_stage, scope_name
+from proxy.cutover.model import Entry, Flip, Gate, Place, Process, Standing
+from proxy.cutover.stages import Scope, Stage
 
 _NOTICE_SECONDS: Final = 300.0
 GROUPS_SHOWN: Final = 25

@@ -1,0 +1,97 @@
+"""The console's desk: what it shows, and the moves it begins, from the layer's numbers and the cutover's answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from proxy.admin.server import Observed
+from proxy.cutover.model import Entry, Refusal, Wish
+from proxy.cutover.service import Cutover, Prepared
+from proxy.cutover.snapshot import Look
+from proxy.cutover.stages import Scope
+from proxy.problems import Problem
+from proxy.stores.errors import StoreError
+
+log = structlog.get_logger(__name__)
+
+
+class LayerDesk:
+    """One of a process. `close` ends a move that is under way."""
+
+    def __init__(self, layer: Observed, cutover: Cutover) -> None:
+        self._layer = layer
+        self._cutover = cutover
+        self._moves: set[asyncio.Task[None]] = set()
+
+    async def status(self) -> Mapping[str, Any]:
+        return await self._layer.status()
+
+    def mismatches(self, limit: int) -> Sequence[Mapping[str, Any]]:
+        return self._layer.mismatches(limit)
+
+    def problems(self) -> Sequence[str]:
+        return self._layer.problems()
+
+    async def look(self) -> Look:
+        return await self._cutover.look()
+
+    async def history(self, limit: int) -> Sequence[Entry]:
+        return [entry_of(each) for each in await self._cutover.history(limit)]
+
+    async def move(self, wish: Wish) -> None:
+        """Begin a move. Raises Refusal for one that may not be made, StoreError where nobody can tell."""
+        try:
+            prepared = await self._cutover.prepare(wish)
+        except Problem as problem:
+            raise Refusal(problem.detail) from problem
+        if prepared.unchanged:
+            raise Refusal(f"{wish.scope} stands there already")
+        task = asyncio.create_task(self._carry_out(prepared))
+        self._moves.add(task)
+        task.add_done_callback(self._moves.discard)
+
+    async def close(self) -> None:
+        for task in self._moves:
+            task.cancel()
+        if self._moves:
+            await asyncio.wait(self._moves)
+
+    async def _carry_out(self, prepared: Prepared) -> None:
+        try:
+            async for _ in self._cutover.moving(prepared):
+                pass
+        except StoreError as error:
+            log.error("stage_move_unknown", scope=str(prepared.wish.scope), why=str(error), remedy="look at the stages")
+        except Exception:
+            log.exception("move_fault", scope=str(prepared.wish.scope))
+
+
+def entry_of(kept: Mapping[str, Any]) -> Entry:
+    at = kept.get("at")
+    scope = Scope(kept.get("table") or "", kept.get("type") or "")
+    forgotten = kept.get("outcome") == "forgotten"
+    before = kept.get("from") or ""
+    after = "forgotten" if forgotten else kept.get("to") or ""
+    ramp_set = before == after == "shadow"
+    return Entry(
+        at=datetime.fromisoformat(at).timestamp() if at else 0.0,
+        scope=str(kept.get("process")) if forgotten else str(scope),
+        before=_ramped(before, kept.get("ramp_before"), always=ramp_set and kept.get("ramp_before") is not None),
+        after=_ramped(after, kept.get("ramp"), always=ramp_set),
+        by=kept.get("by") or "",
+        committed=kept.get("outcome") in ("moved", "forgotten"),
+        reason=kept.get("reason") or "",
+        because=kept.get("because") or "",
+        held_ms=kept.get("held_ms"),
+        epoch=kept.get("epoch") or 0,
+        forced=bool(kept.get("forced")),
+    )
+
+
+def _ramped(stage: str, ramp: float | None, *, always: bool) -> str:
+    return f"{stage}, {ramp or 0:g} % of reads from DSQL" if stage == "shadow" and (ramp or always) else stage

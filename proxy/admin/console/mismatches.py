@@ -1,0 +1,73 @@
+"""The kept differences as people look at them: what one operation found at one item together, both sides in words.
+
+Pure. What was redacted stays redacted: nothing here can bring a value back.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from proxy import formatting as words
+from proxy.admin.console.texts import KINDS, scope_name
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One path of a finding, and both sides in words: the authority's, the mirror's."""
+
+    path: str
+    kind: str
+    verdict: str
+    sides: tuple[words.Shown, words.Shown]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one operation found at one item."""
+
+    id: str
+    at: float
+    table: str
+    item_type: str
+    scope: str
+    operation: str
+    verdict: str
+    key: str
+    request_id: str
+    differences: tuple[Difference, ...]
+
+
+def grouped(kept: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """The differences of one operation at one item belong together."""
+    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for each in kept:
+        groups.setdefault((each["request_id"], words.key(each["key"]), each["operation"]), []).append(each)
+    found = []
+    for (request_id, key, operation), differences in groups.items():
+        first = differences[0]
+        verdicts = {each["verdict"] for each in differences}
+        item_type = first["type"] if first["type"] != "*" else ""
+        found.append(
+            Finding(
+                id=blake2b(f"{request_id} {key} {operation}".encode(), digest_size=8).hexdigest(),
+                at=first["at"],
+                table=first["table"],
+                item_type=item_type,
+                scope=scope_name(first["table"], item_type),
+                operation=operation,
+                verdict="mismatch" if "mismatch" in verdicts else str(first["verdict"]),
+                key=key,
+                request_id=request_id,
+                differences=tuple(
+                    Difference(
+                        path=each["path"] or "(the whole item)",
+                        kind=KINDS.get(each["kind"], each["kind"]),
+                        verdict=each["verdict"],
+                        sides=words.sides(each["authority"], each["mirror"]),
+                    )
+                    for each in reversed(differences)
+                ),
+            )
+        )
+    return found

@@ -1,0 +1,203 @@
+"""The admin port's questions about stages, and the one thing that it changes: moving one.
+
+    GET    /v1/stages                            every table and type, and the proxies
+    GET    /v1/stages/{table}[/{type}]           one of them
+    PUT    /v1/stages/{table}[/{type}]           move it (an operator's)
+    GET    /v1/gate/{table}[/{type}]?to=live     what must hold before
+    GET    /v1/history?limit=20                  every change of stage, newest first
+    DELETE /v1/processes/{process}?because=…     forget one that is gone for good (an operator's)
+
+A move ends in one document, when it has ended; who accepts application/x-ndjson gets its progress, a line each, and
+the same document as `end` of the last line. What a move is, and whether it may be made, is `cutover`'s and the gate's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+import structlog
+from aiohttp import web
+
+from proxy.admin import request_parsing as asked
+from proxy.cutover import documents
+from proxy.cutover.model import Wish
+from proxy.cutover.service import Cutover, Prepared
+from proxy.cutover.stages import Scope
+from proxy.problems import Problem
+from proxy.stores.errors import StoreError
+from proxy.web.access_control import Access, Caller
+from proxy.web.problem_responses import HEADERS
+
+log = structlog.get_logger(__name__)
+
+NDJSON: Final = "application/x-ndjson"
+_HISTORY: Final = 20
+_MOST_HISTORY: Final = 500
+# So many lines wait for a caller who reads slowly; older progress is dropped for newer, and the end is never.
+_WAITING: Final = 64
+
+
+class StagesApi:
+    """Handlers; `add` puts them where they belong. `close` ends moves that are under way."""
+
+    def __init__(self, cutover: Cutover, access: Access) -> None:
+        self._cutover = cutover
+        self._access = access
+        self._moves: set[asyncio.Task[Mapping[str, Any]]] = set()
+
+    def add(self, app: web.Application) -> None:
+        router = app.router
+        router.add_get("/v1/stages", self._all)
+        router.add_get("/v1/history", self._history)
+        router.add_delete("/v1/processes/{process}", self._forget)
+        for path in ("{table}", "{table}/{type}"):
+            router.add_get(f"/v1/stages/{path}", self._one)
+            router.add_put(f"/v1/stages/{path}", self._move)
+            router.add_get(f"/v1/gate/{path}", self._gate)
+
+    async def close(self) -> None:
+        for task in self._moves:
+            task.cancel()
+        if self._moves:
+            await asyncio.wait(self._moves)
+
+    # -- questions -------------------------------------------------------------------------------------------------
+
+    async def _all(self, request: web.Request) -> web.StreamResponse:
+        self._access.caller(request)
+        asked.only(request)
+        look = await self._cutover.look()
+        gates = {at: look.gate_before(at) for at in look.standing.places}
+        return reply(documents.standing(look.standing, gates))
+
+    async def _one(self, request: web.Request) -> web.StreamResponse:
+        self._access.caller(request)
+        asked.only(request)
+        scope = _scope(request)
+        look = await self._cutover.look(scope)
+        at = look.place(scope)
+        return reply({"epoch": look.standing.epoch, **documents.place(at, look.gate_before(at))})
+
+    async def _gate(self, request: web.Request) -> web.StreamResponse:
+        self._access.caller(request)
+        asked.only(request, "to", "ramp")
+        scope = _scope(request)
+        look = await self._cutover.look(scope)
+        at = look.place(scope)
+        to = asked.stage(request.query["to"], "to") if "to" in request.query else look.next(scope)
+        gate = look.gate(at.scope, to, _share(request))
+        return reply(documents.gate(gate, at.stage))
+
+    async def _history(self, request: web.Request) -> web.StreamResponse:
+        self._access.caller(request)
+        asked.only(request, "limit")
+        limit = asked.number(request, "limit", _HISTORY, _MOST_HISTORY)
+        return reply({"history": await self._cutover.history(limit)})
+
+    # -- changes ---------------------------------------------------------------------------------------------------
+
+    async def _move(self, request: web.Request) -> web.StreamResponse:
+        caller = self._access.operator(request)
+        asked.only(request)
+        scope = _scope(request)
+        wanted = await asked.change(request)
+        wish = Wish(
+            scope=scope,
+            to=wanted.stage,
+            ramp=wanted.ramp,
+            because=wanted.because,
+            by=_by(wanted.by, caller),
+            force=wanted.force,
+            epoch=wanted.epoch,
+        )
+        if wanted.dry_run:
+            return reply(await self._cutover.preview(wish))
+        prepared = await self._cutover.prepare(wish)
+        steps: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue(_WAITING)
+        # A task of its own: a caller who goes away must not leave writes held, nor a move half done.
+        task = asyncio.create_task(self._carry_out(prepared, steps))
+        self._moves.add(task)
+        task.add_done_callback(self._moves.discard)
+        if NDJSON in request.headers.get("Accept", ""):
+            return await self._stream(request, task, steps)
+        end = await asyncio.shield(task)
+        if end["outcome"] in ("moved", "unchanged"):
+            return reply(end)
+        members = {name: value for name, value in end.items() if name != "detail"}
+        raise Problem(409 if end["outcome"] == "kept" else 503, end["detail"], **members)
+
+    async def _carry_out(self, prepared: Prepared, steps: asyncio.Queue[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Gives the end of a move, whatever it is: nobody may be listening to an exception any more."""
+        last: Mapping[str, Any] = {}
+        try:
+            async for step in self._cutover.moving(prepared):
+                last = step.document
+                if not step.end:
+                    if steps.full():
+                        steps.get_nowait()
+                    steps.put_nowait(last)
+        except StoreError as error:
+            return {"outcome": "unknown", "detail": f"the stage table cannot be reached: {error}: look at the stages"}
+        except Exception:
+            log.exception("move_fault")
+            return {"outcome": "unknown", "detail": "a fault of Crossfade's own: see its log, and look at the stages"}
+        return last
+
+    async def _stream(
+        self, request: web.Request, task: asyncio.Task[Mapping[str, Any]], steps: asyncio.Queue[Mapping[str, Any]]
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers={**HEADERS, "Content-Type": NDJSON})
+        try:
+            await response.prepare(request)
+            while not (task.done() and steps.empty()):
+                taken = asyncio.ensure_future(steps.get())
+                await asyncio.wait({taken, task}, return_when=asyncio.FIRST_COMPLETED)
+                if not taken.cancel():
+                    await _write(response, taken.result())
+            await _write(response, {"end": task.result()})
+            await response.write_eof()
+        except ConnectionError:
+            log.info("stage_move_unwatched", path=request.path)
+        return response
+
+    async def _forget(self, request: web.Request) -> web.StreamResponse:
+        caller = self._access.operator(request)
+        asked.only(request, "because", "by")
+        because = request.query.get("because", "").strip()
+        if not because or len(because) > asked.MOST_TEXT:
+            raise Problem(400, f"because: say in 1 to {asked.MOST_TEXT} characters why its keys are not missed")
+        process = request.match_info["process"]
+        follows = await self._cutover.forget(process, _by(request.query.get("by", ""), caller), because)
+        return reply({"process": process, "forgotten": True, "follows": follows})
+
+
+def reply(document: Mapping[str, Any]) -> web.Response:
+    body = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return web.Response(body=body, content_type="application/json", headers=HEADERS)
+
+
+async def _write(response: web.StreamResponse, line: Mapping[str, Any]) -> None:
+    await response.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def _scope(request: web.Request) -> Scope:
+    return asked.scope_of(request)
+
+
+def _share(request: web.Request) -> float:
+    text = request.query.get("ramp")
+    if text is None:
+        return 0.0
+    try:
+        return asked.ramp(float(text))
+    except ValueError:
+        raise Problem(400, "ramp: a number from 0 to 100, in percent") from None
+
+
+def _by(said: str, caller: Caller) -> str:
+    """Who it was, as they say; and by which token, which is what is known of them."""
+    said = said.strip()[: asked.MOST_NAME]
+    return f"{said} ({caller.name})" if said else caller.name

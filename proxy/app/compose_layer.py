@@ -1,0 +1,342 @@
+"""Puts the layer together from settings: stores, journal, mappings, and what works between them."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from comparators.rules import ANY
+from proxy.cutover.flip.participant import Held as Part
+from proxy.cutover.flip.participant import Participant
+from proxy.cutover.gate.evidence_collector import Witness
+from proxy.cutover.gate.latest_sweeps import LastSwept
+from proxy.cutover.stage_table import StageTable
+from proxy.cutover.stages import DSQL, DYNAMODB, Stages
+from proxy.dynamodb.idempotency import Token
+from proxy.dynamodb.schema import Key
+from proxy.mapping.column_mapping import ColumnMapping
+from proxy.mapping.given import load_mappings
+from proxy.mapping.table_registry import Tables
+from proxy.metrics.registry import Metrics
+from proxy.migrate.schema.document_tables import Documents
+from proxy.migrate.schema.ledger import LEDGER_TABLES
+from proxy.settings import Settings
+from proxy.settings.validation import SettingsError
+from proxy.shadow.comparison.peers import Others, Peers, Unasked
+from proxy.shadow.comparison.read_comparison import Reading
+from proxy.shadow.comparison.verdict_recorder import Findings
+from proxy.shadow.comparison.write_rehearsal import Rehearsal
+from proxy.shadow.convergence.converge import converge
+from proxy.shadow.convergence.converger import Converger
+from proxy.shadow.deciding import Deciding
+from proxy.shadow.direction import Direction
+from proxy.shadow.instrumentation import UNTRACED, Records, Trace, Traced, untraced
+from proxy.shadow.journal.backlog import standing
+from proxy.shadow.journal.journal import Journal
+from proxy.shadow.journal.storage import JournalLocked
+from proxy.shadow.request.follow_tables import Follow
+from proxy.shadow.request.layer import Layer
+from proxy.shadow.request.routing import Way, Ways
+from proxy.shadow.write_fence import Floor, Leased, Unleased
+from proxy.stores.circuit_breaker import Breaker, State
+from proxy.stores.dsql.connect import pool_of
+from proxy.stores.dsql.offline_control_plane import ControlPlane
+from proxy.stores.dsql.store import DSQLStore
+from proxy.stores.dsql.system_tables.authority_guarantees import PROMISE_TABLES, Promises
+from proxy.stores.dsql.system_tables.checkpoints import CHECKPOINTS_TABLE
+from proxy.stores.dsql.system_tables.peer_messages import BOARD_TABLE, Board
+from proxy.stores.dsql.system_tables.sweep_records import SWEEPS_TABLE, Sweeps
+from proxy.stores.dsql.system_tables.table_descriptions import CATALOGUE_TABLE, Catalogue
+from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.store import DynamoDBStore
+from proxy.stores.errors import Refused, StoreError
+from proxy.stores.guarded_store import Limited
+from proxy.stores.interface import Store
+from proxy.stream.compose import Nominating, followers
+
+log = structlog.get_logger(__name__)
+
+_CLOSE_SECONDS = 5.0
+# A client waits no longer for a connection than it would for a DynamoDB that is busy.
+_BUSY_SECONDS = 1.0
+_AGAIN_SECONDS = 5.0
+_LEASE_CALL_SECONDS = 0.5
+_REMEMBERED = 1000
+
+
+async def build(
+    settings: Settings, metrics: Metrics, _: FilteringBoundLogger, upstream: Upstream, trace: Trace = untraced
+) -> Layer:
+    """An open layer, traced by `trace`. Raises SettingsError for what an operator has to mend."""
+    mapped = load_mappings(settings)
+    # With every table off there need be no DSQL; the pool then has nowhere to go, and is never asked.
+    pool = pool_of(settings.dsql, metrics)
+    metrics.dsql_pool(lambda: pool.state)
+    catalogue = Catalogue(pool, settings.dsql.schema)
+    dynamodb = DynamoDBStore(
+        upstream,
+        settings.dynamodb.timeout_seconds,
+        lambda action, s: metrics.store_seconds(DYNAMODB, action, s),
+        described=catalogue.keep,
+        undecided=metrics.dynamodb_undecided,
+    )
+    columns = {n: t.mapping for n, t in mapped.items() if isinstance(t.mapping, ColumnMapping)}
+    control = None if settings.needs_dynamodb else ControlPlane(catalogue, columns)
+    tables = Tables(dynamodb.describe if control is None else control.schema, mapped)
+    stages = Stages(settings, {name: (each for each in table.rules if each != ANY) for name, table in mapped.items()})
+    traced = trace(stages, tables, upstream)
+    reserved = frozenset(
+        {
+            BOARD_TABLE,
+            CATALOGUE_TABLE,
+            CHECKPOINTS_TABLE,
+            SWEEPS_TABLE,
+            *LEDGER_TABLES,
+            *PROMISE_TABLES,
+            *(table.mapping.sql_table for table in mapped.values()),
+        }
+    )
+    documents = Documents(pool, settings.dsql.schema, reserved)
+    follow = Follow(documents.create, documents.drop) if settings.follow_tables else None
+
+    def dsql(promises: Promises | None) -> DSQLStore:
+        return DSQLStore(
+            pool,
+            tables.mapping_of,
+            prepare=follow.wait if follow is not None else None,
+            schema=settings.dsql.schema,
+            retried=metrics.mirror_retried,
+            observe=lambda action, s: metrics.store_seconds(DSQL, action, s),
+            promises=promises,
+            wait_seconds=_BUSY_SECONDS if promises is not None else None,
+        )
+
+    promises = Promises(pool, settings.dsql.schema)
+
+    async def keep_promises() -> None:
+        try:
+            # Now, and not at the first write past a flip.
+            await promises.ready()
+            await promises.tidy()
+        except StoreError:
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    def failed(table: str, reason: str) -> None:
+        metrics.gave_up(table, reason)
+        witness.failed(table, reason)
+
+    async def let_go() -> None:
+        stop_following()
+        try:
+            await asyncio.wait_for(pool.close(), _CLOSE_SECONDS)
+        except TimeoutError:
+            pool.terminate()
+
+    journal = _journal(settings)
+    sweeps = Sweeps(pool, settings.dsql.schema, seconds=settings.dsql.timeout_seconds)
+    last_swept = LastSwept(
+        sweeps,
+        lambda: (name for name, _, _ in stages.listed(tables.names())),
+        lambda: catalogue.names("", _REMEMBERED),
+    )
+    witness = Witness(
+        lambda: journal.identity,
+        timings=metrics.store_timings,
+        standing=lambda: standing(journal, tables),
+        troubles=lambda: layer.troubles(),
+        swept=last_swept.last,
+    )
+    findings = Findings(metrics, kept=settings.admin.mismatches_kept, values=settings.admin.values, witness=witness)
+    # What no process writes to the mirror, none needs to be asked about.
+    mirrors = settings.stages.table is not None or settings.beginnings() != {"off"}
+    peers = None
+    if mirrors and not settings.mirror.alone:
+        peers = Peers(Board(pool, settings.dsql.schema), journal, settings.dsql.timeout_seconds)
+    floor = Floor(stages, journal, tables, hold_seconds=settings.stages.hold_seconds, can_mirror=settings.dsql.given)
+    participant = participant_of(settings, upstream, floor, journal.identity, listen=str(settings.listen))
+    lease: Leased = participant.lease if participant is not None else Unleased()
+    ways, converger = both_ways(
+        settings,
+        stages,
+        tables,
+        journal,
+        findings,
+        metrics,
+        dynamodb=dynamodb,
+        dsql=dsql(None),
+        serving=dsql(promises),
+        others=peers,
+        floor=floor,
+        lease=lease,
+        failed=failed,
+        note=promises.note,
+        traced=traced,
+    )
+    nominate = Nominating(journal, floor, tables, ways)
+    following, stop_following = followers(settings, upstream, dynamodb, nominate, metrics.registry)
+    layer = Layer(
+        settings=settings,
+        metrics=metrics,
+        stages=stages,
+        tables=tables,
+        journal=journal,
+        dynamodb=dynamodb,
+        ways=ways,
+        converger=converger,
+        findings=findings,
+        floor=floor,
+        follow=follow,
+        let_go=let_go,
+        peers=peers,
+        witness=witness,
+        also=[
+            *(each.turn for each in following),
+            *([last_swept.watch, catalogue.work, keep_promises] if mirrors else []),
+        ],
+        control=control,
+        dropped=catalogue.drop,
+        lease=lease,
+        participant=participant,
+        traced=traced,
+    )
+    try:
+        await layer.open()
+    except Refused as error:
+        raise SettingsError([str(error)]) from error
+    if settings.dsql.given:
+        pool.start()
+    log.debug("layer_open", mappings=sorted(mapped))
+    return layer
+
+
+def _journal(settings: Settings) -> Journal:
+    """The journal, open, with what an earlier process left. Raises SettingsError."""
+    journal = Journal(settings.journal.path, "full" if settings.journal.synchronous == "full" else "normal")
+    try:
+        left = journal.open({DYNAMODB: settings.dynamodb.settle_seconds, DSQL: settings.dsql.settle_seconds})
+    except JournalLocked as error:
+        raise SettingsError([str(error)]) from error
+    except (OSError, sqlite3.Error) as error:
+        what = error.strerror if isinstance(error, OSError) else error
+        remedy = "set journal.path to a file that can be written, or move this one away if it is broken"
+        raise SettingsError([f"{settings.journal.path}: {what}: {remedy}"]) from error
+    if left:
+        log.info("journal_resumed", keys=left)
+    return journal
+
+
+def participant_of(
+    settings: Settings, upstream: Upstream, floor: Part, process: str, *, listen: str = ""
+) -> Participant | None:
+    """This process's part in moving stages, under its name; None where they are pinned."""
+    if settings.stages.table is None:
+        return None
+    # A call that hangs for longer than a part of the lease has cost it anyway; and none of these are clients' calls,
+    # whose latencies the gate looks at.
+    limit = min(settings.dynamodb.timeout_seconds, max(_LEASE_CALL_SECONDS, settings.stages.lease_seconds / 5))
+    return Participant(
+        StageTable(DynamoDBStore(upstream, limit), settings.stages.table),
+        floor,
+        process=process,
+        begins=_beginnings(settings),
+        listen=listen,
+        lease_seconds=settings.stages.lease_seconds,
+        poll_seconds=settings.stages.poll_seconds,
+    )
+
+
+def _beginnings(settings: Settings) -> str:
+    """Where each table and type begins, for proxies to see that they all have the same settings."""
+    here = [f"*={settings.stage}"]
+    for name, table in sorted(settings.tables.items()):
+        here.append(f"{name}={settings.stage_of(name)}")
+        here.extend(f"{name}/{each}={settings.stage_of(name, each)}" for each in sorted(table.types))
+    return " ".join(here)
+
+
+def both_ways(
+    settings: Settings,
+    stages: Stages,
+    tables: Tables,
+    journal: Journal,
+    findings: Records,
+    metrics: Metrics,
+    *,
+    dynamodb: Store,
+    dsql: Store,
+    serving: Store,
+    others: Others | None,
+    floor: Floor,
+    lease: Leased,
+    failed: Callable[[str, str], None] = lambda _, __: None,
+    note: Callable[[Token], Awaitable[None]] | None = None,
+    traced: Traced = UNTRACED,
+) -> tuple[Ways, Converger]:
+    """What stands between the two stores, for either of them as the authority, and what converges keys both ways.
+
+    DynamoDB's own calls have a time limit already, as the authority; whatever is the mirror stands behind a breaker.
+    `serving` is DSQL as the authority, which keeps promises that a mirror need not; `note` tells it of a client's token
+    that DynamoDB has seen, so that a retry after the flip finds it.
+    """
+    by_authority: dict[str, Way] = {}
+    ways = Ways(by_authority, stages, tables)
+    settle = {DYNAMODB: settings.dynamodb.settle_seconds, DSQL: settings.dsql.settle_seconds}
+    converger = Converger(journal, ways, metrics, settle, tables.find, failed, traced.converging(converge))
+    findings = traced.recording(findings)
+    alone = settings.mirror.alone
+    asking = settings.mirror.rehearse_timeout_seconds
+    to_dsql, to_dynamodb = (_breaker(settings, metrics, name) for name in (DSQL, DYNAMODB))
+    for authority, served, mirror, seconds, breaker in (
+        (dynamodb, dynamodb, dsql, settings.dsql.timeout_seconds, to_dsql),
+        (
+            serving,
+            Limited(serving, settings.dsql.timeout_seconds),
+            dynamodb,
+            settings.dynamodb.timeout_seconds,
+            to_dynamodb,
+        ),
+    ):
+
+        def stands(key: Key, authority: str = authority.name) -> bool:
+            return lease.valid and ways.stage_of(key).authority == authority
+
+        served = traced.store(served, "authority")
+        asked = traced.store(Limited(Deciding(mirror), asking, breaker, stands), "mirror")
+        rehearsal = Rehearsal(
+            journal,
+            served,
+            asked,
+            converger,
+            findings,
+            alone=alone,
+            others=others,
+            note=note if mirror is dsql else None,
+        )
+        reading = Reading(
+            journal,
+            served,
+            asked,
+            findings,
+            others or Unasked(alone=True),
+            nominate=traced.nominating(floor.nominate),
+        )
+        by_authority[authority.name] = Way(
+            Direction(served, traced.store(Limited(mirror, seconds, breaker, stands), "mirror"), breaker),
+            asked,
+            traced.rehearsing(rehearsal, authority.name),
+            traced.comparing(reading, authority.name),
+            failed,
+        )
+    return ways, converger
+
+
+def _breaker(settings: Settings, metrics: Metrics, store: str) -> Breaker:
+    limits = settings.mirror.breaker
+    metrics.breaker(store, is_open=False)
+    return Breaker(
+        limits.failures, limits.reset_seconds, lambda state: metrics.breaker(store, state is not State.CLOSED)
+    )

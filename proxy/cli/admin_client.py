@@ -1,0 +1,139 @@
+"""The way over the admin port of a proxy. It needs the port's address and a token, and nothing else of the settings.
+
+It loads no store and no server, so that it answers at once.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+import aiohttp
+import orjson
+
+from proxy.cli.stage_client import Say
+from proxy.cutover.model import Wish
+from proxy.cutover.stages import Scope, Stage
+from proxy.problems import Problem
+from proxy.settings import AdminTokens
+from proxy.settings.validation import SettingsError
+from proxy.web.bearer_tokens import token_in
+
+_CONNECT_SECONDS: Final = 5.0
+# A move ends within its limits; this is for a proxy that hangs.
+_SILENT_SECONDS: Final = 120.0
+
+
+class OverAdmin:
+    """`Way`, with a token where the port wants one."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, token: str | None, tls: ssl.SSLContext | None) -> None:
+        self._session = session
+        self._url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+        self._tls: ssl.SSLContext | bool = tls if tls is not None else True
+
+    async def standing(self) -> Mapping[str, Any]:
+        return await self._ask("GET", "/v1/stages")
+
+    async def gate(self, scope: Scope, to: Stage | None) -> Mapping[str, Any]:
+        return await self._ask("GET", f"/v1/gate/{_path(scope)}", {"to": str(to)} if to is not None else {})
+
+    async def preview(self, wish: Wish) -> Mapping[str, Any]:
+        return await self._ask("PUT", f"/v1/stages/{_path(wish.scope)}", body={**_change(wish), "dry_run": True})
+
+    async def moving(self, wish: Wish) -> AsyncIterator[Mapping[str, Any]]:
+        path = f"/v1/stages/{_path(wish.scope)}"
+        async with self._asked("PUT", path, {}, _change(wish), "application/x-ndjson") as answer:
+            async for line in answer.content:
+                yield orjson.loads(line)
+
+    async def history(self, limit: int) -> list[Mapping[str, Any]]:
+        found: list[Mapping[str, Any]] = (await self._ask("GET", "/v1/history", {"limit": str(limit)}))["history"]
+        return found
+
+    async def forget(self, process: str, by: str, because: str, say: Say) -> str:
+        text = "the proxy looks whether it renews its lease, for as long as a lease lasts"
+        say({"phase": "watching", "seconds": 0.0, "text": text, "processes": []})
+        path = f"/v1/processes/{quote(process, safe='')}"
+        return str((await self._ask("DELETE", path, {"by": by, "because": because})).get("follows", ""))
+
+    async def _ask(
+        self, method: str, path: str, query: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Any]:
+        async with self._asked(method, path, query or {}, body, "application/json") as answer:
+            document: Mapping[str, Any] = orjson.loads(await answer.read())
+            return document
+
+    @asynccontextmanager
+    async def _asked(
+        self, method: str, path: str, query: Mapping[str, str], body: Mapping[str, Any] | None, accept: str
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """One request. Raises Problem for every answer that is no success, and where there is none."""
+        headers = {**self._headers, "Accept": accept, "Content-Type": "application/json"}
+        data = orjson.dumps(body) if body is not None else None
+        try:
+            async with self._session.request(
+                method, self._url + path, params=query, data=data, headers=headers, ssl=self._tls, allow_redirects=False
+            ) as answer:
+                if answer.status != 200:
+                    raise await _problem(answer)
+                yield answer
+        except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as error:
+            why = str(error) or type(error).__name__
+            raise Problem(503, f"{self._url}: {why}: is this a proxy's admin port, and does it run?") from error
+
+
+@asynccontextmanager
+async def over_admin(url: str, token: str | None, authorities: Path | None) -> AsyncIterator[OverAdmin]:
+    """`authorities` is a PEM file of those that the port's certificate is believed of. Raises SettingsError."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
+        raise SettingsError([f"--admin {url}: write http(s)://host:port, as the proxy says it on its first line"])
+    try:
+        tls = ssl.create_default_context(cafile=str(authorities)) if authorities is not None else None
+    except OSError as error:
+        why = error.strerror or error
+        raise SettingsError([f"--ca {authorities}: {why}: give a PEM file of certificates"]) from error
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        yield OverAdmin(session, url, token, tls)
+
+
+def token_of(asking: AdminTokens, file: Path | None) -> str | None:
+    """What to show the port: the token in `file` (--token-file), else the one that the settings have, an operator's
+    before a reader's; None where there is none. Raises SettingsError for a file that holds none."""
+    token = asking.operator_token or asking.read_token
+    for setting, each in (
+        ("--token-file", file),
+        ("admin.operator_token_file", asking.operator_token_file),
+        ("admin.read_token_file", asking.read_token_file),
+    ):
+        if each is not None and (token is None or setting == "--token-file"):
+            return token_in(each, setting)
+    return token
+
+
+def _path(scope: Scope) -> str:
+    return "/".join(quote(each, safe="") for each in (scope.table, scope.item_type) if each)
+
+
+def _change(wish: Wish) -> dict[str, Any]:
+    said = {"stage": str(wish.to), "ramp": wish.ramp, "because": wish.because, "by": wish.by}
+    return {**{name: value for name, value in said.items() if value}, "force": wish.force} | (
+        {"ramp": 0} if wish.ramp == 0 else {}
+    )
+
+
+async def _problem(answer: aiohttp.ClientResponse) -> Problem:
+    try:
+        document: dict[str, Any] = orjson.loads(await answer.read())
+        detail = str(document.pop("detail"))
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return Problem(answer.status, f"the answer was {answer.status} {answer.reason}: is this a proxy's admin port?")
+    members = {name: value for name, value in document.items() if name not in ("type", "title", "status")}
+    return Problem(answer.status, detail, **members)

@@ -1,0 +1,149 @@
+"""`crossfade backfill`: bring what a table held before dual writes began, from where the operator says.
+
+Exit status 0: all of it is in the mirror; 1: something cannot be, or a store went away (run it again: it goes on);
+2: settings or arguments; 130: it was asked to stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from proxy.cli.table_job import FAILED, Counting, add_common, page_items, run, shown
+
+if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
+    from proxy.migrate.backfill.job import Backfill
+    from proxy.migrate.table_jobs.cancellation import Stopping
+    from proxy.migrate.table_jobs.sources import Source
+    from proxy.migrate.table_jobs.table_reader import TableReader
+    from proxy.migrate.table_jobs.table_stores import Both
+    from proxy.settings import Settings
+
+
+def add(commands: Any) -> None:
+    """Add the command to argparse's subcommands."""
+    parser = commands.add_parser("backfill", help="bring every item to DSQL that was there before dual writes began")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--from-backup", type=Path, metavar="DIR", help="JSON backups: one array a type, ISO dates")
+    source.add_argument("--from-export", metavar="PATH", help="a DynamoDB export to S3: its folder, or s3://…")
+    parser.add_argument("--unordered", action="store_true", help="one pass: what refers may come before what it needs")
+    parser.add_argument("--values", action="store_true", help="show the keys of what cannot be held; else hashes")
+    add_common(parser)
+    parser.set_defaults(run=lambda settings, arguments: run(_backfill, settings, arguments))
+
+
+async def _backfill(settings: Settings, arguments: argparse.Namespace, stopping: Stopping) -> int:
+    from proxy.cli.progress import Now
+    from proxy.migrate.backfill.job import Backfill, job
+    from proxy.migrate.table_jobs.cancellation import Stopped
+    from proxy.migrate.table_jobs.rate_limiter import Pace
+    from proxy.migrate.table_jobs.table_reader import TableReader
+    from proxy.migrate.table_jobs.table_stores import collect_seldom, opened
+    from proxy.settings.validation import SettingsError
+
+    counting = Counting()
+    collect_seldom()
+    async with opened(settings, arguments.table, counting.again) as both:
+        name = both.table.name
+        if await both.standing.look() != {"dynamodb"}:
+            what = f"DSQL is the authority for {name}, or for a type of it: backfill would overwrite"
+            raise SettingsError([f"{what} the truth; see stage, and use verify --repair for the other direction"])
+        pace = Pace(arguments.rate)
+        reader = TableReader(both.dynamodb, both.table.schema, pace, spent=counting.spend, again=counting.again)
+        share, shares = arguments.segment
+        async with (
+            _source(both, reader, settings, arguments) as source,
+            both.part(f"{job(name, source)}/{share}of{shares}", "dynamodb", left=True).opened() as moves,
+        ):
+            backfill = Backfill(
+                source,
+                both.table.schema,
+                both.table.mapping,
+                moves=moves,
+                bulk=both.bulk,
+                checkpoints=both.checkpoints,
+                pace=pace,
+                settle=settings.dsql.settle_seconds,
+                references=() if arguments.unordered else [each.attribute for each in both.references],
+                again=counting.again,
+                stop=stopping,
+            )
+
+            def now() -> Now:
+                tally = backfill.tally
+                remark = f"{tally.inserted:,} inserted"
+                if tally.unrepresentable or tally.malformed:
+                    remark += f", {tally.unrepresentable + tally.malformed:,} cannot be"
+                return Now(tally.seen, source.total, tally.size, counting.spent, counting.retries, remark)
+
+            async with shown("backfill", name, now, arguments):
+                await backfill.run(arguments.parallel, fresh=arguments.fresh)
+            sys.stdout.write(_summary(name, backfill, values=arguments.values, stopped=stopping()) + "\n")
+            if stopping():
+                raise Stopped
+            return FAILED if backfill.tally.unrepresentable or backfill.tally.malformed else 0
+
+
+@asynccontextmanager
+async def _source(
+    both: Both, reader: TableReader, settings: Settings, arguments: argparse.Namespace
+) -> AsyncIterator[Source]:
+    from proxy.migrate.backfill import export_source as exports
+    from proxy.migrate.backfill.backup_source import BackupSource
+    from proxy.migrate.table_jobs.sources import ScanSource
+
+    schema, share = both.table.schema, arguments.segment
+    if arguments.from_backup is not None:
+        yield BackupSource(arguments.from_backup, _columns(both), schema, reader, share=share)
+    elif arguments.from_export is None:
+        limit = page_items(arguments)
+        yield ScanSource(reader, schema, total=both.items, of=share, parallel=arguments.parallel, limit=limit)
+    elif arguments.from_export.startswith("s3://"):
+        import aioboto3
+
+        session = aioboto3.Session(region_name=settings.dynamodb.region)
+        async with session.client("s3") as client:
+            files = exports.S3Files(client, arguments.from_export)
+            export = await exports.read_manifests(files, arguments.from_export, schema.name)
+            yield exports.ExportSource(export, files, schema, reader, share=share)
+    else:
+        copy = exports.local(Path(arguments.from_export))
+        export = await exports.read_manifests(copy, arguments.from_export, schema.name)
+        yield exports.ExportSource(export, copy, schema, reader, share=share)
+
+
+def _columns(both: Both) -> Any:
+    from proxy.mapping.column_mapping import ColumnMapping
+    from proxy.settings.validation import SettingsError
+
+    if not isinstance(both.table.mapping, ColumnMapping):
+        raise SettingsError([f"--from-backup needs a mapping file for {both.table.name}: it says what a date is"])
+    return both.table.mapping
+
+
+def _summary(table: str, backfill: Backfill, *, values: bool, stopped: bool) -> str:
+    import secrets
+
+    import orjson
+
+    from comparators.redact import Redactor
+
+    tally = backfill.tally
+    redactor = Redactor(secrets.token_bytes(32))
+    lines = [
+        f"{table}: {tally.seen:,} items{' until now' if stopped else ''}: {tally.inserted:,} inserted, "
+        f"{tally.equal:,} held already, "
+        f"{tally.converged:,} converged, {tally.unrepresentable:,} cannot be represented"
+        + (f", {tally.lossy:,} with a loss that the mapping allows" if tally.lossy else "")
+    ]
+    for example in tally.examples:
+        key = example["key"] if values else {name: redactor.redact(each) for name, each in example["key"].items()}
+        lines.append(f"  {orjson.dumps(key).decode()}: {'; '.join(example['reasons'])}")
+    if tally.malformed:
+        lines.append(f"{tally.malformed:,} entries are no items:")
+        lines += [f"  {each}" for each in tally.troubles]
+    return "\n".join(lines)

@@ -1,0 +1,109 @@
+"""`crossfade mapping init`: a first mapping of a table, and the SQL that makes its table in DSQL.
+
+Reads DescribeTable and a random sample; writes files, and nothing to either store. Exit status 0: written, and the
+sample goes in and out without loss; 1: some of it would not (the files are there, preflight's report says what), or
+DynamoDB could not be read; 2: settings, arguments, or files in the way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
+    from proxy.dynamodb.schema import TableSchema
+    from proxy.dynamodb.values import Item
+    from proxy.migrate.preflight.preflight import Report
+    from proxy.settings import Settings
+
+FAILED = 1
+_SAMPLE_BYTES = 64 * 1024 * 1024
+
+
+def add(commands: Any) -> None:
+    """Add the command to argparse's subcommands."""
+    mapping = commands.add_parser("mapping", help="draft a mapping file from a table")
+    actions = mapping.add_subparsers(dest="action", required=True)
+    init = actions.add_parser("init", help="write a first mapping and its migrations, from a sample of a table")
+    init.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML; without it, the defaults")
+    init.add_argument("--table", metavar="NAME", required=True, help="DynamoDB's name of the table")
+    init.add_argument("--out", type=Path, metavar="DIR", required=True, help="where to write NAME.toml and migrations/")
+    init.add_argument("--sql-table", metavar="NAME", help="the table's name in DSQL; without it, made from its name")
+    init.add_argument("--items", type=_count, default=10_000, metavar="N", help="how many to look at (10,000)")
+    init.add_argument("--force", action="store_true", help="overwrite files that are there")
+    init.set_defaults(run=run)
+
+
+def run(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Raises SettingsError and CredentialsError."""
+    from proxy.stores.errors import StoreError
+
+    try:
+        schema, items = asyncio.run(_sample(settings, arguments))
+    except StoreError as error:
+        sys.stderr.write(f"crossfade: DynamoDB: {error} (see [dynamodb], and whether dynamodb:Scan is allowed)\n")
+        return FAILED
+    return _write(schema, items, arguments)
+
+
+async def _sample(settings: Settings, arguments: argparse.Namespace) -> tuple[TableSchema, list[Item]]:
+    from proxy.migrate.preflight.sample_scan import gather, pages
+    from proxy.migrate.table_jobs import open_table as opening
+
+    async with opening.dynamodb(settings) as store:
+        schema = await opening.described(store, arguments.table)
+        items = await gather(pages(store, schema.name, shuffled=True), arguments.items, _SAMPLE_BYTES)
+    return schema, items
+
+
+def _write(schema: TableSchema, items: list[Item], arguments: argparse.Namespace) -> int:
+    from proxy.migrate.mapping_draft.draft import draft
+    from proxy.migrate.mapping_draft.render import migrations, toml
+    from proxy.settings.validation import SettingsError
+
+    drafted = draft(schema, items, arguments.sql_table)
+    mapping_file = arguments.out / f"{schema.name}.toml"
+    folder = arguments.out / "migrations"
+    files = {mapping_file: toml(drafted)} | {folder / name: text for name, text in migrations(drafted).items()}
+    there = [path for path in files if path.exists()]
+    if there and not arguments.force:
+        raise SettingsError(
+            [f"{path}: is there already: give --force to overwrite it, or another --out" for path in there]
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in files.items():
+            path.write_text(text, "utf-8")
+    except OSError as error:
+        raise SettingsError([f"{error.filename}: {error.strerror}: give an --out that can be written"]) from error
+    report = _checked(mapping_file, schema, items)
+    sys.stdout.write(f"{mapping_file}: {len(drafted.columns)} columns, {len(drafted.indexes)} indexes\n")
+    sys.stdout.write(f"{folder}: {len(files) - 1} migrations\n")
+    sys.stdout.write("".join(f"left out: {each}\n" for each in drafted.left_out))
+    if report.findings:
+        sys.stdout.write(report.text() + "\n")
+    else:
+        sys.stdout.write(f"all {report.items} items of the sample go in and out as they are\n")
+    return FAILED if report.losses else 0
+
+
+def _checked(mapping_file: Path, schema: TableSchema, items: list[Item]) -> Report:
+    """What was written, read again and tried on the sample."""
+    from proxy.mapping.load import load
+    from proxy.migrate.preflight.cross_item_checks import Census
+    from proxy.migrate.preflight.preflight import Preflight
+
+    mapped = load(mapping_file)
+    with Census() as census:
+        preflight = Preflight(mapped.mapping, schema, census)
+        preflight.look(items)
+        return preflight.report(values=False)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of items: give 1 to 1000000")
+    return int(text)

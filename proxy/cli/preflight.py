@@ -1,0 +1,174 @@
+"""`crossfade preflight`: what DSQL and the mapping could not hold of a table, before anything is written.
+
+Exit status 0: nothing would be lost; 1: something would, or DynamoDB could not be read; 2: settings or arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
+    from proxy.dynamodb.schema import TableSchema
+    from proxy.dynamodb.values import Item
+    from proxy.mapping.load import MappedTable
+    from proxy.migrate.preflight.item_checks import TableMapping
+    from proxy.migrate.preflight.preflight import Preflight, Report
+    from proxy.migrate.table_jobs.sources import Malformed
+    from proxy.settings import Settings
+    from proxy.stores.dynamodb.store import DynamoDBStore
+
+LOSES = 1
+_TELL_ITEMS = 50_000
+
+
+def add(commands: Any) -> None:
+    """Add the command to argparse's subcommands."""
+    parser = commands.add_parser("preflight", help="say what a table would lose in DSQL, before anything is written")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML; without it, the defaults")
+    parser.add_argument("--table", metavar="NAME", help="the table; needed where mappings has not just one")
+    parser.add_argument("--sample", type=_share, default=1.0, metavar="SHARE", help="as in 1%%: random items only")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--from-backup", type=Path, metavar="DIR", help="JSON backups instead of the table")
+    source.add_argument("--from-export", type=Path, metavar="DIR", help="a DynamoDB export to S3, copied here")
+    parser.add_argument("--rate", type=_rate, metavar="RATE", help="500 for items a second, 200rcu for read units")
+    parser.add_argument("--migrations", type=Path, metavar="DIR", help="see that these .sql files make the indexes")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--values", action="store_true", help="show the keys; without it, hashes of them")
+    parser.add_argument("--scratch", type=Path, metavar="DIR", help="for a file of up to 200 bytes an item")
+    parser.set_defaults(run=run)
+
+
+def run(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Raises SettingsError and CredentialsError."""
+    from proxy.migrate.table_jobs.sources import SourceError
+    from proxy.stores.errors import StoreError
+
+    try:
+        report = asyncio.run(_examined(settings, arguments))
+    except SourceError as error:
+        sys.stderr.write(f"crossfade: {error}\n")
+        return LOSES
+    except StoreError as error:
+        sys.stderr.write(f"crossfade: DynamoDB: {error} (see [dynamodb], and whether dynamodb:Scan is allowed)\n")
+        return LOSES
+    sys.stdout.write(_printed(report, as_json=arguments.json) + "\n")
+    return LOSES if report.losses else 0
+
+
+async def _examined(settings: Settings, arguments: argparse.Namespace) -> Report:
+    from proxy.mapping.document_mapping import DocumentMapping
+    from proxy.migrate.preflight.cross_item_checks import Census
+    from proxy.migrate.preflight.preflight import Preflight
+    from proxy.migrate.table_jobs import open_table as opening
+
+    name, mapped = opening.chosen(settings, arguments.table)
+    async with opening.dynamodb(settings) as store:
+        schema = await opening.described(store, name)
+        mapping = mapped.mapping if mapped is not None else DocumentMapping(schema)
+        references = mapped.references if mapped is not None else ()
+        with Census(arguments.scratch) as census:
+            preflight = Preflight(mapping, schema, census, references, whole=arguments.sample >= 1)
+            if arguments.migrations is not None and mapped is not None:
+                _look_for_indexes(preflight, mapped, arguments.migrations)
+            tell = _teller()
+            async with aclosing(_source(store, schema, mapping, arguments)) as portions:
+                async for items, malformed in portions:
+                    preflight.look(items)
+                    for each in malformed:
+                        preflight.unreadable(each.place, each.reason)
+                    tell(preflight.items)
+            return preflight.report(values=arguments.values)
+
+
+async def _source(
+    store: DynamoDBStore, schema: TableSchema, mapping: TableMapping, arguments: argparse.Namespace
+) -> AsyncGenerator[tuple[Sequence[Item], Sequence[Malformed]], None]:
+    """The items, from where they are asked for, and what there is no item."""
+    from proxy.mapping.column_mapping import ColumnMapping
+    from proxy.migrate.backfill import export_source as exports
+    from proxy.migrate.backfill.backup_source import BackupSource
+    from proxy.migrate.preflight.sample_scan import pages
+    from proxy.migrate.table_jobs.rate_limiter import Pace
+    from proxy.migrate.table_jobs.sources import Source
+    from proxy.migrate.table_jobs.table_reader import TableReader
+    from proxy.settings.validation import SettingsError
+
+    files = arguments.from_backup or arguments.from_export
+    if files is None:
+        async with aclosing(pages(store, schema.name, arguments.sample, rate=arguments.rate)) as found:
+            async for items in found:
+                yield items, ()
+        return
+    if arguments.sample < 1:
+        raise SettingsError(["--sample is for a table that is read: leave it out with --from-backup and --from-export"])
+    reader = TableReader(store, schema, Pace(None))
+    if arguments.from_backup is None:
+        copy = exports.local(files)
+        source: Source = exports.ExportSource(
+            await exports.read_manifests(copy, str(files), schema.name), copy, schema, reader
+        )
+    elif isinstance(mapping, ColumnMapping):
+        source = BackupSource(files, mapping, schema, reader)
+    else:
+        raise SettingsError([f"--from-backup needs a mapping file for {schema.name}: it says what a date is"])
+    for part in source.parts():
+        async with aclosing(source.portions(part, None, None)) as portions:
+            async for portion in portions:
+                yield list(portion.items.values()), portion.malformed
+
+
+def _look_for_indexes(preflight: Preflight, mapped: MappedTable, folder: Path) -> None:
+    from proxy.migrate.preflight.index_checks import unmade
+    from proxy.migrate.schema.migration_files import MigrationError, read_folder
+    from proxy.settings.validation import SettingsError
+
+    try:
+        migrations = read_folder(folder)
+    except MigrationError as error:
+        raise SettingsError([str(error)]) from error
+    for trouble in unmade(mapped.mapping, [each for migration in migrations for each in migration.statements]):
+        preflight.add(trouble)
+
+
+def _printed(report: Report, *, as_json: bool) -> str:
+    import orjson
+
+    return orjson.dumps(report.document(), option=orjson.OPT_INDENT_2).decode() if as_json else report.text()
+
+
+def _teller() -> Callable[[int], None]:
+    """Says on a terminal how far it has come."""
+    told = 0
+
+    def tell(items: int) -> None:
+        nonlocal told
+        if sys.stderr.isatty() and items - told >= _TELL_ITEMS:
+            told = items
+            sys.stderr.write(f"\r{items:,} items looked at ")
+            sys.stderr.flush()
+
+    return tell
+
+
+def _rate(text: str) -> Any:
+    from proxy.migrate.table_jobs.rate_limiter import Rate
+
+    try:
+        return Rate.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _share(text: str) -> float:
+    from proxy.migrate.preflight.sample_scan import share_of
+
+    try:
+        return share_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

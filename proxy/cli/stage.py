@@ -1,0 +1,312 @@
+"""`crossfade stage` and `crossfade history`: where every table stands, and moving it.
+
+Exit status 0: shown, moved, or it would be; 1: the gate is shut, it was given up, or nobody can be asked; 2: settings
+or arguments are wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import getpass
+import os
+import shutil
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from proxy.cli import stage_output as shown
+from proxy.cutover.stages import Scope, Stage
+from proxy.settings import load, load_admin_tokens
+from proxy.stores.errors import StoreError
+
+if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
+    from proxy.cli.stage_client import Way
+    from proxy.cutover.model import Wish
+    from proxy.problems import Problem
+
+OK: Final = 0
+FAILED: Final = 1
+WRONG: Final = 2
+# A move that waits says so now and then, and at once when something has changed; at a terminal its line is renewed.
+_SAY: Final = 5.0
+_CLEAR: Final = "\r\x1b[K"
+_STAGES: Final = tuple(Stage)
+_USAGE: Final = """\
+  crossfade stage                       every table and type
+  crossfade stage TABLE                 one table, and all that its gate says
+  crossfade stage TABLE STAGE           move it
+  crossfade stage forget PROCESS        forget a process that is gone for good"""
+
+
+def add(commands: Any) -> None:
+    """Add both commands to argparse's subcommands."""
+    stage = commands.add_parser(
+        "stage",
+        help="show the stages, or move one",
+        description=_USAGE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    stage.add_argument("words", nargs="*", metavar="TABLE STAGE", help="see above")
+    stage.add_argument("--type", metavar="TYPE", default="", help="only this item type of the table")
+    stage.add_argument("--ramp", type=_percent, metavar="PERCENT", help="in shadow: reads that DSQL serves")
+    stage.add_argument("--dry-run", action="store_true", help="say what would happen, and what the gate says")
+    stage.add_argument("--force", action="store_true", help="though the gate is shut; needs --because")
+    stage.add_argument("--because", metavar="TEXT", default="", help="why: the history keeps it")
+    stage.add_argument("--by", metavar="NAME", default="", help="who asks; else the user's and host's name")
+    stage.add_argument("--yes", action="store_true", help="do not ask first, as it is done at a terminal")
+    _add_common(stage)
+    stage.set_defaults(run_alone=_run_stage)
+    history = commands.add_parser("history", help="every change of stage, newest first")
+    history.add_argument("--limit", type=_count, default=20, metavar="N", help="at most so many (20)")
+    _add_common(history)
+    history.set_defaults(run_alone=_run_history)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML, for [stages] and [dynamodb]")
+    parser.add_argument("--admin", metavar="URL", help="ask a proxy's admin port instead of the stage table")
+    parser.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="for --admin; else as admin.operator_token is set"
+    )
+    parser.add_argument("--ca", type=Path, metavar="FILE", help="for --admin https://…: a PEM file of authorities")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log events too, on stderr")
+    parser.add_argument("--json", action="store_true", help="print JSON: one document, or one a line for a move")
+
+
+def _run_history(arguments: argparse.Namespace) -> int:
+    async def show(way: Way) -> int:
+        entries = await way.history(arguments.limit)
+        _say({"history": entries} if arguments.json else shown.history(entries))
+        return OK
+
+    return _with_way(arguments, show)
+
+
+def _run_stage(arguments: argparse.Namespace) -> int:
+    words = arguments.words
+    if words[:1] == ["forget"] and len(words) == 2 and words[1] not in _STAGES:
+        return _forget(arguments, words[1])
+    if len(words) > 2:
+        return _complain(f"too many words: crossfade stage TABLE STAGE, not {' '.join(words)!r}", WRONG)
+    if len(words) == 2:
+        return _move(arguments, words[0], words[1])
+    moves = [f"--{name}" for name in ("ramp", "force", "because") if getattr(arguments, name)]
+    if moves or arguments.dry_run:
+        return _complain(f"{(moves or ['--dry-run'])[0]} goes with a stage: crossfade stage TABLE STAGE", WRONG)
+    if arguments.type and not words:
+        return _complain("--type goes with a table: crossfade stage TABLE --type TYPE", WRONG)
+
+    async def show(way: Way) -> int:
+        if not words:
+            document = await way.standing()
+            _say(document if arguments.json else shown.standing(document))
+            return OK
+        scope = Scope(words[0], arguments.type)
+        document = await way.gate(scope, None)
+        _say(document if arguments.json else shown.gate(document))
+        return OK
+
+    return _with_way(arguments, show)
+
+
+def _move(arguments: argparse.Namespace, table: str, stage: str) -> int:
+    from proxy.cutover.model import Wish
+
+    if stage not in _STAGES:
+        return _complain(f"{stage!r} is no stage: use one of {', '.join(_STAGES)}", WRONG)
+    if arguments.ramp is not None and stage != "shadow":
+        return _complain("--ramp goes with shadow: reads are not shared in any other stage", WRONG)
+    if arguments.force and not arguments.because.strip():
+        return _complain('--force needs --because "…": the history keeps it', WRONG)
+    wish = Wish(
+        scope=Scope(table, arguments.type),
+        to=Stage(stage),
+        ramp=arguments.ramp,
+        because=arguments.because.strip(),
+        by=_by(arguments),
+        force=arguments.force,
+        epoch=None,
+    )
+
+    async def carry_out(way: Way) -> int:
+        asks = not arguments.yes and not arguments.json and sys.stdin.isatty() and sys.stdout.isatty()
+        if arguments.dry_run or asks:
+            document = await way.preview(wish)
+            _say(document if arguments.json else shown.preview(document))
+            if arguments.dry_run or document["outcome"] != "would_move":
+                return OK if document["outcome"] == "would_move" else FAILED
+            if not await _agreed(f"Move {wish.scope} to {wish.to}?"):
+                return _complain("nothing was moved", FAILED)
+        return await _watch(way, wish, as_json=arguments.json)
+
+    return _with_way(arguments, carry_out)
+
+
+async def _watch(way: Way, wish: Wish, *, as_json: bool) -> int:
+    """Print each step of a move as it comes."""
+    end: dict[str, Any] = {"outcome": "unknown", "detail": "the proxy did not say how it ended: look at the stages"}
+    progress = _Progress()
+    try:
+        async for step in way.moving(wish):
+            if "end" in step:
+                end = step["end"]
+            elif as_json:
+                _say(step)
+            else:
+                progress.say(shown.step(step), shown.news(step), step["seconds"])
+    finally:
+        progress.close()
+    if as_json:
+        _say({"end": end})
+    elif end["outcome"] in ("moved", "unchanged"):
+        _say(shown.end(end))
+    else:
+        _complain(shown.end(end), FAILED)
+    return OK if end["outcome"] in ("moved", "unchanged") else FAILED
+
+
+def _forget(arguments: argparse.Namespace, process: str) -> int:
+    because = arguments.because.strip()
+    if not because:
+        return _complain('forget needs --because "…": why the keys in its journal are not missed', WRONG)
+
+    async def forget(way: Way) -> int:
+        progress = _Progress()
+
+        def say(step: Mapping[str, Any]) -> None:
+            if not arguments.json:
+                progress.say(shown.step(step), step["phase"], step["seconds"])
+
+        try:
+            follows = await way.forget(process, _by(arguments), because, say)
+        finally:
+            progress.close()
+        document = {"process": process, "forgotten": True, "follows": follows}
+        _say(document if arguments.json else f"{process} is forgotten: {follows}")
+        return OK
+
+    return _with_way(arguments, forget)
+
+
+def _with_way(arguments: argparse.Namespace, ask: Callable[[Way], Awaitable[int]]) -> int:
+    """Raises SettingsError and CredentialsError."""
+    from proxy.problems import Problem
+
+    async def run() -> int:
+        async with _way(arguments) as way:
+            return await ask(way)
+
+    try:
+        return asyncio.run(run())
+    except Problem as problem:
+        if arguments.json:
+            _say(problem.document())
+        elif "gate" in problem.members and not problem.members["gate"]["impossible"]:
+            sys.stderr.write(shown.shut(problem.members["gate"]) + "\n")
+        return _complain(_detail(problem, arguments), WRONG if problem.status in (400, 404) else FAILED)
+    except StoreError as error:
+        return _complain(f"the stage table: {error}: see [stages] and [dynamodb]", FAILED)
+    except KeyboardInterrupt:
+        goes_on = "the proxy goes on with it" if arguments.admin else "what was under way was given up"
+        return _complain(f"interrupted; {goes_on}: see crossfade stage", FAILED)
+
+
+@asynccontextmanager
+async def _way(arguments: argparse.Namespace) -> AsyncIterator[Way]:
+    """Either way, with what it needs of the settings."""
+    if arguments.admin is None:
+        from proxy import logs
+        from proxy.cli.stage_table_client import straight
+
+        settings = load(arguments.config, os.environ)
+        # What went wrong is one message; who wants the events that a proxy would log asks for them.
+        logs.configure("info" if arguments.verbose else "critical", "console", sys.stderr)
+        async with straight(settings) as at_the_table:
+            yield at_the_table
+        return
+    from proxy.cli.admin_client import over_admin, token_of
+
+    token = token_of(load_admin_tokens(arguments.config, os.environ), arguments.token_file)
+    async with over_admin(arguments.admin, token, arguments.ca) as over:
+        yield over
+
+
+def _detail(problem: Problem, arguments: argparse.Namespace) -> str:
+    if arguments.admin is None or problem.status not in (401, 403):
+        return problem.detail
+    return (
+        f"{arguments.admin}: {problem.detail}: give it with --token-file FILE, in the variable "
+        "CROSSFADE_ADMIN__OPERATOR_TOKEN, or as operator_token in [admin] of --config FILE"
+    )
+
+
+class _Progress:
+    """Lines that say how far it is: at a terminal one that is renewed, else one for each change."""
+
+    def __init__(self) -> None:
+        self._live = sys.stdout.isatty()
+        self._said: object = None
+        self._at = 0.0
+
+    def say(self, line: str, news: object, seconds: float) -> None:
+        if self._live:
+            sys.stdout.write(_CLEAR + line[: shutil.get_terminal_size().columns - 1])
+        elif news != self._said or seconds - self._at >= _SAY:
+            self._said, self._at = news, seconds
+            sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        if self._live:
+            sys.stdout.write(_CLEAR)
+            sys.stdout.flush()
+
+
+async def _agreed(question: str) -> bool:
+    sys.stdout.write(f"{question} [y/N] ")
+    sys.stdout.flush()
+    return (await asyncio.to_thread(sys.stdin.readline)).strip().lower() in ("y", "yes")
+
+
+def _by(arguments: argparse.Namespace) -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # no name for this user in a container
+        user = "somebody"
+    by: str = arguments.by or f"{user}@{socket.gethostname()}"
+    return by[:80]
+
+
+def _percent(text: str) -> float:
+    try:
+        share = float(text.removesuffix("%"))
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share: write a number from 0 to 100, in percent")
+    return share
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 500:
+        raise argparse.ArgumentTypeError(f"{text!r}: write a number from 1 to 500")
+    return int(text)
+
+
+def _say(said: Any) -> None:
+    if isinstance(said, str):
+        sys.stdout.write(said + "\n")
+    else:
+        sys.stdout.write(orjson.dumps(said).decode() + "\n")
+    sys.stdout.flush()
+
+
+def _complain(text: str, code: int) -> int:
+    sys.stderr.write(f"crossfade: {text}\n")
+    return code

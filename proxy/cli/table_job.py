@@ -1,0 +1,133 @@
+"""What `crossfade backfill` and `crossfade verify` have in common: options, how they run and stop, and what they count.
+
+Exit status 0: done; 1: not all is well, or a store went away (run it again: it goes on where it was); 2: settings or
+arguments; 130: it was asked to stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
+    from proxy.cli.progress import Now
+    from proxy.migrate.table_jobs.cancellation import Stopping
+    from proxy.settings import Settings
+
+FAILED = 1
+STOPPED = 130
+_GOES_ON = "run it again, it goes on where it was"
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """The options that both have."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML; without it, the defaults")
+    parser.add_argument("--table", metavar="NAME", help="the table; needed where mappings has not just one")
+    parser.add_argument("--rate", type=_rate, metavar="RATE", help="500 for items a second, 200rcu for read units")
+    parser.add_argument("--segment", type=_share, default=(1, 1), metavar="I/N", help="the I-th of N shares, from 1")
+    parser.add_argument("--parallel", type=_count, default=4, metavar="K", help="segments at a time (4)")
+    parser.add_argument("--fresh", action="store_true", help="begin anew, instead of going on where it was")
+    parser.add_argument("--quiet", action="store_true", help="no progress; the result is still printed")
+    parser.add_argument("--metrics", type=_address, metavar="HOST:PORT", help="show progress to Prometheus here")
+
+
+@dataclass(slots=True)
+class Counting:
+    """What a run costs: capacity units, and calls that were made again."""
+
+    spent: float = 0.0
+    retries: int = 0
+
+    def spend(self, units: float) -> None:
+        self.spent += units
+
+    def again(self, _: str) -> None:
+        self.retries += 1
+
+
+def run(
+    work: Callable[[Settings, argparse.Namespace, Stopping], Awaitable[int]],
+    settings: Settings,
+    arguments: argparse.Namespace,
+) -> int:
+    """Do the work, and say how it ended. Raises SettingsError and CredentialsError."""
+    from proxy import logs
+    from proxy.migrate.table_jobs.cancellation import Stopped, Stopping
+    from proxy.migrate.table_jobs.sources import SourceError
+    from proxy.signals import stop_on_signals
+    from proxy.stores.error_remedies import remedy
+    from proxy.stores.errors import Refused, StoreError
+
+    logs.configure(settings.log.level, settings.log.format)
+
+    async def begin() -> int:
+        stopping = Stopping()
+        stop_on_signals(stopping.event)
+        return await work(settings, arguments, stopping)
+
+    try:
+        return asyncio.run(begin())
+    except SourceError as error:
+        sys.stderr.write(f"crossfade: {error}\n")
+    except Refused as error:
+        sys.stderr.write(f"crossfade: {error}: {remedy(error.reason) or 'mend that'}; then {_GOES_ON}\n")
+    except StoreError as error:
+        sys.stderr.write(f"crossfade: {error} ({error.reason}): {_GOES_ON}\n")
+    except Stopped:
+        sys.stderr.write(f"crossfade: stopped; {_GOES_ON}\n")
+        return STOPPED
+    return FAILED
+
+
+@asynccontextmanager
+async def shown(what: str, table: str, now: Callable[[], Now], arguments: argparse.Namespace) -> AsyncIterator[None]:
+    """Progress, on the terminal and for Prometheus, until the end of the block."""
+    from proxy.cli.progress import Progress
+    from proxy.cli.progress_metrics import Published
+
+    published = Published(what, table, now, arguments.metrics)
+    async with Progress(what, now, quiet=arguments.quiet):
+        with published:
+            yield
+
+
+def page_items(arguments: argparse.Namespace) -> int:
+    """How many items to read at a time."""
+    return arguments.rate.page_items if arguments.rate is not None else 1000
+
+
+def _rate(text: str) -> Any:
+    from proxy.migrate.table_jobs.rate_limiter import Rate
+
+    try:
+        return Rate.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _share(text: str) -> tuple[int, int]:
+    number, slash, shares = text.partition("/")
+    if not slash or not number.isdecimal() or not shares.isdecimal() or not 1 <= int(number) <= int(shares):
+        raise argparse.ArgumentTypeError(f"{text!r} is no share: write I/N, as in 1/8")
+    return int(number), int(shares)
+
+
+def _address(text: str) -> Any:
+    from proxy.settings import Address
+
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 64")
+    return int(text)

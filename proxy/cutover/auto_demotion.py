@@ -1,0 +1,56 @@
+"""Takes the ramp back by itself when something speaks against DSQL, where `gate.demote` allows it.
+
+Every process looks; the first that sees it moves, and the others find it moved. Reads then come from DynamoDB alone, as
+they would if an operator had set the ramp to 0. It never raises a ramp, and moves no stage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from proxy.cutover.gate.requirements import demotion
+from proxy.cutover.model import Wish
+from proxy.cutover.service import Cutover
+from proxy.cutover.stages import Placed, Stage
+from proxy.problems import Problem
+from proxy.settings.gate import Gate
+from proxy.stores.errors import StoreError
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS: Final = 5.0
+BY: Final = "crossfade, by itself"
+
+
+class Demoting:
+    """`watch` is its loop."""
+
+    def __init__(self, cutover: Cutover, settings: Gate, every: float = LOOK_SECONDS) -> None:
+        self._cutover = cutover
+        self._settings = settings
+        self._every = every
+
+    async def watch(self) -> None:
+        """Look once, and wait until it is time again."""
+        try:
+            await self._look()
+        except (Problem, StoreError) as error:
+            log.info("ramp_not_taken_back", why=str(error))
+        await asyncio.sleep(self._every)
+
+    async def _look(self) -> None:
+        look = await self._cutover.look()
+        for at in look.standing.places:
+            if not at.own or at.ramp <= 0:
+                continue
+            placed = Placed(at.stage, at.ramp, at.since, at.by)
+            why = demotion(look.evidence, at.scope, placed, self._settings, look.now)
+            if why is None:
+                continue
+            log.warning("ramp_taken_back", scope=str(at.scope), ramp=at.ramp, why=why)
+            wish = Wish(at.scope, Stage.SHADOW, 0.0, why[:500], BY, force=False, epoch=look.standing.epoch)
+            async for _ in self._cutover.moving(await self._cutover.prepare(wish)):
+                pass

@@ -1,0 +1,134 @@
+"""The documents that the admin port answers with, and that `crossfade stage --admin` reads: stages, gates, history.
+
+Plain mappings, ready for JSON; `openapi` describes them. Times are RFC 3339 in UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from proxy.cutover.flip.active_move import Progress
+from proxy.cutover.gate.requirements import following
+from proxy.cutover.model import Flip, Gate, Place, Process, Standing
+from proxy.cutover.stages import Scope, Stage
+
+
+def moment(seconds: float) -> str | None:
+    """Unix seconds as RFC 3339; None for 0, which says that it is not known."""
+    if not seconds:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def place(at: Place, gate: Gate | None) -> dict[str, Any]:
+    """Where a scope stands, and what stands between it and the next stage (`gate`: None at the end of the way)."""
+    further = following(at.stage)
+    return {
+        "table": at.scope.table,
+        "type": at.scope.item_type or None,
+        "own": at.own,
+        "stage": str(at.stage),
+        "authority": at.stage.authority,
+        "ramp": at.ramp,
+        "since": moment(at.since),
+        "by": at.by or None,
+        "next": str(further) if further is not None else None,
+        "blocked_by": [each.document() for each in gate.stopping] if gate is not None else [],
+    }
+
+
+def standing(whole: Standing, gates: Mapping[Place, Gate | None]) -> dict[str, Any]:
+    """All stages, and the proxies that serve them."""
+    return {
+        "epoch": whole.epoch,
+        "pinned": whole.pinned or None,
+        "flip": _flip(whole.flip) if whole.flip is not None else None,
+        "processes": [process(each) for each in whole.processes],
+        "stages": [place(at, gates.get(at)) for at in whole.places],
+    }
+
+
+def process(each: Process) -> dict[str, Any]:
+    return {
+        "process": each.name,
+        "host": each.host or None,
+        "pid": each.pid or None,
+        "listen": each.listen or None,
+        "seen": moment(each.seen),
+        "gone": each.gone,
+        "epoch": each.epoch,
+        "phase": each.answer or None,
+        "note": each.note or None,
+        "owes": each.owes,
+        "here": each.here,
+    }
+
+
+def gate(asked: Gate, at: Stage) -> dict[str, Any]:
+    """What the gate says to a move."""
+    return {
+        "table": asked.scope.table,
+        "type": asked.scope.item_type or None,
+        "from": str(at),
+        "to": str(asked.to),
+        "open": asked.is_open,
+        "impossible": asked.impossible or None,
+        "criteria": [each.document() for each in asked.criteria],
+    }
+
+
+def entry(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """One change of stage, as the history keeps it."""
+    scope = Scope.parse(str(kept.get("scope", "")))
+    return {
+        "at": moment(float(kept.get("at") or 0.0)),
+        "table": scope.table or None,
+        "type": scope.item_type or None,
+        **{name: kept.get(name) for name in _ENTRY},
+        "gate": kept.get("gate") or None,
+        "passed_over": list(kept.get("passed_over") or ()),
+    }
+
+
+def progress(now: Progress) -> dict[str, Any]:
+    """How far a move is, and each proxy in it."""
+    return {
+        "phase": now.phase,
+        "seconds": round(now.seconds, 3),
+        "text": now.text,
+        "processes": [
+            {"process": each.process, "host": each.host, "phase": each.phase, "note": note(each.note)}
+            for each in now.proxies
+        ],
+    }
+
+
+def note(said: Mapping[str, Any]) -> str:
+    """What a process says of its part in a move, for people."""
+    parts = [f"{said[name]} {word}" for name, word in _NOTES.items() if said.get(name)]
+    if said.get("lingering"):
+        parts.append(f"settled in {said['lingering']:.0f} s")
+    if said.get("problem"):
+        parts.append(str(said["problem"]))
+    return ", ".join(parts)
+
+
+_ENTRY: Final = (
+    *("process", "from", "ramp_before", "to", "ramp", "by", "because", "forced"),
+    *("outcome", "reason", "epoch", "held_ms"),
+)
+_NOTES: Final = {"writers": "writes under way", "keys": "keys to converge", "parked": "parked keys"}
+
+
+def _flip(under_way: Flip) -> dict[str, Any]:
+    return {
+        "table": under_way.scope.table,
+        "type": under_way.scope.item_type or None,
+        "from": str(under_way.at),
+        "to": str(under_way.to),
+        "phase": under_way.phase,
+        "by": under_way.by or None,
+        "started": moment(under_way.started),
+    }

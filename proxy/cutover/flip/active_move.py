@@ -1,0 +1,189 @@
+"""A move under way as its driver sees it: the state it last wrote or read, who has answered, and how it ended.
+
+Reads and writes the stage table for the driver; decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.cutover.flip import protocol as flips
+from proxy.cutover.flip.protocol import Flip, Known, Phase, Seen, Standing, Watch
+from proxy.cutover.stage_table import StageTable, State
+from proxy.cutover.stages import StageMap
+from proxy.stores.errors import Refused, StoreError, Unreachable
+
+_LATEST = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyProgress:
+    """How far one process is: its answer (`announced`: none yet), and what it said of its writes and keys."""
+
+    process: str
+    host: str
+    phase: str
+    note: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a move is. `seconds` are since it began; `text` is a sentence for people."""
+
+    phase: str
+    seconds: float
+    proxies: tuple[ProxyProgress, ...] = ()
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """It is done: every proxy is in the new stage, and writes were held for so long (0: none were)."""
+
+    epoch: int
+    held_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """All is as it was, and why."""
+
+    epoch: int
+    reason: str
+
+
+async def read(table: StageTable) -> Known:
+    """The state, understood. Raises StoreError."""
+    try:
+        return Known.of(await table.state())
+    except (KeyError, TypeError, ValueError) as error:
+        told = f"the stage table {table.name} holds what this version cannot read ({error!r}): run one version"
+        raise Refused("version", told) from error
+
+
+class UnderWay:
+    """From its announcement, which was written as `version`, to its end. `clock` is one's own, `wall` is for people."""
+
+    def __init__(
+        self,
+        table: StageTable,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        before: StageMap,
+        flip: Flip,
+        version: int,
+    ) -> None:
+        self._table = table
+        self._clock = clock
+        self._wall = wall
+        self._watch = Watch()
+        self._id = flip.id
+        self._before = before.epoch
+        self._unsure = False
+        self._answered_at = clock()
+        self.known = Known(version, before, flip)
+        self.flip: Flip | None = flip
+        self.seen: Sequence[Seen] = ()
+        # Whether `seen` was read after the phase began: what decides on the next one has to be.
+        self.fresh = False
+        self.began = self.written_at = clock()
+        self.held_at = 0.0
+        self.end: Moved | Kept = Kept(before.epoch, "it has not ended")
+
+    async def look(self) -> None:
+        """Read who has answered; and first the state, where it is not known for sure. Raises StoreError."""
+        if self._unsure:
+            found = await read(self._table)
+            if found.flip is None or found.flip.id != self._id:
+                self.end = await self._how_it_ended(found)
+                self._take(Known(found.version, found.map, None))
+            else:
+                self._take(found)
+            self._unsure = False
+        if self.flip is not None:
+            asked = self._clock()
+            leases = await self._table.leases()
+            self.seen = self._watch.see(leases, asked, self._clock())
+            self.fresh = True
+        self._answered_at = self._clock()
+
+    async def write(self, state: State, entry: Mapping[str, Any] | None = None, *, reason: str | None = None) -> None:
+        """Write the state that follows (`entry`: it is the end, for this reason). Where it was not taken, or nobody can
+        tell, the state is read before anything else is done. Raises StoreError."""
+        self._unsure = True
+        sent = self._clock()
+        if not await self._table.write_state(state, entry=entry):
+            return
+        self._unsure = False
+        self.written_at = self._clock()
+        follows = Known.of(state)
+        if follows.flip is not None and follows.flip.phase is Phase.HOLDING and not self.held_at:
+            self.held_at = sent
+        if follows.flip is None:
+            self.end = Kept(state.epoch, reason) if reason is not None else Moved(state.epoch, self._held_ms())
+        self._take(follows)
+
+    def failed(self, error: StoreError, limit: float) -> None:
+        """Something could not be asked. Raises the error when that has gone on for `limit` seconds."""
+        if self._clock() - self._answered_at < limit:
+            return
+        told = f"the stage table {self._table.name} does not answer ({error}): the proxies end this move by themselves"
+        raise Unreachable(error.reason, told) from error
+
+    async def sweep(self) -> None:
+        """Take out of the table who is gone and owes nothing, or every later move would wait for its lease too."""
+        for each in self.seen:
+            if each.run_out and not each.lease.owes:
+                try:
+                    await self._table.delete_lease(each.lease)
+                except StoreError:
+                    return
+
+    def waits_for(self) -> str:
+        """A sentence for people, or none."""
+        flip = self.flip
+        if flip is None:
+            return ""
+        waiting = [each.lease for each in self.seen if flips.standing(flip, each) is Standing.AWAITED]
+        names = ", ".join(_waiting(flip, lease.process, lease.note) for lease in waiting)
+        return f"waiting for {names}" if names else ""
+
+    async def _how_it_ended(self, found: Known) -> Moved | Kept:
+        """The end of a move is written together with its entry in the history, so that is where to look."""
+        for told in await self._table.history(_LATEST):
+            if told.get("id") == self._id:
+                if told["outcome"] == "moved":
+                    return Moved(int(told["epoch"]), int(told["held_ms"]))
+                return Kept(int(told["epoch"]), str(told["reason"]))
+        return Kept(found.map.epoch, "nobody knows how it ended: look at the stages")
+
+    def _held_ms(self) -> int:
+        return round((self._clock() - self.held_at) * 1000) if self.held_at else 0
+
+    def _take(self, known: Known) -> None:
+        if (known.flip and known.flip.phase) != (self.flip and self.flip.phase):
+            self.fresh = False
+        self.known, self.flip = known, known.flip
+
+
+def proxies_of(flip: Flip | None, seen: Sequence[Seen]) -> tuple[ProxyProgress, ...]:
+    """Each process and its answer (without a move: whether it is alive), by name."""
+    found = []
+    for each in seen:
+        lease = each.lease
+        if flip is None:
+            phase = "run out" if each.run_out else "alive"
+        elif flips.standing(flip, each) is Standing.PASSED:
+            phase = str(Standing.PASSED)
+        else:
+            phase = lease.phase if lease.flip == flip.id else str(Phase.ANNOUNCED)
+        found.append(ProxyProgress(lease.process, lease.host, phase, lease.note))
+    return tuple(sorted(found, key=lambda each: each.process))
+
+
+def _waiting(flip: Flip, process: str, note: Mapping[str, Any]) -> str:
+    if flip.phase is not Phase.HOLDING or not note:
+        return process
+    return f"{process} ({note.get('writers', 0)} writes under way, {note.get('keys', 0)} keys to converge)"

@@ -1,0 +1,88 @@
+"""Takes a process that is gone, and whose journal is lost, out of the stage table, so that it blocks no more moves.
+
+It may have owed keys that nobody knows any more. If it had said so, the stages remember it, in one write with its end:
+no authority moves before the table has been swept (`unswept`). That it is gone for good, the operator says, and the
+history keeps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Final
+
+from proxy.cutover.flip.active_move import Kept, Moved, Progress, proxies_of, read
+from proxy.cutover.flip.lease import machine_time
+from proxy.cutover.flip.protocol import Watch, margin
+from proxy.cutover.gate.forgotten_writes import settled
+from proxy.cutover.stage_table import StageTable
+from proxy.cutover.stages import Forgotten
+
+_LOOK_SECONDS: Final = 0.25
+
+
+async def forget(
+    table: StageTable,
+    process: str,
+    *,
+    by: str,
+    because: str,
+    settle_seconds: float = 0.0,
+    clock: Callable[[], float] = machine_time,
+    wall: Callable[[], float] = time.time,
+) -> AsyncIterator[Progress | Moved | Kept]:
+    """See first, for as long as its lease lasts, that it is gone. Ends with Moved (the epoch is the same) or Kept.
+    `settle_seconds` is how long a call to either store may take effect after it was sent. Raises StoreError."""
+    began, watch = clock(), Watch()
+    while True:
+        asked = clock()
+        found = [each for each in watch.see(await table.leases(), asked, clock()) if each.lease.process == process]
+        known = await read(table)
+        if not found:
+            yield Kept(known.map.epoch, f"there is no process {process} in the stage table")
+            return
+        if known.flip is not None:
+            yield Kept(known.map.epoch, "a stage is being moved: try again when that is over")
+            return
+        (seen,) = found
+        if seen.run_out:
+            break
+        if clock() - began > 2 * (seen.lease.seconds + margin(seen.lease.seconds)):
+            yield Kept(known.map.epoch, f"{process} is alive, it renews its lease: stop it instead")
+            return
+        yield Progress("watching", clock() - began, proxies_of(None, found), "looking whether it renews its lease")
+        await asyncio.sleep(_LOOK_SECONDS)
+    lease = seen.lease
+    entry = {
+        "id": uuid.uuid4().hex[:12],
+        "at": wall(),
+        "epoch": known.map.epoch,
+        "outcome": "forgotten",
+        "process": process,
+        "host": lease.host,
+        "owed": lease.owes,
+        "by": by,
+        "because": because,
+    }
+    lost = known.map.forgotten
+    if lease.owes:
+        # It sent nothing after its lease. A release before this one did not say when it renewed it.
+        sent_last = (lease.renewed or wall()) + lease.seconds
+        lost = Forgotten(lost.count + 1, process, max(lost.settled, settled(sent_last, settle_seconds)))
+    if not await table.forget(lease, known.written(None, replace(known.map, forgotten=lost)), entry):
+        yield Kept(known.map.epoch, f"{process} has come back, or a stage was moved just now: look, and try again")
+        return
+    yield Moved(known.map.epoch, 0)
+
+
+def follows(process: str, *, owed: bool) -> str:
+    """What is to be done after it was forgotten."""
+    if not owed:
+        return f"{process} owed nothing: nothing has to follow"
+    return (
+        f"what {process} owed may be missing, so no flip of a table is made, forced or not, before it has been swept: "
+        "run, for each table, crossfade verify --table TABLE --repair"
+    )

@@ -1,0 +1,315 @@
+"""The criteria of the gate, one function each: a present value beside what is wanted, and a sentence. Pure.
+
+Which of them a move has to meet is the gate's to say (`gate`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from proxy.cutover.gate.binomial_bound import upper_bound
+from proxy.cutover.gate.evidence import Evidence, Pattern, Standing
+from proxy.cutover.gate.forgotten_writes import unswept
+from proxy.cutover.gate.tail_latency import slowest
+from proxy.cutover.stages import Forgotten, Scope, Stage
+from proxy.settings.gate import Gate
+from proxy.stores.dsql.system_tables.sweep_records import DIFFERENT, EQUAL, REPAIRED
+
+_NAMED: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """One thing that must hold: its present value, what is wanted, and what it means and what to do. One that does not
+    hold stops a move where it `blocks`, and is shown where it does not."""
+
+    name: str
+    holds: bool
+    value: str
+    wanted: str
+    sentence: str
+    blocks: bool = True
+
+    @property
+    def stops(self) -> bool:
+        return self.blocks and not self.holds
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "holds": self.holds,
+            "value": self.value,
+            "wanted": self.wanted,
+            "sentence": self.sentence,
+            "blocks": self.blocks,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was counted of one access pattern in the last day."""
+
+    seen: int = 0
+    compared: int = 0
+    mismatches: int = 0
+    unrepresentable: int = 0
+    refused: int = 0
+
+    @property
+    def asks_nothing(self) -> bool:
+        """Whether every one was refused by both stores for its own sake, as by a client's fault: no store can serve it,
+        so there is nothing to compare."""
+        return 0 < self.seen <= self.refused and not self.compared
+
+    @property
+    def agreed(self) -> int:
+        """Comparisons that speak for the mirror: a mismatch must not help to have compared enough."""
+        return self.compared - self.mismatches
+
+
+DOOR: Final = Criterion(
+    "door",
+    False,
+    "open",
+    "closed on purpose",
+    "complete closes the door: writes no longer go to DynamoDB, and no move leads out of it, forced or not; "
+    'if you mean it, use --force --because "…".',
+)
+
+
+def told(evidence: Evidence, settings: Gate, now: float) -> Criterion:
+    ages = {name: max(0.0, now - at) for name, at in evidence.at.items()}
+    oldest = max(ages.values(), default=0.0)
+    late = sorted(name for name, age in ages.items() if age > settings.max_evidence_seconds)
+    proxies = "1 proxy" if len(ages) == 1 else f"{len(ages)} proxies"
+    value = f"{proxies}, the oldest news {oldest:.0f} s old" if ages else "no proxy has told anything"
+    sentence = "Every proxy has told lately what it sees."
+    if late:
+        sentence = (
+            f"Not heard from lately: {_some(late)}. Its journal may hold keys that have not converged: start it again "
+            "with it, or, if it is lost: crossfade stage forget, and then sweep each table."
+        )
+    elif not ages:
+        sentence = "Start a proxy with these settings, and send it traffic."
+    return Criterion(
+        "told", bool(ages) and not late, value, f"each within {settings.max_evidence_seconds:g} s", sentence
+    )
+
+
+def working(evidence: Evidence) -> Criterion:
+    troubles = sorted(evidence.troubles)
+    sentence = "Every proxy reaches both stores and can write its journal."
+    if troubles:
+        sentence = f"A proxy says: {_some(troubles)}. Mend that first."
+    return Criterion("working", not troubles, f"{len(troubles)} troubles" if troubles else "all well", "none", sentence)
+
+
+def journal(here: Standing, settings: Gate) -> Criterion:
+    most = settings.max_journal_seconds
+    holds = not here.keys or here.oldest_seconds <= most
+    value = f"{here.keys} keys, the oldest {here.oldest_seconds:.1f} s" if here.keys else "empty"
+    sentence = (
+        "What has been written stands in both stores, but for the last moments."
+        if holds
+        else "The mirror is behind: see whether it answers (breaker, mirror errors), and wait until it has caught up."
+    )
+    return Criterion("journal", holds, value, f"empty, or no key older than {most:g} s", sentence)
+
+
+def settled(here: Standing) -> Criterion:
+    """Whether anything could still land on either store: on the coming authority it would land on the truth."""
+    seconds, store = max(((left, name) for name, left in here.lingering.items()), default=(0.0, ""))
+    sentence = "No call of an unknown outcome may still land on either store."
+    if seconds > 0:
+        sentence = f"A call to {store} had no answer, and may still take effect there: wait {seconds:.0f} s."
+    value = f"{seconds:.0f} s to go" if seconds > 0 else "nothing"
+    return Criterion("settled", seconds <= 0, value, "nothing", sentence)
+
+
+def parked(here: Standing, scope: Scope) -> Criterion:
+    parked = {each: n for each, n in here.parked.items() if scope.item_type in ("", each) or not each}
+    count = sum(parked.values())
+    where = ", ".join(f"{n} of {each}" if each else f"{n} of no type" for each, n in sorted(parked.items()) if n)
+    sentence = "The mapping holds every item that it has met."
+    if count:
+        sentence = f"Items that the mapping cannot hold: {where}. Change the mapping or the items; see /v1/mismatches."
+    return Criterion("parked", not count, f"{count} keys", "none", sentence)
+
+
+def swept(evidence: Evidence, scope: Scope, settings: Gate, now: float) -> Criterion:
+    """Whether all that is in the table, and not only what was touched, has been found equal."""
+    last, hours = evidence.swept.get(scope.table), settings.max_sweep_hours
+    verify = f"crossfade verify --table {scope.table}"
+    if last is None:
+        sentence = f"No sweep of the whole table is on record: what nobody touched may be missing. Run {verify}."
+        return Criterion("sweep", False, "none on record", f"equal, within {hours:g} h", sentence)
+    age = max(0.0, now - last.ended) / 3600
+    holds = last.result == EQUAL and age <= hours
+    if last.result == REPAIRED:
+        sentence = f"The last sweep found differences, and mended all; one that finds none says equal: run {verify}."
+    elif last.result != EQUAL:
+        sentence = f"The last sweep found differences, and left some: read its report, and run {verify} --repair."
+    elif holds:
+        sentence = "The whole table was compared and found equal."
+    else:
+        sentence = f"It is too old: run {verify} again."
+    return Criterion("sweep", holds, f"{last.result}, {age:.1f} h ago", f"equal, within {hours:g} h", sentence)
+
+
+def forgotten(evidence: Evidence, scope: Scope, lost: Forgotten, at: Stage, to: Stage) -> Criterion:
+    """Whether what a forgotten process owed has been made good. Where it has not, no force helps (`unswept`)."""
+    last = evidence.swept.get(scope.table)
+    wanted = f"a sweep that began after {lost.process} was forgotten"
+    missing = unswept(scope.table, last, lost, at, to)
+    if missing is not None:
+        return Criterion("forgotten", False, "not swept since", wanted, missing + ".")
+    if last is not None and last.result == DIFFERENT:
+        sentence = (
+            "The sweep since found items that the mapping cannot hold: what the process had parked is among them, and "
+            "the move would lose it. See the sweep's report; change the mapping or the items, and sweep again."
+        )
+        return Criterion("forgotten", False, "swept since, with items that do not fit", wanted, sentence)
+    return Criterion("forgotten", True, "swept since", wanted, "What it owed has been made good.")
+
+
+def coverage(seen: Mapping[Pattern, Seen], settings: Gate) -> Iterable[Criterion]:
+    seen = {pattern: of for pattern, of in seen.items() if not of.asks_nothing}
+    operations: dict[str, int] = {}
+    for pattern, of in seen.items():
+        name = f"{pattern.item_type} {pattern.operation}"
+        operations[name] = operations.get(name, 0) + of.agreed
+    least, few = settings.min_comparisons, settings.min_pattern_comparisons
+    short = [f"{name} ({count})" for name, count in sorted(operations.items()) if count < least]
+    yield Criterion(
+        "comparisons",
+        bool(operations) and not short,
+        f"{len(operations) - len(short)} of {len(operations)} operations" if operations else "no traffic was seen",
+        f"each compared {_times(least)}",
+        f"Compared too seldom: {_some(short)}. Let more traffic pass, or lower gate.min_comparisons."
+        if short
+        else "Each operation of each item type has been compared often enough."
+        if operations
+        else "Nothing has been asked of this table in the last day: send traffic through the proxy.",
+    )
+    rare = [
+        f"{pattern} ({of.agreed} of {of.seen}{f', {of.refused} refused' if of.refused else ''})"
+        for pattern, of in seen.items()
+        if of.agreed < few
+    ]
+    yield Criterion(
+        "coverage",
+        bool(seen) and not rare,
+        f"{len(seen) - len(rare)} of {len(seen)} access patterns" if seen else "no traffic was seen",
+        f"each seen in the last day compared {_times(few)}",
+        f"Asked for, but hardly compared: {_some(rare)}. Exercise them, or lower gate.min_pattern_comparisons."
+        if rare
+        else "Every way in which the table was asked in the last day has been compared."
+        if seen
+        else "Nothing has been asked of this table in the last day: send traffic through the proxy.",
+    )
+
+
+def agreement(seen: Mapping[Pattern, Seen], settings: Gate, *, sure: bool) -> Criterion:
+    """The highest mismatch rate that the comparisons leave open. Without `sure`, too few of them is no fault."""
+    compared = sum(of.compared for of in seen.values())
+    mismatches = sum(of.mismatches for of in seen.values())
+    bound, most = upper_bound(mismatches, compared), settings.max_mismatch_rate
+    holds = bound <= most or (not sure and not mismatches)
+    sentence = "With 95 % confidence the two stores disagree no oftener than this."
+    if not holds and mismatches:
+        sentence = "The two stores disagree: see /v1/mismatches, mend the cause, and compare again."
+    elif not holds:
+        sentence = f"No mismatch, but too few comparisons to be sure: about {_needed(most)} are needed."
+    value = f"{mismatches} of {compared}, so at most {bound:.2g}"
+    return Criterion("agreement", holds, value, f"at most {most:g}", sentence)
+
+
+def agreement_each(seen: Mapping[Pattern, Seen], settings: Gate) -> Criterion:
+    """A way of asking that always differs must not drown in ten thousand others that agree."""
+    most = settings.max_mismatch_rate
+    bad = [
+        f"{pattern} ({of.mismatches} of {of.compared})"
+        for pattern, of in seen.items()
+        if of.mismatches and upper_bound(of.mismatches, of.compared) > most
+    ]
+    sentence = (
+        f"It differs in: {_some(bad)}. See /v1/mismatches, and mend the cause." if bad else "No pattern stands out."
+    )
+    return Criterion("agreement_each", not bad, f"{len(bad)} access patterns differ", "none", sentence)
+
+
+def representable(seen: Mapping[Pattern, Seen]) -> Criterion:
+    bad = [f"{pattern} ({of.unrepresentable})" for pattern, of in seen.items() if of.unrepresentable]
+    count = sum(of.unrepresentable for of in seen.values())
+    sentence = "Nothing was written that the mapping cannot hold."
+    if bad:
+        sentence = f"The mapping would lose something in: {_some(bad)}. Change the mapping or the items."
+    return Criterion("representable", not count, f"{count} in the last day", "none", sentence)
+
+
+def mirror(evidence: Evidence, scope: Scope, settings: Gate) -> Iterable[Criterion]:
+    """How DSQL has answered in the last ten minutes: after the flip its failures are the client's."""
+    recent = {"answered": 0, "mirror_error": 0, "occ": 0}
+    for (table, item_type, word), count in evidence.recent.items():
+        if table == scope.table and (not scope.item_type or item_type in ("", scope.item_type)) and word in recent:
+            recent[word] += count
+    asked = recent["answered"] + recent["mirror_error"]
+    rate, most = recent["mirror_error"] / asked if asked else 0.0, settings.max_mirror_error_rate
+    yield Criterion(
+        "mirror_errors",
+        rate <= most,
+        f"{recent['mirror_error']} of {asked} in ten minutes",
+        f"at most {most:g} of all",
+        "DSQL answers what it is asked."
+        if rate <= most
+        else "DSQL failed or was too slow, which clients would notice after the flip: see mirror_error in the log.",
+    )
+    yield Criterion(
+        "occ",
+        recent["occ"] <= settings.max_occ_exhausted,
+        f"{recent['occ']} in ten minutes",
+        _most(settings.max_occ_exhausted),
+        "No write gave up over conflicts."
+        if recent["occ"] <= settings.max_occ_exhausted
+        else "Writes gave up after repeated conflicts on DSQL: spread the hot keys, or write them less often.",
+    )
+    floor = settings.latency_floor_seconds
+    worst = slowest(evidence.timings, "dsql", "dynamodb", floor)
+    holds = worst is None or worst.one <= floor or worst.factor <= settings.max_latency_factor
+    yield Criterion(
+        "latency",
+        holds,
+        "too few to tell"
+        if worst is None
+        else f"{worst.operation}: p99 {worst.one * 1000:.1f} ms, DynamoDB's {worst.other * 1000:.1f} ms",
+        f"at most {settings.max_latency_factor:g} times DynamoDB's, or {floor * 1000:g} ms",
+        "DSQL is fast enough."
+        if holds
+        else "DSQL is slower than clients are used to: look at indexes, pool and region.",
+    )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _most(count: int) -> str:
+    return f"at most {count}" if count else "none"
+
+
+def _needed(rate: float) -> str:
+    trials = 1
+    while upper_bound(0, trials) > rate and trials < 1_000_000_000:
+        trials *= 2
+    low = trials // 2
+    while trials - low > 1:
+        middle = (low + trials) // 2
+        low, trials = (middle, trials) if upper_bound(0, middle) > rate else (low, middle)
+    return f"{trials:,}"
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")

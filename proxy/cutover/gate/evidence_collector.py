@@ -1,0 +1,176 @@
+"""Collects in this process what the gate needs to know: what was asked and how it compared, and how things stand.
+
+It is told of every operation, so it only counts; where keys stand is read when somebody asks. Bounded: so many access
+patterns, a day by spans of three hours, ten minutes by the minute. What is kept of an earlier run is taken up again if
+it was of the same mappings and version: a restart, or a new release, makes nothing equal that was not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from proxy.cutover.gate.access_patterns import OTHER, form_of, has_parts, pattern_of
+from proxy.cutover.gate.evidence import (
+    SEEN,
+    SPAN_SECONDS,
+    SPANS,
+    Count,
+    Evidence,
+    LastSweep,
+    Pattern,
+    Standing,
+    span_of,
+)
+from proxy.dynamodb.operations import Operation
+from proxy.verdicts import REFUSED, Verdict
+
+_MOST: Final = 300
+_FORMS: Final = 4096
+_MINUTES: Final = 10
+_OCC: Final = "occ"
+_ALIKE: Final = (Verdict.AGREED, Verdict.LAGGING, Verdict.EXPECTED)
+
+Timed = Mapping[tuple[str, ...], tuple[int, ...]]
+
+
+class Witness:
+    """`timings` gives how long stores took since the start (`Metrics.store_timings`), `standing` how each table stands
+    in the journal, `troubles` what keeps this process from working, `swept` the sweeps on record. `name` is this
+    process's, `clock` gives Unix seconds."""
+
+    def __init__(
+        self,
+        name: Callable[[], str],
+        *,
+        timings: Callable[[], Timed],
+        standing: Callable[[], Awaitable[Mapping[str, Standing]]],
+        troubles: Callable[[], Iterable[str]],
+        swept: Callable[[], Mapping[str, LastSweep]] = dict,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._name = name
+        self._timings = timings
+        self._standing = standing
+        self._troubles = troubles
+        self._swept = swept
+        self._clock = clock
+        self._counts: dict[Pattern, dict[int, Counter[str]]] = {}
+        # Where an operation of a form that has been met is counted, until the span is over: several thousand a second.
+        self._met: dict[object, Counter[str]] = {}
+        self._until = 0.0
+        self._minutes: deque[tuple[int, Counter[tuple[str, str, str]]]] = deque()
+        self._timed: deque[tuple[int, Timed]] = deque()
+
+    def saw(self, operation: Operation, table: str, item_type: str) -> None:
+        """An operation came that a stage other than `off` is for."""
+        self._words(operation, table, item_type, self._clock())[SEEN] += 1
+
+    def judged(
+        self, operation: Operation, table: str, item_type: str, verdict: Verdict, reason: str | None = None
+    ) -> None:
+        """An operation was compared. `reason` says why a mirror error was one, or that both stores refused it for its
+        own sake: that is counted apart."""
+        now = self._clock()
+        word = REFUSED if verdict in _ALIKE and reason == REFUSED else verdict
+        self._words(operation, table, item_type, now)[word] += 1
+        recent = self._recent(now)
+        recent[table, item_type, "mirror_error" if verdict is Verdict.MIRROR_ERROR else "answered"] += 1
+        if verdict is Verdict.MIRROR_ERROR and reason == _OCC:
+            recent[table, item_type, _OCC] += 1
+
+    def failed(self, table: str, reason: str) -> None:
+        """A call that was nobody's comparison failed: a convergence, or DSQL as the authority."""
+        if reason == _OCC:
+            self._recent(self._clock())[table, "", _OCC] += 1
+
+    async def evidence(self) -> Evidence:
+        """What there is to tell now. Ask every few seconds: that is also how time is kept."""
+        now = self._clock()
+        self._forget(now)
+        recent: Counter[tuple[str, str, str]] = Counter()
+        for _, counted in self._minutes:
+            recent.update(counted)
+        return Evidence(
+            at=MappingProxyType({self._name(): now}),
+            counts=MappingProxyType(
+                {
+                    Count(pattern, span, word): count
+                    for pattern, spans in self._counts.items()
+                    for span, words in spans.items()
+                    for word, count in words.items()
+                }
+            ),
+            recent=MappingProxyType(dict(recent)),
+            timings=MappingProxyType(self._lately(now)),
+            standing=await self._standing(),
+            troubles=frozenset(self._troubles()),
+            swept=MappingProxyType(dict(self._swept())),
+        )
+
+    def resume(self, earlier: Evidence) -> None:
+        """Take up what an earlier run of this process counted."""
+        for (pattern, span, word), count in earlier.counts.items():
+            if len(self._counts) < _MOST or pattern in self._counts:
+                self._counts.setdefault(pattern, {}).setdefault(span, Counter())[word] += count
+        self._met.clear()
+        self._forget(self._clock())
+
+    def _words(self, operation: Operation, table: str, item_type: str, now: float) -> Counter[str]:
+        """Where the operation is counted now."""
+        if now >= self._until:
+            self._met.clear()
+            self._until = (span_of(now) + 1) * SPAN_SECONDS
+        if has_parts(operation):
+            return self._find(operation, table, item_type, now)
+        form = (table, item_type, form_of(operation))
+        try:
+            met = self._met.get(form)
+        except TypeError:
+            return self._find(operation, table, item_type, now)
+        if met is None:
+            if len(self._met) >= _FORMS:  # an application that writes its values into its expressions
+                self._met.clear()
+            met = self._met[form] = self._find(operation, table, item_type, now)
+        return met
+
+    def _find(self, operation: Operation, table: str, item_type: str, now: float) -> Counter[str]:
+        pattern = Pattern(table, item_type, operation.action, pattern_of(operation))
+        if pattern not in self._counts and len(self._counts) >= _MOST:
+            pattern = Pattern(table, item_type, operation.action, OTHER)
+        return self._counts.setdefault(pattern, {}).setdefault(span_of(now), Counter())
+
+    def _recent(self, now: float) -> Counter[tuple[str, str, str]]:
+        minute = int(now // 60)
+        if not self._minutes or self._minutes[-1][0] != minute:
+            self._minutes.append((minute, Counter()))
+        return self._minutes[-1][1]
+
+    def _lately(self, now: float) -> dict[tuple[str, str], tuple[int, ...]]:
+        """What took how long in the last ten minutes: the counts of now without those of then."""
+        present = self._timings()
+        minute = int(now // 60)
+        if not self._timed or self._timed[-1][0] != minute:
+            self._timed.append((minute, present))
+        then = self._timed[0][1] if len(self._timed) > 1 else {}
+        found = {}
+        for labels, counts in present.items():
+            store, operation = labels
+            before = then.get(labels, (0,) * len(counts))
+            found[store, operation] = tuple(a - b for a, b in zip(counts, before, strict=True))
+        return found
+
+    def _forget(self, now: float) -> None:
+        oldest, minute = span_of(now) - (SPANS - 1), int(now // 60)
+        for pattern, spans in list(self._counts.items()):
+            for span in [each for each in spans if each < oldest]:
+                del spans[span]
+            if not spans:
+                del self._counts[pattern]
+        while self._minutes and self._minutes[0][0] <= minute - _MINUTES:
+            self._minutes.popleft()
+        while len(self._timed) > 1 and self._timed[1][0] <= minute - _MINUTES:
+            self._timed.popleft()

@@ -1,0 +1,87 @@
+"""Tells the others what this process has seen: its evidence, in the stage table, every few seconds.
+
+After a restart it takes up what it had told before, if that was of the same release, mappings and DSQL: a process that
+is started again has not unseen anything, and one that maps otherwise has seen nothing yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from typing import Any, Final
+
+import structlog
+
+from proxy.cutover.gate.evidence import Evidence
+from proxy.cutover.stage_table import StageTable
+from proxy.settings import Settings
+from proxy.stores.errors import StoreError
+from proxy.version import VERSION
+
+log = structlog.get_logger(__name__)
+
+TELL_SECONDS: Final = 5.0
+_COMPLAIN_SECONDS: Final = 60.0
+
+
+class Telling:
+    """`evidence` gives this process's, `resume` takes up an earlier one, `made_by` says of what it is."""
+
+    def __init__(
+        self,
+        table: StageTable,
+        process: str,
+        *,
+        evidence: Callable[[], Awaitable[Evidence]],
+        resume: Callable[[Evidence], None],
+        made_by: str,
+        every: float = TELL_SECONDS,
+    ) -> None:
+        self._table = table
+        self._process = process
+        self._evidence = evidence
+        self._resume = resume
+        self._made_by = made_by
+        self._every = every
+        self._resumed = False
+        self._complained = float("-inf")
+
+    async def tell(self) -> None:
+        """Once, and wait until it is time again. Run it in a loop."""
+        try:
+            if not self._resumed:
+                await self._take_up()
+            told = (await self._evidence()).document()
+            await self._table.put_evidence(self._process, {"made_by": self._made_by, **told})
+        except StoreError as error:
+            self._complain(error)
+        await asyncio.sleep(self._every)
+
+    async def _take_up(self) -> None:
+        earlier: dict[str, Any] = dict((await self._table.evidence()).get(self._process) or {})
+        self._resumed = True
+        if earlier.get("made_by") != self._made_by:
+            return
+        try:
+            evidence = Evidence.from_document(earlier)
+        except (KeyError, TypeError, ValueError):
+            return
+        self._resume(evidence)
+        log.info("evidence_resumed", counts=len(evidence.counts))
+
+    def _complain(self, error: StoreError) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._complained >= _COMPLAIN_SECONDS:
+            self._complained = now
+            log.warning("evidence_not_told", why=str(error), remedy="the gate stays shut until the stage table answers")
+
+
+def made_by(settings: Settings) -> str:
+    """What evidence depends on, as a short text: the release, the mapping files, and which DSQL it is."""
+    seen = sha256(VERSION.encode())
+    for path in settings.mappings or ():
+        seen.update(path.read_bytes())
+    dsql = settings.dsql
+    seen.update(repr((dsql.endpoint, dsql.dsn, dsql.database, dsql.schema)).encode())
+    return seen.hexdigest()[:32]

@@ -1,0 +1,61 @@
+"""The last sweep of each table: read now and then from the record of `crossfade verify`.
+
+What a sweep says for the gate is the gate's to judge (`criteria`, `unswept`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Final, Protocol
+
+from proxy.cutover.gate.evidence import LastSweep
+from proxy.stores.dsql.system_tables.sweep_records import Sweep
+from proxy.stores.errors import StoreError
+
+LOOK_SECONDS: Final = 5.0
+
+
+class Recorded(Protocol):
+    """`proxy.stores.dsql.system_tables.sweep_records.Sweeps`."""
+
+    def newest(self, table: str) -> Awaitable[Sweep | None]: ...
+
+
+class LastSwept:
+    """`tables` gives the tables that stages, settings, mappings or clients of this process have named, `remembered`
+    those that were met before it started; what other processes meet, they look for. `watch` is its loop."""
+
+    def __init__(
+        self,
+        sweeps: Recorded,
+        tables: Callable[[], Iterable[str]],
+        remembered: Callable[[], Awaitable[Iterable[str]]],
+        every: float = LOOK_SECONDS,
+    ) -> None:
+        self._sweeps = sweeps
+        self._tables = tables
+        self._remembered = remembered
+        self._every = every
+        self._before: frozenset[str] | None = None
+        self._last: dict[str, LastSweep] = {}
+
+    def last(self) -> Mapping[str, LastSweep]:
+        """By table."""
+        return self._last
+
+    async def watch(self) -> None:
+        """Look once, and wait until it is time again. Where DSQL cannot be asked, what is known stays."""
+        try:
+            if self._before is None:
+                self._before = frozenset(await self._remembered())
+            for table in self._before.union(self._tables()):
+                sweep = await self._sweeps.newest(table)
+                if sweep is not None:
+                    found = LastSweep(sweep.ended, sweep.result, sweep.authority, sweep.forgotten, sweep.mended)
+                    self._last[table] = found
+                else:
+                    self._last.pop(table, None)
+        except StoreError:
+            pass
+        await asyncio.sleep(self._every)

@@ -1,0 +1,162 @@
+"""What the console needs of the rest of the proxy, and in what form it gets it.
+
+`Desk` is the seam: the admin port's API sits behind it, the page before it. Plain records, no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from proxy.cutover.stages import Scope, Stage
+
+if TYPE_CHECKING:  # a command that asks a proxy makes its wish here, and judges nothing itself
+    from proxy.cutover.gate.criteria import Criterion
+
+
+class Refusal(Exception):
+    """A move that was not begun, and why: a sentence for the one who asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a scope stands: its stage, the ramp in percent, since when (Unix seconds, 0: not known) and by whom.
+    `own` is False for a type that stands where its table stands."""
+
+    scope: Scope
+    stage: Stage
+    ramp: float = 0.0
+    since: float = 0.0
+    by: str = ""
+    own: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One proxy as the stage table knows it. `answer` is its phase in the flip under way, `note` its own words.
+
+    `listen` is where it serves clients, `seen` when it last renewed its lease (Unix seconds, 0: not known), `gone` that
+    it should have done so since, by the clocks: for people, and nothing is decided by it.
+    """
+
+    name: str
+    host: str = ""
+    epoch: int = 0
+    answer: str = ""
+    note: str = ""
+    owes: bool = False
+    here: bool = False
+    pid: int = 0
+    listen: str = ""
+    seen: float = 0.0
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """A move under way: announced, holding or switched."""
+
+    scope: Scope
+    at: Stage
+    to: Stage
+    phase: str
+    by: str = ""
+    started: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """All stages, and who serves them. `pinned` says why stages cannot be moved; "" if they can.
+
+    `hold_seconds` is how long a flip may hold writes.
+    """
+
+    epoch: int
+    places: Sequence[Place]
+    processes: Sequence[Process] = ()
+    flip: Flip | None = None
+    pinned: str = ""
+    hold_seconds: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What must hold before a move, and `impossible`: why it cannot be made at all, forced or not; "" if it can."""
+
+    scope: Scope
+    to: Stage
+    criteria: Sequence[Criterion]
+    impossible: str = ""
+
+    @property
+    def stopping(self) -> Sequence[Criterion]:
+        return [each for each in self.criteria if each.stops]
+
+    @property
+    def is_open(self) -> bool:
+        return not self.impossible and not self.stopping
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One move in the history, `committed` or given up for a `reason`. Without `before` it is no move: a process was
+    forgotten."""
+
+    at: float
+    scope: str
+    before: str
+    after: str
+    by: str
+    committed: bool
+    reason: str = ""
+    because: str = ""
+    held_ms: float | None = None
+    epoch: int = 0
+    forced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A move as it is asked for. `epoch` is the one that the asker saw."""
+
+    scope: Scope
+    to: Stage
+    ramp: float | None
+    because: str
+    by: str
+    force: bool
+    epoch: int | None
+
+
+class Look(Protocol):
+    """How everything stood at one moment."""
+
+    @property
+    def standing(self) -> Standing:
+        """Where everything stood."""
+
+    def gate(self, scope: Scope, to: Stage, ramp: float = 0.0) -> Gate:
+        """What the gate said to a move of one of `standing`'s places."""
+
+
+class Desk(Protocol):
+    """What the page shows beside this process's own numbers, and the one thing that it does."""
+
+    async def status(self) -> Mapping[str, Any]:
+        """`/v1/status`, without the version."""
+
+    def mismatches(self, limit: int) -> Sequence[Mapping[str, Any]]:
+        """The newest disagreements, redacted as the settings say."""
+
+    def problems(self) -> Sequence[str]:
+        """Why this process should get no traffic."""
+
+    async def look(self) -> Look:
+        """How everything stands now. Raises StoreError."""
+
+    async def history(self, limit: int) -> Sequence[Entry]:
+        """The last moves, newest first."""
+
+    async def move(self, wish: Wish) -> None:
+        """Begin a move and return: its progress is seen in `standing`, its end in `history`. Raises Refusal."""

@@ -1,0 +1,314 @@
+"""What an operator asks of the stages, and does with them, wherever they ask it: the API, the console, the command.
+
+One look at the stage table answers everything that one question needs. A move is prepared (is it possible, is the gate
+open, has nobody else moved meanwhile) and then carried out by the flip's driver; the gate's state goes into the
+history with it. Faults of the asker are Problems, with a status and a sentence.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Container, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from proxy.admin.console.texts import consequences, way_back
+from proxy.cutover import documents
+from proxy.cutover.flip import protocol as flips
+from proxy.cutover.flip.active_move import Kept, Moved, Progress, read
+from proxy.cutover.flip.coordinator import Driver, Judge, Judgement
+from proxy.cutover.flip.forget_process import follows, forget
+from proxy.cutover.flip.protocol import Known, Move
+from proxy.cutover.gate.evidence import Evidence, together
+from proxy.cutover.model import Flip, Gate, Place, Process, Standing, Wish
+from proxy.cutover.snapshot import Look
+from proxy.cutover.stage_table import LeaseItem, StageTable
+from proxy.cutover.stages import Scope, Stage, StageMap, Stages
+from proxy.problems import Problem
+from proxy.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+PINNED = "the stages are those of the settings (stages.table is not set): change them there, and start the proxies anew"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A move that may be made: from where, to where, and what the gate said. `unchanged`: it stands there already."""
+
+    wish: Wish
+    at: Place
+    ramp: float
+    gate: Gate
+    stages: StageMap
+    unchanged: bool
+
+    @property
+    def epoch(self) -> int:
+        return self.stages.epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a move tells: its progress, or its end."""
+
+    document: Mapping[str, Any]
+    end: bool = False
+
+
+class Cutover:
+    """`table` is None where the stages are pinned by the settings. `types` are the item types that each mapped table
+    declares, `whole` the tables that are moved only with all of their types, `own` this process's evidence (None: it
+    serves nothing, it only asks), `here` its name, `met` the tables that it has met, `exists` whether DynamoDB has a
+    table of a name."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        table: StageTable | None,
+        *,
+        types: Mapping[str, Iterable[str]],
+        exists: Callable[[str], Awaitable[bool]],
+        whole: Container[str] = frozenset(),
+        own: Callable[[], Awaitable[Evidence]] | None = None,
+        here: str = "",
+        met: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
+        self._settings = settings
+        self._table = table
+        self._types = {name: tuple(each) for name, each in types.items()}
+        self._exists = exists
+        self._whole = whole
+        self._own = own
+        self._here = here
+        self._met = met
+
+    # -- questions -------------------------------------------------------------------------------------------------
+
+    async def look(self, scope: Scope | None = None) -> Look:
+        """How everything stands. Raises StoreError, and Problem (404) for a `scope` that is none."""
+        known, leases, told = Known(0, StageMap(), None), list[LeaseItem](), dict[str, Mapping[str, Any]]()
+        if self._table is not None:
+            known = await read(self._table)
+            leases = await self._table.leases()
+            told = await self._table.evidence()
+        evidence = await self._together(leases, told)
+        stages = Stages(self._settings, self._types)
+        stages.adopt(known.map)
+        met = {*self._met(), *evidence.standing, *(count.pattern.table for count in evidence.counts)}
+        named = {table for table, _, _ in stages.listed(met)}
+        if scope is not None and scope.table not in named and await self._exists(scope.table):
+            met.add(scope.table)
+        standing = Standing(
+            epoch=known.map.epoch,
+            places=_places(stages, sorted(met)),
+            processes=[_process(each, known.flip, self._here, time.time()) for each in leases],
+            flip=_flip(known.flip) if known.flip is not None else None,
+            pinned="" if self._table is not None else PINNED,
+            hold_seconds=self._settings.stages.hold_seconds,
+        )
+        look = Look(standing, evidence, self._settings.gate, time.time(), known.map, self._whole)
+        if scope is not None:
+            look.place(scope)
+        return look
+
+    async def history(self, limit: int) -> list[dict[str, Any]]:
+        """The newest changes of stage, the newest first."""
+        if self._table is None:
+            return []
+        return [documents.entry(each) for each in await self._table.history(limit)]
+
+    # -- moves -----------------------------------------------------------------------------------------------------
+
+    async def prepare(self, wish: Wish) -> Prepared:
+        """Whether a move may be made, and what it is. Raises Problem (404, 409) and StoreError."""
+        look = await self.look(wish.scope)
+        prepared = self._understood(look, wish)
+        if look.standing.pinned:
+            raise Problem(409, PINNED, outcome="refused")
+        if prepared.unchanged:
+            return prepared
+        if prepared.gate.impossible:
+            raise Problem(409, prepared.gate.impossible, outcome="refused", gate=self._gate(prepared))
+        if prepared.gate.stopping and not wish.force:
+            names = ", ".join(each.name for each in prepared.gate.stopping)
+            detail = (
+                f'the gate is shut: {names}: mend that, or pass it with --force --because "…", which the history keeps '
+                "(over HTTP, the members force and because)"
+            )
+            raise Problem(409, detail, outcome="refused", gate=self._gate(prepared))
+        return prepared
+
+    async def preview(self, wish: Wish) -> dict[str, Any]:
+        """What a move would do, and whether it would be let through. Raises Problem (404) and StoreError."""
+        look = await self.look(wish.scope)
+        prepared = self._understood(look, wish)
+        stopping = prepared.gate.stopping
+        would = look.standing.pinned or prepared.gate.impossible
+        if not would and stopping and not wish.force:
+            would = "the gate is shut: " + ", ".join(each.name for each in stopping)
+        at, to = prepared.at.stage, wish.to
+        said = consequences(at, to, len(look.standing.processes), look.standing.hold_seconds)
+        return {
+            "outcome": "would_not" if would else "would_move",
+            "detail": would or ("it stands there already" if prepared.unchanged else "it would be moved"),
+            **self._from_to(prepared),
+            "epoch": look.standing.epoch,
+            "sentences": [] if prepared.unchanged else [*said, f"The way back: {way_back(at, to)}"],
+            "gate": self._gate(prepared),
+        }
+
+    async def moving(self, prepared: Prepared) -> AsyncIterator[Step]:
+        """Carry out a move, step by step; the last one is its end. Raises StoreError only where it cannot be told how
+        it ended. Close it to give the move up."""
+        ends = {**self._from_to(prepared), "epoch": prepared.epoch, "held_ms": 0}
+        if prepared.unchanged:
+            yield Step({"outcome": "unchanged", **ends}, end=True)
+            return
+        wish = prepared.wish
+        gate = prepared.gate
+        told = {"open": gate.is_open, "criteria": [each.document() for each in gate.criteria]}
+
+        async def judge(_: Move) -> Judgement:
+            return Judgement(tuple(each.sentence for each in gate.stopping), told, prepared.stages)
+
+        ramp = prepared.ramp if wish.to is Stage.SHADOW else None
+        move = Move(wish.scope, wish.to, wish.by, ramp, wish.because or None, wish.force)
+        log.info("stage_moving", **ends, by=wish.by, because=wish.because or None, forced=wish.force)
+        events = self._driver(judge).move(move)
+        assert isinstance(events, AsyncGenerator)
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, Progress):
+                    yield Step(documents.progress(event))
+                    continue
+                ends |= {"epoch": event.epoch}
+                if isinstance(event, Moved):
+                    end = {"outcome": "moved", **ends, "held_ms": event.held_ms}
+                else:
+                    end = {"outcome": "kept", **ends, "detail": event.reason}
+                log.info("stage_moved" if isinstance(event, Moved) else "stage_kept", **end, by=wish.by)
+                yield Step(end, end=True)
+
+    async def forget(
+        self, process: str, by: str, because: str, say: Callable[[Progress], None] = lambda _: None
+    ) -> str:
+        """Take a process out of the stage table that is gone and may have owed keys; `say` is told how far it is. Gives
+        what has to follow, as a sentence. Raises Problem and StoreError."""
+        if self._table is None:
+            raise Problem(409, PINNED, outcome="refused")
+        before = (await read(self._table)).map.forgotten.count
+        known = [each.process for each in await self._table.leases()]
+        if process not in known:
+            # Progress names processes by the beginnings of their names. Whom to forget is not guessed.
+            alike = [each for each in known if process and each.startswith(process)]
+            meant = f": did you mean {', '.join(alike)}?" if alike else ""
+            raise Problem(404, f"there is no process {process!r} in the stage table{meant}")
+        settle = max(self._settings.dynamodb.settle_seconds, self._settings.dsql.settle_seconds)
+        async for event in forget(self._table, process, by=by, because=because, settle_seconds=settle):
+            if isinstance(event, Kept):
+                raise Problem(409, event.reason, outcome="kept")
+            if isinstance(event, Progress):
+                say(event)
+        owed = (await read(self._table)).map.forgotten.count > before
+        log.warning("process_forgotten", process=process, by=by, because=because, owed=owed)
+        return follows(process, owed=owed)
+
+    def _driver(self, judge: Judge | None = None) -> Driver:
+        assert self._table is not None
+        stages = Stages(self._settings, self._types)
+        return Driver(
+            self._table,
+            stages,
+            lease_seconds=self._settings.stages.lease_seconds,
+            hold_seconds=self._settings.stages.hold_seconds,
+            judge=judge or _open,
+        )
+
+    def _understood(self, look: Look, wish: Wish) -> Prepared:
+        at = look.place(wish.scope)
+        ramp = wish.ramp
+        if ramp is None:
+            ramp = at.ramp if at.stage is wish.to is Stage.SHADOW else 0.0
+        if wish.epoch is not None and wish.epoch != look.standing.epoch:
+            moved = (
+                f"the stages have moved meanwhile: this is epoch {look.standing.epoch}, not {wish.epoch}: look again"
+            )
+            raise Problem(409, moved, outcome="refused")
+        unchanged = all((each.stage, each.ramp) == (wish.to, ramp) for each in look.concerned(wish.scope))
+        return Prepared(wish, at, ramp, look.gate(wish.scope, wish.to, ramp), look.stages, unchanged)
+
+    def _gate(self, prepared: Prepared) -> dict[str, Any]:
+        return documents.gate(prepared.gate, prepared.at.stage)
+
+    @staticmethod
+    def _from_to(prepared: Prepared) -> dict[str, Any]:
+        scope = prepared.wish.scope
+        return {
+            "table": scope.table,
+            "type": scope.item_type or None,
+            "from": str(prepared.at.stage),
+            "to": str(prepared.wish.to),
+            "ramp": prepared.ramp,
+        }
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    async def _together(self, leases: Iterable[LeaseItem], told: Mapping[str, Mapping[str, Any]]) -> Evidence:
+        """The evidence of all that hold a lease; this process's as it is now.
+
+        Who has not told anything for long, and owes nothing, is gone: a flip passes over it, and so does the gate.
+        """
+        found, latest = [], time.time() - self._settings.gate.max_evidence_seconds
+        for lease in leases:
+            name = lease.process
+            if name == self._here or (lease.renewed and not lease.listen and name not in told):
+                continue  # serves nobody, and so has nothing to tell: a command that takes part in moves
+            try:
+                evidence = Evidence.from_document(told[name])
+            except (KeyError, TypeError, ValueError):
+                nothing = f"{name} has told nothing that can be read: it has just started, or is of another version"
+                evidence = Evidence(at={name: lease.started}, troubles=frozenset({nothing}))
+            if lease.owes or evidence.at.get(name, 0.0) >= latest:
+                found.append(evidence)
+        if self._own is not None:
+            found.append(await self._own())
+        return together(found)
+
+
+async def _open(_: Move) -> Judgement:
+    return Judgement()
+
+
+def _places(stages: Stages, met: Iterable[str]) -> list[Place]:
+    """Every table and type; those that stand where their table stands are marked."""
+    found = []
+    for table, item_type, stage in stages.listed(met):
+        at = stages.placed(table, item_type)
+        own = not item_type or Scope(table, item_type) in stages.map.placed
+        found.append(Place(Scope(table, item_type), stage, at.ramp, at.since, at.by, own))
+    return found
+
+
+def _process(lease: LeaseItem, flip: flips.Flip | None, here: str, now: float) -> Process:
+    answers = flip is not None and lease.flip == flip.id
+    return Process(
+        name=lease.process,
+        host=lease.host,
+        epoch=lease.epoch,
+        answer=lease.phase if answers else "",
+        note=documents.note(lease.note),
+        owes=lease.owes,
+        here=lease.process == here,
+        pid=lease.pid,
+        listen=lease.listen,
+        seen=lease.renewed,
+        gone=0 < lease.renewed < now - lease.seconds - flips.margin(lease.seconds),
+    )
+
+
+def _flip(flip: flips.Flip) -> Flip:
+    return Flip(flip.scope, flip.start, flip.to, str(flip.phase), flip.by, flip.started)

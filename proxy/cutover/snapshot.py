@@ -1,0 +1,77 @@
+"""How all stages stood at one moment, and what must hold before any of them is moved. Asks nobody.
+
+A table is judged with all that it takes with it, and a type with its table where the two cannot be told apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass, field
+
+from proxy.cutover.gate.criteria import Criterion
+from proxy.cutover.gate.evidence import Evidence
+from proxy.cutover.gate.forgotten_writes import unswept
+from proxy.cutover.gate.requirements import apart, following, gate, impossible
+from proxy.cutover.model import Gate, Place, Standing
+from proxy.cutover.stages import Placed, Scope, Stage, StageMap
+from proxy.problems import Problem
+from proxy.settings.gate import Gate as GateSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How everything stood when it was asked."""
+
+    standing: Standing
+    evidence: Evidence
+    settings: GateSettings
+    now: float
+    stages: StageMap = field(default_factory=StageMap)
+    whole: Container[str] = frozenset()
+
+    def place(self, scope: Scope) -> Place:
+        """Where a scope stands. Raises Problem (404)."""
+        for at in self.standing.places:
+            if at.scope == scope:
+                return at
+        types = sorted(at.scope.item_type for at in self.standing.places if at.scope.table == scope.table)
+        if not types:
+            raise Problem(404, f"there is no table {scope.table!r}, neither here nor in DynamoDB")
+        known = ", ".join(each for each in types if each) or "none"
+        raise Problem(404, f"the mapping of {scope.table} declares no type {scope.item_type!r}: it has {known}")
+
+    def gate(self, scope: Scope, to: Stage, ramp: float = 0.0) -> Gate:
+        """What must hold before a scope goes to a stage. Raises Problem (404)."""
+        self.place(scope)
+        found: dict[str, Criterion] = {}
+        hindrance = ""
+        if scope.item_type and scope.table in self.whole:
+            hindrance = f"the keys of {scope.table} do not tell the type of an item: move the whole table"
+        # What most operations are about cannot be told of such a table's keys: it is judged as it is moved.
+        judged = Scope(scope.table) if scope.table in self.whole else scope
+        # A table takes its types with it, from wherever each of them stands.
+        for at in self.concerned(judged):
+            placed = Placed(at.stage, at.ramp, at.since, at.by)
+            lost, last = self.stages.forgotten, self.evidence.swept.get(scope.table)
+            why = impossible(at.stage, to) or unswept(scope.table, last, lost, at.stage, to)
+            hindrance = hindrance or why or ""
+            for each in gate(self.evidence, judged, placed, to, self.settings, ramp, self.now, lost):
+                if each.name not in found or found[each.name].holds:
+                    found[each.name] = each
+        if scope.item_type and not hindrance:
+            hindrance = apart(scope, to, self.place(Scope(scope.table)).stage) or ""
+        return Gate(scope, to, list(found.values()), hindrance)
+
+    def concerned(self, scope: Scope) -> list[Place]:
+        """What a move of the scope would move."""
+        return [at for at in self.standing.places if at.scope == scope or Scope(at.scope.table) == scope]
+
+    def next(self, scope: Scope) -> Stage:
+        """The stage that follows; at the end of the way, the last one. Raises Problem (404)."""
+        at = self.place(scope).stage
+        return following(at) or at
+
+    def gate_before(self, at: Place) -> Gate | None:
+        """What stands between a place and its next stage; None at the end of the way."""
+        further = following(at.stage)
+        return self.gate(at.scope, further) if further is not None else None

@@ -1,0 +1,360 @@
+"""The small DynamoDB table in which proxies agree on the stages: what it holds, and how each item may be written.
+
+One item is the state (the map of stages, its epoch, the move under way); each process has an item for its lease and one
+for its evidence; each move leaves one in the history. Every write of the state names the version that it was decided
+on, and every write of a lease the life of the process and a number that only grows, so that a write that lands late
+undoes nothing. Reads are strongly consistent. Knows neither what stages mean nor when a lease is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import orjson
+
+from proxy.dynamodb.outcome import Outcome
+from proxy.dynamodb.values import Item
+from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
+
+_STATE: Final = {"scope": {"S": "stages"}, "name": {"S": "state"}}
+_MAKING_SECONDS: Final = 60.0
+_PAUSE_SECONDS: Final = 0.25
+_NEEDED: Final = "CreateTable, DescribeTable, GetItem, PutItem, DeleteItem, Query"
+# What DynamoDB asks to be tried again ("Error handling with DynamoDB").
+_AGAIN: Final = frozenset(
+    {
+        "InternalServerError",
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "ThrottlingException",
+        "TransactionConflictException",
+        "TransactionInProgressException",
+    }
+)
+_DENIED: Final = frozenset(
+    {"AccessDeniedException", "UnrecognizedClientException", "MissingAuthenticationTokenException"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The stages as all are to see them: `map` and `flip` are documents of the flip's, not of this table's. Version 0:
+    nobody has written it yet."""
+
+    version: int = 0
+    epoch: int = 0
+    map: Mapping[str, Any] | None = None
+    flip: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseItem:
+    """A process's item. `life` is another each time it starts; `renewals` grows with each write; `seconds` is how long
+    this renewal is good for; `flip` and `phase` are its answer to the move under way; `owes` says that its journal may
+    hold keys; `begins` are the stages that its settings begin with; the rest is for people: `listen` is where it serves
+    clients, and `renewed` when it last renewed the lease, in Unix seconds by its own clock."""
+
+    process: str
+    life: str
+    renewals: int
+    seconds: float
+    epoch: int = 0
+    flip: str = ""
+    phase: str = ""
+    owes: bool = False
+    begins: str = ""
+    note: Mapping[str, Any] = field(default_factory=dict)
+    host: str = ""
+    pid: int = 0
+    started: float = 0.0
+    renewed: float = 0.0
+    listen: str = ""
+
+
+class Asked(Protocol):
+    """What of `DynamoDBStore` is needed: any operation by its bytes, within a limit of time."""
+
+    async def call(self, action: str, body: bytes) -> Outcome: ...
+
+
+class StageTable:
+    """Every method raises Unreachable, UnknownOutcome (a write may have happened, or still happen) or Refused, which
+    says what an operator has to mend."""
+
+    def __init__(self, dynamodb: Asked, table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+
+    @property
+    def name(self) -> str:
+        return self._table
+
+    async def ensure(self) -> None:
+        """Make the table if it is not there. It cannot be deleted by mistake: with it would go the knowledge of which
+        store is the truth ("CreateTable", DeletionProtectionEnabled)."""
+        if await self._active():
+            return
+        definition = {
+            "TableName": self._table,
+            "KeySchema": [
+                {"AttributeName": "scope", "KeyType": "HASH"},
+                {"AttributeName": "name", "KeyType": "RANGE"},
+            ],
+            "AttributeDefinitions": [
+                {"AttributeName": "scope", "AttributeType": "S"},
+                {"AttributeName": "name", "AttributeType": "S"},
+            ],
+            "BillingMode": "PAY_PER_REQUEST",
+            "DeletionProtectionEnabled": True,
+        }
+        outcome = await self._dynamodb.call("CreateTable", orjson.dumps(definition))
+        # Another process may be making it at this moment: "ResourceInUseException", and it is waited for alike.
+        if not outcome.ok and outcome.error_code != "ResourceInUseException":
+            raise self._failure("CreateTable", outcome)
+        try:
+            async with asyncio.timeout(_MAKING_SECONDS):
+                while not await self._active():  # noqa: ASYNC110  # DynamoDB tells nobody when it is
+                    await asyncio.sleep(_PAUSE_SECONDS)
+        except TimeoutError:
+            raise Unreachable("making", f"table {self._table} is not active after {_MAKING_SECONDS:g} s") from None
+
+    async def _active(self) -> bool:
+        """A table just made may seem not to be there: the answer may be of a moment ago ("DescribeTable")."""
+        outcome = await self._dynamodb.call("DescribeTable", orjson.dumps({"TableName": self._table}))
+        if outcome.ok:
+            return bool(outcome.document["Table"]["TableStatus"] == "ACTIVE")
+        if outcome.error_code == "ResourceNotFoundException":
+            return False
+        raise self._failure("DescribeTable", outcome)
+
+    # -- the state ----------------------------------------------------------------------------------------------------
+
+    async def state(self) -> State:
+        item = await self._get(_STATE)
+        return read_state(item) if item is not None else State()
+
+    async def write_state(self, new: State, *, entry: Mapping[str, Any] | None = None) -> bool:
+        """Write the state if its version is still one less than `new.version`; with it, all or nothing, an entry of the
+        history. Gives whether it was written."""
+        if entry is None:
+            return await self._put(self._next(new))
+        return await self._transact([{"Put": self._next(new)}, {"Put": self._kept(new.epoch, entry)}])
+
+    async def forget(self, lease: LeaseItem, new: State, entry: Mapping[str, Any]) -> bool:
+        """Remove a lease item that nobody has renewed, and write the state that remembers it, all or nothing. Gives
+        whether it was done."""
+        parts = [
+            {"Put": self._next(new)},
+            {"Put": self._kept(new.epoch, entry)},
+            {"Delete": self._gone(lease, "life = :life AND renewals = :renewals")},
+        ]
+        if not await self._transact(parts):
+            return False
+        await self._ask("DeleteItem", {"TableName": self._table, "Key": _key("evidence", lease.process)})
+        return True
+
+    def _next(self, new: State) -> dict[str, Any]:
+        """The state's put, over the version before."""
+        put: dict[str, Any] = {"TableName": self._table, "Item": self._state_item(new)}
+        if new.version <= 1:
+            return put | {"ConditionExpression": "attribute_not_exists(version)"}
+        return put | {
+            "ConditionExpression": "version = :expected",
+            "ExpressionAttributeValues": {":expected": {"N": str(new.version - 1)}},
+        }
+
+    async def _transact(self, parts: Sequence[Mapping[str, Any]]) -> bool:
+        """All or nothing. Gives whether it was done; it was not if some condition did not hold."""
+        outcome = await self._dynamodb.call("TransactWriteItems", orjson.dumps({"TransactItems": parts}))
+        if outcome.ok:
+            return True
+        reasons = {reason.get("Code") for reason in outcome.document.get("CancellationReasons") or ()}
+        if "ConditionalCheckFailed" in reasons:
+            return False
+        if outcome.error_code == "TransactionCanceledException" and "TransactionConflict" in reasons:
+            raise Unreachable("conflict")
+        raise self._failure("TransactWriteItems", outcome)
+
+    def _state_item(self, state: State) -> Item:
+        item: Item = {**_STATE, "version": {"N": str(state.version)}, "epoch": {"N": str(state.epoch)}}
+        for name, document in (("map", state.map), ("flip", state.flip)):
+            if document is not None:
+                item[name] = _text(document)
+        return item
+
+    # -- leases -------------------------------------------------------------------------------------------------------
+
+    async def lease(self, process: str) -> LeaseItem | None:
+        item = await self._get({"scope": {"S": "lease"}, "name": {"S": process}})
+        return _lease(item) if item is not None else None
+
+    async def leases(self) -> list[LeaseItem]:
+        """Every lease item that was written before this was asked."""
+        return [_lease(item) for item in await self._all("lease")]
+
+    async def put_lease(self, lease: LeaseItem, over: str | None) -> bool:
+        """Write a lease item over one of the life `over` with fewer renewals (None: over none). Gives whether it was
+        written."""
+        item: Item = {
+            "scope": {"S": "lease"},
+            "name": {"S": lease.process},
+            "life": {"S": lease.life},
+            "renewals": {"N": str(lease.renewals)},
+            "seconds": {"N": f"{lease.seconds:.3f}"},
+            "epoch": {"N": str(lease.epoch)},
+            "flip": {"S": lease.flip},
+            "phase": {"S": lease.phase},
+            "owes": {"BOOL": lease.owes},
+            "begins": {"S": lease.begins},
+            "note": _text(lease.note),
+            "host": {"S": lease.host},
+            "pid": {"N": str(lease.pid)},
+            "started": {"N": f"{lease.started:.3f}"},
+            "renewed": {"N": f"{lease.renewed:.3f}"},
+            "listen": {"S": lease.listen},
+        }
+        put: dict[str, Any] = {"TableName": self._table, "Item": item}
+        if over is None:
+            return await self._put({**put, "ConditionExpression": "attribute_not_exists(renewals)"})
+        values = {":over": {"S": over}, ":renewals": {"N": str(lease.renewals)}}
+        condition = "life = :over AND renewals < :renewals"
+        return await self._put({**put, "ConditionExpression": condition, "ExpressionAttributeValues": values})
+
+    async def delete_lease(self, lease: LeaseItem) -> bool:
+        """Remove a lease item, if it is still this life's and nobody has renewed it. Gives whether it is gone."""
+        request = self._gone(lease, "attribute_not_exists(life) OR (life = :life AND renewals = :renewals)")
+        outcome = await self._dynamodb.call("DeleteItem", orjson.dumps(request))
+        if outcome.error_code == "ConditionalCheckFailedException":
+            return False
+        if not outcome.ok:
+            raise self._failure("DeleteItem", outcome)
+        await self._ask("DeleteItem", {"TableName": self._table, "Key": _key("evidence", lease.process)})
+        return True
+
+    def _gone(self, lease: LeaseItem, condition: str) -> dict[str, Any]:
+        return {
+            "TableName": self._table,
+            "Key": _key("lease", lease.process),
+            "ConditionExpression": condition,
+            "ExpressionAttributeValues": {":life": {"S": lease.life}, ":renewals": {"N": str(lease.renewals)}},
+        }
+
+    # -- evidence and history -----------------------------------------------------------------------------------------
+
+    async def put_evidence(self, process: str, evidence: Mapping[str, Any]) -> None:
+        """Replace what a process has found."""
+        await self._put({"TableName": self._table, "Item": {**_key("evidence", process), "text": _text(evidence)}})
+
+    async def evidence(self) -> dict[str, Mapping[str, Any]]:
+        """What each process has found, by process."""
+        return {item["name"]["S"]: _read(item, "text") or {} for item in await self._all("evidence")}
+
+    async def history(self, limit: int) -> list[Mapping[str, Any]]:
+        """The newest entries, the newest first."""
+        return [_read(item, "text") or {} for item in await self._all("history", newest=limit)]
+
+    def _kept(self, epoch: int, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """The put of an entry of the history. It needs `id` and `at` (Unix seconds)."""
+        name = f"{epoch:012d}.{int(entry['at'] * 1000):015d}.{entry['id']}"
+        return {"TableName": self._table, "Item": {**_key("history", name), "text": _text(entry)}}
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    async def _get(self, key: Item) -> Item | None:
+        document = await self._ask("GetItem", {"TableName": self._table, "Key": key, "ConsistentRead": True})
+        item: Item | None = document.get("Item")
+        return item
+
+    async def _all(self, scope: str, newest: int = 0) -> Sequence[Item]:
+        """The items of a scope by name, or so many of the last ones, the last first."""
+        request: dict[str, Any] = {
+            "TableName": self._table,
+            "KeyConditionExpression": "#scope = :scope",
+            "ExpressionAttributeNames": {"#scope": "scope"},
+            "ExpressionAttributeValues": {":scope": {"S": scope}},
+            "ConsistentRead": True,
+        }
+        if newest:
+            request |= {"ScanIndexForward": False, "Limit": newest}
+        found: list[Item] = []
+        while True:
+            document = await self._ask("Query", request)
+            found.extend(document["Items"])
+            if "LastEvaluatedKey" not in document or (newest and len(found) >= newest):
+                return found
+            request["ExclusiveStartKey"] = document["LastEvaluatedKey"]
+
+    async def _put(self, request: Mapping[str, Any]) -> bool:
+        outcome = await self._dynamodb.call("PutItem", orjson.dumps(request))
+        if outcome.ok:
+            return True
+        if outcome.error_code == "ConditionalCheckFailedException":
+            return False
+        raise self._failure("PutItem", outcome)
+
+    async def _ask(self, action: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        outcome = await self._dynamodb.call(action, orjson.dumps(request))
+        if not outcome.ok:
+            raise self._failure(action, outcome)
+        return outcome.document
+
+    def _failure(self, action: str, outcome: Outcome) -> StoreError:
+        code = outcome.error_code or "unknown"
+        message = str(outcome.document.get("message") or outcome.document.get("Message") or code)
+        if outcome.status >= 500:
+            return UnknownOutcome(code, message)
+        if code in _AGAIN:
+            return Unreachable(code, message)
+        if code in _DENIED:
+            remedy = (
+                f"allow {_NEEDED} and TransactWriteItems' parts on table {self._table}, or set its name in [stages]"
+            )
+            if action == "CreateTable":
+                remedy += "; or make it beforehand, with partition key scope and sort key name, both S"
+            return Refused(code, f"{action} on the stage table {self._table}: {message}: {remedy}")
+        return Refused(code, f"{action} on the stage table {self._table}: {message}")
+
+
+def read_state(item: Item) -> State:
+    """What the state's item says."""
+    return State(int(item["version"]["N"]), int(item["epoch"]["N"]), _read(item, "map"), _read(item, "flip"))
+
+
+def _key(scope: str, name: str) -> Item:
+    return {"scope": {"S": scope}, "name": {"S": name}}
+
+
+def _text(document: Mapping[str, Any]) -> dict[str, str]:
+    return {"S": orjson.dumps(document, option=orjson.OPT_SORT_KEYS).decode()}
+
+
+def _read(item: Item, name: str) -> Mapping[str, Any] | None:
+    text = item.get(name)
+    document: Mapping[str, Any] | None = orjson.loads(text["S"]) if text is not None else None
+    return document
+
+
+def _lease(item: Item) -> LeaseItem:
+    return LeaseItem(
+        process=item["name"]["S"],
+        life=item["life"]["S"],
+        renewals=int(item["renewals"]["N"]),
+        seconds=float(item["seconds"]["N"]),
+        epoch=int(item["epoch"]["N"]),
+        flip=item["flip"]["S"],
+        phase=item["phase"]["S"],
+        owes=item["owes"]["BOOL"],
+        begins=item["begins"]["S"],
+        note=_read(item, "note") or {},
+        host=item["host"]["S"],
+        pid=int(item["pid"]["N"]),
+        started=float(item["started"]["N"]),
+        # Another version's may have none.
+        renewed=float(item["renewed"]["N"]) if "renewed" in item else 0.0,
+        listen=item["listen"]["S"] if "listen" in item else "",
+    )

@@ -1,0 +1,459 @@
+"""Attributes as columns, composites from their parts, everything else in one JSON column.
+
+Lossless by construction: an attribute goes to its column only if the column gives it back exactly; otherwise it stays
+in the JSON column, under its own name. What an index needs must be in its columns, though, or the index would answer
+wrongly: an indexed attribute that does not fit is a `Fault`.
+
+With `literal` a plan is rehearsed as it was written: values are coerced as PostgreSQL would, JSON is what JavaScript
+writes, and the image says what came of the item.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import orjson
+
+from proxy.dynamodb.errors import DynamoDBError
+from proxy.dynamodb.schema import Index, Key
+from proxy.dynamodb.values import Item, Value, canonical_item, canonical_number, equal
+from proxy.mapping import json_column
+from proxy.mapping.codecs import Codec, Misfit
+from proxy.mapping.composites import Composite
+from proxy.mapping.fast_encoder import Ordinary
+from proxy.mapping.index_key_limits import IndexKeys
+from proxy.mapping.interface import Cause, Column, Encoded, Fault, Span, SqlValues
+
+# No attribute is called so in the column: a name that begins with `$` gets another one in front.
+_ABSENT: Final = "$absent"
+# The character NUL in JSON's text: its escape, unless the backslash is itself escaped.
+_NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeColumn:
+    """A column and the attribute it holds; `required` is SQL's NOT NULL.
+
+    `path` has two names for an attribute inside a map (`image`, `url`), which only a literal mapping may have. `only`
+    are the item types that may have a value in the column, by a CHECK of the table's; empty for all.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    codec: Codec
+    required: bool = False
+    only: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ServedIndex:
+    """What TOML says of a DynamoDB index: its key attributes, and the SQL index that serves it.
+
+    `sort` names another column to order by than the index's sort attribute's; `groups` gives, for a hash value, the
+    values of `column` that stand for it (an attribute that the SQL table does not have).
+    """
+
+    sql_index: str
+    hash: str
+    range: str | None
+    sort: str | None = None
+    column: str | None = None
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnMapping:
+    """See the module. Built by `proxy.mapping.load`, which checks what it is given."""
+
+    table: str
+    sql_table: str
+    key: str | None
+    """The composite that is the table's hash key; None where the key's attributes have columns of their own."""
+    attribute_columns: tuple[AttributeColumn, ...]
+    key_columns: tuple[str, ...]
+    composites: Mapping[str, Composite]
+    json_name: str
+    type_attribute: str
+    indexes: Mapping[str, ServedIndex]
+    indexed: frozenset[str]
+    derived: Mapping[str, tuple[str, Mapping[str, str]]]
+    on_loss: Literal["park", "write"] = "park"
+    literal: bool = False
+    update_replaces_json: bool = False
+    columns: tuple[Column, ...] = field(init=False)
+    fields: frozenset[str] = field(init=False)
+    _by_attribute: Mapping[str, AttributeColumn] = field(init=False)
+    _keys: tuple[AttributeColumn, ...] = field(init=False)
+    _decoders: tuple[tuple[str | None, Callable[[Any], Value], AttributeColumn], ...] = field(init=False)
+    """Of each column its attribute, None where that is inside a map, and how its value is decoded."""
+    _encoders: tuple[tuple[str, bool, AttributeColumn, Callable[[Value], Any]], ...] = field(init=False)
+    """Of each column its attribute, whether it is the key's, and how its value is encoded."""
+    _index_keys: IndexKeys = field(init=False)
+    _ordinary: Ordinary = field(init=False)
+
+    def __post_init__(self) -> None:
+        set_ = object.__setattr__
+        columns = [Column(c.name, c.codec.sql_type) for c in self.attribute_columns]
+        set_(self, "columns", (*columns, Column(self.json_name, "jsonb", as_text=True)))
+        known = {c.path[0] for c in self.attribute_columns} | set(self.composites) | set(self.derived)
+        set_(self, "fields", frozenset(known))
+        set_(self, "_by_attribute", {c.path[0]: c for c in self.attribute_columns if len(c.path) == 1})
+        decoders = [(c.path[0] if len(c.path) == 1 else None, c.codec.decode, c) for c in self.attribute_columns]
+        set_(self, "_decoders", tuple(decoders))
+        encoders = [(c.path[0], c.name in self.key_columns, c, c.codec.encode) for c in self.attribute_columns]
+        set_(self, "_encoders", tuple(encoders))
+        by_name = {c.name: c for c in self.attribute_columns}
+        set_(self, "_keys", tuple(by_name[name] for name in self.key_columns))
+        keys = [self.key_columns, *((*self._columns_of(each), *self.key_columns) for each in self.indexes.values())]
+        set_(self, "_index_keys", IndexKeys.of([c.name for c in self.attribute_columns], keys))
+        needed = [c.required or c.name in self.key_columns for c in self.attribute_columns]
+        ordinary = Ordinary(
+            [(c.path[0], c.codec.encode, need) for c, need in zip(self.attribute_columns, needed, strict=True)],
+            [(place, c.only) for place, c in enumerate(self.attribute_columns) if c.only],
+            self.composites,
+            self.key_attributes,
+            self.type_attribute,
+            self._index_keys,
+        )
+        set_(self, "_ordinary", ordinary)
+
+    def key_values(self, key: Key) -> SqlValues | None:
+        parts = self._key_parts(key)
+        if parts is None:
+            return None
+        try:
+            return tuple([self._into(column)(parts[column.path[0]]) for column in self._keys])
+        except Misfit:
+            return None
+
+    def encode(self, key: Key, item: Item) -> Encoded:
+        canonical = canonical_item(item)
+        values = None if self.literal else self._ordinary.values(key, canonical)
+        if values is not None:
+            return Encoded(values, canonical)
+        parts = self._key_parts(key)
+        if parts is None:
+            return Encoded(None, None, (self._foreign(key),))
+        return self._encode_literally(parts, canonical) if self.literal else self._encode(parts, canonical)
+
+    def decode(self, values: SqlValues) -> Item:
+        held_json = orjson.loads(values[-1]) if values[-1] else {}
+        item: Item = {}
+        for (name, decode, column), value in zip(self._decoders, values, strict=False):
+            if value is None:
+                continue
+            if name is not None:
+                item[name] = decode(value)
+            else:
+                self._place(item, column, decode(value))
+        absent = () if self.literal else held_json.pop(_ABSENT, ())
+        for name, composite in self.composites.items():
+            rendered = composite.render(item)
+            if rendered is not None:
+                item[name] = {"S": rendered}
+        for name, (source, values_of) in self.derived.items():
+            derived = values_of.get(item.get(source, {}).get("S", ""))
+            if derived is not None:
+                item[name] = {"S": derived}
+        if held_json:
+            if self.literal:
+                item.update({name: json_column.unplain(value) for name, value in held_json.items()})
+            else:
+                item.update(json_column.untagged_map(held_json))
+        for name in absent:
+            item.pop(name, None)
+        return item
+
+    def sound(self, *_: object) -> bool:
+        """Nothing stands in two places."""
+        return True
+
+    def held_in(self, attribute: str) -> tuple[str, Callable[[Value], Any]] | None:
+        column = self._by_attribute.get(attribute)
+        return None if column is None else (column.name, _operand(column.codec))
+
+    def span(self, index: Index | None) -> Span:
+        if index is None:
+            return self._table_span()
+        served = self.indexes.get(index.name)
+        if served is None or (served.hash, served.range) != (index.hash, index.range):
+            raise KeyError(index.name)
+        equal_columns, hash_values = self._hash(served)
+        sort = self._by_attribute.get(index.range) if index.range is not None else None
+        if served.sort is not None:
+            return Span(equal_columns, hash_values, served.sort, lambda _: None, (served.sort,), sort_from_row=True)
+        if sort is None:
+            return Span(equal_columns, hash_values, None, lambda _: None, equal_columns)
+        return Span(equal_columns, hash_values, sort.name, _operand(sort.codec), (sort.name,))
+
+    def type_of(self, attributes: Item) -> str:
+        value = attributes.get(self.type_attribute)
+        if value is None:
+            for name, composite in self.composites.items():
+                if name in attributes and self.type_attribute in composite.parts:
+                    parts = composite.parse(attributes[name].get("S", ""))
+                    return "" if parts is None else parts[self.type_attribute]
+            return ""
+        return str(value.get("S", ""))
+
+    def tells_type(self, names: Iterable[str]) -> bool:
+        return any(
+            name == self.type_attribute
+            or (name in self.composites and self.type_attribute in self.composites[name].parts)
+            for name in names
+        )
+
+    def after_update(self, item: Item, touched: frozenset[str]) -> Item:
+        if not self.update_replaces_json:
+            return item
+        in_json = {n for n in item if n not in self.fields}
+        if not in_json & touched:
+            return item
+        return {name: value for name, value in item.items() if name not in in_json or name in touched}
+
+    @property
+    def key_attributes(self) -> tuple[str, ...]:
+        """The attributes of DynamoDB's key."""
+        return (self.key,) if self.key is not None else tuple(column.path[0] for column in self._keys)
+
+    def _key_parts(self, key: Key) -> Item | None:
+        """The attributes that the key columns hold; None for a key that is not of the mapping's form."""
+        attributes = key.attributes
+        if self.key is None:
+            return attributes if attributes.keys() == {column.path[0] for column in self._keys} else None
+        if attributes.keys() != {self.key}:
+            return None
+        return self._parsed(self.composites[self.key], attributes[self.key])
+
+    def _parsed(self, composite: Composite, value: Value) -> Item | None:
+        """A composite's parts as values of their columns, such that they render as the same text again."""
+        texts = composite.parse(value.get("S", ""))
+        if texts is None:
+            return None
+        parts: Item = {}
+        for name, text in texts.items():
+            tag = self._by_attribute[name].codec.tag
+            if tag == "N" and not _is_canonical(text):
+                return None
+            parts[name] = {tag: text}
+        return parts
+
+    def _foreign(self, key: Key) -> Fault:
+        names = tuple(key.attributes)
+        if self.key is None or names != (self.key,):
+            wanted = ", ".join(self.key_attributes)
+            return Fault(names[0], f"the mapping is for a table whose key is {wanted}: name this one's under [key]")
+        template = self.composites[self.key].template
+        return Fault(names[0], f"it does not have the form {template}: map it to a column of its own")
+
+    def _encode(self, parts: Item, item: Item) -> Encoded:
+        rest = dict(item)
+        held: Item = {}
+        absent: list[str] = []
+        faults: list[Fault] = []
+        values: list[Any] = []
+        for name, is_key, column, encode in self._encoders:
+            value = item.get(name)
+            if is_key:
+                value = parts[name]
+                if name not in item:
+                    absent.append(name)
+                    self._index_fault(faults, name, "the item lacks it, its key has it")
+                elif item[name] == value:
+                    del rest[name]
+                else:
+                    self._index_fault(faults, name, "it differs from the key's part of that name")
+            elif value is None:
+                values.append(None)
+                if column.required:
+                    lacking = "its column is NOT NULL, and the item lacks it: let the column be NULL"
+                    faults.append(Fault(name, lacking, Cause.MISSING))
+                continue
+            try:
+                if column.only:
+                    self._check(column, parts, item)
+                values.append(encode(value))
+            except Misfit as misfit:
+                values.append(None)
+                if name in self.indexed or column.required or is_key:
+                    faults.append(Fault(name, str(misfit), misfit.cause))
+                continue
+            held[name] = value
+            if not is_key:
+                del rest[name]
+        for name, composite in self.composites.items():
+            rendered = composite.render(held)
+            actual = item.get(name)
+            if rendered is None:
+                if actual is not None:
+                    self._index_fault(faults, name, f"its parts {', '.join(composite.parts)} are not all there")
+                elif all(part in held for part in composite.parts):
+                    # Its columns would put the row into an index that DynamoDB has the item not in.
+                    reason = f"the item lacks it, and its parts do not make {composite.template}"
+                    self._index_fault(faults, name, reason)
+            elif actual is None:
+                absent.append(name)
+                self._index_fault(faults, name, "the item lacks it and has its parts")
+            elif actual == {"S": rendered}:
+                del rest[name]
+            else:
+                self._index_fault(faults, name, f"it does not have the form {composite.template}")
+        faults.extend(self._too_long(values))
+        if faults:
+            return Encoded(None, None, tuple(faults))
+        json = json_column.tagged_map(rest)
+        if absent:
+            json[_ABSENT] = absent
+        values.append(orjson.dumps(json, option=orjson.OPT_SORT_KEYS).decode())
+        return Encoded(tuple(values), item)
+
+    def _encode_literally(self, parts: Item, item: Item) -> Encoded:
+        rest = dict(item)
+        refused: list[Fault] = []
+        values: list[Any] = []
+        for column in self.attribute_columns:
+            name = column.path[0]
+            value = self._reach(item, column)
+            rest.pop(name, None)
+            values.append(None)
+            try:
+                if value is not None and "NULL" not in value:
+                    values[-1] = column.codec.coerce(value)
+                if column.name in self.key_columns and values[-1] != column.codec.coerce(parts[name]):
+                    refused.append(Fault(name, "it differs from the key's part of that name, which finds the row"))
+                elif values[-1] is None and column.required:
+                    refused.append(Fault(name, "the column is NOT NULL", Cause.MISSING))
+            except Misfit as misfit:
+                refused.append(Fault(name, str(misfit), misfit.cause))
+        for name in (*self.composites, *self.derived):
+            rest.pop(name, None)
+        for name, value in rest.items():
+            if "\x00" in name or _NUL.search(orjson.dumps(json_column.plain(value)).decode()):
+                refused.append(Fault(name, "jsonb cannot hold the character NUL", Cause.NUL))
+        refused.extend(self._too_long(values))
+        if refused:
+            whole = [Fault(f.field, f"the whole row is refused: {f.reason}", f.cause) for f in refused]
+            return Encoded(None, None, tuple(whole))
+        json = {name: json_column.plain(value) for name, value in rest.items()}
+        values.append(orjson.dumps(json, option=orjson.OPT_SORT_KEYS).decode())
+        image = self.decode(tuple(values))
+        faults: list[Fault] = []
+        for name in dict.fromkeys((*item, *image)):
+            if name not in image:
+                faults.append(Fault(name, "the row has no place for it", Cause.CHANGED))
+            elif name not in item:
+                faults.append(Fault(name, "the row makes it up", Cause.CHANGED))
+            elif not equal(item[name], image[name]):
+                faults.append(Fault(name, "the row gives it back changed", Cause.CHANGED))
+        return Encoded(tuple(values), image, tuple(faults))
+
+    def _check(self, column: AttributeColumn, parts: Item, item: Item) -> None:
+        """Raises Misfit for an item of a type that the table's CHECK keeps out of the column."""
+        kind = parts.get(self.type_attribute) or item.get(self.type_attribute, {})
+        if kind.get("S") not in column.only:
+            types = ", ".join(sorted(column.only))
+            remedy = "mend the item, or drop the CHECK and `only`"
+            raise Misfit(f"a CHECK keeps {column.name} for items of type {types}: {remedy}", Cause.FORM)
+
+    def _index_fault(self, faults: list[Fault], name: str, reason: str) -> None:
+        if name in self.indexed:
+            faults.append(Fault(name, f"{reason}, and an index needs it"))
+
+    def _too_long(self, values: Sequence[Any]) -> list[Fault]:
+        columns = self.attribute_columns
+        long = self._index_keys.too_long(values)
+        return [Fault(columns[each.place].path[0], each.reason, Cause.KEY_BYTES) for each in long]
+
+    def _columns_of(self, served: ServedIndex) -> tuple[str, ...]:
+        """The columns of an index's own: what it equals and what it sorts by."""
+        equal_columns, _ = self._hash(served)
+        sort = served.sort
+        if sort is None and served.range is not None:
+            sort = self._by_attribute[served.range].name
+        return equal_columns if sort is None else (*equal_columns, sort)
+
+    def _into(self, column: AttributeColumn) -> Callable[[Value], Any]:
+        """How a value of a key comes to be a parameter: PostgreSQL casts it, where the plan leaves that to it."""
+        return column.codec.coerce if self.literal else column.codec.encode
+
+    def _table_span(self) -> Span:
+        if self.key is not None:
+            return Span(
+                self.key_columns, self._from_parts(self.composites[self.key], self._keys), None, lambda _: None, ()
+            )
+        first = self._keys[0]
+        sort = self._keys[1] if len(self._keys) > 1 else None
+        sort_value = (lambda _: None) if sort is None else _operand(sort.codec)
+        return Span((first.name,), self._only(first), None if sort is None else sort.name, sort_value, ())
+
+    def _from_parts(
+        self, composite: Composite, columns: Sequence[AttributeColumn]
+    ) -> Callable[[Value], Sequence[SqlValues] | None]:
+        def alternatives(value: Value) -> Sequence[SqlValues] | None:
+            parts = self._parsed(composite, value)
+            if parts is None:
+                return None
+            try:
+                return [tuple([self._into(column)(parts[column.path[0]]) for column in columns])]
+            except Misfit:
+                return None
+
+        return alternatives
+
+    def _only(self, column: AttributeColumn) -> Callable[[Value], Sequence[SqlValues] | None]:
+        """The values of a hash attribute that has a column of its own."""
+
+        def alternatives(value: Value) -> Sequence[SqlValues] | None:
+            try:
+                return [(self._into(column)(value),)]
+            except Misfit:
+                return None
+
+        return alternatives
+
+    def _hash(self, served: ServedIndex) -> tuple[tuple[str, ...], Callable[[Value], Sequence[SqlValues] | None]]:
+        if served.column is not None:
+            groups = served.groups
+            return (served.column,), lambda value: [(each,) for each in groups.get(value.get("S", ""), ())] or None
+        composite = self.composites.get(served.hash)
+        if composite is None:
+            column = self._by_attribute[served.hash]
+            return (column.name,), self._only(column)
+        columns = [self._by_attribute[part] for part in composite.parts]
+        return tuple(c.name for c in columns), self._from_parts(composite, columns)
+
+    @staticmethod
+    def _reach(item: Item, column: AttributeColumn) -> Value | None:
+        value = item.get(column.path[0])
+        for name in column.path[1:]:
+            value = value.get("M", {}).get(name) if value is not None else None
+        return value
+
+    @staticmethod
+    def _place(item: Item, column: AttributeColumn, value: Value) -> None:
+        target = item
+        for name in column.path[:-1]:
+            target = target.setdefault(name, {"M": {}})["M"]
+        target[column.path[-1]] = value
+
+
+def _operand(codec: Codec) -> Callable[[Value], Any]:
+    """Encodes an operand for SQL; None where it has no exact counterpart, so the caller must do without the bound."""
+
+    def encode(value: Value) -> Any:
+        try:
+            return codec.encode(value)
+        except Misfit:
+            return None
+
+    return encode
+
+
+def _is_canonical(text: str) -> bool:
+    try:
+        return canonical_number(text) == text
+    except DynamoDBError:
+        return False

@@ -1,0 +1,208 @@
+"""A folder of JSON backups as the migration plan has them: one array a type (`Book.json`), items as an application sees
+them.
+
+Turns plain JSON into items by what the mapping says: composites are made of their parts, an ISO date becomes epoch
+milliseconds where the attribute's column is a `timestamptz`, numbers keep every digit. What JSON cannot say (sets,
+binary) comes out otherwise than the table has it; backfill asks the table again, so that is mended there. Files are
+read a piece at a time, whatever their size.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from proxy.dynamodb.errors import DynamoDBError
+from proxy.dynamodb.schema import Key, TableSchema
+from proxy.dynamodb.values import Item, Value, canonical_number
+from proxy.mapping.column_mapping import ColumnMapping
+from proxy.migrate.table_jobs.sources import LookedUp, Malformed, Portion, Portions, Position, Referring, SourceError
+from proxy.migrate.table_jobs.table_reader import TableReader
+
+_PIECE: Final = 256 * 1024
+_PORTION_ITEMS: Final = 500
+_PORTION_CHARACTERS: Final = 1024 * 1024
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+# As ECMAScript's Date.prototype.toISOString writes it, and what ISO 8601 allows beside; finer than 1 µs is refused.
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:?\d\d))?")
+
+
+class _Number(str):
+    """A JSON number, as it was written."""
+
+    __slots__ = ()
+
+
+_DECODER: Final = json.JSONDecoder(parse_float=_Number, parse_int=_Number)
+
+
+class BackupSource:
+    """See the module. `folder` holds the files; a file's name is the type of those of its items that name none.
+
+    `share` is (I, N): the I-th of N shares of the files.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        mapping: ColumnMapping,
+        schema: TableSchema,
+        reader: TableReader,
+        *,
+        share: tuple[int, int] = (1, 1),
+    ) -> None:
+        self._folder = folder
+        self._mapping = mapping
+        self._schema = schema
+        self._dates = frozenset(
+            column.path[0]
+            for column in mapping.attribute_columns
+            if column.codec.sql_type == "timestamptz" and len(column.path) == 1
+        )
+        self._table = LookedUp(reader)
+        files = sorted(path.name for path in folder.glob("*.json"))
+        number, shares = share
+        self._files = files[number - 1 :: shares]
+        if not files:
+            raise SourceError(f"{folder}: holds no .json files: give the folder that the backup was written to")
+        self.total = None
+
+    @property
+    def name(self) -> str:
+        return "backup"
+
+    def parts(self) -> Sequence[str]:
+        return self._files
+
+    async def portions(self, part: str, after: Position | None, only: Referring | None) -> Portions:
+        done = 0 if after is None else int(after["items"])
+        path = self._folder / part
+        items: dict[Key, Item] = {}
+        malformed: list[Malformed] = []
+        size = number = 0
+        for number, (found, characters) in enumerate(elements(path), 1):
+            if number <= done:
+                continue
+            size += characters
+            try:
+                item = self.item(found, path.stem)
+                key = self._schema.key_of(item)
+            except (ValueError, DynamoDBError) as error:
+                # Told in one pass only: both read all of it.
+                if only is None or not only.wanted:
+                    reason = error.message if isinstance(error, DynamoDBError) else str(error)
+                    malformed.append(Malformed(f"{part}, item {number}", reason))
+            else:
+                if only is None or only.admits(item):
+                    items[key] = item
+            if len(items) >= _PORTION_ITEMS or size >= _PORTION_CHARACTERS:
+                yield Portion(items, size, {"items": number}, malformed=malformed)
+                items, malformed, size = {}, [], 0
+        yield Portion(items, size, None, malformed=malformed)
+
+    async def now(self, portion: Portion, keys: Sequence[Key]) -> Mapping[Key, Item]:
+        return await self._table.now(portion, keys)
+
+    def item(self, found: Any, item_type: str) -> Item:
+        """An item of the table's for an object of the backup. Raises ValueError, without any of its values."""
+        if not isinstance(found, dict):
+            raise ValueError("it is no object")
+        item: Item = {}
+        for name, value in found.items():
+            if name in self._dates and type(value) is str:
+                try:
+                    item[name] = {"N": milliseconds(value)}
+                except ValueError as error:
+                    raise ValueError(f"{name}: {error}") from None
+            else:
+                item[name] = _value(value)
+        item.setdefault(self._mapping.type_attribute, {"S": item_type})
+        for name, composite in self._mapping.composites.items():
+            rendered = composite.render(item)
+            if rendered is not None:
+                item.setdefault(name, {"S": rendered})
+        return item
+
+
+def milliseconds(text: str) -> str:
+    """Epoch milliseconds, exact, as a Number for an ISO 8601 date. Raises ValueError where it names no instant."""
+    if _DATE.fullmatch(text) is None:
+        raise ValueError("it is no ISO 8601 date with a time zone (as in 2023-01-31T08:00:00.000Z)")
+    if len(text) == len("2023-01-31"):
+        # ECMAScript reads a date alone as midnight UTC ("Date Time String Format").
+        day = date.fromisoformat(text)
+        instant = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    else:
+        instant = datetime.fromisoformat(text)
+    microseconds = (instant - _EPOCH) // _MICROSECOND
+    return canonical_number(format(Decimal(microseconds).scaleb(-3), "f"))
+
+
+def elements(path: Path) -> Iterator[tuple[Any, int]]:
+    """The elements of the array in a file, each with how many characters it took. Raises SourceError."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            yield from _elements(file, path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{path}: cannot be read: {error}") from error
+
+
+def _elements(file: Any, path: Path) -> Iterator[tuple[Any, int]]:
+    text = ""
+    first = True
+    ended = False
+    while True:
+        text = text.lstrip(" \t\r\n\ufeff")
+        sign = text[:1]
+        if first and sign:
+            if sign != "[":
+                raise SourceError(f"{path}: is no JSON array: a backup is one array a type")
+            first, text = False, text[1:]
+            continue
+        if sign == "]":
+            return
+        if sign == ",":
+            text = text[1:]
+            continue
+        if sign:
+            try:
+                found, end = _DECODER.raw_decode(text)
+            except json.JSONDecodeError as error:
+                if ended:
+                    raise SourceError(f"{path}: is not JSON: {error.msg}") from error
+            else:
+                # A number at the end of a piece may go on in the next.
+                if end < len(text) or ended:
+                    yield found, end
+                    text = text[end:]
+                    continue
+        elif ended:
+            raise SourceError(f"{path}: ends in the middle of the array")
+        piece = file.read(max(_PIECE, len(text)))
+        ended = not piece
+        text += piece
+
+
+def _value(found: Any) -> Value:
+    if type(found) is str:
+        return {"S": found}
+    if type(found) is _Number:
+        try:
+            return {"N": canonical_number(format(Decimal(found), "f"))}
+        except DynamoDBError:
+            raise ValueError("a number is more than DynamoDB holds") from None
+    if isinstance(found, bool):
+        return {"BOOL": found}
+    if found is None:
+        return {"NULL": True}
+    if isinstance(found, list):
+        return {"L": [_value(each) for each in found]}
+    if isinstance(found, dict):
+        return {"M": {name: _value(each) for name, each in found.items()}}
+    raise ValueError("it holds NaN or Infinity, which are no JSON")

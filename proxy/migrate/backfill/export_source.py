@@ -1,0 +1,271 @@
+"""A DynamoDB export to S3, from S3 itself or from a copy in a folder: full, or incremental.
+
+The manifests say which files there are and what their MD5 must be; a file is believed only when that holds. Format:
+"DynamoDB table export output format" (developer guide). An incremental export's deletions come as keys without items.
+Ion is refused. Only DynamoDB JSON's typed values are read: nothing is converted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import zlib
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+import orjson
+
+from proxy.dynamodb.errors import DynamoDBError
+from proxy.dynamodb.schema import Key, TableSchema, table_name
+from proxy.dynamodb.values import Item
+from proxy.migrate.table_jobs.sources import LookedUp, Malformed, Portion, Portions, Position, Referring, SourceError
+from proxy.migrate.table_jobs.table_reader import TableReader
+
+SUMMARY: Final = "manifest-summary.json"
+FILES: Final = "manifest-files.json"
+_PORTION_ITEMS: Final = 500
+_PORTION_BYTES: Final = 1024 * 1024
+_BLOCK: Final = 1024 * 1024
+
+
+class Files(Protocol):
+    """Where the export's files are; `bucket` is None for a copy in a folder."""
+
+    @property
+    def bucket(self) -> str | None: ...
+
+    async def read(self, name: str) -> bytes | None:
+        """A small file beside the manifests; None if it is not there."""
+
+    async def fetch(self, key: str, to: Path) -> tuple[Path, str | None]:
+        """A data file by its S3 key: a local path (in `to`, if it had to be brought), and its ETag where S3 said so."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A line of manifest-files.json."""
+
+    key: str
+    items: int
+    md5: str
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What the manifests say."""
+
+    export_id: str
+    bucket: str
+    incremental: bool
+    items: int
+    files: tuple[DataFile, ...]
+
+
+async def read_manifests(files: Files, where: str, table: str) -> Export:
+    """Raises SourceError for what is no export, is damaged, is in Ion, or is of another table."""
+    text = await files.read(SUMMARY)
+    if text is None:
+        raise SourceError(f"{where}: has no {SUMMARY}: give the folder AWSDynamoDB/<export id> of a finished export")
+    await _check(files, SUMMARY, text, where)
+    summary = _json(text, f"{where}/{SUMMARY}")
+    if summary.get("outputFormat") != "DYNAMODB_JSON":
+        raise SourceError(f"{where}: is in {summary.get('outputFormat')}: export in DynamoDB JSON")
+    exported = table_name(str(summary.get("tableArn", "")))
+    if exported != table:
+        raise SourceError(f"{where}: is an export of table {exported!r}, not of {table!r}: see --table")
+    listed = await files.read(FILES)
+    if listed is None:
+        raise SourceError(f"{where}: has no {FILES}: the export is not complete")
+    await _check(files, FILES, listed, where)
+    data = []
+    for line in listed.splitlines():
+        if line.strip():
+            each = _json(line, f"{where}/{FILES}")
+            data.append(DataFile(each["dataFileS3Key"], int(each["itemCount"]), each["md5Checksum"], each["etag"]))
+    export_id = str(summary.get("exportArn", where)).rpartition("/")[2]
+    incremental = summary.get("exportType") == "INCREMENTAL_EXPORT"
+    bucket = str(summary.get("s3Bucket", ""))
+    return Export(export_id, bucket, incremental, int(summary.get("itemCount", 0)), tuple(data))
+
+
+class ExportSource:
+    """See the module. A part is a data file; `share` is (I, N), the I-th of N shares of them."""
+
+    def __init__(
+        self,
+        export: Export,
+        files: Files,
+        schema: TableSchema,
+        reader: TableReader,
+        *,
+        share: tuple[int, int] = (1, 1),
+    ) -> None:
+        self._export = export
+        self._files = files
+        self._schema = schema
+        self._table = LookedUp(reader)
+        number, shares = share
+        # An empty partition leaves a file without items.
+        mine = [each for each in export.files if each.items][number - 1 :: shares]
+        self._parts = {each.key.rpartition("/")[2]: each for each in mine}
+        self.total = sum(each.items for each in mine)
+
+    @property
+    def name(self) -> str:
+        return f"export/{self._export.export_id}"
+
+    def parts(self) -> Sequence[str]:
+        return list(self._parts)
+
+    async def portions(self, part: str, after: Position | None, only: Referring | None) -> Portions:
+        file = self._parts[part]
+        done = 0 if after is None else int(after["lines"])
+        with TemporaryDirectory(prefix="crossfade-export-") as directory:
+            path, etag = await self._files.fetch(file.key, Path(directory))
+            # Another bucket's objects were uploaded otherwise, and so have other ETags.
+            if self._files.bucket == self._export.bucket and etag is not None and etag.strip('"') != file.etag:
+                raise SourceError(f"{file.key}: was changed in S3 since the export (its ETag): export again")
+            if await asyncio.to_thread(_md5, path) != file.md5:
+                raise SourceError(f"{file.key}: is damaged (its MD5 is not the manifest's): fetch or export it again")
+            for portion in _portions(path, done, only, self._schema, file):
+                yield portion
+
+    async def now(self, portion: Portion, keys: Sequence[Key]) -> Mapping[Key, Item]:
+        return await self._table.now(portion, keys)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFiles:
+    """A copy of the export: the folder with the manifests, data files under their names in `data` or beside them."""
+
+    folder: Path
+
+    @property
+    def bucket(self) -> None:
+        return None
+
+    async def read(self, name: str) -> bytes | None:
+        path = self.folder / name
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+
+    async def fetch(self, key: str, to: Path) -> tuple[Path, str | None]:  # noqa: ARG002
+        name = key.rpartition("/")[2]
+        # An incremental export's data is one folder up, shared by all exports of a prefix.
+        for folder in (self.folder / "data", self.folder, self.folder.parent / "data"):
+            if (folder / name).is_file():
+                return folder / name, None
+        raise SourceError(f"{self.folder}: lacks the data file {name}: copy the whole export, data/ too")
+
+
+class S3Files:
+    """The export where DynamoDB wrote it. `client` is aioboto3's, `url` s3://bucket/…/AWSDynamoDB/<export id>."""
+
+    def __init__(self, client: Any, url: str) -> None:
+        parts = urlsplit(url)
+        self._client = client
+        self.bucket = parts.netloc
+        self._prefix = parts.path.strip("/").removesuffix(SUMMARY).rstrip("/")
+
+    async def read(self, name: str) -> bytes | None:
+        key = f"{self._prefix}/{name}"
+        try:
+            answer = await self._client.get_object(Bucket=self.bucket, Key=key)
+            async with answer["Body"] as body:
+                content: bytes = await body.read()
+                return content
+        except self._client.exceptions.NoSuchKey:
+            return None
+
+    async def fetch(self, key: str, to: Path) -> tuple[Path, str | None]:
+        path = to / "data.json.gz"
+        answer = await self._client.get_object(Bucket=self.bucket, Key=key)
+        async with answer["Body"] as body:
+            with path.open("wb") as file:
+                while block := await body.read(_BLOCK):
+                    file.write(block)
+        return path, answer["ETag"]
+
+
+def local(path: Path) -> LocalFiles:
+    """From the export's folder or its summary manifest."""
+    return LocalFiles(path.parent if path.name == SUMMARY else path)
+
+
+def _portions(path: Path, done: int, only: Referring | None, schema: TableSchema, file: DataFile) -> Iterator[Portion]:
+    items: dict[Key, Item] = {}
+    keys: list[Key] = []
+    malformed: list[Malformed] = []
+    size = number = 0
+    try:
+        with gzip.open(path, "rb") as unpacked:
+            for line in unpacked:
+                number += 1
+                if number <= done:
+                    continue
+                size += len(line)
+                try:
+                    item, key = _entry(line, schema)
+                except (ValueError, KeyError, TypeError, AttributeError, DynamoDBError):
+                    if only is None or not only.wanted:
+                        malformed.append(Malformed(f"{path.name}, line {number}", "it is no item of an export"))
+                else:
+                    if item is None:
+                        if only is None or not only.wanted:
+                            keys.append(key)
+                    elif only is None or only.admits(item):
+                        items[key] = item
+                if len(items) + len(keys) >= _PORTION_ITEMS or size >= _PORTION_BYTES:
+                    yield Portion(items, size, {"lines": number}, keys, malformed)
+                    items, keys, malformed, size = {}, [], [], 0
+    except (OSError, EOFError, zlib.error) as error:
+        raise SourceError(f"{path.name}: cannot be unpacked: {error}") from error
+    if number != file.items:
+        raise SourceError(f"{file.key}: has {number} items, the manifest says {file.items}: export again")
+    yield Portion(items, size, None, keys, malformed)
+
+
+def _entry(line: bytes, schema: TableSchema) -> tuple[Item | None, Key]:
+    """A line's item and its key: `Item` in a full export; `NewImage`, or only `Keys`, in an incremental one."""
+    found = orjson.loads(line)
+    item: Item | None = found["Item"] if "Item" in found else found.get("NewImage")
+    if item is None and "Keys" not in found:
+        raise KeyError("Item")
+    return item, schema.key_of(found["Keys"] if item is None else item)
+
+
+async def _check(files: Files, name: str, content: bytes, where: str) -> None:
+    """Beside each manifest lies its MD5, in base64."""
+    checksum = await files.read(name.replace(".json", ".checksum"))
+    found = b64encode(hashlib.md5(content, usedforsecurity=False).digest())
+    if checksum is not None and checksum.strip() != found:
+        raise SourceError(f"{where}/{name}: is damaged (its checksum file says otherwise): fetch it again")
+
+
+def _md5(path: Path) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return b64encode(digest.digest()).decode()
+
+
+def _json(text: bytes, where: str) -> dict[str, Any]:
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise SourceError(f"{where}: is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise SourceError(f"{where}: is no JSON object")
+    return found

@@ -1,0 +1,385 @@
+"""Backfill: make the mirror hold what was in the table before dual writes began, while writers write.
+
+It converges, it does not copy. What a source gives is inserted only where the mirror has no row, and then the table is
+read again, strongly: a key that holds something else by now converges (`shadow.converge`), one key at a time. So
+whoever writes last to a row of the mirror has read the authority after that, here as everywhere, and an item that is
+changed or deleted between our reading and our writing is not brought back. Rows that are there and equal cost a digest;
+rows that differ converge.
+
+A kill must not lose the second reading. The keys of an insert are saved in the same transaction as their rows, those of
+a convergence before it begins; whoever goes on with the part looks at them first. An insert that is still under way
+then is fenced off by the claim (`checkpoints`); a convergence that is, is waited for: its keys converge once more when
+DSQL's settle time is over. All of it happens in units for which a flip waits (`taking_part`). Nothing here knows where
+items come from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+import asyncpg
+
+from proxy.dynamodb.item_writes import same
+from proxy.dynamodb.schema import Key, TableSchema
+from proxy.dynamodb.values import Item
+from proxy.mapping.interface import Mapping as TableMapping
+from proxy.migrate.backfill.counts import EXAMPLES, Tally
+from proxy.migrate.backfill.row_encoding import Row, RowsOf, no_size, rough_size
+from proxy.migrate.table_jobs.concurrently import together
+from proxy.migrate.table_jobs.job_participant import TakingPart
+from proxy.migrate.table_jobs.rate_limiter import Pace
+from proxy.migrate.table_jobs.sources import Portion, Referring, Source
+from proxy.shadow.convergence.converge import converge
+from proxy.stores.batches import MAX_ROWS, SAFE_BYTES, batches
+from proxy.stores.dsql.bulk import Bulk
+from proxy.stores.dsql.system_tables.checkpoints import Checkpoints, Claim
+from proxy.stores.errors import Refused, UnknownOutcome, Unreachable
+from proxy.stores.interface import Unrepresentable
+
+T = TypeVar("T")
+
+_ROWS: Final = MAX_ROWS // 2
+_CONVERGING: Final = 8
+_PATIENCE_SECONDS: Final = 60.0
+_SAVE_SECONDS: Final = 2.0
+_CLAIMS: Final = 5
+
+
+@dataclass(slots=True)
+class _Part:
+    """A part under way, and what is saved of it."""
+
+    claim: Claim
+    position: dict[str, Any] | None
+    tally: Tally
+    inserted: list[str] = field(default_factory=list)
+    """Keys whose rows stand in the mirror and whose items have not been read again."""
+    converging: list[str] = field(default_factory=list)
+    unsettled: set[str] = field(default_factory=set)
+    """Keys a write to which may take effect yet, or might have once."""
+    expect_rows: bool = True
+    saved: float = 0.0
+    counted: dict[str, Any] = field(default_factory=dict)
+    """The tally at the position: what comes after it will be counted again by whoever goes on there."""
+
+    def passed(self, position: Mapping[str, Any] | None) -> None:
+        self.position = None if position is None else dict(position)
+        self.counted = self.tally.document()
+
+
+def job(table: str, source: Source) -> str:
+    """What the work is known by, in checkpoints and among the processes."""
+    return f"backfill/{table}/{source.name}"
+
+
+class Backfill:
+    """One run over one table. `settle` is DSQL's settle time in seconds, `references` the attributes that refer.
+
+    `tally` grows while it runs, `again` hears of each call that is made once more. Once `stop` says so, what is begun
+    is ended and saved, and nothing more is begun.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        schema: TableSchema,
+        mapping: TableMapping,
+        *,
+        moves: TakingPart,
+        bulk: Bulk,
+        checkpoints: Checkpoints,
+        pace: Pace,
+        settle: float,
+        references: Sequence[str] = (),
+        again: Callable[[str], None] = lambda _: None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._source = source
+        self._schema = schema
+        self._mapping = mapping
+        self._rows_of = RowsOf(mapping)
+        self._moves = moves
+        self._bulk = bulk
+        self._checkpoints = checkpoints
+        self._pace = pace
+        self._settle = settle
+        self._again = again
+        self._stop = stop
+        self._begun: dict[str, _Part] = {}
+        self.job = job(schema.name, source)
+        self._passes: tuple[tuple[str, Referring | None], ...] = (("all", None),)
+        if references:
+            # What is referred to first, then what refers: a foreign key holds at every moment.
+            names = tuple(references)
+            self._passes = (("first", Referring(names, wanted=False)), ("then", Referring(names, wanted=True)))
+        self.tally = Tally()
+        self.resumed = False
+
+    async def run(self, workers: int, *, fresh: bool = False) -> Tally:
+        """Do all parts, or what an earlier run has left of them. Raises StoreError, SourceError."""
+        wanted = [f"{name}:{part}" for name, _ in self._passes for part in self._source.parts()]
+        mine = await self._patiently(lambda: self._checkpoints.parts(self.job, wanted))
+        for name, each in mine.items():
+            if each.state["inserted"] or each.state["converging"]:
+                self._begun[name] = await self._taken_up(name)
+        self._moves.settled()
+        if mine and (fresh or (len(mine) == len(wanted) and all(each.done for each in mine.values()))):
+            # What an earlier run wrote and did not look at again has been looked at even if all begins anew.
+            await self._moves.wait_until_settled(self._stop)
+            if self._stop():
+                return self.tally
+            await self._patiently(lambda: self._checkpoints.forget(self.job, list(mine)))
+            mine, self._begun = {}, {}
+        self.resumed = bool(mine)
+        for each in mine.values():
+            self.tally.add(each.state["tally"])
+        for name, only in self._passes:
+            waiting = [part for part in self._source.parts() if not (at := mine.get(f"{name}:{part}")) or not at.done]
+            await together(waiting, lambda part, n=name, o=only: self._part(part, n, o), workers)  # type: ignore[misc]
+        return self.tally
+
+    async def _part(self, part: str, name: str, only: Referring | None) -> None:
+        if self._stop():
+            return
+        work = self._begun.pop(f"{name}:{part}", None) or await self._taken_up(f"{name}:{part}")
+        finished = False
+        async with aclosing(self._source.portions(part, work.position, only)) as portions:
+            while not finished:
+                await self._pace.wait(self._stop)
+                if self._stop():
+                    await self._save(work)
+                    return
+                portion = await anext(portions, None)
+                if portion is None:
+                    break
+                self._pace.spent(items=len(portion.items))
+                async with self._moves.unit(len(portion.items) + len(portion.bare)):
+                    await self._portion(work, portion)
+                finished = portion.position is None
+                if not finished:
+                    work.passed(portion.position)
+                    if time.monotonic() - work.saved > _SAVE_SECONDS:
+                        await self._save(work)
+        await self._moves.wait_until_settled(self._stop)
+        done = not self._stop()
+        if done:
+            work.passed(None)
+        await self._save(work, done=done)
+
+    async def _taken_up(self, part: str) -> _Part:
+        """Claim a part, and look at what whoever had it before wrote, or was about to write."""
+        claim = await self._patiently(lambda: self._checkpoints.claim(self.job, part))
+        if claim.saved is None:
+            return _Part(claim, None, Tally(), counted=Tally().document())
+        state = claim.saved.state
+        tally = Tally()
+        tally.add(state["tally"])
+        work = _Part(claim, state["position"], tally, state["inserted"], state["converging"], counted=state["tally"])
+        for key in work.converging:
+            self._unsettle(work, key, max(0.0, self._settle - claim.saved.age))
+        left = [Key(self._schema.name, text) for text in dict.fromkeys((*work.inserted, *work.converging))]
+        if left:
+            async with self._moves.unit(len(left), last=True):
+                await self._converge(work, await self._unlike(left), again=True)
+        return work
+
+    def _unsettle(self, work: _Part, key: str, seconds: float) -> None:
+        self._moves.unsettle(key, seconds)
+        work.unsettled.add(key)
+
+    def _state(self, work: _Part) -> dict[str, Any]:
+        work.unsettled = {key for key in work.unsettled if self._moves.is_unsettled(key)}
+        return {
+            "position": work.position,
+            "tally": work.counted,
+            "inserted": work.inserted,
+            "converging": [*work.converging, *work.unsettled],
+        }
+
+    async def _unlike(self, keys: Sequence[Key]) -> list[Key]:
+        """Those of the keys that the mirror does not hold as the authority does."""
+        wanted = await self._source.now(Portion({}, 0, None), keys)
+        rows = {key: self._rows_of.row(key, wanted[key]) for key in keys if key in wanted}
+        key_values = {key: values for key in keys if (values := self._mapping.key_values(key)) is not None}
+        order = list(key_values)
+        found = await self._patiently(lambda: self._bulk.digests([key_values[key] for key in order]))
+        held = {order[place]: digest for place, digest in found.items()}
+        unlike = []
+        for key in keys:
+            row = rows.get(key)
+            if (None if row is None else self._bulk.statements.row.digest(row.values)) != held.get(key):
+                unlike.append(key)
+        return unlike
+
+    async def _portion(self, work: _Part, portion: Portion) -> None:
+        work.tally.size += portion.size
+        self.tally.size += portion.size
+        for tally in (work.tally, self.tally):
+            tally.malformed += len(portion.malformed)
+            more = [f"{each.place}: {each.reason}" for each in portion.malformed]
+            tally.troubles.extend(more[: EXAMPLES - len(tally.troubles)])
+        unlike = list(portion.bare)
+        rows = self._rows(work, portion.items)
+        self._count(work, "seen", len(portion.items) + len(portion.bare))
+        if work.expect_rows and rows:
+            found = await self._found(rows)
+            unlike += self._held_otherwise(work, rows, found)
+            rows = [row for place, row in enumerate(rows) if place not in found]
+            work.expect_rows = bool(found)
+        # A row is hardly larger than its item: a page of a Scan is 1 MB at most, and need not be measured row by row.
+        size = rough_size if portion.size > SAFE_BYTES // 2 else no_size
+        for batch in batches(rows, size, most_rows=_ROWS):
+            unlike += await self._insert(work, batch, portion)
+        if unlike:
+            await self._converge(work, unlike)
+
+    def _rows(self, work: _Part, items: Mapping[Key, Item]) -> list[Row]:
+        rows = []
+        for key, item in items.items():
+            row = self._rows_of.row(key, item)
+            if row is None:
+                # The item may have changed since: whether it can be held now is for the convergence to say. Nothing
+                # of it is in the mirror that could be wrong, so that need not be asked here.
+                faults = self._rows_of.faults(key, item)
+                for tally in (work.tally, self.tally):
+                    tally.unheld(key, faults)
+            else:
+                rows.append(row)
+        return rows
+
+    async def _found(self, rows: Sequence[Row]) -> dict[int, bytes]:
+        """Digests of what the mirror has under the rows' keys, by their places."""
+        keys = [self._bulk.statements.key_of(row.values) for row in rows]
+        return await self._patiently(lambda: self._bulk.digests(keys))
+
+    def _held_otherwise(self, work: _Part, rows: Sequence[Row], found: Mapping[int, bytes]) -> list[Key]:
+        unlike = []
+        for place, digest in found.items():
+            if self._bulk.statements.row.digest(rows[place].values) != digest:
+                unlike.append(rows[place].key)
+        self._count(work, "equal", len(found) - len(unlike))
+        return unlike
+
+    async def _insert(self, work: _Part, rows: list[Row], portion: Portion) -> list[Key]:
+        """Insert where there is no row, and read the table again; gives the keys that do not agree with it."""
+        work.inserted = [row.key.text for row in rows]
+        try:
+            inserted = await self._patiently(lambda: self._inserted(work, rows))
+        except Refused:
+            # One of the rows breaks a rule that only the database knows: one by one, it is found.
+            work.inserted = []
+            return [row.key for row in rows]
+        unlike: list[Key] = []
+        held = rows
+        if inserted < len(rows):
+            # Some were there by now, put there by a writer's convergence: they are that writer's, if they agree.
+            work.expect_rows = True
+            found = await self._found(rows)
+            digests = [self._bulk.statements.row.digest(row.values) for row in rows]
+            held = [row for place, row in enumerate(rows) if found.get(place) == digests[place]]
+            unlike = [row.key for place, row in enumerate(rows) if found.get(place) != digests[place]]
+        now = await self._source.now(portion, [row.key for row in held])
+        agreed = held
+        if now is not portion.items:  # else it was the same answer, to the byte
+            agreed = [row for row in held if _agrees(row.item, now.get(row.key))]
+        if len(agreed) < len(held):
+            kept = {row.key for row in agreed}
+            unlike += [row.key for row in held if row.key not in kept]
+        self._count(work, "inserted", min(inserted, len(agreed)))
+        self._count(work, "equal", max(0, len(agreed) - inserted))
+        self._count(work, "lossy", sum(row.lossy for row in agreed))
+        if not unlike:
+            work.inserted = []
+        return unlike
+
+    async def _inserted(self, work: _Part, rows: list[Row]) -> int:
+        """Insert and save in one transaction. Where nobody can tell whether it was committed, a new claim tells."""
+        values = [row.values for row in rows]
+        for _ in range(_CLAIMS):
+            try:
+                return await self._bulk.insert(values, self._saved_first(work))
+            except UnknownOutcome as error:
+                self._again(error.reason)
+                claim = await self._patiently(lambda: self._checkpoints.claim(work.claim.job, work.claim.part))
+                work.claim = claim
+                if claim.saved is not None and claim.saved.state["inserted"] == work.inserted:
+                    return 0  # how many were there before is not known: their digests will be looked at
+        raise Unreachable("commit", "the outcome of one commit after another was unknown")
+
+    def _saved_first(self, work: _Part) -> Callable[[asyncpg.Connection], Awaitable[None]]:
+        save = self._checkpoints.saving(work.claim, self._state(work))
+
+        async def first(connection: asyncpg.Connection) -> None:
+            self._moves.check()
+            await save(connection)
+
+        return first
+
+    async def _converge(self, work: _Part, keys: Sequence[Key], *, again: bool = False) -> None:
+        """Each by itself, several at once. `again`: they have been counted already."""
+        work.converging = [key.text for key in keys]
+        if keys:
+            await self._save(work)
+        tallies = () if again else (work.tally, self.tally)
+        await together(keys, lambda key: self._converge_one(work, key, tallies), _CONVERGING)
+        work.inserted, work.converging = [], []
+
+    async def _converge_one(self, work: _Part, key: Key, tallies: Iterable[Tally]) -> None:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        attempt = 0
+        while True:
+            try:
+                repairs = await converge(key, self._moves.authority, self._moves.mirror)
+            except Unrepresentable as error:
+                for tally in tallies:
+                    tally.unheld(key, [f"{fault.field}: {fault.reason}" for fault in error.faults])
+                return
+            except (Unreachable, UnknownOutcome) as error:
+                if isinstance(error, UnknownOutcome):
+                    self._unsettle(work, key.text, self._settle)
+                if time.monotonic() > deadline:
+                    raise
+                attempt += 1
+                self._again(error.reason)
+                await _pause(attempt)
+            else:
+                for tally in tallies:
+                    tally.converged += bool(repairs)
+                    tally.equal += not repairs
+                return
+
+    async def _save(self, work: _Part, *, done: bool = False) -> None:
+        await self._patiently(lambda: self._checkpoints.save(work.claim, self._state(work), done=done))
+        work.saved = time.monotonic()
+
+    def _count(self, work: _Part, name: str, more: int) -> None:
+        for tally in (work.tally, self.tally):
+            setattr(tally, name, getattr(tally, name) + more)
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Calls that may be made again, for as long as a minute of nothing but failures."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        attempt = 0
+        while True:
+            try:
+                return await call()
+            except Unreachable as error:
+                if time.monotonic() > deadline:
+                    raise
+                attempt += 1
+                self._again(error.reason)
+                await _pause(attempt)
+
+
+def _agrees(item: Item, now: Item | None) -> bool:
+    return now is item or (now is not None and same(item, now))
+
+
+async def _pause(attempt: int) -> None:
+    await asyncio.sleep(random.uniform(0.5, 1.0) * min(5.0, 0.05 * 2.0**attempt))  # noqa: S311

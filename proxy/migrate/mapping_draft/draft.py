@@ -1,0 +1,277 @@
+"""Decides a first mapping from a table's description and a sample of its items. Pure: gives decisions, writes nothing.
+
+An attribute gets a column if a key or an index needs it, or if it is a plain value in at least half of the items;
+everything else stays in the JSON column. Columns are as wide as nothing is lost by: text, never varchar; numbers of a
+key or an index as numeric with twice the digits seen, because what does not fit there cannot be held at all; others as
+bigint where all were whole and small, because what does not fit stays in the JSON column. Limits: "Cluster quotas and
+database limits in Amazon Aurora DSQL" (24 indexes a table, the primary key among them; 255 columns; 8 columns a key).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from proxy.dynamodb.schema import Index, TableSchema
+from proxy.dynamodb.values import Item
+from proxy.mapping.composites import Composite
+from proxy.mapping.document_mapping import identifier
+from proxy.mapping.references import Reference
+from proxy.migrate.mapping_draft.composite_detection import find
+from proxy.migrate.mapping_draft.profile import Attribute, discriminator, profile
+
+MOST_INDEXES: Final = 23
+_MOST_COLUMNS: Final = 100
+_MOST_KEY_COLUMNS: Final = 8
+_SHARE: Final = 0.5
+_SYSTEM: Final = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
+_ANY_NUMBER: Final = "numeric(294,168)"  # all that a Number can be
+_NUMERIC: Final = (20, 4)
+_WIDEST: Final = 60
+_WHOLE_DIGITS: Final = 15  # bigint holds 18, and the next item may have a larger one
+_SQL_TYPES: Final = {"S": "text", "BOOL": "boolean", "B": "bytea"}
+_COMPARATORS: Final = {
+    "S": "string",
+    "N": "number",
+    "BOOL": "boolean",
+    "B": "binary",
+    "SS": "set",
+    "NS": "set",
+    "BS": "set",
+    "L": "list",
+    "M": "map",
+}
+_IMAGE: Final = frozenset({"url", "width", "height"})
+
+
+@dataclass(frozen=True, slots=True)
+class DraftColumn:
+    name: str
+    attribute: str
+    sql_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class DraftIndex:
+    """A DynamoDB index and the SQL index that serves it; `sparse` columns are not NULL in it."""
+
+    name: str
+    hash: str
+    range: str | None
+    sql_index: str
+    columns: tuple[str, ...]
+    sparse: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A mapping as decided. `left_out` says what DSQL has no room for."""
+
+    table: str
+    sql_table: str
+    json_column: str
+    type_attribute: str | None
+    composites: Mapping[str, Composite]
+    key: str | None
+    key_columns: tuple[str, ...]
+    columns: tuple[DraftColumn, ...]
+    indexes: tuple[DraftIndex, ...]
+    comparators: Mapping[str, Mapping[str, str]]
+    references: tuple[Reference, ...]
+    items: int
+    left_out: tuple[str, ...]
+
+
+def draft(schema: TableSchema, items: Sequence[Item], sql_table: str | None = None) -> Draft:
+    """A mapping of the table that holds every item of the sample, as far as DSQL can hold it at all."""
+    attributes = profile(items)
+    composites = _composites(schema, items, attributes)
+    key = schema.hash if schema.hash in composites and schema.range is None else None
+    key_parts = frozenset(composites[key].parts) if key is not None else frozenset()
+    type_attribute = discriminator(items, key_parts, composites)
+    named = sql_table or snake(schema.name)
+    keys = composites[key].parts if key is not None else schema.key_names
+    needed = dict.fromkeys(keys)
+    for index in schema.indexes.values():
+        for name in (index.hash, index.range):
+            if name is not None:
+                needed.update(dict.fromkeys(composites[name].parts if name in composites else (name,)))
+    for composite in composites.values():
+        needed.update(dict.fromkeys(composite.parts))
+    if type_attribute is not None:
+        needed[type_attribute] = None
+    wanted = [*needed, *(n for n, each in attributes.items() if n not in needed and _deserves(each, len(items)))]
+    wanted = [name for name in wanted if name not in composites][: max(_MOST_COLUMNS, len(needed))]
+    names = _names(wanted)
+    columns = tuple(DraftColumn(names[n], n, _sql_type(n, attributes.get(n), schema, wide=n in needed)) for n in wanted)
+    key_columns = tuple(names[name] for name in keys)
+    indexes, left_out = _indexes(schema, composites, names, key_columns, named)
+    return Draft(
+        table=schema.name,
+        sql_table=named,
+        json_column=_free("data", set(names.values())),
+        type_attribute=type_attribute,
+        composites=composites,
+        key=key,
+        key_columns=key_columns,
+        columns=columns,
+        indexes=indexes,
+        comparators=_comparators(items, attributes, type_attribute, {*composites, *keys}),
+        references=_references(items, attributes, type_attribute, keys, composites),
+        items=len(items),
+        left_out=left_out,
+    )
+
+
+def snake(name: str) -> str:
+    """`movedAt` as `moved_at`, `type:shelf` as `type_shelf`; always a name that SQL takes."""
+    parted = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name)
+    plain = re.sub(r"[^a-z0-9]+", "_", parted.lower()).strip("_")
+    return identifier(plain or "column") if not plain[:1].isdigit() else identifier("_" + plain)
+
+
+def _composites(
+    schema: TableSchema, items: Sequence[Item], attributes: Mapping[str, Attribute]
+) -> dict[str, Composite]:
+    """Those of the table's key and the indexes' hashes, and others in most items. Sort attributes stay columns."""
+    hashes = dict.fromkeys(index.hash for index in schema.indexes.values())
+    sorts = {index.range for index in schema.indexes.values()}
+    if schema.range is None:
+        hashes = {schema.hash: None, **hashes}
+    else:
+        sorts |= {schema.hash, schema.range}
+    others = [name for name, each in attributes.items() if _deserves(each, len(items))]
+    indexed = {*hashes, *sorts}
+    usable = frozenset(n for n, each in attributes.items() if each.uniform and each.tag in ("S", "N"))
+    found: dict[str, Composite] = {}
+    for name in dict.fromkeys((*hashes, *others)):
+        if name in sorts or any(name in composite.parts for composite in found.values()):
+            continue
+        composite = find(name, items, indexed=name in indexed, parts=usable - found.keys() - {schema.hash})
+        if composite is not None and len(composite.parts) < _MOST_KEY_COLUMNS:
+            found[name] = composite
+    return found
+
+
+def _deserves(attribute: Attribute, items: int) -> bool:
+    return attribute.tag in ("S", "N", "BOOL", "B") and attribute.tags[attribute.tag] >= items * _SHARE
+
+
+def _names(attributes: Iterable[str]) -> dict[str, str]:
+    """A column's name for each attribute, no two alike."""
+    taken: set[str] = set(_SYSTEM)
+    names = {}
+    for attribute in attributes:
+        names[attribute] = _free(snake(attribute), taken)
+        taken.add(names[attribute])
+    return names
+
+
+def _free(name: str, taken: set[str]) -> str:
+    candidate, number = name, 2
+    while candidate in taken:
+        candidate, number = f"{name[:50]}_{number}", number + 1
+    return candidate
+
+
+def _sql_type(name: str, attribute: Attribute | None, schema: TableSchema, *, wide: bool) -> str:
+    tag = schema.types.get(name) or (attribute.tag if attribute is not None else "S")
+    if tag != "N":
+        return _SQL_TYPES[tag]
+    if attribute is not None and attribute.timestamp:
+        return "timestamptz"
+    before, after = (attribute.before, attribute.after) if attribute is not None else (0, 0)
+    if not wide and not after and before <= _WHOLE_DIGITS:
+        return "bigint"
+    scale = max(_NUMERIC[1], 2 * after)
+    precision = max(_NUMERIC[0], 2 * max(before, 2) + scale)
+    return _ANY_NUMBER if precision > _WIDEST else f"numeric({precision},{scale})"
+
+
+def _indexes(
+    schema: TableSchema,
+    composites: Mapping[str, Composite],
+    names: Mapping[str, str],
+    key_columns: tuple[str, ...],
+    sql_table: str,
+) -> tuple[tuple[DraftIndex, ...], tuple[str, ...]]:
+    made: list[DraftIndex] = []
+    left_out: list[str] = []
+    taken: set[str] = set()
+    for index in schema.indexes.values():
+        own = _index_columns(index, composites, names)
+        columns = tuple(dict.fromkeys((*own, *key_columns)))
+        if len(made) == MOST_INDEXES:
+            left_out.append(f"index {index.name}: DSQL takes {MOST_INDEXES} beside the primary key")
+            continue
+        sql_index = _free(identifier(f"idx_{sql_table}_{snake(index.name)}"), taken)
+        taken.add(sql_index)
+        sparse = tuple(column for column in own if column not in key_columns)
+        made.append(DraftIndex(index.name, index.hash, index.range, sql_index, columns[:_MOST_KEY_COLUMNS], sparse))
+    return tuple(made), tuple(left_out)
+
+
+def _index_columns(index: Index, composites: Mapping[str, Composite], names: Mapping[str, str]) -> tuple[str, ...]:
+    hashed = composites[index.hash].parts if index.hash in composites else (index.hash,)
+    return tuple(names[name] for name in (*hashed, *((index.range,) if index.range is not None else ())))
+
+
+def _comparators(
+    items: Sequence[Item], attributes: Mapping[str, Attribute], type_attribute: str | None, made: set[str]
+) -> dict[str, dict[str, str]]:
+    """How the attributes compare, under the type that alone has them, or "*"."""
+    owners: dict[str, set[str]] = {}
+    for item in items:
+        item_type = item.get(type_attribute, {}).get("S", "*") if type_attribute is not None else "*"
+        for name in item:
+            owners.setdefault(name, set()).add(item_type)
+    types = sorted(set().union(*owners.values())) if owners else []
+    # Every type that was seen: one that is not declared cannot be moved by itself, and has no line in a report.
+    found: dict[str, dict[str, str]] = {"*": {}, **{each: {} for each in types if each != "*"}}
+    for name, each in attributes.items():
+        comparator = _comparator(each)
+        if name in made or name == type_attribute or comparator is None:
+            continue
+        here = owners[name]
+        for owner in ["*"] if len(here) * 2 > len(types) or "*" in here else sorted(here):
+            found.setdefault(owner, {})[name] = comparator
+    return found
+
+
+def _comparator(attribute: Attribute) -> str | None:
+    """By the type of most values; one of another type compares by its own all the same."""
+    if attribute.timestamp:
+        return "timestamp"
+    if attribute.tag == "M" and attribute.entries >= _IMAGE:
+        return "image"
+    return _COMPARATORS.get(attribute.tag)
+
+
+def _references(
+    items: Sequence[Item],
+    attributes: Mapping[str, Attribute],
+    type_attribute: str | None,
+    keys: Sequence[str],
+    composites: Mapping[str, Composite],
+) -> tuple[Reference, ...]:
+    """Attributes whose every value in the sample is the id of an item of one type."""
+    identifiers = [name for name in keys if name != type_attribute]
+    if type_attribute is None or len(identifiers) != 1:
+        return ()
+    [to] = identifiers
+    by_type: dict[str, set[str]] = {}
+    for item in items:
+        known_here = by_type.setdefault(item[type_attribute]["S"], set())
+        if "S" in item.get(to, {}):
+            known_here.add(item[to]["S"])
+    found = []
+    for name, each in attributes.items():
+        if name in keys or name in composites or name == type_attribute or not each.uniform or each.tag != "S":
+            continue
+        values = {item[name]["S"] for item in items if name in item}
+        targets = [item_type for item_type, known in by_type.items() if values <= known]
+        if len(values) > 1 and len(targets) == 1:
+            found.append(Reference(name, to, targets[0]))
+    return tuple(found)

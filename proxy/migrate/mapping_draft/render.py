@@ -1,0 +1,108 @@
+"""Writes a drafted mapping down: the TOML that `proxy.mapping.load` reads, and the SQL that makes its table.
+
+Text only. SQL is in DSQL's dialect, one statement a file, as the migrations want it: names always quoted, so that no
+attribute's name is a word of SQL's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from proxy.migrate.mapping_draft.draft import Draft
+from proxy.stores.dsql.sql.statements import quoted
+
+_BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def toml(draft: Draft) -> str:
+    """The mapping file."""
+    return "\n".join(_toml(draft)) + "\n"
+
+
+def migrations(draft: Draft) -> dict[str, str]:
+    """The SQL files by name: the table, then each index."""
+    lines = [f"  {quoted(column.name)} {column.sql_type}{_not_null(draft, column.name)}," for column in draft.columns]
+    lines.append(f"  {quoted(draft.json_column)} jsonb NOT NULL DEFAULT '{{}}'::jsonb,")
+    lines.append(f"  PRIMARY KEY ({_listed(draft.key_columns)})")
+    body = "\n".join(lines)
+    what = f"-- DynamoDB's table {draft.table}, drafted from {draft.items} of its items by `crossfade mapping init`."
+    files = {f"0001_{draft.sql_table}.sql": f"{what}\nCREATE TABLE {quoted(draft.sql_table)} (\n{body}\n);\n"}
+    for number, index in enumerate(draft.indexes, 2):
+        where = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in index.sparse)
+        statement = f"CREATE INDEX ASYNC {quoted(index.sql_index)} ON {quoted(draft.sql_table)} "
+        statement += f"({_listed(index.columns)}){f' WHERE {where}' if where else ''};"
+        files[f"{number:04}_{index.sql_index}.sql"] = (
+            f"-- Serves DynamoDB's index {_comment(index.name)}.\n{statement}\n"
+        )
+    return files
+
+
+def _toml(draft: Draft) -> Iterator[str]:
+    yield f"# A first mapping of DynamoDB's table {draft.table}, drafted from {draft.items} of its items."
+    yield "# Read it through: `crossfade preflight` says what of the whole table it could not hold."
+    yield from (f"# Left out: {_comment(each)}." for each in draft.left_out)
+    yield ""
+    yield f"table = {_text(draft.table)}"
+    yield f"sql_table = {_text(draft.sql_table)}"
+    yield f"json_column = {_text(draft.json_column)}"
+    if draft.type_attribute is not None:
+        yield f"type_attribute = {_text(draft.type_attribute)}"
+    if draft.composites:
+        yield ""
+        yield "# Attributes made of others. They are not stored: they are made again when a row is read."
+        yield "[composites]"
+        yield from (f"{_key(name)} = {_text(each.template)}" for name, each in draft.composites.items())
+    yield ""
+    yield "[key]"
+    if draft.key is not None:
+        yield f"composite = {_text(draft.key)}"
+    yield f"columns = [{', '.join(_text(name) for name in draft.key_columns)}]"
+    yield ""
+    yield f"# What a column cannot hold exactly stays in {_comment(draft.json_column)}, and nothing is lost. But what a"
+    yield "# column of a key or an index cannot hold is not held at all: let it be wide enough for what is to come."
+    yield "[columns]"
+    for column in draft.columns:
+        attribute = f"attribute = {_text(column.attribute)}, " if column.attribute != column.name else ""
+        yield f"{_key(column.name)} = {{ {attribute}type = {_text(column.sql_type)} }}"
+    for index in draft.indexes:
+        yield ""
+        yield f"[indexes.{_key(index.name)}]"
+        yield f"hash = {_text(index.hash)}"
+        if index.range is not None:
+            yield f"range = {_text(index.range)}"
+        yield f"sql_index = {_text(index.sql_index)}"
+    for reference in draft.references:
+        yield ""
+        yield f"# In the sample each {_comment(reference.attribute)} is the {reference.to} of such an item."
+        yield f"[references.{_key(reference.attribute)}]"
+        yield f"to = {_text(reference.to)}"
+        yield f"type = {_text(reference.item_type)}"
+    for item_type, comparators in draft.comparators.items():
+        yield ""
+        yield f"[types.{_key(item_type)}]"
+        yield from (f"{_key(name)} = {_text(comparator)}" for name, comparator in comparators.items())
+
+
+def _not_null(draft: Draft, column: str) -> str:
+    return " NOT NULL" if column in draft.key_columns else ""
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(quoted(name) for name in names)
+
+
+def _key(name: str) -> str:
+    return name if _BARE.fullmatch(name) else _text(name)
+
+
+def _text(text: str) -> str:
+    """A TOML string: JSON's escapes are TOML's, but for DEL, which JSON leaves as it is."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _comment(text: str) -> str:
+    """Text that cannot end its line."""
+    return " ".join(re.sub(r"[\x00-\x1f\x7f\u0085\u2028\u2029]", " ", text).split())

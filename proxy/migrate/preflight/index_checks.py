@@ -1,0 +1,47 @@
+"""Whether migrations make the SQL indexes that a mapping counts on: by name, and on the columns it asks them by.
+
+Reads the statements as text, in the few forms that migrations have. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from proxy.dynamodb.schema import Index
+from proxy.mapping.column_mapping import ColumnMapping
+from proxy.migrate.preflight.item_checks import Kind, Trouble
+
+_NAME: Final = r'(?:"(?:[^"]|"")+"|[^\s"(.]+)'
+_CREATE_INDEX: Final = re.compile(
+    rf"CREATE\s+(?:UNIQUE\s+)?INDEX\s+(?:ASYNC\s+)?(?:IF\s+NOT\s+EXISTS\s+)?({_NAME})"
+    rf"\s+ON\s+(?:{_NAME}\s*\.\s*)?({_NAME})\s*\(([^)]*)\)",
+    re.IGNORECASE,
+)
+
+
+def unmade(mapping: ColumnMapping, statements: Iterable[str]) -> Iterator[Trouble]:
+    """A trouble for each DynamoDB index whose SQL index no statement makes, or makes on other columns."""
+    made = {
+        _bare(name): [_bare(re.split(r"\s+(?i:ASC|DESC|NULLS)\b", column.strip())[0]) for column in columns.split(",")]
+        for statement in statements
+        for name, table, columns in _CREATE_INDEX.findall(statement)
+        if _bare(table) == mapping.sql_table
+    }
+    for index, served in mapping.indexes.items():
+        place = f"indexes.{index}.sql_index"
+        span = mapping.span(Index(index, served.hash, served.range, None, local=False))
+        wanted = span.equal if span.sort is None else (*span.equal, span.sort)
+        columns = made.get(served.sql_index)
+        if columns is None:
+            yield Trouble(Kind.INDEX, place, f"no migration makes {served.sql_index} on {mapping.sql_table}")
+        elif columns[: len(wanted)] != list(wanted):
+            listed = ", ".join(wanted)
+            yield Trouble(Kind.INDEX, place, f"{served.sql_index} does not begin with {listed}, by which it is asked")
+
+
+def _bare(name: str) -> str:
+    """A name as PostgreSQL knows it: unquoted ones are in lower case."""
+    name = name.strip()
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()

@@ -1,0 +1,231 @@
+"""Counts the troubles of a whole table, and says what they are: how many, of which types, three keys each.
+
+Memory is bounded whatever the data says: so many findings and no more are kept apart, the rest counted together, and
+what needs the whole table goes to the census's file. Nothing is written to either store.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from comparators.redact import Redactor
+from proxy.dynamodb.schema import Key, TableSchema
+from proxy.dynamodb.values import Item
+from proxy.mapping.column_mapping import ColumnMapping
+from proxy.mapping.references import Reference
+from proxy.migrate.preflight.cross_item_checks import Census
+from proxy.migrate.preflight.item_checks import Kind, TableMapping, Trouble, of_item, of_table
+
+EXAMPLES: Final = 3
+_MOST_FINDINGS: Final = 500
+_MOST_TYPES: Final = 20
+OTHERS: Final = "(others)"
+FILES: Final = "(what is no item)"
+
+
+@dataclass(slots=True)
+class _Tally:
+    items: int = 0
+    reason: str = ""
+    types: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, reason: str, key: str | None, item_type: str) -> None:
+        self.items += 1
+        self.reason = self.reason or reason
+        self.types[item_type if item_type in self.types or len(self.types) < _MOST_TYPES else OTHERS] += 1
+        if key is not None and len(self.examples) < EXAMPLES:
+            self.examples.append(key)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One kind of trouble with one attribute: the items that have it, by type, the first reason met, and examples.
+
+    `items` is 0 for what concerns the mapping and no item. `examples` are keys, redacted unless values were asked for.
+    """
+
+    kind: Kind
+    attribute: str
+    items: int
+    types: dict[str, int]
+    reason: str
+    examples: tuple[Any, ...]
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "kind": str(self.kind),
+            "loses": self.kind.loses,
+            "attribute": self.attribute,
+            "items": self.items,
+            "types": self.types,
+            "reason": self.reason,
+            "remedy": self.kind.remedy,
+            "examples": list(self.examples),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What preflight found: losses first, then the most items. `unchecked` says what could not be looked at."""
+
+    table: str
+    items: int
+    findings: tuple[Finding, ...]
+    unchecked: tuple[str, ...] = ()
+
+    @property
+    def losses(self) -> tuple[Finding, ...]:
+        return tuple(each for each in self.findings if each.kind.loses)
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "table": self.table,
+            "items": self.items,
+            "clean": not self.losses,
+            "findings": [each.document() for each in self.findings],
+            "unchecked": list(self.unchecked),
+        }
+
+    def text(self) -> str:
+        """For people: a line a finding, then its keys and its remedy."""
+        lines = [f"{self.table}: {self.items} items looked at"]
+        for each in self.findings:
+            whom = f"{each.items} items" if each.items else "the mapping"
+            types = ", ".join(f"{name or '(none)'} {count}" for name, count in each.types.items())
+            lines.append("")
+            lines.append(f"{'LOSS' if each.kind.loses else 'note'}  {each.attribute} {each.kind.sentence}: {whom}")
+            if each.types and list(each.types) != [""]:
+                lines.append(f"      types: {types}")
+            lines.append(f"      why: {each.reason}")
+            lines.extend(f"      key: {orjson.dumps(example).decode()}" for example in each.examples)
+            lines.append(f"      remedy: {each.kind.remedy}")
+        lines.append("")
+        lines.extend(f"not looked at: {each}" for each in self.unchecked)
+        lines.append(_end(len(self.losses)))
+        return "\n".join(lines)
+
+
+def _end(losses: int) -> str:
+    return f"{losses} kinds of loss" if losses else "nothing would be lost"
+
+
+class Preflight:
+    """Looks at items, page by page, and then reports.
+
+    `whole` says that every item of the table will be seen; with a sample, what refers to what cannot be told.
+    """
+
+    def __init__(
+        self,
+        mapping: TableMapping,
+        schema: TableSchema,
+        census: Census,
+        references: tuple[Reference, ...] = (),
+        *,
+        whole: bool = True,
+    ) -> None:
+        self._mapping = mapping
+        self._schema = schema
+        self._census = census
+        self._references = references if whole else ()
+        self._skipped = () if whole else references
+        # Only a plan that is taken literally can put two keys into one row: other key columns give the key back.
+        self._rows_shared = isinstance(mapping, ColumnMapping) and mapping.literal
+        self._whole = whole
+        self._tallies: dict[tuple[Kind, str], _Tally] = {}
+        self.items = 0
+
+    def look(self, items: Iterable[Item]) -> None:
+        for item in items:
+            self.items += 1
+            item_type = self._mapping.type_of(item)
+            key, troubles = of_item(self._mapping, self._schema, item)
+            for trouble in troubles:
+                self._count(trouble, key.text if key is not None else None, item_type)
+            if key is not None:
+                self._note(key, item, item_type)
+
+    def unreadable(self, place: str, reason: str) -> None:
+        """Something in a file that is no item."""
+        self.items += 1
+        self._count(Trouble(Kind.FORM, FILES, f"{place}: {reason}"), None, "")
+
+    def add(self, trouble: Trouble) -> None:
+        """A trouble of the mapping's, found elsewhere."""
+        tally = self._tallies.setdefault((trouble.kind, trouble.attribute), _Tally())
+        tally.reason = tally.reason or trouble.reason
+
+    def report(self, *, values: bool) -> Report:
+        """With `values` the examples are keys as they are; without, hashes and shapes: a key is an item's value."""
+        for trouble in of_table(self._mapping, self._schema):
+            self.add(trouble)
+        self._take_census()
+        redactor = Redactor(secrets.token_bytes(32))
+        findings = [
+            Finding(
+                kind,
+                attribute if values or self._declared(kind, attribute) else redactor.name(attribute),
+                tally.items,
+                dict(tally.types.most_common()),
+                tally.reason,
+                tuple(_shown(text, redactor, values) for text in tally.examples),
+            )
+            for (kind, attribute), tally in self._tallies.items()
+        ]
+        findings.sort(key=lambda each: (not each.kind.loses, -each.items, each.kind, each.attribute))
+        return Report(self._mapping.table, self.items, tuple(findings), self._unchecked())
+
+    def _declared(self, kind: Kind, attribute: str) -> bool:
+        """Whether the name comes from the mapping or the table's schema, and so says nothing of an item."""
+        return (
+            kind is Kind.INDEX
+            or attribute == FILES
+            or attribute in self._mapping.fields
+            or attribute in self._schema.types
+        )
+
+    def _note(self, key: Key, item: Item, item_type: str) -> None:
+        for number, reference in enumerate(self._references):
+            target = reference.pointed_to(item)
+            if target is not None:
+                self._census.points(number, target, key, item_type)
+            meant_by = reference.stands_for(item, item_type)
+            if meant_by is not None:
+                self._census.is_there(number, meant_by)
+        if self._rows_shared and (row := self._mapping.key_values(key)) is not None:
+            self._census.holds(row, key, item_type)
+
+    def _take_census(self) -> None:
+        for number, reference in enumerate(self._references):
+            meant = f"no {reference.item_type or 'item'} has it as its {reference.to}"
+            for each in self._census.dangling(number):
+                self._count(Trouble(Kind.DANGLING, reference.attribute, meant), each.key, each.item_type)
+        if self._rows_shared:
+            columns = ", ".join(self._mapping.key_columns)
+            shared = f"the primary key is {columns} alone: the one written last is what is left"
+            for each in self._census.sharing():
+                self._count(Trouble(Kind.DUPLICATE, self._schema.hash, shared), each.key, each.item_type)
+
+    def _unchecked(self) -> tuple[str, ...]:
+        told = [f"whether {each.attribute} refers to something: that takes the whole table" for each in self._skipped]
+        if self._rows_shared and not self._whole:
+            told.append("all keys that share a row: of a sample, only those within it")
+        return tuple(told)
+
+    def _count(self, trouble: Trouble, key: str | None, item_type: str) -> None:
+        name = (trouble.kind, trouble.attribute)
+        if name not in self._tallies and len(self._tallies) >= _MOST_FINDINGS:
+            name = (trouble.kind, OTHERS)
+        self._tallies.setdefault(name, _Tally()).add(trouble.reason, key, item_type)
+
+
+def _shown(text: str, redactor: Redactor, values: bool) -> dict[str, Any]:
+    attributes: Item = orjson.loads(text)
+    return attributes if values else {name: redactor.redact(value) for name, value in attributes.items()}

@@ -1,0 +1,48 @@
+"""The SQL that makes, widens and drops a document mapping's table. Text only, in DSQL's dialect."""
+
+from __future__ import annotations
+
+from proxy.dynamodb.schema import Index
+from proxy.mapping.document_mapping import DocumentMapping, identifier
+from proxy.stores.dsql.sql.statements import qualified, quoted
+
+
+def create_table(mapping: DocumentMapping, schema: str) -> str:
+    """CREATE TABLE IF NOT EXISTS, with the keys NOT NULL and index keys that an item may lack."""
+    lines = []
+    for column in mapping.columns:
+        required = column.name in mapping.key_columns or column.as_text
+        lines.append(f"  {quoted(column.name)} {column.sql_type}{' NOT NULL' if required else ''}")
+    keys = ", ".join(quoted(name) for name in mapping.key_columns)
+    lines.append(f"  PRIMARY KEY ({keys})")
+    body = ",\n".join(lines)
+    return f"CREATE TABLE IF NOT EXISTS {qualified(schema, mapping.sql_table)} (\n{body}\n)"
+
+
+def add_columns(mapping: DocumentMapping, schema: str, present: frozenset[str]) -> list[str]:
+    """ALTER TABLE for index keys that a later UpdateTable has brought."""
+    table = qualified(schema, mapping.sql_table)
+    return [
+        f"ALTER TABLE {table} ADD COLUMN {quoted(column.name)} {column.sql_type}"
+        for column in mapping.columns
+        if column.name not in present
+    ]
+
+
+def create_indexes(mapping: DocumentMapping, schema: str) -> list[str]:
+    """CREATE INDEX ASYNC for each secondary index: its keys, then the table's, so that its order is total."""
+    return [_create_index(mapping, schema, index) for index in mapping.schema.indexes.values()]
+
+
+def drop_table(name: str, schema: str) -> str:
+    return f"DROP TABLE IF EXISTS {qualified(schema, identifier(name))}"
+
+
+def _create_index(mapping: DocumentMapping, schema: str, index: Index) -> str:
+    span = mapping.span(index)
+    columns = dict.fromkeys((*span.equal, *((span.sort,) if span.sort is not None else ()), *mapping.key_columns))
+    listed = ", ".join(quoted(name) for name in columns)
+    present = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in span.present)
+    name = quoted(identifier(f"{mapping.sql_table}.{index.name}"))
+    table = qualified(schema, mapping.sql_table)
+    return f"CREATE INDEX ASYNC IF NOT EXISTS {name} ON {table} ({listed}) WHERE {present}"

@@ -1,0 +1,212 @@
+"""What is written down in DSQL about migrations: which are applied, how far one has come, and who is at it.
+
+Three small tables. DSQL has no advisory locks and takes no DDL beside other statements, so that a run can be killed
+between a statement and the note that it is done: each is noted before it begins and after it has ended. The lock is a
+row with a time, by the database's clock; two that want it at once conflict, and one of them looks again.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+
+from proxy.migrate.schema.migration_files import MigrationError
+from proxy.stores.attempts import insist
+from proxy.stores.dsql.sqlstates import MADE_MEANWHILE, NO_TABLE
+
+MIGRATIONS_TABLE: Final = "crossfade_migrations"
+STEPS_TABLE: Final = "crossfade_migration_steps"
+LOCK_TABLE: Final = "crossfade_migration_lock"
+LEDGER_TABLES: Final = frozenset({MIGRATIONS_TABLE, STEPS_TABLE, LOCK_TABLE})
+
+_STEP_COLUMNS: Final = (
+    "migration text NOT NULL, step integer NOT NULL, checksum text NOT NULL, job text, "
+    "begun_at timestamptz NOT NULL, done_at timestamptz, PRIMARY KEY (migration, step)"
+)
+_COLUMNS: Final = {
+    MIGRATIONS_TABLE: "name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL",
+    STEPS_TABLE: _STEP_COLUMNS,
+    LOCK_TABLE: "id integer PRIMARY KEY, holder text NOT NULL, until timestamptz NOT NULL",
+}
+# Two that make a table at once: one of them finds its name taken while it is at it.
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A statement that was begun: the checksum of its text, the job it started, and whether it is done."""
+
+    checksum: str
+    job: str | None
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A migration that is applied whole."""
+
+    checksum: str
+    at: datetime.datetime
+
+
+class Ledger:
+    """Over one connection, whose search path says where its tables are. Methods raise asyncpg.PostgresError."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def create(self) -> None:
+        """Make what is not there. DDL that does nothing is a change of the catalog all the same, for every session."""
+        for name, columns in _COLUMNS.items():
+            await insist(lambda name=name, columns=columns: self._make(name, columns))  # type: ignore[misc]
+
+    async def applied(self) -> dict[str, Applied]:
+        """By name; empty where nothing was ever written down."""
+        rows = await self._rows(f"SELECT name, checksum, applied_at FROM {MIGRATIONS_TABLE}")  # noqa: S608
+        return {row["name"]: Applied(row["checksum"], row["applied_at"]) for row in rows}
+
+    async def steps(self) -> dict[tuple[str, int], Step]:
+        """By migration and number, which counts from 0."""
+        rows = await self._rows(f"SELECT migration, step, checksum, job, done_at FROM {STEPS_TABLE}")  # noqa: S608
+        return {
+            (row["migration"], row["step"]): Step(row["checksum"], row["job"], row["done_at"] is not None)
+            for row in rows
+        }
+
+    async def holder(self) -> tuple[str, float] | None:
+        """Who has the lock, and for how many seconds yet."""
+        rows = await self._rows(
+            f"SELECT holder, extract(epoch FROM until - now())::float8 AS remaining FROM {LOCK_TABLE} WHERE id = 1"  # noqa: S608
+        )
+        return (rows[0]["holder"], rows[0]["remaining"]) if rows else None
+
+    async def begin(self, migration: str, step: int, checksum: str, before: Step | None) -> None:
+        """Raises MigrationError where another run has begun it since `before` was read."""
+        if before is None:
+            done = await self._execute(
+                f"INSERT INTO {STEPS_TABLE} (migration, step, checksum, begun_at) VALUES ($1, $2, $3, now()) "  # noqa: S608
+                "ON CONFLICT (migration, step) DO NOTHING",
+                migration,
+                step,
+                checksum,
+            )
+        else:
+            done = await self._execute(
+                f"UPDATE {STEPS_TABLE} SET checksum = $3, begun_at = now(), job = NULL "  # noqa: S608
+                "WHERE migration = $1 AND step = $2 AND checksum = $4 AND done_at IS NULL",
+                migration,
+                step,
+                checksum,
+                before.checksum,
+            )
+        if not done.endswith(" 1"):
+            raise MigrationError("another run has begun this meanwhile: run this again, it goes on where that one is")
+
+    async def started(self, migration: str, step: int, job: str) -> None:
+        await self._execute(
+            f"UPDATE {STEPS_TABLE} SET job = $3 WHERE migration = $1 AND step = $2",  # noqa: S608
+            migration,
+            step,
+            job,
+        )
+
+    async def take_back(self, migration: str, step: int) -> None:
+        """It had no effect, and that is certain."""
+        await self._execute(f"DELETE FROM {STEPS_TABLE} WHERE migration = $1 AND step = $2", migration, step)  # noqa: S608
+
+    async def done(self, migration: str, step: int) -> None:
+        await self._execute(
+            f"UPDATE {STEPS_TABLE} SET done_at = now() WHERE migration = $1 AND step = $2",  # noqa: S608
+            migration,
+            step,
+        )
+
+    async def with_rows(self, migration: str, step: int, checksum: str, statement: str) -> None:
+        """A statement that changes rows, and the note that it is done, in one transaction: once, whatever happens."""
+
+        async def once() -> None:
+            await self._connection.execute("BEGIN")
+            try:
+                await self._connection.execute(statement)
+                await self._connection.execute(
+                    f"INSERT INTO {STEPS_TABLE} (migration, step, checksum, begun_at, done_at) "  # noqa: S608
+                    "VALUES ($1, $2, $3, now(), now())",
+                    migration,
+                    step,
+                    checksum,
+                )
+                await self._connection.execute("COMMIT")
+            except asyncpg.PostgresError:
+                if not self._connection.is_closed():
+                    await self._connection.execute("ROLLBACK")
+                raise
+
+        await insist(once)
+
+    async def finish(self, migration: str, checksum: str) -> None:
+        await self._execute(
+            f"INSERT INTO {MIGRATIONS_TABLE} (name, checksum, applied_at) VALUES ($1, $2, now()) "  # noqa: S608
+            "ON CONFLICT (name) DO NOTHING",
+            migration,
+            checksum,
+        )
+
+    # -- the lock ------------------------------------------------------------------------------------------------------
+
+    async def take_lock(self, holder: str, seconds: float) -> bool:
+        """Whether it is ours now: it was free, ours before, or its time was up."""
+        rows = await insist(
+            lambda: self._connection.fetch(
+                f"INSERT INTO {LOCK_TABLE} AS held (id, holder, until) "  # noqa: S608
+                "VALUES (1, $1, now() + $2::float8 * interval '1 second') ON CONFLICT (id) DO UPDATE "
+                "SET holder = excluded.holder, until = excluded.until "
+                "WHERE held.until < now() OR held.holder = excluded.holder RETURNING holder",
+                holder,
+                seconds,
+            )
+        )
+        return bool(rows)
+
+    async def keep_lock(self, holder: str, seconds: float) -> None:
+        """Raises MigrationError where somebody else has it meanwhile."""
+        done = await self._execute(
+            f"UPDATE {LOCK_TABLE} SET until = now() + $2::float8 * interval '1 second' WHERE id = 1 AND holder = $1",  # noqa: S608
+            holder,
+            seconds,
+        )
+        if not done.endswith(" 1"):
+            found = await self.holder()
+            who = found[0] if found is not None else "somebody"
+            raise MigrationError(f"{who} has taken over, because this run gave no sign of life: it goes on there")
+
+    async def release_lock(self, holder: str) -> None:
+        await self._execute(f"DELETE FROM {LOCK_TABLE} WHERE id = 1 AND holder = $1", holder)  # noqa: S608
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    async def _rows(self, sql: str) -> list[asyncpg.Record]:
+        try:
+            return list(await insist(lambda: self._connection.fetch(sql)))
+        except asyncpg.PostgresError as error:
+            if error.sqlstate != NO_TABLE:
+                raise
+            return []
+
+    async def _execute(self, sql: str, *parameters: Any) -> str:
+        return str(await insist(lambda: self._connection.execute(sql, *parameters)))
+
+    async def _make(self, name: str, columns: str) -> None:
+        try:
+            await self._connection.fetch(f"SELECT 1 FROM {name} LIMIT 0")  # noqa: S608
+        except asyncpg.PostgresError as error:
+            if error.sqlstate != NO_TABLE:
+                raise
+        else:
+            return
+        try:
+            await self._connection.execute(f"CREATE TABLE IF NOT EXISTS {name} ({columns})")
+        except asyncpg.PostgresError as error:
+            if error.sqlstate not in MADE_MEANWHILE:
+                raise

@@ -1,0 +1,106 @@
+"""A folder of SQL files, as migrations: what they are called, what they say, and what may be told of each statement.
+
+Text only: no connection. Files are applied in the order of their names, statements in the order in which they stand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+# What begins before anything else does: a text, a name in quotes, a body between dollars, a comment, an end.
+_TOKEN: Final = re.compile(
+    r"""(?P<text>'(?:[^']|'')*')|(?P<name>"(?:[^"]|"")*")|(?P<body>\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)"""
+    r"""|(?P<line>--[^\n]*)|(?P<block>/\*.*?\*/)|(?P<end>;)""",
+    re.DOTALL,
+)
+_IDENTIFIER: Final = r"""(?:"(?:[^"]|"")*"|\w+)(?:\.(?:"(?:[^"]|"")*"|\w+))?"""
+_INDEX: Final = re.compile(
+    rf"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+(?:ASYNC\s+)?(?:IF\s+NOT\s+EXISTS\s+)?(?P<name>{_IDENTIFIER})\s+ON\b",
+    re.IGNORECASE,
+)
+_PROOF: Final = re.compile(
+    rf"\s*ALTER\s+TABLE\b.*\bVALIDATE\s+CONSTRAINT\s+(?P<name>{_IDENTIFIER})", re.IGNORECASE | re.DOTALL
+)
+_ROWS: Final = re.compile(r"\s*(INSERT|UPDATE|DELETE|WITH|SELECT)\b", re.IGNORECASE)
+
+
+class MigrationError(Exception):
+    """A migration cannot be applied; the text names the file and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file: its name, its statements, and the checksum of its text."""
+
+    name: str
+    statements: tuple[str, ...]
+    checksum: str
+
+
+def shipped() -> Path:
+    """The migrations that come with Crossfade: beside the package in its repository, inside it once it is installed."""
+    inside = Path(__file__).parents[2] / "_config" / "migrations"
+    return inside if inside.is_dir() else Path(__file__).parents[3] / "config" / "migrations"
+
+
+def read_folder(folder: Path) -> list[Migration]:
+    """The `*.sql` files of a folder in the order of their names. Raises MigrationError where there are none."""
+    if not folder.is_dir():
+        raise MigrationError(f"{folder}: there is no such folder: give --folder another, or leave it out")
+    paths = sorted(folder.glob("*.sql"))
+    if not paths:
+        raise MigrationError(f"{folder}: holds no .sql files: give --folder the folder that holds them")
+    migrations = []
+    for path in paths:
+        try:
+            text = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise MigrationError(f"{path}: cannot be read: {error}") from error
+        migrations.append(Migration(path.name, statements_of(text), checksum(text)))
+    return migrations
+
+
+def checksum(text: str) -> str:
+    """SHA-256 of a file's or a statement's text, as hex digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def statements_of(text: str) -> tuple[str, ...]:
+    """The statements of a file, each ended by a semicolon; comments go, and what stands in quotes is left alone."""
+    statements: list[str] = []
+    current: list[str] = []
+    position = 0
+    for found in _TOKEN.finditer(text):
+        current.append(text[position : found.start()])
+        position = found.end()
+        if found["end"]:
+            statements.append("".join(current).strip())
+            current = []
+        elif found["line"] is None and found["block"] is None:
+            current.append(found[0])
+        else:
+            current.append(" ")
+    current.append(text[position:])
+    statements.append("".join(current).strip())
+    return tuple(each for each in statements if each)
+
+
+def changes_rows(statement: str) -> bool:
+    """Whether it is no DDL: DSQL takes it in a transaction with other such statements, and never with DDL."""
+    return _ROWS.match(statement) is not None
+
+
+def index_of(statement: str) -> str | None:
+    """The name of the index that it makes, as it is written there; None for every other statement."""
+    found = _INDEX.match(statement)
+    return found["name"] if found is not None else None
+
+
+def constraint_of(statement: str) -> str | None:
+    """The name of the constraint that it has proven, as it is written there; None for every other statement."""
+    found = _PROOF.match(statement)
+    return found["name"] if found is not None else None

@@ -1,0 +1,242 @@
+"""Applies migrations as DSQL wants it: one statement a transaction, each noted before and after, jobs waited for.
+
+A run that ends anywhere, killed or cut off, is gone on with by the next: a statement that was begun and not noted as
+done may have taken effect, so that to find its work there already is no error then. Two runs at once take turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import asyncpg
+
+from proxy.migrate.schema.index_jobs import JobFailed, drop_index, execute, running, submit, valid, wait
+from proxy.migrate.schema.ledger import LEDGER_TABLES, MIGRATIONS_TABLE, Applied, Ledger, Step
+from proxy.migrate.schema.migration_files import Migration, MigrationError, changes_rows, checksum, read_folder
+
+__all__ = [
+    "LEDGER_TABLES",
+    "MIGRATIONS_TABLE",
+    "Interrupted",
+    "Migration",
+    "MigrationError",
+    "Progress",
+    "execute",
+    "migrate",
+    "progress",
+    "read_folder",
+]
+
+LEASE_SECONDS: Final = 30.0
+WAIT_SECONDS: Final = 600.0
+_TELL_SECONDS: Final = 5.0
+_TURN_SECONDS: Final = 0.5
+# What a statement that has taken effect already is answered ("PostgreSQL Error Codes", manual).
+_THERE_ALREADY: Final = frozenset({"42P07", "42701", "42710", "42P06", "42723"})
+_GONE_ALREADY: Final = frozenset({"42P01", "42703", "42704", "3F000"})
+_TAKES_AWAY: Final = re.compile(r"\s*DROP\b|\s*ALTER\b.*\b(DROP|RENAME)\b", re.IGNORECASE | re.DOTALL)
+# The connection, or the server, went away: whether the statement took effect is not known.
+_AWAY: Final = ("57", "08", "XX000")
+
+Say = Callable[[str], None]
+T = TypeVar("T")
+
+
+class Interrupted(MigrationError):
+    """The connection was lost in the middle: the next run goes on there."""
+
+
+class Refused(MigrationError):
+    """The database would not execute a statement: it had no effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far one file has come. `state` is applied, changed, begun, waiting, or gone (applied, and not there now)."""
+
+    name: str
+    state: str
+    done: int
+    statements: tuple[str, ...]
+    applied: Applied | None
+
+
+async def progress(connection: asyncpg.Connection, migrations: Sequence[Migration]) -> list[Progress]:
+    """What is applied and what would be; nothing is written. Raises MigrationError."""
+    ledger = Ledger(connection)
+    applied, steps = await _told(ledger.applied()), await _told(ledger.steps())
+    found = []
+    for migration in migrations:
+        before = applied.get(migration.name)
+        done = sum(
+            (migration.name, n) in steps and steps[migration.name, n].done for n in range(len(migration.statements))
+        )
+        begun = any(name == migration.name for name, _ in steps)
+        if before is None:
+            state = "begun" if begun else "waiting"
+        else:
+            state, done = "applied" if before.checksum == migration.checksum else "changed", len(migration.statements)
+        found.append(Progress(migration.name, state, done, migration.statements, before))
+    known = {migration.name for migration in migrations}
+    found += [Progress(name, "gone", 0, (), before) for name, before in applied.items() if name not in known]
+    return sorted(found, key=lambda each: each.name)
+
+
+async def migrate(
+    connection: asyncpg.Connection,
+    migrations: Sequence[Migration],
+    say: Say = lambda _: None,
+    *,
+    lease_seconds: float = LEASE_SECONDS,
+    wait_seconds: float = WAIT_SECONDS,
+) -> int:
+    """Apply what has not been applied yet, and give the number of files. Raises MigrationError.
+
+    A run that is killed keeps the lock for `lease_seconds`; one that meets another waits `wait_seconds` for its turn.
+    """
+    return await _told(_Run(connection, say, lease_seconds).in_turn(migrations, wait_seconds))
+
+
+async def _told(work: Awaitable[T]) -> T:
+    """The database's errors as MigrationErrors."""
+    try:
+        return await work
+    except (OSError, asyncpg.InterfaceError) as error:
+        raise Interrupted(f"the connection was lost ({error}): run this again, it goes on where it was") from error
+    except asyncpg.PostgresError as error:
+        if (error.sqlstate or "").startswith(_AWAY):
+            raise Interrupted(f"{error.sqlstate}: {error}: run this again, it goes on where it was") from error
+        raise MigrationError(f"{error.sqlstate}: {error}") from error
+
+
+class _Run:
+    """One run: who it is, and what it has seen."""
+
+    def __init__(self, connection: asyncpg.Connection, say: Say, lease_seconds: float) -> None:
+        self.ledger = Ledger(connection)
+        self.holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._connection = connection
+        self._say = say
+        self._lease = lease_seconds
+        self._kept = 0.0
+        self._told = 0.0
+
+    async def in_turn(self, migrations: Sequence[Migration], wait_seconds: float) -> int:
+        """All of them, when no other run is at it."""
+        await self.ledger.create()
+        await self.lock(wait_seconds)
+        try:
+            return await self.apply(migrations)
+        finally:
+            if not self._connection.is_closed():
+                await self.ledger.release_lock(self.holder)
+
+    async def lock(self, wait_seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait_seconds
+        told = ""
+        while not await self.ledger.take_lock(self.holder, self._lease):
+            found = await self.ledger.holder()
+            if found is None:
+                continue
+            if loop.time() > until:
+                raise MigrationError(f"{found[0]} is applying migrations: wait for its end, and run this again")
+            if found[0] != told:
+                told = found[0]
+                self._say(f"waiting for {told}, which is applying migrations")
+            await asyncio.sleep(max(0.01, min(_TURN_SECONDS, found[1])))
+        self._kept = loop.time()
+
+    async def apply(self, migrations: Sequence[Migration]) -> int:
+        applied, steps = await self.ledger.applied(), await self.ledger.steps()
+        changed = [
+            each.name for each in migrations if each.name in applied and applied[each.name].checksum != each.checksum
+        ]
+        if changed:
+            raise MigrationError(f"{', '.join(changed)}: changed since it was applied; write a new migration instead")
+        done = 0
+        for migration in migrations:
+            if migration.name in applied:
+                continue
+            for number, statement in enumerate(migration.statements):
+                place = f"{migration.name}, statement {number + 1} of {len(migration.statements)}"
+                try:
+                    await self._step(migration.name, number, statement, steps.get((migration.name, number)), place)
+                except MigrationError as error:
+                    raise type(error)(f"{place}: {error}") from error
+                except asyncpg.PostgresError as error:
+                    if (error.sqlstate or "").startswith(_AWAY):
+                        raise
+                    raise MigrationError(f"{place}: {error.sqlstate}: {error}") from error
+            await self.ledger.finish(migration.name, migration.checksum)
+            self._say(f"applied {migration.name}")
+            done += 1
+        return done
+
+    async def _step(self, name: str, number: int, statement: str, before: Step | None, place: str) -> None:
+        await self._keep()
+        text = checksum(statement)
+        if before is not None and before.done:
+            if before.checksum != text:
+                raise MigrationError("changed since it was applied; put it back, and write a new migration instead")
+            return
+        if changes_rows(statement):
+            await self.ledger.with_rows(name, number, text, statement)
+            return
+        # Begun by a run that ended in the middle, with this very text: then it may have taken effect.
+        resumed = before is not None and before.checksum == text
+        job = before.job if before is not None and resumed else None
+        if not resumed:
+            await self.ledger.begin(name, number, text, before)
+        try:
+            if job is None:
+                job = await self._submit(statement, resumed=resumed)
+            if job is not None:
+                await self.ledger.started(name, number, job)
+                await wait(self._connection, statement, job, lambda status, s: self._seen(place, status, s))
+        except (Refused, JobFailed) as error:
+            # What a run before this one began may have taken effect, whatever this one is told; a failed job has not.
+            if not resumed or isinstance(error, JobFailed):
+                await self._keep(at_once=True)  # or else the note is another run's by now
+                await self.ledger.take_back(name, number)
+            raise
+        await self.ledger.done(name, number)
+
+    async def _submit(self, statement: str, *, resumed: bool) -> str | None:
+        """The job to wait for, if there is one."""
+        if resumed and await valid(self._connection, statement) is False:
+            job = await running(self._connection, statement)
+            if job is not None:
+                return job
+            await drop_index(self._connection, statement)  # its job failed while nobody looked
+        try:
+            job = await submit(self._connection, statement)
+        except asyncpg.PostgresError as error:
+            had = _GONE_ALREADY if _TAKES_AWAY.match(statement) else _THERE_ALREADY
+            if resumed and error.sqlstate in had:
+                return None
+            if (error.sqlstate or "").startswith(_AWAY):
+                raise
+            raise Refused(f"{error.sqlstate}: {error}") from error
+        if job is None and await valid(self._connection, statement) is False:
+            raise Refused("an index of that name is there and not valid: drop it, and run this again")
+        return job
+
+    async def _seen(self, place: str, status: str, seconds: float) -> None:
+        await self._keep()
+        if seconds - self._told >= _TELL_SECONDS or seconds < self._told:
+            self._told = seconds
+            self._say(f"{place}: {status}, {seconds:.0f} s")
+
+    async def _keep(self, *, at_once: bool = False) -> None:
+        now = asyncio.get_running_loop().time()
+        if at_once or now - self._kept >= self._lease / 3:
+            await self.ledger.keep_lock(self.holder, self._lease)
+            self._kept = now

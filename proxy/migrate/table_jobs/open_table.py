@@ -1,0 +1,41 @@
+"""What commands that read DynamoDB by themselves have in common: the store that the settings name, and the table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from proxy.dynamodb.schema import TableSchema
+from proxy.mapping.given import load_mappings
+from proxy.mapping.load import MappedTable
+from proxy.settings import Settings
+from proxy.settings.validation import SettingsError
+from proxy.stores.dynamodb.open_client import open_upstream
+from proxy.stores.dynamodb.store import DynamoDBStore
+
+
+@asynccontextmanager
+async def dynamodb(settings: Settings) -> AsyncIterator[DynamoDBStore]:
+    """DynamoDB, until the end of the block. Raises SettingsError and CredentialsError."""
+    async with open_upstream(settings, os.environ) as upstream:
+        yield DynamoDBStore(upstream, settings.dynamodb.timeout_seconds)
+
+
+def chosen(settings: Settings, name: str | None) -> tuple[str, MappedTable | None]:
+    """The table that is meant: the one named, or the only one with a mapping. Raises SettingsError."""
+    mapped = load_mappings(settings)
+    if name is None:
+        if len(mapped) != 1:
+            known = f"mappings has {', '.join(mapped)}" if mapped else "mappings names no file"
+            raise SettingsError([f"which table? {known}: give --table"])
+        name = next(iter(mapped))
+    return name, mapped.get(name)
+
+
+async def described(store: DynamoDBStore, name: str) -> TableSchema:
+    """What DescribeTable says. Raises SettingsError where there is no such table, StoreError."""
+    schema = await store.describe(name)
+    if schema is None:
+        raise SettingsError([f"DynamoDB has no table {name!r}: see --table, and endpoint_url and region in [dynamodb]"])
+    return schema

@@ -1,0 +1,201 @@
+"""Looks at keys that seemed to differ, again and again until they agree or patience is at an end; repairs on request.
+
+Traffic goes on while a table is verified, so that a key may be on its way. A difference is one only if at the last of
+several looks, strongly consistent on both sides, the stores still differed and the authority did not change during that
+look. Comparison is the comparators' business, repair is `shadow.converge`'s.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Final
+
+from comparators.difference import Difference, Kind
+from comparators.expected import Context, explanation
+from comparators.items import compare_items
+from comparators.redact import Redactor
+from proxy.dynamodb.item_writes import same
+from proxy.dynamodb.schema import Key
+from proxy.dynamodb.values import Item
+from proxy.mapping.table_registry import Table
+from proxy.migrate.table_jobs.cancellation import Stopped, Stopping
+from proxy.migrate.table_jobs.concurrently import together
+from proxy.migrate.table_jobs.job_participant import TakingPart
+from proxy.migrate.table_jobs.table_authority import Moved
+from proxy.shadow.convergence.converge import converge
+from proxy.stores.errors import StoreError, UnknownOutcome
+from proxy.stores.interface import Held, Store, Unrepresentable
+
+_FIRST_WAIT: Final = 0.2
+_REPAIRING: Final = 8
+_AT_ONCE: Final = 200
+OPERATION: Final = "Verify"
+
+
+class Result(StrEnum):
+    AGREED = "agreed"
+    MISSING = "missing"  # the authority has it, the mirror lacks it
+    EXTRA = "extra"  # the mirror has it, the authority does not
+    DIFFERENT = "different"
+    UNREPRESENTABLE = "unrepresentable"  # the mapping cannot hold it
+    EXPECTED = "expected"  # differs as the configuration declares and explains
+    RACING = "racing"  # was written at each look: says nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What became of one key. `repaired` is None where nobody tried."""
+
+    key: Key
+    result: Result
+    item_type: str
+    differences: tuple[Difference, ...] = ()
+    reasons: tuple[str, ...] = ()
+    repaired: bool | None = None
+
+    def document(self, redactor: Redactor, *, values: bool) -> dict[str, Any]:
+        key = self.key.attributes
+        return {
+            "key": key if values else {name: redactor.redact(value) for name, value in key.items()},
+            "result": str(self.result),
+            "type": self.item_type,
+            "differences": [redactor.show(each, values) for each in self.differences],
+            "reasons": list(self.reasons),
+            "repaired": self.repaired,
+        }
+
+
+Many = Callable[[Sequence[Key]], Awaitable[dict[Key, Held]]]
+
+
+class Looking:
+    """`read_authority` and `read_mirror` read many keys strongly; `patience` is in seconds; `moves` is how to repair,
+    None where nothing is to be; `settle` is the mirror's settle time in seconds. Once `stopping` says so, it raises
+    Stopped when what it has begun is done."""
+
+    def __init__(
+        self,
+        table: Table,
+        authority: Store,
+        mirror: Store,
+        read_authority: Many,
+        read_mirror: Many,
+        *,
+        patience: float,
+        moves: TakingPart | None = None,
+        settle: float = 0.0,
+        stopping: Stopping | None = None,
+    ) -> None:
+        self._table = table
+        self._authority = authority
+        self._mirror = mirror
+        self._read_authority = read_authority
+        self._read_mirror = read_mirror
+        self._patience = patience
+        self._moves = moves
+        self._settle = settle
+        self._stopping = stopping or Stopping()
+
+    async def look(self, keys: Sequence[Key]) -> list[Finding]:
+        """A finding for each key. Raises StoreError, Stopped."""
+        last: dict[Key, Finding] = {}
+        waiting = list(dict.fromkeys(keys))
+        until = time.monotonic() + self._patience
+        wait = _FIRST_WAIT
+        while True:
+            for finding in await self._once(waiting):
+                last[finding.key] = finding
+            waiting = [key for key in waiting if last[key].result in _UNSETTLED]
+            left = until - time.monotonic()
+            if not waiting or left <= 0:
+                break
+            if await self._stopping.within(min(wait, left)):
+                raise Stopped
+            wait *= 2
+        findings = [last[key] for key in dict.fromkeys(keys)]
+        wrong = [each for each in findings if each.result in _WRONG]
+        if self._moves is None or not wrong:
+            return findings
+        if self._stopping():
+            raise Stopped
+        repaired: dict[Key, Finding] = {}
+        # Few at a time: a flip waits for them.
+        for some in (wrong[first : first + _AT_ONCE] for first in range(0, len(wrong), _AT_ONCE)):
+            async with self._moves.unit(len(some)):
+                repaired |= await self._repaired(self._moves, some)
+        return [repaired.get(each.key, each) for each in findings]
+
+    async def _once(self, keys: Sequence[Key]) -> list[Finding]:
+        before = await self._read_authority(keys)
+        held = await self._read_mirror(keys)
+        findings = [self._compared(key, before[key].item, held[key]) for key in keys]
+        doubtful = [each.key for each in findings if each.result in _WRONG]
+        if doubtful:
+            after = await self._read_authority(doubtful)
+            moved = {key for key in doubtful if not same(before[key].item, after[key].item)}
+            findings = [
+                Finding(each.key, Result.RACING, each.item_type) if each.key in moved else each for each in findings
+            ]
+        return findings
+
+    def _compared(self, key: Key, wanted: Item | None, held: Held) -> Finding:
+        item_type = self._table.mapping.type_of(wanted or held.item or key.attributes)
+        image, faults = self._mirror.image(key, wanted)
+        if image is None and wanted is not None:
+            reasons = tuple(f"{fault.field}: {fault.reason}" for fault in faults)
+            return Finding(key, Result.UNREPRESENTABLE, item_type, reasons=reasons)
+        differences = () if same(image, held.item) else self._differences(key, image, held.item)
+        if not differences:
+            if held.sound:
+                return Finding(key, Result.AGREED, item_type)
+            reason = "the columns of its indexes do not say what its item says"
+            return Finding(key, Result.DIFFERENT, item_type, reasons=(reason,))
+        context = Context(self._table.name, OPERATION)
+        if all(explanation(self._table.expected, each, context) is not None for each in differences):
+            return Finding(key, Result.EXPECTED, item_type, differences)
+        # The path "" is the item as a whole.
+        whole = differences[0].kind if not differences[0].path else None
+        return Finding(key, _RESULTS.get(whole, Result.DIFFERENT), item_type, differences)
+
+    def _differences(self, key: Key, authority: Item | None, mirror: Item | None) -> tuple[Difference, ...]:
+        rules = self._table.pick(authority or mirror or {})
+        return compare_items(authority, mirror, rules, key=key.attributes)
+
+    async def _repaired(self, moves: TakingPart, findings: Sequence[Finding]) -> dict[Key, Finding]:
+        done: dict[Key, Finding] = {}
+
+        async def one(finding: Finding) -> None:
+            done[finding.key] = await self._repaired_one(moves, finding)
+
+        await together(findings, one, _REPAIRING)
+        return done
+
+    async def _repaired_one(self, moves: TakingPart, finding: Finding) -> Finding:
+        reasons: Iterable[str] = finding.reasons
+        if not moves.concerns(finding.item_type):
+            reasons = (*reasons, f"not repaired: {self._authority.name} is not the authority for its type")
+            return replace(finding, reasons=tuple(reasons), repaired=False)
+        try:
+            await converge(finding.key, self._authority, moves.mirror)
+        except Unrepresentable as error:
+            reasons = (*reasons, *(f"{fault.field}: {fault.reason}" for fault in error.faults))
+            repaired = False
+        except Moved:
+            raise
+        except StoreError as error:
+            if isinstance(error, UnknownOutcome):
+                moves.unsettle(finding.key.text, self._settle)
+            # One that cannot be repaired now is told, and the others are repaired all the same.
+            reasons = (*reasons, f"not repaired: {error.reason}")
+            repaired = False
+        else:
+            repaired = True
+        return replace(finding, reasons=tuple(reasons), repaired=repaired)
+
+
+_RESULTS: Final[dict[Kind | None, Result]] = {Kind.MISSING: Result.MISSING, Kind.EXTRA: Result.EXTRA}
+_WRONG: Final = frozenset({Result.MISSING, Result.EXTRA, Result.DIFFERENT})
+_UNSETTLED: Final = _WRONG | {Result.RACING}

@@ -1,0 +1,87 @@
+"""What a sweep has seen and found, and what it comes to. Adds up; asks nobody."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.dynamodb.schema import Key
+from proxy.migrate.verify.recheck import Result
+from proxy.stores.dsql.system_tables.sweep_records import DIFFERENT, EQUAL, REPAIRED
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was seen and found. `items` are DynamoDB's, `rows` DSQL's when the sweep ended, both by type."""
+
+    items: Counter[str] = field(default_factory=Counter)
+    rows: Counter[str] = field(default_factory=Counter)
+    results: Counter[str] = field(default_factory=Counter)
+    """Results other than `agreed`, by kind."""
+    repaired: int = 0
+    unrepaired: int = 0
+    pages: int = 0
+    pages_unequal: int = 0
+    """Pages whose digest was not DSQL's."""
+    size: int = 0
+
+    @property
+    def seen(self) -> int:
+        return self.items.total()
+
+    def document(self) -> dict[str, Any]:
+        return {
+            name: dict(value) if isinstance(value := getattr(self, name), Counter) else value for name in self.__slots__
+        }
+
+    def add(self, other: dict[str, Any]) -> None:
+        for name, value in other.items():
+            held = getattr(self, name)
+            if isinstance(held, Counter):
+                held.update(value)
+            else:
+                setattr(self, name, held + value)
+
+
+@dataclass(frozen=True, slots=True)
+class Referred:
+    """A reference's check: how many rows refer, and how many of those to what is not there."""
+
+    attribute: str
+    refer: int
+    dangling: int
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What came of a sweep. `whole` is False for a share of the table while others are at work on theirs."""
+
+    table: str
+    authority: str
+    began: float
+    ended: float
+    whole: bool
+    resumed: bool
+    counts: Counts
+    findings: list[dict[str, Any]]
+    references: list[Referred]
+    spots: list[Key]
+    forgotten: int = 0
+    """How many processes had been forgotten with keys owed before any part of it began."""
+
+    @property
+    def mended(self) -> bool:
+        """Whether nothing that differed was left so, but for what the mapping cannot hold."""
+        return not self.counts.unrepaired and self._wrong <= self.counts.repaired
+
+    @property
+    def result(self) -> str:
+        """As `sweeps` has it. What cannot be represented is not equal, and no repair makes it so."""
+        if not self.mended or self.counts.results[Result.UNREPRESENTABLE]:
+            return DIFFERENT
+        return REPAIRED if self._wrong else EQUAL
+
+    @property
+    def _wrong(self) -> int:
+        return sum(self.counts.results[kind] for kind in (Result.MISSING, Result.EXTRA, Result.DIFFERENT))

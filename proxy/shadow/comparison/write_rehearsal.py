@@ -1,0 +1,259 @@
+"""A write, behind the client's answer: the mirror executes it by itself, and the two stores are compared.
+
+What is compared is the outcome and what the write left. Then the keys converge, whatever was found. A write that
+overlaps another on the same key says nothing either way (`racing`), so it is not rehearsed but only converged.
+
+The rule for a mismatch: the mirror gave another outcome, or left another item, than the authority, though no other
+write to the keys was under way in any process between the moment this one entered the journal and the moment both
+stores had been looked at. This process's journal tells of its own writes, the others are asked (`peers`), for a write
+of theirs that comes between looks like a fault of the mirror in every particular. Where they cannot be asked, what
+differs is left alone for a moment, and is a mismatch only if nobody else repairs it: likely, and not certain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from comparators.comparison import Comparison
+from comparators.difference import Difference, Kind
+from comparators.expected import Context
+from comparators.items import compare_items
+from comparators.outcomes import compare_outcomes
+from proxy.dynamodb.idempotency import Token
+from proxy.dynamodb.item_writes import same
+from proxy.dynamodb.outcome import Outcome
+from proxy.dynamodb.schema import Key
+from proxy.dynamodb.values import Item
+from proxy.shadow.call import Call
+from proxy.shadow.comparison.outcome_shapes import shape_of
+from proxy.shadow.comparison.peers import Others, Unasked
+from proxy.shadow.convergence.converger import Converger
+from proxy.shadow.instrumentation import Records
+from proxy.shadow.journal.journal import Journal, Ticket, Work
+from proxy.stores.errors import StoreError, UnknownOutcome
+from proxy.stores.interface import Executed, Held, Store, Unrepresentable
+from proxy.verdicts import LOOK_AGAIN, REFUSED, Judged, Loss, Verdict, decides, judge, overall, tells
+
+_TOKEN_SECONDS: Final = 600.0
+_TOKENS: Final = 10_000
+_NOTE_SECONDS: Final = 2.0
+_DECISIONS: Final = frozenset({Kind.OUTCOME, Kind.ERROR_CODE, Kind.ERROR_MESSAGE})
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What the stores hold for a key: the authority's item, what the mirror would make of it, the mirror's item."""
+
+    wanted: Item | None
+    image: Item | None
+    held: Item | None
+    equal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A verdict with its differences, and the keys that were seen to be equal: they have converged."""
+
+    verdict: Verdict
+    judged: tuple[Judged, ...] = ()
+    equal: frozenset[Key] = frozenset()
+    reason: str | None = None
+
+
+class Rehearsal:
+    """Compares writes. The journal's ticket of each call is closed here, whatever happens.
+
+    `alone` says that no other process writes the same tables; `others` are those that may.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        authority: Store,
+        mirror: Store,
+        converger: Converger,
+        findings: Records,
+        *,
+        alone: bool,
+        others: Others | None = None,
+        note: Callable[[Token], Awaitable[None]] | None = None,
+    ) -> None:
+        self._note = note
+        self._journal = journal
+        self._authority = authority
+        self._mirror = mirror
+        self._converger = converger
+        self._findings = findings
+        self._others: Others = Unasked(alone) if alone or others is None else others
+        self._tokens: OrderedDict[str, float] = OrderedDict()
+
+    def repeated(self, call: Call) -> bool:
+        """Whether a transaction's token was seen in the last ten minutes: DynamoDB answers it and does nothing
+        ("TransactWriteItems", ClientRequestToken), so there is nothing to rehearse."""
+        token = call.operation.request.get("ClientRequestToken")
+        if call.operation.action != "TransactWriteItems" or not isinstance(token, str):
+            return False
+        now = asyncio.get_running_loop().time()
+        seen = self._tokens.get(token)
+        self._tokens[token] = now
+        self._tokens.move_to_end(token)
+        if len(self._tokens) > _TOKENS:
+            self._tokens.popitem(last=False)
+        return seen is not None and now - seen < _TOKEN_SECONDS
+
+    async def rehearse(self, call: Call, ticket: Ticket, answered: Outcome) -> None:
+        """Rehearse, compare, converge, record."""
+        comparable = decides(answered) and not answered.document.get("UnprocessedItems")
+        executed: Executed | None = None
+        failed: StoreError | None = None
+        taken: list[Work] = []
+        try:
+            try:
+                await self._note_token(call, answered)
+                if comparable and not ticket.overlapped:
+                    executed = await self._mirror.execute(call.operation)
+            except StoreError as error:
+                failed = error
+                if isinstance(error, UnknownOutcome):
+                    self._converger.linger(list(ticket.keys), self._mirror.name)
+            finally:
+                taken = self._journal.answered(ticket, take=True)
+            found = _Found(Verdict.RACING)
+            if isinstance(failed, Unrepresentable) and len(taken) == len(ticket.keys):
+                found = await self._unfit(call, ticket, answered, failed)
+            elif failed is not None:
+                found = self._failed(call, failed)
+            elif executed is not None and len(taken) == len(ticket.keys):
+                found = await self._examine(call, ticket, answered, executed)
+            if self._journal.overtaken(ticket):
+                found = _Found(Verdict.RACING)
+            while taken:
+                work = taken.pop()
+                if work.key in found.equal:
+                    self._converger.done(work)
+                else:
+                    await self._converger.converge(work)
+        finally:
+            # Whatever happened, even a fault of ours: a key that is kept here would never converge.
+            for work in taken:
+                self._journal.again(work, 0.0)
+        if comparable:
+            reason = found.reason or (None if tells(answered) else REFUSED)
+            self._findings.record(
+                call.operation, call.table, call.item_type, found.verdict, call.request_id, found.judged, reason
+            )
+
+    async def _note_token(self, call: Call, answered: Outcome) -> None:
+        """Before the keys leave the journal: a client that asks again after a flip is to find its transaction done."""
+        if self._note is None or call.operation.action != "TransactWriteItems" or not answered.ok:
+            return
+        token = Token.of(call.operation.request)
+        if token is None:
+            return
+        try:
+            async with asyncio.timeout(_NOTE_SECONDS):
+                await self._note(token)
+        except (StoreError, TimeoutError):
+            return  # the mirror is away: then there will be no flip while a client still asks again
+
+    async def _unfit(self, call: Call, ticket: Ticket, answered: Outcome, error: Unrepresentable) -> _Found:
+        """The mirror cannot hold what the write made there. That tells of the item only if the authority's is one that
+        it cannot hold; else the mirror held something else before."""
+        try:
+            for key in ticket.keys:
+                if self._mirror.image(key, (await self._authority.get(key)).item)[1]:
+                    return self._failed(call, error)
+        except StoreError as other:
+            return _Found(Verdict.MIRROR_ERROR, reason=other.reason)
+        return await self._examine(call, ticket, answered, None)
+
+    async def _examine(self, call: Call, ticket: Ticket, answered: Outcome, executed: Executed | None) -> _Found:
+        """Compare the outcomes and what was left; what was left alone, where the mirror gave no outcome."""
+        try:
+            looks = await self._look(ticket.keys, executed.left if executed is not None else {})
+            judged = self._judge(call, answered, executed, looks)
+            equal = frozenset(key for key, look in looks.items() if look.equal)
+            if overall(judged) is Verdict.MISMATCH:
+                touched = await self._others.touched(ticket.keys, self._journal.age(ticket))
+                if touched:
+                    return _Found(Verdict.RACING, equal=equal, reason="another_process")
+                if touched is None and len(equal) < len(looks):
+                    excused = await self._left_alone(ticket)
+                    if excused is not None:
+                        return excused
+        except StoreError as error:
+            return _Found(Verdict.MIRROR_ERROR, reason=error.reason)
+        return _Found(overall(judged), tuple(judged), equal)
+
+    async def _left_alone(self, ticket: Ticket) -> _Found | None:
+        """Look again at what differs: if the two become equal, and it was not us who repaired, then another process
+        is writing the key."""
+        for delay in LOOK_AGAIN:
+            await asyncio.sleep(delay)
+            if self._journal.overtaken(ticket):
+                return _Found(Verdict.RACING)
+            again = await self._look(ticket.keys, {})
+            if all(look.equal for look in again.values()):
+                return _Found(Verdict.LAGGING, equal=frozenset(again))
+        return None
+
+    async def _look(self, keys: Iterable[Key], left: Mapping[Key, Held]) -> dict[Key, _Look]:
+        """What the two stores hold now; where the rehearsal has just written the mirror, `left` says what."""
+        looks = {}
+        for key in keys:
+            wanted = (await self._authority.get(key)).item
+            held = left[key] if key in left else await self._mirror.get(key)
+            if held.item == wanted:
+                looks[key] = _Look(wanted, wanted, wanted, equal=held.sound)
+                continue
+            image, _ = self._mirror.image(key, wanted)
+            equal = same(image, held.item) and held.sound and (image is not None or wanted is None)
+            looks[key] = _Look(wanted, image, held.item, equal)
+        return looks
+
+    def _judge(
+        self, call: Call, answered: Outcome, executed: Executed | None, looks: Mapping[Key, _Look]
+    ) -> list[Judged]:
+        context = Context(call.table.name, call.operation.action)
+        comparison = Comparison()
+        if executed is not None:
+            mirrored = executed.outcome
+            comparison = compare_outcomes(
+                call.operation.action,
+                (answered.status, answered.document),
+                (mirrored.status, mirrored.document),
+                shape_of(call.operation, call.tables),
+            )
+        judged: list[Judged] = []
+        known = Loss()
+        for key, look in looks.items():
+            table = call.table_of(key)
+            rules = table.pick(look.wanted or look.held or {})
+            loss = Loss.between(look.wanted, look.image, rules)
+            known = loss if len(looks) == 1 else known
+            found = compare_items(look.wanted, look.held, rules, key=key.attributes)
+            judged.extend(judge(found, loss, table.expected, context))
+        if not judged or any(d.kind in _DECISIONS for d in comparison.differences):
+            # What the answers show of items differs as the items do; it is told once.
+            judged[:0] = judge(comparison.differences, known, call.table.expected, context)
+        return judged
+
+    def _failed(self, call: Call, error: StoreError) -> _Found:
+        if isinstance(error, Unrepresentable):
+            return _Found(Verdict.UNREPRESENTABLE, tuple(self._lost(call, error)))
+        return _Found(Verdict.MIRROR_ERROR, reason=error.reason)
+
+    def _lost(self, call: Call, error: Unrepresentable) -> list[Judged]:
+        """One difference a fault: the mapping's way to say what it cannot hold."""
+        item = call.operation.request.get("Item") or {}
+        key = error.key.attributes
+        judged = []
+        for fault in error.faults:
+            name = fault.field
+            lost = Difference(name, name, Kind.MISSING, item.get(name), None, call.item_type, key=key)
+            judged.append(Judged(lost, Verdict.UNREPRESENTABLE, fault.reason))
+        return judged

@@ -1,0 +1,26 @@
+"""How the tables stand in this process's journal, as evidence for the gate: parked keys by item type."""
+
+from __future__ import annotations
+
+from collections import Counter
+from types import MappingProxyType
+from typing import Final
+
+from proxy.cutover.gate.evidence import Standing
+from proxy.mapping.table_registry import Tables
+from proxy.shadow.journal.journal import Journal
+
+_MOST_PARKED: Final = 1000
+
+
+async def standing(journal: Journal, tables: Tables) -> dict[str, Standing]:
+    """By table. A parked key of a table that has not been met is of no type."""
+    found = {}
+    for name, stand in (await journal.stands(_MOST_PARKED)).items():
+        table = tables.known(name)
+        parked: Counter[str] = Counter()
+        for key in stand.parked:
+            parked[table.mapping.type_of(key.attributes) if table is not None else ""] += 1
+        lingering = MappingProxyType(dict(stand.lingering))
+        found[name] = Standing(stand.keys, stand.oldest_seconds, MappingProxyType(dict(parked)), lingering)
+    return found

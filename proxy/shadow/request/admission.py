@@ -1,0 +1,39 @@
+"""Whether there is room for one more comparison. What is left out is counted, and nothing else is ever left out.
+
+Comparisons are the only work that can be done without: they are shed before memory or the event loop pays for them.
+"""
+
+from __future__ import annotations
+
+from proxy.background_tasks import Behind
+from proxy.metrics.registry import Metrics
+from proxy.shadow.request.loop_lag import Lag
+from proxy.shadow.write_fence import Floor
+from proxy.stores.circuit_breaker import Breaker
+
+
+class Room:
+    """Ask `for_one_more` before each comparison, and once only: it counts."""
+
+    def __init__(self, behind: Behind, floor: Floor, lag: Lag, metrics: Metrics) -> None:
+        self._behind = behind
+        self._floor = floor
+        self._lag = lag
+        self._metrics = metrics
+
+    def for_one_more(self, breaker: Breaker) -> bool:
+        """`breaker` stands before the mirror that would be asked."""
+        reason = self._reason(breaker)
+        if reason is not None:
+            self._metrics.shed(reason)
+        return reason is None
+
+    def _reason(self, breaker: Breaker) -> str | None:
+        if breaker.resting:
+            return "breaker"
+        if not self._behind.has_room:
+            return "queue"
+        if self._floor.held:
+            # What a comparison finds it nominates, and what is drained for a flip must stay so.
+            return "flip"
+        return "lag" if self._lag.behind() else None

@@ -1,0 +1,86 @@
+"""An operation whose keys have different authorities, because some of a table's item types have been flipped and others
+have not: a batch in parts, one for each authority, and their answers put together again. Pure.
+
+A batch is no more than its parts ("BatchGetItem", "BatchWriteItem"), so this changes nothing for a client; a
+transaction is, and cannot be split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from proxy.dynamodb.errors import DynamoDBError, validation
+from proxy.dynamodb.operations import Operation, json_of
+from proxy.dynamodb.outcome import Outcome
+from proxy.dynamodb.schema import Key, table_name
+from proxy.shadow.call import Call
+
+_LATER: Final = {"BatchGetItem": "UnprocessedKeys", "BatchWriteItem": "UnprocessedItems"}
+
+
+def refuse_across(call: Call) -> DynamoDBError | None:
+    """The error for what cannot be split."""
+    if call.operation.action in _LATER:
+        return None
+    return validation(
+        "Crossfade: one transaction cannot span item types whose authorities differ; move these types to the same stage"
+    )
+
+
+def parts(call: Call, authority_of: Callable[[Key], str]) -> list[Call]:
+    """The call, as one for each authority."""
+    operation = call.operation
+    member = "Keys" if operation.action == "BatchGetItem" else None
+    by_authority: dict[str, tuple[list[Key], dict[str, Any]]] = {}
+    keys = iter(operation.keys)
+    for name, asked in operation.request["RequestItems"].items():
+        for entry in asked[member] if member else asked:
+            key = next(keys)
+            taken, request = by_authority.setdefault(authority_of(key), ([], {}))
+            taken.append(key)
+            if member:
+                request.setdefault(name, {**asked, member: []})[member].append(entry)
+            else:
+                request.setdefault(name, []).append(entry)
+    return [_part(call, tuple(taken), request) for taken, request in by_authority.values()]
+
+
+def _part(call: Call, keys: tuple[Key, ...], items: dict[str, Any]) -> Call:
+    operation = call.operation
+    request = {**operation.request, "RequestItems": items}
+    schemas = {name: operation.schemas[name] for name in dict.fromkeys(map(table_name, items))}
+    return replace(call, operation=Operation(operation.action, json_of(request), request, keys, schemas))
+
+
+def joined(asked: Sequence[Call], answered: Sequence[Outcome]) -> Outcome:
+    """One answer. A part that failed in a way that can be tried again is unprocessed; if it is the client's fault, or
+    nothing was processed, its error is the answer."""
+    action = asked[0].operation.action
+    failed = [outcome for outcome in answered if not outcome.ok]
+    for outcome in failed:
+        if outcome.error_code == "ValidationException" or len(failed) == len(answered):
+            return outcome
+    document: dict[str, Any] = {_LATER[action]: {}} | ({"Responses": {}} if action == "BatchGetItem" else {})
+    for call, outcome in zip(asked, answered, strict=True):
+        if not outcome.ok:
+            _add(document[_LATER[action]], call.operation.request["RequestItems"])
+            continue
+        for name, value in outcome.document.items():
+            if isinstance(value, list):
+                document[name] = [*document.get(name, ()), *value]
+            else:
+                _add(document.setdefault(name, {}), value)
+    return Outcome.of(document)
+
+
+def _add(tables: dict[str, Any], more: dict[str, Any]) -> None:
+    for name, entries in more.items():
+        here = tables.get(name)
+        if here is None:
+            tables[name] = entries
+        elif isinstance(here, list):
+            tables[name] = [*here, *entries]
+        else:
+            tables[name] = {**here, "Keys": [*here["Keys"], *entries["Keys"]]}

@@ -1,0 +1,120 @@
+"""A read: the authority answers, and where the stage compares, the mirror reads at the same time and the two are
+compared behind the answer. On the ramp it is the mirror that serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+from proxy.background_tasks import Behind
+from proxy.cutover.stages import DSQL, Placed, Stage, Stages
+from proxy.dynamodb.errors import validation
+from proxy.dynamodb.outcome import Outcome
+from proxy.dynamodb.schema import Key
+from proxy.metrics.registry import Metrics
+from proxy.shadow.call import Call
+from proxy.shadow.comparison.outcome_shapes import ANY_TYPE
+from proxy.shadow.journal.journal import Journal
+from proxy.shadow.request import cursor_origin as cursors
+from proxy.shadow.request import ramp
+from proxy.shadow.request.admission import Room
+from proxy.shadow.request.authority import answer, divided, placed
+from proxy.shadow.request.routing import Way, Ways
+from proxy.stores.errors import StoreError
+
+_BEGUN_ELSEWHERE: Final = "The provided starting key is invalid: it is of a store that this table has left; begin again"
+
+
+class Reads:
+    """Carries out reads. Comparisons run in `behind`, where `room` has it."""
+
+    def __init__(
+        self, stages: Stages, ways: Ways, journal: Journal, behind: Behind, room: Room, metrics: Metrics
+    ) -> None:
+        self._stages = stages
+        self._ways = ways
+        self._journal = journal
+        self._behind = behind
+        self._room = room
+        self._metrics = metrics
+
+    async def read(self, call: Call) -> Outcome:
+        at = {key: placed(self._stages, call, key) for key in call.operation.keys}
+        stages = {each.stage for each in at.values()} or {self._page_stage(call)}
+        authorities = {stage.authority for stage in stages}
+        if len(authorities) > 1:
+            return await divided(self._stages, call, self.read)
+        authority = authorities.pop()
+        if not cursors.ordered_by_store(call.operation):
+            return (await self._read_from(authority, call, at, stages))[1]
+        begun = cursors.begun_by(call.operation)
+        if begun is not None:
+            if begun != authority and not all(stage.mirrored for stage in stages):
+                # The store that began it is not kept true any more: better told than shown half of the items.
+                return Outcome.failed(validation(_BEGUN_ELSEWHERE))
+            authority, call = begun, cursors.unmarked(call)
+        served, outcome = await self._read_from(authority, call, at, stages, begun=begun is not None)
+        return cursors.marked(outcome) if served == DSQL else outcome
+
+    async def _read_from(
+        self, authority: str, call: Call, at: Mapping[Key, Placed], stages: set[Stage], *, begun: bool = False
+    ) -> tuple[str, Outcome]:
+        """The outcome, and the name of the store that gave it."""
+        way = self._ways.with_authority(authority)
+        compared = all(stage.compared for stage in stages) and (bool(at) or self._comparable_page(call))
+        percent = 0.0 if begun else self._percent(call, at)
+        if percent and ramp.chosen(call.operation, percent) and not any(self._journal.holds(key) for key in at):
+            return await self._ramped(way, call)
+        if not compared or not self._room.for_one_more(way.direction.breaker):
+            return authority, await answer(way, call)
+        answered: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+        self._behind.start(way.reading.compare(call, answered))
+        try:
+            outcome = await answer(way, call)
+        except BaseException:
+            if not answered.done():
+                answered.set_result(None)
+            raise
+        if not answered.done():
+            answered.set_result(outcome)
+        return authority, outcome
+
+    async def _ramped(self, way: Way, call: Call) -> tuple[str, Outcome]:
+        """DSQL serves, and DynamoDB where it does not: it failed, it was too slow, or (what was to be strongly
+        consistent) it did not agree."""
+        begun = way.reading.begin()
+        answered: Outcome | None = None
+        try:
+            if ramp.strongly(call.operation):
+                answered, executed = await asyncio.gather(answer(way, call), way.asked.execute(call.operation))
+            else:
+                executed = await way.asked.execute(call.operation)
+        except StoreError as error:
+            self._metrics.ramped(error.reason)
+            return way.direction.authority.name, await answer(way, call)
+        served = executed.outcome
+        if self._room.for_one_more(way.direction.breaker):
+            self._behind.start(way.reading.compare_served(call, served, answered, begun))
+        if answered is not None and (answered.status, answered.document) != (served.status, served.document):
+            self._metrics.ramped("differs")
+            return way.direction.authority.name, answered
+        self._metrics.ramped("served")
+        return way.asked.name, served
+
+    def _percent(self, call: Call, at: Mapping[Key, Placed]) -> float:
+        """The ramp of a read: the smallest of its keys'."""
+        if at:
+            return min(each.ramp if each.stage is Stage.SHADOW else 0.0 for each in at.values())
+        item_type = "" if call.item_type == ANY_TYPE else call.item_type
+        where = self._stages.placed(call.table.name, item_type)
+        return where.ramp if where.stage is Stage.SHADOW and self._comparable_page(call) else 0.0
+
+    def _page_stage(self, call: Call) -> Stage:
+        """The stage of a Query or Scan: its type's, or the table's where it names none."""
+        return self._stages.of(call.table.name, "" if call.item_type == ANY_TYPE else call.item_type)
+
+    def _comparable_page(self, call: Call) -> bool:
+        """What names no type shows items of all: it is compared only if they all stand in one stage."""
+        return call.item_type != ANY_TYPE or self._stages.together(call.table.name) is not None

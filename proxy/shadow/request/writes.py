@@ -1,0 +1,137 @@
+"""A write: its keys enter the journal, the authority executes it, and the client is answered if this process may still
+say so. Behind the answer it is rehearsed, and its keys converge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from proxy.background_tasks import Behind
+from proxy.cutover.stages import DYNAMODB, Stage, Stages
+from proxy.dynamodb.operations import WRITES
+from proxy.dynamodb.outcome import Outcome
+from proxy.dynamodb.schema import Key
+from proxy.metrics.registry import Metrics, clock
+from proxy.shadow.call import Call
+from proxy.shadow.convergence.converger import Converger
+from proxy.shadow.instrumentation import Passes
+from proxy.shadow.journal.journal import Journal
+from proxy.shadow.request.admission import Room
+from proxy.shadow.request.authority import answer, divided, failure, placed, type_of
+from proxy.shadow.request.routing import Way, Ways
+from proxy.shadow.write_fence import Floor, Leased
+from proxy.stores.errors import StoreError, UnknownOutcome, Unreachable
+
+LEASE_OVER: Final = "this proxy cannot tell which store is the authority: it has lost touch with the stage table"
+
+
+class Writes:
+    """Carries out writes. Rehearsals run in `behind`, where `room` has it."""
+
+    def __init__(
+        self,
+        stages: Stages,
+        ways: Ways,
+        journal: Journal,
+        floor: Floor,
+        lease: Leased,
+        converger: Converger,
+        dynamodb: Passes,
+        behind: Behind,
+        room: Room,
+        metrics: Metrics,
+    ) -> None:
+        self._stages = stages
+        self._ways = ways
+        self._journal = journal
+        self._floor = floor
+        self._lease = lease
+        self._converger = converger
+        self._dynamodb = dynamodb
+        self._behind = behind
+        self._room = room
+        self._metrics = metrics
+
+    async def write(self, call: Call) -> Outcome:
+        operation = call.operation
+        writes = tuple({(key.table, type_of(call, key)) for key in operation.keys})
+        lease = self._lease
+        while True:
+            if not lease.valid:
+                raise Unreachable("lease", LEASE_OVER)
+            # No await between what is read here and the entry on the floor: stages may be moved at any other time.
+            stages = {key: placed(self._stages, call, key).stage for key in operation.keys}
+            keys = [key for key, stage in stages.items() if stage.mirrored]
+            if keys and not lease.owing:
+                await lease.owe()
+            elif self._floor.holds(writes):
+                self._metrics.held()
+                since = clock()
+                try:
+                    await self._floor.wait()
+                finally:
+                    self._metrics.held_for(clock() - since)
+            else:
+                break
+        if len({stage.authority for stage in stages.values()}) > 1:
+            return await divided(self._stages, call, self.write)
+        entry, term = self._floor.begin(writes), lease.term
+        try:
+            way = self._ways.with_authority(next(iter(stages.values())).authority)
+            outcome = await (self._mirrored(way, call, keys, stages) if keys else answer(way, call))
+            if not lease.holds(term):
+                # The other store may be the authority by now, and what this one took be undone: not acknowledged.
+                raise UnknownOutcome("lease", LEASE_OVER)
+            return outcome
+        finally:
+            self._floor.end(entry)
+
+    async def _mirrored(self, way: Way, call: Call, keys: list[Key], stages: Mapping[Key, Stage]) -> Outcome:
+        operation = call.operation
+        authority = way.direction.authority
+        ticket = await self._journal.enter(keys)
+        try:
+            outcome = (await authority.execute(operation)).outcome
+        except UnknownOutcome as error:
+            # Sent, and no answer: it may take effect until the authority's settle time is over.
+            self._converger.linger(keys, authority.name)
+            self._journal.answered(ticket)
+            if authority.name == DYNAMODB:
+                raise
+            return failure(way, call, error)
+        except StoreError as error:
+            self._journal.answered(ticket)
+            if authority.name == DYNAMODB:
+                raise
+            return failure(way, call, error)
+        except BaseException:
+            self._converger.linger(keys, authority.name)
+            self._journal.answered(ticket)
+            raise
+        if outcome.status >= 500:
+            self._converger.linger(keys, authority.name)
+        rehearsed = len(keys) == len(stages) and all(stage.compared for stage in stages.values())
+        if rehearsed and self._room.for_one_more(way.direction.breaker) and not way.rehearsal.repeated(call):
+            self._behind.start(way.rehearsal.rehearse(call, ticket, outcome))
+        else:
+            self._journal.answered(ticket)
+        return outcome
+
+    async def past_the_mirror(self, action: str, body: bytes, tables: Iterable[str] = ()) -> Outcome:
+        """DynamoDB alone: nothing in these tables is mirrored, or (without any) nothing can be decoded."""
+        if action not in WRITES:
+            return await self._dynamodb.call(action, body)
+        # A move of one table must not wait for the writes of others, nor hold them.
+        writes = tuple((table, "") for table in tables)
+        if self._floor.holds(writes) or (self._floor.held and not writes):
+            self._metrics.held()
+            raise Unreachable("held", "writes are held while a stage is moved")
+        entry, term = self._floor.begin(writes), self._lease.term
+        try:
+            outcome = await self._dynamodb.call(action, body)
+            if not self._lease.holds(term):
+                raise UnknownOutcome("lease", LEASE_OVER)
+            return outcome
+        finally:
+            self._floor.end(entry)

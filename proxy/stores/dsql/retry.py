@@ -1,0 +1,64 @@
+"""One piece of work on a connection of the pool's, done again while DSQL answers with a conflict; its failures are told
+in the seam's words. For work that may be done twice, or that says itself what may have happened. Knows no statement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import asyncpg
+
+from proxy.stores.attempts import Attempts, is_conflict
+from proxy.stores.dsql.pool import Pool
+from proxy.stores.dsql.sqlstates import MADE_MEANWHILE, NO_TABLE, sorted_, unsent
+from proxy.stores.errors import Refused, Unreachable
+
+T = TypeVar("T")
+
+
+async def ask(
+    pool: Pool,
+    work: Callable[[asyncpg.Connection], Awaitable[T]],
+    *,
+    again: Callable[[str], None] = lambda _: None,
+    create: str | None = None,
+    seconds: float | None = None,
+) -> T:
+    """What the work gives. `again` hears of each time it is done once more; `create` makes the table that it finds
+    missing, within `seconds`. Raises Unreachable, Refused, and what the work raises of StoreError."""
+    async for _ in Attempts(again=again):
+        connection = await _taken(pool)
+        try:
+            return await work(connection)
+        except asyncpg.PostgresError as error:
+            if error.sqlstate == NO_TABLE and create is not None:
+                await _make(connection, create, seconds)
+            elif not is_conflict(error):
+                raise sorted_(error, None, reading=True) from error
+        except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
+            connection.terminate()
+            raise unsent(error, None) from error
+        except asyncio.CancelledError:
+            connection.terminate()
+            raise
+        finally:
+            pool.give_back(connection)
+    raise Unreachable("occ", "conflicts went on")
+
+
+async def _taken(pool: Pool) -> asyncpg.Connection:
+    try:
+        return await pool.take()
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        detail = f"DSQL cannot be reached ({type(error).__name__}): see endpoint or dsn in [dsql], and whether it runs"
+        raise Unreachable("connect", detail) from error
+
+
+async def _make(connection: asyncpg.Connection, create: str, seconds: float | None) -> None:
+    try:
+        await connection.execute(create, timeout=seconds)
+    except asyncpg.PostgresError as error:
+        if error.sqlstate not in MADE_MEANWHILE and not is_conflict(error):
+            raise Refused(error.sqlstate or "ddl", type(error).__name__) from error

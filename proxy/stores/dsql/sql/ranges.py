@@ -1,0 +1,138 @@
+"""Ranges of rows: what SQL fetches the next rows of a Query or Scan, from its start key or from the last row on.
+
+Knows mappings and statements, and sends nothing: a `Ranged` is asked for a statement and told which rows came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.dynamodb.pages import PageRequest
+from proxy.mapping.interface import Fault, Span
+from proxy.stores.dsql.sql.statements import Comparison, Statements
+from proxy.stores.errors import Refused
+from proxy.stores.interface import Unrepresentable
+
+
+@dataclass(frozen=True, slots=True)
+class Ranged:
+    """One range. `order` are the columns whose values of the last row are where the next rows begin."""
+
+    order: tuple[str, ...]
+    _statements: Statements
+    _request: PageRequest
+    _span: Span | None
+    _alternatives: int
+    _comparisons: tuple[Comparison, ...]
+    _fixed: tuple[Any, ...]
+
+    def next(self, after: tuple[Any, ...] | None, count: int) -> tuple[str, tuple[Any, ...]]:
+        """The statement for so many rows after these values of `order` (None: from the beginning), and parameters."""
+        segments = _segments(self._request)
+        if self._span is None:
+            sql = self._statements.scan(segmented=bool(segments), cursor=after is not None)
+        else:
+            sql = self._statements.range(
+                self._span,
+                self._alternatives,
+                self._comparisons,
+                cursor=after is not None,
+                descending=not self._request.forward,
+                segmented=bool(segments),
+            )
+        return sql, (*self._fixed, *(after or ()), *segments, count)
+
+    def start(self) -> tuple[Any, ...] | None:
+        """The request's start key as values of `order`; None where it has none.
+
+        Raises KeyError with a column that only the row itself tells (`start_with` takes it), and Unrepresentable for a
+        key that no row can have.
+        """
+        return self.start_with({})
+
+    def start_with(self, told: dict[str, Any]) -> tuple[Any, ...] | None:
+        """As `start`, with the columns that the row told."""
+        request, span = self._request, self._span
+        if request.start is None:
+            return None
+        key = request.schema.key_of(request.start)
+        mapping = self._statements.mapping
+        key_values = mapping.key_values(key)
+        if key_values is None:
+            raise Unrepresentable(key, (Fault(request.schema.hash, "no row can have the start key"),))
+        by_column = {**told, **dict(zip(mapping.key_columns, key_values, strict=True))}
+        if span is not None and span.sort is not None and span.sort not in by_column:
+            range_name = request.schema.index_keys(request.index)[1]
+            if span.sort_from_row:
+                raise KeyError(span.sort)
+            value = span.sort_value(request.start[range_name]) if range_name is not None else None
+            if value is None:
+                raise Unrepresentable(key, (Fault(range_name or "", "the start key's sort value fits no row"),))
+            by_column[span.sort] = value
+        return tuple(by_column[name] for name in self.order)
+
+
+def ranged(statements: Statements, request: PageRequest) -> Ranged | None:
+    """The range of a request; None where no row can be in it. Raises Refused for an index that nothing serves."""
+    mapping = statements.mapping
+    if request.condition is None and request.index is None:
+        return Ranged(mapping.key_columns, statements, request, None, 1, (), ())
+    try:
+        span = mapping.span(request.index)
+    except KeyError:
+        name = request.index.name if request.index is not None else ""
+        raise Refused("unserved_index", f"the mapping serves no index {name!r}") from None
+    alternatives: Sequence[tuple[Any, ...]] | None = ((),)
+    if request.condition is None:
+        span = Span((), span.hash_values, span.sort, span.sort_value, (*span.equal, *span.present), span.sort_from_row)
+    else:
+        alternatives = span.hash_values(request.condition.hash_value)
+    if alternatives is None:
+        return None
+    bounds = _bounds(request, span)
+    return Ranged(
+        statements.order_columns(span),
+        statements,
+        request,
+        span,
+        len(alternatives),
+        tuple(comparison for comparison, _ in bounds),
+        (*(value for values in alternatives for value in values), *(value for _, value in bounds)),
+    )
+
+
+def _segments(request: PageRequest) -> tuple[int, ...]:
+    """How many segments, and which; empty for a whole Scan and for every Query."""
+    if request.segments is None or request.segment is None:
+        return ()
+    return request.segments, request.segment
+
+
+def _bounds(request: PageRequest, span: Span) -> list[tuple[Comparison, Any]]:
+    """The range condition as bounds on the sort column. Leaving one out is safe: the page checks each item."""
+    condition = request.condition
+    if condition is None or condition.operator is None or span.sort is None or span.sort_from_row:
+        return []
+    operands = [span.sort_value(operand) for operand in condition.operands]
+    wanted: list[tuple[Comparison, Any]]
+    if condition.operator == "BETWEEN":
+        wanted = [(">=", operands[0]), ("<=", operands[1])]
+    elif condition.operator == "begins_with":
+        wanted = [(">=", operands[0]), ("<", _after_prefix(operands[0]))]
+    else:
+        comparison: Comparison = condition.operator  # type: ignore[assignment]
+        wanted = [(comparison, operands[0])]
+    return [(comparison, value) for comparison, value in wanted if value is not None]
+
+
+def _after_prefix(prefix: Any) -> Any:
+    """The least value after all that begin with the prefix, or None where there is none or it is hard to name."""
+    if isinstance(prefix, bytes):
+        stem = prefix.rstrip(b"\xff")
+        return stem[:-1] + bytes([stem[-1] + 1]) if stem else None
+    if not isinstance(prefix, str) or not prefix:
+        return None
+    following = ord(prefix[-1]) + 1
+    return None if following > 0x10FFFF or 0xD800 <= following <= 0xDFFF else prefix[:-1] + chr(following)

@@ -1,0 +1,175 @@
+"""The SQL that Crossfade sends, all of it, made from a mapping's names. Text only: no connection, no values.
+
+Every form here is one that Aurora DSQL takes ("Supported SQL for Aurora DSQL", user guide): no SAVEPOINT, no array
+parameters, FOR UPDATE on one table with equality on the whole key. A test holds all of it against those rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Literal
+
+from proxy.mapping.interface import Column, Mapping, Span
+
+Comparison = Literal["=", "<", "<=", ">", ">="]
+
+
+def quoted(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def qualified(schema: str, table: str) -> str:
+    return f"{quoted(schema)}.{quoted(table)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """The statements for one mapping, made once. Parameters come in the order of columns, then of guard columns."""
+
+    schema: str
+    mapping: Mapping
+    table: str = field(init=False)
+    select: str = field(init=False)
+    select_from: str = field(init=False)
+    select_locked: str = field(init=False)
+    insert: str = field(init=False)
+    update: str = field(init=False)
+    delete: str = field(init=False)
+    other_columns: tuple[int, ...] = field(init=False)
+    _list: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        set_ = object.__setattr__
+        columns, keys = self.mapping.columns, self.mapping.key_columns
+        set_(self, "table", qualified(self.schema, self.mapping.sql_table))
+        set_(self, "_list", ", ".join(_read(column) for column in columns))
+        by_key = " AND ".join(f"{quoted(name)} = ${n}" for n, name in enumerate(keys, 1))
+        set_(self, "select_from", f"SELECT {self._list} FROM {self.table}")  # noqa: S608
+        select = f"{self.select_from} WHERE {by_key}"
+        set_(self, "select", select)
+        set_(self, "select_locked", f"{select} FOR UPDATE")
+        names = ", ".join(quoted(column.name) for column in columns)
+        marks = ", ".join(_parameter(column, n) for n, column in enumerate(columns, 1))
+        set_(
+            self,
+            "insert",
+            f"INSERT INTO {self.table} ({names}) VALUES ({marks}) "  # noqa: S608
+            f"ON CONFLICT ({', '.join(quoted(k) for k in keys)}) DO NOTHING",
+        )
+        others = tuple(n for n, column in enumerate(columns) if column.name not in keys)
+        set_(self, "other_columns", others)
+        changes = ", ".join(
+            f"{quoted(columns[n].name)} = {_parameter(columns[n], p)}" for p, n in enumerate(others, len(keys) + 1)
+        )
+        update_guard = self._guard(others, len(keys) + len(others) + 1)
+        set_(self, "update", f"UPDATE {self.table} SET {changes} WHERE {by_key}{update_guard}")  # noqa: S608
+        delete_guard = self._guard(others, len(keys) + 1)
+        set_(self, "delete", f"DELETE FROM {self.table} WHERE {by_key}{delete_guard}")  # noqa: S608
+
+    def _guard(self, others: tuple[int, ...], first: int) -> str:
+        """The row must still be what was read: this is what keeps a late write off a row that has moved on."""
+        columns = self.mapping.columns
+        return "".join(
+            f" AND {_read_for_guard(columns[n])} IS NOT DISTINCT FROM ${p}{_guard_cast(columns[n])}"
+            for p, n in enumerate(others, first)
+        )
+
+    def select_many(self, rows: int) -> str:
+        """Rows of so many keys; parameters are key after key."""
+        keys = self.mapping.key_columns
+        wide = len(keys)
+        tuples = ", ".join("(" + ", ".join(f"${row * wide + n + 1}" for n in range(wide)) + ")" for row in range(rows))
+        names = ", ".join(quoted(name) for name in keys)
+        return f"SELECT {self._list} FROM {self.table} WHERE ({names}) IN ({tuples})"  # noqa: S608
+
+    def range(
+        self,
+        span: Span,
+        alternatives: int,
+        bounds: tuple[Comparison, ...],
+        *,
+        cursor: bool,
+        descending: bool,
+        segmented: bool = False,
+    ) -> str:
+        """Rows of an index in order, from a cursor.
+
+        Parameters: the hash columns of each alternative, the operands of the bounds, the cursor (sort column, then
+        key columns), segment count and number if segmented, the number of rows.
+        """
+        parameter = count(1)
+        conditions = []
+        if span.equal:
+            groups = [
+                " AND ".join(f"{quoted(name)} = ${next(parameter)}" for name in span.equal) for _ in range(alternatives)
+            ]
+            conditions.append(groups[0] if len(groups) == 1 else "(" + " OR ".join(f"({g})" for g in groups) + ")")
+        conditions.extend(f"{quoted(name)} IS NOT NULL" for name in span.present if name not in span.equal)
+        if span.sort is not None:
+            conditions.extend(f"{quoted(span.sort)} {comparison} ${next(parameter)}" for comparison in bounds)
+        order = self.order_columns(span)
+        if cursor:
+            names = ", ".join(quoted(name) for name in order)
+            marks = ", ".join(f"${next(parameter)}" for _ in order)
+            conditions.append(f"({names}) {'<' if descending else '>'} ({marks})")
+        if segmented:
+            conditions.append(self._in_segment(parameter))
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        direction = " DESC" if descending else ""
+        ordered = ", ".join(f"{quoted(name)}{direction}" for name in order)
+        return (
+            f"SELECT {self._list} FROM {self.table}{where} "  # noqa: S608
+            f"ORDER BY {ordered} LIMIT ${next(parameter)}"
+        )
+
+    def scan(self, *, segmented: bool, cursor: bool) -> str:
+        """All rows in key order, from a cursor; of one segment, where asked for.
+
+        Parameters: the cursor's key columns, then segment count and number if segmented, then the number of rows.
+        """
+        parameter = count(1)
+        keys = self.mapping.key_columns
+        names = ", ".join(quoted(name) for name in keys)
+        conditions = []
+        if cursor:
+            conditions.append(f"({names}) > ({', '.join(f'${next(parameter)}' for _ in keys)})")
+        if segmented:
+            conditions.append(self._in_segment(parameter))
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        return f"SELECT {self._list} FROM {self.table}{where} ORDER BY {names} LIMIT ${next(parameter)}"  # noqa: S608
+
+    def order_columns(self, span: Span) -> tuple[str, ...]:
+        """The sort column, then what of the key is not fixed already: a total order, and never an empty one."""
+        keys = tuple(k for k in self.mapping.key_columns if k != span.sort and k not in span.equal)
+        if span.sort is None:
+            return keys or self.mapping.key_columns
+        return (span.sort, *keys)
+
+    def _in_segment(self, parameter: Iterator[int]) -> str:
+        """Segments by 16 bits of a hash of the key's last column, which has more different values than the first.
+
+        A hash that the manual promises (PostgreSQL, "Binary String Functions"): two proxies that scan one table
+        segment by segment must agree on what is in each, whichever version of the server answers them.
+        """
+        hashed = f"sha256(convert_to({quoted(self.mapping.key_columns[-1])}::text, 'UTF8'))"
+        number = f"get_byte({hashed}, 0) * 256 + get_byte({hashed}, 1)"
+        return f"({number}) % ${next(parameter)}::int = ${next(parameter)}::int"
+
+
+def _read(column: Column) -> str:
+    name = quoted(column.name)
+    return f"{name}::text AS {name}" if column.as_text else name
+
+
+def _read_for_guard(column: Column) -> str:
+    return f"{quoted(column.name)}::text" if column.as_text else quoted(column.name)
+
+
+def _guard_cast(column: Column) -> str:
+    return "::text" if column.as_text else ""
+
+
+def _parameter(column: Column, number: int) -> str:
+    return f"${number}::text::{column.sql_type}" if column.as_text else f"${number}"

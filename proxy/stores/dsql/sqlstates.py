@@ -1,0 +1,49 @@
+"""PostgreSQL's errors, sorted into the seam's by what may have happened. Raises nothing, asks nobody.
+
+Sources: PostgreSQL manual, "PostgreSQL Error Codes"; "Concurrency control in Aurora DSQL" (user guide) for XX000,
+which DSQL gives when it cannot say. Conflicts are for `occ`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import asyncpg
+
+from proxy.dynamodb.schema import Key
+from proxy.mapping.interface import Fault
+from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
+from proxy.stores.interface import Unrepresentable
+
+# "57014" is a cancelled statement; class 57P is a server going away, 53 one that is full, 08 a connection lost.
+_AWAY: Final = ("57", "53", "08", "XX000", "25006")
+# Class 22: the value is not one the column's type has (NUL in text, out of range); class 23: a constraint refuses it.
+UNFIT: Final = ("22", "23", "54000")
+# A form of words that the server does not have.
+UNSUPPORTED: Final = ("0A000", "42601")
+NO_TABLE: Final = "42P01"
+# Two that make a table at once: one of them finds its name taken, or is told of its catalogue row.
+MADE_MEANWHILE: Final = frozenset({"23505", "42P07", "42710"})
+
+
+def sorted_(error: asyncpg.PostgresError, key: Key | None, *, reading: bool = False) -> StoreError:
+    """The seam's error for PostgreSQL's. Messages carry SQLSTATE and not the text: that may quote values."""
+    state = error.sqlstate or "?????"
+    detail = f"{state} {type(error).__name__}"
+    if state.startswith(_AWAY):
+        # A server that goes away in the middle of a write may have committed it.
+        if not reading and (state.startswith(("57P", "08")) or state == "XX000"):
+            return UnknownOutcome("connection", detail)
+        return Unreachable("server", detail)
+    if key is not None and state.startswith(UNFIT):
+        return Unrepresentable(key, (Fault(next(iter(key.attributes)), f"DSQL refuses the row ({detail})"),))
+    return Refused(state, detail)
+
+
+def unsent(error: Exception, key: Key | None) -> StoreError:
+    """asyncpg's own refusals are ValueErrors: a parameter that it cannot encode was never sent."""
+    if isinstance(error, ValueError):
+        if key is not None:
+            return Unrepresentable(key, (Fault(next(iter(key.attributes)), "a value cannot be sent to PostgreSQL"),))
+        return Refused("parameter", "a value cannot be sent to PostgreSQL")
+    return Unreachable("connection", type(error).__name__)

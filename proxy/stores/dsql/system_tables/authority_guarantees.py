@@ -1,0 +1,113 @@
+"""What DSQL must promise only as the authority, beside holding the items: kept in two small tables of Crossfade's own.
+
+A transaction is serializable even about items that are not there (`absences`), and a client's token is remembered
+(`remembered`). A mirror promises neither, and is spared the price. The tables are made when they are first needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final
+
+import asyncpg
+
+from proxy.dynamodb.idempotency import VALID_SECONDS, Token
+from proxy.dynamodb.schema import Key
+from proxy.stores.attempts import is_conflict
+from proxy.stores.dsql.pool import Pool
+from proxy.stores.dsql.sql.conditional_write import Planned
+from proxy.stores.dsql.sqlstates import UNSUPPORTED, sorted_, unsent
+from proxy.stores.dsql.system_tables.absence_locks import LOCKS_TABLE, Absences, stripe
+from proxy.stores.dsql.system_tables.idempotency_tokens import TOKENS_TABLE, Remembered
+from proxy.stores.dsql.system_tables.system_table import SideTable
+
+PROMISE_TABLES: Final = frozenset({LOCKS_TABLE, TOKENS_TABLE})
+_BETWEEN_SWEEPS_SECONDS: Final = 0.1
+
+
+class Promises:
+    """Over the same pool of connections as the store. asyncpg's errors come out as they are where a connection is
+    given, for the store to sort; the other methods raise StoreError."""
+
+    def __init__(self, pool: Pool, schema: str = "public") -> None:
+        self._pool = pool
+        self._absences = Absences(schema)
+        self._remembered = Remembered(schema)
+        self._notes = SideTable(pool, self._remembered.table, self._remembered.create)
+        self._tables = (SideTable(pool, self._absences.table, self._absences.create), self._notes)
+        self._making = asyncio.Lock()
+        self._made = False
+        self._in_one = True
+
+    async def ready(self) -> None:
+        """Make the tables, if this process has not done so."""
+        async with self._making:
+            if self._made:
+                return
+            for table in self._tables:
+                await table.make()
+            self._made = True
+
+    def missing(self) -> None:
+        """A table was not there: it may be one of these."""
+        self._made = False
+
+    async def insert(self, connection: asyncpg.Connection, key: Key, planned: Planned) -> str:
+        """Carry out an INSERT, outside a transaction, that ends the item's absence. Gives its command tag."""
+        if self._in_one:
+            statement = self._absences.with_insert(planned.statement, len(planned.parameters))
+            try:
+                done: str = await connection.execute(statement, *planned.parameters, stripe(key))
+                return done
+            except asyncpg.PostgresError as error:
+                if error.sqlstate not in UNSUPPORTED:
+                    raise
+                self._in_one = False
+        await connection.execute("BEGIN")
+        try:
+            done = await connection.execute(planned.statement, *planned.parameters)
+            await self.keep_absent(connection, (key,))
+        except Exception:
+            await connection.execute("ROLLBACK")
+            raise
+        await connection.execute("COMMIT")
+        return done
+
+    async def keep_absent(self, connection: asyncpg.Connection, keys: Iterable[Key]) -> None:
+        """To be called in a transaction with the keys that it found absent, before its COMMIT."""
+        stripes = sorted({stripe(key) for key in keys})
+        if stripes:
+            await connection.execute(self._absences.take(len(stripes)), *stripes)
+
+    async def answered(self, connection: asyncpg.Connection, token: Token) -> bool:
+        """As `AuthorityTransaction.answered`, in a transaction."""
+        return await self._remembered.answered(connection, token)
+
+    async def note(self, token: Token) -> None:
+        """The other store has carried out the token's request: so that a client's retry after a flip finds it done."""
+        await self.ready()
+        await self._notes.execute(self._remembered.insert, token.name, token.request)
+
+    async def tidy(self) -> None:
+        """Wait as long as a token is good for, then delete what is too old, a little at a time. For a loop: every
+        process may do it, and what one does not get to the next one will."""
+        await asyncio.sleep(VALID_SECONDS)
+        await self.sweep()
+
+    async def sweep(self) -> None:
+        """Delete what is too old, now."""
+        await self.ready()
+        after: str | None = ""
+        while after is not None:
+            try:
+                async with self._pool.acquire() as connection:
+                    after = await self._remembered.tidy(connection, after)
+            except asyncpg.PostgresError as error:
+                if is_conflict(error):
+                    return  # another process is at it
+                self.missing()
+                raise sorted_(error, None, reading=True) from error
+            except (OSError, asyncpg.InterfaceError) as error:
+                raise unsent(error, None) from error
+            await asyncio.sleep(_BETWEEN_SWEEPS_SECONDS)

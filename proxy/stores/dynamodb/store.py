@@ -1,0 +1,162 @@
+"""DynamoDB as a store: the client's bytes go upstream as they are, and come back so.
+
+Only what Crossfade itself asks (the strongly consistent read and the guarded write of converge) is made here, as small
+documents of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import orjson
+
+from proxy.dynamodb.operations import LISTING, TARGET_PREFIX, Operation
+from proxy.dynamodb.outcome import Outcome
+from proxy.dynamodb.schema import Key, TableSchema
+from proxy.dynamodb.values import Item
+from proxy.mapping.interface import Fault
+from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.listing_query import gather
+from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
+from proxy.stores.interface import Executed, Held
+
+# What DynamoDB asks to be tried again ("Error handling with DynamoDB").
+_RETRYABLE: Final = frozenset(
+    {
+        "InternalServerError",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "ThrottlingException",
+        "TransactionConflictException",
+    }
+)
+# Of those, the ones that say nothing of the request: DynamoDB throttled it, or was ill.
+_UNDECIDED: Final = _RETRYABLE - {"TransactionConflictException"}
+_MAX_GUARDS: Final = 100
+
+
+class DynamoDBStore:
+    """See the module. `timeout` bounds each call, in seconds; upstream says whether a failed one had an effect.
+
+    `described` is told of each table's description, whenever one is asked for; `undecided` of each answer by which
+    DynamoDB decided nothing: the operation, and its code.
+    """
+
+    name = "dynamodb"
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        timeout: float,
+        observe: Callable[[str, float], None] = lambda _, __: None,
+        described: Callable[[Mapping[str, Any]], None] = lambda _: None,
+        undecided: Callable[[str, str], None] = lambda _, __: None,
+    ) -> None:
+        self._upstream = upstream
+        self._timeout = timeout
+        self._observe = observe
+        self._described = described
+        self._undecided = undecided
+
+    async def execute(self, operation: Operation) -> Executed:
+        if operation.action == LISTING:
+            return Executed(await gather(self._query, operation, self._timeout), {})
+        return Executed(await self.call(operation.action, operation.body), {})
+
+    async def _query(self, request: dict[str, Any]) -> Outcome:
+        return await self.call("Query", orjson.dumps(request))
+
+    async def get(self, key: Key) -> Held:
+        request = {"TableName": key.table, "Key": key.attributes, "ConsistentRead": True}
+        try:
+            document = await self.ask("GetItem", request)
+        except UnknownOutcome as error:
+            # A read without an answer has done nothing, so nothing has to settle.
+            raise Unreachable(error.reason, str(error)) from error
+        return Held(document.get("Item"))
+
+    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
+        request: dict[str, Any] = {"TableName": key.table, **_guard(key, held.item, wanted)}
+        if wanted is None:
+            action, request["Key"] = "DeleteItem", key.attributes
+        else:
+            action, request["Item"] = "PutItem", wanted
+        outcome = await self.call(action, orjson.dumps(request))
+        if outcome.ok:
+            return Held(wanted)
+        if outcome.error_code == "ConditionalCheckFailedException":
+            return None
+        raise _failure(outcome)
+
+    def image(self, _: Key, item: Item | None) -> tuple[Item | None, tuple[Fault, ...]]:
+        """DynamoDB holds what came from DynamoDB."""
+        return item, ()
+
+    async def call(self, action: str, body: bytes) -> Outcome:
+        """Any operation of DynamoDB's, by its bytes."""
+        started = time.perf_counter()
+        try:
+            answer = await self._upstream.request(TARGET_PREFIX + action, body, timeout=self._timeout)
+        finally:
+            self._observe(action, time.perf_counter() - started)
+        outcome = Outcome(answer.status, answer.headers, answer.body)
+        if not outcome.ok and (code := outcome.error_code) in _UNDECIDED:
+            assert code is not None
+            self._undecided(action, code)
+        return outcome
+
+    async def carry(self, target: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        """Any request at all, unread: another operation, another service's target, another content type."""
+        answer = await self._upstream.request(target, body, headers, timeout=self._timeout)
+        return Outcome(answer.status, answer.headers, answer.body)
+
+    async def describe(self, table: str) -> TableSchema | None:
+        """The table's schema; None if there is no such table."""
+        outcome = await self.call("DescribeTable", orjson.dumps({"TableName": table}))
+        if outcome.ok:
+            self._described(outcome.document["Table"])
+            return TableSchema.from_description(outcome.document["Table"])
+        if outcome.error_code == "ResourceNotFoundException":
+            return None
+        raise _failure(outcome)
+
+    async def ask(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
+        """A request of Crossfade's own, and its answer. Raises StoreError: Unreachable where it may be tried again."""
+        outcome = await self.call(action, orjson.dumps(request))
+        if not outcome.ok:
+            raise _failure(outcome)
+        return outcome.document
+
+
+def _guard(key: Key, held: Item | None, wanted: Item | None) -> dict[str, Any]:
+    """A condition that the item is still what was read: each attribute equal, and none of the wanted ones new.
+
+    Expressions take 4 KB and 300 operators: an item of very many attributes is guarded by the first of them, which
+    narrows the window and does not close it; the convergence after the settle time does.
+    """
+    names: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    terms: list[str] = []
+    for name, value in (held or {}).items():
+        names[f"#{len(names)}"] = name
+        values[f":{len(values)}"] = value
+        terms.append(f"#{len(names) - 1} = :{len(values) - 1}")
+    for name in wanted or key.attributes:
+        if name not in (held or {}):
+            names[f"#{len(names)}"] = name
+            terms.append(f"attribute_not_exists(#{len(names) - 1})")
+    if len(terms) > _MAX_GUARDS:
+        terms = terms[:_MAX_GUARDS]
+        used = set(" ".join(terms).replace("(", " ").replace(")", " ").split())
+        names = {n: name for n, name in names.items() if n in used}
+        values = {n: value for n, value in values.items() if n in used}
+    request: dict[str, Any] = {"ConditionExpression": " AND ".join(terms), "ExpressionAttributeNames": names}
+    return request | ({"ExpressionAttributeValues": values} if values else {})
+
+
+def _failure(outcome: Outcome) -> StoreError:
+    code = outcome.error_code or "unknown"
+    return Unreachable(code) if code in _RETRYABLE or outcome.status >= 500 else Refused(code)

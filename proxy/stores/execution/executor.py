@@ -1,0 +1,105 @@
+"""DynamoDB's operations on rows: what makes a SQL database answer as DynamoDB would.
+
+One operation each for `single`, `batches` and `transactions`; pages here. Rows come from and go to a `Rows`. `execute`
+rehearses: what the store would have answered. `answer` is for the authority: what the client gets, with what only a
+client's answer has (tokens kept, capacity, a batch's leftovers). No SQL here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeVar
+
+from proxy.dynamodb import errors
+from proxy.dynamodb.capacity import Meter, check_asked
+from proxy.dynamodb.errors import DynamoDBError
+from proxy.dynamodb.listing import read_listing
+from proxy.dynamodb.operations import LISTING, Operation
+from proxy.dynamodb.outcome import Outcome
+from proxy.dynamodb.pages import Page, read_query, read_scan
+from proxy.stores.errors import Refused
+from proxy.stores.execution.batch_operations import batch_get, batch_write, batch_write_answered
+from proxy.stores.execution.row_store import AuthorityRows, ListedRows, Rows
+from proxy.stores.execution.row_store import Conflict as Conflict
+from proxy.stores.execution.row_store import Transaction as Transaction
+from proxy.stores.execution.single_item import get_item, write_item
+from proxy.stores.execution.transactions import transact_get, transact_write, transact_write_answered
+from proxy.stores.interface import Executed
+
+R = TypeVar("R", bound=Rows)
+
+
+async def execute(rows: Rows, operation: Operation) -> Executed:
+    """DynamoDB's errors come as outcomes; StoreError and Unrepresentable come from the rows."""
+    return await _run(_EXECUTE, rows, operation, Meter())
+
+
+async def answer(rows: AuthorityRows, operation: Operation) -> Executed:
+    """As `execute`, for a store whose answer is the client's."""
+    return await _run(_ANSWER, rows, operation, Meter.of(operation.action, operation.request))
+
+
+async def _run(
+    operations: Mapping[str, Callable[[R, Operation, Meter], Awaitable[Executed]]],
+    rows: R,
+    operation: Operation,
+    meter: Meter,
+) -> Executed:
+    try:
+        check_asked(operation.request)
+        return await operations[operation.action](rows, operation, meter)
+    except DynamoDBError as error:
+        return Executed(Outcome.failed(error), {})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # A request of the wrong form: DynamoDB's deserialiser refuses it before anything is looked at.
+        return Executed(Outcome.failed(errors.serialization(type(error).__name__)), {})
+
+
+async def _page(rows: Rows, operation: Operation, meter: Meter) -> Executed:
+    read = read_query if operation.action == "Query" else read_scan
+    request = read(operation.schema, operation.request)
+    page = Page(request)
+    async for item in rows.range(request):
+        if request.admits(item):
+            page.add(item)
+            if page.full:
+                break
+    document = page.document()
+    if meter.on:
+        consistent = bool(operation.request.get("ConsistentRead"))
+        meter.paged(operation.schema.name, request.index, page.size, consistent=consistent)
+        document |= meter.one(operation.request["TableName"])
+    return Executed(Outcome.of(document), {})
+
+
+async def _listed(rows: Rows, operation: Operation, _: Meter) -> Executed:
+    if not isinstance(rows, ListedRows):
+        raise Refused("unlisted", "this store lists nothing")
+    listing = read_listing(operation.schema, operation.request)
+    if listing.limit is None:
+        return Executed(Outcome.of({"Count": await rows.counted(listing)}), {})
+    items = await rows.listed(listing, listing.limit + 1)
+    return Executed(Outcome.of(listing.document(items[: listing.limit], more=len(items) > listing.limit)), {})
+
+
+_READS: Final = {
+    "GetItem": get_item,
+    "BatchGetItem": batch_get,
+    "TransactGetItems": transact_get,
+    "Query": _page,
+    "Scan": _page,
+    LISTING: _listed,
+}
+_EXECUTE: Final[Mapping[str, Callable[[Rows, Operation, Meter], Awaitable[Executed]]]] = {
+    **_READS,
+    "PutItem": write_item,
+    "UpdateItem": write_item,
+    "DeleteItem": write_item,
+    "BatchWriteItem": batch_write,
+    "TransactWriteItems": transact_write,
+}
+_ANSWER: Final[Mapping[str, Callable[[AuthorityRows, Operation, Meter], Awaitable[Executed]]]] = {
+    **_EXECUTE,
+    "BatchWriteItem": batch_write_answered,
+    "TransactWriteItems": transact_write_answered,
+}

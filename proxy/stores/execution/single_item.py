@@ -1,0 +1,91 @@
+"""DynamoDB's operations on one item, on rows: read, decide, write if the row is still what was read, else again.
+
+Semantics come from `proxy.dynamodb`. No SQL here, and no knowledge of who is authority.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from proxy.dynamodb.capacity import Meter
+from proxy.dynamodb.expressions import evaluate
+from proxy.dynamodb.expressions import legacy_parameters as legacy
+from proxy.dynamodb.expressions.parse import parse_projection
+from proxy.dynamodb.expressions.placeholders import bindings
+from proxy.dynamodb.item_writes import Kind, Write, Written, apply, check_key, read_write
+from proxy.dynamodb.operations import Operation
+from proxy.dynamodb.outcome import Outcome
+from proxy.dynamodb.sizes import item_size
+from proxy.dynamodb.values import Item
+from proxy.stores.attempts import ATTEMPTS, Attempts
+from proxy.stores.errors import Overtaken
+from proxy.stores.execution.row_store import Rows
+from proxy.stores.interface import Executed, Held
+
+_KINDS: Final[Mapping[str, Kind]] = {"PutItem": "Put", "UpdateItem": "Update", "DeleteItem": "Delete"}
+
+
+async def get_item(rows: Rows, operation: Operation, meter: Meter) -> Executed:
+    projection = Projected(operation.request)
+    check_keys(operation)
+    [key] = operation.keys
+    item = (await rows.get(key)).item
+    if meter.on:
+        meter.read(key.table, item_size(item or {}), consistent=bool(operation.request.get("ConsistentRead")))
+    document = {} if item is None else {"Item": projection(item)}
+    return Executed(Outcome.of(document | meter.one(operation.request["TableName"])), {})
+
+
+async def write_item(rows: Rows, operation: Operation, meter: Meter) -> Executed:
+    write = read_write(_KINDS[operation.action], operation.schema, operation.request, in_transaction=False)
+    written, held = await write_row(rows, write, meter)
+    document = {} if written.attributes is None else {"Attributes": written.attributes}
+    return Executed(Outcome.of(document | meter.one(operation.request["TableName"])), {write.key: held})
+
+
+async def write_row(rows: Rows, write: Write, meter: Meter) -> tuple[Written, Held]:
+    """What was written, and what that left. Raises Overtaken when the row goes on changing."""
+    async for _ in Attempts():
+        held = await rows.get(write.key)
+        written = apply(write, held.item)
+        wanted = written.item if write.kind != "Update" else rows.after_update(write.key, written)
+        left: Held | None = held
+        if wanted is not None or held.item is not None:
+            left = await rows.put(write.key, wanted, held)
+        if left is not None:
+            meter.wrote(write.schema, held.item, wanted, transactional=False)
+            return written, left
+    raise Overtaken(f"the row went on changing through {ATTEMPTS} attempts")
+
+
+class Projected:
+    """Applies the projection of a GetItem, or of a part of its like, to items."""
+
+    __slots__ = ("_paths",)
+
+    def __init__(self, parameters: Mapping[str, Any], *, in_transaction: bool = False) -> None:
+        older = () if in_transaction else ("AttributesToGet",)
+        members = ("ProjectionExpression", "ExpressionAttributeNames", *older)
+        request = {name: parameters[name] for name in members if parameters.get(name) is not None}
+        self._paths = None
+        if not request:
+            return
+        text = request.get("ProjectionExpression")
+        legacy.refuse_mixture(request, () if text is None else ("ProjectionExpression",))
+        legacy.refuse_idle_bindings(request, ("ProjectionExpression",))
+        given = bindings(request.get("ExpressionAttributeNames"))
+        if text is not None:
+            self._paths = parse_projection(text, given).paths
+        elif request.get("AttributesToGet") is not None:
+            self._paths = legacy.paths_from_attributes_to_get(request["AttributesToGet"])
+        given.check_all_used()
+
+    def __call__(self, item: Item) -> Item:
+        return item if self._paths is None else evaluate.project(self._paths, item)
+
+
+def check_keys(operation: Operation) -> None:
+    """Raises ValidationException for a key that no item can have."""
+    for key in operation.keys:
+        check_key(operation.schemas[key.table], key)

@@ -1,0 +1,171 @@
+"""TransactGetItems and TransactWriteItems on rows.
+
+A transaction reads all its items, decides, and writes what it decided if nothing has changed; else it begins again.
+Sources: API reference, "TransactWriteItems" (100 parts, 4 MB, ClientRequestToken, CancellationReasons) and
+"TransactGetItems".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from proxy.dynamodb import errors
+from proxy.dynamodb.capacity import Meter
+from proxy.dynamodb.errors import DynamoDBError
+from proxy.dynamodb.idempotency import Token
+from proxy.dynamodb.item_writes import Kind, Write, apply, read_write
+from proxy.dynamodb.operations import Operation, transaction_parts
+from proxy.dynamodb.outcome import Outcome
+from proxy.dynamodb.schema import Key, table_name
+from proxy.dynamodb.sizes import item_size
+from proxy.dynamodb.values import Item
+from proxy.stores.attempts import ATTEMPTS, Attempts
+from proxy.stores.errors import Overtaken
+from proxy.stores.execution.batch_operations import refuse_empty
+from proxy.stores.execution.row_store import AuthorityRows, Conflict, Rows, Transaction
+from proxy.stores.execution.single_item import Projected, check_keys
+from proxy.stores.interface import Executed, Held
+
+MAX_TRANSACTION: Final = 100
+MAX_SIZE: Final = 4 * 1024 * 1024
+_MAX_ITEM: Final = 400 * 1024
+_KINDS: Final[Mapping[str, Kind]] = {
+    "Put": "Put",
+    "Update": "Update",
+    "Delete": "Delete",
+    "ConditionCheck": "ConditionCheck",
+}
+
+
+async def transact_get(rows: Rows, operation: Operation, meter: Meter) -> Executed:
+    _check_parts(operation)
+    projections = [Projected(part, in_transaction=True) for _, part in transaction_parts(operation.request)]
+    check_keys(operation)
+    items = await _read_all(rows, operation)
+    _refuse_large(items)
+    if meter.on:
+        for key, item in zip(operation.keys, items, strict=True):
+            meter.read(key.table, item_size(item or {}), consistent=True, transactional=True)
+    responses = [
+        {} if item is None else {"Item": projection(item)} for item, projection in zip(items, projections, strict=True)
+    ]
+    return Executed(Outcome.of({"Responses": responses} | meter.several(_names(operation))), {})
+
+
+async def _read_all(rows: Rows, operation: Operation) -> list[Item | None]:
+    async for _ in Attempts():
+        try:
+            async with rows.transaction(read_only=True) as transaction:
+                return [(await transaction.get(key)).item for key in operation.keys]
+        except Conflict:  # of the catalog: a table was changed just then
+            continue
+    raise _overtaken(len(operation.keys))
+
+
+async def transact_write(rows: Rows, operation: Operation, meter: Meter) -> Executed:
+    """Tokens are for the authority to remember: a request that it would not carry out again is not rehearsed."""
+    Token.of(operation.request)
+    writes = _writes(operation)
+    async for _ in Attempts():
+        try:
+            async with rows.transaction(read_only=False) as transaction:
+                left = await _write(rows, transaction, writes, meter)
+        except Conflict:
+            continue
+        return Executed(Outcome.of({}), left)
+    raise _overtaken(len(writes))
+
+
+async def transact_write_answered(rows: AuthorityRows, operation: Operation, meter: Meter) -> Executed:
+    """With a token that was carried out in the last ten minutes: success, and nothing is done."""
+    token = Token.of(operation.request)
+    writes = _writes(operation)
+    async for _ in Attempts():
+        try:
+            async with rows.transaction(read_only=False) as transaction:
+                if token is not None and await transaction.answered(token):
+                    replayed = meter.replayed()
+                    left = await _read(transaction, writes, replayed)
+                    return Executed(Outcome.of(replayed.several(_names(operation))), left)
+                left = await _write(rows, transaction, writes, meter)
+        except Conflict:
+            meter = Meter.of(operation.action, operation.request)
+            continue
+        return Executed(Outcome.of(meter.several(_names(operation))), left)
+    raise _overtaken(len(writes))
+
+
+def _overtaken(parts: int) -> Overtaken:
+    return Overtaken(f"the transaction was overtaken {ATTEMPTS} times", parts)
+
+
+async def _write(rows: Rows, transaction: Transaction, writes: Sequence[Write], meter: Meter) -> dict[Key, Held]:
+    left: dict[Key, Held] = {}
+    reasons: list[DynamoDBError | None] = []
+    planned: list[tuple[Write, Item | None, Held]] = []
+    for write in writes:
+        held = await transaction.get(write.key)
+        try:
+            written = apply(write, held.item)
+        except DynamoDBError as error:
+            reasons.append(error)
+            continue
+        reasons.append(None)
+        wanted = written.item if write.kind != "Update" else rows.after_update(write.key, written)
+        planned.append((write, wanted, held))
+    if any(reasons):
+        raise errors.transaction_canceled([errors.cancellation_reason(reason) for reason in reasons])
+    _refuse_large(wanted or held.item for _, wanted, held in planned)
+    for write, wanted, held in planned:
+        meter.wrote(write.schema, held.item, wanted, transactional=True)
+        if write.kind == "ConditionCheck" or (wanted is None and held.item is None):
+            left[write.key] = held
+            continue
+        now = await transaction.put(write.key, wanted, held)
+        if now is None:
+            raise Conflict
+        left[write.key] = now
+    return left
+
+
+async def _read(transaction: Transaction, writes: Sequence[Write], meter: Meter) -> dict[Key, Held]:
+    """What the items are now, for the capacity that reading them consumes; nothing, where nobody asks for that."""
+    left = {}
+    for write in writes if meter.on else ():
+        left[write.key] = held = await transaction.get(write.key)
+        meter.read(write.key.table, item_size(held.item or {}), consistent=True, transactional=True)
+    return left
+
+
+def _writes(operation: Operation) -> list[Write]:
+    _check_parts(operation)
+    return [
+        read_write(_KINDS[kind], operation.schemas[table_name(part["TableName"])], part, in_transaction=True)
+        for kind, part in transaction_parts(operation.request)
+    ]
+
+
+def _names(operation: Operation) -> dict[str, Any]:
+    """The tables as the client wrote them, which may be by their ARNs."""
+    parts = [part["TableName"] for _, part in transaction_parts(operation.request)]
+    return {table_name(name): name for name in parts}
+
+
+def _check_parts(operation: Operation) -> None:
+    """What TransactGetItems and TransactWriteItems ask of their parts: 1 to 100, no two about one item."""
+    refuse_empty(operation.request["TransactItems"], "transactItems")
+    if len(operation.keys) > MAX_TRANSACTION:
+        raise errors.validation(
+            "1 validation error detected: Value at 'transactItems' failed to satisfy constraint: "
+            f"Member must have length less than or equal to {MAX_TRANSACTION}"
+        )
+    if len(set(operation.keys)) != len(operation.keys):
+        raise errors.validation("Transaction request cannot include multiple operations on one item")
+
+
+def _refuse_large(items: Iterable[Item | None]) -> None:
+    """Items of up to 400 KB are only counted where there are enough of them to come to 4 MB."""
+    found = [item for item in items if item is not None]
+    if len(found) * _MAX_ITEM > MAX_SIZE and sum(map(item_size, found)) > MAX_SIZE:
+        raise errors.validation("The aggregate size of the items in the transaction exceeds 4 MB")

@@ -1,0 +1,96 @@
+"""A store behind a time limit and, for the mirror, a breaker: so that no call waits for ever and a dead mirror is left
+alone. Says what a time-out means: a read has done nothing, of a write nobody knows. And a mirror is written only while
+it is one: after a flip that passed over this process, the same store is the truth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, TypeVar
+
+from proxy.dynamodb.operations import Operation
+from proxy.dynamodb.schema import Key
+from proxy.dynamodb.values import Item
+from proxy.mapping.interface import Fault
+from proxy.stores.circuit_breaker import Breaker
+from proxy.stores.errors import UnknownOutcome, Unreachable
+from proxy.stores.interface import Executed, Held, Store
+
+T = TypeVar("T")
+
+# Other writers were faster; a table is being made: the mirror is there all the same.
+_NOT_DOWN: Final = frozenset({"occ", "table"})
+
+
+class Limited:
+    """A `Store`. `seconds` bounds each call; an open `breaker` refuses at once, as Unreachable("breaker"); so does
+    `stands`, which says whether a key may be written here now, as Unreachable("lease")."""
+
+    def __init__(
+        self,
+        store: Store,
+        seconds: float,
+        breaker: Breaker | None = None,
+        stands: Callable[[Key], bool] | None = None,
+    ) -> None:
+        self._store = store
+        self._seconds = seconds
+        self._breaker = breaker
+        self._stands = stands
+
+    @property
+    def name(self) -> str:
+        return self._store.name
+
+    async def execute(self, operation: Operation) -> Executed:
+        if operation.writes:
+            self._check(operation.keys)
+        return await self._limit(self._store.execute(operation), writes=operation.writes)
+
+    async def get(self, key: Key) -> Held:
+        return await self._limit(self._store.get(key), writes=False)
+
+    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
+        self._check((key,))
+        return await self._limit(self._store.put(key, wanted, held), writes=True)
+
+    def image(self, key: Key, item: Item | None) -> tuple[Item | None, tuple[Fault, ...]]:
+        return self._store.image(key, item)
+
+    def _check(self, keys: Iterable[Key]) -> None:
+        if self._stands is not None and not all(map(self._stands, keys)):
+            raise Unreachable("lease", f"{self.name} may not be the mirror any more")
+
+    async def _limit(self, call: Awaitable[T], *, writes: bool) -> T:
+        breaker = self._breaker
+        if breaker is not None and not breaker.enter():
+            if asyncio.iscoroutine(call):
+                call.close()
+            raise Unreachable("breaker", "the mirror is being left alone after failures")
+        try:
+            async with asyncio.timeout(self._seconds):
+                result = await call
+        except TimeoutError:
+            if breaker is not None:
+                breaker.failed()
+            failure = UnknownOutcome if writes else Unreachable
+            raise failure("timeout", f"no answer from {self.name} within {self._seconds:g} s") from None
+        except (Unreachable, UnknownOutcome) as error:
+            if breaker is not None and error.reason not in _NOT_DOWN:
+                breaker.failed()
+            elif breaker is not None:
+                breaker.succeeded()
+            raise
+        except asyncio.CancelledError:
+            if breaker is not None:
+                breaker.abandoned()
+            raise
+        except Exception:
+            # Refused or Unrepresentable: the store is there, and answers.
+            if breaker is not None:
+                breaker.succeeded()
+            raise
+        if breaker is not None:
+            breaker.succeeded()
+        return result

@@ -1,0 +1,69 @@
+"""The seam between the layer and the two stores.
+
+A store knows nothing of stages, of being authority or mirror, or of the other store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from proxy.dynamodb.operations import Operation
+from proxy.dynamodb.outcome import Outcome
+from proxy.dynamodb.schema import Key
+from proxy.dynamodb.values import Item
+from proxy.mapping.interface import Fault
+from proxy.stores.errors import StoreError
+
+
+class Unrepresentable(StoreError):
+    """The mapping cannot hold the item without loss; nothing was written."""
+
+    def __init__(self, key: Key, faults: tuple[Fault, ...]) -> None:
+        super().__init__("unrepresentable", "; ".join(f"{f.field}: {f.reason}" for f in faults))
+        self.key = key
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a store holds for a key.
+
+    `token` is the store's own note of what was read, to guard a write with. `sound` is false where the item is right
+    and does not stand where its indexes look for it, so that it must be written again.
+    """
+
+    item: Item | None
+    token: Any = None
+    sound: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """An outcome, with what the operation left in the store for the keys that it wrote (empty if not known)."""
+
+    outcome: Outcome
+    left: dict[Key, Held]
+
+
+class Store(Protocol):
+    """DynamoDB or DSQL. Every method raises StoreError, and is cancelled by its caller's time limit."""
+
+    @property
+    def name(self) -> str:
+        """`dynamodb` or `dsql`: the label in metrics."""
+
+    async def execute(self, operation: Operation) -> Executed:
+        """Do what the client asked, by the store's own means. DynamoDB's errors are outcomes, not exceptions."""
+
+    async def get(self, key: Key) -> Held:
+        """The item, by a strongly consistent read."""
+
+    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
+        """Make the store hold `wanted` (None: nothing) if it still holds `held`.
+
+        Gives what it holds now, or None if the row had moved on. Raises Unrepresentable before it writes a loss.
+        """
+
+    def image(self, key: Key, item: Item | None, /) -> tuple[Item | None, tuple[Fault, ...]]:
+        """What the store would give back for the item, without I/O, and why it is not the item itself."""

@@ -1,0 +1,240 @@
+"""The layer's parts, traced: operations, calls of the stores, comparisons, convergences.
+
+A comparison belongs to its request's trace, though it may end long after it. So does a convergence that a rehearsal
+makes at once. One that a worker makes later may answer for several requests: it has a trace of its own, linked to
+theirs («Semantic conventions for messaging spans», consumer spans: what is processed later is linked to the context
+it was made in; «Links between spans», OpenTelemetry specification). Which requests those are is remembered in memory
+only, and only of traced ones: after a restart, convergences are linked to nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+from opentelemetry.trace import Link, SpanContext
+
+from proxy.cutover.stages import Stage, Stages
+from proxy.dynamodb.operations import Operation
+from proxy.dynamodb.outcome import Outcome
+from proxy.dynamodb.schema import Key
+from proxy.mapping.table_registry import Table, Tables
+from proxy.shadow.call import Begun, Call
+from proxy.shadow.comparison.outcome_shapes import ANY_TYPE
+from proxy.shadow.instrumentation import CarryOut, Compares, Converge, Nominate, Passes, Records, Rehearses
+from proxy.shadow.journal.journal import Ticket
+from proxy.shadow.request.authority import placed
+from proxy.stores.interface import Store
+from proxy.tracing import span_names as names
+from proxy.tracing.span_names import Attributes
+from proxy.tracing.spans import Spans, current, sampled, tell
+from proxy.tracing.store_spans import Place, TracedPasses, TracedStore
+from proxy.verdicts import Judged, Verdict
+
+COMPARE: Final = "crossfade.compare"
+REHEARSE: Final = "crossfade.rehearse"
+CONVERGE: Final = "crossfade.converge"
+
+_MOST_KEYS: Final = 4096
+_MOST_ORIGINS: Final = 8
+
+
+class Origins:
+    """By key, the spans that asked for its convergence: the newest of them, of the newest keys."""
+
+    def __init__(self) -> None:
+        self._origins: OrderedDict[Key, tuple[SpanContext, ...]] = OrderedDict()
+
+    def add(self, key: Key, *spans: SpanContext) -> None:
+        self._origins[key] = (self._origins.pop(key, ()) + spans)[-_MOST_ORIGINS:]
+        if len(self._origins) > _MOST_KEYS:
+            self._origins.popitem(last=False)
+
+    def take(self, key: Key) -> tuple[SpanContext, ...]:
+        return self._origins.pop(key, ())
+
+    def settled(self, key: Key, origin: SpanContext) -> None:
+        """What `origin` asked for is done. Where others asked too, one convergence answers for all of them."""
+        if all(each.span_id == origin.span_id for each in self._origins.get(key, ())):
+            self._origins.pop(key, None)
+
+
+class Parts:
+    """`proxy.shadow.instrumentation.Traced`. `places` are the stores by their names."""
+
+    def __init__(self, spans: Spans, stages: Stages, tables: Tables, places: dict[str, Place]) -> None:
+        self._spans = spans
+        self._stages = stages
+        self._tables = tables
+        self._places = places
+        self._origins = Origins()
+
+    def carry_out(self, carry_out: CarryOut) -> CarryOut:
+        async def traced(call: Call) -> Outcome:
+            if sampled():
+                tell(names.asked(call.operation) | self._of(call))
+                if call.operation.writes:
+                    self._remember([k for k in call.operation.keys if placed(self._stages, call, k).stage.mirrored])
+            return await carry_out(call)
+
+        return traced
+
+    def passes(self, dynamodb: Passes) -> Passes:
+        return TracedPasses(dynamodb, self._places["dynamodb"], self._spans, self._stages)
+
+    def store(self, store: Store, role: str) -> Store:
+        return TracedStore(store, role, self._places[store.name], self._spans)
+
+    def comparing(self, reading: Compares, authority: str) -> Compares:
+        return _Comparing(reading, self, authority)
+
+    def rehearsing(self, rehearsal: Rehearses, authority: str) -> Rehearses:
+        return _Rehearsing(rehearsal, self, authority)
+
+    def recording(self, findings: Records) -> Records:
+        return _Recording(findings)
+
+    def converging(self, converge: Converge) -> Converge:
+        async def traced(key: Key, authority: Store, mirror: Store) -> int:
+            here, origins = current(), self._origins.take(key)
+            links = [Link(each) for each in origins if each.trace_id != here.trace_id]
+            if here.is_valid and not here.trace_flags.sampled and not links:
+                return await converge(key, authority, mirror)
+            begin = self._spans.work if here.trace_flags.sampled else self._spans.alone
+            with begin(CONVERGE, self._of_key(key, authority.name), links) as span:
+                try:
+                    repairs = await converge(key, authority, mirror)
+                except BaseException:
+                    # It is tried again, and still theirs.
+                    again = [link.context for link in links] + [here] * here.trace_flags.sampled
+                    if again:
+                        self._origins.add(key, *again)
+                    raise
+                span.span.set_attribute(names.REPAIRS, repairs)
+                return repairs
+
+        return traced
+
+    def nominating(self, nominate: Nominate) -> Nominate:
+        async def traced(keys: Sequence[Key]) -> None:
+            if sampled():
+                self._remember(keys)
+            await nominate(keys)
+
+        return traced
+
+    def settled(self, ticket: Ticket, origin: SpanContext) -> None:
+        """A write was rehearsed, and its keys seen to be equal or converged, where no other had them."""
+        for key in ticket.keys:
+            if key not in ticket.overlapped:
+                self._origins.settled(key, origin)
+
+    def _remember(self, keys: Sequence[Key]) -> None:
+        here = current()
+        for key in keys:
+            self._origins.add(key, here)
+
+    def _of(self, call: Call) -> Attributes:
+        """Where an operation stands."""
+        stages = {placed(self._stages, call, key).stage for key in call.operation.keys}
+        if not stages:
+            stages = {self._stages.of(call.table.name, "" if call.item_type == ANY_TYPE else call.item_type)}
+        return {
+            names.AUTHORITY: names.one_of({stage.authority for stage in stages}),
+            names.EPOCH: self._stages.map.epoch,
+            names.ITEM_TYPE: call.item_type,
+            names.STAGE: names.one_of(stages),
+        }
+
+    def _of_key(self, key: Key, authority: str) -> Attributes:
+        """Where a key stands."""
+        table = self._tables.known(key.table)
+        told = table.mapping.type_of(key.attributes) if table is not None else ""
+        item_type = told if table is not None and told in table.rules else ""
+        stage: Stage = self._stages.of(key.table, item_type)
+        return {
+            names.AUTHORITY: authority,
+            names.EPOCH: self._stages.map.epoch,
+            names.ITEM_TYPE: item_type or ANY_TYPE,
+            names.STAGE: str(stage),
+            names.TABLE_NAMES: (key.table,),
+        }
+
+    def of(self, call: Call, authority: str) -> Attributes:
+        """What a comparison is about."""
+        operation = call.operation
+        told: Attributes = {names.OPERATION: operation.action, names.TABLE_NAMES: operation.tables}
+        return self._of(call) | told | {names.AUTHORITY: authority}
+
+    @property
+    def spans(self) -> Spans:
+        return self._spans
+
+
+class _Comparing:
+    """`Compares`, each comparison under a span."""
+
+    def __init__(self, reading: Compares, parts: Parts, authority: str) -> None:
+        self._reading = reading
+        self._parts = parts
+        self._authority = authority
+
+    async def compare(self, call: Call, answer: asyncio.Future[Outcome | None]) -> None:
+        if not sampled():
+            return await self._reading.compare(call, answer)
+        with self._parts.spans.work(COMPARE, self._parts.of(call, self._authority)):
+            return await self._reading.compare(call, answer)
+
+    def begin(self) -> Begun:
+        return self._reading.begin()
+
+    async def compare_served(self, call: Call, mirrored: Outcome, answered: Outcome | None, begun: Begun) -> None:
+        if not sampled():
+            return await self._reading.compare_served(call, mirrored, answered, begun)
+        with self._parts.spans.work(COMPARE, self._parts.of(call, self._authority)):
+            return await self._reading.compare_served(call, mirrored, answered, begun)
+
+
+class _Rehearsing:
+    """`Rehearses`, each rehearsal under a span."""
+
+    def __init__(self, rehearsal: Rehearses, parts: Parts, authority: str) -> None:
+        self._rehearsal = rehearsal
+        self._parts = parts
+        self._authority = authority
+
+    def repeated(self, call: Call) -> bool:
+        return self._rehearsal.repeated(call)
+
+    async def rehearse(self, call: Call, ticket: Ticket, answered: Outcome) -> None:
+        if not sampled():
+            return await self._rehearsal.rehearse(call, ticket, answered)
+        origin = current()
+        with self._parts.spans.work(REHEARSE, self._parts.of(call, self._authority)):
+            await self._rehearsal.rehearse(call, ticket, answered)
+        self._parts.settled(ticket, origin)
+        return None
+
+
+class _Recording:
+    """`Records`: a verdict is told of the comparison's span, too."""
+
+    def __init__(self, findings: Records) -> None:
+        self._findings = findings
+
+    def record(
+        self,
+        operation: Operation,
+        table: Table,
+        item_type: str,
+        verdict: Verdict,
+        request_id: str,
+        judged: Sequence[Judged] = (),
+        reason: str | None = None,
+    ) -> None:
+        if sampled():
+            told: Attributes = {names.VERDICT: str(verdict), names.DIFFERENCES: len(judged)}
+            tell(told if reason is None else told | {names.REASON: names.word(reason)})
+        self._findings.record(operation, table, item_type, verdict, request_id, judged, reason)
