@@ -14,7 +14,7 @@ from comparators.difference import Difference, Kind
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class DifferenceContext:
     """Where a difference was found: the table's name and the operation's (`Query`, `GetItem` …)."""
 
     table: str
@@ -40,7 +40,7 @@ class Expectation:
     path: str | None = None
     kind: Kind | None = None
 
-    def explains(self, difference: Difference, context: Context) -> bool:
+    def explains(self, difference: Difference, context: DifferenceContext) -> bool:
         """Whether this is the difference that was expected."""
         return (
             (self.kind is None or self.kind is difference.kind)
@@ -52,7 +52,9 @@ class Expectation:
         )
 
 
-def explanation(expectations: Sequence[Expectation], difference: Difference, context: Context) -> Expectation | None:
+def explanation(
+    expectations: Sequence[Expectation], difference: Difference, context: DifferenceContext
+) -> Expectation | None:
     """The first expectation that explains the difference; None where none does."""
     return next((one for one in expectations if one.explains(difference, context)), None)
 

@@ -15,7 +15,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 
-class Behind:
+class BackgroundTasks:
     """At most `limit` pieces of work at once."""
 
     def __init__(self, limit: int) -> None:

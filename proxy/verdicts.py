@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from comparators.difference import Difference, Item
-from comparators.expected import Context, Expectation, explanation
+from comparators.expected import DifferenceContext, Expectation, explanation
 from comparators.items import compare_items
 from comparators.rules import ItemRules
 from proxy.dynamodb.outcome import Outcome
@@ -116,7 +116,7 @@ class Loss:
 
 
 def judge(
-    differences: Iterable[Difference], loss: Loss, expectations: Sequence[Expectation], context: Context
+    differences: Iterable[Difference], loss: Loss, expectations: Sequence[Expectation], context: DifferenceContext
 ) -> list[Judged]:
     """A verdict for each difference that has gone on: declared, known loss, or mismatch."""
     judged = []

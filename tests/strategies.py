@@ -13,11 +13,11 @@ from proxy.dynamodb.expressions.ast import (
     Add,
     And,
     Arithmetic,
-    Between,
-    Call,
-    Comparison,
+    BetweenCondition,
+    ComparisonCondition,
     Condition,
     Delete,
+    FunctionCall,
     In,
     Literal,
     Not,
@@ -188,7 +188,7 @@ def _literals(value: st.SearchStrategy[Value]) -> st.SearchStrategy[Operand]:
 
 
 def _sized() -> st.SearchStrategy[Operand]:
-    return paths().map(lambda path: Call("size", (path,)))
+    return paths().map(lambda path: FunctionCall("size", (path,)))
 
 
 def _ordered() -> st.SearchStrategy[Operand]:
@@ -200,7 +200,7 @@ def _distinct(operands: Sequence[Operand]) -> bool:
     return not (isinstance(operands[0], Path) and operands[0] in operands[1:])
 
 
-def _bounds_in_order(between: Between) -> bool:
+def _bounds_in_order(between: BetweenCondition) -> bool:
     if not (isinstance(between.low, Literal) and isinstance(between.high, Literal)):
         return True
     return order(between.low.value, between.high.value) in (-1, 0)
@@ -213,25 +213,29 @@ def leaves() -> st.SearchStrategy[Condition]:
     ordered = st.tuples(_ordered(), _ordered()).filter(_distinct)
     text = st.one_of(paths(), _literals(texts().map(lambda found: {"S": found})))
     choices: list[st.SearchStrategy[Condition]] = [
-        st.builds(lambda operator, two: Comparison(operator, *two), st.sampled_from(("=", "<>")), pair),
-        st.builds(lambda operator, two: Comparison(operator, *two), st.sampled_from(("<", "<=", ">", ">=")), ordered),
+        st.builds(lambda operator, two: ComparisonCondition(operator, *two), st.sampled_from(("=", "<>")), pair),
+        st.builds(
+            lambda operator, two: ComparisonCondition(operator, *two), st.sampled_from(("<", "<=", ">", ">=")), ordered
+        ),
         st.tuples(_ordered(), _ordered(), _ordered())
         .filter(_distinct)
-        .map(lambda three: Between(*three))
+        .map(lambda three: BetweenCondition(*three))
         .filter(_bounds_in_order),
         st.lists(anything, min_size=2, max_size=4).filter(_distinct).map(lambda found: In(found[0], tuple(found[1:]))),
         st.builds(
-            lambda function, path: Call(function, (path,)),
+            lambda function, path: FunctionCall(function, (path,)),
             st.sampled_from(("attribute_exists", "attribute_not_exists")),
             paths(),
         ),
         st.builds(
-            lambda path, tag: Call("attribute_type", (path, Literal({"S": tag}))), paths(), st.sampled_from(TYPES)
+            lambda path, tag: FunctionCall("attribute_type", (path, Literal({"S": tag}))),
+            paths(),
+            st.sampled_from(TYPES),
         ),
-        st.tuples(text, text).filter(_distinct).map(lambda two: Call("begins_with", two)),
+        st.tuples(text, text).filter(_distinct).map(lambda two: FunctionCall("begins_with", two)),
         st.tuples(st.one_of(paths(), _literals(values())), st.one_of(paths(), _literals(values())))
         .filter(_distinct)
-        .map(lambda two: Call("contains", two)),
+        .map(lambda two: FunctionCall("contains", two)),
     ]
     return st.one_of(choices)
 
@@ -262,7 +266,7 @@ def _numeric() -> st.SearchStrategy[Operand]:
 
 def _listed() -> st.SearchStrategy[Operand]:
     literal = _literals(st.lists(scalars(), max_size=2).map(lambda found: {"L": found}))
-    kept = st.tuples(paths(), literal).map(lambda two: Call("if_not_exists", two))
+    kept = st.tuples(paths(), literal).map(lambda two: FunctionCall("if_not_exists", two))
     return st.one_of(paths(), literal, kept)
 
 
@@ -272,8 +276,8 @@ def assigned() -> st.SearchStrategy[Operand | Arithmetic]:
         paths(),
         _literals(values()),
         _literals(values()),
-        st.tuples(paths(), st.one_of(paths(), _literals(values()))).map(lambda two: Call("if_not_exists", two)),
-        st.tuples(_listed(), _listed()).map(lambda two: Call("list_append", two)),
+        st.tuples(paths(), st.one_of(paths(), _literals(values()))).map(lambda two: FunctionCall("if_not_exists", two)),
+        st.tuples(_listed(), _listed()).map(lambda two: FunctionCall("list_append", two)),
         st.builds(Arithmetic, st.sampled_from(("+", "-")), _numeric(), _numeric()),
     ]
     return st.one_of(choices)

@@ -8,32 +8,32 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from comparators.rules import ANY
-from proxy.admin.console.backend import LayerDesk
+from proxy.admin.console.backend import ProcessBackend
 from proxy.admin.console.pages import Console
 from proxy.admin.console.routes import routes
 from proxy.admin.console.samples import Samples
 from proxy.admin.server import AdminServer
 from proxy.admin.stages_api import StagesApi
-from proxy.cutover.auto_demotion import Demoting
+from proxy.cutover.auto_demotion import AutoDemotion
 from proxy.cutover.gate.evidence import Evidence
-from proxy.cutover.gate.evidence_publisher import Telling, made_by
-from proxy.cutover.gate_metrics import Gauging
-from proxy.cutover.service import Cutover
+from proxy.cutover.gate.evidence_publisher import EvidencePublisher, fingerprint
+from proxy.cutover.gate_metrics import GateMetrics
+from proxy.cutover.service import CutoverService
 from proxy.cutover.stage_table import StageTable
 from proxy.mapping.column_mapping import ColumnMapping
 from proxy.mapping.given import load_mappings
-from proxy.mapping.load import MappedTable
+from proxy.mapping.load import LoadedMapping
 from proxy.metrics.registry import Metrics
 from proxy.settings import Settings
-from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.version import VERSION
 from proxy.web.access_control import Access
-from proxy.web.bearer_tokens import Tokens
+from proxy.web.bearer_tokens import BearerTokens
 from proxy.web.tls import Certificates
 
 
-class Told(Protocol):
+class LayerStatus(Protocol):
     """What the layer tells of itself."""
 
     @property
@@ -56,12 +56,12 @@ class Told(Protocol):
         """The tables it has met."""
 
 
-def types_of(mapped: Mapping[str, MappedTable]) -> dict[str, tuple[str, ...]]:
+def types_of(mapped: Mapping[str, LoadedMapping]) -> dict[str, tuple[str, ...]]:
     """The item types that each mapping file declares, by table."""
     return {name: tuple(each for each in table.rules if each != ANY) for name, table in mapped.items()}
 
 
-def undivided(mapped: Mapping[str, MappedTable]) -> frozenset[str]:
+def undivided(mapped: Mapping[str, LoadedMapping]) -> frozenset[str]:
     """The tables whose keys do not tell the type of an item."""
     return frozenset(
         name
@@ -71,8 +71,8 @@ def undivided(mapped: Mapping[str, MappedTable]) -> frozenset[str]:
 
 
 def cutover_of(
-    settings: Settings, dynamodb: DynamoDBStore, mapped: Mapping[str, MappedTable], layer: Told | None = None
-) -> Cutover:
+    settings: Settings, dynamodb: DynamoDBStore, mapped: Mapping[str, LoadedMapping], layer: LayerStatus | None = None
+) -> CutoverService:
     """What answers about stages and moves them: of a process that serves, or (None) of the command."""
 
     async def exists(table: str) -> bool:
@@ -80,8 +80,8 @@ def cutover_of(
 
     table = StageTable(dynamodb, settings.stages.table) if settings.stages.table is not None else None
     if layer is None:
-        return Cutover(settings, table, types=types_of(mapped), whole=undivided(mapped), exists=exists)
-    return Cutover(
+        return CutoverService(settings, table, types=types_of(mapped), whole=undivided(mapped), exists=exists)
+    return CutoverService(
         settings,
         table,
         types=types_of(mapped),
@@ -95,22 +95,22 @@ def cutover_of(
 
 def build_admin(
     settings: Settings,
-    layer: Told,
-    upstream: Upstream,
+    layer: LayerStatus,
+    upstream: DynamoDBClient,
     metrics: Metrics,
     certificates: Certificates,
 ) -> AdminServer:
     """The admin port, not yet listening. Raises SettingsError for a token's file that holds none."""
     admin = settings.admin
-    tokens = Tokens.of(admin)
+    tokens = BearerTokens.of(admin)
     # Without tokens the console makes an operator of everyone: where strangers may come, it lets nobody in.
-    keys = tokens or (Tokens(()) if admin.insecure or not admin.listen.loopback else None)
+    keys = tokens or (BearerTokens(()) if admin.insecure or not admin.listen.loopback else None)
     dynamodb = DynamoDBStore(upstream, settings.dynamodb.timeout_seconds)
     cutover = cutover_of(settings, dynamodb, load_mappings(settings), layer)
     access = Access(tokens, strangers=admin.insecure)
     samples = Samples(metrics.registry)
     tls = certificates.admin.context if certificates.admin is not None else None
-    desk = LayerDesk(layer, cutover)
+    desk = ProcessBackend(layer, cutover)
     console = Console(desk, samples, keys, VERSION, values=admin.values, secure=certificates.admin is not None)
 
     def pages(app: web.Application) -> None:
@@ -120,15 +120,15 @@ def build_admin(
     async def end_moves(_: web.Application) -> None:
         await desk.close()
 
-    loops = [samples.keep, Gauging(cutover, metrics.registry).watch]
+    loops = [samples.keep, GateMetrics(cutover, metrics.registry).watch]
     if settings.stages.table is not None:
         table = StageTable(dynamodb, settings.stages.table)
-        telling = Telling(
-            table, layer.identity, evidence=layer.evidence, resume=layer.resume, made_by=made_by(settings)
+        telling = EvidencePublisher(
+            table, layer.identity, evidence=layer.evidence, resume=layer.resume, made_by=fingerprint(settings)
         )
         loops.append(telling.tell)
         if settings.gate.demote:
-            loops.append(Demoting(cutover, settings.gate).watch)
+            loops.append(AutoDemotion(cutover, settings.gate).watch)
     return AdminServer(
         layer,
         upstream,

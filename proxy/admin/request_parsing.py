@@ -25,7 +25,7 @@ _MEMBERS: Final = ("stage", "ramp", "force", "because", "by", "epoch", "dry_run"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class StageChangeRequest:
     """A change of stage as it was asked for. `epoch` is the one that the caller saw; None: whichever it is."""
 
     stage: Stage
@@ -76,7 +76,7 @@ def ramp(value: object) -> float:
     return float(value)
 
 
-async def change(request: web.Request) -> Asked:
+async def change(request: web.Request) -> StageChangeRequest:
     """The body of a change of stage."""
     document = await _object(request)
     for name, value in document.items():
@@ -91,7 +91,7 @@ async def change(request: web.Request) -> Asked:
     epoch = document.get("epoch")
     if epoch is not None and (isinstance(epoch, bool) or not isinstance(epoch, int) or not 0 <= epoch < 2**53):
         raise Problem(400, "epoch: the number that GET /v1/stages gave")
-    asked = Asked(
+    asked = StageChangeRequest(
         stage=to,
         ramp=ramp(share) if share is not None else None,
         force=_flag(document, "force"),

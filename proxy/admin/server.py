@@ -25,20 +25,20 @@ from aiohttp import web
 from proxy.admin import openapi
 from proxy.admin import request_parsing as asked
 from proxy.admin.stages_api import StagesApi, reply
-from proxy.background_tasks import Behind
+from proxy.background_tasks import BackgroundTasks
 from proxy.cutover import documents
 from proxy.metrics.registry import Metrics
 from proxy.settings import Address
 from proxy.stores.errors import Unreachable
 from proxy.web.access_control import Access
-from proxy.web.problem_responses import HEADERS, Handler, told
+from proxy.web.problem_responses import HEADERS, Handler, problem_middleware
 
 READY_SECONDS: Final = 2.0
 MISMATCHES_SHOWN: Final = 100
 _MOST_BODY: Final = 64 * 1024
 
 
-class Observed(Protocol):
+class ProcessStatus(Protocol):
     """What the layer tells of itself, without asking a store."""
 
     async def status(self) -> Mapping[str, Any]:
@@ -51,7 +51,7 @@ class Observed(Protocol):
         """Why it cannot work now (the journal is not open, say); empty if it can."""
 
 
-class Reachable(Protocol):
+class ReachabilityCheck(Protocol):
     """What can be asked whether it is there."""
 
     async def reach(self, *, timeout: float) -> None:  # noqa: ASYNC109  # the upstream's own limit
@@ -63,8 +63,8 @@ class AdminServer:
 
     def __init__(
         self,
-        layer: Observed,
-        upstream: Reachable,
+        layer: ProcessStatus,
+        upstream: ReachabilityCheck,
         metrics: Metrics,
         *,
         version: str,
@@ -89,14 +89,14 @@ class AdminServer:
         self._tls = tls
         self._pages = pages
         self._loops = loops
-        self._behind = Behind(len(loops))
+        self._behind = BackgroundTasks(len(loops))
         self._since = time.monotonic()
         self._stopping = False
         self._runner: web.AppRunner | None = None
 
     async def start(self, listen: Address) -> Address:
         """Listen, and return the address with its real port. Raises OSError if it cannot be had."""
-        app = web.Application(middlewares=[told, self._guard], client_max_size=_MOST_BODY)
+        app = web.Application(middlewares=[problem_middleware, self._guard], client_max_size=_MOST_BODY)
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._text)

@@ -23,8 +23,8 @@ from aiohttp import web
 
 from proxy.admin import request_parsing as asked
 from proxy.cutover import documents
-from proxy.cutover.model import Wish
-from proxy.cutover.service import Cutover, Prepared
+from proxy.cutover.model import MoveOrder
+from proxy.cutover.service import CutoverService, PreparedMove
 from proxy.cutover.stages import Scope
 from proxy.problems import Problem
 from proxy.stores.errors import StoreError
@@ -43,7 +43,7 @@ _WAITING: Final = 64
 class StagesApi:
     """Handlers; `add` puts them where they belong. `close` ends moves that are under way."""
 
-    def __init__(self, cutover: Cutover, access: Access) -> None:
+    def __init__(self, cutover: CutoverService, access: Access) -> None:
         self._cutover = cutover
         self._access = access
         self._moves: set[asyncio.Task[Mapping[str, Any]]] = set()
@@ -104,7 +104,7 @@ class StagesApi:
         asked.only(request)
         scope = _scope(request)
         wanted = await asked.change(request)
-        wish = Wish(
+        wish = MoveOrder(
             scope=scope,
             to=wanted.stage,
             ramp=wanted.ramp,
@@ -129,7 +129,7 @@ class StagesApi:
         members = {name: value for name, value in end.items() if name != "detail"}
         raise Problem(409 if end["outcome"] == "kept" else 503, end["detail"], **members)
 
-    async def _carry_out(self, prepared: Prepared, steps: asyncio.Queue[Mapping[str, Any]]) -> Mapping[str, Any]:
+    async def _carry_out(self, prepared: PreparedMove, steps: asyncio.Queue[Mapping[str, Any]]) -> Mapping[str, Any]:
         """Gives the end of a move, whatever it is: nobody may be listening to an exception any more."""
         last: Mapping[str, Any] = {}
         try:

@@ -10,13 +10,13 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from comparators.rules import ANY
-from proxy.cutover.flip.participant import Held as Part
+from proxy.cutover.flip.participant import FenceControl as Part
 from proxy.cutover.flip.participant import Participant
-from proxy.cutover.gate.evidence_collector import Witness
-from proxy.cutover.gate.latest_sweeps import LastSwept
+from proxy.cutover.gate.evidence_collector import EvidenceCollector
+from proxy.cutover.gate.latest_sweeps import LatestSweeps
 from proxy.cutover.stage_table import StageTable
 from proxy.cutover.stages import DSQL, DYNAMODB, Stages
-from proxy.dynamodb.idempotency import Token
+from proxy.dynamodb.idempotency import IdempotencyToken
 from proxy.dynamodb.schema import Key
 from proxy.mapping.column_mapping import ColumnMapping
 from proxy.mapping.given import load_mappings
@@ -26,37 +26,37 @@ from proxy.migrate.schema.document_tables import Documents
 from proxy.migrate.schema.ledger import LEDGER_TABLES
 from proxy.settings import Settings
 from proxy.settings.validation import SettingsError
-from proxy.shadow.comparison.peers import Others, Peers, Unasked
-from proxy.shadow.comparison.read_comparison import Reading
-from proxy.shadow.comparison.verdict_recorder import Findings
-from proxy.shadow.comparison.write_rehearsal import Rehearsal
+from proxy.shadow.comparison.peers import NoPeers, PeerActivity, Peers
+from proxy.shadow.comparison.read_comparison import ReadComparison
+from proxy.shadow.comparison.verdict_recorder import VerdictRecorder
+from proxy.shadow.comparison.write_rehearsal import WriteRehearsal
 from proxy.shadow.convergence.converge import converge
 from proxy.shadow.convergence.converger import Converger
-from proxy.shadow.deciding import Deciding
+from proxy.shadow.deciding import ConclusiveStore
 from proxy.shadow.direction import Direction
-from proxy.shadow.instrumentation import UNTRACED, Records, Trace, Traced, untraced
-from proxy.shadow.journal.backlog import standing
+from proxy.shadow.instrumentation import UNTRACED, Instrumentation, Trace, VerdictSink, untraced
+from proxy.shadow.journal.backlog import backlog_by_table
 from proxy.shadow.journal.journal import Journal
 from proxy.shadow.journal.storage import JournalLocked
-from proxy.shadow.request.follow_tables import Follow
+from proxy.shadow.request.follow_tables import TableFollower
 from proxy.shadow.request.layer import Layer
-from proxy.shadow.request.routing import Way, Ways
-from proxy.shadow.write_fence import Floor, Leased, Unleased
-from proxy.stores.circuit_breaker import Breaker, State
-from proxy.stores.dsql.connect import pool_of
+from proxy.shadow.request.routing import Route, Routes
+from proxy.shadow.write_fence import NoLease, ServingLease, WriteFence
+from proxy.stores.circuit_breaker import BreakerState, CircuitBreaker
+from proxy.stores.dsql.connect import open_pool
 from proxy.stores.dsql.offline_control_plane import ControlPlane
 from proxy.stores.dsql.store import DSQLStore
-from proxy.stores.dsql.system_tables.authority_guarantees import PROMISE_TABLES, Promises
+from proxy.stores.dsql.system_tables.authority_guarantees import PROMISE_TABLES, AuthorityGuarantees
 from proxy.stores.dsql.system_tables.checkpoints import CHECKPOINTS_TABLE
-from proxy.stores.dsql.system_tables.peer_messages import BOARD_TABLE, Board
-from proxy.stores.dsql.system_tables.sweep_records import SWEEPS_TABLE, Sweeps
-from proxy.stores.dsql.system_tables.table_descriptions import CATALOGUE_TABLE, Catalogue
-from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dsql.system_tables.peer_messages import BOARD_TABLE, PeerMessages
+from proxy.stores.dsql.system_tables.sweep_records import SWEEPS_TABLE, SweepRecords
+from proxy.stores.dsql.system_tables.table_descriptions import CATALOGUE_TABLE, TableDescriptions
+from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.errors import Refused, StoreError
-from proxy.stores.guarded_store import Limited
+from proxy.stores.guarded_store import GuardedStore
 from proxy.stores.interface import Store
-from proxy.stream.compose import Nominating, followers
+from proxy.stream.compose import KeyEnqueuer, followers
 
 log = structlog.get_logger(__name__)
 
@@ -68,15 +68,15 @@ _LEASE_CALL_SECONDS = 0.5
 _REMEMBERED = 1000
 
 
-async def build(
-    settings: Settings, metrics: Metrics, _: FilteringBoundLogger, upstream: Upstream, trace: Trace = untraced
+async def compose_layer(
+    settings: Settings, metrics: Metrics, _: FilteringBoundLogger, upstream: DynamoDBClient, trace: Trace = untraced
 ) -> Layer:
     """An open layer, traced by `trace`. Raises SettingsError for what an operator has to mend."""
     mapped = load_mappings(settings)
     # With every table off there need be no DSQL; the pool then has nowhere to go, and is never asked.
-    pool = pool_of(settings.dsql, metrics)
+    pool = open_pool(settings.dsql, metrics)
     metrics.dsql_pool(lambda: pool.state)
-    catalogue = Catalogue(pool, settings.dsql.schema)
+    catalogue = TableDescriptions(pool, settings.dsql.schema)
     dynamodb = DynamoDBStore(
         upstream,
         settings.dynamodb.timeout_seconds,
@@ -101,9 +101,9 @@ async def build(
         }
     )
     documents = Documents(pool, settings.dsql.schema, reserved)
-    follow = Follow(documents.create, documents.drop) if settings.follow_tables else None
+    follow = TableFollower(documents.create, documents.drop) if settings.follow_tables else None
 
-    def dsql(promises: Promises | None) -> DSQLStore:
+    def dsql(promises: AuthorityGuarantees | None) -> DSQLStore:
         return DSQLStore(
             pool,
             tables.mapping_of,
@@ -115,7 +115,7 @@ async def build(
             wait_seconds=_BUSY_SECONDS if promises is not None else None,
         )
 
-    promises = Promises(pool, settings.dsql.schema)
+    promises = AuthorityGuarantees(pool, settings.dsql.schema)
 
     async def keep_promises() -> None:
         try:
@@ -137,29 +137,33 @@ async def build(
             pool.terminate()
 
     journal = _journal(settings)
-    sweeps = Sweeps(pool, settings.dsql.schema, seconds=settings.dsql.timeout_seconds)
-    last_swept = LastSwept(
+    sweeps = SweepRecords(pool, settings.dsql.schema, seconds=settings.dsql.timeout_seconds)
+    last_swept = LatestSweeps(
         sweeps,
         lambda: (name for name, _, _ in stages.listed(tables.names())),
         lambda: catalogue.names("", _REMEMBERED),
     )
-    witness = Witness(
+    witness = EvidenceCollector(
         lambda: journal.identity,
         timings=metrics.store_timings,
-        standing=lambda: standing(journal, tables),
+        standing=lambda: backlog_by_table(journal, tables),
         troubles=lambda: layer.troubles(),
         swept=last_swept.last,
     )
-    findings = Findings(metrics, kept=settings.admin.mismatches_kept, values=settings.admin.values, witness=witness)
+    findings = VerdictRecorder(
+        metrics, kept=settings.admin.mismatches_kept, values=settings.admin.values, witness=witness
+    )
     # What no process writes to the mirror, none needs to be asked about.
     mirrors = settings.stages.table is not None or settings.beginnings() != {"off"}
     peers = None
     if mirrors and not settings.mirror.alone:
-        peers = Peers(Board(pool, settings.dsql.schema), journal, settings.dsql.timeout_seconds)
-    floor = Floor(stages, journal, tables, hold_seconds=settings.stages.hold_seconds, can_mirror=settings.dsql.given)
+        peers = Peers(PeerMessages(pool, settings.dsql.schema), journal, settings.dsql.timeout_seconds)
+    floor = WriteFence(
+        stages, journal, tables, hold_seconds=settings.stages.hold_seconds, can_mirror=settings.dsql.given
+    )
     participant = participant_of(settings, upstream, floor, journal.identity, listen=str(settings.listen))
-    lease: Leased = participant.lease if participant is not None else Unleased()
-    ways, converger = both_ways(
+    lease: ServingLease = participant.lease if participant is not None else NoLease()
+    ways, converger = compose_routes(
         settings,
         stages,
         tables,
@@ -176,7 +180,7 @@ async def build(
         note=promises.note,
         traced=traced,
     )
-    nominate = Nominating(journal, floor, tables, ways)
+    nominate = KeyEnqueuer(journal, floor, tables, ways)
     following, stop_following = followers(settings, upstream, dynamodb, nominate, metrics.registry)
     layer = Layer(
         settings=settings,
@@ -230,7 +234,7 @@ def _journal(settings: Settings) -> Journal:
 
 
 def participant_of(
-    settings: Settings, upstream: Upstream, floor: Part, process: str, *, listen: str = ""
+    settings: Settings, upstream: DynamoDBClient, floor: Part, process: str, *, listen: str = ""
 ) -> Participant | None:
     """This process's part in moving stages, under its name; None where they are pinned."""
     if settings.stages.table is None:
@@ -258,32 +262,32 @@ def _beginnings(settings: Settings) -> str:
     return " ".join(here)
 
 
-def both_ways(
+def compose_routes(
     settings: Settings,
     stages: Stages,
     tables: Tables,
     journal: Journal,
-    findings: Records,
+    findings: VerdictSink,
     metrics: Metrics,
     *,
     dynamodb: Store,
     dsql: Store,
     serving: Store,
-    others: Others | None,
-    floor: Floor,
-    lease: Leased,
+    others: PeerActivity | None,
+    floor: WriteFence,
+    lease: ServingLease,
     failed: Callable[[str, str], None] = lambda _, __: None,
-    note: Callable[[Token], Awaitable[None]] | None = None,
-    traced: Traced = UNTRACED,
-) -> tuple[Ways, Converger]:
+    note: Callable[[IdempotencyToken], Awaitable[None]] | None = None,
+    traced: Instrumentation = UNTRACED,
+) -> tuple[Routes, Converger]:
     """What stands between the two stores, for either of them as the authority, and what converges keys both ways.
 
     DynamoDB's own calls have a time limit already, as the authority; whatever is the mirror stands behind a breaker.
     `serving` is DSQL as the authority, which keeps promises that a mirror need not; `note` tells it of a client's token
     that DynamoDB has seen, so that a retry after the flip finds it.
     """
-    by_authority: dict[str, Way] = {}
-    ways = Ways(by_authority, stages, tables)
+    by_authority: dict[str, Route] = {}
+    ways = Routes(by_authority, stages, tables)
     settle = {DYNAMODB: settings.dynamodb.settle_seconds, DSQL: settings.dsql.settle_seconds}
     converger = Converger(journal, ways, metrics, settle, tables.find, failed, traced.converging(converge))
     findings = traced.recording(findings)
@@ -294,7 +298,7 @@ def both_ways(
         (dynamodb, dynamodb, dsql, settings.dsql.timeout_seconds, to_dsql),
         (
             serving,
-            Limited(serving, settings.dsql.timeout_seconds),
+            GuardedStore(serving, settings.dsql.timeout_seconds),
             dynamodb,
             settings.dynamodb.timeout_seconds,
             to_dynamodb,
@@ -305,8 +309,8 @@ def both_ways(
             return lease.valid and ways.stage_of(key).authority == authority
 
         served = traced.store(served, "authority")
-        asked = traced.store(Limited(Deciding(mirror), asking, breaker, stands), "mirror")
-        rehearsal = Rehearsal(
+        asked = traced.store(GuardedStore(ConclusiveStore(mirror), asking, breaker, stands), "mirror")
+        rehearsal = WriteRehearsal(
             journal,
             served,
             asked,
@@ -316,16 +320,16 @@ def both_ways(
             others=others,
             note=note if mirror is dsql else None,
         )
-        reading = Reading(
+        reading = ReadComparison(
             journal,
             served,
             asked,
             findings,
-            others or Unasked(alone=True),
+            others or NoPeers(alone=True),
             nominate=traced.nominating(floor.nominate),
         )
-        by_authority[authority.name] = Way(
-            Direction(served, traced.store(Limited(mirror, seconds, breaker, stands), "mirror"), breaker),
+        by_authority[authority.name] = Route(
+            Direction(served, traced.store(GuardedStore(mirror, seconds, breaker, stands), "mirror"), breaker),
             asked,
             traced.rehearsing(rehearsal, authority.name),
             traced.comparing(reading, authority.name),
@@ -334,9 +338,9 @@ def both_ways(
     return ways, converger
 
 
-def _breaker(settings: Settings, metrics: Metrics, store: str) -> Breaker:
+def _breaker(settings: Settings, metrics: Metrics, store: str) -> CircuitBreaker:
     limits = settings.mirror.breaker
     metrics.breaker(store, is_open=False)
-    return Breaker(
-        limits.failures, limits.reset_seconds, lambda state: metrics.breaker(store, state is not State.CLOSED)
+    return CircuitBreaker(
+        limits.failures, limits.reset_seconds, lambda state: metrics.breaker(store, state is not BreakerState.CLOSED)
     )

@@ -13,21 +13,21 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from proxy.admin.compose import Told, build_admin
+from proxy.admin.compose import LayerStatus, build_admin
 from proxy.metrics.registry import Metrics
 from proxy.settings import Address, Settings
 from proxy.settings.validation import SettingsError
-from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.open_client import open_upstream
 from proxy.tracing.setup import OFF, Tracing
 from proxy.version import VERSION
 from proxy.web.tls import Certificates
 from proxy.wire.client_keys import client_keys
-from proxy.wire.server import Layer, WireServer
+from proxy.wire.server import OperationHandler, WireServer
 from proxy.wire.signatures import Signatures
 
 
-class Service(Layer, Told, Protocol):
+class Service(OperationHandler, LayerStatus, Protocol):
     """The layer, as the wire and the admin port see it, and as it is ended."""
 
     def listens(self, at: str) -> None:
@@ -37,7 +37,7 @@ class Service(Layer, Told, Protocol):
         """Converge within the settings' limit, keep the rest in the journal, and let go of everything."""
 
 
-Build = Callable[[Settings, Metrics, FilteringBoundLogger, Upstream], Awaitable[Service]]
+Build = Callable[[Settings, Metrics, FilteringBoundLogger, DynamoDBClient], Awaitable[Service]]
 Announce = Callable[[Address, Address, Address | None], None]
 
 

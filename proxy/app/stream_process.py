@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from structlog.typing import FilteringBoundLogger
 
 from proxy.admin.compose import build_admin
-from proxy.app.compose_layer import build
+from proxy.app.compose_layer import compose_layer
 from proxy.metrics.registry import Metrics
 from proxy.settings import Address, Settings
 from proxy.settings.validation import SettingsError
@@ -29,7 +29,7 @@ async def follow(
     metrics = Metrics()
     certificates = Certificates.of(settings)
     async with open_upstream(settings, environ) as upstream, certificates.kept_fresh(log):
-        service = await build(settings, metrics, log, upstream)
+        service = await compose_layer(settings, metrics, log, upstream)
         try:
             admin = build_admin(settings, service, upstream, metrics, certificates)
         except SettingsError:

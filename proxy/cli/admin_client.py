@@ -16,19 +16,19 @@ import aiohttp
 import orjson
 
 from proxy.cli.stage_client import Say
-from proxy.cutover.model import Wish
+from proxy.cutover.model import MoveOrder
 from proxy.cutover.stages import Scope, Stage
 from proxy.problems import Problem
 from proxy.settings import AdminTokens
 from proxy.settings.validation import SettingsError
-from proxy.web.bearer_tokens import token_in
+from proxy.web.bearer_tokens import read_token_file
 
 _CONNECT_SECONDS: Final = 5.0
 # A move ends within its limits; this is for a proxy that hangs.
 _SILENT_SECONDS: Final = 120.0
 
 
-class OverAdmin:
+class AdminAPIClient:
     """`Way`, with a token where the port wants one."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, token: str | None, tls: ssl.SSLContext | None) -> None:
@@ -43,10 +43,10 @@ class OverAdmin:
     async def gate(self, scope: Scope, to: Stage | None) -> Mapping[str, Any]:
         return await self._ask("GET", f"/v1/gate/{_path(scope)}", {"to": str(to)} if to is not None else {})
 
-    async def preview(self, wish: Wish) -> Mapping[str, Any]:
+    async def preview(self, wish: MoveOrder) -> Mapping[str, Any]:
         return await self._ask("PUT", f"/v1/stages/{_path(wish.scope)}", body={**_change(wish), "dry_run": True})
 
-    async def moving(self, wish: Wish) -> AsyncIterator[Mapping[str, Any]]:
+    async def moving(self, wish: MoveOrder) -> AsyncIterator[Mapping[str, Any]]:
         path = f"/v1/stages/{_path(wish.scope)}"
         async with self._asked("PUT", path, {}, _change(wish), "application/x-ndjson") as answer:
             async for line in answer.content:
@@ -89,7 +89,7 @@ class OverAdmin:
 
 
 @asynccontextmanager
-async def over_admin(url: str, token: str | None, authorities: Path | None) -> AsyncIterator[OverAdmin]:
+async def over_admin(url: str, token: str | None, authorities: Path | None) -> AsyncIterator[AdminAPIClient]:
     """`authorities` is a PEM file of those that the port's certificate is believed of. Raises SettingsError."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
@@ -101,7 +101,7 @@ async def over_admin(url: str, token: str | None, authorities: Path | None) -> A
         raise SettingsError([f"--ca {authorities}: {why}: give a PEM file of certificates"]) from error
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        yield OverAdmin(session, url, token, tls)
+        yield AdminAPIClient(session, url, token, tls)
 
 
 def token_of(asking: AdminTokens, file: Path | None) -> str | None:
@@ -114,7 +114,7 @@ def token_of(asking: AdminTokens, file: Path | None) -> str | None:
         ("admin.read_token_file", asking.read_token_file),
     ):
         if each is not None and (token is None or setting == "--token-file"):
-            return token_in(each, setting)
+            return read_token_file(each, setting)
     return token
 
 
@@ -122,7 +122,7 @@ def _path(scope: Scope) -> str:
     return "/".join(quote(each, safe="") for each in (scope.table, scope.item_type) if each)
 
 
-def _change(wish: Wish) -> dict[str, Any]:
+def _change(wish: MoveOrder) -> dict[str, Any]:
     said = {"stage": str(wish.to), "ramp": wish.ramp, "because": wish.because, "by": wish.by}
     return {**{name: value for name, value in said.items() if value}, "force": wish.force} | (
         {"ramp": 0} if wish.ramp == 0 else {}

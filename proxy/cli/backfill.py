@@ -17,10 +17,10 @@ from proxy.cli.table_job import FAILED, Counting, add_common, page_items, run, s
 
 if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
     from proxy.migrate.backfill.job import Backfill
-    from proxy.migrate.table_jobs.cancellation import Stopping
+    from proxy.migrate.table_jobs.cancellation import StopRequest
     from proxy.migrate.table_jobs.sources import Source
     from proxy.migrate.table_jobs.table_reader import TableReader
-    from proxy.migrate.table_jobs.table_stores import Both
+    from proxy.migrate.table_jobs.table_stores import TableStores
     from proxy.settings import Settings
 
 
@@ -36,23 +36,23 @@ def add(commands: Any) -> None:
     parser.set_defaults(run=lambda settings, arguments: run(_backfill, settings, arguments))
 
 
-async def _backfill(settings: Settings, arguments: argparse.Namespace, stopping: Stopping) -> int:
-    from proxy.cli.progress import Now
+async def _backfill(settings: Settings, arguments: argparse.Namespace, stopping: StopRequest) -> int:
+    from proxy.cli.progress import ProgressSnapshot
     from proxy.migrate.backfill.job import Backfill, job
-    from proxy.migrate.table_jobs.cancellation import Stopped
-    from proxy.migrate.table_jobs.rate_limiter import Pace
+    from proxy.migrate.table_jobs.cancellation import StopRequestedError
+    from proxy.migrate.table_jobs.rate_limiter import RateLimiter
     from proxy.migrate.table_jobs.table_reader import TableReader
-    from proxy.migrate.table_jobs.table_stores import collect_seldom, opened
+    from proxy.migrate.table_jobs.table_stores import collect_seldom, open_table_stores
     from proxy.settings.validation import SettingsError
 
     counting = Counting()
     collect_seldom()
-    async with opened(settings, arguments.table, counting.again) as both:
+    async with open_table_stores(settings, arguments.table, counting.again) as both:
         name = both.table.name
         if await both.standing.look() != {"dynamodb"}:
             what = f"DSQL is the authority for {name}, or for a type of it: backfill would overwrite"
             raise SettingsError([f"{what} the truth; see stage, and use verify --repair for the other direction"])
-        pace = Pace(arguments.rate)
+        pace = RateLimiter(arguments.rate)
         reader = TableReader(both.dynamodb, both.table.schema, pace, spent=counting.spend, again=counting.again)
         share, shares = arguments.segment
         async with (
@@ -73,24 +73,24 @@ async def _backfill(settings: Settings, arguments: argparse.Namespace, stopping:
                 stop=stopping,
             )
 
-            def now() -> Now:
+            def now() -> ProgressSnapshot:
                 tally = backfill.tally
                 remark = f"{tally.inserted:,} inserted"
                 if tally.unrepresentable or tally.malformed:
                     remark += f", {tally.unrepresentable + tally.malformed:,} cannot be"
-                return Now(tally.seen, source.total, tally.size, counting.spent, counting.retries, remark)
+                return ProgressSnapshot(tally.seen, source.total, tally.size, counting.spent, counting.retries, remark)
 
             async with shown("backfill", name, now, arguments):
                 await backfill.run(arguments.parallel, fresh=arguments.fresh)
             sys.stdout.write(_summary(name, backfill, values=arguments.values, stopped=stopping()) + "\n")
             if stopping():
-                raise Stopped
+                raise StopRequestedError
             return FAILED if backfill.tally.unrepresentable or backfill.tally.malformed else 0
 
 
 @asynccontextmanager
 async def _source(
-    both: Both, reader: TableReader, settings: Settings, arguments: argparse.Namespace
+    both: TableStores, reader: TableReader, settings: Settings, arguments: argparse.Namespace
 ) -> AsyncIterator[Source]:
     from proxy.migrate.backfill import export_source as exports
     from proxy.migrate.backfill.backup_source import BackupSource
@@ -116,7 +116,7 @@ async def _source(
         yield exports.ExportSource(export, copy, schema, reader, share=share)
 
 
-def _columns(both: Both) -> Any:
+def _columns(both: TableStores) -> Any:
     from proxy.mapping.column_mapping import ColumnMapping
     from proxy.settings.validation import SettingsError
 

@@ -82,13 +82,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(settings: Settings) -> int:
     from proxy import logs  # the other commands start at once: these take most of a second
-    from proxy.app.compose_layer import build
+    from proxy.app.compose_layer import compose_layer
     from proxy.app.serve import renew_on_hangup, serve
     from proxy.signals import stop_on_signals
-    from proxy.tracing.setup import tracing_of
+    from proxy.tracing.setup import setup_tracing
     from proxy.web.tls import Certificates
 
-    tracing = tracing_of(settings)
+    tracing = setup_tracing(settings)
     log = logs.configure(settings.log.level, settings.log.format, marks=tracing.marks)
 
     def announce(data: Address, admin: Address, items: Address | None) -> None:
@@ -104,7 +104,7 @@ def _serve(settings: Settings) -> int:
         certificates = Certificates.of(settings)
         renew_on_hangup(certificates)
         _collect_seldom()
-        traced = partial(build, trace=tracing.parts)
+        traced = partial(compose_layer, trace=tracing.parts)
         await serve(settings, traced, log, stop=stop, announce=announce, certificates=certificates, tracing=tracing)
 
     try:
@@ -134,11 +134,11 @@ def _collect_seldom() -> None:
 
 def _check(settings: Settings) -> int:
     from proxy.mapping.given import load_mappings
-    from proxy.tracing.setup import tracing_of
+    from proxy.tracing.setup import setup_tracing
     from proxy.web.tls import Certificates
     from proxy.wire.client_keys import client_keys
 
-    tracing_of(settings)
+    setup_tracing(settings)
     client_keys(settings.auth)
     Certificates.of(settings)
     shown = {

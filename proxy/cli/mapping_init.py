@@ -93,11 +93,11 @@ def _write(schema: TableSchema, items: list[Item], arguments: argparse.Namespace
 def _checked(mapping_file: Path, schema: TableSchema, items: list[Item]) -> Report:
     """What was written, read again and tried on the sample."""
     from proxy.mapping.load import load
-    from proxy.migrate.preflight.cross_item_checks import Census
+    from proxy.migrate.preflight.cross_item_checks import CrossItemChecks
     from proxy.migrate.preflight.preflight import Preflight
 
     mapped = load(mapping_file)
-    with Census() as census:
+    with CrossItemChecks() as census:
         preflight = Preflight(mapped.mapping, schema, census)
         preflight.look(items)
         return preflight.report(values=False)

@@ -16,7 +16,7 @@ from proxy.settings.validation import SettingsError
 if TYPE_CHECKING:  # what these bring with them takes a while: other commands start without it
     import asyncpg
 
-    from proxy.migrate.schema.runner import Migration, Progress
+    from proxy.migrate.schema.runner import Migration, MigrationProgress
     from proxy.settings import Settings
 
 FAILED = 1
@@ -48,7 +48,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         )
     from proxy import logs
     from proxy.migrate.schema.migration_files import MigrationError, read_folder, shipped
-    from proxy.stores.dsql.connect_errors import NotConnected
+    from proxy.stores.dsql.connect_errors import ConnectError
 
     logs.configure(settings.log.level, settings.log.format)
     try:
@@ -59,14 +59,14 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     except MigrationError as error:
         sys.stderr.write(f"crossfade: {error}\n")
         return FAILED
-    except NotConnected as error:
+    except ConnectError as error:
         sys.stderr.write(f"crossfade: DSQL: {error}\n")
         return FAILED
     return 0
 
 
 async def _apply(settings: Settings, migrations: list[Migration]) -> None:
-    from proxy.migrate.schema.runner import Interrupted, migrate
+    from proxy.migrate.schema.runner import MigrationInterrupted, migrate
 
     applied = 0
 
@@ -82,7 +82,7 @@ async def _apply(settings: Settings, migrations: list[Migration]) -> None:
         try:
             await migrate(connection, migrations, say)
             break
-        except Interrupted:
+        except MigrationInterrupted:
             if attempt == _TRIES:
                 raise
             await asyncio.sleep(_TRY_SECONDS)
@@ -117,7 +117,7 @@ async def _show(settings: Settings, migrations: list[Migration], *, statements: 
     return FAILED if any(each.state == "changed" for each in found) else 0
 
 
-def _line(found: Progress) -> str:
+def _line(found: MigrationProgress) -> str:
     if found.applied is not None:
         when = f"{found.applied.at:%Y-%m-%d %H:%M} UTC"
         return {

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
     from proxy.dynamodb.schema import TableSchema
     from proxy.dynamodb.values import Item
-    from proxy.mapping.load import MappedTable
+    from proxy.mapping.load import LoadedMapping
     from proxy.migrate.preflight.item_checks import TableMapping
     from proxy.migrate.preflight.preflight import Preflight, Report
     from proxy.migrate.table_jobs.sources import Malformed
@@ -63,7 +63,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
 
 async def _examined(settings: Settings, arguments: argparse.Namespace) -> Report:
     from proxy.mapping.document_mapping import DocumentMapping
-    from proxy.migrate.preflight.cross_item_checks import Census
+    from proxy.migrate.preflight.cross_item_checks import CrossItemChecks
     from proxy.migrate.preflight.preflight import Preflight
     from proxy.migrate.table_jobs import open_table as opening
 
@@ -72,7 +72,7 @@ async def _examined(settings: Settings, arguments: argparse.Namespace) -> Report
         schema = await opening.described(store, name)
         mapping = mapped.mapping if mapped is not None else DocumentMapping(schema)
         references = mapped.references if mapped is not None else ()
-        with Census(arguments.scratch) as census:
+        with CrossItemChecks(arguments.scratch) as census:
             preflight = Preflight(mapping, schema, census, references, whole=arguments.sample >= 1)
             if arguments.migrations is not None and mapped is not None:
                 _look_for_indexes(preflight, mapped, arguments.migrations)
@@ -94,7 +94,7 @@ async def _source(
     from proxy.migrate.backfill import export_source as exports
     from proxy.migrate.backfill.backup_source import BackupSource
     from proxy.migrate.preflight.sample_scan import pages
-    from proxy.migrate.table_jobs.rate_limiter import Pace
+    from proxy.migrate.table_jobs.rate_limiter import RateLimiter
     from proxy.migrate.table_jobs.sources import Source
     from proxy.migrate.table_jobs.table_reader import TableReader
     from proxy.settings.validation import SettingsError
@@ -107,7 +107,7 @@ async def _source(
         return
     if arguments.sample < 1:
         raise SettingsError(["--sample is for a table that is read: leave it out with --from-backup and --from-export"])
-    reader = TableReader(store, schema, Pace(None))
+    reader = TableReader(store, schema, RateLimiter(None))
     if arguments.from_backup is None:
         copy = exports.local(files)
         source: Source = exports.ExportSource(
@@ -123,7 +123,7 @@ async def _source(
                 yield list(portion.items.values()), portion.malformed
 
 
-def _look_for_indexes(preflight: Preflight, mapped: MappedTable, folder: Path) -> None:
+def _look_for_indexes(preflight: Preflight, mapped: LoadedMapping, folder: Path) -> None:
     from proxy.migrate.preflight.index_checks import unmade
     from proxy.migrate.schema.migration_files import MigrationError, read_folder
     from proxy.settings.validation import SettingsError

@@ -18,7 +18,7 @@ _WIDTH: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Now:
+class ProgressSnapshot:
     """What there is to show: items done of how many (None: not known), bytes, units spent, troubles, and a remark."""
 
     items: int
@@ -29,10 +29,12 @@ class Now:
     remark: str
 
 
-class Progress:
+class ProgressBar:
     """`async with Progress("backfill", lambda: Now(…)): …` shows it until the end of the block."""
 
-    def __init__(self, what: str, now: Callable[[], Now], out: TextIO = sys.stderr, *, quiet: bool = False) -> None:
+    def __init__(
+        self, what: str, now: Callable[[], ProgressSnapshot], out: TextIO = sys.stderr, *, quiet: bool = False
+    ) -> None:
         self._what = what
         self._now = now
         self._out = out
@@ -42,7 +44,7 @@ class Progress:
         self._first = now().items
         self._task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Progress:
+    async def __aenter__(self) -> ProgressBar:
         if not self._quiet:
             self._task = asyncio.create_task(self._show())
         return self
@@ -64,7 +66,7 @@ class Progress:
         self._out.flush()
 
 
-def line(what: str, now: Now, first: int, seconds: float, *, bar: bool) -> str:
+def line(what: str, now: ProgressSnapshot, first: int, seconds: float, *, bar: bool) -> str:
     """One line. `first` is how many items an earlier run had done."""
     rate = (now.items - first) / seconds if seconds > 0 else 0.0
     parts = [what]

@@ -12,18 +12,18 @@ from typing import Self
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 
-from proxy.cli.progress import Now
+from proxy.cli.progress import ProgressSnapshot
 from proxy.settings import Address
 from proxy.settings.validation import SettingsError
 
 
-class Published:
+class ProgressMetrics:
     """`with Published("backfill", "items", now, address): …` answers `GET /metrics` until the end of the block.
 
     `address` None: nothing is published. Raises SettingsError for an address that cannot be had.
     """
 
-    def __init__(self, what: str, table: str, now: Callable[[], Now], address: Address | None) -> None:
+    def __init__(self, what: str, table: str, now: Callable[[], ProgressSnapshot], address: Address | None) -> None:
         self._labels = (what, table)
         self._now = now
         self._address = address

@@ -26,8 +26,8 @@ from proxy.settings import load, load_admin_tokens
 from proxy.stores.errors import StoreError
 
 if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
-    from proxy.cli.stage_client import Way
-    from proxy.cutover.model import Wish
+    from proxy.cli.stage_client import StageClient
+    from proxy.cutover.model import MoveOrder
     from proxy.problems import Problem
 
 OK: Final = 0
@@ -80,7 +80,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_history(arguments: argparse.Namespace) -> int:
-    async def show(way: Way) -> int:
+    async def show(way: StageClient) -> int:
         entries = await way.history(arguments.limit)
         _say({"history": entries} if arguments.json else shown.history(entries))
         return OK
@@ -102,7 +102,7 @@ def _run_stage(arguments: argparse.Namespace) -> int:
     if arguments.type and not words:
         return _complain("--type goes with a table: crossfade stage TABLE --type TYPE", WRONG)
 
-    async def show(way: Way) -> int:
+    async def show(way: StageClient) -> int:
         if not words:
             document = await way.standing()
             _say(document if arguments.json else shown.standing(document))
@@ -116,7 +116,7 @@ def _run_stage(arguments: argparse.Namespace) -> int:
 
 
 def _move(arguments: argparse.Namespace, table: str, stage: str) -> int:
-    from proxy.cutover.model import Wish
+    from proxy.cutover.model import MoveOrder
 
     if stage not in _STAGES:
         return _complain(f"{stage!r} is no stage: use one of {', '.join(_STAGES)}", WRONG)
@@ -124,7 +124,7 @@ def _move(arguments: argparse.Namespace, table: str, stage: str) -> int:
         return _complain("--ramp goes with shadow: reads are not shared in any other stage", WRONG)
     if arguments.force and not arguments.because.strip():
         return _complain('--force needs --because "…": the history keeps it', WRONG)
-    wish = Wish(
+    wish = MoveOrder(
         scope=Scope(table, arguments.type),
         to=Stage(stage),
         ramp=arguments.ramp,
@@ -134,7 +134,7 @@ def _move(arguments: argparse.Namespace, table: str, stage: str) -> int:
         epoch=None,
     )
 
-    async def carry_out(way: Way) -> int:
+    async def carry_out(way: StageClient) -> int:
         asks = not arguments.yes and not arguments.json and sys.stdin.isatty() and sys.stdout.isatty()
         if arguments.dry_run or asks:
             document = await way.preview(wish)
@@ -148,7 +148,7 @@ def _move(arguments: argparse.Namespace, table: str, stage: str) -> int:
     return _with_way(arguments, carry_out)
 
 
-async def _watch(way: Way, wish: Wish, *, as_json: bool) -> int:
+async def _watch(way: StageClient, wish: MoveOrder, *, as_json: bool) -> int:
     """Print each step of a move as it comes."""
     end: dict[str, Any] = {"outcome": "unknown", "detail": "the proxy did not say how it ended: look at the stages"}
     progress = _Progress()
@@ -176,7 +176,7 @@ def _forget(arguments: argparse.Namespace, process: str) -> int:
     if not because:
         return _complain('forget needs --because "…": why the keys in its journal are not missed', WRONG)
 
-    async def forget(way: Way) -> int:
+    async def forget(way: StageClient) -> int:
         progress = _Progress()
 
         def say(step: Mapping[str, Any]) -> None:
@@ -194,7 +194,7 @@ def _forget(arguments: argparse.Namespace, process: str) -> int:
     return _with_way(arguments, forget)
 
 
-def _with_way(arguments: argparse.Namespace, ask: Callable[[Way], Awaitable[int]]) -> int:
+def _with_way(arguments: argparse.Namespace, ask: Callable[[StageClient], Awaitable[int]]) -> int:
     """Raises SettingsError and CredentialsError."""
     from proxy.problems import Problem
 
@@ -218,7 +218,7 @@ def _with_way(arguments: argparse.Namespace, ask: Callable[[Way], Awaitable[int]
 
 
 @asynccontextmanager
-async def _way(arguments: argparse.Namespace) -> AsyncIterator[Way]:
+async def _way(arguments: argparse.Namespace) -> AsyncIterator[StageClient]:
     """Either way, with what it needs of the settings."""
     if arguments.admin is None:
         from proxy import logs

@@ -9,22 +9,22 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
-from proxy.cutover.model import Wish
+from proxy.cutover.model import MoveOrder
 from proxy.cutover.stages import Scope, Stage
 
 Say = Callable[[Mapping[str, Any]], None]
 
 
-class Way(Protocol):
+class StageClient(Protocol):
     """What can be asked. Every method raises Problem, and StoreError where DynamoDB cannot be reached."""
 
     async def standing(self) -> Mapping[str, Any]: ...
 
     async def gate(self, scope: Scope, to: Stage | None) -> Mapping[str, Any]: ...
 
-    async def preview(self, wish: Wish) -> Mapping[str, Any]: ...
+    async def preview(self, wish: MoveOrder) -> Mapping[str, Any]: ...
 
-    def moving(self, wish: Wish) -> AsyncIterator[Mapping[str, Any]]:
+    def moving(self, wish: MoveOrder) -> AsyncIterator[Mapping[str, Any]]:
         """Each step of a move; the last one has one member, `end`."""
 
     async def history(self, limit: int) -> list[Mapping[str, Any]]: ...

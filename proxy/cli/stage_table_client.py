@@ -10,8 +10,8 @@ from typing import Any, Final
 from proxy.admin.compose import cutover_of
 from proxy.cli.stage_client import Say
 from proxy.cutover import documents
-from proxy.cutover.model import Wish
-from proxy.cutover.service import Cutover
+from proxy.cutover.model import MoveOrder
+from proxy.cutover.service import CutoverService
 from proxy.cutover.stages import Scope, Stage
 from proxy.mapping.given import load_mappings
 from proxy.settings import Settings
@@ -24,10 +24,10 @@ _NO_TABLE: Final = (
 )
 
 
-class Straight:
+class StageTableClient:
     """`Way`, at the stage table itself."""
 
-    def __init__(self, cutover: Cutover) -> None:
+    def __init__(self, cutover: CutoverService) -> None:
         self._cutover = cutover
 
     async def standing(self) -> Mapping[str, Any]:
@@ -38,10 +38,10 @@ class Straight:
         look = await self._cutover.look(scope)
         return documents.gate(look.gate(scope, to or look.next(scope)), look.place(scope).stage)
 
-    async def preview(self, wish: Wish) -> Mapping[str, Any]:
+    async def preview(self, wish: MoveOrder) -> Mapping[str, Any]:
         return await self._cutover.preview(wish)
 
-    async def moving(self, wish: Wish) -> AsyncIterator[Mapping[str, Any]]:
+    async def moving(self, wish: MoveOrder) -> AsyncIterator[Mapping[str, Any]]:
         prepared = await self._cutover.prepare(wish)
         async for step in self._cutover.moving(prepared):
             yield {"end": step.document} if step.end else step.document
@@ -54,10 +54,10 @@ class Straight:
 
 
 @asynccontextmanager
-async def straight(settings: Settings) -> AsyncIterator[Straight]:
+async def straight(settings: Settings) -> AsyncIterator[StageTableClient]:
     """Raises SettingsError where no stage table is set, CredentialsError."""
     if settings.stages.table is None:
         raise SettingsError([_NO_TABLE])
     async with open_upstream(settings, os.environ) as upstream:
         dynamodb = DynamoDBStore(upstream, settings.dynamodb.timeout_seconds)
-        yield Straight(cutover_of(settings, dynamodb, load_mappings(settings)))
+        yield StageTableClient(cutover_of(settings, dynamodb, load_mappings(settings)))

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
-    from proxy.cli.progress import Now
-    from proxy.migrate.table_jobs.cancellation import Stopping
+    from proxy.cli.progress import ProgressSnapshot
+    from proxy.migrate.table_jobs.cancellation import StopRequest
     from proxy.settings import Settings
 
 FAILED = 1
@@ -52,13 +52,13 @@ class Counting:
 
 
 def run(
-    work: Callable[[Settings, argparse.Namespace, Stopping], Awaitable[int]],
+    work: Callable[[Settings, argparse.Namespace, StopRequest], Awaitable[int]],
     settings: Settings,
     arguments: argparse.Namespace,
 ) -> int:
     """Do the work, and say how it ended. Raises SettingsError and CredentialsError."""
     from proxy import logs
-    from proxy.migrate.table_jobs.cancellation import Stopped, Stopping
+    from proxy.migrate.table_jobs.cancellation import StopRequest, StopRequestedError
     from proxy.migrate.table_jobs.sources import SourceError
     from proxy.signals import stop_on_signals
     from proxy.stores.error_remedies import remedy
@@ -67,7 +67,7 @@ def run(
     logs.configure(settings.log.level, settings.log.format)
 
     async def begin() -> int:
-        stopping = Stopping()
+        stopping = StopRequest()
         stop_on_signals(stopping.event)
         return await work(settings, arguments, stopping)
 
@@ -79,20 +79,22 @@ def run(
         sys.stderr.write(f"crossfade: {error}: {remedy(error.reason) or 'mend that'}; then {_GOES_ON}\n")
     except StoreError as error:
         sys.stderr.write(f"crossfade: {error} ({error.reason}): {_GOES_ON}\n")
-    except Stopped:
+    except StopRequestedError:
         sys.stderr.write(f"crossfade: stopped; {_GOES_ON}\n")
         return STOPPED
     return FAILED
 
 
 @asynccontextmanager
-async def shown(what: str, table: str, now: Callable[[], Now], arguments: argparse.Namespace) -> AsyncIterator[None]:
+async def shown(
+    what: str, table: str, now: Callable[[], ProgressSnapshot], arguments: argparse.Namespace
+) -> AsyncIterator[None]:
     """Progress, on the terminal and for Prometheus, until the end of the block."""
-    from proxy.cli.progress import Progress
-    from proxy.cli.progress_metrics import Published
+    from proxy.cli.progress import ProgressBar
+    from proxy.cli.progress_metrics import ProgressMetrics
 
-    published = Published(what, table, now, arguments.metrics)
-    async with Progress(what, now, quiet=arguments.quiet):
+    published = ProgressMetrics(what, table, now, arguments.metrics)
+    async with ProgressBar(what, now, quiet=arguments.quiet):
         with published:
             yield
 

@@ -17,10 +17,10 @@ from proxy.cli.table_job import FAILED, Counting, add_common, page_items, run, s
 
 if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
     from proxy.dynamodb.schema import Key
-    from proxy.migrate.table_jobs.cancellation import Stopping
+    from proxy.migrate.table_jobs.cancellation import StopRequest
     from proxy.migrate.table_jobs.table_reader import TableReader
-    from proxy.migrate.table_jobs.table_stores import Both
-    from proxy.migrate.verify.sweep_result import Swept
+    from proxy.migrate.table_jobs.table_stores import TableStores
+    from proxy.migrate.verify.sweep_result import SweepResult
     from proxy.settings import Settings
 
 
@@ -44,22 +44,22 @@ def add(commands: Any) -> None:
     parser.set_defaults(run=lambda settings, arguments: run(_verify, settings, arguments))
 
 
-async def _verify(settings: Settings, arguments: argparse.Namespace, stopping: Stopping) -> int:
-    from proxy.cli.progress import Now
-    from proxy.migrate.table_jobs.rate_limiter import Pace
+async def _verify(settings: Settings, arguments: argparse.Namespace, stopping: StopRequest) -> int:
+    from proxy.cli.progress import ProgressSnapshot
+    from proxy.migrate.table_jobs.rate_limiter import RateLimiter
     from proxy.migrate.table_jobs.sources import ScanSource
     from proxy.migrate.table_jobs.table_reader import TableReader
-    from proxy.migrate.table_jobs.table_stores import collect_seldom, opened
-    from proxy.migrate.verify.recheck import Looking
-    from proxy.migrate.verify.sweep import Sweeping, job
+    from proxy.migrate.table_jobs.table_stores import collect_seldom, open_table_stores
+    from proxy.migrate.verify.recheck import Rechecker
+    from proxy.migrate.verify.sweep import SweepJob, job
     from proxy.stores.dsql.system_tables.sweep_records import DIFFERENT
-    from proxy.stores.interface import Held
+    from proxy.stores.interface import StoredItem
 
     counting = Counting()
     collect_seldom()
-    async with opened(settings, arguments.table, counting.again) as both, AsyncExitStack() as stack:
+    async with open_table_stores(settings, arguments.table, counting.again) as both, AsyncExitStack() as stack:
         name = _authority(arguments, await both.standing.look(), pinned=both.standing.pinned, table=both.table.name)
-        pace = Pace(arguments.rate)
+        pace = RateLimiter(arguments.rate)
         reader = TableReader(both.dynamodb, both.table.schema, pace, spent=counting.spend, again=counting.again)
         source = ScanSource(
             reader,
@@ -78,15 +78,15 @@ async def _verify(settings: Settings, arguments: argparse.Namespace, stopping: S
                 # A repair was cut off: what it was writing, this sweep looks at when it can take effect no more.
                 moves.rest(settings.dsql.settle_seconds)
 
-        async def from_dynamodb(keys: Any) -> dict[Key, Held]:
+        async def from_dynamodb(keys: Any) -> dict[Key, StoredItem]:
             found = await reader.get_many(keys)
-            return {key: Held(found.get(key)) for key in keys}
+            return {key: StoredItem(found.get(key)) for key in keys}
 
-        async def from_dsql(keys: Any) -> dict[Key, Held]:
+        async def from_dsql(keys: Any) -> dict[Key, StoredItem]:
             return dict(await both.dsql.get_many(keys))
 
         forwards = name == "dynamodb"
-        looking = Looking(
+        looking = Rechecker(
             both.table,
             both.dynamodb if forwards else both.dsql,
             both.dsql if forwards else both.dynamodb,
@@ -98,7 +98,7 @@ async def _verify(settings: Settings, arguments: argparse.Namespace, stopping: S
             stopping=stopping,
         )
         lost = await _settled(both, settings)
-        sweeping = Sweeping(
+        sweeping = SweepJob(
             both.table,
             source,
             reader,
@@ -114,10 +114,10 @@ async def _verify(settings: Settings, arguments: argparse.Namespace, stopping: S
             stop=stopping,
         )
 
-        def now() -> Now:
+        def now() -> ProgressSnapshot:
             counts = sweeping.counts
             found = ", ".join(f"{number:,} {kind}" for kind, number in sorted(counts.results.items()))
-            return Now(
+            return ProgressSnapshot(
                 counts.seen, source.total, counts.size, counting.spent, counting.retries, found or "no difference"
             )
 
@@ -129,7 +129,7 @@ async def _verify(settings: Settings, arguments: argparse.Namespace, stopping: S
         return FAILED if swept.result == DIFFERENT else 0
 
 
-async def _settled(both: Both, settings: Settings) -> int:
+async def _settled(both: TableStores, settings: Settings) -> int:
     """How many processes have been forgotten that owed keys, when nothing that they sent can take effect any more."""
     import time
 
@@ -162,12 +162,12 @@ def _authority(arguments: argparse.Namespace, found: frozenset[str], *, pinned: 
 
 
 async def _told(
-    settings: Settings, both: Both, reader: TableReader, swept: Swept, arguments: argparse.Namespace
+    settings: Settings, both: TableStores, reader: TableReader, swept: SweepResult, arguments: argparse.Namespace
 ) -> None:
     import orjson
 
     from proxy.migrate.verify import report
-    from proxy.stores.dsql.system_tables.sweep_records import Sweep, Sweeps
+    from proxy.stores.dsql.system_tables.sweep_records import SweepRecord, SweepRecords
 
     document = report.document(swept)
     text = report.markdown(swept)
@@ -179,13 +179,13 @@ async def _told(
     if arguments.markdown is not None:
         await asyncio.to_thread(arguments.markdown.write_text, text, "utf-8")
     if swept.whole:
-        sweeps = Sweeps(both.pool, settings.dsql.schema, seconds=settings.dsql.timeout_seconds)
+        sweeps = SweepRecords(both.pool, settings.dsql.schema, seconds=settings.dsql.timeout_seconds)
         # The record is for the gate: what was found stays in the report.
         kept = document | {"findings": []}
-        await sweeps.add(Sweep(swept.table, swept.began, swept.ended, swept.authority, swept.result, kept))
+        await sweeps.add(SweepRecord(swept.table, swept.began, swept.ended, swept.authority, swept.result, kept))
 
 
-async def _spots(both: Both, reader: TableReader, keys: list[Key], *, values: bool) -> str:
+async def _spots(both: TableStores, reader: TableReader, keys: list[Key], *, values: bool) -> str:
     """Items side by side, for a look by eye."""
     import secrets
 

@@ -12,11 +12,11 @@ from typing import Final
 import structlog
 
 from proxy.cutover.gate.requirements import demotion
-from proxy.cutover.model import Wish
-from proxy.cutover.service import Cutover
-from proxy.cutover.stages import Placed, Stage
+from proxy.cutover.model import MoveOrder
+from proxy.cutover.service import CutoverService
+from proxy.cutover.stages import Stage, StagePlacement
 from proxy.problems import Problem
-from proxy.settings.gate import Gate
+from proxy.settings.gate import GateSettings
 from proxy.stores.errors import StoreError
 
 log = structlog.get_logger(__name__)
@@ -25,10 +25,10 @@ LOOK_SECONDS: Final = 5.0
 BY: Final = "crossfade, by itself"
 
 
-class Demoting:
+class AutoDemotion:
     """`watch` is its loop."""
 
-    def __init__(self, cutover: Cutover, settings: Gate, every: float = LOOK_SECONDS) -> None:
+    def __init__(self, cutover: CutoverService, settings: GateSettings, every: float = LOOK_SECONDS) -> None:
         self._cutover = cutover
         self._settings = settings
         self._every = every
@@ -46,11 +46,11 @@ class Demoting:
         for at in look.standing.places:
             if not at.own or at.ramp <= 0:
                 continue
-            placed = Placed(at.stage, at.ramp, at.since, at.by)
+            placed = StagePlacement(at.stage, at.ramp, at.since, at.by)
             why = demotion(look.evidence, at.scope, placed, self._settings, look.now)
             if why is None:
                 continue
             log.warning("ramp_taken_back", scope=str(at.scope), ramp=at.ramp, why=why)
-            wish = Wish(at.scope, Stage.SHADOW, 0.0, why[:500], BY, force=False, epoch=look.standing.epoch)
+            wish = MoveOrder(at.scope, Stage.SHADOW, 0.0, why[:500], BY, force=False, epoch=look.standing.epoch)
             async for _ in self._cutover.moving(await self._cutover.prepare(wish)):
                 pass

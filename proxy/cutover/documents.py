@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from proxy.cutover.flip.active_move import Progress
-from proxy.cutover.gate.requirements import following
-from proxy.cutover.model import Flip, Gate, Place, Process, Standing
+from proxy.cutover.flip.active_move import MoveProgress
+from proxy.cutover.gate.requirements import next_stage
+from proxy.cutover.model import FlipView, GateView, ProcessView, StagedScope, StagesView
 from proxy.cutover.stages import Scope, Stage
 
 
@@ -22,9 +22,9 @@ def moment(seconds: float) -> str | None:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def place(at: Place, gate: Gate | None) -> dict[str, Any]:
+def place(at: StagedScope, gate: GateView | None) -> dict[str, Any]:
     """Where a scope stands, and what stands between it and the next stage (`gate`: None at the end of the way)."""
-    further = following(at.stage)
+    further = next_stage(at.stage)
     return {
         "table": at.scope.table,
         "type": at.scope.item_type or None,
@@ -39,7 +39,7 @@ def place(at: Place, gate: Gate | None) -> dict[str, Any]:
     }
 
 
-def standing(whole: Standing, gates: Mapping[Place, Gate | None]) -> dict[str, Any]:
+def standing(whole: StagesView, gates: Mapping[StagedScope, GateView | None]) -> dict[str, Any]:
     """All stages, and the proxies that serve them."""
     return {
         "epoch": whole.epoch,
@@ -50,7 +50,7 @@ def standing(whole: Standing, gates: Mapping[Place, Gate | None]) -> dict[str, A
     }
 
 
-def process(each: Process) -> dict[str, Any]:
+def process(each: ProcessView) -> dict[str, Any]:
     return {
         "process": each.name,
         "host": each.host or None,
@@ -66,7 +66,7 @@ def process(each: Process) -> dict[str, Any]:
     }
 
 
-def gate(asked: Gate, at: Stage) -> dict[str, Any]:
+def gate(asked: GateView, at: Stage) -> dict[str, Any]:
     """What the gate says to a move."""
     return {
         "table": asked.scope.table,
@@ -92,7 +92,7 @@ def entry(kept: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def progress(now: Progress) -> dict[str, Any]:
+def progress(now: MoveProgress) -> dict[str, Any]:
     """How far a move is, and each proxy in it."""
     return {
         "phase": now.phase,
@@ -122,7 +122,7 @@ _ENTRY: Final = (
 _NOTES: Final = {"writers": "writes under way", "keys": "keys to converge", "parked": "parked keys"}
 
 
-def _flip(under_way: Flip) -> dict[str, Any]:
+def _flip(under_way: FlipView) -> dict[str, Any]:
     return {
         "table": under_way.scope.table,
         "type": under_way.scope.item_type or None,

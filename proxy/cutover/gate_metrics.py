@@ -19,11 +19,11 @@ from prometheus_client.core import GaugeMetricFamily
 
 from proxy.cutover.gate.binomial_bound import upper_bound
 from proxy.cutover.gate.criteria import Criterion
-from proxy.cutover.gate.requirements import counted, following, gate
-from proxy.cutover.model import Place
-from proxy.cutover.service import Cutover
-from proxy.cutover.snapshot import Look
-from proxy.cutover.stages import DSQL, Placed, Stage
+from proxy.cutover.gate.requirements import counted, next_stage, requirements
+from proxy.cutover.model import StagedScope
+from proxy.cutover.service import CutoverService
+from proxy.cutover.snapshot import StagesSnapshot
+from proxy.cutover.stages import DSQL, Stage, StagePlacement
 from proxy.stores.errors import StoreError
 
 log = structlog.get_logger(__name__)
@@ -53,10 +53,10 @@ Numbers = Mapping[str, Mapping[tuple[str, ...], float]]
 
 
 @dataclass(slots=True, eq=False)
-class Gauging:
+class GateMetrics:
     """`watch` is its loop. The registry asks `collect`, from whichever thread: what it gives is replaced as a whole."""
 
-    cutover: Cutover
+    cutover: CutoverService
     registry: CollectorRegistry
     every: float = LOOK_SECONDS
     _numbers: Numbers = field(default_factory=lambda: MappingProxyType({}))
@@ -86,7 +86,7 @@ class Gauging:
             yield family
 
 
-def numbers(look: Look) -> Numbers:
+def numbers(look: StagesSnapshot) -> Numbers:
     """What a look comes to, as series by their labels."""
     found: dict[str, dict[tuple[str, ...], float]] = {name: {} for name in _FAMILIES}
     for at in _shown(look.standing.places):
@@ -109,18 +109,18 @@ def numbers(look: Look) -> Numbers:
     return MappingProxyType(found)
 
 
-def _criteria(look: Look, at: Place) -> tuple[Stage | None, Sequence[Criterion]]:
+def _criteria(look: StagesSnapshot, at: StagedScope) -> tuple[Stage | None, Sequence[Criterion]]:
     """Where a place goes next, and what must hold before. Past the flip it is what had to hold before the flip, and
     should go on holding: the way back is open, and DSQL is the truth."""
     if at.stage.authority == DSQL:
-        before = Placed(Stage.SHADOW, 0.0, at.since, at.by)
-        return Stage.LIVE, gate(look.evidence, at.scope, before, Stage.LIVE, look.settings, 0.0, look.now)
-    further = following(at.stage)
+        before = StagePlacement(Stage.SHADOW, 0.0, at.since, at.by)
+        return Stage.LIVE, requirements(look.evidence, at.scope, before, Stage.LIVE, look.settings, 0.0, look.now)
+    further = next_stage(at.stage)
     if further is None:
         return None, ()
     return further, look.gate(at.scope, further).criteria
 
 
-def _shown(places: Iterable[Place]) -> list[Place]:
+def _shown(places: Iterable[StagedScope]) -> list[StagedScope]:
     """Tables and types with a stage of their own, then the others, up to a bound."""
     return sorted(places, key=lambda at: (not at.own, at.scope.table, at.scope.item_type))[:_MOST]

@@ -15,12 +15,12 @@ if TYPE_CHECKING:  # a command that asks a proxy makes its wish here, and judges
     from proxy.cutover.gate.criteria import Criterion
 
 
-class Refusal(Exception):
+class MoveRefused(Exception):
     """A move that was not begun, and why: a sentence for the one who asked."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StagedScope:
     """Where a scope stands: its stage, the ramp in percent, since when (Unix seconds, 0: not known) and by whom.
     `own` is False for a type that stands where its table stands."""
 
@@ -33,7 +33,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class ProcessView:
     """One proxy as the stage table knows it. `answer` is its phase in the flip under way, `note` its own words.
 
     `listen` is where it serves clients, `seen` when it last renewed its lease (Unix seconds, 0: not known), `gone` that
@@ -54,7 +54,7 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
-class Flip:
+class FlipView:
     """A move under way: announced, holding or switched."""
 
     scope: Scope
@@ -66,22 +66,22 @@ class Flip:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class StagesView:
     """All stages, and who serves them. `pinned` says why stages cannot be moved; "" if they can.
 
     `hold_seconds` is how long a flip may hold writes.
     """
 
     epoch: int
-    places: Sequence[Place]
-    processes: Sequence[Process] = ()
-    flip: Flip | None = None
+    places: Sequence[StagedScope]
+    processes: Sequence[ProcessView] = ()
+    flip: FlipView | None = None
     pinned: str = ""
     hold_seconds: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class GateView:
     """What must hold before a move, and `impossible`: why it cannot be made at all, forced or not; "" if it can."""
 
     scope: Scope
@@ -99,7 +99,7 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class HistoryEntry:
     """One move in the history, `committed` or given up for a `reason`. Without `before` it is no move: a process was
     forgotten."""
 
@@ -117,7 +117,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class MoveOrder:
     """A move as it is asked for. `epoch` is the one that the asker saw."""
 
     scope: Scope
@@ -129,18 +129,18 @@ class Wish:
     epoch: int | None
 
 
-class Look(Protocol):
+class StagesSource(Protocol):
     """How everything stood at one moment."""
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> StagesView:
         """Where everything stood."""
 
-    def gate(self, scope: Scope, to: Stage, ramp: float = 0.0) -> Gate:
+    def gate(self, scope: Scope, to: Stage, ramp: float = 0.0) -> GateView:
         """What the gate said to a move of one of `standing`'s places."""
 
 
-class Desk(Protocol):
+class ConsoleBackend(Protocol):
     """What the page shows beside this process's own numbers, and the one thing that it does."""
 
     async def status(self) -> Mapping[str, Any]:
@@ -152,11 +152,11 @@ class Desk(Protocol):
     def problems(self) -> Sequence[str]:
         """Why this process should get no traffic."""
 
-    async def look(self) -> Look:
+    async def look(self) -> StagesSource:
         """How everything stands now. Raises StoreError."""
 
-    async def history(self, limit: int) -> Sequence[Entry]:
+    async def history(self, limit: int) -> Sequence[HistoryEntry]:
         """The last moves, newest first."""
 
-    async def move(self, wish: Wish) -> None:
+    async def move(self, wish: MoveOrder) -> None:
         """Begin a move and return: its progress is seen in `standing`, its end in `history`. Raises Refusal."""

@@ -18,13 +18,13 @@ import structlog
 from proxy.admin.console.texts import consequences, way_back
 from proxy.cutover import documents
 from proxy.cutover.flip import protocol as flips
-from proxy.cutover.flip.active_move import Kept, Moved, Progress, read
-from proxy.cutover.flip.coordinator import Driver, Judge, Judgement
+from proxy.cutover.flip.active_move import MoveAborted, MoveCommitted, MoveProgress, read
+from proxy.cutover.flip.coordinator import Coordinator, GateCheck, GateDecision
 from proxy.cutover.flip.forget_process import follows, forget
-from proxy.cutover.flip.protocol import Known, Move
-from proxy.cutover.gate.evidence import Evidence, together
-from proxy.cutover.model import Flip, Gate, Place, Process, Standing, Wish
-from proxy.cutover.snapshot import Look
+from proxy.cutover.flip.protocol import MoveRequest, StageTableState
+from proxy.cutover.gate.evidence import Evidence, merge
+from proxy.cutover.model import FlipView, GateView, MoveOrder, ProcessView, StagedScope, StagesView
+from proxy.cutover.snapshot import StagesSnapshot
 from proxy.cutover.stage_table import LeaseItem, StageTable
 from proxy.cutover.stages import Scope, Stage, StageMap, Stages
 from proxy.problems import Problem
@@ -36,13 +36,13 @@ PINNED = "the stages are those of the settings (stages.table is not set): change
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedMove:
     """A move that may be made: from where, to where, and what the gate said. `unchanged`: it stands there already."""
 
-    wish: Wish
-    at: Place
+    wish: MoveOrder
+    at: StagedScope
     ramp: float
-    gate: Gate
+    gate: GateView
     stages: StageMap
     unchanged: bool
 
@@ -52,14 +52,14 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class MoveUpdate:
     """What a move tells: its progress, or its end."""
 
     document: Mapping[str, Any]
     end: bool = False
 
 
-class Cutover:
+class CutoverService:
     """`table` is None where the stages are pinned by the settings. `types` are the item types that each mapped table
     declares, `whole` the tables that are moved only with all of their types, `own` this process's evidence (None: it
     serves nothing, it only asks), `here` its name, `met` the tables that it has met, `exists` whether DynamoDB has a
@@ -88,9 +88,9 @@ class Cutover:
 
     # -- questions -------------------------------------------------------------------------------------------------
 
-    async def look(self, scope: Scope | None = None) -> Look:
+    async def look(self, scope: Scope | None = None) -> StagesSnapshot:
         """How everything stands. Raises StoreError, and Problem (404) for a `scope` that is none."""
-        known, leases, told = Known(0, StageMap(), None), list[LeaseItem](), dict[str, Mapping[str, Any]]()
+        known, leases, told = StageTableState(0, StageMap(), None), list[LeaseItem](), dict[str, Mapping[str, Any]]()
         if self._table is not None:
             known = await read(self._table)
             leases = await self._table.leases()
@@ -102,7 +102,7 @@ class Cutover:
         named = {table for table, _, _ in stages.listed(met)}
         if scope is not None and scope.table not in named and await self._exists(scope.table):
             met.add(scope.table)
-        standing = Standing(
+        standing = StagesView(
             epoch=known.map.epoch,
             places=_places(stages, sorted(met)),
             processes=[_process(each, known.flip, self._here, time.time()) for each in leases],
@@ -110,7 +110,7 @@ class Cutover:
             pinned="" if self._table is not None else PINNED,
             hold_seconds=self._settings.stages.hold_seconds,
         )
-        look = Look(standing, evidence, self._settings.gate, time.time(), known.map, self._whole)
+        look = StagesSnapshot(standing, evidence, self._settings.gate, time.time(), known.map, self._whole)
         if scope is not None:
             look.place(scope)
         return look
@@ -123,7 +123,7 @@ class Cutover:
 
     # -- moves -----------------------------------------------------------------------------------------------------
 
-    async def prepare(self, wish: Wish) -> Prepared:
+    async def prepare(self, wish: MoveOrder) -> PreparedMove:
         """Whether a move may be made, and what it is. Raises Problem (404, 409) and StoreError."""
         look = await self.look(wish.scope)
         prepared = self._understood(look, wish)
@@ -142,7 +142,7 @@ class Cutover:
             raise Problem(409, detail, outcome="refused", gate=self._gate(prepared))
         return prepared
 
-    async def preview(self, wish: Wish) -> dict[str, Any]:
+    async def preview(self, wish: MoveOrder) -> dict[str, Any]:
         """What a move would do, and whether it would be let through. Raises Problem (404) and StoreError."""
         look = await self.look(wish.scope)
         prepared = self._understood(look, wish)
@@ -161,40 +161,40 @@ class Cutover:
             "gate": self._gate(prepared),
         }
 
-    async def moving(self, prepared: Prepared) -> AsyncIterator[Step]:
+    async def moving(self, prepared: PreparedMove) -> AsyncIterator[MoveUpdate]:
         """Carry out a move, step by step; the last one is its end. Raises StoreError only where it cannot be told how
         it ended. Close it to give the move up."""
         ends = {**self._from_to(prepared), "epoch": prepared.epoch, "held_ms": 0}
         if prepared.unchanged:
-            yield Step({"outcome": "unchanged", **ends}, end=True)
+            yield MoveUpdate({"outcome": "unchanged", **ends}, end=True)
             return
         wish = prepared.wish
         gate = prepared.gate
         told = {"open": gate.is_open, "criteria": [each.document() for each in gate.criteria]}
 
-        async def judge(_: Move) -> Judgement:
-            return Judgement(tuple(each.sentence for each in gate.stopping), told, prepared.stages)
+        async def judge(_: MoveRequest) -> GateDecision:
+            return GateDecision(tuple(each.sentence for each in gate.stopping), told, prepared.stages)
 
         ramp = prepared.ramp if wish.to is Stage.SHADOW else None
-        move = Move(wish.scope, wish.to, wish.by, ramp, wish.because or None, wish.force)
+        move = MoveRequest(wish.scope, wish.to, wish.by, ramp, wish.because or None, wish.force)
         log.info("stage_moving", **ends, by=wish.by, because=wish.because or None, forced=wish.force)
         events = self._driver(judge).move(move)
         assert isinstance(events, AsyncGenerator)
         async with aclosing(events):
             async for event in events:
-                if isinstance(event, Progress):
-                    yield Step(documents.progress(event))
+                if isinstance(event, MoveProgress):
+                    yield MoveUpdate(documents.progress(event))
                     continue
                 ends |= {"epoch": event.epoch}
-                if isinstance(event, Moved):
+                if isinstance(event, MoveCommitted):
                     end = {"outcome": "moved", **ends, "held_ms": event.held_ms}
                 else:
                     end = {"outcome": "kept", **ends, "detail": event.reason}
-                log.info("stage_moved" if isinstance(event, Moved) else "stage_kept", **end, by=wish.by)
-                yield Step(end, end=True)
+                log.info("stage_moved" if isinstance(event, MoveCommitted) else "stage_kept", **end, by=wish.by)
+                yield MoveUpdate(end, end=True)
 
     async def forget(
-        self, process: str, by: str, because: str, say: Callable[[Progress], None] = lambda _: None
+        self, process: str, by: str, because: str, say: Callable[[MoveProgress], None] = lambda _: None
     ) -> str:
         """Take a process out of the stage table that is gone and may have owed keys; `say` is told how far it is. Gives
         what has to follow, as a sentence. Raises Problem and StoreError."""
@@ -209,18 +209,18 @@ class Cutover:
             raise Problem(404, f"there is no process {process!r} in the stage table{meant}")
         settle = max(self._settings.dynamodb.settle_seconds, self._settings.dsql.settle_seconds)
         async for event in forget(self._table, process, by=by, because=because, settle_seconds=settle):
-            if isinstance(event, Kept):
+            if isinstance(event, MoveAborted):
                 raise Problem(409, event.reason, outcome="kept")
-            if isinstance(event, Progress):
+            if isinstance(event, MoveProgress):
                 say(event)
         owed = (await read(self._table)).map.forgotten.count > before
         log.warning("process_forgotten", process=process, by=by, because=because, owed=owed)
         return follows(process, owed=owed)
 
-    def _driver(self, judge: Judge | None = None) -> Driver:
+    def _driver(self, judge: GateCheck | None = None) -> Coordinator:
         assert self._table is not None
         stages = Stages(self._settings, self._types)
-        return Driver(
+        return Coordinator(
             self._table,
             stages,
             lease_seconds=self._settings.stages.lease_seconds,
@@ -228,7 +228,7 @@ class Cutover:
             judge=judge or _open,
         )
 
-    def _understood(self, look: Look, wish: Wish) -> Prepared:
+    def _understood(self, look: StagesSnapshot, wish: MoveOrder) -> PreparedMove:
         at = look.place(wish.scope)
         ramp = wish.ramp
         if ramp is None:
@@ -239,13 +239,13 @@ class Cutover:
             )
             raise Problem(409, moved, outcome="refused")
         unchanged = all((each.stage, each.ramp) == (wish.to, ramp) for each in look.concerned(wish.scope))
-        return Prepared(wish, at, ramp, look.gate(wish.scope, wish.to, ramp), look.stages, unchanged)
+        return PreparedMove(wish, at, ramp, look.gate(wish.scope, wish.to, ramp), look.stages, unchanged)
 
-    def _gate(self, prepared: Prepared) -> dict[str, Any]:
+    def _gate(self, prepared: PreparedMove) -> dict[str, Any]:
         return documents.gate(prepared.gate, prepared.at.stage)
 
     @staticmethod
-    def _from_to(prepared: Prepared) -> dict[str, Any]:
+    def _from_to(prepared: PreparedMove) -> dict[str, Any]:
         scope = prepared.wish.scope
         return {
             "table": scope.table,
@@ -276,26 +276,26 @@ class Cutover:
                 found.append(evidence)
         if self._own is not None:
             found.append(await self._own())
-        return together(found)
+        return merge(found)
 
 
-async def _open(_: Move) -> Judgement:
-    return Judgement()
+async def _open(_: MoveRequest) -> GateDecision:
+    return GateDecision()
 
 
-def _places(stages: Stages, met: Iterable[str]) -> list[Place]:
+def _places(stages: Stages, met: Iterable[str]) -> list[StagedScope]:
     """Every table and type; those that stand where their table stands are marked."""
     found = []
     for table, item_type, stage in stages.listed(met):
         at = stages.placed(table, item_type)
         own = not item_type or Scope(table, item_type) in stages.map.placed
-        found.append(Place(Scope(table, item_type), stage, at.ramp, at.since, at.by, own))
+        found.append(StagedScope(Scope(table, item_type), stage, at.ramp, at.since, at.by, own))
     return found
 
 
-def _process(lease: LeaseItem, flip: flips.Flip | None, here: str, now: float) -> Process:
+def _process(lease: LeaseItem, flip: flips.Flip | None, here: str, now: float) -> ProcessView:
     answers = flip is not None and lease.flip == flip.id
-    return Process(
+    return ProcessView(
         name=lease.process,
         host=lease.host,
         epoch=lease.epoch,
@@ -306,9 +306,9 @@ def _process(lease: LeaseItem, flip: flips.Flip | None, here: str, now: float) -
         pid=lease.pid,
         listen=lease.listen,
         seen=lease.renewed,
-        gone=0 < lease.renewed < now - lease.seconds - flips.margin(lease.seconds),
+        gone=0 < lease.renewed < now - lease.seconds - flips.clock_skew_margin(lease.seconds),
     )
 
 
-def _flip(flip: flips.Flip) -> Flip:
-    return Flip(flip.scope, flip.start, flip.to, str(flip.phase), flip.by, flip.started)
+def _flip(flip: flips.Flip) -> FlipView:
+    return FlipView(flip.scope, flip.start, flip.to, str(flip.phase), flip.by, flip.started)

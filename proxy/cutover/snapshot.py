@@ -10,26 +10,26 @@ from dataclasses import dataclass, field
 
 from proxy.cutover.gate.criteria import Criterion
 from proxy.cutover.gate.evidence import Evidence
-from proxy.cutover.gate.forgotten_writes import unswept
-from proxy.cutover.gate.requirements import apart, following, gate, impossible
-from proxy.cutover.model import Gate, Place, Standing
-from proxy.cutover.stages import Placed, Scope, Stage, StageMap
+from proxy.cutover.gate.forgotten_writes import missing_sweep_reason
+from proxy.cutover.gate.requirements import forbidden_reason, next_stage, requirements, split_reason
+from proxy.cutover.model import GateView, StagedScope, StagesView
+from proxy.cutover.stages import Scope, Stage, StageMap, StagePlacement
 from proxy.problems import Problem
-from proxy.settings.gate import Gate as GateSettings
+from proxy.settings.gate import GateSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class StagesSnapshot:
     """How everything stood when it was asked."""
 
-    standing: Standing
+    standing: StagesView
     evidence: Evidence
     settings: GateSettings
     now: float
     stages: StageMap = field(default_factory=StageMap)
     whole: Container[str] = frozenset()
 
-    def place(self, scope: Scope) -> Place:
+    def place(self, scope: Scope) -> StagedScope:
         """Where a scope stands. Raises Problem (404)."""
         for at in self.standing.places:
             if at.scope == scope:
@@ -40,7 +40,7 @@ class Look:
         known = ", ".join(each for each in types if each) or "none"
         raise Problem(404, f"the mapping of {scope.table} declares no type {scope.item_type!r}: it has {known}")
 
-    def gate(self, scope: Scope, to: Stage, ramp: float = 0.0) -> Gate:
+    def gate(self, scope: Scope, to: Stage, ramp: float = 0.0) -> GateView:
         """What must hold before a scope goes to a stage. Raises Problem (404)."""
         self.place(scope)
         found: dict[str, Criterion] = {}
@@ -51,27 +51,27 @@ class Look:
         judged = Scope(scope.table) if scope.table in self.whole else scope
         # A table takes its types with it, from wherever each of them stands.
         for at in self.concerned(judged):
-            placed = Placed(at.stage, at.ramp, at.since, at.by)
+            placed = StagePlacement(at.stage, at.ramp, at.since, at.by)
             lost, last = self.stages.forgotten, self.evidence.swept.get(scope.table)
-            why = impossible(at.stage, to) or unswept(scope.table, last, lost, at.stage, to)
+            why = forbidden_reason(at.stage, to) or missing_sweep_reason(scope.table, last, lost, at.stage, to)
             hindrance = hindrance or why or ""
-            for each in gate(self.evidence, judged, placed, to, self.settings, ramp, self.now, lost):
+            for each in requirements(self.evidence, judged, placed, to, self.settings, ramp, self.now, lost):
                 if each.name not in found or found[each.name].holds:
                     found[each.name] = each
         if scope.item_type and not hindrance:
-            hindrance = apart(scope, to, self.place(Scope(scope.table)).stage) or ""
-        return Gate(scope, to, list(found.values()), hindrance)
+            hindrance = split_reason(scope, to, self.place(Scope(scope.table)).stage) or ""
+        return GateView(scope, to, list(found.values()), hindrance)
 
-    def concerned(self, scope: Scope) -> list[Place]:
+    def concerned(self, scope: Scope) -> list[StagedScope]:
         """What a move of the scope would move."""
         return [at for at in self.standing.places if at.scope == scope or Scope(at.scope.table) == scope]
 
     def next(self, scope: Scope) -> Stage:
         """The stage that follows; at the end of the way, the last one. Raises Problem (404)."""
         at = self.place(scope).stage
-        return following(at) or at
+        return next_stage(at) or at
 
-    def gate_before(self, at: Place) -> Gate | None:
+    def gate_before(self, at: StagedScope) -> GateView | None:
         """What stands between a place and its next stage; None at the end of the way."""
-        further = following(at.stage)
+        further = next_stage(at.stage)
         return self.gate(at.scope, further) if further is not None else None

@@ -42,7 +42,7 @@ _DENIED: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class StageRow:
     """The stages as all are to see them: `map` and `flip` are documents of the flip's, not of this table's. Version 0:
     nobody has written it yet."""
 
@@ -76,7 +76,7 @@ class LeaseItem:
     listen: str = ""
 
 
-class Asked(Protocol):
+class DynamoDBCalls(Protocol):
     """What of `DynamoDBStore` is needed: any operation by its bytes, within a limit of time."""
 
     async def call(self, action: str, body: bytes) -> Outcome: ...
@@ -86,7 +86,7 @@ class StageTable:
     """Every method raises Unreachable, UnknownOutcome (a write may have happened, or still happen) or Refused, which
     says what an operator has to mend."""
 
-    def __init__(self, dynamodb: Asked, table: str) -> None:
+    def __init__(self, dynamodb: DynamoDBCalls, table: str) -> None:
         self._dynamodb = dynamodb
         self._table = table
 
@@ -134,18 +134,18 @@ class StageTable:
 
     # -- the state ----------------------------------------------------------------------------------------------------
 
-    async def state(self) -> State:
+    async def state(self) -> StageRow:
         item = await self._get(_STATE)
-        return read_state(item) if item is not None else State()
+        return read_state(item) if item is not None else StageRow()
 
-    async def write_state(self, new: State, *, entry: Mapping[str, Any] | None = None) -> bool:
+    async def write_state(self, new: StageRow, *, entry: Mapping[str, Any] | None = None) -> bool:
         """Write the state if its version is still one less than `new.version`; with it, all or nothing, an entry of the
         history. Gives whether it was written."""
         if entry is None:
             return await self._put(self._next(new))
         return await self._transact([{"Put": self._next(new)}, {"Put": self._kept(new.epoch, entry)}])
 
-    async def forget(self, lease: LeaseItem, new: State, entry: Mapping[str, Any]) -> bool:
+    async def forget(self, lease: LeaseItem, new: StageRow, entry: Mapping[str, Any]) -> bool:
         """Remove a lease item that nobody has renewed, and write the state that remembers it, all or nothing. Gives
         whether it was done."""
         parts = [
@@ -158,7 +158,7 @@ class StageTable:
         await self._ask("DeleteItem", {"TableName": self._table, "Key": _key("evidence", lease.process)})
         return True
 
-    def _next(self, new: State) -> dict[str, Any]:
+    def _next(self, new: StageRow) -> dict[str, Any]:
         """The state's put, over the version before."""
         put: dict[str, Any] = {"TableName": self._table, "Item": self._state_item(new)}
         if new.version <= 1:
@@ -180,7 +180,7 @@ class StageTable:
             raise Unreachable("conflict")
         raise self._failure("TransactWriteItems", outcome)
 
-    def _state_item(self, state: State) -> Item:
+    def _state_item(self, state: StageRow) -> Item:
         item: Item = {**_STATE, "version": {"N": str(state.version)}, "epoch": {"N": str(state.epoch)}}
         for name, document in (("map", state.map), ("flip", state.flip)):
             if document is not None:
@@ -320,9 +320,9 @@ class StageTable:
         return Refused(code, f"{action} on the stage table {self._table}: {message}")
 
 
-def read_state(item: Item) -> State:
+def read_state(item: Item) -> StageRow:
     """What the state's item says."""
-    return State(int(item["version"]["N"]), int(item["epoch"]["N"]), _read(item, "map"), _read(item, "flip"))
+    return StageRow(int(item["version"]["N"]), int(item["epoch"]["N"]), _read(item, "map"), _read(item, "flip"))
 
 
 def _key(scope: str, name: str) -> Item:

@@ -63,7 +63,7 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class StagePlacement:
     """Where a scope stands: its stage; the share of reads served from DSQL in `shadow`, in percent; since when (Unix
     seconds) and by whom."""
 
@@ -74,7 +74,7 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten:
+class ForgottenProcesses:
     """The processes that were forgotten though they owed keys (`unswept`): how many in all, the last one's name, and
     when (Unix seconds) nothing that any of them sent can take effect any more."""
 
@@ -90,7 +90,7 @@ class Forgotten:
         return cls(int(document["count"]), str(document["process"]), float(document["settled"]))
 
 
-NOBODY: Final = Forgotten()
+NOBODY: Final = ForgottenProcesses()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +98,10 @@ class StageMap:
     """All that has been moved, at one epoch, and who was forgotten. What is not in it is where the settings begin."""
 
     epoch: int = 0
-    placed: Mapping[Scope, Placed] = field(default_factory=lambda: MappingProxyType({}))
-    forgotten: Forgotten = NOBODY
+    placed: Mapping[Scope, StagePlacement] = field(default_factory=lambda: MappingProxyType({}))
+    forgotten: ForgottenProcesses = NOBODY
 
-    def moved(self, scope: Scope, placed: Placed) -> StageMap:
+    def moved(self, scope: Scope, placed: StagePlacement) -> StageMap:
         """The map of the next epoch. A table that is moved takes its types with it."""
         kept = {other: where for other, where in self.placed.items() if scope.item_type or other.table != scope.table}
         return replace(self, epoch=self.epoch + 1, placed=MappingProxyType({**kept, scope: placed}))
@@ -120,14 +120,14 @@ class StageMap:
     def from_document(cls, document: Mapping[str, Any]) -> Self:
         """Raises KeyError, TypeError or ValueError for what is not such a document."""
         placed = {
-            Scope.parse(text): Placed(Stage(at["stage"]), float(at["ramp"]), float(at["since"]), str(at["by"]))
+            Scope.parse(text): StagePlacement(Stage(at["stage"]), float(at["ramp"]), float(at["since"]), str(at["by"]))
             for text, at in document["placed"].items()
         }
         forgotten = document.get("forgotten")
         return cls(
             int(document["epoch"]),
             MappingProxyType(placed),
-            Forgotten.from_document(forgotten) if forgotten is not None else NOBODY,
+            ForgottenProcesses.from_document(forgotten) if forgotten is not None else NOBODY,
         )
 
 
@@ -140,7 +140,7 @@ class Stages:
     def __init__(self, settings: Settings, types: Mapping[str, Iterable[str]] | None = None) -> None:
         self._settings = settings
         self._types = {table: tuple(each) for table, each in (types or {}).items()}
-        self._known: dict[tuple[str, str], Placed] = {}
+        self._known: dict[tuple[str, str], StagePlacement] = {}
         self._tables: dict[str, bool] = {}
         self.map = StageMap()
         self.all_off = False
@@ -161,7 +161,7 @@ class Stages:
         """The stage of an item type, or of the table where the type is "" or has none of its own."""
         return self.placed(table, item_type).stage
 
-    def placed(self, table: str, item_type: str = "") -> Placed:
+    def placed(self, table: str, item_type: str = "") -> StagePlacement:
         """The same, with the ramp."""
         known = self._known.get((table, item_type))
         if known is None:
@@ -206,9 +206,9 @@ class Stages:
         tables = dict.fromkeys((*self._settings.tables, *self._types, *named, *met))
         return [(table, each, self.of(table, each)) for table in tables for each in self.types(table)]
 
-    def _find(self, table: str, item_type: str) -> Placed:
+    def _find(self, table: str, item_type: str) -> StagePlacement:
         for scope in (Scope(table, item_type), Scope(table)):
             at = self.map.placed.get(scope)
             if at is not None:
                 return at
-        return Placed(Stage(self._settings.stage_of(table, item_type or None)))
+        return StagePlacement(Stage(self._settings.stage_of(table, item_type or None)))

@@ -33,7 +33,7 @@ _GONE: Final = frozenset(
 )
 
 
-def kept(description: Mapping[str, Any]) -> dict[str, Any]:
+def stable_description(description: Mapping[str, Any]) -> dict[str, Any]:
     """What of DescribeTable's `Table` stays true when DynamoDB is gone: an ACTIVE table, its keys and its indexes.
 
     `ItemCount` and `TableSizeBytes` are those of the day, as DynamoDB's own are those of six hours ago.
@@ -58,7 +58,7 @@ def asked_table(request: Mapping[str, Any]) -> str:
     return table_name(name)
 
 
-def described(name: str, description: Mapping[str, Any] | None) -> dict[str, Any]:
+def describe_response(name: str, description: Mapping[str, Any] | None) -> dict[str, Any]:
     """DescribeTable's answer."""
     _refuse_unknown(name, description)
     return {"Table": dict(description or {})}
@@ -102,7 +102,7 @@ def asked_names(request: Mapping[str, Any]) -> tuple[str, int]:
     return start, limit
 
 
-def listed(names: Sequence[str], limit: int) -> dict[str, Any]:
+def list_response(names: Sequence[str], limit: int) -> dict[str, Any]:
     """ListTables' answer, from the names after its start: one more than its limit where there are so many."""
     page = list(names[:limit])
     return {"TableNames": page} | ({"LastEvaluatedTableName": page[-1]} if len(names) > limit else {})

@@ -24,14 +24,14 @@ _SETS: Final = frozenset({"SS", "NS", "BS"})
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class IdempotencyToken:
     """`name` stands for the token, `request` for what it was given with: hexadecimal text."""
 
     name: str
     request: str
 
     @classmethod
-    def of(cls, request: Mapping[str, Any]) -> Token | None:
+    def of(cls, request: Mapping[str, Any]) -> IdempotencyToken | None:
         """The token of a request; None where it has none. Raises ValidationException for one of the wrong length."""
         text = request.get(_MEMBER)
         if text is None:

@@ -49,7 +49,7 @@ _ALL_RETURN_VALUES: Final = "[ALL_NEW, UPDATED_OLD, ALL_OLD, NONE, UPDATED_NEW]"
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class ItemWrite:
     """One write to one key. `item` is a Put's; `update` an Update's; `return_old` asks a failed condition's item."""
 
     kind: Kind
@@ -68,7 +68,7 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WriteResult:
     """What a write leaves (None: no item), what it answers as `Attributes`, and the top-level attributes it touched."""
 
     item: Item | None
@@ -76,7 +76,7 @@ class Written:
     touched: frozenset[str]
 
 
-def read_write(kind: Kind, schema: TableSchema, parameters: Mapping[str, Any], *, in_transaction: bool) -> Write:
+def read_write(kind: Kind, schema: TableSchema, parameters: Mapping[str, Any], *, in_transaction: bool) -> ItemWrite:
     """From a request's parameters, or those of a transaction's part (`Put`). Raises ValidationException."""
     members = _MEMBERS[kind]
     if not in_transaction:
@@ -118,36 +118,38 @@ def read_write(kind: Kind, schema: TableSchema, parameters: Mapping[str, Any], *
     return_values = request.get("ReturnValues") or "NONE"
     _check_return_values(kind, return_values)
     return_old = request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
-    return Write(kind, schema, key, item, update, condition, return_values, return_old)
+    return ItemWrite(kind, schema, key, item, update, condition, return_values, return_old)
 
 
-def apply(write: Write, current: Item | None) -> Written:
+def apply(write: ItemWrite, current: Item | None) -> WriteResult:
     """Raises ConditionalCheckFailedException (with the item where asked for), or ValidationException."""
     if write.condition is not None and not evaluate.matches(write.condition, current or {}):
         raise errors.conditional_check_failed(current if write.return_old else None)
     if write.kind == "Put":
-        return Written(write.item, _old(write, current), frozenset(write.item or ()))
+        return WriteResult(write.item, _old(write, current), frozenset(write.item or ()))
     if write.kind == "Delete":
-        return Written(None, _old(write, current), frozenset(current or ()))
+        return WriteResult(None, _old(write, current), frozenset(current or ()))
     if write.kind == "ConditionCheck":
-        return Written(current, None, frozenset())
+        return WriteResult(current, None, frozenset())
     return _updated(write, current)
 
 
-def _updated(write: Write, current: Item | None) -> Written:
+def _updated(write: ItemWrite, current: Item | None) -> WriteResult:
     assert write.update is not None
     if current is None and not evaluate.creates(write.update):
-        return Written(None, None, frozenset())
+        return WriteResult(None, None, frozenset())
     base = write.key.attributes if current is None else current
     new, touched = evaluate.update(write.update, base, exists=current is not None)
     if write.update.legacy:
         _check_item(write.schema, new)
     else:
         _check_updated(write.schema, new)
-    return Written(new, _update_attributes(write, current, new, touched), frozenset(str(p.parts[0]) for p in touched))
+    return WriteResult(
+        new, _update_attributes(write, current, new, touched), frozenset(str(p.parts[0]) for p in touched)
+    )
 
 
-def _update_attributes(write: Write, current: Item | None, new: Item, touched: tuple[Path, ...]) -> Item | None:
+def _update_attributes(write: ItemWrite, current: Item | None, new: Item, touched: tuple[Path, ...]) -> Item | None:
     wanted = write.return_values
     if wanted == "ALL_NEW":
         return new
@@ -160,7 +162,7 @@ def _update_attributes(write: Write, current: Item | None, new: Item, touched: t
     return None
 
 
-def _old(write: Write, current: Item | None) -> Item | None:
+def _old(write: ItemWrite, current: Item | None) -> Item | None:
     return current if write.return_values == "ALL_OLD" else None
 
 
@@ -257,7 +259,7 @@ def _check_updated(schema: TableSchema, item: Item) -> None:
         raise errors.validation("Item size to update has exceeded the maximum allowed size")
 
 
-def same(one: Item | None, other: Item | None) -> bool:
+def items_equal(one: Item | None, other: Item | None) -> bool:
     """Whether two items, or their absence, are equal by DynamoDB's values."""
     if one is None or other is None:
         return one is other

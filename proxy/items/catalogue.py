@@ -20,10 +20,10 @@ from proxy.dynamodb.operations import LISTING, json_of
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.values import Item, Value, canonical_number
 from proxy.items.cursors import Cursors
-from proxy.items.errors import Broken, Code, Refusal, invalid
-from proxy.items.item_validation import KEY, Patch, changed, created, key_of, kind_of
-from proxy.items.json_values import Unfit, text_in, text_of
-from proxy.items.queries import MOST, Question, listing, place_of
+from proxy.items.errors import Code, ItemsAPIError, RuleViolation, invalid
+from proxy.items.item_validation import KEY, Patch, key_of, kind_of, validate_new, validate_patch
+from proxy.items.json_values import InvalidJSONValueError, text_in, text_of
+from proxy.items.queries import MOST, ItemQuery, listing, place_of
 from proxy.items.type_definitions import KINDS
 from proxy.items.update_expressions import update_of
 from proxy.stores.errors import StoreError, UnknownOutcome
@@ -49,7 +49,7 @@ class Executes(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ItemPage:
     """Items in order; `cursor` is where the next page begins, None after the last."""
 
     items: list[Item]
@@ -70,18 +70,18 @@ class Catalogue:
     async def with_id(self, kind: str, item_id: str) -> Item:
         return await self._held(kind_of(kind), item_id)
 
-    async def page(self, question: Question, first: int, after: str | None = None) -> Page:
+    async def page(self, question: ItemQuery, first: int, after: str | None = None) -> ItemPage:
         """`ofType`, `onShelf`, `searchType`, and (of several types) `forWatching`."""
         return await self._page(question.requests(self._table), question, first, after)
 
-    async def total(self, question: Question) -> int:
+    async def total(self, question: ItemQuery) -> int:
         """How many items the question has, on all its pages."""
         counts = await asyncio.gather(
             *(self._ask(LISTING, {**each, "Select": "COUNT"}) for each in question.requests(self._table).values())
         )
         return sum(int(each["Count"]) for each in counts)
 
-    async def with_series_id(self, series_id: str, first: int, after: str | None = None) -> Page:
+    async def with_series_id(self, series_id: str, first: int, after: str | None = None) -> ItemPage:
         """A series's seasons by their numbers. A season without one is in no order, and is not shown."""
         return await self._page({"TvSeason": self._of_series(series_id)}, None, first, after)
 
@@ -96,31 +96,33 @@ class Catalogue:
         """
         try:
             hash_value = text_of(external_id)
-        except Unfit as unfit:
-            raise invalid(Broken("externalId", str(unfit))) from None
+        except InvalidJSONValueError as unfit:
+            raise invalid(RuleViolation("externalId", str(unfit))) from None
         asked = [self._ask(LISTING, self._of_type(kind, hash_value)) for kind in KINDS] if hash_value else []
         answered = await asyncio.gather(*asked)
         if any("LastEvaluatedKey" in each for each in answered):
-            raise invalid(Broken("externalId", f"one that at most {MOST} items of a type have"))
+            raise invalid(RuleViolation("externalId", f"one that at most {MOST} items of a type have"))
         found = [item for each in answered for item in each["Items"]]
         return sorted(found, key=lambda item: (Decimal(item["movedAt"]["N"]), text_in(item, KEY)), reverse=True)
 
     # -- Mutate --------------------------------------------------------------------------------------------------------
 
     async def create(self, given: Any, *, overwrite: bool = False) -> Item:
-        item = created(given, lambda: str(uuid.uuid4()), now)
+        item = validate_new(given, lambda: str(uuid.uuid4()), now)
         request: dict[str, Any] = {"TableName": self._table, "Item": item}
         if not overwrite:
             request |= {"ConditionExpression": "attribute_not_exists(#k)", "ExpressionAttributeNames": {"#k": KEY}}
         outcome = await self._execute("PutItem", request)
         if outcome.error_code == _ABSENT:
-            raise Refusal(Code.EXISTS, f"there is a {item['type']['S']} of this id: overwrite it, or give another id")
+            raise ItemsAPIError(
+                Code.EXISTS, f"there is a {item['type']['S']} of this id: overwrite it, or give another id"
+            )
         self._answered(outcome)
         return item
 
     async def update(self, kind: str, item_id: str, given: Any) -> Item:
         kind = kind_of(kind)
-        patch = changed(kind, item_id, given, now)
+        patch = validate_patch(kind, item_id, given, now)
         if not (patch.set or patch.removed or patch.merged):
             return await self._held(kind, item_id)
         for _ in range(_ATTEMPTS):
@@ -131,7 +133,7 @@ class Catalogue:
                 return changed_item
             if not patch.merged:
                 raise _not_found(kind)
-        raise Refusal(Code.CONFLICT, "others go on changing the same item: read it, and try again")
+        raise ItemsAPIError(Code.CONFLICT, "others go on changing the same item: read it, and try again")
 
     async def delete(self, kind: str, item_id: str) -> None:
         request = {
@@ -148,8 +150,8 @@ class Catalogue:
     # -- the layer -----------------------------------------------------------------------------------------------------
 
     async def _page(
-        self, requests: Mapping[str, dict[str, Any]], question: Question | None, first: int, after: str | None
-    ) -> Page:
+        self, requests: Mapping[str, dict[str, Any]], question: ItemQuery | None, first: int, after: str | None
+    ) -> ItemPage:
         mark = {"asked": requests}
         places = dict(self._cursors.places(mark, after)) if after is not None else {}
         begun = {kind: {"ExclusiveStartKey": place} for kind, place in places.items()}
@@ -162,12 +164,12 @@ class Catalogue:
         more = len(items) > first or any("LastEvaluatedKey" in page for page in pages)
         items = items[:first]
         if not more or not items:
-            return Page(items, None)
+            return ItemPage(items, None)
         for kind, request in requests.items():
             last = next((each for each in reversed(items) if text_in(each, KEY).startswith(f"{kind}:")), None)
             if last is not None:
                 places[kind] = {name: last[name] for name in (KEY, request["Sort"]) if name in last}
-        return Page(items, self._cursors.cursor(mark, places))
+        return ItemPage(items, self._cursors.cursor(mark, places))
 
     async def _held(self, kind: str, item_id: str) -> Item:
         request = {"TableName": self._table, "Key": key_of(kind, item_id), "ConsistentRead": True}
@@ -179,8 +181,8 @@ class Catalogue:
     def _of_series(self, series_id: str) -> dict[str, Any]:
         try:
             hash_value = text_of(series_id)
-        except Unfit as unfit:
-            raise invalid(Broken("id", str(unfit))) from None
+        except InvalidJSONValueError as unfit:
+            raise invalid(RuleViolation("id", str(unfit))) from None
         where = [{"Attribute": "type", "Equals": {"S": "TvSeason"}}]
         return listing(self._table, "seriesId", hash_value, "seasonNumber", where, forward=True)
 
@@ -206,9 +208,9 @@ class Catalogue:
         except DynamoDBError as error:
             return Outcome.failed(error)
         except UnknownOutcome as error:
-            raise Refusal(Code.UNKNOWN, f"it is not known whether it was done: {error.reason}") from error
+            raise ItemsAPIError(Code.UNKNOWN, f"it is not known whether it was done: {error.reason}") from error
         except StoreError as error:
-            raise Refusal(Code.UNAVAILABLE, f"nothing was done: {error.reason}") from error
+            raise ItemsAPIError(Code.UNAVAILABLE, f"nothing was done: {error.reason}") from error
 
     def _answered(self, outcome: Outcome) -> dict[str, Any]:
         """The document of an answer. Raises Refusal for one that is an error."""
@@ -217,14 +219,14 @@ class Catalogue:
         code = outcome.error_code or ""
         message = str(outcome.document.get("message") or outcome.document.get("Message") or code)
         if code in _BUSY or outcome.status == 503:
-            raise Refusal(Code.UNAVAILABLE, f"nothing was done: {message}")
+            raise ItemsAPIError(Code.UNAVAILABLE, f"nothing was done: {message}")
         if code == "ValidationException":
-            raise Refusal(Code.INVALID, message, (Broken("", message),))
+            raise ItemsAPIError(Code.INVALID, message, (RuleViolation("", message),))
         if outcome.status >= 500:
-            raise Refusal(Code.UNKNOWN, message)
+            raise ItemsAPIError(Code.UNKNOWN, message)
         if code == "ResourceNotFoundException":
             message = f"there is no table {self._table}, or it lacks an index: see table in [items]"
-        raise Refusal(Code.UNAVAILABLE, f"the store refuses: {code}: {message}")
+        raise ItemsAPIError(Code.UNAVAILABLE, f"the store refuses: {code}: {message}")
 
 
 def now() -> Value:
@@ -232,5 +234,5 @@ def now() -> Value:
     return {"N": canonical_number(str(int(time.time() * 1000)))}
 
 
-def _not_found(kind: str) -> Refusal:
-    return Refusal(Code.NOT_FOUND, f"there is no {kind} of this id")
+def _not_found(kind: str) -> ItemsAPIError:
+    return ItemsAPIError(Code.NOT_FOUND, f"there is no {kind} of this id")

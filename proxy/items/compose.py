@@ -16,7 +16,7 @@ from proxy.metrics.registry import Metrics
 from proxy.settings import Items, Settings
 from proxy.version import VERSION
 from proxy.web.access_control import Access
-from proxy.web.bearer_tokens import Role, Tokens, token_in
+from proxy.web.bearer_tokens import BearerTokens, Role, read_token_file
 from proxy.web.request_ids import request_ids
 from proxy.web.tls import Certificates
 
@@ -46,8 +46,8 @@ def build_items(
     )
 
 
-def _tokens(items: Items) -> Tokens | None:
-    return Tokens.given(
+def _tokens(items: Items) -> BearerTokens | None:
+    return BearerTokens.given(
         "items",
         (Role.READER, "read_token", items.read_token, items.read_token_file),
         (Role.OPERATOR, "write_token", items.write_token, items.write_token_file),
@@ -59,7 +59,7 @@ def _secret(settings: Settings) -> bytes:
     items = settings.items
     secret = items.cursor_secret
     if items.cursor_secret_file is not None:
-        secret = token_in(items.cursor_secret_file, "items.cursor_secret_file")
+        secret = read_token_file(items.cursor_secret_file, "items.cursor_secret_file")
     if secret is not None:
         return secret.encode()
     if items.listen is not None:

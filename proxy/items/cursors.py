@@ -16,7 +16,7 @@ from typing import Any, Final
 import orjson
 
 from proxy.dynamodb.values import Item
-from proxy.items.errors import Broken, Code, Refusal
+from proxy.items.errors import Code, ItemsAPIError, RuleViolation
 
 Places = Mapping[str, Item]
 """By type, the key and sort value of the last item that was shown; a type of which none was is not there."""
@@ -61,5 +61,5 @@ def _mark(query: Mapping[str, Any]) -> str:
     return sha256(orjson.dumps(query, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
-def _refused(rule: str) -> Refusal:
-    return Refusal(Code.CURSOR, f"after: {rule}", (Broken("after", rule),))
+def _refused(rule: str) -> ItemsAPIError:
+    return ItemsAPIError(Code.CURSOR, f"after: {rule}", (RuleViolation("after", rule),))

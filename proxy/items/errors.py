@@ -29,7 +29,7 @@ STATUS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class RuleViolation:
     """A rule that a field or parameter breaks. `field` is a path with dots; `rule` says what is allowed."""
 
     field: str
@@ -39,10 +39,10 @@ class Broken:
         return {"field": self.field, "rule": self.rule}
 
 
-class Refusal(Exception):
+class ItemsAPIError(Exception):
     """See the module. `broken` are the rules that `INVALID` and `CURSOR` are about."""
 
-    def __init__(self, code: Code, detail: str, broken: tuple[Broken, ...] = ()) -> None:
+    def __init__(self, code: Code, detail: str, broken: tuple[RuleViolation, ...] = ()) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
@@ -58,5 +58,5 @@ class Refusal(Exception):
         return {"code": str(self.code), **({"errors": errors} if errors else {})}
 
 
-def invalid(*broken: Broken) -> Refusal:
-    return Refusal(Code.INVALID, "; ".join(f"{each.field or 'the body'}: {each.rule}" for each in broken), broken)
+def invalid(*broken: RuleViolation) -> ItemsAPIError:
+    return ItemsAPIError(Code.INVALID, "; ".join(f"{each.field or 'the body'}: {each.rule}" for each in broken), broken)

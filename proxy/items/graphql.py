@@ -16,8 +16,8 @@ import structlog
 from graphql import FieldNode, GraphQLError, OperationDefinitionNode, execute, parse, print_schema, validate
 
 from proxy.items.catalogue import Catalogue
-from proxy.items.errors import Broken, Refusal, invalid
-from proxy.items.graphql_schema import Context, schema
+from proxy.items.errors import ItemsAPIError, RuleViolation, invalid
+from proxy.items.graphql_schema import GraphQLContext, schema
 
 log = structlog.get_logger(__name__)
 
@@ -36,10 +36,10 @@ class GraphQL:
     async def answer(self, request: Any, *, writes: bool) -> dict[str, Any]:
         """The answer to {"query", "variables", "operationName"}. Raises Refusal for what is no such request."""
         if not isinstance(request, dict) or not isinstance(request.get("query"), str):
-            raise invalid(Broken("query", "a text"))
+            raise invalid(RuleViolation("query", "a text"))
         variables, name = request.get("variables"), request.get("operationName")
         if not isinstance(variables, dict | None) or not isinstance(name, str | None):
-            raise invalid(Broken("variables" if name is None else "operationName", "an object, and a text"))
+            raise invalid(RuleViolation("variables" if name is None else "operationName", "an object, and a text"))
         try:
             document = parse(request["query"], max_tokens=MOST_TOKENS, no_location=False)
         except GraphQLError as error:
@@ -52,7 +52,7 @@ class GraphQL:
             document,
             variable_values=_floats(variables),
             operation_name=name,
-            context_value=Context(self._catalogue, writes),
+            context_value=GraphQLContext(self._catalogue, writes),
         )
         result = await executed if isinstance(executed, Awaitable) else executed
         errors = {"errors": [_told(each) for each in result.errors]} if result.errors else {}
@@ -88,7 +88,7 @@ def _float(value: Any) -> Any:
 def _told(error: GraphQLError) -> dict[str, Any]:
     document: dict[str, Any] = {**error.formatted}
     original = error.original_error
-    if isinstance(original, Refusal):
+    if isinstance(original, ItemsAPIError):
         document["message"] = original.detail
         document["extensions"] = original.members()
     elif original is not None and not isinstance(original, GraphQLError):

@@ -35,11 +35,11 @@ from graphql import (
 )
 
 from proxy.dynamodb.values import Item
-from proxy.items.catalogue import Catalogue, Page
-from proxy.items.errors import Broken, Code, Refusal, invalid
+from proxy.items.catalogue import Catalogue, ItemPage
+from proxy.items.errors import Code, ItemsAPIError, RuleViolation, invalid
 from proxy.items.item_validation import shown_item
 from proxy.items.queries import FIRST, SortBy, asked, page_size
-from proxy.items.type_definitions import COMMON, KINDS, WATCHING, Field, Form
+from proxy.items.type_definitions import COMMON, KINDS, WATCHING, Field, FieldType
 
 _DATE_TIME: Final = GraphQLScalarType(
     "DateTime", description="A time in RFC 3339, as in 2024-05-01T12:00:00Z.", serialize=lambda value: value
@@ -48,14 +48,14 @@ _JSON: Final = GraphQLScalarType("JSON", description="Any JSON.", serialize=lamb
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class GraphQLContext:
     """Whom a request asks, and whether who sent it may change anything."""
 
     catalogue: Catalogue
     writes: bool
 
 
-Info: TypeAlias = "GraphQLResolveInfo[Context]"
+Info: TypeAlias = "GraphQLResolveInfo[GraphQLContext]"
 
 
 class _Answered:
@@ -63,7 +63,7 @@ class _Answered:
 
     __slots__ = ("_count", "_counting", "page")
 
-    def __init__(self, page: Page, count: Callable[[], Coroutine[Any, Any, int]]) -> None:
+    def __init__(self, page: ItemPage, count: Callable[[], Coroutine[Any, Any, int]]) -> None:
         self.page = page
         self._count = count
         self._counting: asyncio.Task[int] | None = None
@@ -182,17 +182,17 @@ def _output(field: Field, image: GraphQLObjectType) -> GraphQLField:
     """What stands in the field in another form than the declared is shown as none: `extra` and HTTP show it."""
     name = field.name
     match field.form:
-        case Form.TEXT if name == "id":
+        case FieldType.TEXT if name == "id":
             return GraphQLField(GraphQLNonNull(GraphQLID), resolve=lambda item, _: item["id"])
-        case Form.TEXT:
+        case FieldType.TEXT:
             return GraphQLField(GraphQLString, resolve=partial(_text, name), description=field.about)
-        case Form.TIME:
+        case FieldType.TIME:
             return GraphQLField(_DATE_TIME, resolve=partial(_text, name), description=field.about)
-        case Form.NUMBER | Form.WHOLE:
+        case FieldType.NUMBER | FieldType.WHOLE:
             return GraphQLField(GraphQLFloat, resolve=partial(_number, name), description=field.about)
-        case Form.FLAG:
+        case FieldType.FLAG:
             return GraphQLField(GraphQLBoolean, resolve=partial(_typed, bool, name), description=field.about)
-        case Form.TEXTS:
+        case FieldType.TEXTS:
             return GraphQLField(
                 GraphQLList(GraphQLNonNull(GraphQLString)), resolve=partial(_texts, name), description=field.about
             )
@@ -211,13 +211,13 @@ def _extra(kind: str) -> GraphQLField:
 
 def _input(kind: str, suffix: str, image: GraphQLInputObjectType, *, new: bool) -> GraphQLInputObjectType:
     forms = {
-        Form.TEXT: GraphQLString,
-        Form.NUMBER: GraphQLFloat,
-        Form.WHOLE: GraphQLInt,
-        Form.FLAG: GraphQLBoolean,
-        Form.TEXTS: GraphQLList(GraphQLNonNull(GraphQLString)),
-        Form.TIME: _DATE_TIME,
-        Form.IMAGE: image,
+        FieldType.TEXT: GraphQLString,
+        FieldType.NUMBER: GraphQLFloat,
+        FieldType.WHOLE: GraphQLInt,
+        FieldType.FLAG: GraphQLBoolean,
+        FieldType.TEXTS: GraphQLList(GraphQLNonNull(GraphQLString)),
+        FieldType.TIME: _DATE_TIME,
+        FieldType.IMAGE: image,
     }
     fields: dict[str, GraphQLInputField] = {}
     for field in (*COMMON, *KINDS[kind]):
@@ -266,7 +266,7 @@ def _member(kind: type, image: Mapping[str, Any], info: Info) -> Any:
 async def _item(_: Any, info: Info, type: str, id: str) -> Any:  # noqa: A002
     try:
         return shown_item(await info.context.catalogue.with_id(type, id))
-    except Refusal as refusal:
+    except ItemsAPIError as refusal:
         if refusal.code is Code.NOT_FOUND:
             return None
         raise
@@ -330,5 +330,5 @@ def _writer(info: Info) -> None:
 def _with_extra(given: dict[str, Any]) -> dict[str, Any]:
     extra = given.get("extra")
     if not isinstance(extra, dict | None):
-        raise invalid(Broken("extra", "an object"))
+        raise invalid(RuleViolation("extra", "an object"))
     return {**(extra or {}), **{name: value for name, value in given.items() if name != "extra"}}

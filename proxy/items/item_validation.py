@@ -12,16 +12,25 @@ from decimal import Decimal
 from typing import Any, Final
 
 from proxy.dynamodb.values import Item, Value
-from proxy.items.errors import Broken, invalid
-from proxy.items.json_values import Unfit, name_of, number_of, shown, shown_time, text_of, time_of, value_of
-from proxy.items.type_definitions import CATEGORY_OF, DECIMALS, KINDS, MOST_PIXELS, ONLY, Field, Form, fields_of
+from proxy.items.errors import RuleViolation, invalid
+from proxy.items.json_values import (
+    InvalidJSONValueError,
+    name_of,
+    number_of,
+    shown,
+    shown_time,
+    text_of,
+    time_of,
+    value_of,
+)
+from proxy.items.type_definitions import CATEGORY_OF, DECIMALS, KINDS, MOST_PIXELS, ONLY, Field, FieldType, fields_of
 
 KEY: Final = "type:id"
 ON_SHELF: Final = "type:shelf"
 # Made of others, here: nobody gives them.
 _MADE: Final = frozenset({KEY, ON_SHELF})
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_SIZE: Final = Field("size", Form.WHOLE, "", 0, MOST_PIXELS)
+_SIZE: Final = Field("size", FieldType.WHOLE, "", 0, MOST_PIXELS)
 _TYPES: Final = f"one of {', '.join(KINDS)}"
 
 
@@ -37,33 +46,33 @@ class Patch:
 def kind_of(name: Any) -> str:
     """Raises Refusal for what is no type."""
     if not isinstance(name, str) or name not in KINDS:
-        raise invalid(Broken("type", _TYPES))
+        raise invalid(RuleViolation("type", _TYPES))
     return name
 
 
 def key_of(kind: str, item_id: str) -> Item:
     try:
         if not 0 < len(item_id) <= 255:
-            raise Unfit("1 to 255 characters")
+            raise InvalidJSONValueError("1 to 255 characters")
         return {KEY: {"S": f"{kind}:{text_of(item_id)}"}}
-    except Unfit as unfit:
-        raise invalid(Broken("id", str(unfit))) from None
+    except InvalidJSONValueError as unfit:
+        raise invalid(RuleViolation("id", str(unfit))) from None
 
 
-def created(given: Any, new_id: Callable[[], str], now: Callable[[], Value]) -> Item:
+def validate_new(given: Any, new_id: Callable[[], str], now: Callable[[], Value]) -> Item:
     """A new item. Raises Refusal."""
     if not isinstance(given, dict):
-        raise invalid(Broken("", "an object"))
+        raise invalid(RuleViolation("", "an object"))
     kind = kind_of(given.get("type"))
-    broken: list[Broken] = []
+    broken: list[RuleViolation] = []
     # A field that is null is one that was not given; what is made here, or of other types, is refused all the same.
     named = {n: v for n, v in given.items() if n != "type" and (v is not None or _refused(kind, n))}
     item = _attributes(kind, named, broken)
     item_id = given.get("id")
     if item_id is not None and (not isinstance(item_id, str) or _UUID.fullmatch(item_id) is None):
-        broken.append(Broken("id", "a UUID"))
+        broken.append(RuleViolation("id", "a UUID"))
     broken.extend(
-        Broken(field.name, "must be given")
+        RuleViolation(field.name, "must be given")
         for field in fields_of(kind).values()
         if field.given and given.get(field.name) is None
     )
@@ -80,23 +89,23 @@ def created(given: Any, new_id: Callable[[], str], now: Callable[[], Value]) -> 
     return item
 
 
-def changed(kind: str, item_id: str, given: Any, now: Callable[[], Value]) -> Patch:
+def validate_patch(kind: str, item_id: str, given: Any, now: Callable[[], Value]) -> Patch:
     """What is to change of an item: `null` takes a field away, an object changes only what it names. Raises Refusal."""
     if not isinstance(given, dict):
-        raise invalid(Broken("", "an object"))
-    broken: list[Broken] = []
+        raise invalid(RuleViolation("", "an object"))
+    broken: list[RuleViolation] = []
     fields = fields_of(kind)
     for name, fixed in (("type", kind), ("id", item_id)):
         if name in given and given[name] != fixed:
-            broken.append(Broken(name, "cannot be changed"))
+            broken.append(RuleViolation(name, "cannot be changed"))
     rest = {name: value for name, value in given.items() if name not in ("type", "id")}
     removed = tuple(name for name, value in rest.items() if value is None)
     for name in removed:
         field = fields.get(name)
         if field is not None and (field.given or field.made):
-            broken.append(Broken(name, "cannot be taken away"))
+            broken.append(RuleViolation(name, "cannot be taken away"))
         elif name == "category" or name in _MADE:
-            broken.append(Broken(name, "is made of other fields"))
+            broken.append(RuleViolation(name, "is made of other fields"))
         else:
             _check(broken, name, name_of, name)
     merged = {name: value for name, value in rest.items() if isinstance(value, dict) and _merges(fields.get(name))}
@@ -115,7 +124,7 @@ def changed(kind: str, item_id: str, given: Any, now: Callable[[], Value]) -> Pa
 
 def check_merged(kind: str, name: str, value: Value) -> None:
     """Raises Refusal where a map, as it will be, breaks a rule."""
-    broken: list[Broken] = []
+    broken: list[RuleViolation] = []
     field = fields_of(kind).get(name)
     if field is not None:
         _attribute(field, shown(value), broken)
@@ -132,7 +141,7 @@ def shown_item(item: Item) -> dict[str, Any]:
         if name in _MADE:
             continue
         field = fields.get(name)
-        time = shown_time(value) if field is not None and field.form is Form.TIME else None
+        time = shown_time(value) if field is not None and field.form is FieldType.TIME else None
         told[name] = time if time is not None else shown(value)
     return told
 
@@ -143,20 +152,20 @@ def _refused(kind: str, name: str) -> bool:
 
 
 def _merges(field: Field | None) -> bool:
-    return field is None or field.form is Form.IMAGE
+    return field is None or field.form is FieldType.IMAGE
 
 
-def _attributes(kind: str, given: Mapping[str, Any], broken: list[Broken]) -> Item:
+def _attributes(kind: str, given: Mapping[str, Any], broken: list[RuleViolation]) -> Item:
     fields = fields_of(kind)
     item: Item = {}
     for name, plain in given.items():
         if name in _MADE:
-            broken.append(Broken(name, "is made of other fields"))
+            broken.append(RuleViolation(name, "is made of other fields"))
         elif name == "category":
             if kind not in CATEGORY_OF or plain != CATEGORY_OF[kind]:
-                broken.append(Broken(name, f"is {CATEGORY_OF.get(kind, 'none')!r} for a {kind}"))
+                broken.append(RuleViolation(name, f"is {CATEGORY_OF.get(kind, 'none')!r} for a {kind}"))
         elif kind not in ONLY.get(name, (kind,)):
-            broken.append(Broken(name, f"only on a {', '.join(sorted(ONLY[name]))}"))
+            broken.append(RuleViolation(name, f"only on a {', '.join(sorted(ONLY[name]))}"))
         elif name in fields:
             value = _attribute(fields[name], plain, broken)
             if value is not None:
@@ -174,53 +183,53 @@ def _free(name: str, plain: Any) -> Value:
     return value_of(plain)
 
 
-def _check(broken: list[Broken], name: str, make: Callable[..., Any], *given: Any) -> Any:
+def _check(broken: list[RuleViolation], name: str, make: Callable[..., Any], *given: Any) -> Any:
     try:
         return make(*given)
-    except Unfit as unfit:
-        broken.append(Broken(name.encode("utf-8", "replace").decode(), str(unfit)))
+    except InvalidJSONValueError as unfit:
+        broken.append(RuleViolation(name.encode("utf-8", "replace").decode(), str(unfit)))
         return None
 
 
-def _attribute(field: Field, plain: Any, broken: list[Broken]) -> Value | None:
+def _attribute(field: Field, plain: Any, broken: list[RuleViolation]) -> Value | None:
     value: Value | None = _check(broken, field.name, _FORMS[field.form], field, plain)
     return value
 
 
 def _text(field: Field, plain: Any) -> Value:
     if not isinstance(plain, str) or not field.low <= len(plain) <= field.high:
-        raise Unfit(f"a text of {field.low} to {field.high} characters")
+        raise InvalidJSONValueError(f"a text of {field.low} to {field.high} characters")
     return {"S": text_of(plain)}
 
 
 def _number(field: Field, plain: Any) -> Value:
     rule = f"a number from {field.low} to {field.high}, with at most {DECIMALS} decimals"
     if isinstance(plain, bool) or not isinstance(plain, (int, float, Decimal)):
-        raise Unfit(rule)
+        raise InvalidJSONValueError(rule)
     number = Decimal(number_of(Decimal(repr(plain)) if isinstance(plain, float) else plain))
     if not field.low <= number <= field.high or number != round(number, DECIMALS):
-        raise Unfit(rule)
+        raise InvalidJSONValueError(rule)
     return {"N": number_of(number)}
 
 
 def _whole(field: Field, plain: Any) -> Value:
     rule = f"a whole number from {field.low} to {field.high}"
     if isinstance(plain, bool) or not isinstance(plain, (int, Decimal)) or not field.low <= plain <= field.high:
-        raise Unfit(rule)
+        raise InvalidJSONValueError(rule)
     if plain != int(plain):
-        raise Unfit(rule)
+        raise InvalidJSONValueError(rule)
     return {"N": number_of(int(plain))}
 
 
 def _flag(_: Field, plain: Any) -> Value:
     if not isinstance(plain, bool):
-        raise Unfit("true or false")
+        raise InvalidJSONValueError("true or false")
     return {"BOOL": plain}
 
 
 def _texts(_: Field, plain: Any) -> Value:
     if not isinstance(plain, list) or not all(isinstance(each, str) for each in plain):
-        raise Unfit("a list of texts")
+        raise InvalidJSONValueError("a list of texts")
     return {"L": [{"S": text_of(each)} for each in plain]}
 
 
@@ -231,7 +240,7 @@ def _time(_: Field, plain: Any) -> Value:
 def _image(_: Field, plain: Any) -> Value:
     rule = f"an object with url, a text, and width and height, whole numbers to {MOST_PIXELS}, if any"
     if not isinstance(plain, dict) or not isinstance(plain.get("url"), str) or not plain["url"]:
-        raise Unfit(rule)
+        raise InvalidJSONValueError(rule)
     for name in ("width", "height"):
         if name in plain:
             _check_size(plain[name], rule)
@@ -241,16 +250,16 @@ def _image(_: Field, plain: Any) -> Value:
 def _check_size(plain: Any, rule: str) -> None:
     try:
         _whole(_SIZE, plain)
-    except Unfit:
-        raise Unfit(rule) from None
+    except InvalidJSONValueError:
+        raise InvalidJSONValueError(rule) from None
 
 
-_FORMS: Final[Mapping[Form, Callable[[Field, Any], Value]]] = {
-    Form.TEXT: _text,
-    Form.NUMBER: _number,
-    Form.WHOLE: _whole,
-    Form.FLAG: _flag,
-    Form.TEXTS: _texts,
-    Form.TIME: _time,
-    Form.IMAGE: _image,
+_FORMS: Final[Mapping[FieldType, Callable[[Field, Any], Value]]] = {
+    FieldType.TEXT: _text,
+    FieldType.NUMBER: _number,
+    FieldType.WHOLE: _whole,
+    FieldType.FLAG: _flag,
+    FieldType.TEXTS: _texts,
+    FieldType.TIME: _time,
+    FieldType.IMAGE: _image,
 }

@@ -24,7 +24,7 @@ _TOO_DEEP: Final = f"at most {_DEEPEST} levels of lists and objects"
 _LONGEST_NAME: Final = 255
 
 
-class Unfit(ValueError):
+class InvalidJSONValueError(ValueError):
     """A JSON value that no attribute can have; the text is the rule that it breaks."""
 
 
@@ -33,12 +33,14 @@ def parsed(body: bytes) -> Any:
     try:
         # orjson refuses what is no JSON, however deep it is, and drops digits; Python's own keeps them.
         if _deeper(orjson.loads(body), _DEEPEST + 2):
-            raise Unfit(_TOO_DEEP)
+            raise InvalidJSONValueError(_TOO_DEEP)
         return json.loads(body, parse_float=Decimal)
     except orjson.JSONDecodeError as error:
-        raise Unfit(f"JSON in UTF-8 ({error})") from None
+        raise InvalidJSONValueError(f"JSON in UTF-8 ({error})") from None
     except ValueError as error:
-        raise Unfit(_TOO_DEEP if isinstance(error, Unfit) else "numbers of at most 38 digits") from None
+        raise InvalidJSONValueError(
+            _TOO_DEEP if isinstance(error, InvalidJSONValueError) else "numbers of at most 38 digits"
+        ) from None
 
 
 def written(document: Any) -> bytes:
@@ -48,7 +50,7 @@ def written(document: Any) -> bytes:
 def value_of(plain: Any, depth: int = 0) -> Value:
     """A JSON value of any form as an attribute's. Raises Unfit."""
     if depth > _DEEPEST:
-        raise Unfit(_TOO_DEEP)
+        raise InvalidJSONValueError(_TOO_DEEP)
     match plain:
         case None:
             return {"NULL": True}
@@ -64,23 +66,23 @@ def value_of(plain: Any, depth: int = 0) -> Value:
             return {"L": [value_of(each, depth + 1) for each in plain]}
         case dict():
             return {"M": {name_of(name): value_of(each, depth + 1) for name, each in plain.items()}}
-    raise Unfit("a JSON value")
+    raise InvalidJSONValueError("a JSON value")
 
 
 def text_of(plain: str) -> str:
     """Raises Unfit for what UTF-8 or PostgreSQL has no place for."""
     if "\x00" in plain:
-        raise Unfit("no character NUL")
+        raise InvalidJSONValueError("no character NUL")
     try:
         plain.encode()
     except UnicodeEncodeError:
-        raise Unfit("whole Unicode characters") from None
+        raise InvalidJSONValueError("whole Unicode characters") from None
     return plain
 
 
 def name_of(plain: str) -> str:
     if not 0 < len(plain) <= _LONGEST_NAME:
-        raise Unfit("names of 1 to 255 characters")
+        raise InvalidJSONValueError("names of 1 to 255 characters")
     return text_of(plain)
 
 
@@ -89,7 +91,7 @@ def number_of(plain: int | Decimal) -> str:
     try:
         return canonical_number(str(plain))
     except (DynamoDBError, ValueError):
-        raise Unfit("a number of at most 38 digits, from 1e-130 to 1e126") from None
+        raise InvalidJSONValueError("a number of at most 38 digits, from 1e-130 to 1e126") from None
 
 
 def time_of(text: Any) -> Value:
@@ -100,7 +102,7 @@ def time_of(text: Any) -> Value:
     except (ValueError, OverflowError):
         since = None
     if since is None:
-        raise Unfit("a time as in 2024-05-01T12:00:00Z")
+        raise InvalidJSONValueError("a time as in 2024-05-01T12:00:00Z")
     return {"N": canonical_number(format(Decimal(since).scaleb(-3), "f"))}
 
 

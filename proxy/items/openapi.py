@@ -12,7 +12,7 @@ from typing import Final
 from proxy.items.errors import Code
 from proxy.items.item_validation import KEY, ON_SHELF
 from proxy.items.queries import FIRST, LONGEST_SEARCH, MOST, SortBy
-from proxy.items.type_definitions import CATEGORY_OF, COMMON, DECIMALS, KINDS, MOST_PIXELS, ONLY, Field, Form
+from proxy.items.type_definitions import CATEGORY_OF, COMMON, DECIMALS, KINDS, MOST_PIXELS, ONLY, Field, FieldType
 from proxy.web.openapi_frame import Schema, frame, parameter, problem, ref
 
 _TIME: Final[Schema] = {"type": "string", "format": "date-time"}
@@ -228,7 +228,7 @@ def _patch(kind: str) -> Schema:
     """Any of the fields; `null` for those that may go."""
     properties: Schema = {}
     for field in (*COMMON, *KINDS[kind]):
-        schema = {"type": "object"} if field.form is Form.IMAGE else _field(field)
+        schema = {"type": "object"} if field.form is FieldType.IMAGE else _field(field)
         fixed = field.given or field.made
         properties[field.name] = schema if fixed else _or_null(schema)
     return {"type": "object", "properties": {**properties, **_never(kind)}, "additionalProperties": True}
@@ -252,19 +252,19 @@ def _field(field: Field) -> Schema:
 
 def _form(field: Field) -> Schema:
     match field.form:
-        case Form.TEXT if field.name == "id":
+        case FieldType.TEXT if field.name == "id":
             return {**_TEXT, "format": "uuid"}
-        case Form.TEXT:
+        case FieldType.TEXT:
             return {**_TEXT, "minLength": field.low, "maxLength": field.high, "pattern": _WORD}
-        case Form.NUMBER:
+        case FieldType.NUMBER:
             return {"type": "number", "minimum": field.low, "maximum": field.high, "multipleOf": _STEP}
-        case Form.WHOLE:
+        case FieldType.WHOLE:
             return {"type": "integer", "minimum": field.low, "maximum": field.high}
-        case Form.FLAG:
+        case FieldType.FLAG:
             return {"type": "boolean"}
-        case Form.TEXTS:
+        case FieldType.TEXTS:
             return {"type": "array", "items": {**_TEXT, "pattern": _WORD}}
-        case Form.TIME:
+        case FieldType.TIME:
             return _TIME
     return ref("Image")
 

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from proxy.dynamodb.listing import comparable
 from proxy.dynamodb.values import Item, Value
-from proxy.items.errors import Broken, Refusal, invalid
+from proxy.items.errors import ItemsAPIError, RuleViolation, invalid
 from proxy.items.item_validation import KEY, kind_of
-from proxy.items.json_values import Unfit, number_of, text_of, time_of
+from proxy.items.json_values import InvalidJSONValueError, number_of, text_of, time_of
 
 FIRST: Final = 20
 MOST: Final = 500
@@ -41,7 +41,7 @@ _INDEXES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ItemQuery:
     """Items of one or more types. Dates are about `movedAt`, whatever the order; both ends belong to the range."""
 
     kinds: tuple[str, ...]
@@ -101,9 +101,9 @@ def listing(
     }
 
 
-def asked(given: Mapping[str, Any], kinds: tuple[str, ...] | None = None) -> Question:
+def asked(given: Mapping[str, Any], kinds: tuple[str, ...] | None = None) -> ItemQuery:
     """A question from its parameters, by their names in the API. Raises Refusal with every rule that is broken."""
-    broken: list[Broken] = []
+    broken: list[RuleViolation] = []
 
     def checked(name: str, check: Any) -> Any:
         plain = given.get(name)
@@ -111,17 +111,17 @@ def asked(given: Mapping[str, Any], kinds: tuple[str, ...] | None = None) -> Que
             return None
         try:
             return check(plain)
-        except Unfit as unfit:
-            broken.append(Broken(name, str(unfit)))
+        except InvalidJSONValueError as unfit:
+            broken.append(RuleViolation(name, str(unfit)))
             return None
 
     if kinds is None:
         try:
             kinds = (kind_of(given.get("type")),)
-        except Refusal as refusal:
+        except ItemsAPIError as refusal:
             kinds = ()
             broken.extend(refusal.broken)
-    question = Question(
+    question = ItemQuery(
         kinds,
         checked("shelf", _short(1, 100)),
         checked("search", _short(0, LONGEST_SEARCH)),
@@ -145,7 +145,7 @@ def page_size(given: Any) -> int:
     except ValueError:
         size = 0
     if isinstance(given, bool) or not 1 <= size <= MOST:
-        raise invalid(Broken("first", f"a whole number from 1 to {MOST}"))
+        raise invalid(RuleViolation("first", f"a whole number from 1 to {MOST}"))
     return size
 
 
@@ -154,13 +154,13 @@ def rating_of(plain: Any) -> Value:
     try:
         number = Decimal(str(plain))
     except InvalidOperation:
-        raise Unfit(rule) from None
+        raise InvalidJSONValueError(rule) from None
     if not number.is_finite() or not 0 <= number <= 10 or number != round(number, 3):
-        raise Unfit(rule)
+        raise InvalidJSONValueError(rule)
     return {"N": number_of(number)}
 
 
-def place_of(question: Question, item: Item) -> tuple[Any, ...]:
+def place_of(question: ItemQuery, item: Item) -> tuple[Any, ...]:
     """Where an item stands among those of several types, as it does in each type's listing."""
     digits = {name: (precision, scale) for name, (precision, scale) in DIGITS.items()}
     value = comparable(item.get(question.sort), digits.get(question.sort))
@@ -171,7 +171,7 @@ def place_of(question: Question, item: Item) -> tuple[Any, ...]:
 def _short(low: int, high: int) -> Any:
     def check(plain: Any) -> str:
         if not isinstance(plain, str) or not low <= len(plain) <= high:
-            raise Unfit(f"a text of {low} to {high} characters")
+            raise InvalidJSONValueError(f"a text of {low} to {high} characters")
         return text_of(plain)
 
     return check
@@ -179,5 +179,5 @@ def _short(low: int, high: int) -> Any:
 
 def _order(plain: Any) -> SortBy:
     if plain not in SortBy.__members__:
-        raise Unfit(f"one of {', '.join(SortBy)}")
+        raise InvalidJSONValueError(f"one of {', '.join(SortBy)}")
     return SortBy(plain)

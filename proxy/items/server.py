@@ -29,18 +29,18 @@ from aiohttp.typedefs import Middleware
 
 from proxy.items import docs_page as page
 from proxy.items import openapi
-from proxy.items.catalogue import Catalogue, Page
-from proxy.items.errors import Broken, Refusal, invalid
+from proxy.items.catalogue import Catalogue, ItemPage
+from proxy.items.errors import ItemsAPIError, RuleViolation, invalid
 from proxy.items.graphql import GraphQL
 from proxy.items.item_validation import shown_item
-from proxy.items.json_values import Unfit, parsed, written
+from proxy.items.json_values import InvalidJSONValueError, parsed, written
 from proxy.items.metrics import ItemsMetrics
-from proxy.items.queries import Question, asked, page_size
+from proxy.items.queries import ItemQuery, asked, page_size
 from proxy.items.type_definitions import WATCHING
 from proxy.problems import Problem
 from proxy.settings import Address
 from proxy.web.access_control import Access, Caller
-from proxy.web.problem_responses import HEADERS, Handler, answer
+from proxy.web.problem_responses import HEADERS, Handler, problem_response
 from proxy.wire.server import IDLE_SECONDS, LINGER_SECONDS, MAX_HEADER
 
 log = structlog.get_logger(__name__)
@@ -136,10 +136,10 @@ class ItemsServer:
         given = _only(request, *FILTERS, *_PAGED)
         return await self._answer_page(given, asked(given, WATCHING))
 
-    async def _answer_page(self, given: dict[str, str], question: Question) -> web.Response:
+    async def _answer_page(self, given: dict[str, str], question: ItemQuery) -> web.Response:
         wanted = given.get("total", "false")
         if wanted not in ("true", "false"):
-            raise invalid(Broken("total", "true or false"))
+            raise invalid(RuleViolation("total", "true or false"))
         first = page_size(given.get("first"))
         found = await self._catalogue.page(question, first, given.get("after"))
         total = {"total": await self._catalogue.total(question)} if wanted == "true" else {}
@@ -159,7 +159,7 @@ class ItemsServer:
         self._writer(request)
         overwrite = _only(request, "overwrite").get("overwrite", "false")
         if overwrite not in ("true", "false"):
-            raise invalid(Broken("overwrite", "true or false"))
+            raise invalid(RuleViolation("overwrite", "true or false"))
         item = shown_item(await self._catalogue.create(await _body(request), overwrite=overwrite == "true"))
         return _json(item, 201, {"Location": f"/items/{item['type']}/{item['id']}"})
 
@@ -216,20 +216,20 @@ class ItemsServer:
             self._access.admit(request)
             return await handler(request)
         except Problem as problem:
-            return answer(problem)
-        except Refusal as refusal:
+            return problem_response(problem)
+        except ItemsAPIError as refusal:
             if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 log.warning("items_failed", method=request.method, code=str(refusal.code), detail=refusal.detail)
             again = {"Retry-After": "1"} if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
-            return answer(Problem(refusal.status, refusal.detail, again, **refusal.members()))
+            return problem_response(Problem(refusal.status, refusal.detail, again, **refusal.members()))
         except web.HTTPException as error:
             if error.status < HTTPStatus.BAD_REQUEST:
                 raise
             allowed = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
-            return answer(Problem(error.status, f"{request.method} {request.path}: {error.reason}", allowed))
+            return problem_response(Problem(error.status, f"{request.method} {request.path}: {error.reason}", allowed))
         except Exception:
             log.exception("items_fault", method=request.method)
-            return answer(Problem(500, "a fault of Crossfade's own: see its log", code="FAULT"))
+            return problem_response(Problem(500, "a fault of Crossfade's own: see its log", code="FAULT"))
 
 
 async def _body(request: web.Request) -> Any:
@@ -243,14 +243,14 @@ async def _body(request: web.Request) -> Any:
         raise Problem(408, f"the body did not come within {BODY_SECONDS:g} s") from None
     try:
         return parsed(body)
-    except Unfit as unfit:
-        raise invalid(Broken("", str(unfit))) from None
+    except InvalidJSONValueError as unfit:
+        raise invalid(RuleViolation("", str(unfit))) from None
 
 
 def _only(request: web.Request, *names: str) -> dict[str, str]:
     """The query's parameters, each known and given once. Raises Refusal."""
     broken = [
-        Broken(name, "not known here" if name not in names else "given once")
+        RuleViolation(name, "not known here" if name not in names else "given once")
         for name in dict.fromkeys(request.query)
         if name not in names or len(request.query.getall(name)) > 1
     ]
@@ -263,7 +263,7 @@ def _named(request: web.Request) -> tuple[str, str]:
     return request.match_info["type"], request.match_info["id"]
 
 
-def _document(found: Page) -> dict[str, Any]:
+def _document(found: ItemPage) -> dict[str, Any]:
     return {
         "items": [shown_item(item) for item in found.items],
         "hasNextPage": found.cursor is not None,

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 
-class Form(StrEnum):
+class FieldType(StrEnum):
     """How a field looks in JSON; its value in DynamoDB is S, N, N, BOOL, L of S, N of epoch milliseconds, M."""
 
     TEXT = "text"
@@ -28,7 +28,7 @@ class Field:
     have it, `made` that it has a value if none is given."""
 
     name: str
-    form: Form
+    form: FieldType
     about: str
     low: int = 0
     high: int = 0
@@ -36,7 +36,7 @@ class Field:
     made: bool = False
 
 
-ID: Final = Field("id", Form.TEXT, "A UUID; one is made if none is given.", 1, 255, made=True)
+ID: Final = Field("id", FieldType.TEXT, "A UUID; one is made if none is given.", 1, 255, made=True)
 MOST_TEXT: Final = 100_000
 DECIMALS: Final = 3
 MOST_PIXELS: Final = 10**9
@@ -44,37 +44,37 @@ MOST_PIXELS: Final = 10**9
 
 COMMON: Final = (
     ID,
-    Field("shelf", Form.TEXT, "Where it stands. To name one moves the item there.", 1, 100, given=True),
-    Field("title", Form.TEXT, "What it is called.", 1, 250, given=True),
-    Field("rating", Form.NUMBER, "From 0 to 10, decimals allowed.", 0, 10),
-    Field("image", Form.IMAGE, "A picture: its address, its size in pixels, and anything else."),
-    Field("externalId", Form.TEXT, "Its name in the catalogue that it came from.", 1, 250),
-    Field("notes", Form.TEXT, "Notes.", 0, MOST_TEXT),
-    Field("addedAt", Form.TIME, "When it was added; now, if not given.", made=True),
-    Field("movedAt", Form.TIME, "When it came to its shelf; now, if not given.", made=True),
+    Field("shelf", FieldType.TEXT, "Where it stands. To name one moves the item there.", 1, 100, given=True),
+    Field("title", FieldType.TEXT, "What it is called.", 1, 250, given=True),
+    Field("rating", FieldType.NUMBER, "From 0 to 10, decimals allowed.", 0, 10),
+    Field("image", FieldType.IMAGE, "A picture: its address, its size in pixels, and anything else."),
+    Field("externalId", FieldType.TEXT, "Its name in the catalogue that it came from.", 1, 250),
+    Field("notes", FieldType.TEXT, "Notes.", 0, MOST_TEXT),
+    Field("addedAt", FieldType.TIME, "When it was added; now, if not given.", made=True),
+    Field("movedAt", FieldType.TIME, "When it came to its shelf; now, if not given.", made=True),
 )
-_REWATCH: Final = Field("rewatch", Form.FLAG, "Whether it was watched before.")
-_YEAR: Final = Field("releaseYear", Form.TEXT, "The year it came out.", 1, 20)
+_REWATCH: Final = Field("rewatch", FieldType.FLAG, "Whether it was watched before.")
+_YEAR: Final = Field("releaseYear", FieldType.TEXT, "The year it came out.", 1, 20)
 
 KINDS: Final[dict[str, tuple[Field, ...]]] = {
     "Book": (
-        Field("author", Form.TEXT, "Who wrote it.", 0, 1000),
-        Field("reread", Form.FLAG, "Whether it was read before."),
+        Field("author", FieldType.TEXT, "Who wrote it.", 0, 1000),
+        Field("reread", FieldType.FLAG, "Whether it was read before."),
     ),
     "VideoGame": (
-        Field("platforms", Form.TEXTS, "What it runs on."),
-        Field("devices", Form.TEXTS, "What it was played on."),
-        Field("hoursPlayed", Form.NUMBER, "For how long.", 0, 1_000_000),
-        Field("replay", Form.FLAG, "Whether it was played before."),
+        Field("platforms", FieldType.TEXTS, "What it runs on."),
+        Field("devices", FieldType.TEXTS, "What it was played on."),
+        Field("hoursPlayed", FieldType.NUMBER, "For how long.", 0, 1_000_000),
+        Field("replay", FieldType.FLAG, "Whether it was played before."),
     ),
     "Feature": (_YEAR, _REWATCH),
     "TvSeries": (_YEAR,),
     "TvSeason": (
-        Field("seasonNumber", Form.WHOLE, "Its place among the seasons of its series.", 0, 100_000),
-        Field("seasonTitle", Form.TEXT, "What the season is called.", 0, 1000),
+        Field("seasonNumber", FieldType.WHOLE, "Its place among the seasons of its series.", 0, 100_000),
+        Field("seasonTitle", FieldType.TEXT, "What the season is called.", 0, 1000),
         _YEAR,
         _REWATCH,
-        Field("seriesId", Form.TEXT, "The id of its series.", 1, 255),
+        Field("seriesId", FieldType.TEXT, "The id of its series.", 1, 255),
     ),
 }
 

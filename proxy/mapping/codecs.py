@@ -38,7 +38,7 @@ _INTEGERS: Final = {"smallint": 15, "integer": 31, "bigint": 63}
 _UUID: Final = re.compile(r"(\{)?(?:[0-9a-fA-F]{4}-?){7}[0-9a-fA-F]{4}(?(1)\})", re.ASCII)
 
 
-class Misfit(Exception):
+class ValueDoesNotFitError(Exception):
     """The value does not fit the column; the text says why and what to do, `cause` which kind of misfit it is."""
 
     def __init__(self, reason: str, cause: Cause) -> None:
@@ -101,7 +101,7 @@ def _content(value: Value, tag: str) -> Any:
     try:
         return value[tag]
     except KeyError:
-        raise Misfit(f"it is of type {next(iter(value))}, the column holds {tag}", Cause.TYPE) from None
+        raise ValueDoesNotFitError(f"it is of type {next(iter(value))}, the column holds {tag}", Cause.TYPE) from None
 
 
 def _plain(tag: str) -> Callable[[Value], Any]:
@@ -111,9 +111,9 @@ def _plain(tag: str) -> Callable[[Value], Any]:
 def _text(value: Value) -> str:
     text: str = value["S"] if "S" in value else _content(value, "S")
     if "\x00" in text:
-        raise Misfit("PostgreSQL text cannot hold the character NUL", Cause.NUL)
+        raise ValueDoesNotFitError("PostgreSQL text cannot hold the character NUL", Cause.NUL)
     if len(text) > MAX_TEXT_BYTES // 4 and len(text.encode()) > MAX_TEXT_BYTES:
-        raise Misfit("it is longer than DSQL's 1 MiB for a text", Cause.TEXT)
+        raise ValueDoesNotFitError("it is longer than DSQL's 1 MiB for a text", Cause.TEXT)
     return text
 
 
@@ -121,9 +121,13 @@ def _varchar(limit: int) -> Callable[[Value], Any]:
     def encode(value: Value) -> str:
         text = _text(value)
         if len(text) > limit:
-            raise Misfit(f"it has {len(text)} characters, the column holds {limit}: widen the column", Cause.TEXT)
+            raise ValueDoesNotFitError(
+                f"it has {len(text)} characters, the column holds {limit}: widen the column", Cause.TEXT
+            )
         if len(text) > MAX_VARCHAR_BYTES // 4 and len(text.encode()) > MAX_VARCHAR_BYTES:
-            raise Misfit(f"it is longer than DSQL's {MAX_VARCHAR_BYTES} bytes for a varchar: use text", Cause.TEXT)
+            raise ValueDoesNotFitError(
+                f"it is longer than DSQL's {MAX_VARCHAR_BYTES} bytes for a varchar: use text", Cause.TEXT
+            )
         return text
 
     return encode
@@ -149,7 +153,7 @@ def _from_text(held: Any) -> Value:
 def _uuid(value: Value) -> str:
     text: str = _content(value, "S")
     if text != _parsed_uuid(text):
-        raise Misfit("a uuid column gives it back in lower case: use text", Cause.TEXT)
+        raise ValueDoesNotFitError("a uuid column gives it back in lower case: use text", Cause.TEXT)
     return text
 
 
@@ -159,7 +163,7 @@ def _uuid_coerced(value: Value) -> str:
 
 def _parsed_uuid(text: str) -> str:
     if _UUID.fullmatch(text) is None:
-        raise Misfit("it is not a UUID: use text", Cause.TEXT)
+        raise ValueDoesNotFitError("it is not a UUID: use text", Cause.TEXT)
     return str(uuid.UUID(text))
 
 
@@ -171,7 +175,7 @@ def _integer(bits: int) -> Callable[[Value], int]:
     def encode(value: Value) -> int:
         number = _decimal(value)
         if number != number.to_integral_value():
-            raise Misfit("it has a fraction, the column holds whole numbers: use numeric", Cause.NUMBER)
+            raise ValueDoesNotFitError("it has a fraction, the column holds whole numbers: use numeric", Cause.NUMBER)
         return _bounded(int(number), bits)
 
     return encode
@@ -186,7 +190,7 @@ def _integer_coerced(bits: int) -> Callable[[Value], int]:
 
 def _bounded(number: int, bits: int) -> int:
     if not -(1 << bits) <= number < (1 << bits):
-        raise Misfit(f"it is out of range for {bits + 1} bits: use numeric", Cause.NUMBER)
+        raise ValueDoesNotFitError(f"it is out of range for {bits + 1} bits: use numeric", Cause.NUMBER)
     return number
 
 
@@ -197,7 +201,9 @@ def _numeric(precision: int, scale: int) -> Callable[[Value], Decimal]:
         number = _decimal(value)
         rounded = number.quantize(place, None, _WIDE)
         if rounded != number:
-            raise Misfit(f"it has more than {scale} decimal places: give the column a larger scale", Cause.NUMBER)
+            raise ValueDoesNotFitError(
+                f"it has more than {scale} decimal places: give the column a larger scale", Cause.NUMBER
+            )
         return _whole_part(rounded, precision, scale)
 
     return encode
@@ -215,7 +221,7 @@ def _numeric_coerced(precision: int, scale: int) -> Callable[[Value], Decimal]:
 
 def _whole_part(number: Decimal, precision: int, scale: int) -> Decimal:
     if number and number.adjusted() >= precision - scale:
-        raise Misfit(
+        raise ValueDoesNotFitError(
             f"it has more than {precision - scale} digits before the point: give the column more precision",
             Cause.NUMBER,
         )
@@ -242,7 +248,7 @@ def _timestamp(value: Value) -> datetime:
         return _EPOCH + int(text) * _MILLISECOND
     microseconds = _WIDE.multiply(_decimal(value), 1000)
     if microseconds != microseconds.to_integral_value():
-        raise Misfit("it is finer than a microsecond: use numeric", Cause.NUMBER)
+        raise ValueDoesNotFitError("it is finer than a microsecond: use numeric", Cause.NUMBER)
     return _instant(microseconds)
 
 
@@ -253,7 +259,9 @@ def _timestamp_coerced(value: Value) -> datetime:
 def _instant(microseconds: Decimal) -> datetime:
     # The first and the last instant that Python knows are what asyncpg sends as -infinity and infinity.
     if not _FIRST < microseconds < _LAST:
-        raise Misfit("it is no epoch time in milliseconds within the years 1 to 9999: use numeric", Cause.NUMBER)
+        raise ValueDoesNotFitError(
+            "it is no epoch time in milliseconds within the years 1 to 9999: use numeric", Cause.NUMBER
+        )
     return _EPOCH + timedelta(microseconds=int(microseconds))
 
 

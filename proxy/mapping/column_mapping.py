@@ -21,11 +21,11 @@ from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.schema import Index, Key
 from proxy.dynamodb.values import Item, Value, canonical_item, canonical_number, equal
 from proxy.mapping import json_column
-from proxy.mapping.codecs import Codec, Misfit
+from proxy.mapping.codecs import Codec, ValueDoesNotFitError
 from proxy.mapping.composites import Composite
-from proxy.mapping.fast_encoder import Ordinary
+from proxy.mapping.fast_encoder import FastEncoder
 from proxy.mapping.index_key_limits import IndexKeys
-from proxy.mapping.interface import Cause, Column, Encoded, Fault, Span, SqlValues
+from proxy.mapping.interface import Cause, Column, Encoded, Fault, IndexRange, SqlValues
 
 # No attribute is called so in the column: a name that begins with `$` gets another one in front.
 _ABSENT: Final = "$absent"
@@ -92,7 +92,7 @@ class ColumnMapping:
     _encoders: tuple[tuple[str, bool, AttributeColumn, Callable[[Value], Any]], ...] = field(init=False)
     """Of each column its attribute, whether it is the key's, and how its value is encoded."""
     _index_keys: IndexKeys = field(init=False)
-    _ordinary: Ordinary = field(init=False)
+    _ordinary: FastEncoder = field(init=False)
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -110,7 +110,7 @@ class ColumnMapping:
         keys = [self.key_columns, *((*self._columns_of(each), *self.key_columns) for each in self.indexes.values())]
         set_(self, "_index_keys", IndexKeys.of([c.name for c in self.attribute_columns], keys))
         needed = [c.required or c.name in self.key_columns for c in self.attribute_columns]
-        ordinary = Ordinary(
+        ordinary = FastEncoder(
             [(c.path[0], c.codec.encode, need) for c, need in zip(self.attribute_columns, needed, strict=True)],
             [(place, c.only) for place, c in enumerate(self.attribute_columns) if c.only],
             self.composites,
@@ -126,7 +126,7 @@ class ColumnMapping:
             return None
         try:
             return tuple([self._into(column)(parts[column.path[0]]) for column in self._keys])
-        except Misfit:
+        except ValueDoesNotFitError:
             return None
 
     def encode(self, key: Key, item: Item) -> Encoded:
@@ -175,7 +175,7 @@ class ColumnMapping:
         column = self._by_attribute.get(attribute)
         return None if column is None else (column.name, _operand(column.codec))
 
-    def span(self, index: Index | None) -> Span:
+    def span(self, index: Index | None) -> IndexRange:
         if index is None:
             return self._table_span()
         served = self.indexes.get(index.name)
@@ -184,10 +184,12 @@ class ColumnMapping:
         equal_columns, hash_values = self._hash(served)
         sort = self._by_attribute.get(index.range) if index.range is not None else None
         if served.sort is not None:
-            return Span(equal_columns, hash_values, served.sort, lambda _: None, (served.sort,), sort_from_row=True)
+            return IndexRange(
+                equal_columns, hash_values, served.sort, lambda _: None, (served.sort,), sort_from_row=True
+            )
         if sort is None:
-            return Span(equal_columns, hash_values, None, lambda _: None, equal_columns)
-        return Span(equal_columns, hash_values, sort.name, _operand(sort.codec), (sort.name,))
+            return IndexRange(equal_columns, hash_values, None, lambda _: None, equal_columns)
+        return IndexRange(equal_columns, hash_values, sort.name, _operand(sort.codec), (sort.name,))
 
     def type_of(self, attributes: Item) -> str:
         value = attributes.get(self.type_attribute)
@@ -276,7 +278,7 @@ class ColumnMapping:
                 if column.only:
                     self._check(column, parts, item)
                 values.append(encode(value))
-            except Misfit as misfit:
+            except ValueDoesNotFitError as misfit:
                 values.append(None)
                 if name in self.indexed or column.required or is_key:
                     faults.append(Fault(name, str(misfit), misfit.cause))
@@ -326,7 +328,7 @@ class ColumnMapping:
                     refused.append(Fault(name, "it differs from the key's part of that name, which finds the row"))
                 elif values[-1] is None and column.required:
                     refused.append(Fault(name, "the column is NOT NULL", Cause.MISSING))
-            except Misfit as misfit:
+            except ValueDoesNotFitError as misfit:
                 refused.append(Fault(name, str(misfit), misfit.cause))
         for name in (*self.composites, *self.derived):
             rest.pop(name, None)
@@ -356,7 +358,7 @@ class ColumnMapping:
         if kind.get("S") not in column.only:
             types = ", ".join(sorted(column.only))
             remedy = "mend the item, or drop the CHECK and `only`"
-            raise Misfit(f"a CHECK keeps {column.name} for items of type {types}: {remedy}", Cause.FORM)
+            raise ValueDoesNotFitError(f"a CHECK keeps {column.name} for items of type {types}: {remedy}", Cause.FORM)
 
     def _index_fault(self, faults: list[Fault], name: str, reason: str) -> None:
         if name in self.indexed:
@@ -379,15 +381,15 @@ class ColumnMapping:
         """How a value of a key comes to be a parameter: PostgreSQL casts it, where the plan leaves that to it."""
         return column.codec.coerce if self.literal else column.codec.encode
 
-    def _table_span(self) -> Span:
+    def _table_span(self) -> IndexRange:
         if self.key is not None:
-            return Span(
+            return IndexRange(
                 self.key_columns, self._from_parts(self.composites[self.key], self._keys), None, lambda _: None, ()
             )
         first = self._keys[0]
         sort = self._keys[1] if len(self._keys) > 1 else None
         sort_value = (lambda _: None) if sort is None else _operand(sort.codec)
-        return Span((first.name,), self._only(first), None if sort is None else sort.name, sort_value, ())
+        return IndexRange((first.name,), self._only(first), None if sort is None else sort.name, sort_value, ())
 
     def _from_parts(
         self, composite: Composite, columns: Sequence[AttributeColumn]
@@ -398,7 +400,7 @@ class ColumnMapping:
                 return None
             try:
                 return [tuple([self._into(column)(parts[column.path[0]]) for column in columns])]
-            except Misfit:
+            except ValueDoesNotFitError:
                 return None
 
         return alternatives
@@ -409,7 +411,7 @@ class ColumnMapping:
         def alternatives(value: Value) -> Sequence[SqlValues] | None:
             try:
                 return [(self._into(column)(value),)]
-            except Misfit:
+            except ValueDoesNotFitError:
                 return None
 
         return alternatives
@@ -446,7 +448,7 @@ def _operand(codec: Codec) -> Callable[[Value], Any]:
     def encode(value: Value) -> Any:
         try:
             return codec.encode(value)
-        except Misfit:
+        except ValueDoesNotFitError:
             return None
 
     return encode

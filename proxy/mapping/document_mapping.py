@@ -15,9 +15,9 @@ import orjson
 
 from proxy.dynamodb.schema import Index, Key, TableSchema
 from proxy.dynamodb.values import Item, Value, canonical_item
-from proxy.mapping.codecs import Codec, Misfit, codec
+from proxy.mapping.codecs import Codec, ValueDoesNotFitError, codec
 from proxy.mapping.index_key_limits import IndexKeys
-from proxy.mapping.interface import Cause, Column, Encoded, Fault, Span, SqlValues
+from proxy.mapping.interface import Cause, Column, Encoded, Fault, IndexRange, SqlValues
 
 # A DynamoDB Number has magnitudes from 1E-130 to 9.9…E+125 with 38 digits, so its last digit is at 1E-167 at the lowest
 # ("Supported data types and naming rules", Number).
@@ -80,7 +80,7 @@ class DocumentMapping:
         attributes = key.attributes
         try:
             return tuple(each.encode(attributes[n]) for n, _, each in self._codecs[: len(self.key_columns)])
-        except Misfit:
+        except ValueDoesNotFitError:
             return None
 
     def encode(self, key: Key, item: Item) -> Encoded:  # noqa: ARG002  (the item holds its key, as it came)
@@ -94,7 +94,7 @@ class DocumentMapping:
                 continue
             try:
                 values.append(each.encode(value))
-            except Misfit as misfit:
+            except ValueDoesNotFitError as misfit:
                 values.append(None)
                 faults.append(Fault(name, f"it is a key of the table or of an index, and {misfit}", misfit.cause))
         long = self._index_keys.too_long(values)
@@ -114,7 +114,7 @@ class DocumentMapping:
             value = item.get(name)
             try:
                 wanted = each.encode(value) if value is not None and each.tag in value else None
-            except Misfit:
+            except ValueDoesNotFitError:
                 return False
             if wanted != held:
                 return False
@@ -123,7 +123,7 @@ class DocumentMapping:
     def held_in(self, _: str) -> None:
         """An index's columns hold what orders as an attribute does, and not the attribute."""
 
-    def span(self, index: Index | None) -> Span:
+    def span(self, index: Index | None) -> IndexRange:
         hash_name, range_name = self.schema.index_keys(index)
         hash_codec = codec(_SQL_TYPES[self.schema.types[hash_name]])
         hash_column = self._column_name(hash_name)
@@ -131,21 +131,21 @@ class DocumentMapping:
         def hash_values(value: Value) -> Sequence[SqlValues] | None:
             try:
                 return [(hash_codec.encode(value),)]
-            except Misfit:
+            except ValueDoesNotFitError:
                 return None
 
         if range_name is None:
-            return Span((hash_column,), hash_values, None, lambda _: None, (hash_column,))
+            return IndexRange((hash_column,), hash_values, None, lambda _: None, (hash_column,))
         range_codec = codec(_SQL_TYPES[self.schema.types[range_name]])
 
         def sort_value(value: Value) -> Any:
             try:
                 return range_codec.encode(value)
-            except Misfit:
+            except ValueDoesNotFitError:
                 return None
 
         range_column = self._column_name(range_name)
-        return Span((hash_column,), hash_values, range_column, sort_value, (hash_column, range_column))
+        return IndexRange((hash_column,), hash_values, range_column, sort_value, (hash_column, range_column))
 
     def type_of(self, attributes: Item) -> str:  # noqa: ARG002  (tables without a mapping have no item types)
         return ""

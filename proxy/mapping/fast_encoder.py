@@ -16,14 +16,14 @@ import orjson
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item, Value
 from proxy.mapping import json_column
-from proxy.mapping.codecs import Misfit
+from proxy.mapping.codecs import ValueDoesNotFitError
 from proxy.mapping.composites import Composite
 from proxy.mapping.index_key_limits import IndexKeys
 from proxy.mapping.interface import SqlValues
 
 
 @dataclass(frozen=True, slots=True)
-class Ordinary:
+class FastEncoder:
     """Of one mapping.
 
     `columns` are, in their order, the attribute of each, how its value is encoded, and whether an ordinary item has it;
@@ -53,7 +53,7 @@ class Ordinary:
                     return None
                 else:
                     add(None)
-        except Misfit:
+        except ValueDoesNotFitError:
             return None
         for place, types in self.only:
             if values[place] is not None and item.get(self.type_attribute, {}).get("S") not in types:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from proxy.mapping.load import MappedTable, MappingError, load
+from proxy.mapping.load import LoadedMapping, MappingError, load
 from proxy.settings import Settings
 from proxy.settings.validation import SettingsError
 
 
-def load_mappings(settings: Settings) -> dict[str, MappedTable]:
+def load_mappings(settings: Settings) -> dict[str, LoadedMapping]:
     """The mapping files by table. Raises SettingsError, naming the file and the place."""
-    mapped: dict[str, MappedTable] = {}
+    mapped: dict[str, LoadedMapping] = {}
     for path in settings.mappings or ():
         if not path.is_file():
             raise SettingsError([f"mappings: {path}: there is no such file: correct its name in the settings"])

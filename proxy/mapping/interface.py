@@ -63,7 +63,7 @@ class Encoded:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class IndexRange:
     """How one index (or the table) is ranged over in SQL.
 
     `equal` are the columns the hash attribute fixes; `hash_values` gives their alternatives (None: no row can match).
@@ -81,7 +81,7 @@ class Span:
     sort_from_row: bool = False
 
 
-class Mapping(Protocol):
+class TableMapping(Protocol):
     """What the stores and the layer ask of a mapping."""
 
     @property
@@ -121,7 +121,7 @@ class Mapping(Protocol):
         """The column that holds an attribute, and how an operand becomes its parameter (None: it has no counterpart);
         None where no column holds the attribute alone."""
 
-    def span(self, index: Index | None) -> Span:
+    def span(self, index: Index | None) -> IndexRange:
         """The table itself for None. Raises KeyError for an index that nothing serves."""
 
     def type_of(self, attributes: Item) -> str:

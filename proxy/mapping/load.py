@@ -29,7 +29,7 @@ class MappingError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class MappedTable:
+class LoadedMapping:
     """A mapping file: how the table maps, how its items compare, which differences are declared, and what refers to
     what."""
 
@@ -95,7 +95,7 @@ class _Place:
             yield key, self.table(key)
 
 
-def load(path: Path) -> MappedTable:
+def load(path: Path) -> LoadedMapping:
     """Read one mapping file. Raises MappingError."""
     try:
         content = tomllib.loads(path.read_text("utf-8"))
@@ -106,7 +106,7 @@ def load(path: Path) -> MappedTable:
     return parse(content, str(path))
 
 
-def parse(content: Mapping[str, Any], file: str) -> MappedTable:
+def parse(content: Mapping[str, Any], file: str) -> LoadedMapping:
     """A mapping from a parsed file. Raises MappingError."""
     top = _Place(file, "", content)
     top.only(
@@ -163,7 +163,7 @@ def parse(content: Mapping[str, Any], file: str) -> MappedTable:
         literal=literal,
         update_replaces_json=update == "replace",
     )
-    return MappedTable(mapping, _rules(top), _expected(top, mapping.table), _references(top))
+    return LoadedMapping(mapping, _rules(top), _expected(top, mapping.table), _references(top))
 
 
 def _composites(place: _Place) -> dict[str, Composite]:

@@ -17,8 +17,8 @@ from comparators.rules import ANY, ItemRules, Picker, picker, rules_from
 from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.compatibility import misfits
 from proxy.mapping.document_mapping import DocumentMapping
-from proxy.mapping.interface import Mapping as TableMapping
-from proxy.mapping.load import MappedTable
+from proxy.mapping.interface import TableMapping
+from proxy.mapping.load import LoadedMapping
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +49,7 @@ class Tables:
     def __init__(
         self,
         describe: Callable[[str], Awaitable[TableSchema | None]],
-        mapped: Mapping[str, MappedTable],
+        mapped: Mapping[str, LoadedMapping],
     ) -> None:
         self._describe = describe
         self._mapped = mapped

@@ -91,7 +91,7 @@ STORE_BUCKETS: Final = (
 _COARSE = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 
 
-class PoolState(Protocol):
+class PoolGauges(Protocol):
     """How many connections there are, and how many callers wait for one."""
 
     @property
@@ -404,7 +404,7 @@ class Metrics:
         """A request to DynamoDB got no answer: `outcome` is `unreachable` or `unknown`."""
         self._upstream(outcome, reason).inc()
 
-    def dsql_pool(self, read: Callable[[], PoolState]) -> None:
+    def dsql_pool(self, read: Callable[[], PoolGauges]) -> None:
         """`read` gives the state of the pool; it is asked whenever the numbers are."""
         for state in ("open", "idle", "connecting"):
             self._dsql_connections.labels(state).set_function(lambda name=state: getattr(read(), name))  # type: ignore[misc]

@@ -9,8 +9,8 @@ from proxy.settings.file import load, load_admin_tokens
 from proxy.settings.ports import PREFIX, SHORTEST_TOKEN, AccessKey, Address, Admin, AdminTokens, Auth, Items
 from proxy.settings.settings import Log, Settings
 from proxy.settings.shadow import (
-    Breaker,
-    Journal,
+    BreakerSettings,
+    JournalSettings,
     Mirror,
     Shutdown,
     Stage,
@@ -31,10 +31,10 @@ __all__ = [
     "Admin",
     "AdminTokens",
     "Auth",
-    "Breaker",
+    "BreakerSettings",
     "DynamoDB",
     "Items",
-    "Journal",
+    "JournalSettings",
     "Log",
     "Mirror",
     "Settings",

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from proxy.settings.ports import PREFIX, AdminTokens
 from proxy.settings.settings import Settings
-from proxy.settings.validation import SettingsError, read, read_part
+from proxy.settings.validation import SettingsError, read, read_section
 
 _PATHS: Final = {
     "journal": ("path",),
@@ -30,7 +30,7 @@ def load_admin_tokens(path: Path | None, environ: Mapping[str, str]) -> AdminTok
 
     Raises SettingsError.
     """
-    return read_part(AdminTokens, "admin", Settings, _table(path), _place(path), environ, PREFIX)
+    return read_section(AdminTokens, "admin", Settings, _table(path), _place(path), environ, PREFIX)
 
 
 def _place(path: Path | None) -> str:

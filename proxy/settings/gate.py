@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from proxy.settings.validation import AnyOf, Between
+from proxy.settings.validation import AnyOf, InRange
 
 CRITERIA: Final = (
     "told",
@@ -32,7 +32,7 @@ def _criteria(names: tuple[str, ...]) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class GateSettings:
     """What must hold before a stage is moved.
 
     Comparisons and mismatches are those of the last day; errors, conflicts and latencies of the last ten minutes.
@@ -40,16 +40,16 @@ class Gate:
     itself as soon as something speaks against DSQL.
     """
 
-    min_comparisons: Annotated[int, Between(0, 1_000_000_000)] = 30
-    min_pattern_comparisons: Annotated[int, Between(0, 1_000_000_000)] = 3
-    max_mismatch_rate: Annotated[float, Between(0.000001, 1)] = 0.001
-    max_journal_seconds: Annotated[float, Between(0, 3600)] = 5.0
-    max_mirror_error_rate: Annotated[float, Between(0, 1)] = 0.001
-    max_occ_exhausted: Annotated[int, Between(0, 1_000_000_000)] = 0
-    max_latency_factor: Annotated[float, Between(0.1, 1000)] = 3.0
-    latency_floor_seconds: Annotated[float, Between(0, 3600)] = 0.025
-    max_sweep_hours: Annotated[float, Between(0.01, 8760)] = 24.0
-    max_evidence_seconds: Annotated[float, Between(1, 3600)] = 60.0
+    min_comparisons: Annotated[int, InRange(0, 1_000_000_000)] = 30
+    min_pattern_comparisons: Annotated[int, InRange(0, 1_000_000_000)] = 3
+    max_mismatch_rate: Annotated[float, InRange(0.000001, 1)] = 0.001
+    max_journal_seconds: Annotated[float, InRange(0, 3600)] = 5.0
+    max_mirror_error_rate: Annotated[float, InRange(0, 1)] = 0.001
+    max_occ_exhausted: Annotated[int, InRange(0, 1_000_000_000)] = 0
+    max_latency_factor: Annotated[float, InRange(0.1, 1000)] = 3.0
+    latency_floor_seconds: Annotated[float, InRange(0, 3600)] = 0.025
+    max_sweep_hours: Annotated[float, InRange(0.01, 8760)] = 24.0
+    max_evidence_seconds: Annotated[float, InRange(1, 3600)] = 60.0
     advisory: Annotated[tuple[str, ...], _criteria] = ("sweep",)
     demote: bool = False
 

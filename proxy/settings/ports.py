@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Self
 
-from proxy.settings.validation import AnyOf, Between
+from proxy.settings.validation import AnyOf, InRange
 
 PREFIX: Final = "CROSSFADE_"
 SHORTEST_TOKEN: Final = 16
@@ -143,7 +143,7 @@ class Admin:
     listen: Address = Address("127.0.0.1", 8001)
     insecure: bool = False
     values: bool = False
-    mismatches_kept: Annotated[int, Between(0, 100_000)] = 1000
+    mismatches_kept: Annotated[int, InRange(0, 100_000)] = 1000
     read_token: _Token = field(default=None, repr=False)
     operator_token: _Token = field(default=None, repr=False)
     read_token_file: Path | None = None

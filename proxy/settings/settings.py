@@ -7,9 +7,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
 
-from proxy.settings.gate import Gate
+from proxy.settings.gate import GateSettings
 from proxy.settings.ports import PREFIX, Address, Admin, Auth, Items, tls_pair
-from proxy.settings.shadow import Journal, Mirror, Shutdown, Stage, StageName, StagesSettings, Stream, TableSettings
+from proxy.settings.shadow import (
+    JournalSettings,
+    Mirror,
+    Shutdown,
+    Stage,
+    StageName,
+    StagesSettings,
+    Stream,
+    TableSettings,
+)
 from proxy.settings.stores import DSQL, MASK, DynamoDB, without_password
 from proxy.settings.tracing import TracingSettings
 from proxy.settings.validation import AnyOf
@@ -41,11 +50,11 @@ class Settings:
     items: Items = field(default_factory=Items)
     dynamodb: DynamoDB = field(default_factory=DynamoDB)
     dsql: DSQL = field(default_factory=DSQL)
-    journal: Journal = field(default_factory=Journal)
+    journal: JournalSettings = field(default_factory=JournalSettings)
     mirror: Mirror = field(default_factory=Mirror)
     shutdown: Shutdown = field(default_factory=Shutdown)
     stream: Stream = field(default_factory=Stream)
-    gate: Gate = field(default_factory=Gate)
+    gate: GateSettings = field(default_factory=GateSettings)
     tables: Mapping[str, TableSettings] = field(default_factory=lambda: MappingProxyType({}))
     log: Log = field(default_factory=Log)
     tracing: TracingSettings = field(default_factory=TracingSettings)

@@ -7,14 +7,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal, TypeAlias
 
-from proxy.settings.validation import AnyOf, Between, Seconds
+from proxy.settings.validation import AnyOf, InRange, Seconds
 
 Stage: TypeAlias = Literal["off", "dualwrite", "shadow", "live", "rampdown", "complete"]
 StageName = Annotated[Stage, AnyOf(("off", "dualwrite", "shadow", "live", "rampdown", "complete"))]
 
 
 @dataclass(frozen=True, slots=True)
-class Journal:
+class JournalSettings:
     """The durable set of keys. `synchronous`, SQLite's: `full` survives a power cut, `normal` a killed process."""
 
     path: Path = Path(".crossfade/journal.sqlite")
@@ -22,10 +22,10 @@ class Journal:
 
 
 @dataclass(frozen=True, slots=True)
-class Breaker:
+class BreakerSettings:
     """When the mirror is left alone: after so many failures on end, for so long."""
 
-    failures: Annotated[int, Between(1, 10_000)] = 10
+    failures: Annotated[int, InRange(1, 10_000)] = 10
     reset_seconds: Seconds = 5.0
 
 
@@ -34,21 +34,21 @@ class Mirror:
     """What the mirror may cost: mirror calls at a time, keys waiting to converge in memory, comparisons waiting, and
     how long a turn of the event loop may take while comparisons are begun."""
 
-    concurrency: Annotated[int, Between(1, 1024)] = 16
-    queue: Annotated[int, Between(1, 1_000_000)] = 10_000
-    comparisons_queue: Annotated[int, Between(1, 1_000_000)] = 2_000
-    max_turn_seconds: Annotated[float, Between(0.001, 60)] = 0.01
+    concurrency: Annotated[int, InRange(1, 1024)] = 16
+    queue: Annotated[int, InRange(1, 1_000_000)] = 10_000
+    comparisons_queue: Annotated[int, InRange(1, 1_000_000)] = 2_000
+    max_turn_seconds: Annotated[float, InRange(0.001, 60)] = 0.01
     rehearse_timeout_seconds: Seconds = 5.0
     alone: bool = False
-    breaker: Breaker = Breaker()
+    breaker: BreakerSettings = BreakerSettings()
 
 
 @dataclass(frozen=True, slots=True)
 class Shutdown:
     """How long a stop may take: for requests under way, then for keys to converge. The rest stays in the journal."""
 
-    finish_seconds: Annotated[float, Between(0, 600)] = 10.0
-    converge_seconds: Annotated[float, Between(0, 600)] = 10.0
+    finish_seconds: Annotated[float, InRange(0, 600)] = 10.0
+    converge_seconds: Annotated[float, InRange(0, 600)] = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,8 @@ class Stream:
 
     tables: tuple[str, ...] = ()
     start: Annotated[Literal["trim_horizon", "latest"], AnyOf(("trim_horizon", "latest"))] = "trim_horizon"
-    poll_seconds: Annotated[float, Between(0.01, 60)] = 1.0
-    delay_seconds: Annotated[float, Between(0, 60)] = 2.0
+    poll_seconds: Annotated[float, InRange(0.01, 60)] = 1.0
+    delay_seconds: Annotated[float, InRange(0, 60)] = 2.0
 
 
 def _dynamodb_table(value: str) -> str | None:
@@ -90,9 +90,9 @@ class StagesSettings:
     stages are pinned: those of the settings, and moved by nobody."""
 
     table: Annotated[str | None, _dynamodb_table] = None
-    lease_seconds: Annotated[float, Between(1, 300)] = 10.0
-    poll_seconds: Annotated[float, Between(0.05, 60)] = 1.0
-    hold_seconds: Annotated[float, Between(0.1, 60)] = 2.0
+    lease_seconds: Annotated[float, InRange(1, 300)] = 10.0
+    poll_seconds: Annotated[float, InRange(0.05, 60)] = 1.0
+    hold_seconds: Annotated[float, InRange(0.1, 60)] = 2.0
 
     def __post_init__(self) -> None:
         if self.poll_seconds > self.lease_seconds / 3:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from proxy.settings.validation import Between, Seconds
+from proxy.settings.validation import InRange, Seconds
 
 MASK: Final = "********"
 
@@ -53,12 +53,12 @@ class DynamoDB:
     access_key_id: str | None = None
     secret_access_key: str | None = field(default=None, repr=False)
     session_token: str | None = field(default=None, repr=False)
-    connections: Annotated[int, Between(1, 4096)] = 64
-    waiting: Annotated[int, Between(0, 100_000)] = 1024
+    connections: Annotated[int, InRange(1, 4096)] = 64
+    waiting: Annotated[int, InRange(0, 100_000)] = 1024
     idle_seconds: Seconds = 15.0
     timeout_seconds: Seconds = 30.0
     connect_timeout_seconds: Seconds = 3.0
-    settle_seconds: Annotated[float, Between(0, 3600)] = 60.0
+    settle_seconds: Annotated[float, InRange(0, 3600)] = 60.0
 
     def __post_init__(self) -> None:
         if (self.access_key_id is None) != (self.secret_access_key is None):
@@ -79,11 +79,11 @@ class DSQL:
     profile: Annotated[str | None, _named] = None
     role_arn: Annotated[str | None, _role] = None
     schema: str = "public"
-    pool_min: Annotated[int, Between(0, 1000)] = 1
-    pool_max: Annotated[int, Between(1, 1000)] = 16
-    connect_rate: Annotated[int, Between(1, 1000)] = 20
+    pool_min: Annotated[int, InRange(0, 1000)] = 1
+    pool_max: Annotated[int, InRange(1, 1000)] = 16
+    connect_rate: Annotated[int, InRange(1, 1000)] = 20
     timeout_seconds: Seconds = 5.0
-    settle_seconds: Annotated[float, Between(0, 3600)] = 300.0
+    settle_seconds: Annotated[float, InRange(0, 3600)] = 300.0
 
     def __post_init__(self) -> None:
         if self.pool_min > self.pool_max:

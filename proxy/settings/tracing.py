@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from proxy.settings.validation import Between
+from proxy.settings.validation import InRange
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,5 +14,5 @@ class TracingSettings:
     `sample_ratio` is traced; of the others, those whose sender traces them. `queue` spans may wait to be sent."""
 
     enabled: bool = False
-    sample_ratio: Annotated[float, Between(0, 1)] = 0.01
-    queue: Annotated[int, Between(1, 1_000_000)] = 4096
+    sample_ratio: Annotated[float, InRange(0, 1)] = 0.01
+    queue: Annotated[int, InRange(1, 1_000_000)] = 4096

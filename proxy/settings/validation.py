@@ -27,7 +27,7 @@ class SettingsError(Exception):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Between:
+class InRange:
     """A number from `low` to `high`, both allowed."""
 
     low: float
@@ -40,7 +40,7 @@ class Between:
         return f"{value} is out of range: use {self.low:.12g} to {self.high:.12g}"
 
 
-Seconds = Annotated[float, Between(0.001, 3600)]
+Seconds = Annotated[float, InRange(0.001, 3600)]
 """How long something may take."""
 
 
@@ -63,7 +63,7 @@ class AnyOf:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Given:
+class Present:
     """A leaf as it was given: its value, the place it came from, and whether it is text to be read (a variable)."""
 
     value: Any
@@ -92,7 +92,7 @@ def read(
     return typing.cast("T", result)
 
 
-def read_part(
+def read_section(
     part: type[T],
     section: str,
     schema: Any,
@@ -138,7 +138,7 @@ def _given(table: Mapping[str, Any], place: str, path: str) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for key, value in table.items():
         where = f"{path}.{key}" if path else key
-        tree[key] = _given(value, place, where) if isinstance(value, dict) else Given(value, f"{place}: {where}")
+        tree[key] = _given(value, place, where) if isinstance(value, dict) else Present(value, f"{place}: {where}")
     return tree
 
 
@@ -170,7 +170,7 @@ def _override(
             if _is_table(inner):
                 problems.append(f"{variable}: this is a group of settings; name one of them after another {SEPARATOR}")
                 return
-            tree[key] = Given(value, variable, text=True)
+            tree[key] = Present(value, variable, text=True)
             return
         if not _is_table(_parted(kind)[0]):
             problems.append(f"{variable}: {level} has no levels below it; remove it or correct its name")
@@ -186,7 +186,7 @@ def _names(kind: Any, given: Any, place: str, path: str, problems: list[str]) ->
     kind, _ = _parted(kind)
     if not _is_table(kind):
         return
-    if isinstance(given, Given):
+    if isinstance(given, Present):
         problems.append(_no_table(given))
     elif dataclasses.is_dataclass(kind):
         hints = _hints(kind)
@@ -207,7 +207,7 @@ def _known(hints: Mapping[str, Any], tree: Mapping[str, Any], place: str, path: 
             )
 
 
-def _no_table(given: Given) -> str:
+def _no_table(given: Present) -> str:
     return f"{given.place}: this must be a table of settings, not {_shown(given.value)}"
 
 
@@ -234,7 +234,7 @@ def _dataclass(schema: Any, tree: Mapping[str, Any], place: str, path: str, prob
 def _value(kind: Any, given: Any, place: str, path: str, problems: list[str]) -> Any:
     kind, checks = _parted(kind)
     if _is_table(kind):
-        if isinstance(given, Given):
+        if isinstance(given, Present):
             problems.append(_no_table(given))
             return None
         if dataclasses.is_dataclass(kind):
@@ -243,7 +243,7 @@ def _value(kind: Any, given: Any, place: str, path: str, problems: list[str]) ->
         return types.MappingProxyType(
             {name: _value(inner, below, place, f'{path}."{name}"', problems) for name, below in given.items()}
         )
-    if not isinstance(given, Given):
+    if not isinstance(given, Present):
         problems.append(f"{place}: {path}: this must be {_described(kind)}, not a table")
         return None
     try:

@@ -12,7 +12,7 @@ from proxy.dynamodb.schema import Key
 from proxy.mapping.table_registry import Table
 
 
-class Begun(NamedTuple):
+class LookStart(NamedTuple):
     """When a look at the stores began: in the journal's moments, and in the loop's seconds."""
 
     moment: int

@@ -7,11 +7,11 @@ from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.mapping.interface import Fault
 from proxy.stores.errors import UnknownOutcome, Unreachable
-from proxy.stores.interface import Executed, Held, Store
+from proxy.stores.interface import ExecutionResult, Store, StoredItem
 from proxy.verdicts import decides
 
 
-class Deciding:
+class ConclusiveStore:
     """A `Store`. An answer by which the store decides nothing (it was throttled, it was ill) is a failure of the mirror
     here."""
 
@@ -22,7 +22,7 @@ class Deciding:
     def name(self) -> str:
         return self._store.name
 
-    async def execute(self, operation: Operation) -> Executed:
+    async def execute(self, operation: Operation) -> ExecutionResult:
         executed = await self._store.execute(operation)
         outcome = executed.outcome
         if decides(outcome) and not (outcome.ok and outcome.document.get("UnprocessedItems")):
@@ -32,10 +32,10 @@ class Deciding:
             raise UnknownOutcome(reason)
         raise Unreachable(reason)
 
-    async def get(self, key: Key) -> Held:
+    async def get(self, key: Key) -> StoredItem:
         return await self._store.get(key)
 
-    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
+    async def put(self, key: Key, wanted: Item | None, held: StoredItem) -> StoredItem | None:
         return await self._store.put(key, wanted, held)
 
     def image(self, key: Key, item: Item | None) -> tuple[Item | None, tuple[Fault, ...]]:

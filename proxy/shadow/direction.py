@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from proxy.stores.circuit_breaker import Breaker
+from proxy.stores.circuit_breaker import CircuitBreaker
 from proxy.stores.interface import Store
 
 
@@ -14,4 +14,4 @@ class Direction:
 
     authority: Store
     mirror: Store
-    breaker: Breaker
+    breaker: CircuitBreaker

@@ -15,9 +15,9 @@ from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.mapping.table_registry import Table, Tables
-from proxy.shadow.call import Begun, Call
+from proxy.shadow.call import Call, LookStart
 from proxy.shadow.journal.journal import Ticket
-from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.interface import Store
 from proxy.verdicts import Judged, Verdict
 
@@ -26,7 +26,7 @@ Converge: TypeAlias = Callable[[Key, Store, Store], Awaitable[int]]
 Nominate: TypeAlias = Callable[[Sequence[Key]], Awaitable[None]]
 
 
-class Passes(Protocol):
+class Passthrough(Protocol):
     """DynamoDB, asked past the mirror (`proxy.stores.dynamodb.store`)."""
 
     async def call(self, action: str, body: bytes) -> Outcome: ...
@@ -34,17 +34,19 @@ class Passes(Protocol):
     async def carry(self, target: str, body: bytes, headers: Mapping[str, str]) -> Outcome: ...
 
 
-class Compares(Protocol):
+class ReadComparer(Protocol):
     """What compares reads (`proxy.shadow.comparison.read_comparison`)."""
 
     async def compare(self, call: Call, answer: asyncio.Future[Outcome | None]) -> None: ...
 
-    def begin(self) -> Begun: ...
+    def begin(self) -> LookStart: ...
 
-    async def compare_served(self, call: Call, mirrored: Outcome, answered: Outcome | None, begun: Begun) -> None: ...
+    async def compare_served(
+        self, call: Call, mirrored: Outcome, answered: Outcome | None, begun: LookStart
+    ) -> None: ...
 
 
-class Rehearses(Protocol):
+class WriteRehearser(Protocol):
     """What compares writes (`proxy.shadow.comparison.write_rehearsal`)."""
 
     def repeated(self, call: Call) -> bool: ...
@@ -52,7 +54,7 @@ class Rehearses(Protocol):
     async def rehearse(self, call: Call, ticket: Ticket, answered: Outcome) -> None: ...
 
 
-class Records(Protocol):
+class VerdictSink(Protocol):
     """Where verdicts go (`proxy.shadow.comparison.verdict_recorder`)."""
 
     def record(
@@ -67,23 +69,23 @@ class Records(Protocol):
     ) -> None: ...
 
 
-class Traced(Protocol):
+class Instrumentation(Protocol):
     """Each takes a part of the layer and gives back one that does the same, and is traced."""
 
     def carry_out(self, carry_out: CarryOut) -> CarryOut:
         """Carrying out a client's operation, once it is decoded."""
 
-    def passes(self, dynamodb: Passes) -> Passes: ...
+    def passes(self, dynamodb: Passthrough) -> Passthrough: ...
 
     def store(self, store: Store, role: str) -> Store:
         """`role` is `authority` or `mirror`."""
 
-    def comparing(self, reading: Compares, authority: str) -> Compares:
+    def comparing(self, reading: ReadComparer, authority: str) -> ReadComparer:
         """`authority` is the store's name, here and below."""
 
-    def rehearsing(self, rehearsal: Rehearses, authority: str) -> Rehearses: ...
+    def rehearsing(self, rehearsal: WriteRehearser, authority: str) -> WriteRehearser: ...
 
-    def recording(self, findings: Records) -> Records: ...
+    def recording(self, findings: VerdictSink) -> VerdictSink: ...
 
     def converging(self, converge: Converge) -> Converge: ...
 
@@ -91,25 +93,25 @@ class Traced(Protocol):
         """Asking for the convergence of keys that a comparison found to differ."""
 
 
-class Untraced:
+class NoInstrumentation:
     """`Traced` with tracing off."""
 
     def carry_out(self, carry_out: CarryOut) -> CarryOut:
         return carry_out
 
-    def passes(self, dynamodb: Passes) -> Passes:
+    def passes(self, dynamodb: Passthrough) -> Passthrough:
         return dynamodb
 
     def store(self, store: Store, role: str) -> Store:  # noqa: ARG002
         return store
 
-    def comparing(self, reading: Compares, authority: str) -> Compares:  # noqa: ARG002
+    def comparing(self, reading: ReadComparer, authority: str) -> ReadComparer:  # noqa: ARG002
         return reading
 
-    def rehearsing(self, rehearsal: Rehearses, authority: str) -> Rehearses:  # noqa: ARG002
+    def rehearsing(self, rehearsal: WriteRehearser, authority: str) -> WriteRehearser:  # noqa: ARG002
         return rehearsal
 
-    def recording(self, findings: Records) -> Records:
+    def recording(self, findings: VerdictSink) -> VerdictSink:
         return findings
 
     def converging(self, converge: Converge) -> Converge:
@@ -119,11 +121,11 @@ class Untraced:
         return nominate
 
 
-UNTRACED: Final = Untraced()
+UNTRACED: Final = NoInstrumentation()
 
-Trace: TypeAlias = Callable[[Stages, Tables, Upstream], Traced]
+Trace: TypeAlias = Callable[[Stages, Tables, DynamoDBClient], Instrumentation]
 
 
-def untraced(_: Stages, __: Tables, ___: Upstream) -> Traced:
+def untraced(_: Stages, __: Tables, ___: DynamoDBClient) -> Instrumentation:
     """`Trace` with tracing off."""
     return UNTRACED

@@ -22,7 +22,7 @@ _COUNTED: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Drain:
+class DrainStatus:
     """What still stands between a scope and its flip: writes under way; keys in the journal (parked ones apart), be it
     that they only settle; and for how many seconds a write of an unknown outcome may yet land on either store."""
 
@@ -36,7 +36,7 @@ class Drain:
         return not (self.writers or self.keys or self.lingering_seconds)
 
 
-class Leased(Protocol):
+class ServingLease(Protocol):
     """Whether this process may serve at all: what it knows of the stages may be out of date."""
 
     @property
@@ -58,7 +58,7 @@ class Leased(Protocol):
         Raises Unreachable."""
 
 
-class Unleased:
+class NoLease:
     """Stages that nobody can move: there is nothing to be out of date, and nobody to tell."""
 
     valid = True
@@ -73,7 +73,7 @@ class Unleased:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Entry:
+class InFlightWrite:
     """A write under way: the (table, type) pairs that it writes (none, where it was not decoded), and the number of the
     stages that it began under."""
 
@@ -81,7 +81,7 @@ class Entry:
     under: int
 
 
-class Floor:
+class WriteFence:
     """`hold_seconds` bounds how long a write is held; `can_mirror` says whether there is a second store at all."""
 
     def __init__(
@@ -103,7 +103,7 @@ class Floor:
         self._held: Scope | None = None
         self._released = asyncio.Event()
         self._under = 0
-        self._entries: set[Entry] = set()
+        self._entries: set[InFlightWrite] = set()
 
     # -- what the layer asks ------------------------------------------------------------------------------------------
 
@@ -120,13 +120,13 @@ class Floor:
         except TimeoutError:
             raise Unreachable("held", "writes are held while a stage is moved") from None
 
-    def begin(self, writes: tuple[tuple[str, str], ...]) -> Entry:
+    def begin(self, writes: tuple[tuple[str, str], ...]) -> InFlightWrite:
         """A write begins, under the stages as they are; end it with `end`, whatever becomes of it."""
-        entry = Entry(writes, self._under)
+        entry = InFlightWrite(writes, self._under)
         self._entries.add(entry)
         return entry
 
-    def end(self, entry: Entry) -> None:
+    def end(self, entry: InFlightWrite) -> None:
         self._entries.remove(entry)
 
     async def nominate(self, keys: Sequence[Key]) -> None:
@@ -154,7 +154,7 @@ class Floor:
         """Whether any writes are held."""
         return self._held is not None
 
-    def drain(self, scope: Scope) -> Drain:
+    def drain(self, scope: Scope) -> DrainStatus:
         """What stands between the scope and its flip."""
         writers = sum(self._in(scope, entry) for entry in self._entries)
         keys = parked = 0
@@ -165,7 +165,7 @@ class Floor:
         if self._journal.degraded:
             keys += 1  # what stands in a file that cannot be read, nobody can say
         lingering = max(self._journal.lingering(scope.table, store) for store in (DYNAMODB, DSQL))
-        return Drain(writers, keys, lingering, parked)
+        return DrainStatus(writers, keys, lingering, parked)
 
     def adopt(self, new: StageMap) -> None:
         """These are the stages now. Reads go to the new authority at once."""
@@ -197,7 +197,7 @@ class Floor:
             return f"the keys of {scope.table} do not tell the type of an item: move the whole table"
         return None
 
-    def _in(self, scope: Scope, entry: Entry) -> bool:
+    def _in(self, scope: Scope, entry: InFlightWrite) -> bool:
         """Whether an entry is in the scope: one that was not decoded may be in any."""
         return not entry.writes or any(self._stages.covers(scope, *each) for each in entry.writes)
 

@@ -65,7 +65,7 @@ class Attempts:
         return attempt
 
 
-async def insist(
+async def retry_conflicts(
     ask: Callable[[], Awaitable[T]], most: int = ATTEMPTS, again: Callable[[str], None] = lambda _: None
 ) -> T:
     """What `ask` gives, asked again while the database answers with a conflict. Raises the last one, and all else."""

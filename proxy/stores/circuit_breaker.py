@@ -14,43 +14,45 @@ from typing import Final
 _SOON_SECONDS: Final = 0.01
 
 
-class State(StrEnum):
+class BreakerState(StrEnum):
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half_open"
 
 
-class Breaker:
+class CircuitBreaker:
     """`failures` in a row open it; after `reset_seconds` one call may try (`enter`), and its outcome decides."""
 
-    def __init__(self, failures: int, reset_seconds: float, changed: Callable[[State], None] = lambda _: None) -> None:
+    def __init__(
+        self, failures: int, reset_seconds: float, changed: Callable[[BreakerState], None] = lambda _: None
+    ) -> None:
         self._limit = failures
         self._reset = reset_seconds
         self._changed = changed
         self._failures = 0
         self._retry_at = 0.0
-        self.state = State.CLOSED
+        self.state = BreakerState.CLOSED
 
     def enter(self) -> bool:
         """Whether a call may be made now. A call that may must end in `succeeded`, `failed` or `abandoned`."""
-        if self.state is State.CLOSED:
+        if self.state is BreakerState.CLOSED:
             return True
         now = asyncio.get_running_loop().time()
-        if self.state is State.OPEN and now >= self._retry_at:
+        if self.state is BreakerState.OPEN and now >= self._retry_at:
             # The others wait for what comes of this one, and do not look in every few milliseconds.
             self._retry_at = now + self._reset
-            self._become(State.HALF_OPEN)
+            self._become(BreakerState.HALF_OPEN)
             return True
         return False
 
     @property
     def closed(self) -> bool:
-        return self.state is State.CLOSED
+        return self.state is BreakerState.CLOSED
 
     @property
     def seconds_until_retry(self) -> float:
         """How long until `enter` can say yes; 0 if it may now."""
-        if self.state is State.CLOSED:
+        if self.state is BreakerState.CLOSED:
             return 0.0
         return max(_SOON_SECONDS, self._retry_at - asyncio.get_running_loop().time())
 
@@ -61,22 +63,22 @@ class Breaker:
 
     def succeeded(self) -> None:
         self._failures = 0
-        if self.state is not State.CLOSED:
-            self._become(State.CLOSED)
+        if self.state is not BreakerState.CLOSED:
+            self._become(BreakerState.CLOSED)
 
     def failed(self) -> None:
         self._failures += 1
-        if self.state is State.HALF_OPEN or self._failures >= self._limit:
+        if self.state is BreakerState.HALF_OPEN or self._failures >= self._limit:
             self._retry_at = asyncio.get_running_loop().time() + self._reset
-            if self.state is not State.OPEN:
-                self._become(State.OPEN)
+            if self.state is not BreakerState.OPEN:
+                self._become(BreakerState.OPEN)
 
     def abandoned(self) -> None:
         """The call ended without telling anything about the mirror (its caller was cancelled)."""
-        if self.state is State.HALF_OPEN:
+        if self.state is BreakerState.HALF_OPEN:
             self._retry_at = asyncio.get_running_loop().time()
-            self._become(State.OPEN)
+            self._become(BreakerState.OPEN)
 
-    def _become(self, state: State) -> None:
+    def _become(self, state: BreakerState) -> None:
         self.state = state
         self._changed(state)

@@ -13,7 +13,7 @@ from typing import Final
 from proxy.dynamodb import errors
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.outcome import Outcome
-from proxy.stores.errors import Overtaken, Refused, StoreError, UnknownOutcome
+from proxy.stores.errors import Refused, StoreError, TooMuchContention, UnknownOutcome
 from proxy.stores.interface import Unrepresentable
 
 _BUSY: Final = "Too many writes to the same item at once. Try again with a pause between attempts"
@@ -45,7 +45,7 @@ def as_error(error: StoreError) -> DynamoDBError:
     if isinstance(error, Unrepresentable):
         told = "; ".join(f"attribute {fault.field}: {fault.reason}" for fault in error.faults)
         return errors.validation(f"One or more parameter values were invalid: the table cannot hold this item: {told}")
-    if isinstance(error, Overtaken):
+    if isinstance(error, TooMuchContention):
         if not error.parts:
             return errors.throttling(_BUSY)
         # Which of the parts met the other transaction is known to the database alone.

@@ -17,7 +17,7 @@ class Unreachable(StoreError):
     """Nothing has happened in the store, and nothing will: it may be asked again."""
 
 
-class Overtaken(Unreachable):
+class TooMuchContention(Unreachable):
     """Other writers were faster, each time that it was tried.
 
     `parts` is how many parts the transaction has that gave up; 0 for an operation that is none.

@@ -13,9 +13,9 @@ from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.mapping.interface import Fault
-from proxy.stores.circuit_breaker import Breaker
+from proxy.stores.circuit_breaker import CircuitBreaker
 from proxy.stores.errors import UnknownOutcome, Unreachable
-from proxy.stores.interface import Executed, Held, Store
+from proxy.stores.interface import ExecutionResult, Store, StoredItem
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 _NOT_DOWN: Final = frozenset({"occ", "table"})
 
 
-class Limited:
+class GuardedStore:
     """A `Store`. `seconds` bounds each call; an open `breaker` refuses at once, as Unreachable("breaker"); so does
     `stands`, which says whether a key may be written here now, as Unreachable("lease")."""
 
@@ -31,7 +31,7 @@ class Limited:
         self,
         store: Store,
         seconds: float,
-        breaker: Breaker | None = None,
+        breaker: CircuitBreaker | None = None,
         stands: Callable[[Key], bool] | None = None,
     ) -> None:
         self._store = store
@@ -43,15 +43,15 @@ class Limited:
     def name(self) -> str:
         return self._store.name
 
-    async def execute(self, operation: Operation) -> Executed:
+    async def execute(self, operation: Operation) -> ExecutionResult:
         if operation.writes:
             self._check(operation.keys)
         return await self._limit(self._store.execute(operation), writes=operation.writes)
 
-    async def get(self, key: Key) -> Held:
+    async def get(self, key: Key) -> StoredItem:
         return await self._limit(self._store.get(key), writes=False)
 
-    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
+    async def put(self, key: Key, wanted: Item | None, held: StoredItem) -> StoredItem | None:
         self._check((key,))
         return await self._limit(self._store.put(key, wanted, held), writes=True)
 

@@ -26,7 +26,7 @@ class Unrepresentable(StoreError):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class StoredItem:
     """What a store holds for a key.
 
     `token` is the store's own note of what was read, to guard a write with. `sound` is false where the item is right
@@ -39,11 +39,11 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Executed:
+class ExecutionResult:
     """An outcome, with what the operation left in the store for the keys that it wrote (empty if not known)."""
 
     outcome: Outcome
-    left: dict[Key, Held]
+    left: dict[Key, StoredItem]
 
 
 class Store(Protocol):
@@ -53,13 +53,13 @@ class Store(Protocol):
     def name(self) -> str:
         """`dynamodb` or `dsql`: the label in metrics."""
 
-    async def execute(self, operation: Operation) -> Executed:
+    async def execute(self, operation: Operation) -> ExecutionResult:
         """Do what the client asked, by the store's own means. DynamoDB's errors are outcomes, not exceptions."""
 
-    async def get(self, key: Key) -> Held:
+    async def get(self, key: Key) -> StoredItem:
         """The item, by a strongly consistent read."""
 
-    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
+    async def put(self, key: Key, wanted: Item | None, held: StoredItem) -> StoredItem | None:
         """Make the store hold `wanted` (None: nothing) if it still holds `held`.
 
         Gives what it holds now, or None if the row had moved on. Raises Unrepresentable before it writes a loss.

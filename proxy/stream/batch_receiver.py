@@ -33,7 +33,7 @@ _AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Stores:
+class DirectedStores:
     """The two stores, as one key's stage wants them."""
 
     authority: Store
@@ -41,10 +41,10 @@ class Stores:
 
 
 # Which way a key converges now, None if no way (its table is off, or complete); raises StoreError if nobody can say.
-Direct = Callable[[Key], Stores | None]
+Direct = Callable[[Key], DirectedStores | None]
 
 
-class Receiver:
+class BatchReceiver:
     """`find` gives a DynamoDB table by its name, or None; `rows_of` are DynamoDB's names of the tables that rows of
     DSQL's may stand for; `sql_schema` is where those are."""
 

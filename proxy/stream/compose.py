@@ -17,28 +17,28 @@ from proxy.dynamodb.schema import Key, TableSchema
 from proxy.mapping.table_registry import Tables
 from proxy.settings import Settings
 from proxy.shadow.journal.journal import Journal
-from proxy.shadow.write_fence import Floor
-from proxy.stores.dynamodb.client import Upstream
+from proxy.shadow.write_fence import WriteFence
+from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.dynamodb.streams import NOT_THERE, Streams
 from proxy.stores.errors import Refused
-from proxy.stream.follower import Follower, Manner, Source
+from proxy.stream.follower import Follower, FollowerOptions, StreamedTable
 from proxy.stream.metrics import StreamMetrics
 from proxy.stream.positions import Positions
 
 _WAIT_SECONDS: Final = 0.1
 
 
-class Staged(Protocol):
+class StageLookup(Protocol):
     """What of `Ways` is needed."""
 
     def stage_of(self, key: Key) -> Stage: ...
 
 
-class Nominating:
+class KeyEnqueuer:
     """Call it with keys: it returns when they stand in the journal's file."""
 
-    def __init__(self, journal: Journal, floor: Floor, tables: Tables, ways: Staged) -> None:
+    def __init__(self, journal: Journal, floor: WriteFence, tables: Tables, ways: StageLookup) -> None:
         self._journal = journal
         self._floor = floor
         self._tables = tables
@@ -65,9 +65,9 @@ class Nominating:
 
 def followers(
     settings: Settings,
-    upstream: Upstream,
+    upstream: DynamoDBClient,
     dynamodb: DynamoDBStore,
-    nominate: Nominating,
+    nominate: KeyEnqueuer,
     registry: CollectorRegistry,
 ) -> tuple[list[Follower], Callable[[], None]]:
     """One for each table of `[stream]`, and what lets go of their positions."""
@@ -75,7 +75,7 @@ def followers(
     if not chosen.tables:
         return [], lambda: None
 
-    async def describe(name: str) -> Source | None:
+    async def describe(name: str) -> StreamedTable | None:
         try:
             described = (await dynamodb.ask("DescribeTable", {"TableName": name}))["Table"]
         except Refused as error:
@@ -83,11 +83,13 @@ def followers(
                 return None
             raise
         enabled = (described.get("StreamSpecification") or {}).get("StreamEnabled", False)
-        return Source(TableSchema.from_description(described), described.get("LatestStreamArn") if enabled else None)
+        return StreamedTable(
+            TableSchema.from_description(described), described.get("LatestStreamArn") if enabled else None
+        )
 
     streams = Streams(upstream, settings.dynamodb.timeout_seconds)
     positions = Positions(settings.journal.path)
-    manner = Manner(chosen.start, chosen.poll_seconds, chosen.delay_seconds)
+    manner = FollowerOptions(chosen.start, chosen.poll_seconds, chosen.delay_seconds)
     watch = StreamMetrics(registry)
     made = [Follower(name, describe, streams, positions, nominate, watch, manner) for name in chosen.tables]
     return made, positions.close

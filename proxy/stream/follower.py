@@ -23,7 +23,7 @@ from typing import Final, Literal, Protocol
 import structlog
 
 from proxy.dynamodb.schema import Key, TableSchema
-from proxy.stores.dynamodb.streams import EXPIRED, NOT_THERE, TRIMMED, Records, Shard, Streams
+from proxy.stores.dynamodb.streams import EXPIRED, NOT_THERE, TRIMMED, Shard, StreamRecords, Streams
 from proxy.stores.errors import Refused, StoreError
 from proxy.stream.positions import Position, Positions
 from proxy.stream.records import Changed, Unreadable, changed
@@ -41,7 +41,7 @@ _AT_ONCE: Final = 16
 _LONGEST_DELAY: Final = 60.0
 
 
-class Found(Enum):
+class PollResult(Enum):
     """What a look into a shard gave: `MORE` says that there may be more at once."""
 
     MORE = "more"
@@ -49,7 +49,7 @@ class Found(Enum):
     FAILED = "failed"
 
 
-class Watch(Protocol):
+class StreamObserver(Protocol):
     """What is counted."""
 
     def stream_records(self, table: str, records: int) -> None: ...
@@ -61,7 +61,7 @@ class Watch(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class StreamedTable:
     """A table as DescribeTable tells it: its schema, and its stream's ARN (None: it has none)."""
 
     schema: TableSchema
@@ -69,7 +69,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class FollowerOptions:
     """How a stream is followed. `start`: where one begins that was never read. `poll_seconds`: the pause when there is
     nothing new. `delay_seconds`: how old a record is to be before its key is nominated, so that the proxy that wrote it
     has compared and converged it by then, undisturbed."""
@@ -86,12 +86,12 @@ class Follower:
     def __init__(
         self,
         table: str,
-        describe: Callable[[str], Awaitable[Source | None]],
+        describe: Callable[[str], Awaitable[StreamedTable | None]],
         streams: Streams,
         positions: Positions,
         nominate: Callable[[Sequence[Key]], Awaitable[None]],
-        watch: Watch,
-        manner: Manner = Manner(),
+        watch: StreamObserver,
+        manner: FollowerOptions = FollowerOptions(),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._table = table
@@ -102,7 +102,7 @@ class Follower:
         self._watch = watch
         self._manner = manner
         self._clock = clock
-        self._source: Source | None = None
+        self._source: StreamedTable | None = None
         self._shards: list[Shard] = []
         self._iterators: dict[str, str] = {}
         self._from_their_end: set[str] = set()
@@ -128,9 +128,9 @@ class Follower:
                 group.create_task(self._read(self._source, stream, shard, known.get(shard.name))) for shard in shards
             ]
         found = {each.result() for each in reading}
-        if found <= {Found.NOTHING}:
+        if found <= {PollResult.NOTHING}:
             self._caught_up(stream)
-        if Found.MORE not in found:
+        if PollResult.MORE not in found:
             await asyncio.sleep(self._manner.poll_seconds)
 
     # -- where to read ------------------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ class Follower:
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
-    async def _read(self, source: Source, stream: str, shard: Shard, position: Position | None) -> Found:
+    async def _read(self, source: StreamedTable, stream: str, shard: Shard, position: Position | None) -> PollResult:
         """The next records of a shard."""
         async with self._places:
             try:
@@ -208,7 +208,9 @@ class Follower:
         self._from_their_end.discard(shard.name)
         return iterator
 
-    async def _take(self, source: Source, stream: str, shard: Shard, position: Position | None, page: Records) -> Found:
+    async def _take(
+        self, source: StreamedTable, stream: str, shard: Shard, position: Position | None, page: StreamRecords
+    ) -> PollResult:
         seen = []
         for record in page.records:
             try:
@@ -225,7 +227,7 @@ class Follower:
         else:
             # Its children may be read now, and there may be new ones.
             self._looked_at = float("-inf")
-        return Found.MORE if seen or ended else Found.NOTHING
+        return PollResult.MORE if seen or ended else PollResult.NOTHING
 
     async def _nominated(self, seen: Sequence[Changed]) -> None:
         if not seen:
@@ -242,20 +244,20 @@ class Follower:
         self._watch.stream_records(self._table, len(seen))
         self._watch.stream_lag(self._table, max(0.0, self._clock() - newest))
 
-    def _failed(self, error: StoreError) -> Found:
+    def _failed(self, error: StoreError) -> PollResult:
         log.info("stream_retried", table=self._table, reason=error.reason)
-        return Found.FAILED
+        return PollResult.FAILED
 
-    def _refused(self, stream: str, shard: Shard, position: Position | None, error: Refused) -> Found:
+    def _refused(self, stream: str, shard: Shard, position: Position | None, error: Refused) -> PollResult:
         if error.reason == EXPIRED:
-            return Found.MORE  # an iterator lives for 15 minutes; the position is kept
+            return PollResult.MORE  # an iterator lives for 15 minutes; the position is kept
         if error.reason in (TRIMMED, NOT_THERE):
             self._gap_if_late(stream, f"records of shard {shard.name} are gone before they were read")
             self._save(stream, shard, Position(None, done=error.reason == NOT_THERE))
             self._looked_at = float("-inf")
-            return Found.MORE if error.reason == TRIMMED and position is not None else Found.FAILED
+            return PollResult.MORE if error.reason == TRIMMED and position is not None else PollResult.FAILED
         self._tell("stream_not_read", error.reason, "allow dynamodb:GetShardIterator and dynamodb:GetRecords")
-        return Found.FAILED
+        return PollResult.FAILED
 
     def _save(self, stream: str, shard: Shard, position: Position) -> None:
         """A position that cannot be saved is only read again after a restart."""

@@ -26,16 +26,16 @@ from proxy.cutover.stage_table import StageTable
 from proxy.cutover.stages import DSQL, StageMap, Stages
 from proxy.dynamodb.schema import Key
 from proxy.mapping.given import load_mappings
-from proxy.mapping.load import MappedTable
+from proxy.mapping.load import LoadedMapping
 from proxy.mapping.table_registry import Tables
 from proxy.settings import Settings, load
-from proxy.stores.dsql.connect import pool_of
+from proxy.stores.dsql.connect import open_pool
 from proxy.stores.dsql.store import DSQLStore
 from proxy.stores.dynamodb.open_client import open_upstream
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.errors import StoreError
-from proxy.stores.guarded_store import Limited
-from proxy.stream.batch_receiver import Receiver, Stores
+from proxy.stores.guarded_store import GuardedStore
+from proxy.stream.batch_receiver import BatchReceiver, DirectedStores
 
 log = structlog.get_logger(__name__)
 
@@ -45,19 +45,19 @@ _RESERVED_SECONDS: Final = 1.0
 _SECONDS: Final = 60.0
 
 
-class Context(Protocol):
+class LambdaContext(Protocol):
     """What of Lambda's context object is asked."""
 
     def get_remaining_time_in_millis(self) -> int: ...
 
 
-class _Opened:
+class _Environment:
     """Both stores and the stages, for as long as the function's environment lives."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stack = AsyncExitStack()
-        self._mapped: dict[str, MappedTable] = load_mappings(settings)
+        self._mapped: dict[str, LoadedMapping] = load_mappings(settings)
         types = {name: [each for each in table.rules if each != ANY] for name, table in self._mapped.items()}
         self._stages = Stages(settings, types)
 
@@ -65,17 +65,17 @@ class _Opened:
         """Raises SettingsError and CredentialsError."""
         settings = self._settings
         upstream = await self._stack.enter_async_context(open_upstream(settings, os.environ))
-        pool = pool_of(settings.dsql)
+        pool = open_pool(settings.dsql)
         self._stack.callback(pool.terminate)
         dynamodb = DynamoDBStore(upstream, settings.dynamodb.timeout_seconds)
         self._tables = Tables(dynamodb.describe, self._mapped)
         dsql = DSQLStore(pool, self._tables.mapping_of, schema=settings.dsql.schema)
-        self._dynamodb = Limited(dynamodb, settings.dynamodb.timeout_seconds)
-        self._dsql = Limited(dsql, settings.dsql.timeout_seconds)
+        self._dynamodb = GuardedStore(dynamodb, settings.dynamodb.timeout_seconds)
+        self._dsql = GuardedStore(dsql, settings.dsql.timeout_seconds)
         name = settings.stages.table
         self._stage_table = StageTable(dynamodb, name) if name is not None else None
         rows_of = dict.fromkeys((*self._mapped, *settings.stream.tables))
-        self._receiver = Receiver(self._tables.find, rows_of, self._direct, settings.dsql.schema)
+        self._receiver = BatchReceiver(self._tables.find, rows_of, self._direct, settings.dsql.schema)
 
     async def close(self) -> None:
         await self._stack.aclose()
@@ -102,14 +102,14 @@ class _Opened:
             self._stages.adopt(StageMap.from_document(state.map))
         return state.flip is None
 
-    def _direct(self, key: Key) -> Stores | None:
+    def _direct(self, key: Key) -> DirectedStores | None:
         table = self._tables.known(key.table)
         stage = self._stages.of(key.table, table.mapping.type_of(key.attributes) if table is not None else "")
         if not stage.mirrored:
             return None
         if stage.authority == DSQL:
-            return Stores(self._dsql, self._dynamodb)
-        return Stores(self._dynamodb, self._dsql)
+            return DirectedStores(self._dsql, self._dynamodb)
+        return DirectedStores(self._dynamodb, self._dsql)
 
 
 class Function:
@@ -118,9 +118,9 @@ class Function:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self._runner = asyncio.Runner()
-        self._opened: _Opened | None = None
+        self._opened: _Environment | None = None
 
-    def __call__(self, event: Mapping[str, Any], context: Context | None = None) -> dict[str, Any]:
+    def __call__(self, event: Mapping[str, Any], context: LambdaContext | None = None) -> dict[str, Any]:
         """Raises SettingsError and CredentialsError, which make the whole batch come again."""
         seconds = context.get_remaining_time_in_millis() / 1000 if context is not None else _SECONDS
         return self._runner.run(self._take(event, max(0.0, seconds - _RESERVED_SECONDS)))
@@ -136,7 +136,7 @@ class Function:
             file = self._environ.get(SETTINGS_FILE)
             settings = load(Path(file) if file else None, self._environ)
             logs.configure(settings.log.level, settings.log.format)
-            opened = _Opened(settings)
+            opened = _Environment(settings)
             await opened.open()
             self._opened = opened
         return await self._opened.take(event, seconds)

@@ -21,7 +21,7 @@ from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item, Value
 from proxy.mapping.codecs import codec
 from proxy.mapping.column_mapping import ColumnMapping
-from proxy.mapping.interface import Mapping as TableMapping
+from proxy.mapping.interface import TableMapping
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 

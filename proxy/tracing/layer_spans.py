@@ -21,16 +21,24 @@ from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.mapping.table_registry import Table, Tables
-from proxy.shadow.call import Begun, Call
+from proxy.shadow.call import Call, LookStart
 from proxy.shadow.comparison.outcome_shapes import ANY_TYPE
-from proxy.shadow.instrumentation import CarryOut, Compares, Converge, Nominate, Passes, Records, Rehearses
+from proxy.shadow.instrumentation import (
+    CarryOut,
+    Converge,
+    Nominate,
+    Passthrough,
+    ReadComparer,
+    VerdictSink,
+    WriteRehearser,
+)
 from proxy.shadow.journal.journal import Ticket
-from proxy.shadow.request.authority import placed
+from proxy.shadow.request.authority import placement_of
 from proxy.stores.interface import Store
 from proxy.tracing import span_names as names
 from proxy.tracing.span_names import Attributes
 from proxy.tracing.spans import Spans, current, sampled, tell
-from proxy.tracing.store_spans import Place, TracedPasses, TracedStore
+from proxy.tracing.store_spans import StorePlace, TracedPasses, TracedStore
 from proxy.verdicts import Judged, Verdict
 
 COMPARE: Final = "crossfade.compare"
@@ -61,10 +69,10 @@ class Origins:
             self._origins.pop(key, None)
 
 
-class Parts:
-    """`proxy.shadow.instrumentation.Traced`. `places` are the stores by their names."""
+class LayerInstrumentation:
+    """`proxy.shadow.instrumentation.Instrumentation`. `places` are the stores by their names."""
 
-    def __init__(self, spans: Spans, stages: Stages, tables: Tables, places: dict[str, Place]) -> None:
+    def __init__(self, spans: Spans, stages: Stages, tables: Tables, places: dict[str, StorePlace]) -> None:
         self._spans = spans
         self._stages = stages
         self._tables = tables
@@ -76,24 +84,26 @@ class Parts:
             if sampled():
                 tell(names.asked(call.operation) | self._of(call))
                 if call.operation.writes:
-                    self._remember([k for k in call.operation.keys if placed(self._stages, call, k).stage.mirrored])
+                    self._remember(
+                        [k for k in call.operation.keys if placement_of(self._stages, call, k).stage.mirrored]
+                    )
             return await carry_out(call)
 
         return traced
 
-    def passes(self, dynamodb: Passes) -> Passes:
+    def passes(self, dynamodb: Passthrough) -> Passthrough:
         return TracedPasses(dynamodb, self._places["dynamodb"], self._spans, self._stages)
 
     def store(self, store: Store, role: str) -> Store:
         return TracedStore(store, role, self._places[store.name], self._spans)
 
-    def comparing(self, reading: Compares, authority: str) -> Compares:
+    def comparing(self, reading: ReadComparer, authority: str) -> ReadComparer:
         return _Comparing(reading, self, authority)
 
-    def rehearsing(self, rehearsal: Rehearses, authority: str) -> Rehearses:
+    def rehearsing(self, rehearsal: WriteRehearser, authority: str) -> WriteRehearser:
         return _Rehearsing(rehearsal, self, authority)
 
-    def recording(self, findings: Records) -> Records:
+    def recording(self, findings: VerdictSink) -> VerdictSink:
         return _Recording(findings)
 
     def converging(self, converge: Converge) -> Converge:
@@ -138,7 +148,7 @@ class Parts:
 
     def _of(self, call: Call) -> Attributes:
         """Where an operation stands."""
-        stages = {placed(self._stages, call, key).stage for key in call.operation.keys}
+        stages = {placement_of(self._stages, call, key).stage for key in call.operation.keys}
         if not stages:
             stages = {self._stages.of(call.table.name, "" if call.item_type == ANY_TYPE else call.item_type)}
         return {
@@ -176,7 +186,7 @@ class Parts:
 class _Comparing:
     """`Compares`, each comparison under a span."""
 
-    def __init__(self, reading: Compares, parts: Parts, authority: str) -> None:
+    def __init__(self, reading: ReadComparer, parts: LayerInstrumentation, authority: str) -> None:
         self._reading = reading
         self._parts = parts
         self._authority = authority
@@ -187,10 +197,10 @@ class _Comparing:
         with self._parts.spans.work(COMPARE, self._parts.of(call, self._authority)):
             return await self._reading.compare(call, answer)
 
-    def begin(self) -> Begun:
+    def begin(self) -> LookStart:
         return self._reading.begin()
 
-    async def compare_served(self, call: Call, mirrored: Outcome, answered: Outcome | None, begun: Begun) -> None:
+    async def compare_served(self, call: Call, mirrored: Outcome, answered: Outcome | None, begun: LookStart) -> None:
         if not sampled():
             return await self._reading.compare_served(call, mirrored, answered, begun)
         with self._parts.spans.work(COMPARE, self._parts.of(call, self._authority)):
@@ -200,7 +210,7 @@ class _Comparing:
 class _Rehearsing:
     """`Rehearses`, each rehearsal under a span."""
 
-    def __init__(self, rehearsal: Rehearses, parts: Parts, authority: str) -> None:
+    def __init__(self, rehearsal: WriteRehearser, parts: LayerInstrumentation, authority: str) -> None:
         self._rehearsal = rehearsal
         self._parts = parts
         self._authority = authority
@@ -221,7 +231,7 @@ class _Rehearsing:
 class _Recording:
     """`Records`: a verdict is told of the comparison's span, too."""
 
-    def __init__(self, findings: Records) -> None:
+    def __init__(self, findings: VerdictSink) -> None:
         self._findings = findings
 
     def record(

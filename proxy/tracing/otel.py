@@ -23,17 +23,17 @@ from proxy.cutover import stages as stores
 from proxy.cutover.stages import Stages
 from proxy.mapping.table_registry import Tables
 from proxy.settings import DSQL, Settings
-from proxy.shadow.instrumentation import Traced
-from proxy.stores.dynamodb.client import Upstream
+from proxy.shadow.instrumentation import Instrumentation
+from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.connection_pool import Endpoint
 from proxy.tracing import span_names as names
-from proxy.tracing.layer_spans import Parts
+from proxy.tracing.layer_spans import LayerInstrumentation
 from proxy.tracing.request_spans import Requests, TracedLayer
-from proxy.tracing.span_exporter import Sending, SpanMetrics, hush
+from proxy.tracing.span_exporter import BatchingExporter, SpanMetrics, silence_otel_logs
 from proxy.tracing.spans import ByOrigin, Ids, Spans, headers, mark
-from proxy.tracing.store_spans import Place
+from proxy.tracing.store_spans import StorePlace
 from proxy.version import VERSION
-from proxy.wire.server import Handler, Layer
+from proxy.wire.server import Handler, OperationHandler
 
 _SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
 _POSTGRESQL_PORT = 5432
@@ -45,7 +45,7 @@ class OpenTelemetry:
     def __init__(self, settings: Settings, exporter: Callable[[], SpanExporter] = OTLPSpanExporter) -> None:
         self._settings = settings
         self._exporter = exporter
-        self._sending: Sending | None = None
+        self._sending: BatchingExporter | None = None
         ratio, ids = settings.tracing.sample_ratio, Ids()
         # Its own shut-down at exit would wait for a hung collector.
         self._provider = TracerProvider(
@@ -59,8 +59,8 @@ class OpenTelemetry:
 
     def start(self, registry: CollectorRegistry) -> None:
         """Begin to send. Once."""
-        hush()
-        self._sending = Sending(self._exporter(), self._settings.tracing.queue, SpanMetrics(registry))
+        silence_otel_logs()
+        self._sending = BatchingExporter(self._exporter(), self._settings.tracing.queue, SpanMetrics(registry))
         self._provider.add_span_processor(self._sending)
 
     async def close(self) -> None:
@@ -70,19 +70,19 @@ class OpenTelemetry:
     def handler(self, handle: Handler) -> Handler:
         return self._requests.handler(handle)
 
-    def layer(self, layer: Layer) -> Layer:
+    def layer(self, layer: OperationHandler) -> OperationHandler:
         return TracedLayer(layer)
 
-    def parts(self, stages: Stages, tables: Tables, upstream: Upstream) -> Traced:
+    def parts(self, stages: Stages, tables: Tables, upstream: DynamoDBClient) -> Instrumentation:
         def sql_table(name: str) -> str | None:
             table = tables.known(name)
             return table.mapping.sql_table if table is not None else None
 
         places = {
-            stores.DYNAMODB: Place(_dynamodb(self._settings, upstream), aws=True, collection=lambda name: name),
-            stores.DSQL: Place(_dsql(self._settings.dsql), aws=False, collection=sql_table),
+            stores.DYNAMODB: StorePlace(_dynamodb(self._settings, upstream), aws=True, collection=lambda name: name),
+            stores.DSQL: StorePlace(_dsql(self._settings.dsql), aws=False, collection=sql_table),
         }
-        return Parts(self._spans, stages, tables, places)
+        return LayerInstrumentation(self._spans, stages, tables, places)
 
 
 def _resource() -> Resource:
@@ -91,7 +91,7 @@ def _resource() -> Resource:
     return Resource.create().merge(ours).merge(OTELResourceDetector().detect())
 
 
-def _dynamodb(settings: Settings, upstream: Upstream) -> dict[str, str | int]:
+def _dynamodb(settings: Settings, upstream: DynamoDBClient) -> dict[str, str | int]:
     told: dict[str, str | int] = {names.DB_SYSTEM: names.DYNAMODB, names.CLOUD_REGION: upstream.region}
     if settings.needs_dynamodb:
         endpoint = Endpoint.of(f"//{upstream.endpoints[0]}")

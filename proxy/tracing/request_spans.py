@@ -30,7 +30,7 @@ from proxy.tracing.span_names import (
     error_type,
 )
 from proxy.tracing.spans import NOWHERE, Spans, enter, leave, sampled, tell
-from proxy.wire.server import Handler, Layer
+from proxy.wire.server import Handler, OperationHandler
 
 R = TypeVar("R", bound=web.BaseRequest)
 
@@ -107,7 +107,7 @@ class Requests:
 class TracedLayer:
     """The layer as the wire sees it: what became of each request, told of the span it is served under."""
 
-    def __init__(self, layer: Layer) -> None:
+    def __init__(self, layer: OperationHandler) -> None:
         self._layer = layer
 
     async def execute(self, action: str, body: bytes, request_id: str) -> Outcome:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:  # `crossfade check` asks here too, and needs none of what the
     from proxy.cutover.stages import Stages
     from proxy.mapping.table_registry import Tables
     from proxy.settings import Settings
-    from proxy.shadow.instrumentation import Traced
-    from proxy.stores.dynamodb.client import Upstream
-    from proxy.wire.server import Handler, Layer
+    from proxy.shadow.instrumentation import Instrumentation
+    from proxy.stores.dynamodb.client import DynamoDBClient
+    from proxy.wire.server import Handler, OperationHandler
 
 _NEEDED: Final = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
 
@@ -44,14 +44,14 @@ class Tracing(Protocol):
     def handler(self, handle: Handler) -> Handler:
         """The data port's requests."""
 
-    def layer(self, layer: Layer) -> Layer:
+    def layer(self, layer: OperationHandler) -> OperationHandler:
         """What stands behind the data port, and behind the items port."""
 
-    def parts(self, stages: Stages, tables: Tables, upstream: Upstream) -> Traced:
+    def parts(self, stages: Stages, tables: Tables, upstream: DynamoDBClient) -> Instrumentation:
         """The layer's own parts."""
 
 
-class Untracing:
+class NoTracing:
     """`Tracing`, off: everything is given back as it came."""
 
     headers: Callable[[], bytes] | None = None
@@ -67,19 +67,19 @@ class Untracing:
     def handler(self, handle: Handler) -> Handler:
         return handle
 
-    def layer(self, layer: Layer) -> Layer:
+    def layer(self, layer: OperationHandler) -> OperationHandler:
         return layer
 
-    def parts(self, stages: Stages, tables: Tables, upstream: Upstream) -> Traced:  # noqa: ARG002
+    def parts(self, stages: Stages, tables: Tables, upstream: DynamoDBClient) -> Instrumentation:  # noqa: ARG002
         from proxy.shadow.instrumentation import UNTRACED
 
         return UNTRACED
 
 
-OFF: Final = Untracing()
+OFF: Final = NoTracing()
 
 
-def tracing_of(settings: Settings) -> Tracing:
+def setup_tracing(settings: Settings) -> Tracing:
     """As the settings say. Raises SettingsError where tracing is on and OpenTelemetry is not installed, or its own
     variables are wrong."""
     if not settings.tracing.enabled:

@@ -35,7 +35,7 @@ _TALKERS: Final = (
 _REMEDY: Final = "see OTEL_EXPORTER_OTLP_ENDPOINT, and whether the collector there takes OTLP over HTTP"
 
 
-def hush() -> None:
+def silence_otel_logs() -> None:
     """Keep out of the log what OpenTelemetry says of each batch, and of secrets. Before an exporter is made."""
     for name in _TALKERS:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
@@ -56,7 +56,7 @@ class SpanMetrics:
             self.spans.labels(outcome)
 
 
-class Sending(SpanProcessor):
+class BatchingExporter(SpanProcessor):
     """A span processor with at most `limit` spans waiting for `exporter`. Make it, and end spans, in the event loop."""
 
     def __init__(self, exporter: SpanExporter, limit: int, metrics: SpanMetrics) -> None:

@@ -17,8 +17,8 @@ from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.mapping.interface import Fault
 from proxy.mapping.table_registry import NAME
-from proxy.shadow.instrumentation import Passes
-from proxy.stores.interface import Executed, Held, Store
+from proxy.shadow.instrumentation import Passthrough
+from proxy.stores.interface import ExecutionResult, Store, StoredItem
 from proxy.tracing import span_names as names
 from proxy.tracing.span_names import Attributes
 from proxy.tracing.spans import Open, Spans, sampled, tell
@@ -28,7 +28,7 @@ _MOST_READ: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StorePlace:
     """A store as spans name it: what is the same of all calls; `aws` says that it is DynamoDB; `collection` gives what
     a DynamoDB table is called there."""
 
@@ -53,7 +53,7 @@ class Place:
 class TracedStore:
     """A `Store` as `role`: `authority` or `mirror`."""
 
-    def __init__(self, store: Store, role: str, place: Place, spans: Spans) -> None:
+    def __init__(self, store: Store, role: str, place: StorePlace, spans: Spans) -> None:
         self._store = store
         self._role = role
         self._place = place
@@ -63,7 +63,7 @@ class TracedStore:
     def name(self) -> str:
         return self._store.name
 
-    async def execute(self, operation: Operation) -> Executed:
+    async def execute(self, operation: Operation) -> ExecutionResult:
         if not sampled():
             return await self._store.execute(operation)
         with self._open(operation.action, operation.tables, names.asked(operation)) as span:
@@ -71,13 +71,13 @@ class TracedStore:
             _answered(span, executed.outcome)
             return executed
 
-    async def get(self, key: Key) -> Held:
+    async def get(self, key: Key) -> StoredItem:
         if not sampled():
             return await self._store.get(key)
         with self._open("GetItem", (key.table,), {names.TABLE_NAMES: (key.table,)}):
             return await self._store.get(key)
 
-    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
+    async def put(self, key: Key, wanted: Item | None, held: StoredItem) -> StoredItem | None:
         if not sampled():
             return await self._store.put(key, wanted, held)
         action = "DeleteItem" if wanted is None else "PutItem"
@@ -95,7 +95,7 @@ class TracedStore:
 class TracedPasses:
     """DynamoDB past the mirror: the authority, of requests that nobody else has read."""
 
-    def __init__(self, dynamodb: Passes, place: Place, spans: Spans, stages: Stages) -> None:
+    def __init__(self, dynamodb: Passthrough, place: StorePlace, spans: Spans, stages: Stages) -> None:
         self._dynamodb = dynamodb
         self._place = place
         self._spans = spans

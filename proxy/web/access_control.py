@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 
 from proxy.problems import Problem
-from proxy.web.bearer_tokens import Role, Tokens
+from proxy.web.bearer_tokens import BearerTokens, Role
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +40,7 @@ class Access:
     """`tokens` are those that callers may show; None where nobody needs one. `strangers` allows callers from anywhere
     then, as readers."""
 
-    def __init__(self, tokens: Tokens | None, *, strangers: bool) -> None:
+    def __init__(self, tokens: BearerTokens | None, *, strangers: bool) -> None:
         self.tokens = tokens
         self._strangers = strangers
 

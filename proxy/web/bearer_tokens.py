@@ -20,14 +20,14 @@ class Role(StrEnum):
     OPERATOR = "operator"
 
 
-class Tokens:
+class BearerTokens:
     """Tokens by role. Without any, no token is known."""
 
     def __init__(self, tokens: Iterable[tuple[Role, str]]) -> None:
         self._digests = tuple((role, _digest(token)) for role, token in tokens)
 
     @classmethod
-    def of(cls, admin: Admin) -> Tokens | None:
+    def of(cls, admin: Admin) -> BearerTokens | None:
         """Those that the settings name; None where they name none. Raises SettingsError for a file that holds none."""
         return cls.given(
             "admin",
@@ -36,12 +36,12 @@ class Tokens:
         )
 
     @classmethod
-    def given(cls, section: str, *named: tuple[Role, str, str | None, Path | None]) -> Tokens | None:
+    def given(cls, section: str, *named: tuple[Role, str, str | None, Path | None]) -> BearerTokens | None:
         """Each with its role, the name of its setting in `section`, and itself or the file that it is in."""
         tokens: dict[str, tuple[Role, str]] = {}
         for role, name, token, file in named:
             if file is not None:
-                token = token_in(file, f"{section}.{name}_file")
+                token = read_token_file(file, f"{section}.{name}_file")
             if token is not None and token in tokens:
                 raise SettingsError([f"{section}: {tokens[token][1]} and {name} are the same: give each its own"])
             if token is not None:
@@ -62,7 +62,7 @@ def _digest(token: str) -> bytes:
     return sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
-def token_in(file: Path, setting: str) -> str:
+def read_token_file(file: Path, setting: str) -> str:
     """The one line of a file. What a file holds in the wrong place is not repeated."""
     try:
         token = file.read_text(encoding="utf-8").strip()

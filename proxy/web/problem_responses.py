@@ -25,26 +25,26 @@ HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosnif
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def answer(problem: Problem) -> web.Response:
+def problem_response(problem: Problem) -> web.Response:
     body = orjson.dumps(problem.document(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     headers = {**HEADERS, **problem.headers}
     return web.Response(body=body, status=problem.status, content_type=CONTENT_TYPE, headers=headers)
 
 
 @web.middleware
-async def told(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answers what a handler raises. What it raises after it has begun to answer ends the connection."""
     try:
         return await handler(request)
     except Problem as problem:
-        return answer(problem)
+        return problem_response(problem)
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
         allowed = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
-        return answer(Problem(error.status, f"{request.method} {request.path}: {error.reason}", allowed))
+        return problem_response(Problem(error.status, f"{request.method} {request.path}: {error.reason}", allowed))
     except StoreError as error:
-        return answer(Problem(503, f"the stage table cannot be reached: {error}", {"Retry-After": "1"}))
+        return problem_response(Problem(503, f"the stage table cannot be reached: {error}", {"Retry-After": "1"}))
     except Exception:
         log.exception("admin_fault", method=request.method, path=request.path)
-        return answer(Problem(500, "a fault of Crossfade's own: see its log"))
+        return problem_response(Problem(500, "a fault of Crossfade's own: see its log"))

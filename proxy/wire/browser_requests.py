@@ -13,7 +13,7 @@ from aiohttp import web
 from proxy.dynamodb.outcome import Outcome
 
 ANYONE: Final = ("Access-Control-Allow-Origin", "*")
-SHARED: Final = (ANYONE, ("Access-Control-Expose-Headers", "x-amzn-RequestId,x-amzn-ErrorType,x-amz-crc32,Date"))
+CORS_HEADERS: Final = (ANYONE, ("Access-Control-Expose-Headers", "x-amzn-RequestId,x-amzn-ErrorType,x-amz-crc32,Date"))
 _ALLOWED: Final = (
     ("Access-Control-Request-Headers", "Access-Control-Allow-Headers"),
     ("Access-Control-Request-Method", "Access-Control-Allow-Methods"),
@@ -21,14 +21,14 @@ _ALLOWED: Final = (
 _DAYS_2: Final = "172800"
 
 
-def from_page(request: web.BaseRequest) -> bool:
+def is_browser_request(request: web.BaseRequest) -> bool:
     """Whether a browser sent it for a page of another origin."""
     return "Origin" in request.headers
 
 
-def asked_first(request: web.BaseRequest) -> Outcome | None:
+def cors_preflight(request: web.BaseRequest) -> Outcome | None:
     """The answer to a preflight request, which cannot be signed; None: it is none."""
-    if request.method != "OPTIONS" or not from_page(request):
+    if request.method != "OPTIONS" or not is_browser_request(request):
         return None
     headers = [ANYONE, ("Access-Control-Max-Age", _DAYS_2)]
     for asked, allowed in _ALLOWED:

@@ -33,7 +33,7 @@ _STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\
 _JOIN: Final = 64 * 1024  # above it, a copy costs more than a second segment
 
 
-def carries(request: web.BaseRequest, outcome: Outcome) -> bool:
+def can_pass_through(request: web.BaseRequest, outcome: Outcome) -> bool:
     """Whether the answer can be sent so: to a POST over a connection that stays, with a status that has a body."""
     return (
         request.method == "POST"
@@ -45,7 +45,7 @@ def carries(request: web.BaseRequest, outcome: Outcome) -> bool:
     )
 
 
-class Received(web.StreamResponse):
+class PassthroughResponse(web.StreamResponse):
     """A response to be returned by an aiohttp handler; see the module."""
 
     def __init__(self, outcome: Outcome) -> None:

@@ -27,11 +27,11 @@ from proxy.dynamodb.errors import DynamoDBError, access_denied, internal_server_
 from proxy.dynamodb.outcome import JSON_1_0, Outcome
 from proxy.metrics.registry import OTHER, Metrics, clock
 from proxy.settings import Address
-from proxy.stores.dynamodb.http_connection import Answer
+from proxy.stores.dynamodb.http_connection import HTTPResponse
 from proxy.stores.errors import UnknownOutcome, Unreachable
 from proxy.web.request_ids import request_ids
-from proxy.wire.browser_requests import SHARED, asked_first, from_page
-from proxy.wire.passthrough_response import DROPPED, Received, carries
+from proxy.wire.browser_requests import CORS_HEADERS, cors_preflight, is_browser_request
+from proxy.wire.passthrough_response import DROPPED, PassthroughResponse, can_pass_through
 from proxy.wire.signatures import Claimed, Signatures
 
 SHADOWED: Final = frozenset(
@@ -64,7 +64,7 @@ _UNKNOWN_OUTCOME: Final = "The request processing has failed because of an unkno
 Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-class Layer(Protocol):
+class OperationHandler(Protocol):
     """What stands behind the wire."""
 
     async def execute(self, action: str, body: bytes, request_id: str) -> Outcome:
@@ -74,7 +74,7 @@ class Layer(Protocol):
         """Carry any other operation to DynamoDB unread. May raise the same."""
 
 
-class Raw(Protocol):
+class RawForwarder(Protocol):
     """Where requests go that name no operation."""
 
     async def request_raw(
@@ -85,7 +85,7 @@ class Raw(Protocol):
         body: bytes,
         *,
         timeout: float,  # noqa: ASYNC109  # the upstream's own limit
-    ) -> Answer:
+    ) -> HTTPResponse:
         """Carry it unsigned. May raise Unreachable or UnknownOutcome."""
 
 
@@ -95,8 +95,8 @@ class WireServer:
 
     def __init__(
         self,
-        layer: Layer,
-        upstream: Raw,
+        layer: OperationHandler,
+        upstream: RawForwarder,
         metrics: Metrics,
         *,
         timeout_seconds: float,
@@ -148,7 +148,7 @@ class WireServer:
         try:
             claimed = None
             if self._signatures is not None:
-                if (preflight := asked_first(request)) is not None:
+                if (preflight := cors_preflight(request)) is not None:
                     return self._whole(preflight)
                 claimed = self._claim(self._signatures, request)
             body = await _body(request)
@@ -212,10 +212,10 @@ class WireServer:
         return Outcome.failed(internal_server_error(_UNKNOWN_OUTCOME))
 
     def _response(self, request: web.BaseRequest, outcome: Outcome) -> web.StreamResponse:
-        if self._signatures is not None and from_page(request):
+        if self._signatures is not None and is_browser_request(request):
             return self._shared(outcome)
-        if outcome.headers is not JSON_1_0 and carries(request, outcome):
-            return Received(outcome)
+        if outcome.headers is not JSON_1_0 and can_pass_through(request, outcome):
+            return PassthroughResponse(outcome)
         return self._whole(outcome)
 
     def _whole(self, outcome: Outcome) -> web.Response:
@@ -229,7 +229,7 @@ class WireServer:
     def _shared(self, outcome: Outcome) -> web.Response:
         """With leave for the page to see it."""
         response = self._whole(outcome)
-        for name, value in SHARED:
+        for name, value in CORS_HEADERS:
             response.headers.setdefault(name, value)
         return response
 
@@ -278,7 +278,7 @@ def _turned_away(request: web.BaseRequest) -> None:
     headers = request.headers
     if not headers.get("Authorization", "").startswith("AWS4-") and "X-Amz-Algorithm=" not in request.raw_path:
         raise DynamoDBError("MissingAuthenticationTokenException", "Request is missing Authentication Token")
-    if from_page(request):
+    if is_browser_request(request):
         raise access_denied("Crossfade takes no requests from web pages")
 
 

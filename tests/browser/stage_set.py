@@ -20,7 +20,17 @@ from proxy.admin.console.pages import Console
 from proxy.admin.console.routes import routes
 from proxy.admin.console.samples import Samples
 from proxy.cutover.gate.criteria import Criterion
-from proxy.cutover.model import Entry, Flip, Gate, Look, Place, Process, Refusal, Standing, Wish
+from proxy.cutover.model import (
+    FlipView,
+    GateView,
+    HistoryEntry,
+    MoveOrder,
+    MoveRefused,
+    ProcessView,
+    StagedScope,
+    StagesSource,
+    StagesView,
+)
 from proxy.cutover.stages import Scope, Stage
 from proxy.metrics.registry import Metrics
 
@@ -52,11 +62,11 @@ FAIL = [
 class StageSet:
     """A desk whose state the test sets."""
 
-    standing: Standing
+    standing: StagesView
     verdicts: Mapping[str, int] = field(default_factory=dict)
     found: Sequence[Mapping[str, Any]] = ()
     closed: bool = False
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[HistoryEntry] = field(default_factory=list)
     troubles: Sequence[str] = ()
     breaker: str = "closed"
     keys: int = 3
@@ -64,7 +74,7 @@ class StageSet:
     parked: int = 0
     refuse: str = ""
     unread: Exception | None = None
-    wishes: list[Wish] = field(default_factory=list)
+    wishes: list[MoveOrder] = field(default_factory=list)
 
     async def status(self) -> Mapping[str, Any]:
         return {
@@ -90,45 +100,47 @@ class StageSet:
     def problems(self) -> Sequence[str]:
         return self.troubles
 
-    async def look(self) -> Look:
+    async def look(self) -> StagesSource:
         if self.unread is not None:
             raise self.unread
         return replace(self)
 
-    def gate(self, scope: Scope, to: Stage, ramp: float = 0.0) -> Gate:
+    def gate(self, scope: Scope, to: Stage, ramp: float = 0.0) -> GateView:
         at = next(place.stage for place in self.standing.places if place.scope == scope)
         if at is Stage.OFF and to.authority == "dsql":
-            return Gate(scope, to, [], "DSQL has not been kept equal in off: go to dualwrite first, then to shadow")
+            return GateView(scope, to, [], "DSQL has not been kept equal in off: go to dualwrite first, then to shadow")
         if to.authority == at.authority and to is not Stage.COMPLETE:
-            return Gate(scope, to, [] if at.mirrored else HOLD[:1])
-        return Gate(scope, to, [*FAIL, *HOLD] if self.closed else HOLD)
+            return GateView(scope, to, [] if at.mirrored else HOLD[:1])
+        return GateView(scope, to, [*FAIL, *HOLD] if self.closed else HOLD)
 
-    async def history(self, limit: int) -> Sequence[Entry]:
+    async def history(self, limit: int) -> Sequence[HistoryEntry]:
         return self.entries[:limit]
 
-    async def move(self, wish: Wish) -> None:
+    async def move(self, wish: MoveOrder) -> None:
         if self.refuse:
-            raise Refusal(self.refuse)
+            raise MoveRefused(self.refuse)
         self.wishes.append(wish)
 
 
-def places(stage: Stage, ramp: float = 0.0, **types: Stage) -> list[Place]:
+def places(stage: Stage, ramp: float = 0.0, **types: Stage) -> list[StagedScope]:
     """billio in a stage, with types of their own."""
     now = time.time()
     return [
-        Place(Scope("billio"), stage, ramp, now - 11_520, "lisa"),
+        StagedScope(Scope("billio"), stage, ramp, now - 11_520, "lisa"),
         *(
-            Place(Scope("billio", each), types.get(each, stage), ramp if each not in types else 0.0, now - 4000, "tom")
+            StagedScope(
+                Scope("billio", each), types.get(each, stage), ramp if each not in types else 0.0, now - 4000, "tom"
+            )
             if each in types
-            else Place(Scope("billio", each), stage, ramp, own=False)
+            else StagedScope(Scope("billio", each), stage, ramp, own=False)
             for each in TYPES
         ),
     ]
 
 
-def processes(epoch: int, answers: Sequence[str] = ("", "", ""), note: str = "") -> list[Process]:
+def processes(epoch: int, answers: Sequence[str] = ("", "", ""), note: str = "") -> list[ProcessView]:
     return [
-        Process(name, f"ip-10-0-{n}-17", epoch, answer, note if n == 1 else "", owes=n == 2, here=n == 0)
+        ProcessView(name, f"ip-10-0-{n}-17", epoch, answer, note if n == 1 else "", owes=n == 2, here=n == 0)
         for n, (name, answer) in enumerate(zip(PROCESSES, answers, strict=True))
     ]
 
@@ -173,25 +185,25 @@ def findings(values: bool) -> list[dict[str, Any]]:
     ]
 
 
-def history() -> list[Entry]:
+def history() -> list[HistoryEntry]:
     now = time.time()
     return [
-        Entry(now - 11_520, "billio", "dualwrite", "shadow", "lisa", True, because="backfill is done", epoch=3),
-        Entry(
+        HistoryEntry(now - 11_520, "billio", "dualwrite", "shadow", "lisa", True, because="backfill is done", epoch=3),
+        HistoryEntry(
             now - 15_000, "billio/Book", "shadow", "live", "tom", False, "51e80c77d4e2 did not drain in 2 s", epoch=2
         ),
-        Entry(now - 100_000, "billio", "off", "dualwrite", "lisa", True, epoch=2),
+        HistoryEntry(now - 100_000, "billio", "off", "dualwrite", "lisa", True, epoch=2),
     ]
 
 
 def calm() -> StageSet:
-    here = Standing(3, places(Stage.SHADOW, 5), processes(3))
+    here = StagesView(3, places(Stage.SHADOW, 5), processes(3))
     return StageSet(here, {"agreed": 48_213, "racing": 1_204, "lagging": 37}, closed=True, entries=history())
 
 
 def mixed() -> StageSet:
-    here = Standing(7, places(Stage.SHADOW, 5, Book=Stage.LIVE, TvSeason=Stage.DUALWRITE), processes(7))
-    moved = Entry(time.time() - 30, "billio/Book", "shadow", "live", "lisa", True, held_ms=84.0, epoch=7)
+    here = StagesView(7, places(Stage.SHADOW, 5, Book=Stage.LIVE, TvSeason=Stage.DUALWRITE), processes(7))
+    moved = HistoryEntry(time.time() - 30, "billio/Book", "shadow", "live", "lisa", True, held_ms=84.0, epoch=7)
     return StageSet(here, {"agreed": 48_213, "racing": 1_204}, entries=[moved, *history()])
 
 
@@ -205,14 +217,14 @@ def alarm(values: bool = True) -> StageSet:
 
 def flipping(phase: str = "holding") -> StageSet:
     stage = calm()
-    flip = Flip(Scope("billio", "Book"), Stage.SHADOW, Stage.LIVE, phase, "lisa", time.time() - 0.3)
+    flip = FlipView(Scope("billio", "Book"), Stage.SHADOW, Stage.LIVE, phase, "lisa", time.time() - 0.3)
     told = processes(3, ("drained", "ready", "drained"), "2 writes under way, 14 keys to converge")
-    stage.standing = Standing(3, stage.standing.places, told, flip)
+    stage.standing = StagesView(3, stage.standing.places, told, flip)
     return stage
 
 
 def empty() -> StageSet:
-    return StageSet(Standing(0, [], pinned="stages are pinned by the settings"), keys=0, oldest=0.0)
+    return StageSet(StagesView(0, [], pinned="stages are pinned by the settings"), keys=0, oldest=0.0)
 
 
 class Tokens:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, Route, expect
 
-from proxy.cutover.model import Standing
+from proxy.cutover.model import StagesView
 from proxy.cutover.stages import Scope, Stage
 from tests.browser import stage_set
 from tests.browser.conftest import Watch
@@ -113,7 +113,7 @@ async def test_a_flip_is_seen_going_on_and_its_end(watch: Watch) -> None:
         stage.standing = stage_set.flipping("holding").standing
         await expect(moving).to_contain_text("New writes wait while each process finishes its own. Answers: 2 of 3.")
         await expect(page.get_by_text("2 writes under way, 14 keys to converge")).to_be_visible()
-        stage.standing = Standing(4, before.places, stage_set.processes(4))
+        stage.standing = StagesView(4, before.places, stage_set.processes(4))
         moved = stage_set.mixed().entries[0]
         stage.entries = [moved, *stage.entries]
         await expect(moving).to_have_text(
@@ -220,7 +220,7 @@ async def test_a_closed_gate_wants_a_reason_and_a_second_thought(watch: Watch) -
 
 async def test_what_cannot_be_done_is_not_offered(watch: Watch) -> None:
     stage = stage_set.calm()
-    stage.standing = Standing(3, stage_set.places(Stage.OFF))
+    stage.standing = StagesView(3, stage_set.places(Stage.OFF))
     async with serving(stage) as url:
         page = await watch.page()
         await page.goto(f"{url}move?table=billio&to=live")

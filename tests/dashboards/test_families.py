@@ -7,8 +7,8 @@ import promql_parser
 import pytest
 import yaml
 
-from proxy.cli.progress import Now
-from proxy.cli.progress_metrics import Published
+from proxy.cli.progress import ProgressSnapshot
+from proxy.cli.progress_metrics import ProgressMetrics
 from proxy.cutover.gate_metrics import _FAMILIES
 from proxy.items.metrics import ItemsMetrics
 from proxy.metrics.registry import Metrics
@@ -30,7 +30,7 @@ def _exposed() -> dict[str, frozenset[str]]:
     for more in (ItemsMetrics, StreamMetrics, SpanMetrics):
         more(metrics.registry)
     found = {name: frozenset(labels) for name, (_, labels) in _FAMILIES.items()}
-    for family in Published("", "", lambda: Now(0, None, 0, 0, 0, ""), None).collect():
+    for family in ProgressMetrics("", "", lambda: ProgressSnapshot(0, None, 0, 0, 0, ""), None).collect():
         found[family.name] = frozenset(family.samples[0].labels)
     # What has no children yet shows no labels: ask the collectors themselves.
     for collector, names in metrics.registry._collector_to_names.items():

@@ -5,12 +5,12 @@ from typing import cast
 
 from proxy.migrate.schema.migration_files import read_folder
 from proxy.stores.dsql.pool import Pool
-from proxy.stores.dsql.system_tables.absence_locks import Absences
+from proxy.stores.dsql.system_tables.absence_locks import AbsenceLocks
 from proxy.stores.dsql.system_tables.checkpoints import Checkpoints
-from proxy.stores.dsql.system_tables.idempotency_tokens import Remembered
-from proxy.stores.dsql.system_tables.peer_messages import Board
-from proxy.stores.dsql.system_tables.sweep_records import Sweeps
-from proxy.stores.dsql.system_tables.table_descriptions import Catalogue
+from proxy.stores.dsql.system_tables.idempotency_tokens import IdempotencyTokens
+from proxy.stores.dsql.system_tables.peer_messages import PeerMessages
+from proxy.stores.dsql.system_tables.sweep_records import SweepRecords
+from proxy.stores.dsql.system_tables.table_descriptions import TableDescriptions
 from tests.deploy.templates import ROOT
 from tests.integration.sql_rules import violations
 
@@ -26,12 +26,12 @@ def plain(statement: str) -> str:
 
 def test_they_make_what_the_code_makes() -> None:
     made = {
-        *Board(NO_POOL, "public").definitions,
-        *Catalogue(NO_POOL, "public").definitions,
-        Sweeps(NO_POOL, "public", seconds=1)._create,
+        *PeerMessages(NO_POOL, "public").definitions,
+        *TableDescriptions(NO_POOL, "public").definitions,
+        SweepRecords(NO_POOL, "public", seconds=1)._create,
         Checkpoints(NO_POOL, "public", seconds=1)._create,
-        Absences("public").create,
-        Remembered("public").create,
+        AbsenceLocks("public").create,
+        IdempotencyTokens("public").create,
     }
     written = [statement for migration in read_folder(FOLDER) for statement in migration.statements]
     assert {plain(each) for each in written} == {plain(each) for each in made}

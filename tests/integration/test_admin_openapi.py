@@ -20,17 +20,17 @@ from proxy.admin.openapi import document
 from proxy.admin.server import AdminServer
 from proxy.admin.stages_api import StagesApi
 from proxy.cutover.gate.evidence import Evidence
-from proxy.cutover.service import Cutover
+from proxy.cutover.service import CutoverService
 from proxy.cutover.stage_table import StageTable
 from proxy.mapping.load import load
 from proxy.metrics.registry import Metrics
 from proxy.settings import DSQL, Address, Settings, StagesSettings
-from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.credentials import Credentials
 from proxy.stores.dynamodb.sigv4 import Credential
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.web.access_control import Access
-from proxy.web.bearer_tokens import Role, Tokens
+from proxy.web.bearer_tokens import BearerTokens, Role
 from tests.standins.billio import TABLE, billio_table
 from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY
 
@@ -71,7 +71,7 @@ class Port:
 @contextlib.asynccontextmanager
 async def port(endpoint: str) -> AsyncIterator[Port]:
     """The admin port of a table in `shadow`, with tokens."""
-    upstream = Upstream(endpoint, region=REGION, credentials=Credentials(Credential(ACCESS_KEY, SECRET_KEY)))
+    upstream = DynamoDBClient(endpoint, region=REGION, credentials=Credentials(Credential(ACCESS_KEY, SECRET_KEY)))
     dynamodb = DynamoDBStore(upstream, 60.0)
     stages = StageTable(dynamodb, "crossfade_stages")
     await stages.ensure()
@@ -88,8 +88,8 @@ async def port(endpoint: str) -> AsyncIterator[Port]:
         return Evidence()
 
     mapped = {TABLE: load(ROOT / "config" / "billio.toml")}
-    cutover = Cutover(settings, stages, types=types_of(mapped), exists=exists, own=own, here="here")
-    access = Access(Tokens([(Role.READER, READ), (Role.OPERATOR, OPERATE)]), strangers=False)
+    cutover = CutoverService(settings, stages, types=types_of(mapped), exists=exists, own=own, here="here")
+    access = Access(BearerTokens([(Role.READER, READ), (Role.OPERATOR, OPERATE)]), strangers=False)
     server = AdminServer(
         Told(),
         upstream,

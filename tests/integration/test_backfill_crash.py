@@ -15,11 +15,11 @@ import pytest
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.migrate.backfill.job import Backfill
-from proxy.migrate.table_jobs.job_participant import TakingPart
-from proxy.migrate.table_jobs.rate_limiter import Pace
+from proxy.migrate.table_jobs.job_participant import JobParticipant
+from proxy.migrate.table_jobs.rate_limiter import RateLimiter
 from proxy.migrate.table_jobs.sources import Portion, Portions, Position, Referring, ScanSource, Source
 from proxy.migrate.table_jobs.table_reader import TableReader
-from proxy.migrate.table_jobs.table_stores import Both, opened
+from proxy.migrate.table_jobs.table_stores import TableStores, open_table_stores
 from proxy.settings import load
 from proxy.stores.dsql.bulk import Bulk
 from proxy.stores.dsql.system_tables.checkpoints import Superseded
@@ -100,18 +100,18 @@ def settings_file(dynamodb: str, dsql_database: str, tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def both_of(settings_file: Path) -> AsyncIterator[Both]:
-    async with opened(load(settings_file, {}), TABLE) as both:
+async def both_of(settings_file: Path) -> AsyncIterator[TableStores]:
+    async with open_table_stores(load(settings_file, {}), TABLE) as both:
         yield both
 
 
 def made(
-    both: Both,
+    both: TableStores,
     meddle: Callable[[Source], Source] = lambda s: s,
     bulk: Bulk | None = None,
-    moves: TakingPart | None = None,
+    moves: JobParticipant | None = None,
 ) -> Backfill:
-    reader = TableReader(both.dynamodb, both.table.schema, Pace(None))
+    reader = TableReader(both.dynamodb, both.table.schema, RateLimiter(None))
     source = ScanSource(reader, both.table.schema, total=None, parallel=2, limit=20)
     return Backfill(
         meddle(source),
@@ -120,7 +120,7 @@ def made(
         moves=moves or both.part("backfill", "dynamodb", left=True),
         bulk=bulk or both.bulk,
         checkpoints=both.checkpoints,
-        pace=Pace(None),
+        pace=RateLimiter(None),
         settle=0.2,
     )
 

@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from proxy.cutover.flip.active_move import Kept, Moved
-from proxy.cutover.flip.coordinator import Driver
-from proxy.cutover.flip.protocol import Move
+from proxy.cutover.flip.active_move import MoveAborted, MoveCommitted
+from proxy.cutover.flip.coordinator import Coordinator
+from proxy.cutover.flip.protocol import MoveRequest
 from proxy.cutover.stage_table import StageTable
 from proxy.cutover.stages import Scope, Stage, Stages
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.migrate.table_jobs import table_authority as standing
-from proxy.migrate.table_jobs.job_participant import TakingPart
+from proxy.migrate.table_jobs.job_participant import JobParticipant
 from proxy.migrate.table_jobs.sources import Portion, Source
-from proxy.migrate.table_jobs.table_stores import Both, opened
+from proxy.migrate.table_jobs.table_stores import TableStores, open_table_stores
 from proxy.settings import load
 from proxy.stores.errors import Refused
 from tests import equality
@@ -119,9 +119,9 @@ class Flipped(Meddled):
 class Flipping:
     """A flip of the table to `live`, driven from here: its last word, and what differed at that moment."""
 
-    def __init__(self, both: Both, path: Path, endpoint: str, dsn: str) -> None:
+    def __init__(self, both: TableStores, path: Path, endpoint: str, dsn: str) -> None:
         settings = load(path, variables(LEASE_SECONDS))
-        self._driver = Driver(
+        self._driver = Coordinator(
             StageTable(both.dynamodb, NAME),
             Stages(settings, {TABLE: ()}),
             lease_seconds=LEASE_SECONDS,
@@ -135,14 +135,14 @@ class Flipping:
         return self
 
     async def _drive(self) -> tuple[Any, list[str]]:
-        move = Move(Scope(TABLE), Stage.LIVE, by="a test", force=True, because="a test")
+        move = MoveRequest(Scope(TABLE), Stage.LIVE, by="a test", force=True, because="a test")
         last = [step async for step in self._driver.move(move)][-1]
         return last, await asyncio.to_thread(unlike, *self._where)
 
 
 @asynccontextmanager
-async def both_with_stages(path: Path, lease_seconds: float) -> AsyncIterator[Both]:
-    async with opened(load(path, variables(lease_seconds)), TABLE) as both:
+async def both_with_stages(path: Path, lease_seconds: float) -> AsyncIterator[TableStores]:
+    async with open_table_stores(load(path, variables(lease_seconds)), TABLE) as both:
         yield both
 
 
@@ -157,10 +157,10 @@ async def test_a_flip_waits_for_what_a_backfill_has_in_hand(settings_file: Path,
     async with both_with_stages(settings_file, LEASE_SECONDS) as both:
         flip = Flipping(both, settings_file, dynamodb, database)
         async with both.part("backfill", "dynamodb", left=True).opened() as moves:
-            with pytest.raises(standing.Moved):
+            with pytest.raises(standing.AuthorityMovedError):
                 await made(both, lambda source: Flipped(source, Meddler(dynamodb), flip), moves=moves).run(1)
         last, found = await asyncio.wait_for(flip.task, 120)
-        assert isinstance(last, Moved), last
+        assert isinstance(last, MoveCommitted), last
         assert found == []
         brought = (await both.bulk.counts(None))[""]
         assert 0 < brought < 80, "it was in the middle"
@@ -180,7 +180,7 @@ async def test_the_later_of_two_goes_on_and_the_other_stops(settings_file: Path)
                 await asyncio.wait_for(_unit(earlier), 120)
 
 
-async def _unit(part: TakingPart) -> None:
+async def _unit(part: JobParticipant) -> None:
     while True:
         async with part.unit(1):
             await asyncio.sleep(0.1)
@@ -196,11 +196,11 @@ async def test_no_flip_passes_over_a_backfill_that_died(settings_file: Path, dyn
             async with both.part("backfill", "dynamodb", left=True).opened() as moves:
                 await made(both, lambda source: Meddled(source, look=die), moves=moves).run(1)
         last, _ = await Flipping(both, settings_file, dynamodb, database).start().task
-        assert isinstance(last, Kept)
+        assert isinstance(last, MoveAborted)
         assert "backfill" in last.reason
         assert "is gone" in last.reason
         async with both.part("backfill", "dynamodb", left=True).opened() as moves:
             await made(both, moves=moves).run(1)
         last, found = await Flipping(both, settings_file, dynamodb, database).start().task
-        assert isinstance(last, Moved), last
+        assert isinstance(last, MoveCommitted), last
         assert found == []

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 import asyncpg
 import pytest
 
-from proxy.mapping.interface import Mapping as TableMapping
+from proxy.mapping.interface import TableMapping
 from proxy.mapping.load import load
 from proxy.migrate.schema.runner import migrate, read_folder
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.sql.array_literal import array_literal
 from proxy.stores.dsql.sql.bulk_statements import BulkStatements
 from proxy.stores.dsql.system_tables.checkpoints import CHECKPOINTS_TABLE, Checkpoints
-from proxy.stores.dsql.system_tables.sweep_records import SWEEPS_TABLE, Sweep, Sweeps
+from proxy.stores.dsql.system_tables.sweep_records import SWEEPS_TABLE, SweepRecord, SweepRecords
 from tests.integration.sql_rules import violations
 from tests.integration.test_sql_rules import CONFIG, DOCUMENTS, FOLDERS, definitions
 
@@ -88,10 +88,10 @@ async def test_checkpoints_and_sweeps_keep_the_rules(dsql_database: str) -> None
     await checkpoints.forget("job", ["part"])
     assert await checkpoints.parts("job", ["part"]) == {}
 
-    sweeps = Sweeps(pool, "public", seconds=5)
+    sweeps = SweepRecords(pool, "public", seconds=5)
     assert await sweeps.newest("t") is None
-    older = Sweep("t", 1_700_000_000.0, 1_700_000_100.5, "dynamodb", "different", {"a": [1]})
-    newer = Sweep("t", 1_700_000_050.25, 1_700_000_200.0, "dsql", "equal", {})
+    older = SweepRecord("t", 1_700_000_000.0, 1_700_000_100.5, "dynamodb", "different", {"a": [1]})
+    newer = SweepRecord("t", 1_700_000_050.25, 1_700_000_200.0, "dsql", "equal", {})
     for each in (newer, older, newer):
         await sweeps.add(each)
     assert await sweeps.newest("t") == newer

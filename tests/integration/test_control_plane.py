@@ -15,7 +15,7 @@ from proxy.mapping.load import load
 from proxy.stores.dsql.offline_control_plane import ControlPlane
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.store import create_pool
-from proxy.stores.dsql.system_tables.table_descriptions import CATALOGUE_TABLE, Catalogue
+from proxy.stores.dsql.system_tables.table_descriptions import CATALOGUE_TABLE, TableDescriptions
 from tests.property.twins import Ministacks
 from tests.standins.billio import table_definition
 from tests.standins.dynamodb import Ministack
@@ -47,7 +47,7 @@ async def pool(dsql_database: str) -> AsyncIterator[Pool]:
     made.terminate()
 
 
-def plane(catalogue: Catalogue) -> ControlPlane:
+def plane(catalogue: TableDescriptions) -> ControlPlane:
     return ControlPlane(catalogue, {"billio": load(CONFIG / "billio.toml").mapping})
 
 
@@ -71,11 +71,11 @@ async def test_a_table_stays_described_when_dynamodb_is_gone(ministack: Ministac
     assert ministacks.ask("CreateTable", DEFINITION)[0] == 200
     description = ministacks.ask("DescribeTable", {"TableName": "things"})[1]["Table"]
     ministacks.close()
-    first = Catalogue(pool)
+    first = TableDescriptions(pool)
     assert await plane(first).schema("things") is None
     first.keep(description)
     await first.work()
-    another = plane(Catalogue(pool))
+    another = plane(TableDescriptions(pool))
     assert await another.schema("things") == TableSchema.from_description(description)
     answer = parsed("DescribeTable", await ask(another, "DescribeTable", {"TableName": "things"}))
     assert answer["Table"]["TableStatus"] == "ACTIVE"
@@ -87,7 +87,7 @@ async def test_a_table_stays_described_when_dynamodb_is_gone(ministack: Ministac
 
 
 async def test_a_mapped_table_is_described_by_its_file_until_dynamodb_has_been_asked(pool: Pool) -> None:
-    catalogue = Catalogue(pool)
+    catalogue = TableDescriptions(pool)
     assert await plane(catalogue).schema("billio") == TableSchema.from_description(table_definition())
     catalogue.keep({**table_definition(), "ItemCount": 7})
     await catalogue.flush()
@@ -96,7 +96,7 @@ async def test_a_mapped_table_is_described_by_its_file_until_dynamodb_has_been_a
 
 
 async def test_tables_are_listed_in_pages(pool: Pool) -> None:
-    catalogue = Catalogue(pool)
+    catalogue = TableDescriptions(pool)
     for number in range(4):
         catalogue.keep({"TableName": f"t-{number}"})
     catalogue.keep({"TableName": "dropped"})
@@ -117,7 +117,7 @@ async def test_tables_are_listed_in_pages(pool: Pool) -> None:
 
 
 async def test_the_rest_is_refused_and_no_sdk_tries_it_again(pool: Pool) -> None:
-    control = plane(Catalogue(pool))
+    control = plane(TableDescriptions(pool))
     for action in ("CreateTable", "DeleteTable", "ExecuteStatement", "DescribeContinuousBackups", "NoSuchThing"):
         outcome = await ask(control, action, {"TableName": "billio"})
         assert (outcome.status, outcome.error_code) == (400, "UnknownOperationException")
@@ -128,7 +128,7 @@ async def test_the_rest_is_refused_and_no_sdk_tries_it_again(pool: Pool) -> None
 
 
 async def test_a_description_holds_no_items(pool: Pool) -> None:
-    catalogue = Catalogue(pool)
+    catalogue = TableDescriptions(pool)
     catalogue.keep({**table_definition()})
     await catalogue.flush()
     async with pool.acquire() as connection:

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from proxy.admin.compose import types_of
-from proxy.cutover.gate.evidence import SEEN, Count, Evidence, Pattern, span_of
-from proxy.cutover.gate.evidence_publisher import Telling, made_by
-from proxy.cutover.model import Wish
-from proxy.cutover.service import Cutover
+from proxy.cutover.gate.evidence import SEEN, AccessPattern, CountKey, Evidence, span_of
+from proxy.cutover.gate.evidence_publisher import EvidencePublisher, fingerprint
+from proxy.cutover.model import MoveOrder
+from proxy.cutover.service import CutoverService
 from proxy.cutover.stage_table import LeaseItem, StageTable
 from proxy.cutover.stages import Scope, Stage
 from proxy.mapping.load import load
 from proxy.problems import Problem
 from proxy.settings import DSQL, Settings, StagesSettings, TableSettings, TypeSettings
-from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.credentials import Credentials
 from proxy.stores.dynamodb.sigv4 import Credential
 from proxy.stores.dynamodb.store import DynamoDBStore
@@ -32,7 +32,7 @@ SETTINGS = Settings(
     stages=StagesSettings(table="crossfade_stages"),
     tables={TABLE: TableSettings(types={"Feature": TypeSettings(stage="off")})},
 )
-LIVE = Wish(Scope(TABLE), Stage.LIVE, None, "", "tests", force=False, epoch=None)
+LIVE = MoveOrder(Scope(TABLE), Stage.LIVE, None, "", "tests", force=False, epoch=None)
 
 
 class Ground:
@@ -45,8 +45,8 @@ class Ground:
             return await dynamodb.describe(name) is not None
 
         types = types_of({TABLE: load(MAPPING)})
-        self.cutover = Cutover(SETTINGS, table, types=types, exists=exists)
-        self.whole = Cutover(SETTINGS, table, types=types, exists=exists, whole={TABLE})
+        self.cutover = CutoverService(SETTINGS, table, types=types, exists=exists)
+        self.whole = CutoverService(SETTINGS, table, types=types, exists=exists, whole={TABLE})
 
     async def process(self, name: str, evidence: Evidence | None, *, owes: bool = False, started: float = 0.0) -> None:
         lease = LeaseItem(name, "life", 1, 10.0, owes=owes, host="h", started=started or time.time())
@@ -65,7 +65,7 @@ class Ground:
 
 @contextlib.asynccontextmanager
 async def ground(endpoint: str) -> AsyncIterator[Ground]:
-    upstream = Upstream(endpoint, region=REGION, credentials=Credentials(Credential(ACCESS_KEY, SECRET_KEY)))
+    upstream = DynamoDBClient(endpoint, region=REGION, credentials=Credentials(Credential(ACCESS_KEY, SECRET_KEY)))
     dynamodb = DynamoDBStore(upstream, 60.0)
     table = StageTable(dynamodb, "crossfade_stages")
     await table.ensure()
@@ -77,10 +77,10 @@ async def ground(endpoint: str) -> AsyncIterator[Ground]:
 
 def seen(name: str, ago: float = 0.0, agreed: int = 100) -> Evidence:
     now = time.time()
-    pattern = Pattern(TABLE, "Book", "GetItem", "")
+    pattern = AccessPattern(TABLE, "Book", "GetItem", "")
     return Evidence(
         at={name: now - ago},
-        counts={Count(pattern, span_of(now), word): agreed for word in (SEEN, "agreed")},
+        counts={CountKey(pattern, span_of(now), word): agreed for word in (SEEN, "agreed")},
     )
 
 
@@ -158,8 +158,8 @@ async def test_a_process_takes_up_what_it_had_told_if_it_is_still_the_same(dynam
         async def nothing() -> Evidence:
             return Evidence()
 
-        def telling(of: str) -> Telling:
-            return Telling(here.table, "one", evidence=nothing, resume=taken.append, made_by=of, every=0.0)
+        def telling(of: str) -> EvidencePublisher:
+            return EvidencePublisher(here.table, "one", evidence=nothing, resume=taken.append, made_by=of, every=0.0)
 
         before = seen("one")
         await here.table.put_evidence("one", {"made_by": "this", **before.document()})
@@ -177,11 +177,11 @@ def test_evidence_is_of_one_release_and_mapping_and_dsql(tmp_path: Path) -> None
     mapping = tmp_path / "t.toml"
     mapping.write_text("one")
     settings = replace(SETTINGS, mappings=(mapping,))
-    before = made_by(settings)
-    assert made_by(settings) == before
-    assert made_by(replace(settings, dsql=DSQL(dsn="postgresql://nobody@127.0.0.1:1/other"))) != before
+    before = fingerprint(settings)
+    assert fingerprint(settings) == before
+    assert fingerprint(replace(settings, dsql=DSQL(dsn="postgresql://nobody@127.0.0.1:1/other"))) != before
     mapping.write_text("two")
-    assert made_by(settings) != before
+    assert fingerprint(settings) != before
 
 
 async def test_a_type_that_keys_do_not_tell_is_judged_and_moved_with_its_table(dynamodb: str) -> None:

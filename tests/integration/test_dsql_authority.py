@@ -10,14 +10,14 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from proxy.dynamodb.idempotency import Token
+from proxy.dynamodb.idempotency import IdempotencyToken
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.schema import Key
 from proxy.stores.dsql.store import DSQLStore, create_pool
 from proxy.stores.dsql.system_tables.absence_locks import LOCKS_TABLE, stripe
-from proxy.stores.dsql.system_tables.authority_guarantees import Promises
+from proxy.stores.dsql.system_tables.authority_guarantees import AuthorityGuarantees
 from proxy.stores.dsql.system_tables.idempotency_tokens import SWEPT_AT_ONCE, TOKENS_TABLE
-from proxy.stores.errors import Overtaken, UnknownOutcome, Unreachable
+from proxy.stores.errors import TooMuchContention, UnknownOutcome, Unreachable
 from proxy.stores.execution.row_store import Conflict
 from proxy.stores.interface import Unrepresentable
 from tests.integration.test_dsql_store import (
@@ -39,9 +39,9 @@ ABSENT = "attribute_not_exists(pk)"
 @asynccontextmanager
 async def opened(
     dsn: str, *, authority: bool = True, connections: int = 8
-) -> AsyncIterator[tuple[DSQLStore, Promises]]:
+) -> AsyncIterator[tuple[DSQLStore, AuthorityGuarantees]]:
     pool = await create_pool(dsn, maximum=connections, connect_seconds=60)
-    promises = Promises(pool)
+    promises = AuthorityGuarantees(pool)
     try:
         yield DSQLStore(pool, _MAPPINGS.__getitem__, promises=promises if authority else None), promises
     finally:
@@ -306,7 +306,7 @@ async def test_a_token_that_the_other_store_has_carried_out_can_be_noted(dsn: st
     """Before a flip, so that a client's retry after it is not done again."""
     async with opened(dsn) as (store, promises):
         asked = counted("a", "token-1")
-        token = Token.of(asked.request)
+        token = IdempotencyToken.of(asked.request)
         assert token is not None
         for _ in range(2):
             await promises.note(token)
@@ -438,7 +438,7 @@ async def test_a_batch_of_which_nothing_could_be_written_fails(relay: Relay, dat
     async with opened(relay.dsn(database)) as (store, promises):
         await promises.ready()
         relay.judge = conflicts_about(b"stuck")
-        with pytest.raises(Overtaken):
+        with pytest.raises(TooMuchContention):
             await store.execute(batch(put_request("stuck")))
 
 

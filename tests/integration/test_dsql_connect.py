@@ -30,8 +30,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from proxy.settings import DSQL
-from proxy.stores.dsql.connect import TOKEN_SECONDS, Tokens, connect_once, connecting, pool_of
-from proxy.stores.dsql.connect_errors import NotConnected
+from proxy.stores.dsql.connect import TOKEN_SECONDS, IAMTokenSource, connect_once, connecting, open_pool
+from proxy.stores.dsql.connect_errors import ConnectError
 from tests.faults.fault_proxy import Fault, FaultProxy
 from tests.faults.test_name_and_certificate_faults import certificate
 from tests.integration.scenes import wait_until
@@ -117,7 +117,7 @@ RECORDED = {
 
 @pytest.mark.parametrize(("user", "action"), [("admin", "DbConnectAdmin"), ("crossfade", "DbConnect")])
 def test_a_token_is_what_was_recorded_and_what_botocore_signs(frozen: None, user: str, action: str) -> None:
-    token = Tokens(DSQL(endpoint=CLUSTER, user=user)).make()
+    token = IAMTokenSource(DSQL(endpoint=CLUSTER, user=user)).make()
     assert token == presigned(action)
     assert token.startswith(f"{CLUSTER}/?Action={action}&")
     assert token.endswith(f"&X-Amz-Signature={RECORDED[action]}")
@@ -125,7 +125,7 @@ def test_a_token_is_what_was_recorded_and_what_botocore_signs(frozen: None, user
 
 
 def test_a_token_is_signed_for_the_region_that_is_set_and_without_the_port(frozen: None) -> None:
-    token = Tokens(DSQL(endpoint=f"{CLUSTER}:6543", region="eu-central-1")).make()
+    token = IAMTokenSource(DSQL(endpoint=f"{CLUSTER}:6543", region="eu-central-1")).make()
     assert "%2Feu-central-1%2Fdsql%2F" in token
     assert token.startswith(f"{CLUSTER}/?")
 
@@ -134,7 +134,7 @@ def test_a_profile_s_credentials_are_used_though_others_are_in_the_environment(f
     (tmp_path / "credentials").write_text(
         "[other]\naws_access_key_id = AKIDOTHER\naws_secret_access_key = another\naws_session_token = of-a-session\n"
     )
-    token = Tokens(DSQL(endpoint=CLUSTER, profile="other")).make()
+    token = IAMTokenSource(DSQL(endpoint=CLUSTER, profile="other")).make()
     assert token == presigned("DbConnectAdmin", key="AKIDOTHER", secret="another", session="of-a-session")
 
 
@@ -171,7 +171,7 @@ def sts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, list[str]]]]
 
 def test_a_role_is_assumed_once_and_signs_every_token(sts: list[dict[str, list[str]]]) -> None:
     role = "arn:aws:iam::123456789012:role/crossfade"
-    tokens = Tokens(DSQL(endpoint=CLUSTER, role_arn=role))
+    tokens = IAMTokenSource(DSQL(endpoint=CLUSTER, role_arn=role))
     made = [tokens.make() for _ in range(3)]
     assert [each["RoleArn"] for each in sts] == [[role]]
     for token in made:
@@ -191,7 +191,7 @@ async def test_without_credentials_it_says_what_to_set(
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(NotConnected) as raised:
+    with pytest.raises(ConnectError) as raised:
         await connect_once(settings)
     assert raised.value.reason == "credentials"
     assert said in raised.value.remedy
@@ -200,12 +200,12 @@ async def test_without_credentials_it_says_what_to_set(
 async def test_the_loop_goes_on_while_a_token_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     begun, gone_on = threading.Event(), threading.Event()
 
-    def make(_: Tokens) -> str:
+    def make(_: IAMTokenSource) -> str:
         begun.set()
         return "token" if gone_on.wait(60) else "the loop stood still"
 
-    monkeypatch.setattr(Tokens, "make", make)
-    making = asyncio.create_task(Tokens(DSQL(endpoint=CLUSTER)).token())
+    monkeypatch.setattr(IAMTokenSource, "make", make)
+    making = asyncio.create_task(IAMTokenSource(DSQL(endpoint=CLUSTER)).token())
     await asyncio.to_thread(wait_until, begun.is_set, 120, "it to begin")
     gone_on.set()
     assert await making == "token"
@@ -308,7 +308,7 @@ async def test_what_the_cluster_answers_is_told_with_a_remedy(
     shown = certificate(tmp_path / "good", CLUSTER)
     monkeypatch.setenv("AWS_CA_BUNDLE", str(shown.file))
     async with Doorkeeper(shown.context, answer).open() as door:
-        with pytest.raises(NotConnected) as raised:
+        with pytest.raises(ConnectError) as raised:
             await connect_once(DSQL(endpoint=f"{CLUSTER}:{door.port}", user=user, timeout_seconds=60))
     assert (raised.value.reason, raised.value.said) == (reason, " ".join(answer))
     assert said in raised.value.remedy
@@ -329,7 +329,7 @@ async def test_tls_is_verified_in_full(
     monkeypatch.setenv("AWS_CA_BUNDLE", str(trusted))
     with FaultProxy(postgres.port, tls=good.context, sql=True) as between:
         settings = DSQL(endpoint=f"{CLUSTER}:{between.port}", user="postgres", pool_min=2, timeout_seconds=60)
-        pool = pool_of(settings)
+        pool = open_pool(settings)
         async with pool.acquire() as connection:
             assert await connection.fetchval("SELECT current_user") == "postgres"
             assert connection._transport.get_extra_info("ssl_object").server_hostname == CLUSTER
@@ -340,7 +340,7 @@ async def test_tls_is_verified_in_full(
             (None, "tls", "no TLS could be agreed on"),
         ):
             between.show(shown)
-            with pytest.raises(NotConnected) as raised:
+            with pytest.raises(ConnectError) as raised:
                 await connect_once(settings)
             assert raised.value.reason == reason
             assert said in raised.value.remedy
@@ -351,7 +351,7 @@ async def test_without_our_authority_nothing_is_sent(
 ) -> None:
     """The system's own authorities do not vouch for it, and the token stays here."""
     async with Doorkeeper(certificate(tmp_path / "good", CLUSTER).context).open() as door:
-        with pytest.raises(NotConnected) as raised:
+        with pytest.raises(ConnectError) as raised:
             await connect_once(DSQL(endpoint=f"{CLUSTER}:{door.port}", timeout_seconds=60))
         await asyncio.sleep(0.1)
         assert (door.startups, door.passwords) == ([], [])
@@ -385,7 +385,7 @@ silent = pytest.fixture(silent_port)
 async def test_why_an_address_leads_nowhere(
     database: str, silent: int, dsn: Callable[[str, int], str], reason: str, said: str
 ) -> None:
-    with pytest.raises(NotConnected) as raised:
+    with pytest.raises(ConnectError) as raised:
         await connect_once(DSQL(dsn=dsn(database, silent), timeout_seconds=0.5 if reason == "timeout" else 60))
     assert raised.value.reason == reason
     assert said in raised.value.remedy
@@ -394,7 +394,7 @@ async def test_why_an_address_leads_nowhere(
 
 async def test_a_connection_that_was_cut_while_it_lay_idle_is_not_handed_out(postgres: Postgres, database: str) -> None:
     with FaultProxy(postgres.port) as between:
-        pool = pool_of(DSQL(dsn=database.replace(str(postgres.port), str(between.port)), pool_max=3))
+        pool = open_pool(DSQL(dsn=database.replace(str(postgres.port), str(between.port)), pool_max=3))
         taken = [await pool.take() for _ in range(3)]
         for each in taken:
             pool.give_back(each)
@@ -415,7 +415,7 @@ async def test_one_that_was_forgotten_on_the_way_is_not_handed_out(
     """A gateway forgets it and tells nobody: what is sent goes nowhere, and neither end sees an end."""
     monkeypatch.setattr("proxy.stores.dsql.pool.DOUBTFUL_SECONDS", 0.05)
     with FaultProxy(postgres.port) as between:
-        pool = pool_of(DSQL(dsn=database.replace(str(postgres.port), str(between.port)), pool_max=3))
+        pool = open_pool(DSQL(dsn=database.replace(str(postgres.port), str(between.port)), pool_max=3))
         taken = [await pool.take() for _ in range(3)]
         for each in taken:
             pool.give_back(each)

@@ -17,13 +17,13 @@ from proxy.dynamodb.pages import read_query
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
 from proxy.mapping.document_mapping import DocumentMapping
-from proxy.mapping.interface import Mapping as TableMapping
+from proxy.mapping.interface import TableMapping
 from proxy.mapping.load import load
 from proxy.migrate.schema.document_tables import Documents
 from proxy.migrate.schema.runner import migrate, read_folder
 from proxy.stores.dsql.store import DSQLStore, create_pool
 from proxy.stores.errors import Refused, UnknownOutcome, Unreachable
-from proxy.stores.interface import Held, Unrepresentable
+from proxy.stores.interface import StoredItem, Unrepresentable
 from tests.integration.scenes import run_sql, wait_until
 from tests.standins.billio import INDEXES, table_definition
 from tests.standins.postgres import Postgres
@@ -141,7 +141,7 @@ async def test_put_goes_through_while_the_row_is_what_was_read(store: DSQLStore)
     left = await store.put(key("a"), item("a", v="2"), await store.get(key("a")))
     assert left is not None
     assert (await store.get(key("a"))).item == item("a", v="2")
-    assert await store.put(key("a"), None, await store.get(key("a"))) == Held(None)
+    assert await store.put(key("a"), None, await store.get(key("a"))) == StoredItem(None)
     assert (await store.get(key("a"))).item is None
 
 
@@ -164,7 +164,7 @@ async def test_put_does_not_bring_back_a_row_that_is_gone(store: DSQLStore, othe
 
 async def test_nothing_instead_of_nothing_says_whether_there_still_is_nothing(store: DSQLStore) -> None:
     before = await store.get(key("a"))
-    assert await store.put(key("a"), None, before) == Held(None)
+    assert await store.put(key("a"), None, before) == StoredItem(None)
     await write(store, item("a"))
     assert await store.put(key("a"), None, before) is None
     assert (await store.get(key("a"))).item == item("a")
@@ -173,7 +173,7 @@ async def test_nothing_instead_of_nothing_says_whether_there_still_is_nothing(st
 async def test_of_writers_that_insert_at_once_one_gets_through(store: DSQLStore, other: DSQLStore) -> None:
     for number in range(20):
         found = key(f"a{number}")
-        absent = Held(None)
+        absent = StoredItem(None)
         writers = [
             each.put(found, item(f"a{number}", who=str(n)), absent)
             for n, each in enumerate((store, other, store, other))
@@ -615,7 +615,7 @@ async def test_what_the_mapping_cannot_hold_is_told_before_anything_is_written(
             await make_billio(dsql_database)
         found = schema.key_of(wanted)
         with pytest.raises(Unrepresentable) as raised:
-            await store.put(found, wanted, Held(None))
+            await store.put(found, wanted, StoredItem(None))
         assert raised.value.faults
         assert raised.value.key == found
         body = {"TransactItems": [{"Put": {"TableName": schema.name, "Item": wanted}}]}
@@ -635,7 +635,7 @@ async def test_a_constraint_that_refuses_a_row_makes_it_unrepresentable(database
     async with opened(database, maximum=1) as store:
         wanted = item("bad", v="x" * 60)
         with pytest.raises(Unrepresentable):
-            await store.put(key("bad"), wanted, Held(None))
+            await store.put(key("bad"), wanted, StoredItem(None))
         with pytest.raises(Unrepresentable):
             await store.execute(transaction({"Put": {"TableName": "things", "Item": wanted}}))
         assert (await store.get(key("bad"))).item is None
@@ -646,7 +646,7 @@ async def test_a_missing_table_is_refused(dsql_database: str) -> None:
     async with opened(dsql_database) as store:
         for attempt in (
             store.get(key("a")),
-            store.put(key("a"), item("a"), Held(None)),
+            store.put(key("a"), item("a"), StoredItem(None)),
             store.execute(transaction(put("a"))),
             store.execute(operation("Scan", {"TableName": "things"})),
         ):

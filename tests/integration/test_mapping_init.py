@@ -19,12 +19,12 @@ from proxy.mapping.column_mapping import ColumnMapping
 from proxy.mapping.load import load, parse
 from proxy.migrate.mapping_draft.draft import draft
 from proxy.migrate.mapping_draft.render import toml
-from proxy.migrate.preflight.cross_item_checks import Census
+from proxy.migrate.preflight.cross_item_checks import CrossItemChecks
 from proxy.migrate.preflight.preflight import Preflight
 from proxy.migrate.schema.migration_files import read_folder
 from proxy.stores.dsql.sql.statements import Statements
 from proxy.stores.dsql.store import DSQLStore, create_pool
-from proxy.stores.interface import Held
+from proxy.stores.interface import StoredItem
 from tests.data import real
 from tests.standins.billio import dynamodb_client
 from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY, Ministack
@@ -113,7 +113,7 @@ async def test_what_it_writes_is_taken_by_all_that_comes_after(
         store = DSQLStore(pool, {real.TABLE: mapping}.__getitem__)
         for item in some[:200]:
             key = SCHEMA.key_of(item)
-            assert await store.put(key, item, Held(None)) is not None
+            assert await store.put(key, item, StoredItem(None)) is not None
             assert (await store.get(key)).item == store.image(key, item)[0]
     finally:
         pool.terminate()
@@ -152,7 +152,7 @@ def test_a_draft_from_a_part_holds_all_the_real_data(items: list[dict[str, Any]]
         "kind:area": "{kind}:{area}",
     }
     mapped = parse(tomllib.loads(toml(drafted)), "compat.toml")
-    with Census() as census:
+    with CrossItemChecks() as census:
         preflight = Preflight(mapped.mapping, SCHEMA, census, mapped.references)
         preflight.look(items)
         report = preflight.report(values=True)

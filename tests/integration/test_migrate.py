@@ -20,7 +20,7 @@ import pytest
 from proxy.cli.main import main
 from proxy.migrate.schema.ledger import Ledger
 from proxy.migrate.schema.migration_files import Migration, checksum, statements_of
-from proxy.migrate.schema.runner import Interrupted, MigrationError, migrate, progress
+from proxy.migrate.schema.runner import MigrationError, MigrationInterrupted, migrate, progress
 from tests.integration.scenes import wait_until
 from tests.integration.sql_rules import bare, is_ddl, violations
 
@@ -183,7 +183,7 @@ async def test_a_run_that_fails_at_any_call_is_gone_on_with(database: str, how: 
         if how == "conflict":
             assert outcome == 5
         else:
-            assert isinstance(outcome, Interrupted)
+            assert isinstance(outcome, MigrationInterrupted)
             assert "run this again" in str(outcome)
     assert number > 40
 
@@ -191,7 +191,7 @@ async def test_a_run_that_fails_at_any_call_is_gone_on_with(database: str, how: 
 async def test_what_is_applied_is_not_told_over_a_lost_connection(database: str) -> None:
     async with connected(database) as connection:
         connection.terminate()
-        with pytest.raises(Interrupted, match="the connection was lost"):
+        with pytest.raises(MigrationInterrupted, match="the connection was lost"):
             await progress(connection, migrations())
 
 

@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 from proxy.app.serve import Service, serve
 from proxy.metrics.registry import Metrics
 from proxy.settings import Address, Settings, load
-from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.client import DynamoDBClient
 from tests.standins.dynamodb import Ministack
 from tests.unit.plain_layer import PlainLayer
 
@@ -54,7 +54,7 @@ class Proxy:
         self._fault: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    async def build(self, settings: Settings, metrics: Metrics, log: Any, upstream: Upstream) -> Service:
+    async def build(self, settings: Settings, metrics: Metrics, log: Any, upstream: DynamoDBClient) -> Service:
         self.layer = PlainLayer(upstream, settings.dynamodb.timeout_seconds)
         return self.layer
 

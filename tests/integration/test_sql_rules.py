@@ -21,8 +21,7 @@ from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.operations import decode, parse_body
 from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.document_mapping import DocumentMapping
-from proxy.mapping.interface import Mapping as TableMapping
-from proxy.mapping.interface import Span
+from proxy.mapping.interface import IndexRange, TableMapping
 from proxy.mapping.load import load
 from proxy.migrate.schema import ddl
 from proxy.migrate.schema.document_tables import Documents
@@ -31,11 +30,11 @@ from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.sql.listing_statements import count_statement, page_statement
 from proxy.stores.dsql.sql.statements import Comparison, Statements
 from proxy.stores.dsql.store import DSQLStore
-from proxy.stores.dsql.system_tables.absence_locks import Absences
-from proxy.stores.dsql.system_tables.authority_guarantees import Promises
-from proxy.stores.dsql.system_tables.idempotency_tokens import Remembered
-from proxy.stores.dsql.system_tables.peer_messages import Board
-from proxy.stores.dsql.system_tables.table_descriptions import Catalogue
+from proxy.stores.dsql.system_tables.absence_locks import AbsenceLocks
+from proxy.stores.dsql.system_tables.authority_guarantees import AuthorityGuarantees
+from proxy.stores.dsql.system_tables.idempotency_tokens import IdempotencyTokens
+from proxy.stores.dsql.system_tables.peer_messages import PeerMessages
+from proxy.stores.dsql.system_tables.table_descriptions import TableDescriptions
 from proxy.stores.errors import Refused, StoreError
 from tests.integration.sql_rules import RULES, bare, is_ddl, mixed, violations
 from tests.items.listings import listings
@@ -115,7 +114,9 @@ def queries(mapping: TableMapping, schema: TableSchema) -> Iterator[str]:
             span = mapping.span(index)
         except KeyError:  # an index that the plan's schema does not serve
             continue
-        whole = Span((), span.hash_values, span.sort, span.sort_value, (*span.equal, *span.present), span.sort_from_row)
+        whole = IndexRange(
+            (), span.hash_values, span.sort, span.sort_value, (*span.equal, *span.present), span.sort_from_row
+        )
         for bounds, cursor, descending in itertools.product(comparisons, (True, False), (True, False)):
             for alternatives in (1, 2):
                 yield made.range(span, alternatives, bounds, cursor=cursor, descending=descending)
@@ -244,8 +245,8 @@ def test_a_row_is_locked_by_its_whole_key(mapping: TableMapping) -> None:
 def side_statements() -> tuple[list[str], list[str]]:
     """DDL, and all else that is sent to Crossfade's own tables: peers' notes, locks, tokens, descriptions."""
     pool = Pool(_unconnected, 1)
-    absences, remembered = Absences("public"), Remembered("public")
-    board, catalogue = Board(pool, "public"), Catalogue(pool, "public")
+    absences, remembered = AbsenceLocks("public"), IdempotencyTokens("public")
+    board, catalogue = PeerMessages(pool, "public"), TableDescriptions(pool, "public")
     ddl = [absences.create, remembered.create, *board.definitions, *catalogue.definitions]
     insert = Statements("public", DOCUMENTS[0]).insert
     locking = absences.with_insert(insert, len(DOCUMENTS[0].columns))
@@ -327,7 +328,7 @@ async def test_what_a_story_really_sends_keeps_the_rules(dsql_database: str, aut
     mappings: dict[str, TableMapping] = {"billio": load(CONFIG / "billio.toml").mapping}
     async with pool.acquire() as connection:
         await migrate(connection, read_folder(FOLDERS["billio"]))
-    store = DSQLStore(pool, mappings.__getitem__, promises=Promises(pool) if authority else None)
+    store = DSQLStore(pool, mappings.__getitem__, promises=AuthorityGuarantees(pool) if authority else None)
     schemas = {"billio": BILLIO}
     for number in range(6):
         whole = schema_of(f"table-{number}", definition(random.Random(number)))

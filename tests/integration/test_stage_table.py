@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from proxy.cutover.stage_table import LeaseItem, StageTable, State
+from proxy.cutover.stage_table import LeaseItem, StageRow, StageTable
 from proxy.dynamodb.outcome import Outcome
-from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.credentials import Credentials
 from proxy.stores.dynamodb.sigv4 import Credential
 from proxy.stores.dynamodb.store import DynamoDBStore
@@ -23,7 +23,9 @@ LEASE = LeaseItem(
 
 @asynccontextmanager
 async def table_at(endpoint: str, name: str = "stages") -> AsyncIterator[StageTable]:
-    upstream = Upstream(endpoint, region=REGION, credentials=Credentials(Credential(ACCESS_KEY, SECRET_KEY, None)))
+    upstream = DynamoDBClient(
+        endpoint, region=REGION, credentials=Credentials(Credential(ACCESS_KEY, SECRET_KEY, None))
+    )
     try:
         yield StageTable(DynamoDBStore(upstream, 60.0), name)
     finally:
@@ -34,13 +36,13 @@ async def test_it_is_made_once_however_many_make_it(dynamodb: str) -> None:
     async with table_at(dynamodb) as first, table_at(dynamodb) as second:
         await asyncio.gather(*(each.ensure() for each in (first, second, first, second)))
         await first.ensure()
-        assert await first.state() == State()
+        assert await first.state() == StageRow()
 
 
 async def test_of_two_writes_of_one_version_one_is_written(dynamodb: str) -> None:
     async with table_at(dynamodb) as table:
         await table.ensure()
-        new = State(1, 0, {"epoch": 0, "placed": {}}, {"id": "a"})
+        new = StageRow(1, 0, {"epoch": 0, "placed": {}}, {"id": "a"})
         assert sorted(await asyncio.gather(table.write_state(new), table.write_state(new))) == [False, True]
         assert await table.state() == new
         assert not await table.write_state(replace(new, version=3))
@@ -55,8 +57,8 @@ async def test_the_history_is_written_with_the_state_or_not_at_all(dynamodb: str
         await table.ensure()
         for version in (1, 2, 3):
             entry = {"id": f"f{version}", "at": 1_800_000_000 + version}
-            assert await table.write_state(State(version, version), entry=entry)
-        assert not await table.write_state(State(3, 9), entry={"id": "late", "at": 1_900_000_000})
+            assert await table.write_state(StageRow(version, version), entry=entry)
+        assert not await table.write_state(StageRow(3, 9), entry={"id": "late", "at": 1_900_000_000})
         assert [entry["id"] for entry in await table.history(10)] == ["f3", "f2", "f1"]
         assert [entry["id"] for entry in await table.history(2)] == ["f3", "f2"]
         assert (await table.state()).epoch == 3
@@ -68,12 +70,12 @@ async def test_a_process_is_forgotten_with_the_state_that_remembers_it_or_not_at
         assert await table.put_lease(LEASE, None)
         await table.put_evidence("p1", {"seen": 1})
         told = {"id": "note", "at": 1_800_000_009}
-        assert not await table.forget(replace(LEASE, renewals=LEASE.renewals + 1), State(1, 0), told)
-        assert not await table.forget(LEASE, State(2, 0), told)
-        assert (await table.leases(), await table.state(), await table.history(9)) == ([LEASE], State(), [])
-        assert await table.forget(LEASE, State(1, 0), told)
+        assert not await table.forget(replace(LEASE, renewals=LEASE.renewals + 1), StageRow(1, 0), told)
+        assert not await table.forget(LEASE, StageRow(2, 0), told)
+        assert (await table.leases(), await table.state(), await table.history(9)) == ([LEASE], StageRow(), [])
+        assert await table.forget(LEASE, StageRow(1, 0), told)
         assert (await table.leases(), await table.evidence()) == ([], {})
-        assert (await table.state(), await table.history(9)) == (State(1, 0), [told])
+        assert (await table.state(), await table.history(9)) == (StageRow(1, 0), [told])
 
 
 async def test_a_lease_that_lands_late_undoes_nothing(dynamodb: str) -> None:
@@ -148,11 +150,11 @@ async def test_who_may_not_make_the_table_is_told_how_it_must_be_made() -> None:
 
 async def test_what_may_have_happened_is_not_called_undone() -> None:
     with pytest.raises(UnknownOutcome):
-        await StageTable(Answering(500, "InternalServerError"), "stages").write_state(State(1))
+        await StageTable(Answering(500, "InternalServerError"), "stages").write_state(StageRow(1))
     with pytest.raises(Unreachable):
-        await StageTable(Answering(400, "ThrottlingException"), "stages").write_state(State(1))
+        await StageTable(Answering(400, "ThrottlingException"), "stages").write_state(StageRow(1))
     conflict = Answering(400, "TransactionCanceledException", ["TransactionConflict", "None"])
     with pytest.raises(Unreachable):
-        await StageTable(conflict, "stages").write_state(State(1), entry={"id": "x", "at": 1.0})
+        await StageTable(conflict, "stages").write_state(StageRow(1), entry={"id": "x", "at": 1.0})
     failed = Answering(400, "TransactionCanceledException", ["ConditionalCheckFailed", "None"])
-    assert not await StageTable(failed, "stages").write_state(State(1), entry={"id": "x", "at": 1.0})
+    assert not await StageTable(failed, "stages").write_state(StageRow(1), entry={"id": "x", "at": 1.0})

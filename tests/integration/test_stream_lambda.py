@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from proxy.cutover.stage_table import StageTable, State
-from proxy.cutover.stages import Placed, Scope, Stage, StageMap
+from proxy.cutover.stage_table import StageRow, StageTable
+from proxy.cutover.stages import Scope, Stage, StageMap, StagePlacement
 from proxy.settings import load
 from proxy.stores.dynamodb.open_client import open_upstream
 from proxy.stores.dynamodb.store import DynamoDBStore
@@ -239,8 +239,8 @@ def test_the_stage_table_says_which_way_and_when_not(
         async with open_upstream(settings, {}) as upstream:
             table = StageTable(DynamoDBStore(upstream, 60.0), "crossfade_stages")
             await table.ensure()
-            moved = StageMap(epoch=version - 1).moved(Scope(TABLE), Placed(stage))
-            assert await table.write_state(State(version, version, moved.document(), flip))
+            moved = StageMap(epoch=version - 1).moved(Scope(TABLE), StagePlacement(stage))
+            assert await table.write_state(StageRow(version, version, moved.document(), flip))
 
     asyncio.run(write(1, Stage.DUALWRITE))
     staged = function(dynamodb, dsql_database, tmp_path, extra='[stages]\ntable = "crossfade_stages"\n')

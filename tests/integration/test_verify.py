@@ -16,11 +16,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from proxy.cutover.flip.protocol import Known
-from proxy.cutover.stages import Forgotten, StageMap
+from proxy.cutover.flip.protocol import StageTableState
+from proxy.cutover.stages import ForgottenProcesses, StageMap
 from proxy.settings import DSQL
-from proxy.stores.dsql.connect import pool_of
-from proxy.stores.dsql.system_tables.sweep_records import Sweeps
+from proxy.stores.dsql.connect import open_pool
+from proxy.stores.dsql.system_tables.sweep_records import SweepRecords
 from tests import equality
 from tests.integration.scenes import CONFIG, billio_rows, run_sql, scene, wait_until
 from tests.integration.test_stage_table import table_at
@@ -167,7 +167,9 @@ async def one_is_forgotten(dynamodb: str) -> str:
     """The name of a stage table that says so."""
     async with table_at(dynamodb) as table:
         await table.ensure()
-        assert await table.write_state(Known(0, StageMap(forgotten=Forgotten(1, "p1")), None).written(None))
+        assert await table.write_state(
+            StageTableState(0, StageMap(forgotten=ForgottenProcesses(1, "p1")), None).written(None)
+        )
         return table.name
 
 
@@ -197,9 +199,9 @@ def test_a_killed_sweep_goes_on_and_is_recorded(operator: Operator, dynamodb: st
     assert sum(found["counts"]["rows"].values()) == 2999
 
     async def newest() -> Any:
-        pool = pool_of(DSQL(dsn=database))
+        pool = open_pool(DSQL(dsn=database))
         try:
-            return await Sweeps(pool, "public", seconds=60).newest(TABLE)
+            return await SweepRecords(pool, "public", seconds=60).newest(TABLE)
         finally:
             await pool.close()
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import structlog
 
-from proxy.app.compose_layer import build
+from proxy.app.compose_layer import compose_layer
 from proxy.items.catalogue import Catalogue, Executes
 from proxy.items.cursors import Cursors
 from proxy.items.item_validation import shown_item
-from proxy.items.queries import Question
+from proxy.items.queries import ItemQuery
 from proxy.metrics.registry import Metrics
-from proxy.settings import DSQL, DynamoDB, Journal, Mirror, Settings, Stage, TableSettings, TypeSettings
+from proxy.settings import DSQL, DynamoDB, JournalSettings, Mirror, Settings, Stage, TableSettings, TypeSettings
 from proxy.shadow.request.layer import Layer
-from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.credentials import Credentials
 from proxy.stores.dynamodb.sigv4 import Credential
 from proxy.web.request_ids import request_ids
@@ -38,11 +38,11 @@ async def layer_at(
         dsql=DSQL(dsn=dsn, settle_seconds=0.1, timeout_seconds=_PATIENCE_SECONDS),
         # On a busy machine the layer would rightly give up what is compared here.
         mirror=Mirror(rehearse_timeout_seconds=_PATIENCE_SECONDS, max_turn_seconds=_PATIENCE_SECONDS),
-        journal=Journal(folder / "journal.sqlite"),
+        journal=JournalSettings(folder / "journal.sqlite"),
         tables={TABLE: TableSettings(types={name: TypeSettings(each) for name, each in (types or {}).items()})},
     )
-    upstream = Upstream(endpoint, region=REGION, credentials=Credentials(Credential(ACCESS_KEY, SECRET_KEY)))
-    layer = await build(settings, Metrics(), structlog.get_logger(), upstream)
+    upstream = DynamoDBClient(endpoint, region=REGION, credentials=Credentials(Credential(ACCESS_KEY, SECRET_KEY)))
+    layer = await compose_layer(settings, Metrics(), structlog.get_logger(), upstream)
     try:
         yield layer
     finally:
@@ -72,7 +72,7 @@ async def settled(layer: Layer) -> dict[tuple[str, str], int]:
     return await verdicts(layer)
 
 
-async def all_pages(catalogue: Catalogue, question: Question, first: int) -> list[dict[str, Any]]:
+async def all_pages(catalogue: Catalogue, question: ItemQuery, first: int) -> list[dict[str, Any]]:
     """The items of all pages together, as they are shown; a page that is not the last is full."""
     shown: list[dict[str, Any]] = []
     after: str | None = None

@@ -10,13 +10,13 @@ from proxy.items.metrics import ItemsMetrics
 from proxy.items.server import ItemsServer
 from proxy.settings import Address
 from proxy.web.access_control import Access
-from proxy.web.bearer_tokens import Tokens
+from proxy.web.bearer_tokens import BearerTokens
 from tests.items.catalogues import catalogue_of
 
 
 @asynccontextmanager
 async def port(
-    layer: Executes, tokens: Tokens | None = None, registry: CollectorRegistry | None = None
+    layer: Executes, tokens: BearerTokens | None = None, registry: CollectorRegistry | None = None
 ) -> AsyncIterator[str]:
     """The URL of an items port over the layer."""
     server = ItemsServer(

@@ -11,11 +11,11 @@ from proxy.dynamodb.schema import TableSchema
 from proxy.dynamodb.values import Item
 from proxy.mapping.load import load
 from proxy.stores.dsql.store import DSQLStore, create_pool
-from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.credentials import Credentials
 from proxy.stores.dynamodb.sigv4 import Credential
 from proxy.stores.dynamodb.store import DynamoDBStore
-from proxy.stores.interface import Held, Store
+from proxy.stores.interface import Store, StoredItem
 from tests.standins.billio import TABLE, table_definition
 from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY
 
@@ -42,7 +42,7 @@ class Both:
             key = BILLIO.key_of(item)
             for store in (self.dynamodb, self.dsql):
                 held = await store.get(key)
-                if held != Held(None):
+                if held != StoredItem(None):
                     await store.put(key, None, held)
 
 
@@ -50,7 +50,7 @@ class Both:
 async def both_stores(endpoint: str, dsn: str) -> AsyncIterator[Both]:
     """Over a DynamoDB that has the table and a database that has its rows' table."""
     pool = await create_pool(dsn, maximum=4, connect_seconds=60)
-    upstream = Upstream(endpoint, region=REGION, credentials=Credentials(Credential(ACCESS_KEY, SECRET_KEY)))
+    upstream = DynamoDBClient(endpoint, region=REGION, credentials=Credentials(Credential(ACCESS_KEY, SECRET_KEY)))
     try:
         yield Both(DynamoDBStore(upstream, 20), DSQLStore(pool, {TABLE: MAPPING}.__getitem__))
     finally:

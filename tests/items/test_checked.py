@@ -12,8 +12,8 @@ from proxy.dynamodb.expressions.parse import parse_update
 from proxy.dynamodb.expressions.placeholders import bindings
 from proxy.dynamodb.values import Item
 from proxy.items.cursors import Cursors
-from proxy.items.errors import Code, Refusal
-from proxy.items.item_validation import changed, created, shown_item
+from proxy.items.errors import Code, ItemsAPIError
+from proxy.items.item_validation import shown_item, validate_new, validate_patch
 from proxy.items.json_values import parsed, written
 from proxy.items.queries import asked, page_size
 from proxy.items.type_definitions import KINDS
@@ -24,11 +24,11 @@ BOOK: dict[str, Any] = {"type": "Book", "shelf": "Read", "title": "Dune"}
 
 
 def new(given: Any) -> Item:
-    return created(given, lambda: UUID, lambda: {"N": "1700000000000"})
+    return validate_new(given, lambda: UUID, lambda: {"N": "1700000000000"})
 
 
 def broken(given: Any) -> list[tuple[str, str]]:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ItemsAPIError) as refused:
         new(given)
     assert refused.value.code is Code.INVALID
     return [(each.field, each.rule) for each in refused.value.broken]
@@ -75,7 +75,7 @@ def test_every_broken_rule_is_told_with_its_field() -> None:
     assert broken({**BOOK, "x": 10**200})[0][0] == "x"
     assert broken({"type": "Song"})[0][0] == "type"
     assert broken([])[0] == ("", "an object")
-    with pytest.raises(Refusal, match="the body: an object"):
+    with pytest.raises(ItemsAPIError, match="the body: an object"):
         new([])
     season = {"type": "TvSeason", "shelf": "s", "title": "t", "seasonNumber": Decimal("1.5")}
     assert broken(season) == [("seasonNumber", "a whole number from 0 to 100000")]
@@ -113,7 +113,7 @@ def merge(target: Any, patch: Any) -> Any:
 @given(FREE, FREE)
 def test_a_patch_is_a_merge_patch(held: dict[str, Any], given_patch: dict[str, Any]) -> None:
     item = new({**BOOK, **held})
-    patch = changed("Book", UUID, given_patch, lambda: {"N": "1"})
+    patch = validate_patch("Book", UUID, given_patch, lambda: {"N": "1"})
     if not (patch.set or patch.removed or patch.merged):
         assert given_patch == {}
         return
@@ -131,14 +131,14 @@ def test_a_patch_is_a_merge_patch(held: dict[str, Any], given_patch: dict[str, A
 
 
 def test_a_shelf_that_is_named_moves_the_item_and_nothing_else_does() -> None:
-    patch = changed("Book", UUID, {"shelf": "Reading"}, lambda: {"N": "5"})
+    patch = validate_patch("Book", UUID, {"shelf": "Reading"}, lambda: {"N": "5"})
     assert patch.set == {"shelf": {"S": "Reading"}, "type:shelf": {"S": "Book:Reading"}, "movedAt": {"N": "5"}}
-    dated = changed("Book", UUID, {"shelf": "Reading", "movedAt": "1970-01-01T00:00:01Z"}, lambda: {"N": "5"})
+    dated = validate_patch("Book", UUID, {"shelf": "Reading", "movedAt": "1970-01-01T00:00:01Z"}, lambda: {"N": "5"})
     assert dated.set["movedAt"] == {"N": "1000"}
-    assert "movedAt" not in changed("Book", UUID, {"title": "x"}, lambda: {"N": "5"}).set
+    assert "movedAt" not in validate_patch("Book", UUID, {"title": "x"}, lambda: {"N": "5"}).set
     for wrong in ({"shelf": None}, {"type": "Feature"}, {"id": "other"}, {"movedAt": None}, {"category": None}):
-        with pytest.raises(Refusal):
-            changed("Book", UUID, wrong, lambda: {"N": "5"})
+        with pytest.raises(ItemsAPIError):
+            validate_patch("Book", UUID, wrong, lambda: {"N": "5"})
 
 
 PLACES = st.dictionaries(
@@ -159,18 +159,18 @@ def test_a_cursor_comes_back_and_no_changed_one_does(places: dict[str, Item], da
         (cursor[:at], query),
         (cursor, {"asked": 2}),
     ):
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(ItemsAPIError) as refused:
             cursors.places(asked_again, wrong)
         assert refused.value.code is Code.CURSOR
-    with pytest.raises(Refusal):
+    with pytest.raises(ItemsAPIError):
         Cursors(b"another").places(query, cursor)
 
 
 def test_filters_are_checked_by_name() -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ItemsAPIError) as refused:
         asked({"type": "Book", "minRating": "x", "sortBy": "moved", "startDate": "yesterday", "shelf": ""})
     assert [each.field for each in refused.value.broken] == ["shelf", "startDate", "minRating", "sortBy"]
     for wrong in ("0", "501", "1.5", "x", True, "²"):
-        with pytest.raises(Refusal):
+        with pytest.raises(ItemsAPIError):
             page_size(wrong)
     assert (page_size("500"), page_size(None), page_size(7)) == (500, 20, 7)

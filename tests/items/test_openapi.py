@@ -11,10 +11,10 @@ from typing import Any
 import schemathesis
 
 from proxy.items.openapi import document
-from proxy.items.queries import Question
+from proxy.items.queries import ItemQuery
 from proxy.items.server import FILTERS
 from proxy.items.type_definitions import KINDS, fields_of
-from proxy.web.bearer_tokens import Role, Tokens
+from proxy.web.bearer_tokens import BearerTokens, Role
 from tests.items.catalogues import catalogue_of, layer_at
 from tests.items.ports import port
 
@@ -95,11 +95,11 @@ def test_the_description_is_openapi_and_says_what_is_declared() -> None:
     parameters = {each["name"] for each in whole["paths"]["/watching"]["get"]["parameters"]}
     assert parameters == {*FILTERS, "first", "after", "total"}
     # Each filter of a question can be asked for.
-    assert len(FILTERS) == len(Question.__slots__) - 1
+    assert len(FILTERS) == len(ItemQuery.__slots__) - 1
 
 
 async def test_what_the_description_promises_is_so(stores: tuple[str, str], tmp_path: Path) -> None:
-    tokens = Tokens([(Role.READER, READ), (Role.OPERATOR, WRITE)])
+    tokens = BearerTokens([(Role.READER, READ), (Role.OPERATOR, WRITE)])
     async with layer_at("off", *stores, tmp_path) as layer, port(layer, tokens) as url:
         for kind in KINDS:
             await catalogue_of(layer).create({"type": kind, "id": KNOWN, "shelf": "s", "title": "t"})

@@ -19,10 +19,10 @@ from prometheus_client import CollectorRegistry
 
 from proxy.items import client
 from proxy.items.client import ItemsClient, ItemsError
-from proxy.items.errors import Refusal
+from proxy.items.errors import ItemsAPIError
 from proxy.items.graphql_schema import schema
 from proxy.shadow.request.layer import Layer
-from proxy.web.bearer_tokens import Role, Tokens
+from proxy.web.bearer_tokens import BearerTokens, Role
 from tests.items.catalogues import catalogue_of, layer_at
 from tests.items.ports import port
 
@@ -121,13 +121,15 @@ async def test_refusals_name_field_and_rule(url: str) -> None:
 
 
 async def test_a_table_that_is_not_there_is_named(layer: Layer) -> None:
-    with pytest.raises(Refusal, match=r"there is no table elsewhere, or it lacks an index: see table in \[items\]"):
+    with pytest.raises(
+        ItemsAPIError, match=r"there is no table elsewhere, or it lacks an index: see table in \[items\]"
+    ):
         await catalogue_of(layer, "elsewhere").with_id("Book", "00000000-0000-4000-8000-000000000000")
 
 
 async def test_tokens_say_who_reads_and_who_writes(layer: Layer) -> None:
     registry = CollectorRegistry()
-    tokens = Tokens([(Role.READER, READ), (Role.OPERATOR, WRITE)])
+    tokens = BearerTokens([(Role.READER, READ), (Role.OPERATOR, WRITE)])
     book = {"type": "Book", "shelf": "s", "title": "t"}
     async with port(layer, tokens, registry) as url:
         async with ItemsClient(url, token=WRITE) as writer, ItemsClient(url, token=READ) as reader:
@@ -173,7 +175,7 @@ async def test_nobody_comes_in_another_way(layer: Layer) -> None:
         ({"Cookie": f"token={WRITE}", "X-Amz-Security-Token": WRITE}, ""),
         ({}, f"?token={WRITE}&access_token={WRITE}"),
     )
-    async with port(layer, Tokens([(Role.OPERATOR, WRITE)])) as url, aiohttp.ClientSession(url) as session:
+    async with port(layer, BearerTokens([(Role.OPERATOR, WRITE)])) as url, aiohttp.ClientSession(url) as session:
         for headers, query in credentials:
             for method, path in (
                 ("GET", "/items"),

@@ -6,7 +6,7 @@ from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.load import load
 from proxy.mapping.table_registry import Table
 from proxy.metrics.registry import Metrics
-from proxy.shadow.comparison.verdict_recorder import Findings
+from proxy.shadow.comparison.verdict_recorder import VerdictRecorder
 from proxy.verdicts import Judged, Verdict
 from tests.integration.scenes import CONFIG
 
@@ -24,7 +24,7 @@ def told(keys: int, attributes: int) -> Metrics:
     mapped = load(CONFIG / "billio.toml")
     table = Table(SCHEMA, mapped.mapping, mapped.rules, mapped.expected)
     metrics = Metrics()
-    findings = Findings(metrics, kept=10, values=False)
+    findings = VerdictRecorder(metrics, kept=10, values=False)
     for number in range(keys):
         action = ACTIONS[number % len(ACTIONS)]
         operation = Operation(action, b"", {"Key": {"type:id": {"S": f"Book:{number}"}}}, (), {"billio": SCHEMA})

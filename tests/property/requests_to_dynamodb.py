@@ -18,11 +18,11 @@ from proxy.dynamodb.expressions.ast import (
     Add,
     And,
     Arithmetic,
-    Between,
-    Call,
-    Comparison,
+    BetweenCondition,
+    ComparisonCondition,
     Condition,
     Delete,
+    FunctionCall,
     In,
     Literal,
     Not,
@@ -217,22 +217,26 @@ class Requests:
         if kind <= 2:
             operator = chance.choice((*_COMPARATORS, "<>"))
             if operator in ("=", "<>"):
-                return Comparison(operator, path, Literal(self._likely(chance, path)))
-            return Comparison(operator, path, Literal(self._likely(chance, path, in_order=True)))
+                return ComparisonCondition(operator, path, Literal(self._likely(chance, path)))
+            return ComparisonCondition(operator, path, Literal(self._likely(chance, path, in_order=True)))
         if kind == 3:
-            return Call(chance.choice(("attribute_exists", "attribute_not_exists")), (path,))
+            return FunctionCall(chance.choice(("attribute_exists", "attribute_not_exists")), (path,))
         if kind == 4:
-            return Call("attribute_type", (path, Literal({"S": chance.choice(("S", "N", "B", "L", "M", "NULL"))})))
+            return FunctionCall(
+                "attribute_type", (path, Literal({"S": chance.choice(("S", "N", "B", "L", "M", "NULL"))}))
+            )
         if kind == 5:
-            return Call("contains", (path, Literal(scalar(chance))))
+            return FunctionCall("contains", (path, Literal(scalar(chance))))
         if kind == 6:
             low, high = chance.choice((("a", "b"), ("", "é"), ("b", "b"))), chance.choice((("0", "1"), ("-1", "10")))
             tag, (one, two) = chance.choice((("S", low), ("N", high)))
-            return Between(path, Literal({tag: one}), Literal({tag: two}))
+            return BetweenCondition(path, Literal({tag: one}), Literal({tag: two}))
         if kind == 7:
             return In(path, tuple(Literal(self._likely(chance, path)) for _ in range(chance.randint(1, 3))))
         if kind == 8:
-            return Comparison(chance.choice(_COMPARATORS), Call("size", (path,)), Literal({"N": chance.choice("0123")}))
+            return ComparisonCondition(
+                chance.choice(_COMPARATORS), FunctionCall("size", (path,)), Literal({"N": chance.choice("0123")})
+            )
         if kind == 9:
             return Not(self.condition(chance, depth - 1))
         terms = (self.condition(chance, depth - 1), self.condition(chance, depth - 1))
@@ -270,10 +274,10 @@ class Requests:
     def _assigned(self, chance: Random, path: Path) -> Operand | Arithmetic:
         kind = chance.randrange(7)
         if kind == 0:
-            return Call("if_not_exists", (path, Literal(self._likely(chance, path))))
+            return FunctionCall("if_not_exists", (path, Literal(self._likely(chance, path))))
         if kind == 1:
-            listed: Operand = Call("if_not_exists", (path, Literal({"L": []})))
-            return Call("list_append", (listed, Literal({"L": [value(chance, 1)]})))
+            listed: Operand = FunctionCall("if_not_exists", (path, Literal({"L": []})))
+            return FunctionCall("list_append", (listed, Literal({"L": [value(chance, 1)]})))
         if kind == 2:
             return Arithmetic(chance.choice("+-"), path, Literal({"N": chance.choice(_NUMBERS[:8])}))
         if kind == 3:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
 from proxy.mapping.document_mapping import DocumentMapping
-from proxy.mapping.interface import Mapping, SqlValues
+from proxy.mapping.interface import SqlValues, TableMapping
 from proxy.migrate.schema.document_tables import Documents
 from proxy.migrate.schema.runner import migrate, read_folder
 from proxy.migrate.verify.key_checksums import KeySums
@@ -55,7 +55,7 @@ class Place:
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self._runner.run(work)
 
-    def bulk(self, mapping: Mapping) -> Bulk:
+    def bulk(self, mapping: TableMapping) -> Bulk:
         return Bulk(self.pool, mapping, schema="public", seconds=120)
 
     async def migrate(self, folder: Path) -> None:
@@ -75,7 +75,7 @@ async def _nothing_first(_: asyncpg.Connection) -> None:
     """The transaction has nothing else to do."""
 
 
-async def _one_digest(place: Place, mapping: Mapping, schema: TableSchema, items: list[Item], table: str) -> None:
+async def _one_digest(place: Place, mapping: TableMapping, schema: TableSchema, items: list[Item], table: str) -> None:
     """Write all that can be written, ask for every digest there is, and compare; leave the table empty."""
     rows: dict[SqlValues, tuple[Key, SqlValues]] = {}
     for item in items:

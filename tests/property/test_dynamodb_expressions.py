@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.expressions.ast import (
     And,
-    Between,
-    Call,
-    Comparison,
+    BetweenCondition,
+    ComparisonCondition,
     Condition,
+    FunctionCall,
     In,
     Literal,
     Not,
@@ -134,7 +134,7 @@ def _operand(operand: Operand, item: Item) -> tuple[str, Any] | None:
     if isinstance(operand, Path):
         found = _at(operand, item)
         return None if found is None else _plain(found)
-    assert isinstance(operand, Call)
+    assert isinstance(operand, FunctionCall)
     measured = _operand(operand.operands[0], item)
     if measured is None or measured[0] in ("N", "BOOL", "NULL"):
         return None
@@ -162,9 +162,11 @@ def _judge(condition: Condition, item: Item) -> bool:
         case In(operand, options):
             value = _operand(operand, item)
             return value is not None and value in [_operand(option, item) for option in options]
-        case Between(operand, low, high):
-            return _judge(Comparison(">=", operand, low), item) and _judge(Comparison("<=", operand, high), item)
-        case Comparison(operator, left, right):
+        case BetweenCondition(operand, low, high):
+            return _judge(ComparisonCondition(">=", operand, low), item) and _judge(
+                ComparisonCondition("<=", operand, high), item
+            )
+        case ComparisonCondition(operator, left, right):
             one, two = _operand(left, item), _operand(right, item)
             if one is None or two is None:
                 return operator == "<>"
@@ -174,7 +176,7 @@ def _judge(condition: Condition, item: Item) -> bool:
             if less is None or more is None:
                 return False
             return {"<": less, "<=": not more, ">": more, ">=": not less}[operator]
-        case Call(function, operands):
+        case FunctionCall(function, operands):
             return _judge_call(function, [_operand(operand, item) for operand in operands])
 
 

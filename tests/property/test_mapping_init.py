@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from proxy.dynamodb.schema import TableSchema
 from proxy.dynamodb.values import Item, canonical_number
-from proxy.mapping.load import MappedTable, load, parse
+from proxy.mapping.load import LoadedMapping, load, parse
 from proxy.migrate.mapping_draft.draft import Draft, draft, snake
 from proxy.migrate.mapping_draft.profile import discriminator, profile
 from proxy.migrate.mapping_draft.render import migrations, toml
-from proxy.migrate.preflight.cross_item_checks import Census
+from proxy.migrate.preflight.cross_item_checks import CrossItemChecks
 from proxy.migrate.preflight.index_checks import unmade
 from proxy.migrate.preflight.preflight import Preflight, Report
 from tests.data import catalogue
@@ -133,14 +133,14 @@ def tables_with_composites(draw: st.DrawFn) -> tuple[TableSchema, list[Item]]:
     return schema, list(items.values())
 
 
-def examined(mapped: MappedTable, schema: TableSchema, items: list[Item]) -> Report:
-    with Census() as census:
+def examined(mapped: LoadedMapping, schema: TableSchema, items: list[Item]) -> Report:
+    with CrossItemChecks() as census:
         preflight = Preflight(mapped.mapping, schema, census, mapped.references)
         preflight.look(items)
         return preflight.report(values=True)
 
 
-def read(drafted: Draft) -> MappedTable:
+def read(drafted: Draft) -> LoadedMapping:
     return parse(tomllib.loads(toml(drafted)), "drafted.toml")
 
 

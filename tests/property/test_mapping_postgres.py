@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item, canonical_item
-from proxy.mapping.codecs import Misfit, codec
+from proxy.mapping.codecs import ValueDoesNotFitError, codec
 from proxy.mapping.document_mapping import DocumentMapping
-from proxy.mapping.interface import Fault, Mapping
+from proxy.mapping.interface import Fault, TableMapping
 from proxy.migrate.schema.document_tables import Documents
 from proxy.migrate.schema.runner import migrate, read_folder
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.store import DSQLStore, create_pool
-from proxy.stores.interface import Held, Unrepresentable
+from proxy.stores.interface import StoredItem, Unrepresentable
 from tests.property.mapping_cases import (
     BILLIO,
     BILLIO_MAPPING,
@@ -48,7 +48,7 @@ class Tables:
     """One database with a store on it, and a loop to run them on."""
 
     def __init__(self, dsn: str, runner: asyncio.Runner) -> None:
-        self.mappings: dict[str, Mapping] = {}
+        self.mappings: dict[str, TableMapping] = {}
         self._runner = runner
         self.pool: Pool = self.run(create_pool(dsn, maximum=2, connect_seconds=60))
         self.store = DSQLStore(self.pool, self.mappings.__getitem__)
@@ -79,13 +79,13 @@ async def _fetch(pool: Pool, statement: str, *parameters: Any) -> list[Any]:
         return list(await connection.fetch(statement, *parameters))
 
 
-async def _there_and_back(store: DSQLStore, mapping: Mapping, schema: TableSchema, items: list[Item]) -> None:
+async def _there_and_back(store: DSQLStore, mapping: TableMapping, schema: TableSchema, items: list[Item]) -> None:
     """Write each item, over the one before where they share a key, read it, and in the end delete what is held."""
-    held: dict[Key, Held] = {}
+    held: dict[Key, StoredItem] = {}
     for item in items:
         key = schema.key_of(item)
         encoded = mapping.encode(key, item)
-        before = held.get(key, Held(None))
+        before = held.get(key, StoredItem(None))
         left, refused = await _put(store, key, item, before)
         if refused and mapping is PLAN_MAPPING and _CHECK in refused[0].reason:
             assert "seriesId" in item
@@ -110,14 +110,14 @@ async def _there_and_back(store: DSQLStore, mapping: Mapping, schema: TableSchem
         assert (await store.get(key)).item is None
 
 
-async def _put(store: DSQLStore, key: Key, item: Item, held: Held) -> tuple[Held | None, tuple[Fault, ...]]:
+async def _put(store: DSQLStore, key: Key, item: Item, held: StoredItem) -> tuple[StoredItem | None, tuple[Fault, ...]]:
     try:
         return await store.put(key, item, held), ()
     except Unrepresentable as error:
         return None, error.faults
 
 
-def _one_per_row(mapping: Mapping, schema: TableSchema, items: list[Item]) -> list[Item]:
+def _one_per_row(mapping: TableMapping, schema: TableSchema, items: list[Item]) -> list[Item]:
     """Without items that share a row with another key's: the plan's loss, and not what is tested here."""
     owner: dict[Any, Key] = {}
     kept = []
@@ -211,7 +211,7 @@ def test_coercion_is_what_postgres_does(tables: Tables, column: str, values: lis
     "text", ["urn:uuid:3f2504e0-4f89-11d3-9a0c-0305e82c3301", "3f-2504e04f8911d39a0c0305e82c3301", "3f2504e0", ""]
 )
 def test_what_postgres_does_not_read_as_a_uuid_is_refused(tables: Tables, text: str) -> None:
-    with pytest.raises(Misfit):
+    with pytest.raises(ValueDoesNotFitError):
         codec("uuid").coerce({"S": text})
     with pytest.raises(asyncpg.InvalidTextRepresentationError):
         tables.run(_fetch(tables.pool, "SELECT $1::text::uuid", text))

@@ -19,7 +19,7 @@ from proxy.mapping import json_column
 from proxy.mapping.column_mapping import ColumnMapping
 from proxy.mapping.composites import Composite
 from proxy.mapping.document_mapping import DocumentMapping
-from proxy.mapping.interface import Mapping, SqlValues
+from proxy.mapping.interface import SqlValues, TableMapping
 from proxy.mapping.load import parse
 from tests import strategies
 from tests.property.mapping_cases import (
@@ -147,7 +147,7 @@ def _by_all_rules(mapping: ColumnMapping) -> ColumnMapping:
     return strict
 
 
-def _check_lossless(mapping: Mapping, key: Key, item: Item) -> None:
+def _check_lossless(mapping: TableMapping, key: Key, item: Item) -> None:
     encoded = mapping.encode(key, item)
     if isinstance(mapping, ColumnMapping):
         assert encoded == _by_all_rules(mapping).encode(key, item), "the quick way is another"
@@ -168,11 +168,11 @@ def _check_lossless(mapping: Mapping, key: Key, item: Item) -> None:
     assert key_values == tuple(encoded.values[places.index(name)] for name in mapping.key_columns)
 
 
-def _row(mapping: Mapping, values: SqlValues) -> dict[str, Any]:
+def _row(mapping: TableMapping, values: SqlValues) -> dict[str, Any]:
     return {column.name: value for column, value in zip(mapping.columns, values, strict=True)}
 
 
-def _check_indexes(mapping: Mapping, schema: TableSchema, item: Item, other: Value) -> None:
+def _check_indexes(mapping: TableMapping, schema: TableSchema, item: Item, other: Value) -> None:
     """A faultless row lies in an index's span exactly if DynamoDB has the item in the index, and where it has it."""
     encoded = mapping.encode(schema.key_of(item), item)
     if encoded.values is None:
@@ -357,12 +357,12 @@ def test_columns_of_a_document_have_names_of_their_own(data: st.DataObject) -> N
     assert all(0 < len(name.encode()) <= 63 for name in names)
 
 
-def _document(data: st.DataObject) -> tuple[TableSchema, Mapping, st.SearchStrategy[Item]]:
+def _document(data: st.DataObject) -> tuple[TableSchema, TableMapping, st.SearchStrategy[Item]]:
     schema = data.draw(schemas())
     return schema, DocumentMapping(schema), items_of(schema)
 
 
-_KINDS: dict[str, Callable[[st.DataObject], tuple[TableSchema, Mapping, st.SearchStrategy[Item]]]] = {
+_KINDS: dict[str, Callable[[st.DataObject], tuple[TableSchema, TableMapping, st.SearchStrategy[Item]]]] = {
     "billio": lambda _: (BILLIO, BILLIO_MAPPING, billio_items()),
     "orders": lambda _: (ORDERS, ORDERS_MAPPING, orders()),
     "document": _document,

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from proxy.stores.dsql.connect_errors import NotConnected
+from proxy.stores.dsql.connect_errors import ConnectError
 from proxy.stores.dsql.pool import DOUBTFUL_SECONDS, OLDEST_SECONDS, PROBE_SECONDS, Pool
 from tests.simulation.loop import Loop
 
@@ -174,7 +174,7 @@ def test_what_is_down_is_not_hammered_and_is_found_again_soon() -> None:
         refused = 0
         for _ in range(6000):  # ten callers a second, for ten minutes
             began = now()
-            with pytest.raises(NotConnected):
+            with pytest.raises(ConnectError):
                 await pool.take()
             assert now() - began < 0.2
             refused += 1
@@ -340,7 +340,7 @@ def test_whatever_happens(events: list[tuple[float, Any]], seed: int, maximum: i
                         await asyncio.sleep(seconds)
                     finally:
                         out.discard(line)
-            except (TimeoutError, NotConnected):
+            except (TimeoutError, ConnectError):
                 pass
 
         pool.start()

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.load import parse
-from proxy.migrate.preflight.cross_item_checks import Census
-from proxy.migrate.preflight.item_checks import Kind
+from proxy.migrate.preflight.cross_item_checks import CrossItemChecks
+from proxy.migrate.preflight.item_checks import ProblemKind
 from proxy.migrate.preflight.preflight import Preflight, Report
 
 CONTENT: dict[str, Any] = {
@@ -106,39 +106,39 @@ def rename(item: Item, identifier: str) -> None:
 
 
 # What is done to an item, and what preflight must say of it. Only files are changed: others refer to folders.
-PLANTS: dict[str, tuple[Callable[[Item], object], set[tuple[Kind, str]]]] = {
-    "another type": (lambda item: item.update(code={"N": "7"}), {(Kind.TYPE, "code")}),
-    "too many decimals": (lambda item: item.update(size={"N": "0.001"}), {(Kind.NUMBER, "size")}),
-    "too large a number": (lambda item: item.update(size={"N": "10000"}), {(Kind.NUMBER, "size")}),
-    "no time": (lambda item: item.update(made={"N": "1E+20"}), {(Kind.NUMBER, "made")}),
-    "too long a text": (lambda item: item.update(code={"S": "12345678901"}), {(Kind.TEXT, "code")}),
-    "NUL in a column": (lambda item: item.update(name={"S": "a\x00b"}), {(Kind.NUL, "name")}),
-    "a long key": (lambda item: rename(item, "x" * 1020), {(Kind.KEY_BYTES, "id")}),
-    "long JSON": (lambda item: item.update(big={"S": "\x01" * 200_000}), {(Kind.JSON_BYTES, "data")}),
+PLANTS: dict[str, tuple[Callable[[Item], object], set[tuple[ProblemKind, str]]]] = {
+    "another type": (lambda item: item.update(code={"N": "7"}), {(ProblemKind.TYPE, "code")}),
+    "too many decimals": (lambda item: item.update(size={"N": "0.001"}), {(ProblemKind.NUMBER, "size")}),
+    "too large a number": (lambda item: item.update(size={"N": "10000"}), {(ProblemKind.NUMBER, "size")}),
+    "no time": (lambda item: item.update(made={"N": "1E+20"}), {(ProblemKind.NUMBER, "made")}),
+    "too long a text": (lambda item: item.update(code={"S": "12345678901"}), {(ProblemKind.TEXT, "code")}),
+    "NUL in a column": (lambda item: item.update(name={"S": "a\x00b"}), {(ProblemKind.NUL, "name")}),
+    "a long key": (lambda item: rename(item, "x" * 1020), {(ProblemKind.KEY_BYTES, "id")}),
+    "long JSON": (lambda item: item.update(big={"S": "\x01" * 200_000}), {(ProblemKind.JSON_BYTES, "data")}),
     "a long row": (
         lambda item: item.update(big={"S": "\x01" * 360_000}),
-        {(Kind.JSON_BYTES, "data"), (Kind.ROW_BYTES, "data")},
+        {(ProblemKind.JSON_BYTES, "data"), (ProblemKind.ROW_BYTES, "data")},
     ),
-    "nothing where something must be": (lambda item: item.pop("name"), {(Kind.MISSING, "name")}),
+    "nothing where something must be": (lambda item: item.pop("name"), {(ProblemKind.MISSING, "name")}),
     "a composite of other parts": (
         lambda item: item.update({"kind:shelf": {"S": "other"}}),
-        {(Kind.FORM, "kind:shelf")},
+        {(ProblemKind.FORM, "kind:shelf")},
     ),
-    "a key that says otherwise": (lambda item: item.update(pk={"S": "File"}), {(Kind.FORM, "pk")}),
-    "a reference to nothing": (lambda item: item.update(parent={"S": "nowhere"}), {(Kind.DANGLING, "parent")}),
-    "aside of its column": (lambda item: item.update(colour={"SS": ["red"]}), {(Kind.ASIDE, "colour")}),
+    "a key that says otherwise": (lambda item: item.update(pk={"S": "File"}), {(ProblemKind.FORM, "pk")}),
+    "a reference to nothing": (lambda item: item.update(parent={"S": "nowhere"}), {(ProblemKind.DANGLING, "parent")}),
+    "aside of its column": (lambda item: item.update(colour={"SS": ["red"]}), {(ProblemKind.ASIDE, "colour")}),
 }
 
 
 def examined(mapped: Any, items: list[Item], schema: TableSchema = SCHEMA, **how: bool) -> Report:
-    with Census() as census:
+    with CrossItemChecks() as census:
         preflight = Preflight(mapped.mapping, schema, census, mapped.references, **how)
         for start in range(0, len(items), 5):
             preflight.look(items[start : start + 5])
         return preflight.report(values=True)
 
 
-def counted(report: Report) -> dict[tuple[Kind, str], int]:
+def counted(report: Report) -> dict[tuple[ProblemKind, str], int]:
     return {(each.kind, each.attribute): each.items for each in report.findings}
 
 
@@ -154,8 +154,8 @@ def test_nothing_is_found_in_a_clean_table(items: list[Item]) -> None:
 @given(clean_tables(), st.data())
 def test_every_planted_trouble_is_found_and_nothing_else(items: list[Item], data: st.DataObject) -> None:
     planted = deepcopy(items)
-    wanted: Counter[tuple[Kind, str]] = Counter()
-    keys: dict[tuple[Kind, str], list[Item]] = {}
+    wanted: Counter[tuple[ProblemKind, str]] = Counter()
+    keys: dict[tuple[ProblemKind, str], list[Item]] = {}
     for item in planted:
         if item["kind"]["S"] == "File" and data.draw(st.booleans()):
             plant, troubles = PLANTS[data.draw(st.sampled_from(sorted(PLANTS)))]
@@ -187,14 +187,14 @@ def test_keys_that_become_one_row_are_found(items: list[Item], data: st.DataObje
             twins.append(twin)
     # The same item read twice, as from two backup files, is no second item.
     report = examined(LITERAL, [*items, *twins, *items[:1]])
-    wanted = {(Kind.DUPLICATE, "pk"): 2 * len(twins)} if twins else {}
+    wanted = {(ProblemKind.DUPLICATE, "pk"): 2 * len(twins)} if twins else {}
     assert counted(report) == wanted
 
 
 def test_an_index_that_nothing_serves_is_found() -> None:
     report = examined(MAPPED, [], schema_with(("by-name", "kind", "name")))
     [finding] = report.losses
-    assert (finding.kind, finding.attribute, finding.items) == (Kind.INDEX, "indexes.by-name", 0)
+    assert (finding.kind, finding.attribute, finding.items) == (ProblemKind.INDEX, "indexes.by-name", 0)
 
 
 def test_what_a_sample_cannot_tell_is_said_and_not_guessed() -> None:
@@ -203,7 +203,7 @@ def test_what_a_sample_cannot_tell_is_said_and_not_guessed() -> None:
     report = examined(MAPPED, [lost], whole=False)
     assert report.findings == ()
     assert report.unchecked == ("whether parent refers to something: that takes the whole table",)
-    assert counted(examined(MAPPED, [lost])) == {(Kind.DANGLING, "parent"): 1}
+    assert counted(examined(MAPPED, [lost])) == {(ProblemKind.DANGLING, "parent"): 1}
 
 
 def test_memory_is_bounded_by_findings_and_not_by_names() -> None:

@@ -23,14 +23,14 @@ from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import TableSchema
 from proxy.dynamodb.values import Item, canonical_item
 from proxy.mapping.document_mapping import DocumentMapping
-from proxy.mapping.load import MappedTable
+from proxy.mapping.load import LoadedMapping
 from proxy.mapping.table_registry import Table
 from proxy.migrate.schema.document_tables import Documents
 from proxy.migrate.schema.runner import migrate, read_folder
 from proxy.shadow.comparison.outcome_shapes import shape_of
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.store import DSQLStore, create_pool
-from proxy.stores.dsql.system_tables.authority_guarantees import Promises
+from proxy.stores.dsql.system_tables.authority_guarantees import AuthorityGuarantees
 from tests.standins.processes import LOOPBACK
 
 _TARGET = "DynamoDB_20120810."
@@ -100,7 +100,7 @@ class Twins:
 
     def ask_as_authority(self, yes: bool) -> None:
         """From now on DSQL is asked as the authority, or as a mirror again: its answers must be the same."""
-        promises = Promises(self.pool) if yes else None
+        promises = AuthorityGuarantees(self.pool) if yes else None
         self.store = DSQLStore(self.pool, lambda name: self.tables[name].mapping, promises=promises)
 
     @classmethod
@@ -112,7 +112,7 @@ class Twins:
         await self.pool.close()
 
     async def create(
-        self, definition: dict[str, Any], mapped: MappedTable | None = None, sql: Path | None = None
+        self, definition: dict[str, Any], mapped: LoadedMapping | None = None, sql: Path | None = None
     ) -> Table:
         """The table in both; with the document mapping, or a mapping of its own and the folder of its migrations."""
         status, document = self.ministack.ask("CreateTable", definition)

@@ -11,14 +11,14 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from proxy.cutover.flip.active_move import Kept, Moved, Progress
-from proxy.cutover.flip.coordinator import Driver
+from proxy.cutover.flip.active_move import MoveAborted, MoveCommitted, MoveProgress
+from proxy.cutover.flip.coordinator import Coordinator
 from proxy.cutover.flip.participant import Participant
-from proxy.cutover.flip.protocol import Move
+from proxy.cutover.flip.protocol import MoveRequest
 from proxy.cutover.stage_table import StageTable
 from proxy.cutover.stages import Scope, Stage, StageMap, Stages
 from proxy.settings import DSQL, Settings
-from proxy.shadow.write_fence import Drain
+from proxy.shadow.write_fence import DrainStatus
 from tests.simulation.line import Fate, Line, Weather
 from tests.simulation.loop import OWNER, Loop
 from tests.simulation.stage_memory import NAME, StageMemory
@@ -49,8 +49,8 @@ class CountingFloor:
         self.held = scope
         self.holds += 1
 
-    def drain(self, scope: Scope) -> Drain:
-        return Drain(self.writers, self.keys, self.lingering, self.parked)
+    def drain(self, scope: Scope) -> DrainStatus:
+        return DrainStatus(self.writers, self.keys, self.lingering, self.parked)
 
     def adopt(self, new: StageMap) -> None:
         self.map = new
@@ -128,7 +128,7 @@ class Scene:
         self.line = self.way()
         self.store = StageMemory(self.loop.time)
         self.table = StageTable(self.store.by(None), NAME)
-        self.said: list[Progress] = []
+        self.said: list[MoveProgress] = []
         self._lives = 0
 
     def way(self) -> Line:
@@ -148,8 +148,8 @@ class Scene:
         await proxy.start()
         return proxy
 
-    def driver(self, line: Line | None = None, **options: Any) -> Driver:
-        return Driver(
+    def driver(self, line: Line | None = None, **options: Any) -> Coordinator:
+        return Coordinator(
             StageTable(self.store.by(line or self.line), NAME),
             Stages(_SETTINGS, {"billio": ("Book", "Feature")}),
             clock=self.loop.time,
@@ -159,11 +159,13 @@ class Scene:
             **options,
         )
 
-    async def move(self, to: Stage, *, driver: Driver | None = None, **options: Any) -> Moved | Kept:
+    async def move(
+        self, to: Stage, *, driver: Coordinator | None = None, **options: Any
+    ) -> MoveCommitted | MoveAborted:
         """Make a move, keep what is said on the way, and give its end."""
-        move = Move(options.pop("scope", BILLIO), to, options.pop("by", "me"), **options)
+        move = MoveRequest(options.pop("scope", BILLIO), to, options.pop("by", "me"), **options)
         async for each in (driver or self.driver()).move(move):
-            if not isinstance(each, Progress):
+            if not isinstance(each, MoveProgress):
                 return each
             self.said.append(each)
         raise AssertionError("it ended without a word")

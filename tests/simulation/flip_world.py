@@ -20,10 +20,10 @@ from typing import Any
 
 import orjson
 
-from proxy.cutover.flip.active_move import Kept, Moved, Progress
-from proxy.cutover.flip.coordinator import Driver, Judgement
+from proxy.cutover.flip.active_move import MoveAborted, MoveCommitted, MoveProgress
+from proxy.cutover.flip.coordinator import Coordinator, GateDecision
 from proxy.cutover.flip.forget_process import forget
-from proxy.cutover.flip.protocol import Move
+from proxy.cutover.flip.protocol import MoveRequest
 from proxy.cutover.gate import forgotten_writes as unswept
 from proxy.cutover.gate.evidence import LastSweep
 from proxy.cutover.stage_table import StageTable
@@ -263,16 +263,16 @@ class FlipWorld:
             return EPOCH + clock()
 
         while True:
-            end: Moved | Kept | None = None
+            end: MoveCommitted | MoveAborted | None = None
             async for each in forget(
                 table, name, by="operator", because="lost", settle_seconds=DSQL_SETTLE, clock=clock, wall=wall
             ):
-                end = None if isinstance(each, Progress) else each
+                end = None if isinstance(each, MoveProgress) else each
             self._note(f"forget {name}: {end}")
-            if not isinstance(end, Kept) or "is being moved" not in end.reason:
+            if not isinstance(end, MoveAborted) or "is being moved" not in end.reason:
                 break
             await asyncio.sleep(0.5)
-        if not isinstance(end, Moved):
+        if not isinstance(end, MoveCommitted):
             return
         self._counts["forgotten"] += 1
         lost = self._stages.state.map.forgotten
@@ -288,14 +288,14 @@ class FlipWorld:
         self._swept = LastSweep(EPOCH + self.loop.time(), REPAIRED, authority, forgotten)
         self._note(f"swept by {authority} after {forgotten}")
 
-    async def _judge(self, move: Move) -> Judgement:
+    async def _judge(self, move: MoveRequest) -> GateDecision:
         """Of the gate, what no force passes and a story can have."""
         stages = self._stages.state.map
         self._agreed.adopt(stages)
-        why = unswept.unswept(TABLE, self._swept, stages.forgotten, self._agreed.of(TABLE), move.to)
+        why = unswept.missing_sweep_reason(TABLE, self._swept, stages.forgotten, self._agreed.of(TABLE), move.to)
         if why is not None:
             self._counts["not swept yet"] += 1
-        return Judgement((why,) if why is not None else (), of=stages)
+        return GateDecision((why,) if why is not None else (), of=stages)
 
     async def _operator(self) -> None:
         for number, moving in enumerate(self._story.moves):
@@ -317,7 +317,7 @@ class FlipWorld:
 
     async def _move(self, number: int, moving: Moving) -> None:
         settings = settings_for(self._story.base, Path("/nowhere"))
-        driver = Driver(
+        driver = Coordinator(
             self._table(len(self._processes)),
             Stages(settings),
             lease_seconds=LEASE_SECONDS,
@@ -329,13 +329,13 @@ class FlipWorld:
             new_id=lambda: f"f{number}",
         )
         try:
-            async for each in driver.move(Move(Scope(TABLE), moving.to, "operator")):
-                if isinstance(each, Progress):
+            async for each in driver.move(MoveRequest(Scope(TABLE), moving.to, "operator")):
+                if isinstance(each, MoveProgress):
                     self._note(f"move {number} {each.phase} {[(p.process, p.phase) for p in each.proxies]} {each.text}")
                     continue
                 self._note(f"move {number} to {moving.to}: {each}")
-                self._counts["moved" if isinstance(each, Moved) else "kept"] += 1
-                if isinstance(each, Moved) and each.held_ms:
+                self._counts["moved" if isinstance(each, MoveCommitted) else "kept"] += 1
+                if isinstance(each, MoveCommitted) and each.held_ms:
                     self._held_ms.append(each.held_ms)
                 self._check_end_of_move(each)
         except StoreError as error:
@@ -407,8 +407,8 @@ class FlipWorld:
             if lost:
                 self._violate(f"{name}: {sorted(lost)} were acknowledged, and are not in {self._authority()}")
 
-    def _check_end_of_move(self, end: Moved | Kept) -> None:
-        if isinstance(end, Moved) and self._stages.state.map.epoch < end.epoch:
+    def _check_end_of_move(self, end: MoveCommitted | MoveAborted) -> None:
+        if isinstance(end, MoveCommitted) and self._stages.state.map.epoch < end.epoch:
             self._violate(f"{end} was said, and the epoch is {self._stages.state.map.epoch}")
 
     def _check_end(self) -> None:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 
-from proxy.dynamodb.item_writes import Written
+from proxy.dynamodb.item_writes import WriteResult
 from proxy.dynamodb.pages import PageRequest
 from proxy.dynamodb.schema import Index, Key
 from proxy.dynamodb.values import Item, equal
-from proxy.stores.dsql.system_tables.peer_messages import Note
+from proxy.stores.dsql.system_tables.peer_messages import PeerMessage
 from proxy.stores.execution.row_store import Conflict, Transaction
-from proxy.stores.interface import Held
+from proxy.stores.interface import StoredItem
 from tests.simulation.line import Line
 
 T = TypeVar("T")
@@ -70,15 +70,15 @@ class View:
     memory: Memory
     read: Callable[[Key], Item | None]
 
-    async def get(self, key: Key) -> Held:
-        return Held(self.read(key))
+    async def get(self, key: Key) -> StoredItem:
+        return StoredItem(self.read(key))
 
-    async def get_many(self, keys: Sequence[Key]) -> Mapping[Key, Held]:
-        return {key: Held(self.read(key)) for key in keys}
+    async def get_many(self, keys: Sequence[Key]) -> Mapping[Key, StoredItem]:
+        return {key: StoredItem(self.read(key)) for key in keys}
 
-    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
+    async def put(self, key: Key, wanted: Item | None, held: StoredItem) -> StoredItem | None:
         self.memory.put(key, wanted)
-        return Held(wanted)
+        return StoredItem(wanted)
 
     async def range(self, request: PageRequest) -> AsyncIterator[Item]:
         schema = request.schema
@@ -92,7 +92,7 @@ class View:
     async def transaction(self, *, read_only: bool) -> AsyncIterator[Transaction]:
         yield self
 
-    def after_update(self, key: Key, written: Written) -> Item | None:
+    def after_update(self, key: Key, written: WriteResult) -> Item | None:
         return written.item
 
 
@@ -111,13 +111,13 @@ class Optimistic:
         self._read: set[Key] = set()
         self._wanted: dict[Key, Item | None] = {}
 
-    async def get(self, key: Key) -> Held:
+    async def get(self, key: Key) -> StoredItem:
         item = await self._ask(lambda: self._look(key), writes=False, keys=(key,))
-        return Held(item, item)
+        return StoredItem(item, item)
 
-    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
+    async def put(self, key: Key, wanted: Item | None, held: StoredItem) -> StoredItem | None:
         self._wanted[key] = self._held(key, wanted)
-        return Held(self._wanted[key])
+        return StoredItem(self._wanted[key])
 
     async def commit(self) -> None:
         if not await self._ask(self._commit, writes=True, keys=tuple(self._wanted)):
@@ -146,7 +146,7 @@ class Board:
         self._notes: dict[tuple[str, str], tuple[str, float]] = {}
         self._since: dict[tuple[str, str], float] = {}
 
-    async def read(self) -> Sequence[Note]:
+    async def read(self) -> Sequence[PeerMessage]:
         return await self._line.ask(self._read, writes=False, keys=())
 
     async def post(self, subject: str, process: str, text: str) -> None:
@@ -168,9 +168,9 @@ class Board:
         """Whether the process has been on the board since before that moment."""
         return self._since.get(("present", process), before) < before
 
-    def _read(self) -> list[Note]:
+    def _read(self) -> list[PeerMessage]:
         now = self._clock()
-        return [Note(about, whose, text, now - at) for (about, whose), (text, at) in self._notes.items()]
+        return [PeerMessage(about, whose, text, now - at) for (about, whose), (text, at) in self._notes.items()]
 
 
 def at_once(work: Coroutine[Any, Any, T]) -> T:

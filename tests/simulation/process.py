@@ -18,7 +18,7 @@ from typing import Any, Final, cast
 import pytest
 import structlog
 
-from proxy.app.compose_layer import both_ways
+from proxy.app.compose_layer import compose_routes
 from proxy.cutover.flip.participant import Participant
 from proxy.cutover.stage_table import StageTable
 from proxy.cutover.stages import Stages
@@ -27,15 +27,13 @@ from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.mapping.table_registry import Table, Tables
 from proxy.metrics.registry import Metrics
-from proxy.settings import DSQL, DynamoDB, Mirror, Settings, Shutdown
-from proxy.settings import Breaker as BreakerSettings
-from proxy.settings import Journal as JournalSettings
+from proxy.settings import DSQL, BreakerSettings, DynamoDB, JournalSettings, Mirror, Settings, Shutdown
 from proxy.shadow.comparison.peers import Peers
-from proxy.shadow.comparison.verdict_recorder import Findings
+from proxy.shadow.comparison.verdict_recorder import VerdictRecorder
 from proxy.shadow.journal.journal import Journal
 from proxy.shadow.request.layer import Layer
-from proxy.shadow.write_fence import Floor, Leased, Unleased
-from proxy.stores.dynamodb.client import Upstream
+from proxy.shadow.write_fence import NoLease, ServingLease, WriteFence
+from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.verdicts import Judged, Verdict
 from tests.killed import end_as_killed
@@ -250,7 +248,7 @@ class FullDisk:
         raise sqlite3.OperationalError("database or disk is full")
 
 
-class _Told(Findings):
+class _Told(VerdictRecorder):
     """Findings that are told on."""
 
     def __init__(self, recorded: Recorded) -> None:
@@ -288,7 +286,7 @@ def settings_for(story: Story, path: Path) -> Settings:
     )
 
 
-def take_part(floor: Floor, table: StageTable, name: str, loop: Loop) -> Participant:
+def take_part(floor: WriteFence, table: StageTable, name: str, loop: Loop) -> Participant:
     """As `proxy.app.compose_layer`, with leases a fifth as long. The journal's name stands for its identity."""
     return Participant(
         table,
@@ -309,18 +307,18 @@ def build(
     dsql: Dsql,
     board: Board,
     recorded: Recorded,
-    take_part: Callable[[Floor], Participant] | None = None,
-) -> tuple[Layer, Floor, Participant | None]:
+    take_part: Callable[[WriteFence], Participant] | None = None,
+) -> tuple[Layer, WriteFence, Participant | None]:
     """As `proxy.app.compose_layer`, with other stores."""
-    authority = DynamoDBStore(cast("Upstream", dynamo), settings.dynamodb.timeout_seconds)
+    authority = DynamoDBStore(cast("DynamoDBClient", dynamo), settings.dynamodb.timeout_seconds)
     tables = Tables(authority.describe, {})
     stages = Stages(settings)
     findings = _Told(recorded)
     peers = None if settings.mirror.alone else Peers(board, journal)
-    floor = Floor(stages, journal, tables, hold_seconds=2.0, can_mirror=True)
+    floor = WriteFence(stages, journal, tables, hold_seconds=2.0, can_mirror=True)
     participant = take_part(floor) if take_part is not None else None
-    lease: Leased = participant.lease if participant is not None else Unleased()
-    ways, converger = both_ways(
+    lease: ServingLease = participant.lease if participant is not None else NoLease()
+    ways, converger = compose_routes(
         settings,
         stages,
         tables,

@@ -10,8 +10,8 @@ import itertools
 from collections.abc import Callable
 from typing import Any, Final
 
-from proxy.cutover.flip.protocol import Known
-from proxy.cutover.stage_table import State, read_state
+from proxy.cutover.flip.protocol import StageTableState
+from proxy.cutover.stage_table import StageRow, read_state
 from proxy.dynamodb.operations import WRITES, decode, parse_body
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key, TableSchema
@@ -54,10 +54,10 @@ class StageMemory:
         return StageAsked(self, line)
 
     @property
-    def state(self) -> Known:
+    def state(self) -> StageTableState:
         """The state as it is."""
         item = self.memory.rows.get(STATE)
-        return Known.of(read_state(item) if item is not None else State())
+        return StageTableState.of(read_state(item) if item is not None else StageRow())
 
     async def ask(self, action: str, body: bytes, line: Line | None) -> Outcome:
         self.asked[action] = self.asked.get(action, 0) + 1
@@ -78,7 +78,7 @@ class StageMemory:
 
 
 class StageAsked:
-    """`proxy.cutover.stage_table.Asked`."""
+    """`proxy.cutover.stage_table.DynamoDBCalls`."""
 
     def __init__(self, shared: StageMemory, line: Line | None) -> None:
         self._shared = shared

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from proxy.dynamodb.item_writes import Written, same
+from proxy.dynamodb.item_writes import WriteResult, items_equal
 from proxy.dynamodb.operations import TARGET_PREFIX, WRITES, Operation, decode, parse_body
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.pages import PageRequest
@@ -20,11 +20,11 @@ from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
 from proxy.mapping.document_mapping import DocumentMapping
 from proxy.mapping.interface import Fault
-from proxy.stores.dynamodb.http_connection import Answer
+from proxy.stores.dynamodb.http_connection import HTTPResponse
 from proxy.stores.errors import UnknownOutcome
 from proxy.stores.execution import executor
 from proxy.stores.execution.executor import Transaction
-from proxy.stores.interface import Executed, Held, Unrepresentable
+from proxy.stores.interface import ExecutionResult, StoredItem, Unrepresentable
 from tests.simulation.line import Line
 from tests.simulation.memory import Memory, Optimistic, View, at_once, ordered
 
@@ -49,11 +49,11 @@ class Dynamo:
         headers: Mapping[str, str] | None = None,
         *,
         timeout: float,  # noqa: ASYNC109
-    ) -> Answer:
+    ) -> HTTPResponse:
         """Raises Unreachable or UnknownOutcome, as Upstream does."""
         action = target.removeprefix(TARGET_PREFIX)
         if action == "DescribeTable":
-            return Answer(200, _JSON, self.description)
+            return HTTPResponse(200, _JSON, self.description)
         request = parse_body(body)
         operation = decode(action, body, request, {self._schema.name: self._schema})
         names = tuple(key.text for key in operation.keys)
@@ -62,7 +62,7 @@ class Dynamo:
                 outcome = await self._line.ask(lambda: self._do(operation), writes=action in WRITES, keys=names)
         except TimeoutError:
             raise UnknownOutcome("timeout") from None
-        return Answer(outcome.status, _JSON, outcome.body)
+        return HTTPResponse(outcome.status, _JSON, outcome.body)
 
     def _do(self, operation: Operation) -> Outcome:
         executed = at_once(executor.execute(View(self._memory, self._reader(operation)), operation))
@@ -94,27 +94,27 @@ class Dsql:
         self._guarded = guarded
         self._undone = undone
 
-    async def execute(self, operation: Operation) -> Executed:
+    async def execute(self, operation: Operation) -> ExecutionResult:
         return await executor.execute(self, operation)
 
-    async def get(self, key: Key) -> Held:
+    async def get(self, key: Key) -> StoredItem:
         item = await self._ask(lambda: self._memory.rows.get(key), writes=False, keys=(key,))
-        return Held(item, item)
+        return StoredItem(item, item)
 
-    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
+    async def put(self, key: Key, wanted: Item | None, held: StoredItem) -> StoredItem | None:
         if wanted is None and held.token is None:
             return held if (await self.get(key)).item is None else None
         image = self._held(key, wanted)
 
         def effect() -> bool:
-            if not same(self._memory.rows.get(key), held.token):
+            if not items_equal(self._memory.rows.get(key), held.token):
                 if self._guarded:
                     return False
                 self._undone(key)
             self._memory.put(key, image)
             return True
 
-        return Held(image) if await self._ask(effect, writes=True, keys=(key,)) else None
+        return StoredItem(image) if await self._ask(effect, writes=True, keys=(key,)) else None
 
     def image(self, key: Key, item: Item | None) -> tuple[Item | None, tuple[Fault, ...]]:
         if item is None:
@@ -124,10 +124,10 @@ class Dsql:
 
     # -- rows, for the executor ----------------------------------------------------------------------------------------
 
-    async def get_many(self, keys: Sequence[Key]) -> Mapping[Key, Held]:
+    async def get_many(self, keys: Sequence[Key]) -> Mapping[Key, StoredItem]:
         rows = self._memory.rows
         found = await self._ask(lambda: [rows.get(key) for key in keys], writes=False, keys=keys)
-        return {key: Held(item, item) for key, item in zip(keys, found, strict=True)}
+        return {key: StoredItem(item, item) for key, item in zip(keys, found, strict=True)}
 
     async def range(self, request: PageRequest) -> AsyncIterator[Item]:
         items = await self._ask(lambda: list(self._memory.rows.values()), writes=False, keys=())
@@ -141,7 +141,7 @@ class Dsql:
         if not read_only:
             await transaction.commit()
 
-    def after_update(self, key: Key, written: Written) -> Item | None:
+    def after_update(self, key: Key, written: WriteResult) -> Item | None:
         return written.item
 
     async def _ask(self, effect: Callable[[], Any], *, writes: bool, keys: Sequence[Key]) -> Any:

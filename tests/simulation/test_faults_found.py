@@ -16,7 +16,7 @@ import pytest
 from proxy.dynamodb.schema import Key
 from proxy.shadow.comparison.peers import Peers
 from proxy.shadow.journal.journal import Journal
-from proxy.shadow.journal.key_activity import any_of
+from proxy.shadow.journal.key_activity import any_key_of
 from tests.simulation.line import Line
 from tests.simulation.loop import Loop
 from tests.simulation.memory import Board
@@ -182,9 +182,9 @@ def test_a_slow_board_does_not_hide_what_another_process_wrote(
         other.done(await other.next())
         await asyncio.sleep(0.3)
         assert list(await asking.touched([KEY, OTHER], loop.time() - began) or ()) == [KEY]
-        assert list(await asking.touched([any_of("things")], loop.time() - began) or ()) == [any_of("things")]
+        assert list(await asking.touched([any_key_of("things")], loop.time() - began) or ()) == [any_key_of("things")]
         await asyncio.sleep(60.0)
-        assert await asking.touched([KEY, any_of("things")], 0.3) == frozenset()
+        assert await asking.touched([KEY, any_key_of("things")], 0.3) == frozenset()
         working.cancel()
         await asyncio.wait({working})
         other.close()

@@ -14,7 +14,7 @@ import pytest
 from proxy.cutover.stages import Scope
 from proxy.settings import TableSettings
 from proxy.shadow.journal.journal import Journal
-from proxy.stores.dynamodb.http_connection import Answer
+from proxy.stores.dynamodb.http_connection import HTTPResponse
 from proxy.stores.errors import Unreachable
 from tests.simulation.flip_story import tell_near
 from tests.simulation.process import build, settings_for
@@ -40,11 +40,11 @@ class Slow:
         headers: Mapping[str, str] | None = None,
         *,
         timeout: float,  # noqa: ASYNC109
-    ) -> Answer:
+    ) -> HTTPResponse:
         self.asked.append(orjson.loads(body))
         self.is_asked.set()
         await self.answers.wait()
-        return Answer(200, (), b"{}")
+        return HTTPResponse(200, (), b"{}")
 
 
 async def test_a_move_waits_for_and_holds_only_what_it_moves(tmp_path: Path) -> None:

@@ -13,13 +13,13 @@ from typing import Any, Final, get_args
 import pytest
 
 from proxy.cutover.flip import protocol as flip
-from proxy.cutover.flip.active_move import UnderWay
+from proxy.cutover.flip.active_move import ActiveMove
 from proxy.cutover.flip.lease import Lease
 from proxy.cutover.flip.participant import Participant
-from proxy.cutover.flip.protocol import Flip, Phase, Seen, Standing
+from proxy.cutover.flip.protocol import Flip, ObservedLease, Phase, VoteStatus
 from proxy.cutover.gate import forgotten_writes as unswept
-from proxy.cutover.stage_table import StageTable, State
-from proxy.shadow.write_fence import Drain
+from proxy.cutover.stage_table import StageRow, StageTable
+from proxy.shadow.write_fence import DrainStatus
 from tests.simulation.flip_story import Kind, tell_near
 from tests.simulation.flip_world import simulate
 from tests.simulation.process import Silence
@@ -38,9 +38,9 @@ def a_lease_that_is_over_is_enough(patch: Patch) -> None:
     """THE RULE: one that owes and is gone is passed over all the same."""
     standing = flip.standing
 
-    def careless(of: Flip, seen: Seen) -> Standing:
+    def careless(of: Flip, seen: ObservedLease) -> VoteStatus:
         found = standing(of, seen)
-        return Standing.PASSED if found is Standing.BLOCKS else found
+        return VoteStatus.PASSED if found is VoteStatus.BLOCKS else found
 
     _stand(patch, careless)
 
@@ -49,15 +49,15 @@ def nobody_waits_for_switched(patch: Patch) -> None:
     """Writes go on as soon as the map is new, while others still read the old authority."""
     standing = flip.standing
 
-    def careless(of: Flip, seen: Seen) -> Standing:
-        return Standing.DONE if of.phase is Phase.SWITCHED else standing(of, seen)
+    def careless(of: Flip, seen: ObservedLease) -> VoteStatus:
+        return VoteStatus.DONE if of.phase is Phase.SWITCHED else standing(of, seen)
 
     _stand(patch, careless)
 
 
 def nobody_drains(patch: Patch) -> None:
     """Keys that have not converged are no reason to wait."""
-    patch.setattr(Drain, "done", property(lambda self: not self.writers))
+    patch.setattr(DrainStatus, "done", property(lambda self: not self.writers))
 
 
 def nobody_says_that_he_owes(patch: Patch) -> None:
@@ -70,10 +70,10 @@ def the_lease_counts_before_the_state_is_read(patch: Patch) -> None:
     """A lease is taken by one who does not know what has changed while he had none. (Its item is left in the table
     meanwhile: one who finds it gone looks at the state before he takes another.)"""
 
-    async def leave_them(self: UnderWay) -> None:
+    async def leave_them(self: ActiveMove) -> None:
         return None
 
-    patch.setattr(UnderWay, "sweep", leave_them)
+    patch.setattr(ActiveMove, "sweep", leave_them)
     renew = Participant._renew
 
     async def careless(self: Participant) -> None:
@@ -87,7 +87,7 @@ def the_state_is_written_whatever_it_is(patch: Patch) -> None:
     """A state that was decided on another is written all the same."""
     write = StageTable.write_state
 
-    async def careless(self: StageTable, new: State, *, entry: Mapping[str, Any] | None = None) -> bool:
+    async def careless(self: StageTable, new: StageRow, *, entry: Mapping[str, Any] | None = None) -> bool:
         put = {"TableName": self.name, "Item": self._state_item(new)}
         if new.flip is not None or entry is None:
             return await self._put(put)
@@ -101,7 +101,7 @@ def a_forgotten_process_needs_no_sweep(patch: Patch) -> None:
     patch.setattr(unswept, "unswept", lambda *_: None)
 
 
-def _stand(patch: Patch, careless: Callable[[Flip, Seen], Standing]) -> None:
+def _stand(patch: Patch, careless: Callable[[Flip, ObservedLease], VoteStatus]) -> None:
     patch.setattr(flip, "standing", careless)
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from proxy.cutover.flip.active_move import Kept, Moved, Progress, read
-from proxy.cutover.flip.coordinator import Judgement
+from proxy.cutover.flip.active_move import MoveAborted, MoveCommitted, MoveProgress, read
+from proxy.cutover.flip.coordinator import GateDecision
 from proxy.cutover.flip.forget_process import forget
-from proxy.cutover.flip.protocol import Answer, Move, Phase
-from proxy.cutover.stage_table import State
+from proxy.cutover.flip.protocol import MoveRequest, Phase, Vote
+from proxy.cutover.stage_table import StageRow
 from proxy.cutover.stages import Scope, Stage
 from proxy.stores.errors import Refused, Unreachable
 from tests.simulation.flip_scene import BILLIO, EPOCH, Proxy, Scene
@@ -29,7 +29,7 @@ def test_a_move_is_made_and_back_again_and_everyone_has_followed() -> None:
     async def main() -> None:
         proxies = [await scene.proxy(f"p{n}") for n in range(3)]
         end = await scene.move(Stage.LIVE, because="it is time")
-        assert isinstance(end, Moved)
+        assert isinstance(end, MoveCommitted)
         assert end.epoch == 1
         assert 0 < end.held_ms < 250
         assert [proxy.floor.stage() for proxy in proxies] == [Stage.LIVE] * 3
@@ -39,7 +39,7 @@ def test_a_move_is_made_and_back_again_and_everyone_has_followed() -> None:
         assert {each.phase for each in scene.said} == set(Phase)
         assert {each.phase for said in scene.said for each in said.proxies} >= {"announced", "ready", "drained"}
         back = await scene.move(Stage.SHADOW)
-        assert isinstance(back, Moved)
+        assert isinstance(back, MoveCommitted)
         assert back.epoch == 2
         second, first = await history(scene)
         assert (first["from"], first["to"], first["outcome"], first["by"], first["because"], first["epoch"]) == (
@@ -57,12 +57,12 @@ def test_nothing_is_held_where_the_authority_stays() -> None:
 
     async def main() -> None:
         proxies = [await scene.proxy(f"p{n}") for n in range(2)]
-        assert await scene.move(Stage.DUALWRITE) == Moved(1, 0)
-        assert await scene.move(Stage.SHADOW, ramp=5.0) == Moved(2, 0)
-        assert await scene.move(Stage.SHADOW, ramp=20.0) == Moved(3, 0)
+        assert await scene.move(Stage.DUALWRITE) == MoveCommitted(1, 0)
+        assert await scene.move(Stage.SHADOW, ramp=5.0) == MoveCommitted(2, 0)
+        assert await scene.move(Stage.SHADOW, ramp=20.0) == MoveCommitted(3, 0)
         assert [proxy.floor.map.placed[BILLIO].ramp for proxy in proxies] == [20.0, 20.0]
         assert [proxy.floor.holds for proxy in proxies] == [0, 0]
-        assert await scene.move(Stage.SHADOW, ramp=20.0) == Kept(3, "billio is in shadow already")
+        assert await scene.move(Stage.SHADOW, ramp=20.0) == MoveAborted(3, "billio is in shadow already")
 
     scene.run(main())
 
@@ -78,7 +78,7 @@ def test_it_waits_for_writes_that_began_under_the_old_stage() -> None:
         await asyncio.sleep(3.0)
         assert not move.done()
         proxy.floor.old_writers = 0
-        assert await move == Moved(1, 0)
+        assert await move == MoveCommitted(1, 0)
 
     scene.run(main())
 
@@ -88,10 +88,10 @@ def test_a_move_of_one_type_leaves_the_others() -> None:
 
     async def main() -> None:
         proxy = await scene.proxy("p0")
-        assert isinstance(await scene.move(Stage.LIVE, scope=Scope("billio", "Book")), Moved)
+        assert isinstance(await scene.move(Stage.LIVE, scope=Scope("billio", "Book")), MoveCommitted)
         assert {str(scope) for scope in proxy.floor.map.placed} == {"billio/Book"}
         # The table's own move takes its types with it: back to where all of them are read from DynamoDB, it holds.
-        assert isinstance(await scene.move(Stage.SHADOW), Moved)
+        assert isinstance(await scene.move(Stage.SHADOW), MoveCommitted)
         assert proxy.floor.holds == 2
         assert {str(scope) for scope in proxy.floor.map.placed} == {"billio"}
 
@@ -111,9 +111,9 @@ def test_what_makes_no_sense_is_not_announced(asked: dict[str, Any], said: str) 
     async def main() -> None:
         await scene.proxy("p0")
         end = await scene.move(Stage.LIVE, **asked)
-        assert isinstance(end, Kept)
+        assert isinstance(end, MoveAborted)
         assert said in end.reason
-        assert (await scene.table.state()) == State()
+        assert (await scene.table.state()) == StageRow()
 
     scene.run(main())
 
@@ -121,15 +121,15 @@ def test_what_makes_no_sense_is_not_announced(asked: dict[str, Any], said: str) 
 def test_the_gate_is_asked_and_force_goes_past_it() -> None:
     scene = Scene()
 
-    async def judge(move: Move) -> Judgement:
-        return Judgement(("too few comparisons of Book",), {"comparisons": 3})
+    async def judge(move: MoveRequest) -> GateDecision:
+        return GateDecision(("too few comparisons of Book",), {"comparisons": 3})
 
     async def main() -> None:
         await scene.proxy("p0")
         end = await scene.move(Stage.LIVE, driver=scene.driver(judge=judge))
-        assert end == Kept(0, "too few comparisons of Book")
+        assert end == MoveAborted(0, "too few comparisons of Book")
         forced = scene.move(Stage.LIVE, driver=scene.driver(judge=judge), force=True, because="a rehearsal")
-        assert isinstance(await forced, Moved)
+        assert isinstance(await forced, MoveCommitted)
         (entry,) = await history(scene)
         assert (entry["forced"], entry["because"], entry["gate"]) == (True, "a rehearsal", {"comparisons": 3})
 
@@ -141,9 +141,9 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing() -> None:
 
     async def main() -> None:
         await scene.proxy("p0")
-        assert await scene.move(Stage.LIVE, dry_run=True) == Kept(0, "this was a dry run")
+        assert await scene.move(Stage.LIVE, dry_run=True) == MoveAborted(0, "this was a dry run")
         assert "new writes to it would be held" in scene.said[-1].text
-        assert (await scene.table.state()) == State()
+        assert (await scene.table.state()) == StageRow()
 
     scene.run(main())
 
@@ -168,7 +168,7 @@ def test_who_cannot_drain_in_time_ends_it_and_writes_go_on() -> None:
         proxies[1].floor.keys = 7
         began = scene.loop.time()
         end = await scene.move(Stage.LIVE)
-        assert isinstance(end, Kept)
+        assert isinstance(end, MoveAborted)
         assert "held for 2 s, waiting for p1 (0 writes under way, 7 keys to converge)" in end.reason
         assert scene.loop.time() - began < 4.5
         await scene.until(lambda: not any(proxy.floor.held for proxy in proxies), 0.2)
@@ -186,13 +186,13 @@ def test_nothing_is_held_while_a_write_may_yet_take_effect() -> None:
         proxies = [await scene.proxy(f"p{n}") for n in range(2)]
         proxies[0].floor.lingering = 250.0
         end = await scene.move(Stage.LIVE)
-        assert end == Kept(0, "writes whose outcome is unknown may still take effect: try again in 250 s")
+        assert end == MoveAborted(0, "writes whose outcome is unknown may still take effect: try again in 250 s")
         proxies[0].floor.lingering, proxies[0].floor.parked = 0.0, 2
         end = await scene.move(Stage.LIVE)
-        assert isinstance(end, Kept)
+        assert isinstance(end, MoveAborted)
         assert "2 keys are parked" in end.reason
         assert all(proxy.floor.holds == 0 for proxy in proxies)
-        assert isinstance(await scene.move(Stage.LIVE, force=True, because="they are of no use"), Moved)
+        assert isinstance(await scene.move(Stage.LIVE, force=True, because="they are of no use"), MoveCommitted)
 
     scene.run(main())
 
@@ -209,7 +209,7 @@ def test_what_has_settled_is_said_soon() -> None:
         assert not move.done()
         proxy.floor.lingering = 0.0
         began = scene.loop.time()
-        assert isinstance(await move, Moved)
+        assert isinstance(await move, MoveCommitted)
         assert scene.loop.time() - began < 0.8
 
     scene.run(main())
@@ -222,7 +222,7 @@ def test_who_cannot_take_part_says_why() -> None:
         proxy = await scene.proxy("p0")
         proxy.floor.refuses = "it has no DSQL"
         end = await scene.move(Stage.LIVE)
-        assert isinstance(end, Kept)
+        assert isinstance(end, MoveAborted)
         assert end.reason.endswith("cannot take part: it has no DSQL")
         assert proxy.floor.holds == 0
 
@@ -238,7 +238,7 @@ def test_settings_that_begin_differently_are_noticed() -> None:
         other.participant._begins = "something else"
         await asyncio.sleep(5.0)
         end = await scene.move(Stage.LIVE)
-        assert isinstance(end, Kept)
+        assert isinstance(end, MoveAborted)
         assert "begin with different stages" in end.reason
 
     scene.run(main())
@@ -264,7 +264,7 @@ def test_one_that_is_gone_and_owes_nothing_is_passed_over_and_swept_away() -> No
         await scene.proxy("p0")
         await killed(scene, "p1", owing=False)
         began = scene.loop.time()
-        assert isinstance(await scene.move(Stage.LIVE), Moved)
+        assert isinstance(await scene.move(Stage.LIVE), MoveCommitted)
         assert 12.0 < scene.loop.time() - began < 16.0
         assert [lease.process for lease in await scene.table.leases()] == ["p0"]
         (entry,) = await history(scene)
@@ -280,14 +280,14 @@ def test_one_that_is_gone_and_owes_blocks_until_it_is_back() -> None:
         await scene.proxy("p0")
         await killed(scene, "p1", owing=True)
         end = await scene.move(Stage.LIVE)
-        assert isinstance(end, Kept)
+        assert isinstance(end, MoveAborted)
         assert "is gone and its journal may hold keys" in end.reason
         assert "crossfade stage forget p1" in end.reason
         # Where the authority stays it blocks nothing.
-        assert isinstance(await scene.move(Stage.DUALWRITE), Moved)
+        assert isinstance(await scene.move(Stage.DUALWRITE), MoveCommitted)
         back = await scene.proxy("p1")
         assert back.participant.lease.owing
-        assert isinstance(await scene.move(Stage.LIVE), Moved)
+        assert isinstance(await scene.move(Stage.LIVE), MoveCommitted)
 
     scene.run(main())
 
@@ -299,22 +299,22 @@ def test_one_that_owes_is_forgotten_when_an_operator_says_so() -> None:
         alive = await scene.proxy("p0")
         await killed(scene, "p1", owing=True)
 
-        async def forgotten(process: str) -> Moved | Kept:
+        async def forgotten(process: str) -> MoveCommitted | MoveAborted:
             ends = [
                 each
                 async for each in forget(
                     scene.table, process, by="me", because="its disk is gone", clock=scene.loop.time
                 )
-                if not isinstance(each, Progress)
+                if not isinstance(each, MoveProgress)
             ]
             return ends[-1]
 
-        assert await forgotten("p2") == Kept(0, "there is no process p2 in the stage table")
+        assert await forgotten("p2") == MoveAborted(0, "there is no process p2 in the stage table")
         refused = await forgotten("p0")
-        assert isinstance(refused, Kept)
+        assert isinstance(refused, MoveAborted)
         assert "p0 is alive" in refused.reason
         assert alive.participant.lease.valid
-        assert await forgotten("p1") == Moved(0, 0)
+        assert await forgotten("p1") == MoveCommitted(0, 0)
         (entry,) = await history(scene)
         assert (entry["outcome"], entry["process"], entry["owed"], entry["because"]) == (
             "forgotten", "p1", True, "its disk is gone",
@@ -323,9 +323,9 @@ def test_one_that_owes_is_forgotten_when_an_operator_says_so() -> None:
         assert (before.forgotten.count, before.forgotten.process) == (1, "p1")
         # One that owes nothing is missed by nobody.
         await killed(scene, "p3", owing=False)
-        assert await forgotten("p3") == Moved(0, 0)
+        assert await forgotten("p3") == MoveCommitted(0, 0)
         assert (await read(scene.table)).map == before
-        assert isinstance(await scene.move(Stage.LIVE), Moved)
+        assert isinstance(await scene.move(Stage.LIVE), MoveCommitted)
 
     scene.run(main())
 
@@ -339,16 +339,16 @@ def test_what_was_judged_before_somebody_was_forgotten_is_judged_again() -> None
         await killed(scene, "p1", owing=True)
         judged = (await read(scene.table)).map
 
-        async def judge(_: Move) -> Judgement:
-            return Judgement(of=judged)
+        async def judge(_: MoveRequest) -> GateDecision:
+            return GateDecision(of=judged)
 
         async for _ in forget(scene.table, "p1", by="me", because="its disk is gone", clock=scene.loop.time):
             pass
         end = await scene.move(Stage.LIVE, driver=scene.driver(judge=judge), force=True, because="I will")
-        assert isinstance(end, Kept)
+        assert isinstance(end, MoveAborted)
         assert "another change of the stages came first" in end.reason
         judged = (await read(scene.table)).map
-        assert isinstance(await scene.move(Stage.LIVE, driver=scene.driver(judge=judge)), Moved)
+        assert isinstance(await scene.move(Stage.LIVE, driver=scene.driver(judge=judge)), MoveCommitted)
 
     scene.run(main())
 
@@ -380,10 +380,10 @@ def test_a_sleeper_is_not_waited_for_in_switched_longer_than_its_short_lease() -
         sleeper = proxies[1]
         term = sleeper.participant.lease.term
         move = asyncio.ensure_future(scene.move(Stage.LIVE))
-        await scene.until(lambda: sleeper.participant._answer[1] == Answer.DRAINED)
+        await scene.until(lambda: sleeper.participant._answer[1] == Vote.DRAINED)
         sleeper.sleep(30.0)
         end = await move
-        assert isinstance(end, Moved)
+        assert isinstance(end, MoveCommitted)
         assert 1000 < end.held_ms < 1600
         assert sleeper.floor.stage() is Stage.SHADOW
         assert not sleeper.participant.lease.holds(term)
@@ -404,7 +404,7 @@ def test_a_sleeper_that_has_not_drained_ends_the_move() -> None:
         move = asyncio.ensure_future(scene.move(Stage.LIVE))
         await scene.until(lambda: proxies[1].floor.held is not None)
         proxies[1].sleep(30.0)
-        assert isinstance(await move, Kept)
+        assert isinstance(await move, MoveAborted)
         await scene.until(lambda: proxies[0].floor.held is None, 0.2)
         await asyncio.sleep(31.0)
         assert proxies[1].floor.held is None
@@ -483,7 +483,7 @@ def test_one_that_comes_while_writes_are_held_holds_them_too() -> None:
         second = await scene.proxy("p1")
         assert second.floor.held == BILLIO
         first.floor.writers = 0
-        assert isinstance(await move, Moved)
+        assert isinstance(await move, MoveCommitted)
         await scene.until(lambda: second.floor.held is None, 0.2)
         assert second.floor.stage() is Stage.LIVE
 
@@ -495,7 +495,7 @@ def test_one_that_starts_goes_by_the_stages_of_the_others() -> None:
 
     async def main() -> None:
         await scene.proxy("p0")
-        assert isinstance(await scene.move(Stage.LIVE), Moved)
+        assert isinstance(await scene.move(Stage.LIVE), MoveCommitted)
         assert (await scene.proxy("p1")).floor.stage() is Stage.LIVE
 
     scene.run(main())
@@ -571,7 +571,7 @@ def test_one_that_leaves_clean_is_gone_and_one_that_does_not_is_known_to_owe() -
         await scene.proxy("p2")
         began = scene.loop.time()
         end = await scene.move(Stage.LIVE)
-        assert isinstance(end, Kept)
+        assert isinstance(end, MoveAborted)
         assert "p1" in end.reason
         assert scene.loop.time() - began < 1.5
 
@@ -597,7 +597,7 @@ def test_a_table_that_was_replaced_is_not_believed() -> None:
 
     async def main() -> None:
         proxy = await scene.proxy("p0")
-        assert isinstance(await scene.move(Stage.LIVE), Moved)
+        assert isinstance(await scene.move(Stage.LIVE), MoveCommitted)
         state = await scene.table.state()
         await scene.table.write_state(
             replace(state, version=state.version + 1, epoch=0, map={"epoch": 0, "placed": {}})
@@ -614,7 +614,7 @@ def test_what_another_version_has_written_is_told() -> None:
     scene = Scene()
 
     async def main() -> None:
-        await scene.table.write_state(State(1, 0, {"epoch": 0, "placed": {"billio": {"stage": "sideways"}}}))
+        await scene.table.write_state(StageRow(1, 0, {"epoch": 0, "placed": {"billio": {"stage": "sideways"}}}))
         with pytest.raises(Refused, match="run one version"):
             await scene.proxy("p0")
         with pytest.raises(Refused, match="run one version"):
@@ -650,7 +650,7 @@ def test_in_bad_weather_a_move_ends_one_way_or_the_other(seed: int) -> None:
                 end = await scene.move(to)
             except Unreachable:
                 continue
-            if isinstance(end, Moved):
+            if isinstance(end, MoveCommitted):
                 assert (await scene.table.state()).epoch == end.epoch
         scene.line.clear_up()
         await asyncio.sleep(16.0)

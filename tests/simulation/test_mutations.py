@@ -12,13 +12,13 @@ from dataclasses import replace
 import pytest
 
 from proxy.app import compose_layer as build
-from proxy.dynamodb.item_writes import same
+from proxy.dynamodb.item_writes import items_equal
 from proxy.dynamodb.schema import Key
 from proxy.shadow.comparison import read_comparison as reading
 from proxy.shadow.comparison.peers import Peers
 from proxy.shadow.journal.journal import Journal, Ticket, Work
 from proxy.stores.dynamodb.store import DynamoDBStore
-from proxy.stores.interface import Held, Store, Unrepresentable
+from proxy.stores.interface import Store, StoredItem, Unrepresentable
 from tests.simulation.process import Silence
 from tests.simulation.story import tell
 from tests.simulation.world import simulate
@@ -31,10 +31,10 @@ def no_reading_after_the_write(patch: Patch) -> None:
 
     async def converge(key: Key, authority: Store, mirror: Store) -> int:
         wanted = (await authority.get(key)).item
-        held: Held | None = await mirror.get(key)
+        held: StoredItem | None = await mirror.get(key)
         while held is not None:
             image, faults = mirror.image(key, wanted)
-            if same(image, held.item) and (image is not None or wanted is None):
+            if items_equal(image, held.item) and (image is not None or wanted is None):
                 return 0
             if image is None and wanted is not None:
                 raise Unrepresentable(key, faults)
@@ -77,9 +77,9 @@ def verdict_at_the_first_look(patch: Patch) -> None:
 def eventual_reading_of_the_authority(patch: Patch) -> None:
     """Converge reads what the authority may have held a moment ago."""
 
-    async def get(self: DynamoDBStore, key: Key) -> Held:
+    async def get(self: DynamoDBStore, key: Key) -> StoredItem:
         document = await self.ask("GetItem", {"TableName": key.table, "Key": key.attributes})
-        return Held(document.get("Item"))
+        return StoredItem(document.get("Item"))
 
     patch.setattr(DynamoDBStore, "get", get)
 

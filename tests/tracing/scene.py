@@ -17,7 +17,7 @@ import uvloop
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from proxy.app.compose_layer import build
+from proxy.app.compose_layer import compose_layer
 from proxy.app.serve import serve
 from proxy.settings import Address, load
 from proxy.tracing.otel import OpenTelemetry
@@ -94,7 +94,7 @@ def traced(dynamodb: str, dsql: str, folder: Path) -> Iterator[Traced]:
 
         await serve(
             settings,
-            partial(build, trace=tracing.parts),
+            partial(compose_layer, trace=tracing.parts),
             structlog.get_logger(),
             stop=stop,
             announce=announce,

@@ -18,7 +18,7 @@ from proxy.settings import Settings
 from proxy.stores.errors import Unreachable
 from proxy.stores.interface import Store
 from proxy.tracing import layer_spans as layer
-from proxy.tracing.layer_spans import CONVERGE, Origins, Parts
+from proxy.tracing.layer_spans import CONVERGE, LayerInstrumentation, Origins
 from proxy.tracing.spans import NOWHERE, ByOrigin, Ids, Open, Spans
 
 KEY = Key("items", '{"id":{"S":"secret"}}')
@@ -35,7 +35,9 @@ class Scene:
         self.provider = TracerProvider(sampler=ParentBased(ByOrigin(ratio)), shutdown_on_exit=False, id_generator=ids)
         self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
         self.tracer = self.provider.get_tracer("test")
-        self.parts = Parts(Spans(self.tracer, ids, ratio), Stages(Settings()), Tables(cast("Any", None), {}), {})
+        self.parts = LayerInstrumentation(
+            Spans(self.tracer, ids, ratio), Stages(Settings()), Tables(cast("Any", None), {}), {}
+        )
         self.failing = False
         self._converge = self.parts.converging(self._carry_out)
 

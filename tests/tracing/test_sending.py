@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from prometheus_client import CollectorRegistry
 
 from proxy.tracing import span_exporter as sending
-from proxy.tracing.span_exporter import BATCH, Sending, SpanMetrics
+from proxy.tracing.span_exporter import BATCH, BatchingExporter, SpanMetrics
 
 LIMIT = 300
 _HUNG_SECONDS = 60
@@ -45,7 +45,7 @@ class Scene:
     def __init__(self, exporter: Exporter) -> None:
         self.exporter = exporter
         self.registry = CollectorRegistry()
-        self.sending = Sending(exporter, LIMIT, SpanMetrics(self.registry))
+        self.sending = BatchingExporter(exporter, LIMIT, SpanMetrics(self.registry))
         provider = TracerProvider(resource=Resource({}), shutdown_on_exit=False)
         provider.add_span_processor(self.sending)
         self._tracer = provider.get_tracer("test")

@@ -9,16 +9,16 @@ from prometheus_client import CollectorRegistry
 from proxy.cli.main import main
 from proxy.settings import Settings, load
 from proxy.settings.tracing import TracingSettings
-from proxy.shadow.instrumentation import UNTRACED, Untraced
+from proxy.shadow.instrumentation import UNTRACED, NoInstrumentation
 from proxy.tracing.otel import OpenTelemetry
-from proxy.tracing.setup import OFF, tracing_of
+from proxy.tracing.setup import OFF, setup_tracing
 
 ON = {"CROSSFADE_TRACING__ENABLED": "true"}
 
 
 def test_it_is_off_and_then_everything_is_given_back_as_it_came() -> None:
     assert not Settings().tracing.enabled
-    assert tracing_of(Settings()) is OFF
+    assert setup_tracing(Settings()) is OFF
     part: Any = object()
     off: Any = OFF
     assert off.headers is None
@@ -27,7 +27,7 @@ def test_it_is_off_and_then_everything_is_given_back_as_it_came() -> None:
     assert off.layer(part) is part
     assert off.parts(part, part, part) is UNTRACED
     # Every part that there is: one more must be given back, too.
-    methods = {name for name in vars(Untraced) if not name.startswith("_")}
+    methods = {name for name in vars(NoInstrumentation) if not name.startswith("_")}
     given = [getattr(UNTRACED, name) for name in methods]
     assert len(given) == 8
     for give in given:
@@ -36,7 +36,7 @@ def test_it_is_off_and_then_everything_is_given_back_as_it_came() -> None:
 
 
 def test_on_it_is_opentelemetry() -> None:
-    tracing = tracing_of(load(None, ON))
+    tracing = setup_tracing(load(None, ON))
     assert isinstance(tracing, OpenTelemetry)
     assert len(tracing.marks) == 1
 
@@ -71,7 +71,7 @@ async def test_the_collector_s_keys_are_not_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "a secret that is no header")
-    tracing = tracing_of(load(None, ON))
+    tracing = setup_tracing(load(None, ON))
     tracing.start(CollectorRegistry())
     await tracing.close()
     assert "secret" not in caplog.text

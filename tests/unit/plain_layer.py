@@ -5,13 +5,13 @@ from typing import Any
 
 from proxy.cutover.gate.evidence import Evidence
 from proxy.dynamodb.outcome import Outcome
-from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.client import DynamoDBClient
 
 
 class PlainLayer:
     """Every operation goes to DynamoDB and its answer comes back; nothing is compared."""
 
-    def __init__(self, upstream: Upstream, seconds: float = 20.0) -> None:
+    def __init__(self, upstream: DynamoDBClient, seconds: float = 20.0) -> None:
         self.upstream = upstream
         self.seconds = seconds
         self.executed: list[str] = []

@@ -10,7 +10,7 @@ from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.mapping.interface import Fault
-from proxy.stores.interface import Executed, Held
+from proxy.stores.interface import ExecutionResult, StoredItem
 
 
 @dataclass
@@ -32,16 +32,16 @@ class MemoryStore:
         if self.before is not None:
             await self.before(what)
 
-    async def execute(self, operation: Operation) -> Executed:
+    async def execute(self, operation: Operation) -> ExecutionResult:
         await self._called("execute")
-        return Executed(Outcome.of({}), {})
+        return ExecutionResult(Outcome.of({}), {})
 
-    async def get(self, key: Key) -> Held:
+    async def get(self, key: Key) -> StoredItem:
         await self._called("get")
         item = self.items.get(key)
-        return Held(item, None if item is None else ("row", item), key not in self.unsound)
+        return StoredItem(item, None if item is None else ("row", item), key not in self.unsound)
 
-    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
+    async def put(self, key: Key, wanted: Item | None, held: StoredItem) -> StoredItem | None:
         await self._called("put")
         if wanted is None:
             assert held.token is not None, "nothing can be deleted that was not read"
@@ -52,7 +52,7 @@ class MemoryStore:
         else:
             self.items[key] = wanted
         self.unsound.discard(key)
-        return Held(wanted)
+        return StoredItem(wanted)
 
     def image(self, key: Key, item: Item | None, /) -> tuple[Item | None, tuple[Fault, ...]]:
         if item is not None and item in self.cannot:

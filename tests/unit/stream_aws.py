@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.stores.dynamodb.http_connection import Answer
+from proxy.stores.dynamodb.http_connection import HTTPResponse
 
 ARN = "arn:aws:dynamodb:us-east-1:000000000000:table/things/stream/2026-11-22T00:00:00.000"
 
@@ -77,15 +77,15 @@ class FakeStream:
         """A closed shard whose records are all gone is no longer listed."""
         del self.shards[shard]
 
-    async def request(self, target: str, body: bytes, *, timeout: float) -> Answer:  # noqa: ASYNC109  # as Upstream
+    async def request(self, target: str, body: bytes, *, timeout: float) -> HTTPResponse:  # noqa: ASYNC109  # as Upstream
         action = target.removeprefix("DynamoDBStreams_20120810.")
         self.asked.append(action)
         if self.fail_next:
             return _error(self.fail_next.pop(0))
-        answer: Answer = getattr(self, f"_{action}")(json.loads(body))
+        answer: HTTPResponse = getattr(self, f"_{action}")(json.loads(body))
         return answer
 
-    def _DescribeStream(self, request: Mapping[str, Any]) -> Answer:
+    def _DescribeStream(self, request: Mapping[str, Any]) -> HTTPResponse:
         names = list(self.shards)
         after = request.get("ExclusiveStartShardId")
         names = names[names.index(after) + 1 :] if after is not None else names
@@ -101,7 +101,7 @@ class FakeStream:
         last = {"LastEvaluatedShardId": names[1]} if len(names) > 2 else {}
         return _answer({"StreamDescription": {"StreamArn": request["StreamArn"], "Shards": shards} | last})
 
-    def _GetShardIterator(self, request: Mapping[str, Any]) -> Answer:
+    def _GetShardIterator(self, request: Mapping[str, Any]) -> HTTPResponse:
         shard = self.shards.get(request["ShardId"])
         if shard is None:
             return _error("ResourceNotFoundException")
@@ -115,7 +115,7 @@ class FakeStream:
                 return _error("TrimmedDataAccessException")
         return _answer({"ShardIterator": self._iterator(shard.name, place)})
 
-    def _GetRecords(self, request: Mapping[str, Any]) -> Answer:
+    def _GetRecords(self, request: Mapping[str, Any]) -> HTTPResponse:
         name, place, serial = json.loads(request["ShardIterator"])
         shard = self.shards.get(name)
         if serial < self.expired_before:
@@ -135,10 +135,10 @@ class FakeStream:
         return json.dumps([shard, place, self._iterators])
 
 
-def _answer(document: dict[str, Any]) -> Answer:
-    return Answer(200, (("content-type", "application/x-amz-json-1.0"),), json.dumps(document).encode())
+def _answer(document: dict[str, Any]) -> HTTPResponse:
+    return HTTPResponse(200, (("content-type", "application/x-amz-json-1.0"),), json.dumps(document).encode())
 
 
-def _error(code: str) -> Answer:
+def _error(code: str) -> HTTPResponse:
     body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "made up"}
-    return Answer(500 if code == "InternalServerError" else 400, (), json.dumps(body).encode())
+    return HTTPResponse(500 if code == "InternalServerError" else 400, (), json.dumps(body).encode())

@@ -17,18 +17,18 @@ from proxy.metrics.registry import Metrics
 from proxy.problems import Problem
 from proxy.settings import Address, Admin
 from proxy.settings.validation import SettingsError
-from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.credentials import Credentials
 from proxy.stores.dynamodb.sigv4 import Credential
 from proxy.web.access_control import Access
-from proxy.web.bearer_tokens import Role, Tokens
+from proxy.web.bearer_tokens import BearerTokens, Role
 from proxy.web.tls import Certificate
 from tests.certificates import Authority
 from tests.unit.peer import OK, always, peer
 from tests.unit.plain_layer import PlainLayer
 
 READ, OPERATE = "read-0123456789abcdef", "operate-0123456789abcdef"
-TOKENS = Tokens([(Role.READER, READ), (Role.OPERATOR, OPERATE)])
+TOKENS = BearerTokens([(Role.READER, READ), (Role.OPERATOR, OPERATE)])
 
 
 class Port:
@@ -51,7 +51,7 @@ class Port:
 
 @contextlib.asynccontextmanager
 async def admin(
-    tokens: Tokens | None = None,
+    tokens: BearerTokens | None = None,
     *,
     strangers: bool = False,
     metrics_need_token: bool = False,
@@ -70,7 +70,7 @@ async def admin(
         app.router.add_get("/v1/fault", fault)
 
     async with peer(always(OK)) as other:
-        upstream = Upstream(other.url, region="us-east-1", credentials=Credentials(Credential("A", "B")))
+        upstream = DynamoDBClient(other.url, region="us-east-1", credentials=Credentials(Credential("A", "B")))
         layer = PlainLayer(upstream)
         server = AdminServer(
             layer,
@@ -226,7 +226,7 @@ async def test_where_strangers_may_come_they_read_and_do_not_operate() -> None:
     ],
 )
 async def test_what_another_web_page_sends_is_refused_even_with_a_token(
-    tokens: Tokens | None, headers: dict[str, str]
+    tokens: BearerTokens | None, headers: dict[str, str]
 ) -> None:
     async with admin(tokens) as here:
         for method, path in (("GET", "/v1/status"), ("PUT", "/v1/change")):
@@ -317,12 +317,12 @@ async def test_a_token_is_never_logged(capsys: pytest.CaptureFixture[str], caplo
 def test_tokens_from_files(tmp_path: Path) -> None:
     (tmp_path / "read").write_text(f"{READ}\n")
     (tmp_path / "operate").write_text(OPERATE)
-    tokens = Tokens.of(Admin(read_token_file=tmp_path / "read", operator_token_file=tmp_path / "operate"))
+    tokens = BearerTokens.of(Admin(read_token_file=tmp_path / "read", operator_token_file=tmp_path / "operate"))
     assert tokens is not None
     assert tokens.role_of(READ) == ("reader", "reader")
     assert tokens.role_of(OPERATE) == ("operator", "operator")
     assert tokens.role_of("") is None
-    assert Tokens.of(Admin()) is None
+    assert BearerTokens.of(Admin()) is None
 
 
 @pytest.mark.parametrize("content", ["", "short", "two lines of a file\nand 16 characters", None, READ])
@@ -331,7 +331,7 @@ def test_a_file_that_holds_no_token_is_a_fault_that_does_not_repeat_it(content: 
     if content is not None:
         file.write_text(content)
     with pytest.raises(SettingsError) as caught:
-        Tokens.of(Admin(operator_token_file=file, read_token=READ))
+        BearerTokens.of(Admin(operator_token_file=file, read_token=READ))
     (problem,) = caught.value.problems
     assert problem.startswith("admin")
     assert not content or content not in problem

@@ -7,12 +7,12 @@ import orjson
 import pytest
 
 from comparators.difference import Difference, Kind, Value
-from comparators.expected import Context, Expectation, expectation_from, explanation
+from comparators.expected import DifferenceContext, Expectation, expectation_from, explanation
 from comparators.redact import Redactor
 
 REDACTOR = Redactor(b"0123456789abcdef")
 FOUND = Difference("image.url", "image", Kind.VALUE, {"S": "secret one"}, {"S": "secret two"}, "Book", "Items[0]")
-QUERY = Context("items", "Query")
+QUERY = DifferenceContext("items", "Query")
 
 
 def redact(value: Value) -> dict[str, Any]:

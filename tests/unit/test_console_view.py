@@ -16,7 +16,7 @@ from proxy.admin.console.mismatches import grouped
 from proxy.admin.console.samples import Sample
 from proxy.admin.console.texts import VERDICTS, consequences, way_back
 from proxy.admin.console.view import View, view
-from proxy.cutover.model import Entry, Place, Standing
+from proxy.cutover.model import HistoryEntry, StagedScope, StagesView
 from proxy.cutover.stages import Scope, Stage
 
 NOW = 1_790_000_000.0
@@ -26,7 +26,7 @@ CALM = {
     "behind": 0,
     "comparisons": [],
 }
-SHADOW = Standing(3, [Place(Scope("billio"), Stage.SHADOW)])
+SHADOW = StagesView(3, [StagedScope(Scope("billio"), Stage.SHADOW)])
 
 
 def sample(ago: float, keys: int = 0, **verdicts: int) -> Sample:
@@ -34,7 +34,8 @@ def sample(ago: float, keys: int = 0, **verdicts: int) -> Sample:
 
 
 def seen(
-    *samples: Sample, status: Mapping[str, object] = CALM, standing: Standing = SHADOW, history: tuple[Entry, ...] = (),
+    *samples: Sample, status: Mapping[str, object] = CALM, standing: StagesView = SHADOW,
+    history: tuple[HistoryEntry, ...] = (),
     problems: tuple[str, ...] = (),
 ) -> View:  # fmt: skip
     return view(
@@ -161,27 +162,30 @@ def test_silence_is_no_agreement() -> None:
     ("stage", "tone"), [(Stage.OFF, "quiet"), (Stage.DUALWRITE, "quiet"), (Stage.COMPLETE, "calm")]
 )
 def test_where_nothing_is_compared_nothing_is_claimed(stage: Stage, tone: str) -> None:
-    top = seen(standing=Standing(1, [Place(Scope("t"), stage)])).headline
+    top = seen(standing=StagesView(1, [StagedScope(Scope("t"), stage)])).headline
     assert top.tone == tone
     assert "agree" not in top.text
 
 
 def test_no_table_is_nothing_to_judge() -> None:
-    top = seen(standing=Standing(0, [])).headline
+    top = seen(standing=StagesView(0, [])).headline
     assert (top.tone, top.text, top.more) == ("quiet", "No table has been met yet.", ())
 
 
 def test_what_is_compared_says_nothing_of_tables_that_are_not() -> None:
-    places = [Place(Scope("compared"), Stage.SHADOW), *(Place(Scope(f"t{n}"), Stage.DUALWRITE) for n in range(5))]
-    some, many = (seen(sample(5, agreed=9), standing=Standing(1, places[:end])).headline for end in (3, 6))
+    places = [
+        StagedScope(Scope("compared"), Stage.SHADOW),
+        *(StagedScope(Scope(f"t{n}"), Stage.DUALWRITE) for n in range(5)),
+    ]
+    some, many = (seen(sample(5, agreed=9), standing=StagesView(1, places[:end])).headline for end in (3, 6))
     assert (some.tone, some.text) == ("calm", "Where they are compared, the two stores agree.")
     assert some.more == ("Nothing is compared now, of all or some types, in t0, t1.",)
     assert many.more == ("Nothing is compared now, of all or some types, in t0, t1, t2 and 2 more.",)
 
 
 def test_a_type_that_is_not_compared_keeps_its_table_from_the_calm_sentence() -> None:
-    places = [Place(Scope("billio"), Stage.SHADOW), Place(Scope("billio", "Book"), Stage.DUALWRITE)]
-    top = seen(sample(5, agreed=9), standing=Standing(1, places)).headline
+    places = [StagedScope(Scope("billio"), Stage.SHADOW), StagedScope(Scope("billio", "Book"), Stage.DUALWRITE)]
+    top = seen(sample(5, agreed=9), standing=StagesView(1, places)).headline
     assert (top.text, top.more) == (
         "Where they are compared, the two stores agree.",
         ("Nothing is compared now, of all or some types, in billio.",),
@@ -189,7 +193,7 @@ def test_a_type_that_is_not_compared_keeps_its_table_from_the_calm_sentence() ->
 
 
 def test_a_move_that_ended_is_told_for_a_while() -> None:
-    ended = Entry(NOW - 20, "billio/Book", "shadow", "live", "ann", True, held_ms=84.0, epoch=4)
+    ended = HistoryEntry(NOW - 20, "billio/Book", "shadow", "live", "ann", True, held_ms=84.0, epoch=4)
     said = seen(history=(ended,)).notice
     assert said is not None
     assert said.text.replace(words.NARROW, " ") == (
@@ -215,8 +219,8 @@ def test_a_move_is_told_with_the_ramp_before_and_after(kept: dict[str, Any], sai
 
 
 def test_a_process_that_was_forgotten_is_no_move() -> None:
-    moved = Entry(NOW - 90, "t", "off", "shadow", "ann", True, epoch=4)
-    forgotten = Entry(NOW - 20, "9f3c1d20b7aa", "", "forgotten", "ann", True, epoch=4)
+    moved = HistoryEntry(NOW - 90, "t", "off", "shadow", "ann", True, epoch=4)
+    forgotten = HistoryEntry(NOW - 20, "9f3c1d20b7aa", "", "forgotten", "ann", True, epoch=4)
     said = seen(history=(forgotten, moved)).notice
     assert said is not None
     assert said.text.startswith("t went from off to shadow")
@@ -234,8 +238,8 @@ def test_what_one_operation_found_at_two_items_are_two_findings() -> None:
 
 
 def test_of_a_thousand_tables_those_on_the_way_are_shown() -> None:
-    places = [Place(Scope(f"t{n:04}"), Stage.SHADOW if n == 999 else Stage.OFF) for n in range(1000)]
-    found = seen(standing=Standing(1, places))
+    places = [StagedScope(Scope(f"t{n:04}"), Stage.SHADOW if n == 999 else Stage.OFF) for n in range(1000)]
+    found = seen(standing=StagesView(1, places))
     assert (found.tables[0].name, len(found.tables) < 100, found.tables_met) == ("t0999", True, 1000)
 
 

@@ -33,7 +33,7 @@ def test_what_dynamodb_did_beside_the_table_is_gone_with_it() -> None:
         "GlobalSecondaryIndexes": [{"IndexName": "i", "IndexStatus": "CREATING"}],
     }
     before = json.dumps(description)
-    assert control.kept(description) == {
+    assert control.stable_description(description) == {
         "TableName": "t",
         "TableStatus": "ACTIVE",
         "TableArn": "arn:aws:dynamodb:::table/t",
@@ -45,8 +45,8 @@ def test_what_dynamodb_did_beside_the_table_is_gone_with_it() -> None:
 def test_names_come_in_pages() -> None:
     assert control.asked_names({}) == ("", 100)
     assert control.asked_names({"Limit": 2, "ExclusiveStartTableName": "abc"}) == ("abc", 2)
-    assert control.listed(["a1", "a2", "a3"], 2) == {"TableNames": ["a1", "a2"], "LastEvaluatedTableName": "a2"}
-    assert control.listed(["a1", "a2"], 2) == {"TableNames": ["a1", "a2"]}
+    assert control.list_response(["a1", "a2", "a3"], 2) == {"TableNames": ["a1", "a2"], "LastEvaluatedTableName": "a2"}
+    assert control.list_response(["a1", "a2"], 2) == {"TableNames": ["a1", "a2"]}
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_pages_that_cannot_be(request_: dict[str, Any], code: str) -> None:
 
 
 def test_a_table_that_is_none() -> None:
-    for answer in (control.described, control.time_to_live):
+    for answer in (control.describe_response, control.time_to_live):
         with pytest.raises(DynamoDBError) as raised:
             answer("missing", None)
         assert raised.value.code == "ResourceNotFoundException"

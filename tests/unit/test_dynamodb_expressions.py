@@ -9,9 +9,9 @@ from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.expressions.ast import (
     And,
     Arithmetic,
-    Call,
-    Comparison,
+    ComparisonCondition,
     Condition,
+    FunctionCall,
     In,
     Literal,
     Not,
@@ -57,8 +57,8 @@ def condition(text: str, values: dict[str, Value] | None = None, names: dict[str
     return parse_condition(text, bindings(names, values))
 
 
-def is_one(name: str) -> Comparison:
-    return Comparison("=", Path((name,)), Literal(ONE))
+def is_one(name: str) -> ComparisonCondition:
+    return ComparisonCondition("=", Path((name,)), Literal(ONE))
 
 
 # --- conditions -------------------------------------------------------------------------------------------------------
@@ -79,9 +79,9 @@ def is_one(name: str) -> Comparison:
         ("NOT (a=:v OR b=:v)", Not(Or((is_one("a"), is_one("b"))))),
         ("((a=:v) AND (b=:v))", And((is_one("a"), is_one("b")))),
         ("a IN (:v, b)", In(Path(("a",)), (Literal(ONE), Path(("b",))))),
-        ("(size(a)) > :v", Comparison(">", Call("size", (Path(("a",)),)), Literal(ONE))),
-        ("attribute_exists (a.b[0].c)", Call("attribute_exists", (Path(("a", "b", 0, "c")),))),
-        ("(attribute_exists(a)) AND b=:v", And((Call("attribute_exists", (Path(("a",)),)), is_one("b")))),
+        ("(size(a)) > :v", ComparisonCondition(">", FunctionCall("size", (Path(("a",)),)), Literal(ONE))),
+        ("attribute_exists (a.b[0].c)", FunctionCall("attribute_exists", (Path(("a", "b", 0, "c")),))),
+        ("(attribute_exists(a)) AND b=:v", And((FunctionCall("attribute_exists", (Path(("a",)),)), is_one("b")))),
         ("set = :v AND Remove1 = :v", None),
     ],
 )
@@ -100,7 +100,7 @@ def test_between_binds_its_own_and() -> None:
 
 def test_names_stand_for_any_attribute() -> None:
     tree = condition("#t = :v AND a.#x[2] = :v", V, {"#t": "type:id", "#x": "x.y"})
-    assert tree == And((is_one("type:id"), Comparison("=", Path(("a", "x.y", 2)), Literal(ONE))))
+    assert tree == And((is_one("type:id"), ComparisonCondition("=", Path(("a", "x.y", 2)), Literal(ONE))))
     printed = unparse(tree)
     assert printed.text == "#n0 = :v0 AND a.#n1[2] = :v1"
     assert printed.names == {"#n0": "type:id", "#n1": "x.y"}

@@ -5,26 +5,26 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from proxy.cutover.gate.evidence import Count, Evidence, Pattern, span_of
-from proxy.cutover.gate_metrics import Gauging, numbers
-from proxy.cutover.model import Place, Standing
-from proxy.cutover.snapshot import Look
+from proxy.cutover.gate.evidence import AccessPattern, CountKey, Evidence, span_of
+from proxy.cutover.gate_metrics import GateMetrics, numbers
+from proxy.cutover.model import StagedScope, StagesView
+from proxy.cutover.snapshot import StagesSnapshot
 from proxy.cutover.stages import Scope, Stage
-from proxy.settings.gate import Gate
+from proxy.settings.gate import GateSettings
 from proxy.stores.errors import Unreachable
 
 NOW = 1_700_000_000.0
-GET = Pattern("t", "Book", "GetItem", "")
+GET = AccessPattern("t", "Book", "GetItem", "")
 
 
-def look(stage: Stage, *, mismatches: int = 0) -> Look:
+def look(stage: Stage, *, mismatches: int = 0) -> StagesSnapshot:
     counts = {
-        Count(GET, span_of(NOW), "seen"): 5000 + mismatches,
-        Count(GET, span_of(NOW), "agreed"): 5000,
-        Count(GET, span_of(NOW), "mismatch"): mismatches,
+        CountKey(GET, span_of(NOW), "seen"): 5000 + mismatches,
+        CountKey(GET, span_of(NOW), "agreed"): 5000,
+        CountKey(GET, span_of(NOW), "mismatch"): mismatches,
     }
-    places = [Place(Scope("t"), stage), Place(Scope("t", "Book"), stage, own=False)]
-    return Look(Standing(1, places), Evidence(at={"one": NOW}, counts=counts), Gate(), NOW)
+    places = [StagedScope(Scope("t"), stage), StagedScope(Scope("t", "Book"), stage, own=False)]
+    return StagesSnapshot(StagesView(1, places), Evidence(at={"one": NOW}, counts=counts), GateSettings(), NOW)
 
 
 def test_an_open_gate_and_what_it_counted() -> None:
@@ -56,15 +56,15 @@ async def test_what_cannot_be_read_is_not_told_from_memory() -> None:
         def __init__(self) -> None:
             self.answers: list[Any] = [look(Stage.SHADOW), Unreachable("connect", "gone")]
 
-        async def look(self) -> Look:
+        async def look(self) -> StagesSnapshot:
             answer = self.answers.pop(0)
             if isinstance(answer, Exception):
                 raise answer
-            assert isinstance(answer, Look)
+            assert isinstance(answer, StagesSnapshot)
             return answer
 
     registry = CollectorRegistry()
-    gauging = Gauging(Readings(), registry, every=0.0)  # type: ignore[arg-type]
+    gauging = GateMetrics(Readings(), registry, every=0.0)  # type: ignore[arg-type]
     await gauging.watch()
     assert registry.get_sample_value("crossfade_gate_open", {"table": "t", "type": "", "to": "live"}) == 1.0
     assert registry.get_sample_value("crossfade_gate_read") == 1.0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from proxy.dynamodb.values import Value
-from proxy.mapping.codecs import Misfit, codec
+from proxy.mapping.codecs import ValueDoesNotFitError, codec
 from proxy.mapping.composites import Composite
 from proxy.mapping.index_key_limits import IndexKeys
 
@@ -74,14 +74,14 @@ def test_what_fits_is_held_exactly(sql_type: str, value: Value, parameter: Any) 
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_reason(sql_type: str, value: Value, reason: str) -> None:
-    with pytest.raises(Misfit, match=reason):
+    with pytest.raises(ValueDoesNotFitError, match=reason):
         codec(sql_type).encode(value)
 
 
 @pytest.mark.parametrize("milliseconds", ["-62135596800000", "253402300799999.999"])
 def test_the_ends_of_pythons_calendar_are_refused(milliseconds: str) -> None:
     """asyncpg would send them as infinities (.NET's DateTime.MinValue is one of them)."""
-    with pytest.raises(Misfit):
+    with pytest.raises(ValueDoesNotFitError):
         codec("timestamptz").encode({"N": milliseconds})
 
 
@@ -121,7 +121,7 @@ def test_a_literal_plan_rounds_and_cuts(sql_type: str, value: Value, made: Value
     ],
 )
 def test_a_literal_plan_is_refused_what_postgres_refuses(sql_type: str, value: Value) -> None:
-    with pytest.raises(Misfit):
+    with pytest.raises(ValueDoesNotFitError):
         codec(sql_type).coerce(value)
 
 

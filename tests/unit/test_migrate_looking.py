@@ -10,12 +10,12 @@ from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
 from proxy.mapping.document_mapping import DocumentMapping
 from proxy.mapping.table_registry import Table
-from proxy.migrate.table_jobs.job_participant import TakingPart
-from proxy.migrate.table_jobs.table_authority import Standing
-from proxy.migrate.verify.recheck import Finding, Looking, Result
+from proxy.migrate.table_jobs.job_participant import JobParticipant
+from proxy.migrate.table_jobs.table_authority import TableAuthority
+from proxy.migrate.verify.recheck import Rechecker, Result, SweepFinding
 from proxy.settings import Settings
 from proxy.stores.errors import Unreachable
-from proxy.stores.interface import Held
+from proxy.stores.interface import StoredItem
 from tests.unit.shadow_stores import MemoryStore
 
 SCHEMA = TableSchema.from_description(
@@ -46,19 +46,19 @@ class Pair:
         self.reads = 0
         self.meanwhile: Callable[[int], None] = lambda _: None
 
-    async def _read_authority(self, keys: Sequence[Key]) -> dict[Key, Held]:
+    async def _read_authority(self, keys: Sequence[Key]) -> dict[Key, StoredItem]:
         return {each: await self.authority.get(each) for each in keys}
 
-    async def _read_mirror(self, keys: Sequence[Key]) -> dict[Key, Held]:
+    async def _read_mirror(self, keys: Sequence[Key]) -> dict[Key, StoredItem]:
         self.reads += 1
         self.meanwhile(self.reads)
         return {each: await self.mirror.get(each) for each in keys}
 
-    async def look(self, *names: str, patience: float = 0.0, repair: bool = False) -> dict[str, Finding]:
+    async def look(self, *names: str, patience: float = 0.0, repair: bool = False) -> dict[str, SweepFinding]:
         dynamodb: Any = None  # nothing is asked where stages are pinned
-        standing = Standing(Settings(), dynamodb, TABLE.name, ())
-        moves = TakingPart(self.table, standing, self.authority, self.mirror, lambda _: None)
-        looking = Looking(
+        standing = TableAuthority(Settings(), dynamodb, TABLE.name, ())
+        moves = JobParticipant(self.table, standing, self.authority, self.mirror, lambda _: None)
+        looking = Rechecker(
             self.table,
             self.authority,
             self.mirror,

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from proxy.cli.progress import Now, line
-from proxy.migrate.table_jobs.rate_limiter import Pace, Rate
+from proxy.cli.progress import ProgressSnapshot, line
+from proxy.migrate.table_jobs.rate_limiter import Rate, RateLimiter
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ async def test_the_rate_is_kept_however_many_readers_there_are(
 
     monkeypatch.setattr(time, "monotonic", lambda: now)
     monkeypatch.setattr(asyncio, "sleep", wait)
-    pace = Pace(Rate(200, unit))  # type: ignore[arg-type]
+    pace = RateLimiter(Rate(200, unit))  # type: ignore[arg-type]
     spent = 0.0
 
     async def reader() -> None:
@@ -56,7 +56,7 @@ async def test_the_rate_is_kept_however_many_readers_there_are(
 
 
 async def test_without_a_rate_nobody_waits() -> None:
-    pace = Pace(None)
+    pace = RateLimiter(None)
     pace.spent(items=10**9, rcu=1e9)
     await asyncio.wait_for(pace.wait(), 60)
 
@@ -66,7 +66,7 @@ def test_a_page_is_about_a_second_s_worth() -> None:
 
 
 def test_the_bar() -> None:
-    now = Now(items=500, total=2000, size=1_500_000, rcu=120.4, retries=2, remark="3 inserted")
+    now = ProgressSnapshot(items=500, total=2000, size=1_500_000, rcu=120.4, retries=2, remark="3 inserted")
     assert line("backfill", now, 100, 10.0, bar=True) == (
         "backfill  [######..................]   25% of about 2,000  500 items  40/s  1.5 MB  120 RCU  "
         "0:38 to go  2 retries  3 inserted"
@@ -74,5 +74,5 @@ def test_the_bar() -> None:
 
 
 def test_a_line_without_a_total() -> None:
-    text = line("verify", Now(10, None, 0, 0.0, 0, ""), 0, 0.0, bar=True)
+    text = line("verify", ProgressSnapshot(10, None, 0, 0.0, 0, ""), 0, 0.0, bar=True)
     assert text == "verify  10 items  0/s  0.0 MB  0 RCU  0 retries"

@@ -6,8 +6,8 @@ import urllib.request
 
 import pytest
 
-from proxy.cli.progress import Now
-from proxy.cli.progress_metrics import Published
+from proxy.cli.progress import ProgressSnapshot
+from proxy.cli.progress_metrics import ProgressMetrics
 from proxy.settings import Address
 from proxy.settings.validation import SettingsError
 from tests.standins.processes import LOOPBACK, free_port
@@ -15,7 +15,9 @@ from tests.standins.processes import LOOPBACK, free_port
 
 def test_it_answers_while_the_command_runs_and_not_after() -> None:
     port, seen = free_port(), [7]
-    with Published("backfill", "t", lambda: Now(seen[0], 100, 5, 2.5, 1, ""), Address(LOOPBACK, port)):
+    with ProgressMetrics(
+        "backfill", "t", lambda: ProgressSnapshot(seen[0], 100, 5, 2.5, 1, ""), Address(LOOPBACK, port)
+    ):
         assert 'crossfade_job_items{table="t",what="backfill"} 7.0' in _text(port)
         seen[0] = 8
         text = _text(port)
@@ -26,7 +28,7 @@ def test_it_answers_while_the_command_runs_and_not_after() -> None:
 
 
 def test_without_an_address_nothing_listens() -> None:
-    with Published("verify", "t", lambda: Now(0, None, 0, 0.0, 0, ""), None):
+    with ProgressMetrics("verify", "t", lambda: ProgressSnapshot(0, None, 0, 0.0, 0, ""), None):
         pass
 
 
@@ -37,7 +39,7 @@ def test_an_address_that_is_taken_is_named() -> None:
         address = Address(LOOPBACK, taken.getsockname()[1])
         with (
             pytest.raises(SettingsError, match="--metrics"),
-            Published("verify", "t", lambda: Now(0, None, 0, 0.0, 0, ""), address),
+            ProgressMetrics("verify", "t", lambda: ProgressSnapshot(0, None, 0, 0.0, 0, ""), address),
         ):
             pass
 

@@ -5,17 +5,17 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from proxy.background_tasks import Behind
+from proxy.background_tasks import BackgroundTasks
 
 
 @pytest.fixture
-async def behind() -> AsyncIterator[Behind]:
-    opened = Behind(2)
+async def behind() -> AsyncIterator[BackgroundTasks]:
+    opened = BackgroundTasks(2)
     yield opened
     await opened.close()
 
 
-async def test_it_has_room_for_so_many(behind: Behind) -> None:
+async def test_it_has_room_for_so_many(behind: BackgroundTasks) -> None:
     gate = asyncio.Event()
 
     async def work() -> None:
@@ -32,7 +32,7 @@ async def test_it_has_room_for_so_many(behind: Behind) -> None:
     assert behind.running == 0
 
 
-async def test_a_fault_in_one_leaves_the_others_alone(behind: Behind) -> None:
+async def test_a_fault_in_one_leaves_the_others_alone(behind: BackgroundTasks) -> None:
     done = asyncio.Event()
 
     async def fails() -> None:
@@ -49,7 +49,7 @@ async def test_a_fault_in_one_leaves_the_others_alone(behind: Behind) -> None:
 
 
 async def test_closing_cancels_and_waits() -> None:
-    behind = Behind(2)
+    behind = BackgroundTasks(2)
     ended: list[str] = []
 
     async def work() -> None:
@@ -71,7 +71,7 @@ async def test_closing_cancels_and_waits() -> None:
     assert sorted(ended) == ["loop", "work"]
 
 
-async def test_a_loop_outlives_its_faults(behind: Behind, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_loop_outlives_its_faults(behind: BackgroundTasks, monkeypatch: pytest.MonkeyPatch) -> None:
     turns = 0
     enough = asyncio.Event()
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import pytest
 
 from proxy.dynamodb.schema import Key
-from proxy.stores.circuit_breaker import Breaker, State
+from proxy.stores.circuit_breaker import BreakerState, CircuitBreaker
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
-from proxy.stores.guarded_store import Limited
-from proxy.stores.interface import Held
+from proxy.stores.guarded_store import GuardedStore
+from proxy.stores.interface import StoredItem
 from tests.unit.shadow_stores import MemoryStore
 
 KEY = Key("t", '{"id":{"S":"a"}}')
@@ -20,13 +20,13 @@ RESET = 60.0
 
 
 @pytest.fixture
-def seen() -> list[State]:
+def seen() -> list[BreakerState]:
     return []
 
 
 @pytest.fixture
-def breaker(seen: list[State]) -> Breaker:
-    return Breaker(3, RESET, seen.append)
+def breaker(seen: list[BreakerState]) -> CircuitBreaker:
+    return CircuitBreaker(3, RESET, seen.append)
 
 
 @dataclass
@@ -43,15 +43,15 @@ async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-async def opened(breaker: Breaker) -> Breaker:
+async def opened(breaker: CircuitBreaker) -> CircuitBreaker:
     for _ in range(3):
         assert breaker.enter()
         breaker.failed()
-    assert breaker.state is State.OPEN
+    assert breaker.state is BreakerState.OPEN
     return breaker
 
 
-async def test_it_opens_after_failures_in_a_row_only(breaker: Breaker) -> None:
+async def test_it_opens_after_failures_in_a_row_only(breaker: CircuitBreaker) -> None:
     for _ in range(10):
         breaker.failed()
         breaker.failed()
@@ -61,7 +61,7 @@ async def test_it_opens_after_failures_in_a_row_only(breaker: Breaker) -> None:
     assert not breaker.enter()
 
 
-async def test_one_call_tries_and_the_others_wait_for_what_comes_of_it(breaker: Breaker, clock: Clock) -> None:
+async def test_one_call_tries_and_the_others_wait_for_what_comes_of_it(breaker: CircuitBreaker, clock: Clock) -> None:
     await opened(breaker)
     assert breaker.seconds_until_retry == RESET
     clock.now += RESET * 1.2
@@ -72,16 +72,18 @@ async def test_one_call_tries_and_the_others_wait_for_what_comes_of_it(breaker: 
 
 
 @pytest.mark.parametrize("end", ["succeeded", "failed", "abandoned"])
-async def test_what_comes_of_the_trial(breaker: Breaker, clock: Clock, seen: list[State], end: str) -> None:
+async def test_what_comes_of_the_trial(
+    breaker: CircuitBreaker, clock: Clock, seen: list[BreakerState], end: str
+) -> None:
     await opened(breaker)
     clock.now += RESET * 1.2
     assert breaker.enter()
     getattr(breaker, end)()
     if end == "succeeded":
-        assert seen == [State.OPEN, State.HALF_OPEN, State.CLOSED]
+        assert seen == [BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.CLOSED]
         assert breaker.enter()
     else:
-        assert seen == [State.OPEN, State.HALF_OPEN, State.OPEN]
+        assert seen == [BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.OPEN]
         # A trial that told nothing is made again at once; one that failed, after a while.
         assert breaker.enter() is (end == "abandoned")
 
@@ -100,12 +102,12 @@ class Failing(MemoryStore):
         self.before = before
 
 
-async def put(store: Limited) -> None:
-    await store.put(KEY, {"id": {"S": "a"}}, Held(None))
+async def put(store: GuardedStore) -> None:
+    await store.put(KEY, {"id": {"S": "a"}}, StoredItem(None))
 
 
-async def test_a_call_that_takes_too_long_is_cut(breaker: Breaker) -> None:
-    store = Limited(Failing(30.0), 0.02, breaker)
+async def test_a_call_that_takes_too_long_is_cut(breaker: CircuitBreaker) -> None:
+    store = GuardedStore(Failing(30.0), 0.02, breaker)
     with pytest.raises(Unreachable, match=r"no answer from dsql within 0\.02 s"):
         await store.get(KEY)
     with pytest.raises(UnknownOutcome):  # a write may have been done all the same
@@ -127,16 +129,18 @@ async def test_a_call_that_takes_too_long_is_cut(breaker: Breaker) -> None:
         (Refused("42P01"), False),
     ],
 )
-async def test_only_a_mirror_that_is_not_there_is_left_alone(breaker: Breaker, end: StoreError, opens: bool) -> None:
-    store = Limited(Failing(end), 1, breaker)
+async def test_only_a_mirror_that_is_not_there_is_left_alone(
+    breaker: CircuitBreaker, end: StoreError, opens: bool
+) -> None:
+    store = GuardedStore(Failing(end), 1, breaker)
     for _ in range(5):
         with pytest.raises(StoreError):
             await put(store)
     assert breaker.closed is not opens
 
 
-async def test_a_caller_that_gives_up_says_nothing_of_the_mirror(breaker: Breaker) -> None:
-    store = Limited(Failing(30.0), 30, breaker)
+async def test_a_caller_that_gives_up_says_nothing_of_the_mirror(breaker: CircuitBreaker) -> None:
+    store = GuardedStore(Failing(30.0), 30, breaker)
     for _ in range(5):
         call = asyncio.create_task(put(store))
         await asyncio.sleep(0)

@@ -14,14 +14,14 @@ from proxy.cutover.gate.evidence import (
     SEEN,
     SPAN_SECONDS,
     SPANS,
-    Count,
+    AccessPattern,
+    CountKey,
     Evidence,
+    JournalBacklog,
     LastSweep,
-    Pattern,
-    Standing,
-    together,
+    merge,
 )
-from proxy.cutover.gate.evidence_collector import Witness
+from proxy.cutover.gate.evidence_collector import EvidenceCollector
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.schema import Index, TableSchema
 from proxy.metrics.registry import STORE_BUCKETS
@@ -36,7 +36,7 @@ EVIDENCE = st.builds(
     Evidence,
     at=st.dictionaries(NAMES, SECONDS),
     counts=st.dictionaries(
-        st.builds(Count, st.builds(Pattern, NAMES, NAMES, st.just("Query"), NAMES), st.integers(0, 2), WORDS),
+        st.builds(CountKey, st.builds(AccessPattern, NAMES, NAMES, st.just("Query"), NAMES), st.integers(0, 2), WORDS),
         COUNTED,
         max_size=4,
     ),
@@ -48,7 +48,7 @@ EVIDENCE = st.builds(
     ),
     standing=st.dictionaries(
         NAMES,
-        st.builds(Standing, COUNTED, SECONDS, st.dictionaries(NAMES, COUNTED), st.dictionaries(NAMES, SECONDS)),
+        st.builds(JournalBacklog, COUNTED, SECONDS, st.dictionaries(NAMES, COUNTED), st.dictionaries(NAMES, SECONDS)),
         max_size=2,
     ),
     troubles=st.frozensets(NAMES),
@@ -61,7 +61,7 @@ EVIDENCE = st.builds(
 def test_the_order_of_merging_does_not_matter(one: Evidence, two: Evidence, three: Evidence) -> None:
     assert one.merged(two) == two.merged(one)
     assert one.merged(two).merged(three) == one.merged(two.merged(three))
-    assert together([one, two, three]) == together([three, one, two])
+    assert merge([one, two, three]) == merge([three, one, two])
     assert one.merged(Evidence()) == one
 
 
@@ -138,14 +138,16 @@ class Clock:
         return self.now
 
 
-def witness(clock: Clock, timings: dict[tuple[str, ...], tuple[int, ...]] | None = None) -> Witness:
-    async def standing() -> Mapping[str, Standing]:
-        return MappingProxyType({"t": Standing(keys=2)})
+def witness(clock: Clock, timings: dict[tuple[str, ...], tuple[int, ...]] | None = None) -> EvidenceCollector:
+    async def standing() -> Mapping[str, JournalBacklog]:
+        return MappingProxyType({"t": JournalBacklog(keys=2)})
 
     def timed() -> dict[tuple[str, ...], tuple[int, ...]]:
         return dict(timings or {})
 
-    return Witness(lambda: "one", timings=timed, standing=standing, troubles=lambda: ["a trouble"], clock=clock)
+    return EvidenceCollector(
+        lambda: "one", timings=timed, standing=standing, troubles=lambda: ["a trouble"], clock=clock
+    )
 
 
 async def test_what_is_told_is_counted() -> None:
@@ -175,7 +177,7 @@ async def test_what_is_told_is_counted() -> None:
         ("t", "", "occ"): 1,
     }
     assert told.at == {"one": clock.now}
-    assert told.standing == {"t": Standing(keys=2)}
+    assert told.standing == {"t": JournalBacklog(keys=2)}
     assert told.troubles == {"a trouble"}
 
 
@@ -224,7 +226,7 @@ async def test_a_client_cannot_make_up_patterns_without_end() -> None:
         here.saw(operation("Scan", **chosen), "t", "*")
     told = await here.evidence()
     assert len(told.counts) == 301
-    assert told.counts[Count(Pattern("t", "*", "Scan", "other"), int(clock.now // SPAN_SECONDS), SEEN)] == 212
+    assert told.counts[CountKey(AccessPattern("t", "*", "Scan", "other"), int(clock.now // SPAN_SECONDS), SEEN)] == 212
     assert len(orjson.dumps(told.document())) < 100_000
 
 

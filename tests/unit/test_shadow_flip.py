@@ -6,24 +6,24 @@ import pytest
 
 from proxy.cutover.flip.protocol import (
     Flip,
-    Known,
-    Move,
+    HeartbeatTimeout,
+    LeaseObserver,
+    MoveRequest,
+    ObservedLease,
     Phase,
-    Seen,
-    Silence,
-    Standing,
-    Watch,
-    all_past,
-    blocked,
+    StageTableState,
+    VoteStatus,
+    all_voted,
+    blocked_reason,
     entry,
     moved_types,
     moves_authority,
+    not_ready_reason,
     refusal,
     standing,
-    unready,
 )
-from proxy.cutover.stage_table import LeaseItem, State
-from proxy.cutover.stages import Placed, Scope, Stage, StageMap, Stages
+from proxy.cutover.stage_table import LeaseItem, StageRow
+from proxy.cutover.stages import Scope, Stage, StageMap, StagePlacement, Stages
 from proxy.settings import DSQL, Settings
 
 BILLIO = Scope("billio")
@@ -36,68 +36,70 @@ SWITCHED = replace(FLIP, phase=Phase.SWITCHED)
 STAYS = replace(FLIP, moves=False)
 
 
-def seen(answer: str = "", *, run_out: bool = False, owes: bool = False, flip: str = "f1", **note: object) -> Seen:
-    return Seen(replace(LEASE, flip=flip, phase=answer, owes=owes, note=note), run_out)
+def seen(
+    answer: str = "", *, run_out: bool = False, owes: bool = False, flip: str = "f1", **note: object
+) -> ObservedLease:
+    return ObservedLease(replace(LEASE, flip=flip, phase=answer, owes=owes, note=note), run_out)
 
 
 @pytest.mark.parametrize(
     ("flip", "one", "expected"),
     [
-        (FLIP, seen(), Standing.AWAITED),
-        (FLIP, seen("ready"), Standing.DONE),
-        (FLIP, seen("ready", flip="f0"), Standing.AWAITED),
-        (FLIP, seen("refused"), Standing.BLOCKS),
-        (FLIP, seen(run_out=True), Standing.PASSED),
-        (FLIP, seen("ready", run_out=True), Standing.PASSED),
-        (FLIP, seen(run_out=True, owes=True), Standing.BLOCKS),
-        (FLIP, seen("ready", run_out=True, owes=True), Standing.BLOCKS),
-        (STAYS, seen(run_out=True, owes=True), Standing.PASSED),
-        (HELD, seen("ready"), Standing.AWAITED),
-        (HELD, seen("drained", owes=True), Standing.DONE),
-        (HELD, seen("drained", owes=True, run_out=True), Standing.DONE),
-        (HELD, seen("drained", owes=True, run_out=True, flip="f0"), Standing.BLOCKS),
-        (HELD, seen("ready", owes=True, run_out=True), Standing.BLOCKS),
-        (HELD, seen("ready", run_out=True), Standing.PASSED),
-        (SWITCHED, seen("drained", owes=True), Standing.AWAITED),
-        (SWITCHED, seen("switched", owes=True), Standing.DONE),
-        (SWITCHED, seen("drained", owes=True, run_out=True), Standing.PASSED),
+        (FLIP, seen(), VoteStatus.AWAITED),
+        (FLIP, seen("ready"), VoteStatus.DONE),
+        (FLIP, seen("ready", flip="f0"), VoteStatus.AWAITED),
+        (FLIP, seen("refused"), VoteStatus.BLOCKS),
+        (FLIP, seen(run_out=True), VoteStatus.PASSED),
+        (FLIP, seen("ready", run_out=True), VoteStatus.PASSED),
+        (FLIP, seen(run_out=True, owes=True), VoteStatus.BLOCKS),
+        (FLIP, seen("ready", run_out=True, owes=True), VoteStatus.BLOCKS),
+        (STAYS, seen(run_out=True, owes=True), VoteStatus.PASSED),
+        (HELD, seen("ready"), VoteStatus.AWAITED),
+        (HELD, seen("drained", owes=True), VoteStatus.DONE),
+        (HELD, seen("drained", owes=True, run_out=True), VoteStatus.DONE),
+        (HELD, seen("drained", owes=True, run_out=True, flip="f0"), VoteStatus.BLOCKS),
+        (HELD, seen("ready", owes=True, run_out=True), VoteStatus.BLOCKS),
+        (HELD, seen("ready", run_out=True), VoteStatus.PASSED),
+        (SWITCHED, seen("drained", owes=True), VoteStatus.AWAITED),
+        (SWITCHED, seen("switched", owes=True), VoteStatus.DONE),
+        (SWITCHED, seen("drained", owes=True, run_out=True), VoteStatus.PASSED),
     ],
 )
-def test_how_one_stands(flip: Flip, one: Seen, expected: Standing) -> None:
+def test_how_one_stands(flip: Flip, one: ObservedLease, expected: VoteStatus) -> None:
     assert standing(flip, one) is expected
-    assert all_past(flip, [seen("switched"), one] if flip is SWITCHED else [one]) == (
-        expected in (Standing.DONE, Standing.PASSED)
+    assert all_voted(flip, [seen("switched"), one] if flip is SWITCHED else [one]) == (
+        expected in (VoteStatus.DONE, VoteStatus.PASSED)
     )
 
 
 def test_who_blocks_is_named_with_what_to_do() -> None:
-    assert blocked(FLIP, [seen("ready"), seen()]) is None
-    gone = blocked(FLIP, [seen("ready"), seen(run_out=True, owes=True)])
+    assert blocked_reason(FLIP, [seen("ready"), seen()]) is None
+    gone = blocked_reason(FLIP, [seen("ready"), seen(run_out=True, owes=True)])
     assert gone is not None
     assert gone.startswith("p1 (here, process 7) is gone")
     assert "crossfade stage forget p1" in gone
-    assert blocked(FLIP, [seen("refused", problem="it has no DSQL")]) == (
+    assert blocked_reason(FLIP, [seen("refused", problem="it has no DSQL")]) == (
         "p1 (here, process 7) cannot take part: it has no DSQL"
     )
-    other = Seen(replace(LEASE, begins="off"), False)
-    assert "begin with different stages" in str(blocked(FLIP, [seen("ready"), other]))
-    assert blocked(STAYS, [seen("ready"), other]) is None
-    assert blocked(FLIP, [seen("ready"), replace(other, run_out=True)]) is None
+    other = ObservedLease(replace(LEASE, begins="off"), False)
+    assert "begin with different stages" in str(blocked_reason(FLIP, [seen("ready"), other]))
+    assert blocked_reason(STAYS, [seen("ready"), other]) is None
+    assert blocked_reason(FLIP, [seen("ready"), replace(other, run_out=True)]) is None
 
 
 def test_nothing_is_held_that_could_not_drain() -> None:
-    assert unready(FLIP, [seen("ready", lingering=0.0, parked=0)]) is None
-    assert "try again in 43 s" in str(unready(FLIP, [seen("ready"), seen("ready", lingering=43.2)]))
-    assert "2 keys are parked" in str(unready(FLIP, [seen("ready", parked=2)]))
-    assert "501 keys of one process" in str(unready(FLIP, [seen("ready", keys=501), seen("ready", keys=3)]))
-    assert unready(FLIP, [seen("ready", keys=500), seen("ready", keys=500)]) is None
-    assert unready(replace(FLIP, forced=True), [seen("ready", parked=2)]) is None
-    assert unready(replace(FLIP, forced=True), [seen("ready", lingering=1.0)]) is not None
-    assert unready(STAYS, [seen("ready", lingering=43.2, parked=2)]) is None
+    assert not_ready_reason(FLIP, [seen("ready", lingering=0.0, parked=0)]) is None
+    assert "try again in 43 s" in str(not_ready_reason(FLIP, [seen("ready"), seen("ready", lingering=43.2)]))
+    assert "2 keys are parked" in str(not_ready_reason(FLIP, [seen("ready", parked=2)]))
+    assert "501 keys of one process" in str(not_ready_reason(FLIP, [seen("ready", keys=501), seen("ready", keys=3)]))
+    assert not_ready_reason(FLIP, [seen("ready", keys=500), seen("ready", keys=500)]) is None
+    assert not_ready_reason(replace(FLIP, forced=True), [seen("ready", parked=2)]) is None
+    assert not_ready_reason(replace(FLIP, forced=True), [seen("ready", lingering=1.0)]) is not None
+    assert not_ready_reason(STAYS, [seen("ready", lingering=43.2, parked=2)]) is None
 
 
 def test_a_lease_has_run_out_when_nobody_has_renewed_it_for_its_length_and_a_margin() -> None:
-    watch = Watch()
+    watch = LeaseObserver()
     assert [each.run_out for each in watch.see([LEASE], 0.0, 5.0)] == [False]
     # Since when it is unchanged, is known from the answer on; until when, up to when it was asked again.
     assert [each.run_out for each in watch.see([LEASE], 17.4, 20.0)] == [False]
@@ -113,7 +115,7 @@ def test_a_lease_has_run_out_when_nobody_has_renewed_it_for_its_length_and_a_mar
 
 
 def test_a_driver_is_gone_when_its_beat_stands_still() -> None:
-    silence = Silence()
+    silence = HeartbeatTimeout()
     assert not silence.see(FLIP, 0.0, 0.0)
     assert not silence.see(FLIP, 1.6, 1.6)
     assert silence.see(FLIP, 1.7, 1.7)
@@ -123,35 +125,35 @@ def test_a_driver_is_gone_when_its_beat_stands_still() -> None:
 
 def test_what_is_written_follows_what_was_read() -> None:
     placed = {
-        BILLIO: Placed(Stage.SHADOW, 5.0),
-        Scope("billio", "Book"): Placed(Stage.DUALWRITE),
-        Scope("o"): Placed(Stage.LIVE),
+        BILLIO: StagePlacement(Stage.SHADOW, 5.0),
+        Scope("billio", "Book"): StagePlacement(Stage.DUALWRITE),
+        Scope("o"): StagePlacement(Stage.LIVE),
     }
-    known = Known(7, StageMap(3, placed), None)
+    known = StageTableState(7, StageMap(3, placed), None)
     announced = known.announced(FLIP)
     assert (announced.version, announced.epoch) == (8, 3)
-    known = Known.of(announced)
+    known = StageTableState.of(announced)
     assert known.flip == FLIP
-    held = Known.of(known.holding(FLIP, 1_800_000_001.0))
+    held = StageTableState.of(known.holding(FLIP, 1_800_000_001.0))
     assert held.flip is not None
     assert (held.flip.phase, held.flip.held_since, held.map) == (Phase.HOLDING, 1_800_000_001.0, known.map)
     committed = held.switched(held.flip, 1_800_000_002.0)
     assert (committed.version, committed.epoch) == (10, 4)
-    after = Known.of(committed)
+    after = StageTableState.of(committed)
     assert after.flip is not None
     assert after.flip.phase is Phase.SWITCHED
     assert after.map.placed == {
-        BILLIO: Placed(Stage.LIVE, 0.0, 1_800_000_002.0, "me"),
-        Scope("o"): Placed(Stage.LIVE),
+        BILLIO: StagePlacement(Stage.LIVE, 0.0, 1_800_000_002.0, "me"),
+        Scope("o"): StagePlacement(Stage.LIVE),
     }
-    ended = Known.of(after.ended())
+    ended = StageTableState.of(after.ended())
     assert (ended.version, ended.flip, ended.map) == (11, None, after.map)
-    given_up = Known.of(held.ended())
+    given_up = StageTableState.of(held.ended())
     assert (given_up.flip, given_up.map) == (None, known.map)
 
 
 def test_a_state_that_nobody_has_written_is_the_beginning() -> None:
-    assert Known.of(State()) == Known(0, StageMap(0), None)
+    assert StageTableState.of(StageRow()) == StageTableState(0, StageMap(0), None)
 
 
 def test_the_history_keeps_who_why_and_how_it_ended() -> None:
@@ -178,15 +180,15 @@ def test_a_move_says_what_the_ramp_was_and_one_that_does_not_is_read_too() -> No
 @pytest.mark.parametrize(
     ("move", "said"),
     [
-        (Move(BILLIO, Stage.LIVE, "me", force=True), "force needs a reason"),
-        (Move(BILLIO, Stage.LIVE, "me", force=True, because=" "), "force needs a reason"),
-        (Move(BILLIO, Stage.LIVE, "me", ramp=5.0), "a ramp belongs to shadow"),
-        (Move(BILLIO, Stage.SHADOW, "me", ramp=100.1), "out of range"),
-        (Move(BILLIO, Stage.SHADOW, "me", ramp=100.0), None),
-        (Move(BILLIO, Stage.LIVE, "me", force=True, because="so"), None),
+        (MoveRequest(BILLIO, Stage.LIVE, "me", force=True), "force needs a reason"),
+        (MoveRequest(BILLIO, Stage.LIVE, "me", force=True, because=" "), "force needs a reason"),
+        (MoveRequest(BILLIO, Stage.LIVE, "me", ramp=5.0), "a ramp belongs to shadow"),
+        (MoveRequest(BILLIO, Stage.SHADOW, "me", ramp=100.1), "out of range"),
+        (MoveRequest(BILLIO, Stage.SHADOW, "me", ramp=100.0), None),
+        (MoveRequest(BILLIO, Stage.LIVE, "me", force=True, because="so"), None),
     ],
 )
-def test_what_makes_no_sense_is_refused(move: Move, said: str | None) -> None:
+def test_what_makes_no_sense_is_refused(move: MoveRequest, said: str | None) -> None:
     refused = refusal(move)
     assert (refused is None) == (said is None)
     assert said is None or said in str(refused)
@@ -195,15 +197,15 @@ def test_what_makes_no_sense_is_refused(move: Move, said: str | None) -> None:
 def test_what_a_move_changes() -> None:
     settings = Settings(stage="shadow", dsql=DSQL(dsn="postgresql://nobody@127.0.0.1:1/nothing"))
     stages = Stages(settings, {"billio": ("Book", "Feature")})
-    stages.adopt(StageMap(1, {Scope("billio", "Book"): Placed(Stage.LIVE)}))
+    stages.adopt(StageMap(1, {Scope("billio", "Book"): StagePlacement(Stage.LIVE)}))
     book, table = Scope("billio", "Book"), BILLIO
-    assert moved_types(stages, Move(book, Stage.LIVE, "me")) == ()
-    assert moved_types(stages, Move(table, Stage.LIVE, "me")) == ("", "Feature")
-    assert moved_types(stages, Move(table, Stage.SHADOW, "me")) == ("Book",)
-    assert moved_types(stages, Move(table, Stage.SHADOW, "me", ramp=5.0)) == ("", "Book", "Feature")
-    assert not moves_authority(stages, Move(book, Stage.COMPLETE, "me"))
-    assert moves_authority(stages, Move(book, Stage.SHADOW, "me"))
-    assert moves_authority(stages, Move(table, Stage.SHADOW, "me"))
-    assert not moves_authority(stages, Move(Scope("billio", "Feature"), Stage.DUALWRITE, "me"))
+    assert moved_types(stages, MoveRequest(book, Stage.LIVE, "me")) == ()
+    assert moved_types(stages, MoveRequest(table, Stage.LIVE, "me")) == ("", "Feature")
+    assert moved_types(stages, MoveRequest(table, Stage.SHADOW, "me")) == ("Book",)
+    assert moved_types(stages, MoveRequest(table, Stage.SHADOW, "me", ramp=5.0)) == ("", "Book", "Feature")
+    assert not moves_authority(stages, MoveRequest(book, Stage.COMPLETE, "me"))
+    assert moves_authority(stages, MoveRequest(book, Stage.SHADOW, "me"))
+    assert moves_authority(stages, MoveRequest(table, Stage.SHADOW, "me"))
+    assert not moves_authority(stages, MoveRequest(Scope("billio", "Feature"), Stage.DUALWRITE, "me"))
     # A type that no mapping declares is of its table's stage.
-    assert moves_authority(stages, Move(Scope("billio", "Unheard"), Stage.LIVE, "me"))
+    assert moves_authority(stages, MoveRequest(Scope("billio", "Unheard"), Stage.LIVE, "me"))

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from proxy.cutover.stages import Placed, Scope, Stage, Stages
+from proxy.cutover.stages import Scope, Stage, StagePlacement, Stages
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.mapping.load import load
 from proxy.mapping.table_registry import Tables
 from proxy.settings import Settings
 from proxy.shadow.journal.journal import Journal
-from proxy.shadow.write_fence import Drain, Floor
+from proxy.shadow.write_fence import DrainStatus, WriteFence
 from proxy.stores.errors import Unreachable
 from tests.standins.billio import HASH_KEY, TABLE
 
@@ -32,7 +32,7 @@ class Bench:
         self.journal.open({"dynamodb": 0.0, "dsql": 0.0})
         self.tables = Tables(nowhere, {TABLE: MAPPED})
         self.tables.learn(TableSchema(TABLE, HASH_KEY, None, {HASH_KEY: "S"}, {}))
-        self.floor = Floor(self.stages, self.journal, self.tables, hold_seconds=0.05, can_mirror=True)
+        self.floor = WriteFence(self.stages, self.journal, self.tables, hold_seconds=0.05, can_mirror=True)
 
 
 @pytest.fixture
@@ -73,8 +73,8 @@ async def test_what_is_under_way_and_what_is_in_the_journal_stand_in_the_way(ben
     assert floor.clean
     entry = floor.begin(((TABLE, "Book"),))
     ticket = await bench.journal.enter([BOOK, GAME])
-    assert floor.drain(BOOKS) == Drain(1, 1, 0.0, 0)
-    assert floor.drain(ALL) == Drain(1, 2, 0.0, 0)
+    assert floor.drain(BOOKS) == DrainStatus(1, 1, 0.0, 0)
+    assert floor.drain(ALL) == DrainStatus(1, 2, 0.0, 0)
     floor.end(entry)
     for work in bench.journal.answered(ticket, take=True):
         bench.journal.done(work)
@@ -92,7 +92,7 @@ async def test_what_was_not_decoded_may_be_in_any_scope(bench: Bench) -> None:
 async def test_a_parked_key_is_told_apart(bench: Bench) -> None:
     (work,) = bench.journal.answered(await bench.journal.enter([BOOK]), take=True)
     bench.journal.park(work, "too long")
-    assert bench.floor.drain(BOOKS) == Drain(0, 0, 0.0, 1)
+    assert bench.floor.drain(BOOKS) == DrainStatus(0, 0, 0.0, 1)
     assert not bench.floor.clean
 
 
@@ -106,7 +106,7 @@ async def test_what_may_land_on_either_store_stands_in_the_way(bench: Bench) -> 
 async def test_writes_that_began_under_earlier_stages_are_counted_until_they_end(bench: Bench) -> None:
     floor = bench.floor
     early = floor.begin(((TABLE, "Book"),))
-    floor.adopt(bench.stages.map.moved(BOOKS, Placed(Stage.SHADOW)))
+    floor.adopt(bench.stages.map.moved(BOOKS, StagePlacement(Stage.SHADOW)))
     late = floor.begin(((TABLE, "Book"),))
     assert floor.began_before(BOOKS) == 1
     assert floor.began_before(Scope(TABLE, "VideoGame")) == 0
@@ -126,6 +126,6 @@ async def test_what_is_drained_stays_so(bench: Bench) -> None:
 async def test_a_type_that_the_mapping_does_not_declare_cannot_be_moved(bench: Bench) -> None:
     assert bench.floor.problem(Scope(TABLE, "Bok"), Stage.LIVE) is not None
     assert bench.floor.problem(BOOKS, Stage.LIVE) is None
-    without = Floor(bench.stages, bench.journal, bench.tables, hold_seconds=1, can_mirror=False)
+    without = WriteFence(bench.stages, bench.journal, bench.tables, hold_seconds=1, can_mirror=False)
     assert "no DSQL" in str(without.problem(ALL, Stage.SHADOW))
     assert without.problem(ALL, Stage.OFF) is None

@@ -9,7 +9,7 @@ import pytest
 from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.document_mapping import DocumentMapping
 from proxy.mapping.table_registry import Table
-from proxy.shadow.request.follow_tables import Follow
+from proxy.shadow.request.follow_tables import TableFollower
 from proxy.stores.errors import Refused, StoreError, Unreachable
 
 
@@ -48,13 +48,13 @@ def sql() -> Sql:
 
 
 @pytest.fixture
-async def follow(sql: Sql) -> AsyncIterator[Follow]:
-    opened = Follow(sql.create, sql.drop)
+async def follow(sql: Sql) -> AsyncIterator[TableFollower]:
+    opened = TableFollower(sql.create, sql.drop)
     yield opened
     await opened.close()
 
 
-async def test_a_table_is_there_when_it_has_been_waited_for(follow: Follow, sql: Sql) -> None:
+async def test_a_table_is_there_when_it_has_been_waited_for(follow: TableFollower, sql: Sql) -> None:
     await follow.wait(["t"])  # nobody has asked for it: not ours to make
     assert sql.kind is None
     follow.ensure([table("S")])
@@ -62,7 +62,7 @@ async def test_a_table_is_there_when_it_has_been_waited_for(follow: Follow, sql:
     assert sql.kind == "S"
 
 
-async def test_dropped_and_made_again_at_once_is_a_new_table(follow: Follow, sql: Sql) -> None:
+async def test_dropped_and_made_again_at_once_is_a_new_table(follow: TableFollower, sql: Sql) -> None:
     follow.ensure([table("S")])
     await follow.wait(["t"])
     for kind in ("N", "B", "S"):
@@ -73,7 +73,7 @@ async def test_dropped_and_made_again_at_once_is_a_new_table(follow: Follow, sql
         assert (sql.kind, sql.rows) == (kind, [])
 
 
-async def test_dropped_while_it_is_made(follow: Follow, sql: Sql) -> None:
+async def test_dropped_while_it_is_made(follow: TableFollower, sql: Sql) -> None:
     sql.slow = asyncio.Event()
     follow.ensure([table("S")])
     await asyncio.sleep(0)
@@ -87,7 +87,7 @@ async def test_dropped_while_it_is_made(follow: Follow, sql: Sql) -> None:
     assert sql.kind == "N"
 
 
-async def test_a_table_that_is_refused_is_told_at_once(follow: Follow, sql: Sql) -> None:
+async def test_a_table_that_is_refused_is_told_at_once(follow: TableFollower, sql: Sql) -> None:
     sql.fails = Refused("42701", "a column of this name is the system's")
     follow.ensure([table("S")])
     await asyncio.sleep(0.01)
@@ -97,7 +97,7 @@ async def test_a_table_that_is_refused_is_told_at_once(follow: Follow, sql: Sql)
     assert caught.value.reason == "table_not_followed"
 
 
-async def test_a_mirror_that_is_away_is_unreachable_and_tried_again(follow: Follow, sql: Sql) -> None:
+async def test_a_mirror_that_is_away_is_unreachable_and_tried_again(follow: TableFollower, sql: Sql) -> None:
     sql.fails = Unreachable("connect")
     follow.ensure([table("S")])
     await asyncio.sleep(0.01)

@@ -9,28 +9,39 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxy.cutover.gate.criteria import Criterion
-from proxy.cutover.gate.evidence import SEEN, SPANS, Count, Evidence, LastSweep, Pattern, Standing, span_of
-from proxy.cutover.gate.forgotten_writes import settled, unswept, wait
-from proxy.cutover.gate.requirements import apart, demotion, following, gate, impossible
+from proxy.cutover.gate.evidence import (
+    SEEN,
+    SPANS,
+    AccessPattern,
+    CountKey,
+    Evidence,
+    JournalBacklog,
+    LastSweep,
+    span_of,
+)
+from proxy.cutover.gate.forgotten_writes import missing_sweep_reason, settled, wait
+from proxy.cutover.gate.requirements import demotion, forbidden_reason, next_stage, requirements, split_reason
 from proxy.cutover.gate.tail_latency import percentile, slowest
-from proxy.cutover.stages import Forgotten, Placed, Scope, Stage
+from proxy.cutover.stages import ForgottenProcesses, Scope, Stage, StagePlacement
 from proxy.metrics.registry import STORE_BUCKETS
-from proxy.settings.gate import CRITERIA, Gate
+from proxy.settings.gate import CRITERIA, GateSettings
 
 NOW = 1_000_000_000.0
 SPAN = span_of(NOW)
 TABLE = Scope("billio")
 BOOKS = Scope("billio", "Book")
-SHADOW = Placed(Stage.SHADOW)
-GET = Pattern("billio", "Book", "GetItem", "")
-PUT = Pattern("billio", "Book", "PutItem", "")
-GAME = Pattern("billio", "VideoGame", "PutItem", "")
-SCAN = Pattern("billio", "*", "Scan", "Limit")
+SHADOW = StagePlacement(Stage.SHADOW)
+GET = AccessPattern("billio", "Book", "GetItem", "")
+PUT = AccessPattern("billio", "Book", "PutItem", "")
+GAME = AccessPattern("billio", "VideoGame", "PutItem", "")
+SCAN = AccessPattern("billio", "*", "Scan", "Limit")
 
 
-def counts(pattern: Pattern, agreed: int, mismatch: int = 0, *, span: int = SPAN, **words: int) -> dict[Count, int]:
+def counts(
+    pattern: AccessPattern, agreed: int, mismatch: int = 0, *, span: int = SPAN, **words: int
+) -> dict[CountKey, int]:
     said = {SEEN: agreed + mismatch, "agreed": agreed, "mismatch": mismatch, **words}
-    return {Count(pattern, span, word): n for word, n in said.items() if n}
+    return {CountKey(pattern, span, word): n for word, n in said.items() if n}
 
 
 def timed(operation: str, dsql: int, dynamodb: int) -> dict[tuple[str, str], tuple[int, ...]]:
@@ -53,12 +64,12 @@ GOOD = Evidence(
 def asked(
     evidence: Evidence,
     to: Stage = Stage.LIVE,
-    at: Placed = SHADOW,
+    at: StagePlacement = SHADOW,
     scope: Scope = TABLE,
     ramp: float = 0.0,
     **wanted: Any,
 ) -> dict[str, Criterion]:
-    return {each.name: each for each in gate(evidence, scope, at, to, Gate(**wanted), ramp, NOW)}
+    return {each.name: each for each in requirements(evidence, scope, at, to, GateSettings(**wanted), ramp, NOW)}
 
 
 def stopping(*arguments: Any, **named: Any) -> set[str]:
@@ -88,9 +99,9 @@ def test_it_is_shut_where_nothing_was_seen() -> None:
         ("told", {"at": {"one": NOW - 2, "two": NOW - 61}}, "Not heard from lately: two"),
         ("told", {"at": {}}, "Start a proxy"),
         ("working", {"troubles": frozenset({"the journal cannot be written"})}, "the journal cannot be written"),
-        ("journal", {"standing": {"billio": Standing(keys=3, oldest_seconds=6.0)}}, "caught up"),
-        ("settled", {"standing": {"billio": Standing(lingering={"dsql": 12.0})}}, "wait 12 s"),
-        ("parked", {"standing": {"billio": Standing(parked={"Book": 1})}}, "1 of Book"),
+        ("journal", {"standing": {"billio": JournalBacklog(keys=3, oldest_seconds=6.0)}}, "caught up"),
+        ("settled", {"standing": {"billio": JournalBacklog(lingering={"dsql": 12.0})}}, "wait 12 s"),
+        ("parked", {"standing": {"billio": JournalBacklog(parked={"Book": 1})}}, "1 of Book"),
         ("comparisons", {"counts": {**GOOD.counts, **counts(GAME, 29)}}, "VideoGame PutItem (29)"),
         ("coverage", {"counts": {**GOOD.counts, **counts(GET._replace(how="ConsistentRead=true"), 2)}}, "(2 of 2)"),
         ("agreement", {"counts": {**counts(GET, 1000)}}, "about 2,995 are needed"),
@@ -112,7 +123,7 @@ def test_each_thing_that_is_wrong_shuts_it_and_says_what_to_do(name: str, change
 @pytest.mark.parametrize(
     ("change", "wanted"),
     [
-        ({"standing": {"billio": Standing(keys=3, oldest_seconds=6.0)}}, {"max_journal_seconds": 7.0}),
+        ({"standing": {"billio": JournalBacklog(keys=3, oldest_seconds=6.0)}}, {"max_journal_seconds": 7.0}),
         ({"counts": {**GOOD.counts, **counts(GAME, 29)}}, {"min_comparisons": 29}),
         ({"counts": {**counts(GET, 1000)}}, {"max_mismatch_rate": 0.003}),
         ({"recent": {("billio", "", "occ"): 1}}, {"max_occ_exhausted": 1}),
@@ -144,7 +155,7 @@ def test_a_sweep_is_advice_until_it_is_asked_for() -> None:
         assert stopping(evidence, advisory=()) == {"sweep"}
 
 
-LOST = Forgotten(2, "p7", NOW)
+LOST = ForgottenProcesses(2, "p7", NOW)
 
 
 @pytest.mark.parametrize(
@@ -159,13 +170,15 @@ LOST = Forgotten(2, "p7", NOW)
     ],
 )
 def test_after_a_process_was_forgotten_that_owed_a_sweep_must_follow(last: LastSweep | None, said: str) -> None:
-    found = unswept("billio", last, LOST, Stage.SHADOW, Stage.LIVE)
+    found = missing_sweep_reason("billio", last, LOST, Stage.SHADOW, Stage.LIVE)
     assert (found is None) == (not said)
     assert said in (found or "")
     swept = {"billio": last} if last is not None else {}
     (criterion,) = (
         each
-        for each in gate(replace(GOOD, swept=swept), TABLE, SHADOW, Stage.LIVE, Gate(), now=NOW, forgotten=LOST)
+        for each in requirements(
+            replace(GOOD, swept=swept), TABLE, SHADOW, Stage.LIVE, GateSettings(), now=NOW, forgotten=LOST
+        )
         if each.name == "forgotten"
     )
     assert criterion.stops == bool(said)
@@ -184,38 +197,38 @@ def test_after_a_process_was_forgotten_that_owed_a_sweep_must_follow(last: LastS
     ],
 )
 def test_only_where_the_authority_moves_it_matters_what_was_owed(at: Stage, to: Stage, asks: bool) -> None:
-    assert (unswept("billio", None, LOST, at, to) is not None) == asks
-    assert unswept("billio", None, Forgotten(), at, to) is None
+    assert (missing_sweep_reason("billio", None, LOST, at, to) is not None) == asks
+    assert missing_sweep_reason("billio", None, ForgottenProcesses(), at, to) is None
 
 
 def test_what_was_parked_with_a_lost_journal_is_given_up_by_force_alone() -> None:
     """A sweep mends all but what the mapping cannot hold."""
     swept = {"billio": LastSweep(NOW, "different", "dynamodb", 2)}
-    assert unswept("billio", swept["billio"], LOST, Stage.SHADOW, Stage.LIVE) is None
-    found = gate(replace(GOOD, swept=swept), TABLE, SHADOW, Stage.LIVE, Gate(), now=NOW, forgotten=LOST)
+    assert missing_sweep_reason("billio", swept["billio"], LOST, Stage.SHADOW, Stage.LIVE) is None
+    found = requirements(replace(GOOD, swept=swept), TABLE, SHADOW, Stage.LIVE, GateSettings(), now=NOW, forgotten=LOST)
     assert [each.name for each in found if each.stops] == ["forgotten"]
 
 
 @pytest.mark.parametrize(("ago", "seconds"), [(0.0, 360.5), (360.0, 0.5), (400.0, 0.0), (-5000.0, 360.5)])
 def test_a_sweep_waits_until_nothing_of_the_lost_can_take_effect(ago: float, seconds: float) -> None:
     """By clocks that may differ by the margin; and never longer than if it had been sent just now."""
-    lost = Forgotten(1, "p7", settled(NOW - ago, 300.0))
+    lost = ForgottenProcesses(1, "p7", settled(NOW - ago, 300.0))
     assert wait(lost, NOW, 300.0) == pytest.approx(seconds)
-    assert wait(Forgotten(), NOW, 300.0) == 0.0
+    assert wait(ForgottenProcesses(), NOW, 300.0) == 0.0
 
 
 def test_what_both_refuse_opens_no_gate() -> None:
     """Refusals of a request for its own sake say nothing of what the stores hold."""
     few = {**counts(GET, 4000), **counts(GAME, 2, refused=200)}
-    evidence = replace(GOOD, counts={**few, Count(GAME, SPAN, SEEN): 202})
+    evidence = replace(GOOD, counts={**few, CountKey(GAME, SPAN, SEEN): 202})
     assert stopping(evidence) == {"comparisons", "coverage"}
     assert "VideoGame PutItem (2 of 202, 200 refused)" in asked(evidence)["coverage"].sentence
-    only = replace(GOOD, counts={Count(GET, SPAN, SEEN): 5000, Count(GET, SPAN, "refused"): 5000})
+    only = replace(GOOD, counts={CountKey(GET, SPAN, SEEN): 5000, CountKey(GET, SPAN, "refused"): 5000})
     assert stopping(only) == {"comparisons", "coverage", "agreement"}
     assert asked(only)["coverage"].value == "no traffic was seen"
     # Nothing can serve them: so beside what is served they ask for nothing.
-    beside = {**GOOD.counts, Count(GAME, SPAN, SEEN): 7, Count(GAME, SPAN, "refused"): 7}
-    del beside[Count(GAME, SPAN, "agreed")]
+    beside = {**GOOD.counts, CountKey(GAME, SPAN, SEEN): 7, CountKey(GAME, SPAN, "refused"): 7}
+    del beside[CountKey(GAME, SPAN, "agreed")]
     assert stopping(replace(GOOD, counts=beside)) == set()
 
 
@@ -235,7 +248,7 @@ def test_one_type_is_judged_by_itself() -> None:
     evidence = replace(
         GOOD,
         counts={**GOOD.counts, **counts(GAME, 10, 90)},
-        standing={"billio": Standing(parked={"VideoGame": 3})},
+        standing={"billio": JournalBacklog(parked={"VideoGame": 3})},
         recent={("billio", "VideoGame", "mirror_error"): 5},
     )
     assert stopping(evidence, scope=BOOKS) == set()
@@ -249,16 +262,20 @@ def test_one_type_is_judged_by_itself() -> None:
 @pytest.mark.parametrize("at", [Stage.LIVE, Stage.RAMPDOWN])
 def test_the_way_back_asks_only_whether_dynamodb_holds_everything(at: Stage, to: Stage) -> None:
     bad = replace(GOOD, counts=counts(GET, 10, 90), recent={("billio", "", "occ"): 1}, timings=timed("Query", 13, 4))
-    assert stopping(bad, to, Placed(at)) == set()
-    lingering = replace(bad, standing={"billio": Standing(keys=9, oldest_seconds=60.0, lingering={"dynamodb": 3.0})})
-    assert stopping(lingering, to, Placed(at)) == {"journal", "settled"}
-    assert stopping(replace(bad, standing={"billio": Standing(lingering={"dsql": 3.0})}), to, Placed(at)) == {"settled"}
+    assert stopping(bad, to, StagePlacement(at)) == set()
+    lingering = replace(
+        bad, standing={"billio": JournalBacklog(keys=9, oldest_seconds=60.0, lingering={"dynamodb": 3.0})}
+    )
+    assert stopping(lingering, to, StagePlacement(at)) == {"journal", "settled"}
+    assert stopping(
+        replace(bad, standing={"billio": JournalBacklog(lingering={"dsql": 3.0})}), to, StagePlacement(at)
+    ) == {"settled"}
 
 
 @pytest.mark.parametrize("at", [Stage.LIVE, Stage.RAMPDOWN])
 def test_complete_closes_the_door_and_wants_force(at: Stage) -> None:
-    assert stopping(GOOD, Stage.COMPLETE, Placed(at)) == {"door"}
-    assert "--force" in asked(GOOD, Stage.COMPLETE, Placed(at))["door"].sentence
+    assert stopping(GOOD, Stage.COMPLETE, StagePlacement(at)) == {"door"}
+    assert "--force" in asked(GOOD, Stage.COMPLETE, StagePlacement(at))["door"].sentence
     # From before the flip it is a flip, too.
     assert stopping(Evidence(), Stage.COMPLETE) > {"door", "agreement"}
 
@@ -275,35 +292,35 @@ def test_complete_closes_the_door_and_wants_force(at: Stage) -> None:
     ],
 )
 def test_moves_that_leave_the_authority_need_no_evidence(at: Stage, to: Stage) -> None:
-    assert stopping(Evidence(), to, Placed(at)) == set()
+    assert stopping(Evidence(), to, StagePlacement(at)) == set()
 
 
 def test_what_would_lose_writes_cannot_be_forced() -> None:
-    refused = {(at, to) for at in Stage for to in Stage if impossible(at, to)}
+    refused = {(at, to) for at in Stage for to in Stage if forbidden_reason(at, to)}
     past = {Stage.LIVE, Stage.RAMPDOWN, Stage.COMPLETE}
     assert refused == {(Stage.OFF, to) for to in past} | {(Stage.COMPLETE, to) for to in set(Stage) - {Stage.COMPLETE}}
-    assert "dualwrite" in str(impossible(Stage.OFF, Stage.LIVE))
-    assert "no move, forced or not" in str(impossible(Stage.COMPLETE, Stage.RAMPDOWN))
+    assert "dualwrite" in str(forbidden_reason(Stage.OFF, Stage.LIVE))
+    assert "no move, forced or not" in str(forbidden_reason(Stage.COMPLETE, Stage.RAMPDOWN))
 
 
 def test_a_type_leaves_no_store_behind_that_answers_for_it() -> None:
     """Of the table's reads that name no type."""
-    refused = {(to, table) for to in Stage for table in Stage if apart(BOOKS, to, table)}
+    refused = {(to, table) for to in Stage for table in Stage if split_reason(BOOKS, to, table)}
     before, past = (Stage.OFF, Stage.DUALWRITE, Stage.SHADOW), (Stage.LIVE, Stage.RAMPDOWN, Stage.COMPLETE)
     assert refused == {(Stage.COMPLETE, each) for each in before} | {(Stage.OFF, each) for each in past}
-    assert "writes to Book" in str(apart(BOOKS, Stage.OFF, Stage.LIVE))
+    assert "writes to Book" in str(split_reason(BOOKS, Stage.OFF, Stage.LIVE))
 
 
 def test_the_next_stage() -> None:
     way = [Stage.OFF]
-    while (further := following(way[-1])) is not None:
+    while (further := next_stage(way[-1])) is not None:
         way.append(further)
     assert way == list(Stage)
 
 
 # -- the ramp ----------------------------------------------------------------------------------------------------------
 
-RAMPED = Placed(Stage.SHADOW, ramp=5.0)
+RAMPED = StagePlacement(Stage.SHADOW, ramp=5.0)
 BAD = replace(GOOD, counts={**GOOD.counts, **counts(GET, 100, 10)})
 
 
@@ -315,10 +332,10 @@ def test_a_ramp_asks_that_nothing_speaks_against_dsql() -> None:
 
 
 def test_it_demotes_by_itself_only_where_it_may_and_something_speaks_against_dsql() -> None:
-    on, off = Gate(demote=True), Gate()
+    on, off = GateSettings(demote=True), GateSettings()
     assert demotion(BAD, TABLE, RAMPED, off, NOW) is None
     assert demotion(BAD, TABLE, SHADOW, on, NOW) is None
-    assert demotion(BAD, TABLE, Placed(Stage.LIVE), on, NOW) is None
+    assert demotion(BAD, TABLE, StagePlacement(Stage.LIVE), on, NOW) is None
     assert demotion(GOOD, TABLE, RAMPED, on, NOW) is None
     assert "agreement: 10 of 750" in str(demotion(BAD, TABLE, RAMPED, on, NOW))
     # That too little was seen is no fault.
@@ -334,8 +351,8 @@ TALLIES = st.dictionaries(
 )
 
 
-def tallied(tallies: dict[Pattern, tuple[int, int]]) -> Evidence:
-    found: dict[Count, int] = {}
+def tallied(tallies: dict[AccessPattern, tuple[int, int]]) -> Evidence:
+    found: dict[CountKey, int] = {}
     for pattern, (agreed, mismatch) in tallies.items():
         found.update(counts(pattern, agreed, mismatch))
     return replace(GOOD, counts=found)
@@ -345,7 +362,7 @@ def tallied(tallies: dict[Pattern, tuple[int, int]]) -> Evidence:
 @given(TALLIES, PATTERNS, st.integers(1, 100), st.booleans(), st.sampled_from([1e-6, 0.001, 0.5]))
 @settings(max_examples=150, deadline=None)
 def test_more_mismatches_never_open_it(
-    tallies: dict[Pattern, tuple[int, int]], where: Pattern, more: int, instead: bool, rate: float
+    tallies: dict[AccessPattern, tuple[int, int]], where: AccessPattern, more: int, instead: bool, rate: float
 ) -> None:
     """Whether they come on top, or are what else would have agreed."""
     agreed, mismatch = tallies.get(where, (more, 0))
@@ -360,7 +377,7 @@ def test_more_mismatches_never_open_it(
 
 @given(TALLIES)
 @settings(max_examples=60, deadline=None)
-def test_open_means_that_the_rate_is_small(tallies: dict[Pattern, tuple[int, int]]) -> None:
+def test_open_means_that_the_rate_is_small(tallies: dict[AccessPattern, tuple[int, int]]) -> None:
     compared = sum(map(sum, tallies.values()))
     mismatches = sum(mismatch for _, mismatch in tallies.values())
     if not stopping(tallied(tallies)):

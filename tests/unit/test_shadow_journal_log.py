@@ -12,7 +12,7 @@ import pytest
 from proxy.dynamodb.schema import Key
 from proxy.shadow.journal import journal as journals
 from proxy.shadow.journal.journal import Journal
-from proxy.shadow.journal.wal import begin_anew, sync
+from proxy.shadow.journal.wal import checkpoint_and_restart, sync
 
 A, B, C = (Key("t", f'{{"id":{{"S":"{name}"}}}}') for name in "abc")
 
@@ -52,7 +52,7 @@ async def test_the_loop_never_begins_the_log(journal: Journal, path: Path) -> No
     journal.answered(await journal.enter([A]))
     begun, length = log_of(path)
     sync(path)
-    begin_anew(path)
+    checkpoint_and_restart(path)
     assert log_of(path) == (begun + 1, length)
     for key in (A, B, C):
         journal.answered(await journal.enter([key]))
@@ -84,7 +84,7 @@ class Held:
     def _begin_anew(self, path: Path) -> None:
         self.begins.set()
         assert self.goes_on.wait(60)
-        begin_anew(path)
+        checkpoint_and_restart(path)
 
     async def begun(self) -> None:
         assert await asyncio.to_thread(self.begins.wait, 60)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.cutover.stages import Placed, Scope, Stage, StageMap, Stages
+from proxy.cutover.stages import Scope, Stage, StageMap, StagePlacement, Stages
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.schema import Key
 from proxy.settings import DSQL, Settings, TableSettings, TypeSettings
@@ -23,8 +23,8 @@ def stages(**more: object) -> Stages:
     return Stages(Settings(tables=tables, **more), {"shelf": ["Book", "Game", "Film"]})  # type: ignore[arg-type]
 
 
-def placed(stage: str, ramp: float = 0.0) -> Placed:
-    return Placed(Stage(stage), ramp, 1.5, "someone")
+def placed(stage: str, ramp: float = 0.0) -> StagePlacement:
+    return StagePlacement(Stage(stage), ramp, 1.5, "someone")
 
 
 @pytest.mark.parametrize(
@@ -81,11 +81,11 @@ def test_off_everywhere_is_known_to_be() -> None:
 
 _NAMES = st.text("abcXYZ019._-", min_size=3, max_size=9)
 _TYPES = st.text(min_size=0, max_size=9)
-_PLACED = st.builds(Placed, st.sampled_from(Stage), st.floats(0, 100), st.floats(0, 2e9), st.text(max_size=9))
+_PLACED = st.builds(StagePlacement, st.sampled_from(Stage), st.floats(0, 100), st.floats(0, 2e9), st.text(max_size=9))
 
 
 @given(st.integers(0, 10**9), st.dictionaries(st.builds(Scope, _NAMES, _TYPES), _PLACED, max_size=5))
-def test_a_map_survives_its_document(epoch: int, at: dict[Scope, Placed]) -> None:
+def test_a_map_survives_its_document(epoch: int, at: dict[Scope, StagePlacement]) -> None:
     whole = StageMap(epoch, at)
     again = StageMap.from_document(whole.document())
     assert again.epoch == epoch

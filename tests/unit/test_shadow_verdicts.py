@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from comparators.difference import Difference, Kind
-from comparators.expected import Context, Expectation
+from comparators.expected import DifferenceContext, Expectation
 from comparators.rules import ItemRules
 from proxy.dynamodb.outcome import Outcome
 from proxy.verdicts import Loss, Verdict, decides, judge, overall, tells
 
-CONTEXT = Context("t", "GetItem")
+CONTEXT = DifferenceContext("t", "GetItem")
 TITLE = Difference("title", "title", Kind.VALUE, {"S": "a"}, {"S": "b"})
 NOTES = Difference("notes", "notes", Kind.MISSING, {"S": "a"}, None)
 

@@ -6,7 +6,7 @@ import pytest
 from proxy.dynamodb.schema import Key
 from proxy.mapping.interface import Fault
 from proxy.stores.error_responses import as_answer
-from proxy.stores.errors import Overtaken, Refused, StoreError, UnknownOutcome, Unreachable
+from proxy.stores.errors import Refused, StoreError, TooMuchContention, UnknownOutcome, Unreachable
 from proxy.stores.interface import Unrepresentable
 
 UNFIT = Unrepresentable(
@@ -24,8 +24,8 @@ UNFIT = Unrepresentable(
         (Unreachable("busy"), 503, "ServiceUnavailableException"),
         (UnknownOutcome("connection", "57P01 AdminShutdownError"), 500, "InternalServerError"),
         (UnknownOutcome("timeout"), 500, "InternalServerError"),
-        (Overtaken("the row went on changing"), 400, "ThrottlingException"),
-        (Overtaken("the transaction was overtaken", 3), 400, "TransactionCanceledException"),
+        (TooMuchContention("the row went on changing"), 400, "ThrottlingException"),
+        (TooMuchContention("the transaction was overtaken", 3), 400, "TransactionCanceledException"),
         (Refused("42P01", "42P01 UndefinedTableError"), 500, "InternalServerError"),
         (Refused("unmapped"), 500, "InternalServerError"),
         (Refused("cursor"), 400, "ValidationException"),
@@ -44,8 +44,8 @@ def test_each_failure_is_told_as_dynamodb_would(error: StoreError, status: int, 
     [
         (Unreachable("connect"), True),
         (UnknownOutcome("timeout"), True),
-        (Overtaken("one item"), True),
-        (Overtaken("a transaction", 2), False),  # as with DynamoDB: the application decides
+        (TooMuchContention("one item"), True),
+        (TooMuchContention("a transaction", 2), False),  # as with DynamoDB: the application decides
         (Refused("cursor"), False),
         (UNFIT, False),
     ],
@@ -60,7 +60,7 @@ def test_an_sdk_tries_again_what_may_go_better(error: StoreError, again: bool) -
 
 
 def test_a_transaction_that_was_overtaken_has_a_reason_for_each_part() -> None:
-    reasons = as_answer(Overtaken("", 2)).document["CancellationReasons"]
+    reasons = as_answer(TooMuchContention("", 2)).document["CancellationReasons"]
     assert [reason["Code"] for reason in reasons] == ["TransactionConflict", "TransactionConflict"]
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import asyncpg
 import pytest
 
-from proxy.stores.attempts import ATTEMPTS, Attempts, insist, is_conflict, longest_pause
+from proxy.stores.attempts import ATTEMPTS, Attempts, is_conflict, longest_pause, retry_conflicts
 
 
 @pytest.fixture
@@ -80,11 +80,11 @@ async def test_what_is_insisted_on_is_asked_again_after_conflicts_only(pauses: l
             raise answer
         return answer
 
-    assert await insist(ask, again=again.append) == "yes"
+    assert await retry_conflicts(ask, again=again.append) == "yes"
     assert again == ["occ", "occ"]
     answers.append(asyncpg.UniqueViolationError("taken"))
     with pytest.raises(asyncpg.UniqueViolationError):
-        await insist(ask, again=again.append)
+        await retry_conflicts(ask, again=again.append)
     assert len(again) == 2
 
 
@@ -96,7 +96,7 @@ async def test_conflicts_that_never_end_are_given_up_with_the_last(pauses: list[
         raise asyncpg.SerializationError(f"number {len(asked)}")
 
     with pytest.raises(asyncpg.SerializationError, match="number 3"):
-        await insist(ask, 3)
+        await retry_conflicts(ask, 3)
     assert len(asked) == 3
 
 

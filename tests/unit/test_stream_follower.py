@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.stores.dynamodb.streams import Shard, Streams
 from proxy.stores.errors import Unreachable
-from proxy.stream.follower import KEPT_SECONDS, Follower, Manner, Source
+from proxy.stream.follower import KEPT_SECONDS, Follower, FollowerOptions, StreamedTable
 from proxy.stream.positions import Position, Positions
 from proxy.stream.shards import lost, readable
 from tests.unit.stream_aws import ARN, FakeStream
@@ -69,7 +69,7 @@ class World:
         self.listener = Listener()
         self.path = path
         self.arn: str | None = ARN
-        self._manner = Manner(**({"poll_seconds": 0.0, "delay_seconds": 0.0} | manner))
+        self._manner = FollowerOptions(**({"poll_seconds": 0.0, "delay_seconds": 0.0} | manner))
         self.restart()
 
     def restart(self) -> None:
@@ -84,8 +84,8 @@ class World:
             lambda: self.stream.now,
         )
 
-    async def _describe(self, name: str) -> Source | None:
-        return Source(SCHEMA, self.arn)
+    async def _describe(self, name: str) -> StreamedTable | None:
+        return StreamedTable(SCHEMA, self.arn)
 
     async def run(self, turns: int) -> None:
         for _ in range(turns):

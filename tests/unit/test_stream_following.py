@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from proxy.cutover.stages import Placed, Scope, Stage, StageMap, Stages
+from proxy.cutover.stages import Scope, Stage, StageMap, StagePlacement, Stages
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.mapping.table_registry import Tables
 from proxy.settings import Settings, load
 from proxy.shadow.journal.journal import Journal
-from proxy.shadow.request.routing import Ways
-from proxy.shadow.write_fence import Floor
-from proxy.stream.compose import Nominating
+from proxy.shadow.request.routing import Routes
+from proxy.shadow.write_fence import WriteFence
+from proxy.stream.compose import KeyEnqueuer
 from tests.unit.peer import until
 
 SCHEMA = TableSchema.from_description(
@@ -42,11 +42,11 @@ class Here:
             return SCHEMA
 
         tables = Tables(describe, {})
-        self.floor = Floor(self.stages, self.journal, tables, hold_seconds=1.0, can_mirror=True)
-        self.nominate = Nominating(self.journal, self.floor, tables, Ways({}, self.stages, tables))
+        self.floor = WriteFence(self.stages, self.journal, tables, hold_seconds=1.0, can_mirror=True)
+        self.nominate = KeyEnqueuer(self.journal, self.floor, tables, Routes({}, self.stages, tables))
 
     def move(self, stage: Stage) -> None:
-        self.stages.adopt(self.stages.map.moved(Scope("things"), Placed(stage)))
+        self.stages.adopt(self.stages.map.moved(Scope("things"), StagePlacement(stage)))
 
     def held(self) -> list[Key]:
         return [key for key in KEYS if self.journal.holds(key)]
@@ -76,7 +76,7 @@ async def test_while_writes_are_held_its_keys_wait(here: Here) -> None:
     await asyncio.sleep(0.3)
     assert (here.held(), nominating.done()) == ([], False)
     # What is drained has been moved meanwhile: the stage of then counts.
-    here.floor.adopt(StageMap(epoch=5).moved(Scope("things"), Placed(Stage.LIVE)))
+    here.floor.adopt(StageMap(epoch=5).moved(Scope("things"), StagePlacement(Stage.LIVE)))
     here.floor.release()
     await asyncio.wait_for(nominating, 60)
     assert here.held() == KEYS

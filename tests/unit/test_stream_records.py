@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.document_mapping import DocumentMapping
-from proxy.mapping.interface import Mapping
+from proxy.mapping.interface import TableMapping
 from proxy.mapping.load import load, parse
 from proxy.stream.records import Changed, RowChanged, Unreadable, changed, key_of_row, row_changed
 from tests.standins.billio import table_definition
@@ -142,7 +142,7 @@ def test_every_key_comes_back_from_its_row(data: st.DataObject) -> None:
     types = {name: data.draw(st.sampled_from("SNB")) for name in ("h", "r")}
     documents = schema_of(**types)
     parts = data.draw(st.tuples(values["S"].filter(lambda text: ":" not in text), values["S"]))
-    keys: list[tuple[TableSchema, Mapping, dict[str, Any]]] = [
+    keys: list[tuple[TableSchema, TableMapping, dict[str, Any]]] = [
         (documents, DocumentMapping(documents), {name: {tag: data.draw(values[tag])} for name, tag in types.items()}),
         (BILLIO, MAPPING, {"type:id": {"S": ":".join(parts)}}),
     ]

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from proxy.metrics.registry import Metrics
 from proxy.settings import Address, load
 from proxy.settings.validation import SettingsError
-from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.credentials import Credentials
 from proxy.stores.dynamodb.sigv4 import Credential
 from proxy.web.tls import Certificate, Certificates
@@ -48,7 +48,7 @@ def files(tmp_path: Path) -> Files:
 @contextlib.asynccontextmanager
 async def listening(certificate: Certificate) -> AsyncIterator[Address]:
     async with peer(always(OK)) as other:
-        upstream = Upstream(other.url, region="us-east-1", credentials=Credentials(Credential("AKID", "secret")))
+        upstream = DynamoDBClient(other.url, region="us-east-1", credentials=Credentials(Credential("AKID", "secret")))
         server = WireServer(
             PlainLayer(upstream),
             upstream,

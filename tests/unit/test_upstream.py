@@ -14,10 +14,10 @@ import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from proxy.stores.dynamodb import http_connection
-from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.connection_pool import Endpoint
 from proxy.stores.dynamodb.credentials import Credentials
-from proxy.stores.dynamodb.http_connection import Answer
+from proxy.stores.dynamodb.http_connection import HTTPResponse
 from proxy.stores.dynamodb.sigv4 import Credential
 from proxy.stores.errors import UnknownOutcome, Unreachable
 from proxy.wire.signatures import Signatures
@@ -34,8 +34,8 @@ async def opened(
     idle_seconds: float = 10.0,
     credential: Credential | None = None,
     context: ssl.SSLContext | None = None,
-) -> AsyncIterator[Upstream]:
-    client = Upstream(
+) -> AsyncIterator[DynamoDBClient]:
+    client = DynamoDBClient(
         url,
         region="us-east-1",
         credentials=Credentials(credential or Credential("AKID", "secret")),
@@ -55,7 +55,7 @@ async def opened(
 async def test_it_posts_the_bytes_signed_and_gives_back_the_answer_s() -> None:
     async with peer(always(OK)) as server, opened(server.url) as client:
         answer = await client.request(GET, b'{"TableName":"t"}', timeout=60)
-    assert answer == Answer(200, (("Content-Length", "2"), ("x-amzn-RequestId", "R")), b"{}")
+    assert answer == HTTPResponse(200, (("Content-Length", "2"), ("x-amzn-RequestId", "R")), b"{}")
     (request,) = server.requests
     assert request.startswith(b"POST / HTTP/1.1\r\n")
     assert request.endswith(b'\r\n\r\n{"TableName":"t"}')
@@ -74,7 +74,7 @@ async def test_a_trace_s_headers_go_along_unsigned_and_break_no_signature(extra:
     """«Signature Version 4»: what SignedHeaders does not name is no part of the request that is signed."""
     credential, sent = Credential("AKID", "secret"), iter(("one", "two"))
     async with peer(always(OK)) as server:
-        client = Upstream(
+        client = DynamoDBClient(
             server.url,
             region="us-east-1",
             credentials=Credentials(credential),

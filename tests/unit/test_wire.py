@@ -14,7 +14,7 @@ from proxy.dynamodb.errors import conditional_check_failed
 from proxy.dynamodb.outcome import Outcome
 from proxy.metrics.registry import Metrics
 from proxy.settings import Address
-from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.credentials import Credentials
 from proxy.stores.dynamodb.sigv4 import Credential
 from proxy.web.request_ids import request_ids
@@ -85,7 +85,7 @@ async def wire(
     signatures: Signatures | None = None,
 ) -> AsyncIterator[Wire]:
     async with peer(reply) as other:
-        upstream = Upstream(other.url, region="us-east-1", credentials=Credentials(Credential("AKID", "secret")))
+        upstream = DynamoDBClient(other.url, region="us-east-1", credentials=Credentials(Credential("AKID", "secret")))
         layer = layer or PlainLayer(upstream, seconds)
         layer.upstream = upstream
         metrics = Metrics()

@@ -14,21 +14,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from proxy.dynamodb.expressions import evaluate
-from proxy.dynamodb.item_writes import Written
+from proxy.dynamodb.item_writes import WriteResult
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.pages import PageRequest
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.stores.execution import executor
-from proxy.stores.execution.row_store import Rows, Transaction
-from proxy.stores.interface import Executed, Held
+from proxy.stores.execution.row_store import RowStore, Transaction
+from proxy.stores.interface import ExecutionResult, StoredItem
 from proxy.verdicts import Judged, Verdict
 from tests.verdicts import traffic
 from tests.verdicts.tables import PAGES
 from tests.verdicts.world import World
 
-Execute = Callable[[Rows, Operation], Awaitable[Executed]]
+Execute = Callable[[RowStore, Operation], Awaitable[ExecutionResult]]
 Request = dict[str, Any]
 
 
@@ -38,7 +38,7 @@ Request = dict[str, Any]
 def asked(change: Callable[[Request], Request]) -> Execute:
     """It is asked something else."""
 
-    async def execute(rows: Rows, operation: Operation) -> Executed:
+    async def execute(rows: RowStore, operation: Operation) -> ExecutionResult:
         request = dict(operation.request)
         if "TransactItems" in request:
             parts = request["TransactItems"]
@@ -51,7 +51,7 @@ def asked(change: Callable[[Request], Request]) -> Execute:
 def answered(change: Callable[[Operation, dict[str, Any]], dict[str, Any]]) -> Execute:
     """It answers something else where all went well."""
 
-    async def execute(rows: Rows, operation: Operation) -> Executed:
+    async def execute(rows: RowStore, operation: Operation) -> ExecutionResult:
         executed = await executor.execute(rows, operation)
         if not executed.outcome.ok:
             return executed
@@ -60,10 +60,10 @@ def answered(change: Callable[[Operation, dict[str, Any]], dict[str, Any]]) -> E
     return execute
 
 
-def over(twist: Callable[[Rows], Rows]) -> Execute:
+def over(twist: Callable[[RowStore], RowStore]) -> Execute:
     """Its rows are others."""
 
-    async def execute(rows: Rows, operation: Operation) -> Executed:
+    async def execute(rows: RowStore, operation: Operation) -> ExecutionResult:
         return await executor.execute(twist(rows), operation)
 
     return execute
@@ -74,24 +74,24 @@ class Twisted:
 
     def __init__(
         self,
-        rows: Rows,
+        rows: RowStore,
         *,
         items: Callable[[PageRequest, list[Item]], list[Item]] = lambda _, items: items,
-        after: Callable[[Written], Item | None] | None = None,
-        kept: Callable[[Item | None, Held], Item | None] = lambda wanted, _: wanted,
+        after: Callable[[WriteResult], Item | None] | None = None,
+        kept: Callable[[Item | None, StoredItem], Item | None] = lambda wanted, _: wanted,
     ) -> None:
         self._rows = rows
         self._items = items
         self._after = after
         self._kept = kept
 
-    async def get(self, key: Key) -> Held:
+    async def get(self, key: Key) -> StoredItem:
         return await self._rows.get(key)
 
-    async def get_many(self, keys: Any) -> Mapping[Key, Held]:
+    async def get_many(self, keys: Any) -> Mapping[Key, StoredItem]:
         return await self._rows.get_many(keys)
 
-    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
+    async def put(self, key: Key, wanted: Item | None, held: StoredItem) -> StoredItem | None:
         return await self._rows.put(key, self._kept(wanted, held), held)
 
     async def range(self, request: PageRequest) -> AsyncIterator[Item]:
@@ -101,7 +101,7 @@ class Twisted:
     def transaction(self, *, read_only: bool) -> AbstractAsyncContextManager[Transaction]:
         return self._rows.transaction(read_only=read_only)
 
-    def after_update(self, key: Key, written: Written) -> Item | None:
+    def after_update(self, key: Key, written: WriteResult) -> Item | None:
         return self._rows.after_update(key, written) if self._after is None else self._after(written)
 
 
@@ -161,11 +161,11 @@ def _scanned_as_counted(_: Operation, document: dict[str, Any]) -> dict[str, Any
     return document | {"ScannedCount": document["Count"]} if "Count" in document else document
 
 
-async def _half_done(rows: Rows, operation: Operation) -> Executed:
+async def _half_done(rows: RowStore, operation: Operation) -> ExecutionResult:
     """A transaction whose parts take effect one by one, until one is refused."""
     if operation.action != "TransactWriteItems":
         return await executor.execute(rows, operation)
-    left: dict[Key, Held] = {}
+    left: dict[Key, StoredItem] = {}
     for part in operation.request["TransactItems"]:
         key = operation.schemas[PAGES.name].key_of(part["Put"]["Item"])
         single = replace(operation, request={"TransactItems": [part]}, keys=(key,))
@@ -174,10 +174,10 @@ async def _half_done(rows: Rows, operation: Operation) -> Executed:
         if not executed.outcome.ok:
             whole = await executor.execute(rows, operation)
             return replace(whole, left={**left, **whole.left}) if not whole.outcome.ok else whole
-    return Executed(Outcome.of({}), left)
+    return ExecutionResult(Outcome.of({}), left)
 
 
-async def _last_forgotten(rows: Rows, operation: Operation) -> Executed:
+async def _last_forgotten(rows: RowStore, operation: Operation) -> ExecutionResult:
     if operation.action != "BatchWriteItem" or len(operation.keys) < 2:
         return await executor.execute(rows, operation)
     entries = operation.request["RequestItems"][PAGES.name][:-1]
@@ -208,7 +208,7 @@ def _start_again(request: PageRequest, items: list[Item]) -> list[Item]:
     return items[1:] if request.start is not None else items
 
 
-def _not_summed(written: Written) -> Item | None:
+def _not_summed(written: WriteResult) -> Item | None:
     """ADD sets the count to what it should add."""
     item = written.item
     return item if item is None or "count" not in written.touched else item | {"count": {"N": "1"}}
@@ -218,13 +218,13 @@ def _not_summed(written: Written) -> Item | None:
 EXACT: Final = {"exact": {"N": "0.1234567890123456789012345678901234567"}}
 
 
-def _as_doubles(item: Item | None, _: Held) -> Item | None:
+def _as_doubles(item: Item | None, _: StoredItem) -> Item | None:
     if item is None:
         return None
     return {name: {"N": repr(float(v["N"]))} if "N" in v and name == "exact" else v for name, v in item.items()}
 
 
-def _never_gone(wanted: Item | None, held: Held) -> Item | None:
+def _never_gone(wanted: Item | None, held: StoredItem) -> Item | None:
     return held.item if wanted is None else wanted
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 from proxy.dynamodb.operations import WRITES, decode
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
-from proxy.shadow.journal.key_activity import any_of
+from proxy.shadow.journal.key_activity import any_key_of
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
 from tests.simulation.line import Weather
 from tests.verdicts import traffic
@@ -65,7 +65,7 @@ class _Watch:
 
     def _held(self, process: Process, table: str, keys: frozenset[Key]) -> bool:
         journal = process.journal
-        return any(map(journal.holds, keys)) if keys else journal.touched(any_of(table), journal.latest)
+        return any(map(journal.holds, keys)) if keys else journal.touched(any_key_of(table), journal.latest)
 
     def hear(self, told: Told) -> None:
         watched = self._watched.pop(told.request)

@@ -14,26 +14,25 @@ from typing import Any, Final
 
 import orjson
 
-from proxy.dynamodb.item_writes import Written, same
+from proxy.dynamodb.item_writes import WriteResult, items_equal
 from proxy.dynamodb.operations import TARGET_PREFIX, Operation, decode, parse_body
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.pages import PageRequest
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
-from proxy.mapping.interface import Fault
-from proxy.mapping.interface import Mapping as TableMapping
-from proxy.stores.dynamodb.http_connection import Answer
+from proxy.mapping.interface import Fault, TableMapping
+from proxy.stores.dynamodb.http_connection import HTTPResponse
 from proxy.stores.errors import StoreError, UnknownOutcome
 from proxy.stores.execution import executor
-from proxy.stores.execution.row_store import Rows, Transaction
-from proxy.stores.interface import Executed, Held, Unrepresentable
+from proxy.stores.execution.row_store import RowStore, Transaction
+from proxy.stores.interface import ExecutionResult, StoredItem, Unrepresentable
 from tests.simulation.line import Line
 from tests.simulation.memory import Memory, Optimistic, View, at_once, ordered
 from tests.verdicts.tables import DEFINITIONS, SCHEMAS
 
 _JSON: Final = (("Content-Type", "application/x-amz-json-1.0"),)
 
-Execute = Callable[[Rows, Operation], Any]
+Execute = Callable[[RowStore, Operation], Any]
 
 
 @dataclass(slots=True)
@@ -65,11 +64,11 @@ class Authority:
         headers: Mapping[str, str] | None = None,
         *,
         timeout: float,  # noqa: ASYNC109
-    ) -> Answer:
+    ) -> HTTPResponse:
         """As `Upstream.request`."""
         action = target.removeprefix(TARGET_PREFIX)
         if action == "DescribeTable":
-            return Answer(200, _JSON, orjson.dumps({"Table": DEFINITIONS[parse_body(body)["TableName"]]}))
+            return HTTPResponse(200, _JSON, orjson.dumps({"Table": DEFINITIONS[parse_body(body)["TableName"]]}))
         operation = decode(action, body, parse_body(body), SCHEMAS)
         met = MET.get()
         names = tuple(key.text for key in operation.keys)
@@ -79,7 +78,7 @@ class Authority:
             if met is not None:
                 met.failed = True
             raise
-        return Answer(outcome.status, _JSON, outcome.body)
+        return HTTPResponse(outcome.status, _JSON, outcome.body)
 
     def _do(self, operation: Operation, met: Met | None) -> Outcome:
         delay = 0.0 if operation.writes else self._delay(operation)
@@ -117,29 +116,29 @@ class Mirror:
         self.failing: Callable[[str], StoreError | None] = lambda _: None
         self.lag = 0.0
 
-    async def execute(self, operation: Operation) -> Executed:
-        executed: Executed = await self.executing(self, operation)
+    async def execute(self, operation: Operation) -> ExecutionResult:
+        executed: ExecutionResult = await self.executing(self, operation)
         met = MET.get()
         if met is not None:
             met.answers.setdefault("mirror", executed.outcome.document)
         return executed
 
-    async def get(self, key: Key) -> Held:
+    async def get(self, key: Key) -> StoredItem:
         item = await self._ask(lambda: self.memory.rows.get(key), writes=False, keys=(key,))
-        return Held(item, item)
+        return StoredItem(item, item)
 
-    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
+    async def put(self, key: Key, wanted: Item | None, held: StoredItem) -> StoredItem | None:
         if wanted is None and held.token is None:
             return held if (await self.get(key)).item is None else None
         image = self._held(key, wanted)
 
         def effect() -> bool:
-            if not same(self.memory.rows.get(key), held.token):
+            if not items_equal(self.memory.rows.get(key), held.token):
                 return False
             self.memory.put(key, image)
             return True
 
-        return Held(image, image) if await self._ask(effect, writes=True, keys=(key,)) else None
+        return StoredItem(image, image) if await self._ask(effect, writes=True, keys=(key,)) else None
 
     def image(self, key: Key, item: Item | None) -> tuple[Item | None, tuple[Fault, ...]]:
         if item is None:
@@ -153,9 +152,9 @@ class Mirror:
 
     # -- rows, for the executor ----------------------------------------------------------------------------------------
 
-    async def get_many(self, keys: Sequence[Key]) -> Mapping[Key, Held]:
+    async def get_many(self, keys: Sequence[Key]) -> Mapping[Key, StoredItem]:
         found = await self._ask(lambda: [self.memory.rows.get(key) for key in keys], writes=False, keys=keys)
-        return {key: Held(item, item) for key, item in zip(keys, found, strict=True)}
+        return {key: StoredItem(item, item) for key, item in zip(keys, found, strict=True)}
 
     async def range(self, request: PageRequest) -> AsyncIterator[Item]:
         schema = request.schema
@@ -174,7 +173,7 @@ class Mirror:
         if not read_only:
             await transaction.commit()
 
-    def after_update(self, key: Key, written: Written) -> Item | None:
+    def after_update(self, key: Key, written: WriteResult) -> Item | None:
         return None if written.item is None else self._mapping_of(key.table).after_update(written.item, written.touched)
 
     async def _ask(self, effect: Callable[[], Any], *, writes: bool, keys: Sequence[Key]) -> Any:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from proxy.dynamodb.schema import TableSchema
-from proxy.mapping.load import MappedTable, load
+from proxy.mapping.load import LoadedMapping, load
 from tests.standins.billio import HASH_KEY, TABLE, table_definition
 
 BILLIO: Final = TableSchema.from_description(table_definition())
@@ -43,7 +43,7 @@ _CONFIG: Final = Path(__file__).parents[2] / "config" / "billio.toml"
 
 
 @cache
-def mapped() -> dict[str, MappedTable]:
+def mapped() -> dict[str, LoadedMapping]:
     """Billio's mapping, in which a difference of `notes` is declared."""
     declared = f'\n[[expected]]\nfield = "{DECLARED}"\nbecause = "the notes of this test are the mirror\'s own"\n'
     with TemporaryDirectory() as folder:

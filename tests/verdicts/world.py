@@ -20,23 +20,23 @@ from typing import Any, Final, Literal, TypeVar
 
 import orjson
 
-from proxy.app.compose_layer import both_ways
+from proxy.app.compose_layer import compose_routes
 from proxy.cutover.stages import Stages
-from proxy.dynamodb.item_writes import same
+from proxy.dynamodb.item_writes import items_equal
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
-from proxy.mapping.interface import Mapping as TableMapping
+from proxy.mapping.interface import TableMapping
 from proxy.mapping.table_registry import Table, Tables
 from proxy.metrics.registry import Metrics
-from proxy.settings import DSQL, DynamoDB, Journal, Settings, Shutdown
+from proxy.settings import DSQL, DynamoDB, JournalSettings, Settings, Shutdown
 from proxy.settings import Mirror as MirrorSettings
-from proxy.shadow.comparison.peers import Peers, Unasked
-from proxy.shadow.comparison.verdict_recorder import Findings
+from proxy.shadow.comparison.peers import NoPeers, Peers
+from proxy.shadow.comparison.verdict_recorder import VerdictRecorder
 from proxy.shadow.journal.journal import Journal as KeyJournal
 from proxy.shadow.request.layer import Layer
-from proxy.shadow.write_fence import Floor, Unleased
+from proxy.shadow.write_fence import NoLease, WriteFence
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.errors import StoreError
 from proxy.verdicts import Judged, Verdict
@@ -77,7 +77,7 @@ class Life:
     asleep_until: float = 0.0
 
 
-class _Heard(Findings):
+class _Heard(VerdictRecorder):
     """The layer's findings, which the world hears too."""
 
     def __init__(self, metrics: Metrics, hear: Callable[[Told], None], clock: Callable[[], float]) -> None:
@@ -166,7 +166,7 @@ class Process:
             stage=self.stage,
             dsql=DSQL(dsn="postgresql://nobody@127.0.0.1/nothing", settle_seconds=DSQL_SETTLE),
             dynamodb=DynamoDB(settle_seconds=DYNAMODB_SETTLE),
-            journal=Journal(path=world.folder / f"{self.name}.sqlite"),
+            journal=JournalSettings(path=world.folder / f"{self.name}.sqlite"),
             mirror=MirrorSettings(concurrency=4, alone=self.alone),
             shutdown=Shutdown(converge_seconds=10.0),
         )
@@ -178,8 +178,8 @@ class Process:
         findings = _Heard(metrics, world.hear, world.loop.time)
         peers = None if self.alone else Peers(world.board, self.journal)
         stages = Stages(settings)
-        floor = Floor(stages, self.journal, tables, hold_seconds=2.0, can_mirror=True)
-        ways, converger = both_ways(
+        floor = WriteFence(stages, self.journal, tables, hold_seconds=2.0, can_mirror=True)
+        ways, converger = compose_routes(
             settings,
             stages,
             tables,
@@ -189,9 +189,9 @@ class Process:
             dynamodb=authority,
             dsql=world.mirror,
             serving=world.mirror,
-            others=peers or Unasked(alone=True),
+            others=peers or NoPeers(alone=True),
             floor=floor,
-            lease=Unleased(),
+            lease=NoLease(),
         )
         self.layer = Layer(
             settings=settings,
@@ -300,7 +300,7 @@ class World:
         """The keys for which the stores differ, though the mapping can hold the item."""
         one, other = self.authority.memory.rows, self.mirror.memory.rows
         images = {key: self.mirror.image(key, one.get(key)) for key in {*one, *other}}
-        return [key for key, (image, faults) in images.items() if not faults and not same(image, other.get(key))]
+        return [key for key, (image, faults) in images.items() if not faults and not items_equal(image, other.get(key))]
 
     def bury(self) -> None:
         """Forget the tasks of killed processes, without a word and without running them."""

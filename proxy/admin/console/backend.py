@@ -9,10 +9,10 @@ from typing import Any
 
 import structlog
 
-from proxy.admin.server import Observed
-from proxy.cutover.model import Entry, Refusal, Wish
-from proxy.cutover.service import Cutover, Prepared
-from proxy.cutover.snapshot import Look
+from proxy.admin.server import ProcessStatus
+from proxy.cutover.model import HistoryEntry, MoveOrder, MoveRefused
+from proxy.cutover.service import CutoverService, PreparedMove
+from proxy.cutover.snapshot import StagesSnapshot
 from proxy.cutover.stages import Scope
 from proxy.problems import Problem
 from proxy.stores.errors import StoreError
@@ -20,10 +20,10 @@ from proxy.stores.errors import StoreError
 log = structlog.get_logger(__name__)
 
 
-class LayerDesk:
+class ProcessBackend:
     """One of a process. `close` ends a move that is under way."""
 
-    def __init__(self, layer: Observed, cutover: Cutover) -> None:
+    def __init__(self, layer: ProcessStatus, cutover: CutoverService) -> None:
         self._layer = layer
         self._cutover = cutover
         self._moves: set[asyncio.Task[None]] = set()
@@ -37,20 +37,20 @@ class LayerDesk:
     def problems(self) -> Sequence[str]:
         return self._layer.problems()
 
-    async def look(self) -> Look:
+    async def look(self) -> StagesSnapshot:
         return await self._cutover.look()
 
-    async def history(self, limit: int) -> Sequence[Entry]:
+    async def history(self, limit: int) -> Sequence[HistoryEntry]:
         return [entry_of(each) for each in await self._cutover.history(limit)]
 
-    async def move(self, wish: Wish) -> None:
+    async def move(self, wish: MoveOrder) -> None:
         """Begin a move. Raises Refusal for one that may not be made, StoreError where nobody can tell."""
         try:
             prepared = await self._cutover.prepare(wish)
         except Problem as problem:
-            raise Refusal(problem.detail) from problem
+            raise MoveRefused(problem.detail) from problem
         if prepared.unchanged:
-            raise Refusal(f"{wish.scope} stands there already")
+            raise MoveRefused(f"{wish.scope} stands there already")
         task = asyncio.create_task(self._carry_out(prepared))
         self._moves.add(task)
         task.add_done_callback(self._moves.discard)
@@ -61,7 +61,7 @@ class LayerDesk:
         if self._moves:
             await asyncio.wait(self._moves)
 
-    async def _carry_out(self, prepared: Prepared) -> None:
+    async def _carry_out(self, prepared: PreparedMove) -> None:
         try:
             async for _ in self._cutover.moving(prepared):
                 pass
@@ -71,14 +71,14 @@ class LayerDesk:
             log.exception("move_fault", scope=str(prepared.wish.scope))
 
 
-def entry_of(kept: Mapping[str, Any]) -> Entry:
+def entry_of(kept: Mapping[str, Any]) -> HistoryEntry:
     at = kept.get("at")
     scope = Scope(kept.get("table") or "", kept.get("type") or "")
     forgotten = kept.get("outcome") == "forgotten"
     before = kept.get("from") or ""
     after = "forgotten" if forgotten else kept.get("to") or ""
     ramp_set = before == after == "shadow"
-    return Entry(
+    return HistoryEntry(
         at=datetime.fromisoformat(at).timestamp() if at else 0.0,
         scope=str(kept.get("process")) if forgotten else str(scope),
         before=_ramped(before, kept.get("ramp_before"), always=ramp_set and kept.get("ramp_before") is not None),

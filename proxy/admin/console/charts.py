@@ -34,7 +34,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class StackedBar:
     """One span of time: its pieces, from the bottom up."""
 
     x: int
@@ -58,7 +58,7 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class TimeBucket:
     """One row of the chart as a table: when, and what there was."""
 
     at: float
@@ -74,13 +74,13 @@ class Agreement:
     what the highest column stands for, `alarmed_at` when the stores last disagreed (Unix seconds; 0: not in this time).
     """
 
-    columns: tuple[Column, ...]
+    columns: tuple[StackedBar, ...]
     marks: tuple[Mark, ...]
     totals: Counter[str]
     top: str
     seconds: float
     ran: float
-    spans: tuple[Span, ...]
+    spans: tuple[TimeBucket, ...]
     alarmed_at: float
 
     @property
@@ -143,7 +143,7 @@ def agreement(ring: Sequence[Sample], since: float, now: float) -> Agreement:
             held[x][verdict] += count
     most = max((sum(each.values()) for each in held), default=0)
     rate, top = _ceiling(most / width)
-    columns = tuple(Column(x, _pieces(each, rate * width)) for x, each in enumerate(held) if each)
+    columns = tuple(StackedBar(x, _pieces(each, rate * width)) for x, each in enumerate(held) if each)
     marks = tuple(Mark(x, bad) for x, each in enumerate(held) if (bad := sum(each[v] for v in ALARMING)))
     alarmed = max((each.at for _, each in _placed(ring, seconds, now) if ALARMING & each.verdicts.keys()), default=0.0)
     totals: Counter[str] = Counter()
@@ -230,7 +230,7 @@ def _ceiling(most: float) -> tuple[float, str]:
     return ceiling, f"{ceiling:,.0f}" if ceiling >= 1 else f"{ceiling:g}"
 
 
-def _spans(ring: Sequence[Sample], seconds: float, now: float) -> tuple[Span, ...]:
+def _spans(ring: Sequence[Sample], seconds: float, now: float) -> tuple[TimeBucket, ...]:
     """The same by sixths of the window, for those who read a table rather than a drawing."""
     width = seconds / 6
     found = []
@@ -239,7 +239,7 @@ def _spans(ring: Sequence[Sample], seconds: float, now: float) -> tuple[Span, ..
         here = [sample for sample in ring if begin < sample.at <= begin + width]
         if here:
             found.append(
-                Span(
+                TimeBucket(
                     begin,
                     sum(sum(sample.verdicts.values()) for sample in here),
                     sum(sample.verdicts.get(verdict, 0) for sample in here for verdict in ALARMING),

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from proxy import formatting as words
 from proxy.admin.console import charts
-from proxy.admin.console.mismatches import Finding
+from proxy.admin.console.mismatches import MismatchView
 from proxy.admin.console.texts import STORES
-from proxy.cutover.model import Standing
+from proxy.cutover.model import StagesView
 from proxy.cutover.stages import Stage
 
 # A key that waits for longer than this wants an explanation; the gate's own limit is the operator's to set.
@@ -30,8 +30,8 @@ class Headline:
 
 def headline(
     status: Mapping[str, Any],
-    standing: Standing,
-    findings: Sequence[Finding],
+    standing: StagesView,
+    findings: Sequence[MismatchView],
     agreement: charts.Agreement,
     problems: Sequence[str],
     unread: str,
@@ -88,7 +88,7 @@ def _uncompared(tables: Sequence[str]) -> str:
     return f"Nothing is compared now, of all or some types, in {names}."
 
 
-def _where(findings: Iterable[Finding]) -> str:
+def _where(findings: Iterable[MismatchView]) -> str:
     """`Book and TvSeason of billio`: the types of the table that has most of them."""
     tables: dict[str, list[str]] = {}
     for each in findings:

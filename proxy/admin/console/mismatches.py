@@ -13,7 +13,7 @@ from proxy.admin.console.texts import KINDS, scope_name
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class DifferenceView:
     """One path of a finding, and both sides in words: the authority's, the mirror's."""
 
     path: str
@@ -23,7 +23,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class MismatchView:
     """What one operation found at one item."""
 
     id: str
@@ -35,10 +35,10 @@ class Finding:
     verdict: str
     key: str
     request_id: str
-    differences: tuple[Difference, ...]
+    differences: tuple[DifferenceView, ...]
 
 
-def grouped(kept: Sequence[Mapping[str, Any]]) -> list[Finding]:
+def grouped(kept: Sequence[Mapping[str, Any]]) -> list[MismatchView]:
     """The differences of one operation at one item belong together."""
     groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for each in kept:
@@ -49,7 +49,7 @@ def grouped(kept: Sequence[Mapping[str, Any]]) -> list[Finding]:
         verdicts = {each["verdict"] for each in differences}
         item_type = first["type"] if first["type"] != "*" else ""
         found.append(
-            Finding(
+            MismatchView(
                 id=blake2b(f"{request_id} {key} {operation}".encode(), digest_size=8).hexdigest(),
                 at=first["at"],
                 table=first["table"],
@@ -60,7 +60,7 @@ def grouped(kept: Sequence[Mapping[str, Any]]) -> list[Finding]:
                 key=key,
                 request_id=request_id,
                 differences=tuple(
-                    Difference(
+                    DifferenceView(
                         path=each["path"] or "(the whole item)",
                         kind=KINDS.get(each["kind"], each["kind"]),
                         verdict=each["verdict"],

@@ -22,8 +22,17 @@ from proxy.admin.console.samples import Samples
 from proxy.admin.console.security_headers import HEADERS, sent_from_here
 from proxy.admin.console.sessions import Session, Sessions
 from proxy.admin.console.texts import consequences, scope_name, way_back
-from proxy.admin.console.view import Step, View, default_target, flip_of, tables_shown, view
-from proxy.cutover.model import Desk, Entry, Gate, Look, Place, Refusal, Standing, Wish
+from proxy.admin.console.view import StageStep, View, default_target, flip_of, tables_shown, view
+from proxy.cutover.model import (
+    ConsoleBackend,
+    GateView,
+    HistoryEntry,
+    MoveOrder,
+    MoveRefused,
+    StagedScope,
+    StagesSource,
+    StagesView,
+)
 from proxy.cutover.stages import Scope, Stage
 from proxy.problems import Problem
 from proxy.stores.errors import StoreError
@@ -54,7 +63,7 @@ class Console:
     """What the pages are made of. `keys` is None where the admin port has no tokens: then everyone is an operator, and
     only this machine can reach it. `values` says that item values are shown; `secure`, that the port has TLS."""
 
-    desk: Desk
+    desk: ConsoleBackend
     samples: Samples
     keys: Keys | None
     version: str
@@ -71,7 +80,7 @@ class Pages:
         self.assets = Assets()
         self._templates = _templates(self.assets)
         self._seen: tuple[float, View] | None = None
-        self._moves: tuple[tuple[int, bool], float, Sequence[Entry]] | None = None
+        self._moves: tuple[tuple[int, bool], float, Sequence[HistoryEntry]] | None = None
         self._looking = asyncio.Lock()
 
     # -- pages -----------------------------------------------------------------------------------------------------
@@ -141,7 +150,7 @@ class Pages:
             await self._console.desk.move(_wish(form, session))
         except StoreError as failure:
             return self._fault(503, "The move could not be begun", f"The stage table cannot be reached: {failure}")
-        except Refusal as refusal:
+        except MoveRefused as refusal:
             return await self._asked(form, session, error=words.sentence(str(refusal)))
         self._seen = self._moves = None
         return _to("./")
@@ -179,7 +188,9 @@ class Pages:
             self._seen = clock(), fresh
             return fresh
 
-    async def _stages(self, status: Mapping[str, Any]) -> tuple[Standing, Mapping[str, Gate], Sequence[Entry], str]:
+    async def _stages(
+        self, status: Mapping[str, Any]
+    ) -> tuple[StagesView, Mapping[str, GateView], Sequence[HistoryEntry], str]:
         """What the stage table says. Where it cannot be read, which is when people come to look: what this process goes
         by, no moves, and why."""
         try:
@@ -190,11 +201,11 @@ class Pages:
             why = str(error)
         except TimeoutError:
             why = f"no answer in {words.duration(_READ_SECONDS)}"
-        own = [Place(Scope(each["table"], each["type"]), Stage(each["stage"])) for each in status["stages"]]
+        own = [StagedScope(Scope(each["table"], each["type"]), Stage(each["stage"])) for each in status["stages"]]
         pinned = "stages cannot be moved now"
-        return Standing(status["epoch"], own, pinned=pinned), {}, self._moves[2] if self._moves else (), why
+        return StagesView(status["epoch"], own, pinned=pinned), {}, self._moves[2] if self._moves else (), why
 
-    async def _history(self, standing: Standing) -> Sequence[Entry]:
+    async def _history(self, standing: StagesView) -> Sequence[HistoryEntry]:
         """The last moves, asked for again when one has ended, and now and then: others move stages too."""
         now = asyncio.get_running_loop().time()
         state = (standing.epoch, standing.flip is None)
@@ -253,26 +264,26 @@ class Pages:
         return self._fault(403, "This was not sent from the console", "Another page sent it, so nothing was done.")
 
 
-def _gates(look: Look) -> dict[str, Gate]:
+def _gates(look: StagesSource) -> dict[str, GateView]:
     """What the gate says to each table's flip, by table."""
     stages = {place.scope: place.stage for place in look.standing.places}
     shown = [Scope(name) for name in tables_shown(look.standing.places)]
     return {scope.table: look.gate(scope, flip_of(stages[scope])) for scope in shown if scope in stages}
 
 
-def _wish(form: Mapping[str, str], session: Session | None) -> Wish:
+def _wish(form: Mapping[str, str], session: Session | None) -> MoveOrder:
     """Raises Refusal for a form that the console does not make."""
     try:
         to = Stage(form.get("to", ""))
     except ValueError:
-        raise Refusal("there is no such stage: choose one of the six") from None
+        raise MoveRefused("there is no such stage: choose one of the six") from None
     ramp = _share(form.get("ramp", "0") or "0") if to is Stage.SHADOW else None
     if to is Stage.SHADOW and ramp is None:
-        raise Refusal("the ramp is a number from 0 to 100")
+        raise MoveRefused("the ramp is a number from 0 to 100")
     by = " ".join(form.get("by", "").split())[:80]
     name = session.name if session else ""
     epoch = form.get("epoch", "")
-    return Wish(
+    return MoveOrder(
         scope=Scope(form.get("table", ""), form.get("type", "")),
         to=to,
         ramp=ramp,
@@ -292,10 +303,12 @@ def _share(text: str) -> float | None:
     return share if 0 <= share <= 100 else None
 
 
-def _steps(at: Place) -> list[Step]:
+def _steps(at: StagedScope) -> list[StageStep]:
     stages = list(Stage)
     here = stages.index(at.stage)
-    return [Step(stage, "past" if n < here else "here" if n == here else "ahead") for n, stage in enumerate(stages)]
+    return [
+        StageStep(stage, "past" if n < here else "here" if n == here else "ahead") for n, stage in enumerate(stages)
+    ]
 
 
 async def _form(request: web.Request) -> dict[str, str]:

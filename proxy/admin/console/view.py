@@ -11,10 +11,10 @@ from typing import Any, Final
 from proxy import formatting as words
 from proxy.admin.console import charts
 from proxy.admin.console.headline import Headline, headline, left_alone
-from proxy.admin.console.mismatches import Finding, grouped
+from proxy.admin.console.mismatches import MismatchView, grouped
 from proxy.admin.console.samples import Latency, Sample
 from proxy.admin.console.texts import ALARMING, MEANING, PHASES, STORES, TELLING, VERDICTS, next_stage, scope_name
-from proxy.cutover.model import Entry, Flip, Gate, Place, Process, Standing
+from proxy.cutover.model import FlipView, GateView, HistoryEntry, ProcessView, StagedScope, StagesView
 from proxy.cutover.stages import Scope, Stage
 
 _NOTICE_SECONDS: Final = 300.0
@@ -23,7 +23,7 @@ TABLES_SHOWN: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StageStep:
     """One of the six, and whether the scope is past it, at it, or before it."""
 
     stage: Stage
@@ -31,12 +31,12 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ScopeRow:
     """A table or a type on the line."""
 
-    place: Place
+    place: StagedScope
     name: str
-    steps: tuple[Step, ...]
+    steps: tuple[StageStep, ...]
     number: int
     meaning: str
     compared: int
@@ -48,13 +48,13 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TableSection:
     """A table with its rows (its own first), what their stages mean, and what the gate says to its flip."""
 
     name: str
-    rows: tuple[Row, ...]
+    rows: tuple[ScopeRow, ...]
     meanings: tuple[tuple[str, str], ...]
-    gate: Gate | None
+    gate: GateView | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +80,16 @@ class Notice:
 class Member:
     """A process in the list; `answer` in words while a flip is on."""
 
-    process: Process
+    process: ProcessView
     answer: str
     ready: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class MoveProgressView:
     """A move under way: which phases are over, and how many processes have answered this one."""
 
-    flip: Flip
+    flip: FlipView
     text: str
     answered: int
     of: int
@@ -116,15 +116,15 @@ class View:
     identity: str
     uptime: str
     since: float
-    standing: Standing
+    standing: StagesView
     headline: Headline
-    tables: tuple[Table, ...]
+    tables: tuple[TableSection, ...]
     tables_met: int
-    progress: Progress | None
+    progress: MoveProgressView | None
     notice: Notice | None
     agreement: charts.Agreement
     verdicts: tuple[Verdicts, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[MismatchView, ...]
     found: int
     keys: charts.Area
     oldest: charts.Area
@@ -135,7 +135,7 @@ class View:
     times: tuple[charts.Tick, ...]
     pressure: Pressure
     members: tuple[Member, ...]
-    history: Sequence[Entry]
+    history: Sequence[HistoryEntry]
     compared_ever: int
     unread: str
 
@@ -146,12 +146,12 @@ def view(
     version: str,
     since: float,
     status: Mapping[str, Any],
-    standing: Standing,
-    gates: Mapping[str, Gate],
+    standing: StagesView,
+    gates: Mapping[str, GateView],
     findings: Sequence[Mapping[str, Any]],
     ring: Sequence[Sample],
     latency: dict[tuple[str, str], Latency],
-    history: Sequence[Entry],
+    history: Sequence[HistoryEntry],
     problems: Sequence[str],
     unread: str = "",
 ) -> View:
@@ -216,9 +216,9 @@ def _by_type(comparisons: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], 
 
 
 def _tables(
-    standing: Standing, counts: Mapping[tuple[str, str], Counter[str]], gates: Mapping[str, Gate]
-) -> tuple[Table, ...]:
-    rows: dict[str, list[Row]] = {name: [] for name in tables_shown(standing.places)}
+    standing: StagesView, counts: Mapping[tuple[str, str], Counter[str]], gates: Mapping[str, GateView]
+) -> tuple[TableSection, ...]:
+    rows: dict[str, list[ScopeRow]] = {name: [] for name in tables_shown(standing.places)}
     for place in sorted(standing.places, key=lambda place: place.scope):
         table, item_type = place.scope.table, place.scope.item_type
         if table not in rows:
@@ -230,11 +230,11 @@ def _tables(
         stages = list(Stage)
         here_at = stages.index(place.stage)
         steps = tuple(
-            Step(stage, "past" if n < here_at else "here" if n == here_at else "ahead")
+            StageStep(stage, "past" if n < here_at else "here" if n == here_at else "ahead")
             for n, stage in enumerate(stages)
         )
         rows[table].append(
-            Row(
+            ScopeRow(
                 place,
                 item_type or "Whole table",
                 steps,
@@ -244,10 +244,10 @@ def _tables(
                 sum(verdicts[each] for each in ALARMING),
             )
         )
-    return tuple(Table(name, tuple(of), _meanings(of), gates.get(name)) for name, of in rows.items())
+    return tuple(TableSection(name, tuple(of), _meanings(of), gates.get(name)) for name, of in rows.items())
 
 
-def _meanings(rows: Iterable[Row]) -> tuple[tuple[str, str], ...]:
+def _meanings(rows: Iterable[ScopeRow]) -> tuple[tuple[str, str], ...]:
     """What each stage that occurs means, with those that stand in it; nobody is named where all stand together."""
     found: dict[str, list[str]] = {}
     for row in rows:
@@ -257,7 +257,7 @@ def _meanings(rows: Iterable[Row]) -> tuple[tuple[str, str], ...]:
     return tuple((", ".join(names), meaning) for meaning, names in found.items())
 
 
-def tables_shown(places: Iterable[Place]) -> list[str]:
+def tables_shown(places: Iterable[StagedScope]) -> list[str]:
     """The tables that the page has room for: those on the way first, by name; thousands may have been met in `off`."""
     moving: dict[str, bool] = {}
     for place in places:
@@ -284,7 +284,7 @@ def _legend(agreement: charts.Agreement) -> tuple[Verdicts, ...]:
     )
 
 
-def _progress(standing: Standing) -> Progress | None:
+def _progress(standing: StagesView) -> MoveProgressView | None:
     flip = standing.flip
     if flip is None:
         return None
@@ -295,10 +295,10 @@ def _progress(standing: Standing) -> Progress | None:
     phases = tuple(
         (name, PHASES[name], "past" if n < now else "here" if n == now else "ahead") for n, name in enumerate(names)
     )
-    return Progress(flip, PHASES[flip.phase], answered, len(standing.processes), phases)
+    return MoveProgressView(flip, PHASES[flip.phase], answered, len(standing.processes), phases)
 
 
-def _members(standing: Standing) -> Iterable[Member]:
+def _members(standing: StagesView) -> Iterable[Member]:
     for each in standing.processes:
         late = each.epoch != standing.epoch
         answer = each.answer or (f"at epoch {each.epoch}, behind the others" if late else "serving")
@@ -307,7 +307,7 @@ def _members(standing: Standing) -> Iterable[Member]:
         yield Member(each, answer, ready=not late and not each.gone)
 
 
-def _notice(history: Sequence[Entry], now: float) -> Notice | None:
+def _notice(history: Sequence[HistoryEntry], now: float) -> Notice | None:
     last = next((each for each in history if each.before), None)
     if last is None or now - last.at > _NOTICE_SECONDS:
         return None
@@ -319,6 +319,6 @@ def _notice(history: Sequence[Entry], now: float) -> Notice | None:
     return Notice("calm", f"{name} went from {last.before} to {last.after}, epoch {last.epoch}.{held}")
 
 
-def default_target(place: Place) -> Stage:
+def default_target(place: StagedScope) -> Stage:
     """The stage that a move is offered to first."""
     return next_stage(place.stage) or Stage.RAMPDOWN

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.cutover.flip import protocol as flips
-from proxy.cutover.flip.protocol import Flip, Known, Phase, Seen, Standing, Watch
-from proxy.cutover.stage_table import StageTable, State
+from proxy.cutover.flip.protocol import Flip, LeaseObserver, ObservedLease, Phase, StageTableState, VoteStatus
+from proxy.cutover.stage_table import StageRow, StageTable
 from proxy.cutover.stages import StageMap
 from proxy.stores.errors import Refused, StoreError, Unreachable
 
@@ -19,7 +19,7 @@ _LATEST = 20
 
 
 @dataclass(frozen=True, slots=True)
-class ProxyProgress:
+class ProcessProgress:
     """How far one process is: its answer (`announced`: none yet), and what it said of its writes and keys."""
 
     process: str
@@ -29,17 +29,17 @@ class ProxyProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class MoveProgress:
     """Where a move is. `seconds` are since it began; `text` is a sentence for people."""
 
     phase: str
     seconds: float
-    proxies: tuple[ProxyProgress, ...] = ()
+    proxies: tuple[ProcessProgress, ...] = ()
     text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class MoveCommitted:
     """It is done: every proxy is in the new stage, and writes were held for so long (0: none were)."""
 
     epoch: int
@@ -47,23 +47,23 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class MoveAborted:
     """All is as it was, and why."""
 
     epoch: int
     reason: str
 
 
-async def read(table: StageTable) -> Known:
+async def read(table: StageTable) -> StageTableState:
     """The state, understood. Raises StoreError."""
     try:
-        return Known.of(await table.state())
+        return StageTableState.of(await table.state())
     except (KeyError, TypeError, ValueError) as error:
         told = f"the stage table {table.name} holds what this version cannot read ({error!r}): run one version"
         raise Refused("version", told) from error
 
 
-class UnderWay:
+class ActiveMove:
     """From its announcement, which was written as `version`, to its end. `clock` is one's own, `wall` is for people."""
 
     def __init__(
@@ -78,19 +78,19 @@ class UnderWay:
         self._table = table
         self._clock = clock
         self._wall = wall
-        self._watch = Watch()
+        self._watch = LeaseObserver()
         self._id = flip.id
         self._before = before.epoch
         self._unsure = False
         self._answered_at = clock()
-        self.known = Known(version, before, flip)
+        self.known = StageTableState(version, before, flip)
         self.flip: Flip | None = flip
-        self.seen: Sequence[Seen] = ()
+        self.seen: Sequence[ObservedLease] = ()
         # Whether `seen` was read after the phase began: what decides on the next one has to be.
         self.fresh = False
         self.began = self.written_at = clock()
         self.held_at = 0.0
-        self.end: Moved | Kept = Kept(before.epoch, "it has not ended")
+        self.end: MoveCommitted | MoveAborted = MoveAborted(before.epoch, "it has not ended")
 
     async def look(self) -> None:
         """Read who has answered; and first the state, where it is not known for sure. Raises StoreError."""
@@ -98,7 +98,7 @@ class UnderWay:
             found = await read(self._table)
             if found.flip is None or found.flip.id != self._id:
                 self.end = await self._how_it_ended(found)
-                self._take(Known(found.version, found.map, None))
+                self._take(StageTableState(found.version, found.map, None))
             else:
                 self._take(found)
             self._unsure = False
@@ -109,7 +109,9 @@ class UnderWay:
             self.fresh = True
         self._answered_at = self._clock()
 
-    async def write(self, state: State, entry: Mapping[str, Any] | None = None, *, reason: str | None = None) -> None:
+    async def write(
+        self, state: StageRow, entry: Mapping[str, Any] | None = None, *, reason: str | None = None
+    ) -> None:
         """Write the state that follows (`entry`: it is the end, for this reason). Where it was not taken, or nobody can
         tell, the state is read before anything else is done. Raises StoreError."""
         self._unsure = True
@@ -118,11 +120,13 @@ class UnderWay:
             return
         self._unsure = False
         self.written_at = self._clock()
-        follows = Known.of(state)
+        follows = StageTableState.of(state)
         if follows.flip is not None and follows.flip.phase is Phase.HOLDING and not self.held_at:
             self.held_at = sent
         if follows.flip is None:
-            self.end = Kept(state.epoch, reason) if reason is not None else Moved(state.epoch, self._held_ms())
+            self.end = (
+                MoveAborted(state.epoch, reason) if reason is not None else MoveCommitted(state.epoch, self._held_ms())
+            )
         self._take(follows)
 
     def failed(self, error: StoreError, limit: float) -> None:
@@ -146,40 +150,40 @@ class UnderWay:
         flip = self.flip
         if flip is None:
             return ""
-        waiting = [each.lease for each in self.seen if flips.standing(flip, each) is Standing.AWAITED]
+        waiting = [each.lease for each in self.seen if flips.standing(flip, each) is VoteStatus.AWAITED]
         names = ", ".join(_waiting(flip, lease.process, lease.note) for lease in waiting)
         return f"waiting for {names}" if names else ""
 
-    async def _how_it_ended(self, found: Known) -> Moved | Kept:
+    async def _how_it_ended(self, found: StageTableState) -> MoveCommitted | MoveAborted:
         """The end of a move is written together with its entry in the history, so that is where to look."""
         for told in await self._table.history(_LATEST):
             if told.get("id") == self._id:
                 if told["outcome"] == "moved":
-                    return Moved(int(told["epoch"]), int(told["held_ms"]))
-                return Kept(int(told["epoch"]), str(told["reason"]))
-        return Kept(found.map.epoch, "nobody knows how it ended: look at the stages")
+                    return MoveCommitted(int(told["epoch"]), int(told["held_ms"]))
+                return MoveAborted(int(told["epoch"]), str(told["reason"]))
+        return MoveAborted(found.map.epoch, "nobody knows how it ended: look at the stages")
 
     def _held_ms(self) -> int:
         return round((self._clock() - self.held_at) * 1000) if self.held_at else 0
 
-    def _take(self, known: Known) -> None:
+    def _take(self, known: StageTableState) -> None:
         if (known.flip and known.flip.phase) != (self.flip and self.flip.phase):
             self.fresh = False
         self.known, self.flip = known, known.flip
 
 
-def proxies_of(flip: Flip | None, seen: Sequence[Seen]) -> tuple[ProxyProgress, ...]:
+def proxies_of(flip: Flip | None, seen: Sequence[ObservedLease]) -> tuple[ProcessProgress, ...]:
     """Each process and its answer (without a move: whether it is alive), by name."""
     found = []
     for each in seen:
         lease = each.lease
         if flip is None:
             phase = "run out" if each.run_out else "alive"
-        elif flips.standing(flip, each) is Standing.PASSED:
-            phase = str(Standing.PASSED)
+        elif flips.standing(flip, each) is VoteStatus.PASSED:
+            phase = str(VoteStatus.PASSED)
         else:
             phase = lease.phase if lease.flip == flip.id else str(Phase.ANNOUNCED)
-        found.append(ProxyProgress(lease.process, lease.host, phase, lease.note))
+        found.append(ProcessProgress(lease.process, lease.host, phase, lease.note))
     return tuple(sorted(found, key=lambda each: each.process))
 
 

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from proxy.cutover.flip import protocol as flips
-from proxy.cutover.flip.active_move import Kept, Moved, Progress, UnderWay, proxies_of, read
-from proxy.cutover.flip.lease import machine_time
+from proxy.cutover.flip.active_move import ActiveMove, MoveAborted, MoveCommitted, MoveProgress, proxies_of, read
+from proxy.cutover.flip.lease import boottime
 from proxy.cutover.flip.participant import FLIP_POLL_SECONDS
-from proxy.cutover.flip.protocol import Flip, Known, Move, Phase
-from proxy.cutover.stage_table import StageTable, State
+from proxy.cutover.flip.protocol import Flip, MoveRequest, Phase, StageTableState
+from proxy.cutover.stage_table import StageRow, StageTable
 from proxy.cutover.stages import StageMap, Stages
 from proxy.stores.errors import StoreError, UnknownOutcome, Unreachable
 
@@ -37,7 +37,7 @@ _CROWDED: Final = "another change of the stages came first: look at the stages, 
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class GateDecision:
     """What the gate says of a move: the sentences that stand against it, and all of it for the history. `of` are the
     stages that it was given for: on others it says nothing, not even of what no force can do."""
 
@@ -46,14 +46,14 @@ class Judgement:
     of: StageMap | None = None
 
 
-Judge = Callable[[Move], Awaitable[Judgement]]
+GateCheck = Callable[[MoveRequest], Awaitable[GateDecision]]
 
 
-async def _no_judge(_: Move) -> Judgement:
-    return Judgement()
+async def _no_judge(_: MoveRequest) -> GateDecision:
+    return GateDecision()
 
 
-class Driver:
+class Coordinator:
     """One for each move, or one after another. `stages` are of its own: those that the settings begin with, and the
     types that the mappings declare."""
 
@@ -64,15 +64,15 @@ class Driver:
         *,
         lease_seconds: float = 10.0,
         hold_seconds: float = 2.0,
-        judge: Judge = _no_judge,
+        judge: GateCheck = _no_judge,
         name: str | None = None,
-        clock: Callable[[], float] = machine_time,
+        clock: Callable[[], float] = boottime,
         wall: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex[:12],
     ) -> None:
         self._table = table
         self._stages = stages
-        self._announce_limit = 2 * (lease_seconds + flips.margin(lease_seconds))
+        self._announce_limit = 2 * (lease_seconds + flips.clock_skew_margin(lease_seconds))
         self._hold_limit = hold_seconds
         self._judge = judge
         self._name = name or f"{socket.gethostname()}, process {os.getpid()}"
@@ -80,23 +80,23 @@ class Driver:
         self._wall = wall
         self._new_id = new_id
 
-    async def move(self, move: Move) -> AsyncIterator[Progress | Moved | Kept]:
+    async def move(self, move: MoveRequest) -> AsyncIterator[MoveProgress | MoveCommitted | MoveAborted]:
         """Make a move, and say how it goes; the last word is Moved or Kept. Raises StoreError only where it cannot be
         told how it ended."""
         began = self._clock()
         known = await _patiently(lambda: read(self._table))
         start = await self._begin(known, move)
-        if isinstance(start, Kept):
+        if isinstance(start, MoveAborted):
             yield start
             return
         if move.dry_run:
-            yield Progress("dry run", self._clock() - began, text=self._would(start))
-            yield Kept(known.map.epoch, "this was a dry run")
+            yield MoveProgress("dry run", self._clock() - began, text=self._would(start))
+            yield MoveAborted(known.map.epoch, "this was a dry run")
             return
         if not await self._announce(known.announced(start)):
-            yield Kept(known.map.epoch, _CROWDED)
+            yield MoveAborted(known.map.epoch, _CROWDED)
             return
-        run = UnderWay(self._table, self._clock, self._wall, known.map, start, known.version + 1)
+        run = ActiveMove(self._table, self._clock, self._wall, known.map, start, known.version + 1)
         try:
             async for each in self._drive(run):
                 yield each
@@ -108,24 +108,24 @@ class Driver:
 
     # -- before -------------------------------------------------------------------------------------------------------
 
-    async def _begin(self, known: Known, move: Move) -> Flip | Kept:
+    async def _begin(self, known: StageTableState, move: MoveRequest) -> Flip | MoveAborted:
         """The move as it will be announced, or why it will not be."""
         epoch = known.map.epoch
         self._stages.adopt(known.map)
         placed = self._stages.placed(move.scope.table, move.scope.item_type)
         if known.flip is not None:
             on = known.flip
-            return Kept(epoch, f"{on.scope} is being moved to {on.to} by {on.by}: try again when that is over")
+            return MoveAborted(epoch, f"{on.scope} is being moved to {on.to} by {on.by}: try again when that is over")
         refused = flips.refusal(move)
         if refused is not None:
-            return Kept(epoch, refused)
+            return MoveAborted(epoch, refused)
         if not flips.moved_types(self._stages, move):
-            return Kept(epoch, f"{move.scope} is in {move.to} already")
+            return MoveAborted(epoch, f"{move.scope} is in {move.to} already")
         judgement = await self._judge(move)
         if judgement.of is not None and judgement.of != known.map:
-            return Kept(epoch, _CROWDED)
+            return MoveAborted(epoch, _CROWDED)
         if judgement.against and not move.force:
-            return Kept(epoch, "; ".join(judgement.against))
+            return MoveAborted(epoch, "; ".join(judgement.against))
         return Flip(
             id=self._new_id(),
             scope=move.scope,
@@ -153,7 +153,7 @@ class Driver:
 
     # -- under way ----------------------------------------------------------------------------------------------------
 
-    async def _drive(self, run: UnderWay) -> AsyncIterator[Progress | Moved | Kept]:
+    async def _drive(self, run: ActiveMove) -> AsyncIterator[MoveProgress | MoveCommitted | MoveAborted]:
         said: tuple[Any, ...] = ()
         said_at = float("-inf")
         while True:
@@ -175,29 +175,29 @@ class Driver:
             saying = (run.flip.phase, tuple((each.process, each.phase) for each in proxies))
             if saying != said or self._clock() - said_at >= _SAY_SECONDS:
                 said, said_at = saying, self._clock()
-                yield Progress(str(run.flip.phase), said_at - run.began, proxies, run.waits_for())
+                yield MoveProgress(str(run.flip.phase), said_at - run.began, proxies, run.waits_for())
             await asyncio.sleep(FLIP_POLL_SECONDS)
 
-    async def _next(self, run: UnderWay) -> None:
+    async def _next(self, run: ActiveMove) -> None:
         """Into the next phase if that may be, else one more beat when it is time."""
         flip, known, now = run.flip, run.known, self._wall()
         assert flip is not None
-        past = run.fresh and flips.all_past(flip, run.seen)
+        past = run.fresh and flips.all_voted(flip, run.seen)
         if past and flip.phase is Phase.SWITCHED:
             await run.write(known.ended(), flips.entry(flip, known.map.epoch, now, reason=None, seen=run.seen))
         elif past and (flip.phase is Phase.HOLDING or not flip.moves):
             await run.write(known.switched(flip, now))
-        elif past and flips.unready(flip, run.seen) is None:
+        elif past and flips.not_ready_reason(flip, run.seen) is None:
             await run.write(known.holding(flip, now))
         elif self._clock() - run.written_at >= _BEAT_SECONDS:
             await run.write(known.beaten(flip))
 
-    def _hopeless(self, run: UnderWay) -> str | None:
+    def _hopeless(self, run: ActiveMove) -> str | None:
         """Why to give up, if it is time to."""
         flip = run.flip
         if flip is None or flip.phase is Phase.SWITCHED:
             return None
-        against = flips.blocked(flip, run.seen)
+        against = flips.blocked_reason(flip, run.seen)
         if against is not None:
             return against
         if flip.phase is Phase.HOLDING and self._clock() - run.held_at >= self._hold_limit:
@@ -206,12 +206,12 @@ class Driver:
             )
         if flip.phase is not Phase.ANNOUNCED:
             return None
-        against = flips.unready(flip, run.seen) if run.fresh and flips.all_past(flip, run.seen) else None
+        against = flips.not_ready_reason(flip, run.seen) if run.fresh and flips.all_voted(flip, run.seen) else None
         if self._clock() - run.began >= self._announce_limit:
             return against or run.waits_for() or "the stage table is too slow"
         return against if flips.lingering(run.seen) > self._announce_limit or flips.parked(run.seen) else None
 
-    async def _give_up(self, run: UnderWay, reason: str) -> Moved | Kept:
+    async def _give_up(self, run: ActiveMove, reason: str) -> MoveCommitted | MoveAborted:
         """End it: with all as it was or, after the commit, with all as it is now; never half way. Raises StoreError
         where the stage table does not answer: the proxies end it then."""
         while run.flip is not None:
@@ -230,7 +230,7 @@ class Driver:
                 await asyncio.sleep(FLIP_POLL_SECONDS)
         return run.end
 
-    async def _announce(self, state: State) -> bool:
+    async def _announce(self, state: StageRow) -> bool:
         """The first write of a move; whether it was taken, even where its answer was lost."""
         sent = False
 

@@ -14,12 +14,12 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Final
 
-from proxy.cutover.flip.active_move import Kept, Moved, Progress, proxies_of, read
-from proxy.cutover.flip.lease import machine_time
-from proxy.cutover.flip.protocol import Watch, margin
+from proxy.cutover.flip.active_move import MoveAborted, MoveCommitted, MoveProgress, proxies_of, read
+from proxy.cutover.flip.lease import boottime
+from proxy.cutover.flip.protocol import LeaseObserver, clock_skew_margin
 from proxy.cutover.gate.forgotten_writes import settled
 from proxy.cutover.stage_table import StageTable
-from proxy.cutover.stages import Forgotten
+from proxy.cutover.stages import ForgottenProcesses
 
 _LOOK_SECONDS: Final = 0.25
 
@@ -31,29 +31,29 @@ async def forget(
     by: str,
     because: str,
     settle_seconds: float = 0.0,
-    clock: Callable[[], float] = machine_time,
+    clock: Callable[[], float] = boottime,
     wall: Callable[[], float] = time.time,
-) -> AsyncIterator[Progress | Moved | Kept]:
+) -> AsyncIterator[MoveProgress | MoveCommitted | MoveAborted]:
     """See first, for as long as its lease lasts, that it is gone. Ends with Moved (the epoch is the same) or Kept.
     `settle_seconds` is how long a call to either store may take effect after it was sent. Raises StoreError."""
-    began, watch = clock(), Watch()
+    began, watch = clock(), LeaseObserver()
     while True:
         asked = clock()
         found = [each for each in watch.see(await table.leases(), asked, clock()) if each.lease.process == process]
         known = await read(table)
         if not found:
-            yield Kept(known.map.epoch, f"there is no process {process} in the stage table")
+            yield MoveAborted(known.map.epoch, f"there is no process {process} in the stage table")
             return
         if known.flip is not None:
-            yield Kept(known.map.epoch, "a stage is being moved: try again when that is over")
+            yield MoveAborted(known.map.epoch, "a stage is being moved: try again when that is over")
             return
         (seen,) = found
         if seen.run_out:
             break
-        if clock() - began > 2 * (seen.lease.seconds + margin(seen.lease.seconds)):
-            yield Kept(known.map.epoch, f"{process} is alive, it renews its lease: stop it instead")
+        if clock() - began > 2 * (seen.lease.seconds + clock_skew_margin(seen.lease.seconds)):
+            yield MoveAborted(known.map.epoch, f"{process} is alive, it renews its lease: stop it instead")
             return
-        yield Progress("watching", clock() - began, proxies_of(None, found), "looking whether it renews its lease")
+        yield MoveProgress("watching", clock() - began, proxies_of(None, found), "looking whether it renews its lease")
         await asyncio.sleep(_LOOK_SECONDS)
     lease = seen.lease
     entry = {
@@ -71,11 +71,13 @@ async def forget(
     if lease.owes:
         # It sent nothing after its lease. A release before this one did not say when it renewed it.
         sent_last = (lease.renewed or wall()) + lease.seconds
-        lost = Forgotten(lost.count + 1, process, max(lost.settled, settled(sent_last, settle_seconds)))
+        lost = ForgottenProcesses(lost.count + 1, process, max(lost.settled, settled(sent_last, settle_seconds)))
     if not await table.forget(lease, known.written(None, replace(known.map, forgotten=lost)), entry):
-        yield Kept(known.map.epoch, f"{process} has come back, or a stage was moved just now: look, and try again")
+        yield MoveAborted(
+            known.map.epoch, f"{process} has come back, or a stage was moved just now: look, and try again"
+        )
         return
-    yield Moved(known.map.epoch, 0)
+    yield MoveCommitted(known.map.epoch, 0)
 
 
 def follows(process: str, *, owed: bool) -> str:

@@ -16,7 +16,7 @@ from proxy.stores.errors import Unreachable
 _OWE_SECONDS: Final = 2.0
 
 
-def machine_time() -> float:
+def boottime() -> float:
     """Seconds since the machine was started, those included for which it was suspended: a lease must be over when it
     wakes up (clock_gettime(2): CLOCK_MONOTONIC stands still meanwhile)."""
     return time.clock_gettime(_CLOCK)
@@ -28,7 +28,7 @@ _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 class Lease:
     """`clock` gives seconds; `wake` asks the one who renews to do so now."""
 
-    def __init__(self, clock: Callable[[], float] = machine_time) -> None:
+    def __init__(self, clock: Callable[[], float] = boottime) -> None:
         self._clock = clock
         self._until = float("-inf")
         self._owed: asyncio.Future[None] | None = None

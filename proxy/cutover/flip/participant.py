@@ -19,11 +19,21 @@ from typing import Any, Final, Protocol
 import structlog
 
 from proxy.cutover.flip.active_move import read
-from proxy.cutover.flip.lease import Lease, machine_time
-from proxy.cutover.flip.protocol import Answer, Flip, Known, Phase, Seen, Silence, Watch, all_past, entry
+from proxy.cutover.flip.lease import Lease, boottime
+from proxy.cutover.flip.protocol import (
+    Flip,
+    HeartbeatTimeout,
+    LeaseObserver,
+    ObservedLease,
+    Phase,
+    StageTableState,
+    Vote,
+    all_voted,
+    entry,
+)
 from proxy.cutover.stage_table import LeaseItem, StageTable
 from proxy.cutover.stages import Scope, Stage, StageMap
-from proxy.shadow.write_fence import Drain
+from proxy.shadow.write_fence import DrainStatus
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
 
 log = structlog.get_logger(__name__)
@@ -40,12 +50,12 @@ _NOTE_SECONDS: Final = 0.25
 _TELL_SECONDS: Final = 60.0
 
 
-class Held(Protocol):
-    """What a move asks of this process's writes: `proxy.shadow.write_fence.Floor`."""
+class FenceControl(Protocol):
+    """What a move asks of this process's writes: `proxy.shadow.write_fence.WriteFence`."""
 
     def hold(self, scope: Scope) -> None: ...
 
-    def drain(self, scope: Scope) -> Drain: ...
+    def drain(self, scope: Scope) -> DrainStatus: ...
 
     def adopt(self, new: StageMap) -> None: ...
 
@@ -66,14 +76,14 @@ class Participant:
     def __init__(
         self,
         table: StageTable,
-        floor: Held,
+        floor: FenceControl,
         *,
         process: str,
         begins: str = "",
         listen: str = "",
         lease_seconds: float = 10.0,
         poll_seconds: float = 1.0,
-        clock: Callable[[], float] = machine_time,
+        clock: Callable[[], float] = boottime,
         wall: Callable[[], float] = time.time,
         life: str | None = None,
     ) -> None:
@@ -108,8 +118,8 @@ class Participant:
         self._flip: Flip | None = None
         self._held: str | None = None
         self._clean_since: float | None = None
-        self._silence = Silence()
-        self._watch = Watch()
+        self._silence = HeartbeatTimeout()
+        self._watch = LeaseObserver()
         self._told = float("-inf")
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -278,7 +288,7 @@ class Participant:
 
     # -- its part in a move -------------------------------------------------------------------------------------------
 
-    def _follow(self, known: Known) -> None:
+    def _follow(self, known: StageTableState) -> None:
         """The stages as they are now, and the move under way. Nothing awaits in here: for all others it is one step."""
         if known.map.epoch < self._epoch:
             raise Refused(
@@ -315,25 +325,25 @@ class Participant:
             **({"problem": problem} if problem else {}),
         }
 
-    def _answer_to(self, flip: Flip, drain: Drain, problem: str | None) -> Answer:
+    def _answer_to(self, flip: Flip, drain: DrainStatus, problem: str | None) -> Vote:
         if flip.phase is Phase.SWITCHED:
             # Where the authority moved, nothing had been under way; and what began elsewhere must not keep others.
             waits = not flip.moves and self._floor.began_before(flip.scope)
-            return Answer.READY if waits else Answer.SWITCHED
+            return Vote.READY if waits else Vote.SWITCHED
         if problem is not None:
-            return Answer.REFUSED
+            return Vote.REFUSED
         if flip.phase is Phase.HOLDING and drain.done and (flip.forced or not drain.parked):
-            return Answer.DRAINED
-        return Answer.READY
+            return Vote.DRAINED
+        return Vote.READY
 
-    async def _take_over(self, known: Known, flip: Flip) -> None:
+    async def _take_over(self, known: StageTableState, flip: Flip) -> None:
         """Its driver is gone: before the commit all stays as it was, after it the move is brought to its end."""
-        seen: list[Seen] = []
+        seen: list[ObservedLease] = []
         reason: str | None = f"its driver ({flip.driver}) was gone"
         if flip.phase is Phase.SWITCHED:
             asked = self._clock()
             seen = self._watch.see(await self._table.leases(), asked, self._clock())
-            if not all_past(flip, seen):
+            if not all_voted(flip, seen):
                 return
             reason = None
         told = entry(flip, known.map.epoch, self._wall(), reason=reason, seen=seen)

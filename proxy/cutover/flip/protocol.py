@@ -17,8 +17,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, Self
 
-from proxy.cutover.stage_table import LeaseItem, State
-from proxy.cutover.stages import Placed, Scope, Stage, StageMap, Stages
+from proxy.cutover.stage_table import LeaseItem, StageRow
+from proxy.cutover.stages import Scope, Stage, StageMap, StagePlacement, Stages
 
 # How long a driver may be silent before others end its move.
 BEAT_SECONDS: Final = 1.0
@@ -28,7 +28,7 @@ BEAT_SECONDS: Final = 1.0
 MANY_KEYS: Final = 500
 
 
-def margin(seconds: float) -> float:
+def clock_skew_margin(seconds: float) -> float:
     """What clocks may disagree by over a time, and then some: leases are judged by clocks of different machines."""
     return 0.2 * seconds + 0.5
 
@@ -39,7 +39,7 @@ class Phase(StrEnum):
     SWITCHED = "switched"
 
 
-class Answer(StrEnum):
+class Vote(StrEnum):
     """What a process says to a move, in its lease item."""
 
     READY = "ready"
@@ -49,7 +49,7 @@ class Answer(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class MoveRequest:
     """What is asked for. `ramp` is in percent, and goes with `shadow` only."""
 
     scope: Scope
@@ -133,7 +133,7 @@ class Flip:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class StageTableState:
     """The state, understood: the version that a next write of it must follow, the map, and the move under way."""
 
     version: int
@@ -141,35 +141,35 @@ class Known:
     flip: Flip | None
 
     @classmethod
-    def of(cls, state: State) -> Self:
+    def of(cls, state: StageRow) -> Self:
         """Raises KeyError, TypeError or ValueError for a state that another version of Crossfade has written."""
         stages = StageMap.from_document(state.map) if state.map is not None else StageMap(state.epoch)
         return cls(state.version, stages, Flip.from_document(state.flip) if state.flip is not None else None)
 
-    def written(self, flip: Flip | None, stages: StageMap | None = None) -> State:
+    def written(self, flip: Flip | None, stages: StageMap | None = None) -> StageRow:
         """The state that follows."""
         stages = stages or self.map
         document = flip.document() if flip is not None else None
-        return State(self.version + 1, stages.epoch, stages.document(), document)
+        return StageRow(self.version + 1, stages.epoch, stages.document(), document)
 
     # -- what may follow ----------------------------------------------------------------------------------------------
 
-    def announced(self, flip: Flip) -> State:
+    def announced(self, flip: Flip) -> StageRow:
         return self.written(flip)
 
-    def beaten(self, flip: Flip) -> State:
+    def beaten(self, flip: Flip) -> StageRow:
         return self.written(replace(flip, beat=flip.beat + 1))
 
-    def holding(self, flip: Flip, now: float) -> State:
+    def holding(self, flip: Flip, now: float) -> StageRow:
         return self.written(replace(flip, phase=Phase.HOLDING, beat=flip.beat + 1, held_since=now))
 
-    def switched(self, flip: Flip, now: float) -> State:
+    def switched(self, flip: Flip, now: float) -> StageRow:
         """The commit."""
-        placed = Placed(flip.to, flip.ramp, now, flip.by)
+        placed = StagePlacement(flip.to, flip.ramp, now, flip.by)
         after = replace(flip, phase=Phase.SWITCHED, beat=flip.beat + 1)
         return self.written(after, self.map.moved(flip.scope, placed))
 
-    def ended(self) -> State:
+    def ended(self) -> StageRow:
         """No move is under way: after `switched` it is done, before it all is as it was."""
         return self.written(None)
 
@@ -177,7 +177,7 @@ class Known:
 # -- who has answered -------------------------------------------------------------------------------------------------
 
 
-class Standing(StrEnum):
+class VoteStatus(StrEnum):
     """How a process stands to a move's phase."""
 
     DONE = "done"  # it has answered
@@ -187,21 +187,21 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ObservedLease:
     """A lease item, and whether its lease has run out as far as the one who looked can tell."""
 
     lease: LeaseItem
     run_out: bool
 
 
-class Watch:
+class LeaseObserver:
     """Tells which leases have run out, by one's own clock: those that nobody has renewed for as long as they are good
     for and a margin. `clock` gives seconds from any beginning."""
 
     def __init__(self) -> None:
         self._since: dict[str, tuple[str, int, float]] = {}
 
-    def see(self, leases: Iterable[LeaseItem], asked: float, answered: float) -> list[Seen]:
+    def see(self, leases: Iterable[LeaseItem], asked: float, answered: float) -> list[ObservedLease]:
         """What was read, with when it was asked for and when it came: in between it may have been looked up."""
         seen, since = [], {}
         for lease in leases:
@@ -209,37 +209,37 @@ class Watch:
             if (life, renewals) != (lease.life, lease.renewals):
                 first = answered
             since[lease.process] = (lease.life, lease.renewals, first)
-            seen.append(Seen(lease, asked - first >= lease.seconds + margin(lease.seconds)))
+            seen.append(ObservedLease(lease, asked - first >= lease.seconds + clock_skew_margin(lease.seconds)))
         self._since = since
         return seen
 
 
-def standing(flip: Flip, seen: Seen) -> Standing:
+def standing(flip: Flip, seen: ObservedLease) -> VoteStatus:
     """See THE RULE, above."""
     lease = seen.lease
     answer = lease.phase if lease.flip == flip.id else ""
     if flip.phase is Phase.SWITCHED:
-        done = answer == Answer.SWITCHED
-        return Standing.DONE if done else Standing.PASSED if seen.run_out else Standing.AWAITED
-    if answer == Answer.REFUSED and not seen.run_out:
-        return Standing.BLOCKS
-    wanted = (Answer.READY, Answer.DRAINED) if flip.phase is Phase.ANNOUNCED else (Answer.DRAINED,)
+        done = answer == Vote.SWITCHED
+        return VoteStatus.DONE if done else VoteStatus.PASSED if seen.run_out else VoteStatus.AWAITED
+    if answer == Vote.REFUSED and not seen.run_out:
+        return VoteStatus.BLOCKS
+    wanted = (Vote.READY, Vote.DRAINED) if flip.phase is Phase.ANNOUNCED else (Vote.DRAINED,)
     if answer in wanted and not (flip.phase is Phase.ANNOUNCED and seen.run_out):
-        return Standing.DONE
+        return VoteStatus.DONE
     if not seen.run_out:
-        return Standing.AWAITED
-    return Standing.BLOCKS if flip.moves and lease.owes else Standing.PASSED
+        return VoteStatus.AWAITED
+    return VoteStatus.BLOCKS if flip.moves and lease.owes else VoteStatus.PASSED
 
 
-def all_past(flip: Flip, seen: Sequence[Seen]) -> bool:
+def all_voted(flip: Flip, seen: Sequence[ObservedLease]) -> bool:
     """Whether the next phase may begin."""
-    return all(standing(flip, each) in (Standing.DONE, Standing.PASSED) for each in seen)
+    return all(standing(flip, each) in (VoteStatus.DONE, VoteStatus.PASSED) for each in seen)
 
 
-def blocked(flip: Flip, seen: Sequence[Seen]) -> str | None:
+def blocked_reason(flip: Flip, seen: Sequence[ObservedLease]) -> str | None:
     """Why the move cannot be made, whatever one waits for; None if it can."""
     for each in seen:
-        if standing(flip, each) is not Standing.BLOCKS:
+        if standing(flip, each) is not VoteStatus.BLOCKS:
             continue
         lease = each.lease
         who = f"{lease.process} ({lease.host}, process {lease.pid})"
@@ -255,22 +255,22 @@ def blocked(flip: Flip, seen: Sequence[Seen]) -> str | None:
     return None
 
 
-def lingering(seen: Sequence[Seen]) -> float:
+def lingering(seen: Sequence[ObservedLease]) -> float:
     """For how many seconds some write of an unknown outcome may yet take effect, as the processes say."""
     return max((float(each.lease.note.get("lingering", 0.0)) for each in seen if not each.run_out), default=0.0)
 
 
-def most_keys(seen: Sequence[Seen]) -> int:
+def most_keys(seen: Sequence[ObservedLease]) -> int:
     """How many keys the process that is furthest behind has to converge, as the processes say."""
     return max((int(each.lease.note.get("keys", 0)) for each in seen if not each.run_out), default=0)
 
 
-def parked(seen: Sequence[Seen]) -> int:
+def parked(seen: Sequence[ObservedLease]) -> int:
     """How many keys are parked, as the processes say."""
     return sum(int(each.lease.note.get("parked", 0)) for each in seen if not each.run_out)
 
 
-def unready(flip: Flip, seen: Sequence[Seen]) -> str | None:
+def not_ready_reason(flip: Flip, seen: Sequence[ObservedLease]) -> str | None:
     """Why nothing should be held yet, because it could not be drained; None if it could."""
     if not flip.moves:
         return None
@@ -288,7 +288,7 @@ def unready(flip: Flip, seen: Sequence[Seen]) -> str | None:
 # -- what a move means ------------------------------------------------------------------------------------------------
 
 
-def refusal(move: Move) -> str | None:
+def refusal(move: MoveRequest) -> str | None:
     """Why a move makes no sense, whatever the stages are; None if it does."""
     if move.force and not (move.because or "").strip():
         return "force needs a reason: say because of what"
@@ -299,7 +299,7 @@ def refusal(move: Move) -> str | None:
     return None
 
 
-def moved_types(stages: Stages, move: Move) -> tuple[str, ...]:
+def moved_types(stages: Stages, move: MoveRequest) -> tuple[str, ...]:
     """The item types, "" among them, that would stand elsewhere after the move; with none, there is nothing to do."""
     wanted = (move.to, move.ramp or 0.0)
     table = move.scope.table
@@ -311,7 +311,7 @@ def moved_types(stages: Stages, move: Move) -> tuple[str, ...]:
     )
 
 
-def moves_authority(stages: Stages, move: Move) -> bool:
+def moves_authority(stages: Stages, move: MoveRequest) -> bool:
     table = move.scope.table
     types = {*stages.types(table), move.scope.item_type}
     return any(
@@ -321,7 +321,9 @@ def moves_authority(stages: Stages, move: Move) -> bool:
     )
 
 
-def entry(flip: Flip, epoch: int, now: float, *, reason: str | None, seen: Sequence[Seen] = ()) -> dict[str, Any]:
+def entry(
+    flip: Flip, epoch: int, now: float, *, reason: str | None, seen: Sequence[ObservedLease] = ()
+) -> dict[str, Any]:
     """What the history keeps of a move that has ended: done, or (with a reason) not."""
     held = max(0.0, now - flip.held_since) if flip.held_since else 0.0
     return {
@@ -331,11 +333,11 @@ def entry(flip: Flip, epoch: int, now: float, *, reason: str | None, seen: Seque
         "outcome": "kept" if reason is not None else "moved",
         "reason": reason,
         "held_ms": round(held * 1000),
-        "passed_over": [each.lease.process for each in seen if standing(flip, each) is Standing.PASSED],
+        "passed_over": [each.lease.process for each in seen if standing(flip, each) is VoteStatus.PASSED],
     }
 
 
-class Silence:
+class HeartbeatTimeout:
     """Tells when a driver has stopped: its beat has not changed for a while, by one's own clock."""
 
     def __init__(self) -> None:
@@ -347,4 +349,4 @@ class Silence:
         if (name, beat) != (flip.id, flip.beat):
             first = answered
         self._at = (flip.id, flip.beat, first)
-        return asked - first >= BEAT_SECONDS + margin(BEAT_SECONDS)
+        return asked - first >= BEAT_SECONDS + clock_skew_margin(BEAT_SECONDS)

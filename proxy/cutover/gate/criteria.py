@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from proxy.cutover.gate.binomial_bound import upper_bound
-from proxy.cutover.gate.evidence import Evidence, Pattern, Standing
-from proxy.cutover.gate.forgotten_writes import unswept
+from proxy.cutover.gate.evidence import AccessPattern, Evidence, JournalBacklog
+from proxy.cutover.gate.forgotten_writes import missing_sweep_reason
 from proxy.cutover.gate.tail_latency import slowest
-from proxy.cutover.stages import Forgotten, Scope, Stage
-from proxy.settings.gate import Gate
+from proxy.cutover.stages import ForgottenProcesses, Scope, Stage
+from proxy.settings.gate import GateSettings
 from proxy.stores.dsql.system_tables.sweep_records import DIFFERENT, EQUAL, REPAIRED
 
 _NAMED: Final = 3
@@ -48,7 +48,7 @@ class Criterion:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class PatternCounts:
     """What was counted of one access pattern in the last day."""
 
     seen: int = 0
@@ -79,7 +79,7 @@ DOOR: Final = Criterion(
 )
 
 
-def told(evidence: Evidence, settings: Gate, now: float) -> Criterion:
+def check_heard_from(evidence: Evidence, settings: GateSettings, now: float) -> Criterion:
     ages = {name: max(0.0, now - at) for name, at in evidence.at.items()}
     oldest = max(ages.values(), default=0.0)
     late = sorted(name for name, age in ages.items() if age > settings.max_evidence_seconds)
@@ -98,7 +98,7 @@ def told(evidence: Evidence, settings: Gate, now: float) -> Criterion:
     )
 
 
-def working(evidence: Evidence) -> Criterion:
+def check_working(evidence: Evidence) -> Criterion:
     troubles = sorted(evidence.troubles)
     sentence = "Every proxy reaches both stores and can write its journal."
     if troubles:
@@ -106,7 +106,7 @@ def working(evidence: Evidence) -> Criterion:
     return Criterion("working", not troubles, f"{len(troubles)} troubles" if troubles else "all well", "none", sentence)
 
 
-def journal(here: Standing, settings: Gate) -> Criterion:
+def check_journal(here: JournalBacklog, settings: GateSettings) -> Criterion:
     most = settings.max_journal_seconds
     holds = not here.keys or here.oldest_seconds <= most
     value = f"{here.keys} keys, the oldest {here.oldest_seconds:.1f} s" if here.keys else "empty"
@@ -118,7 +118,7 @@ def journal(here: Standing, settings: Gate) -> Criterion:
     return Criterion("journal", holds, value, f"empty, or no key older than {most:g} s", sentence)
 
 
-def settled(here: Standing) -> Criterion:
+def check_settled(here: JournalBacklog) -> Criterion:
     """Whether anything could still land on either store: on the coming authority it would land on the truth."""
     seconds, store = max(((left, name) for name, left in here.lingering.items()), default=(0.0, ""))
     sentence = "No call of an unknown outcome may still land on either store."
@@ -128,7 +128,7 @@ def settled(here: Standing) -> Criterion:
     return Criterion("settled", seconds <= 0, value, "nothing", sentence)
 
 
-def parked(here: Standing, scope: Scope) -> Criterion:
+def check_parked(here: JournalBacklog, scope: Scope) -> Criterion:
     parked = {each: n for each, n in here.parked.items() if scope.item_type in ("", each) or not each}
     count = sum(parked.values())
     where = ", ".join(f"{n} of {each}" if each else f"{n} of no type" for each, n in sorted(parked.items()) if n)
@@ -138,7 +138,7 @@ def parked(here: Standing, scope: Scope) -> Criterion:
     return Criterion("parked", not count, f"{count} keys", "none", sentence)
 
 
-def swept(evidence: Evidence, scope: Scope, settings: Gate, now: float) -> Criterion:
+def check_sweep(evidence: Evidence, scope: Scope, settings: GateSettings, now: float) -> Criterion:
     """Whether all that is in the table, and not only what was touched, has been found equal."""
     last, hours = evidence.swept.get(scope.table), settings.max_sweep_hours
     verify = f"crossfade verify --table {scope.table}"
@@ -158,11 +158,11 @@ def swept(evidence: Evidence, scope: Scope, settings: Gate, now: float) -> Crite
     return Criterion("sweep", holds, f"{last.result}, {age:.1f} h ago", f"equal, within {hours:g} h", sentence)
 
 
-def forgotten(evidence: Evidence, scope: Scope, lost: Forgotten, at: Stage, to: Stage) -> Criterion:
+def check_forgotten(evidence: Evidence, scope: Scope, lost: ForgottenProcesses, at: Stage, to: Stage) -> Criterion:
     """Whether what a forgotten process owed has been made good. Where it has not, no force helps (`unswept`)."""
     last = evidence.swept.get(scope.table)
     wanted = f"a sweep that began after {lost.process} was forgotten"
-    missing = unswept(scope.table, last, lost, at, to)
+    missing = missing_sweep_reason(scope.table, last, lost, at, to)
     if missing is not None:
         return Criterion("forgotten", False, "not swept since", wanted, missing + ".")
     if last is not None and last.result == DIFFERENT:
@@ -174,7 +174,7 @@ def forgotten(evidence: Evidence, scope: Scope, lost: Forgotten, at: Stage, to: 
     return Criterion("forgotten", True, "swept since", wanted, "What it owed has been made good.")
 
 
-def coverage(seen: Mapping[Pattern, Seen], settings: Gate) -> Iterable[Criterion]:
+def check_coverage(seen: Mapping[AccessPattern, PatternCounts], settings: GateSettings) -> Iterable[Criterion]:
     seen = {pattern: of for pattern, of in seen.items() if not of.asks_nothing}
     operations: dict[str, int] = {}
     for pattern, of in seen.items():
@@ -211,7 +211,7 @@ def coverage(seen: Mapping[Pattern, Seen], settings: Gate) -> Iterable[Criterion
     )
 
 
-def agreement(seen: Mapping[Pattern, Seen], settings: Gate, *, sure: bool) -> Criterion:
+def check_agreement(seen: Mapping[AccessPattern, PatternCounts], settings: GateSettings, *, sure: bool) -> Criterion:
     """The highest mismatch rate that the comparisons leave open. Without `sure`, too few of them is no fault."""
     compared = sum(of.compared for of in seen.values())
     mismatches = sum(of.mismatches for of in seen.values())
@@ -226,7 +226,7 @@ def agreement(seen: Mapping[Pattern, Seen], settings: Gate, *, sure: bool) -> Cr
     return Criterion("agreement", holds, value, f"at most {most:g}", sentence)
 
 
-def agreement_each(seen: Mapping[Pattern, Seen], settings: Gate) -> Criterion:
+def check_agreement_each(seen: Mapping[AccessPattern, PatternCounts], settings: GateSettings) -> Criterion:
     """A way of asking that always differs must not drown in ten thousand others that agree."""
     most = settings.max_mismatch_rate
     bad = [
@@ -240,7 +240,7 @@ def agreement_each(seen: Mapping[Pattern, Seen], settings: Gate) -> Criterion:
     return Criterion("agreement_each", not bad, f"{len(bad)} access patterns differ", "none", sentence)
 
 
-def representable(seen: Mapping[Pattern, Seen]) -> Criterion:
+def check_representable(seen: Mapping[AccessPattern, PatternCounts]) -> Criterion:
     bad = [f"{pattern} ({of.unrepresentable})" for pattern, of in seen.items() if of.unrepresentable]
     count = sum(of.unrepresentable for of in seen.values())
     sentence = "Nothing was written that the mapping cannot hold."
@@ -249,7 +249,7 @@ def representable(seen: Mapping[Pattern, Seen]) -> Criterion:
     return Criterion("representable", not count, f"{count} in the last day", "none", sentence)
 
 
-def mirror(evidence: Evidence, scope: Scope, settings: Gate) -> Iterable[Criterion]:
+def check_mirror(evidence: Evidence, scope: Scope, settings: GateSettings) -> Iterable[Criterion]:
     """How DSQL has answered in the last ten minutes: after the flip its failures are the client's."""
     recent = {"answered": 0, "mirror_error": 0, "occ": 0}
     for (table, item_type, word), count in evidence.recent.items():

@@ -24,7 +24,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Pattern(NamedTuple):
+class AccessPattern(NamedTuple):
     """An access pattern: the table, the item type (`*`: several), the operation, and how it asks (`patterns`)."""
 
     table: str
@@ -36,16 +36,16 @@ class Pattern(NamedTuple):
         return f"{self.item_type} {self.operation} {self.how}".rstrip()
 
 
-class Count(NamedTuple):
+class CountKey(NamedTuple):
     """What is counted of a pattern in a span: `seen`, a verdict, or `refused` for one that tells little."""
 
-    pattern: Pattern
+    pattern: AccessPattern
     span: int
     word: str
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class JournalBacklog:
     """How a table stands in the journals: keys that have not converged, the oldest one's age in seconds, parked keys
     by item type, and for how many seconds a call may still take effect on each store, by its name."""
 
@@ -88,10 +88,10 @@ class Evidence:
     """
 
     at: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    counts: Mapping[Count, int] = field(default_factory=lambda: MappingProxyType({}))
+    counts: Mapping[CountKey, int] = field(default_factory=lambda: MappingProxyType({}))
     recent: Mapping[tuple[str, str, str], int] = field(default_factory=lambda: MappingProxyType({}))
     timings: Mapping[tuple[str, str], tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    standing: Mapping[str, Standing] = field(default_factory=lambda: MappingProxyType({}))
+    standing: Mapping[str, JournalBacklog] = field(default_factory=lambda: MappingProxyType({}))
     troubles: frozenset[str] = frozenset()
     swept: Mapping[str, LastSweep] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -116,7 +116,7 @@ class Evidence:
 
     def document(self) -> dict[str, Any]:
         """As JSON; `from_document` reads it back."""
-        counts: dict[Pattern, dict[str, dict[str, int]]] = {}
+        counts: dict[AccessPattern, dict[str, dict[str, int]]] = {}
         for (pattern, span, word), count in self.counts.items():
             counts.setdefault(pattern, {}).setdefault(str(span), {})[str(word)] = count
         return {
@@ -145,9 +145,9 @@ class Evidence:
             raise ValueError(f"evidence of version {document['version']!r}, not {VERSION}")
         counts = {}
         for table, item_type, operation, how, spans in document["counts"]:
-            pattern = Pattern(table, item_type, operation, how)
+            pattern = AccessPattern(table, item_type, operation, how)
             for span, words in spans.items():
-                counts.update({Count(pattern, int(span), word): int(count) for word, count in words.items()})
+                counts.update({CountKey(pattern, int(span), word): int(count) for word, count in words.items()})
         return cls(
             at=_frozen({name: float(at) for name, at in document["at"].items()}),
             counts=_frozen(counts),
@@ -155,7 +155,7 @@ class Evidence:
             timings=_frozen({(store, action): _buckets(counted) for store, action, counted in document["timings"]}),
             standing=_frozen(
                 {
-                    table: Standing(
+                    table: JournalBacklog(
                         int(here["keys"]),
                         float(here["oldest_seconds"]),
                         _frozen({each: int(count) for each, count in here["parked"].items()}),
@@ -169,7 +169,7 @@ class Evidence:
         )
 
 
-def together(evidence: Iterable[Evidence]) -> Evidence:
+def merge(evidence: Iterable[Evidence]) -> Evidence:
     """The evidence of several processes as one."""
     whole = Evidence()
     for each in evidence:

@@ -18,11 +18,11 @@ from proxy.cutover.gate.evidence import (
     SEEN,
     SPAN_SECONDS,
     SPANS,
-    Count,
+    AccessPattern,
+    CountKey,
     Evidence,
+    JournalBacklog,
     LastSweep,
-    Pattern,
-    Standing,
     span_of,
 )
 from proxy.dynamodb.operations import Operation
@@ -37,7 +37,7 @@ _ALIKE: Final = (Verdict.AGREED, Verdict.LAGGING, Verdict.EXPECTED)
 Timed = Mapping[tuple[str, ...], tuple[int, ...]]
 
 
-class Witness:
+class EvidenceCollector:
     """`timings` gives how long stores took since the start (`Metrics.store_timings`), `standing` how each table stands
     in the journal, `troubles` what keeps this process from working, `swept` the sweeps on record. `name` is this
     process's, `clock` gives Unix seconds."""
@@ -47,7 +47,7 @@ class Witness:
         name: Callable[[], str],
         *,
         timings: Callable[[], Timed],
-        standing: Callable[[], Awaitable[Mapping[str, Standing]]],
+        standing: Callable[[], Awaitable[Mapping[str, JournalBacklog]]],
         troubles: Callable[[], Iterable[str]],
         swept: Callable[[], Mapping[str, LastSweep]] = dict,
         clock: Callable[[], float] = time.time,
@@ -58,7 +58,7 @@ class Witness:
         self._troubles = troubles
         self._swept = swept
         self._clock = clock
-        self._counts: dict[Pattern, dict[int, Counter[str]]] = {}
+        self._counts: dict[AccessPattern, dict[int, Counter[str]]] = {}
         # Where an operation of a form that has been met is counted, until the span is over: several thousand a second.
         self._met: dict[object, Counter[str]] = {}
         self._until = 0.0
@@ -98,7 +98,7 @@ class Witness:
             at=MappingProxyType({self._name(): now}),
             counts=MappingProxyType(
                 {
-                    Count(pattern, span, word): count
+                    CountKey(pattern, span, word): count
                     for pattern, spans in self._counts.items()
                     for span, words in spans.items()
                     for word, count in words.items()
@@ -138,9 +138,9 @@ class Witness:
         return met
 
     def _find(self, operation: Operation, table: str, item_type: str, now: float) -> Counter[str]:
-        pattern = Pattern(table, item_type, operation.action, pattern_of(operation))
+        pattern = AccessPattern(table, item_type, operation.action, pattern_of(operation))
         if pattern not in self._counts and len(self._counts) >= _MOST:
-            pattern = Pattern(table, item_type, operation.action, OTHER)
+            pattern = AccessPattern(table, item_type, operation.action, OTHER)
         return self._counts.setdefault(pattern, {}).setdefault(span_of(now), Counter())
 
     def _recent(self, now: float) -> Counter[tuple[str, str, str]]:

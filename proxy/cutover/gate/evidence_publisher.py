@@ -25,7 +25,7 @@ TELL_SECONDS: Final = 5.0
 _COMPLAIN_SECONDS: Final = 60.0
 
 
-class Telling:
+class EvidencePublisher:
     """`evidence` gives this process's, `resume` takes up an earlier one, `made_by` says of what it is."""
 
     def __init__(
@@ -77,7 +77,7 @@ class Telling:
             log.warning("evidence_not_told", why=str(error), remedy="the gate stays shut until the stage table answers")
 
 
-def made_by(settings: Settings) -> str:
+def fingerprint(settings: Settings) -> str:
     """What evidence depends on, as a short text: the release, the mapping files, and which DSQL it is."""
     seen = sha256(VERSION.encode())
     for path in settings.mappings or ():

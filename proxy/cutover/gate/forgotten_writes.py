@@ -8,20 +8,22 @@ its first look; no two clocks are compared (docs/flip.md, "Processes that are go
 
 from __future__ import annotations
 
-from proxy.cutover.flip.protocol import margin
+from proxy.cutover.flip.protocol import clock_skew_margin
 from proxy.cutover.gate.evidence import LastSweep
-from proxy.cutover.stages import Forgotten, Stage
+from proxy.cutover.stages import ForgottenProcesses, Stage
 from proxy.stores.dsql.system_tables.sweep_records import EQUAL
 
 
-def concerns(forgotten: Forgotten, at: Stage, to: Stage) -> bool:
+def affects(forgotten: ForgottenProcesses, at: Stage, to: Stage) -> bool:
     """Whether a move would make the store the authority that may miss something."""
     return forgotten.count > 0 and at.mirrored and at.authority != to.authority
 
 
-def unswept(table: str, last: LastSweep | None, forgotten: Forgotten, at: Stage, to: Stage) -> str | None:
+def missing_sweep_reason(
+    table: str, last: LastSweep | None, forgotten: ForgottenProcesses, at: Stage, to: Stage
+) -> str | None:
     """Why the authority cannot be moved yet, forced or not; None if it can."""
-    if not concerns(forgotten, at, to):
+    if not affects(forgotten, at, to):
         return None
     if last is None or last.forgotten < forgotten.count:
         why = "and no sweep of all of it has begun and ended since (one is seen ten seconds after its end)"
@@ -40,10 +42,10 @@ def unswept(table: str, last: LastSweep | None, forgotten: Forgotten, at: Stage,
 def settled(seen_last: float, settle_seconds: float) -> float:
     """When (Unix seconds) nothing can take effect any more that was sent until `seen_last`. With the margin that clocks
     may disagree by, for who waits for it has another."""
-    return seen_last + settle_seconds + margin(settle_seconds)
+    return seen_last + settle_seconds + clock_skew_margin(settle_seconds)
 
 
-def wait(forgotten: Forgotten, now: float, settle_seconds: float) -> float:
+def wait(forgotten: ForgottenProcesses, now: float, settle_seconds: float) -> float:
     """For how many seconds a sweep must not begin yet: what it has looked at must not change behind it, unseen. Never
     longer than if it had been sent just now, whatever the clocks say."""
     return min(max(0.0, forgotten.settled - now), settled(0.0, settle_seconds)) if forgotten.count else 0.0

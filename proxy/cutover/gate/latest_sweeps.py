@@ -10,25 +10,25 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final, Protocol
 
 from proxy.cutover.gate.evidence import LastSweep
-from proxy.stores.dsql.system_tables.sweep_records import Sweep
+from proxy.stores.dsql.system_tables.sweep_records import SweepRecord
 from proxy.stores.errors import StoreError
 
 LOOK_SECONDS: Final = 5.0
 
 
-class Recorded(Protocol):
-    """`proxy.stores.dsql.system_tables.sweep_records.Sweeps`."""
+class SweepHistory(Protocol):
+    """`proxy.stores.dsql.system_tables.sweep_records.SweepRecords`."""
 
-    def newest(self, table: str) -> Awaitable[Sweep | None]: ...
+    def newest(self, table: str) -> Awaitable[SweepRecord | None]: ...
 
 
-class LastSwept:
+class LatestSweeps:
     """`tables` gives the tables that stages, settings, mappings or clients of this process have named, `remembered`
     those that were met before it started; what other processes meet, they look for. `watch` is its loop."""
 
     def __init__(
         self,
-        sweeps: Recorded,
+        sweeps: SweepHistory,
         tables: Callable[[], Iterable[str]],
         remembered: Callable[[], Awaitable[Iterable[str]]],
         every: float = LOOK_SECONDS,

@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import Final
 
 from proxy.cutover.gate import criteria
-from proxy.cutover.gate.criteria import Criterion, Seen
-from proxy.cutover.gate.evidence import SEEN, SPANS, Evidence, Pattern, Standing, span_of
-from proxy.cutover.gate.forgotten_writes import concerns
-from proxy.cutover.stages import DSQL, DYNAMODB, NOBODY, Forgotten, Placed, Scope, Stage
-from proxy.settings.gate import Gate
+from proxy.cutover.gate.criteria import Criterion, PatternCounts
+from proxy.cutover.gate.evidence import SEEN, SPANS, AccessPattern, Evidence, JournalBacklog, span_of
+from proxy.cutover.gate.forgotten_writes import affects
+from proxy.cutover.stages import DSQL, DYNAMODB, NOBODY, ForgottenProcesses, Scope, Stage, StagePlacement
+from proxy.settings.gate import GateSettings
 from proxy.verdicts import REFUSED, Verdict
 
 # What counts as compared: both stores answered, what they answered was told apart from a race, and was no refusal that
@@ -28,7 +28,7 @@ LEFT_BY_NO_MOVE: Final = (
 )
 
 
-def impossible(at: Stage, to: Stage) -> str | None:
+def forbidden_reason(at: Stage, to: Stage) -> str | None:
     """Why a move cannot be made at all, forced or not; None if it can.
 
     The authority may only change where the coming one has been kept equal: writes went to one store otherwise.
@@ -41,7 +41,7 @@ def impossible(at: Stage, to: Stage) -> str | None:
     return "DSQL has not been kept equal in off: go to dualwrite first, then to shadow"
 
 
-def apart(scope: Scope, to: Stage, table: Stage) -> str | None:
+def split_reason(scope: Scope, to: Stage, table: Stage) -> str | None:
     """Why a type cannot stand in `to` while its table stands where it does; None if it can.
 
     Reads that name no type are answered by the table's authority, and show items of all types.
@@ -54,86 +54,88 @@ def apart(scope: Scope, to: Stage, table: Stage) -> str | None:
     )
 
 
-def following(at: Stage) -> Stage | None:
+def next_stage(at: Stage) -> Stage | None:
     """The next stage of the way; None at its end."""
     stages = list(Stage)
     place = stages.index(at) + 1
     return stages[place] if place < len(stages) else None
 
 
-def gate(
+def requirements(
     evidence: Evidence,
     scope: Scope,
-    at: Placed,
+    at: StagePlacement,
     to: Stage,
-    settings: Gate,
+    settings: GateSettings,
     ramp: float = 0.0,
     now: float | None = None,
-    forgotten: Forgotten = NOBODY,
+    forgotten: ForgottenProcesses = NOBODY,
 ) -> list[Criterion]:
     """What must hold before `scope`, which stands `at`, goes to stage `to`. `now` is in Unix seconds."""
     now = time.time() if now is None else now
-    here = evidence.standing.get(scope.table, Standing())
+    here = evidence.standing.get(scope.table, JournalBacklog())
     seen = counted(evidence, scope, now)
     found: list[Criterion] = []
     if to.authority != at.stage.authority:
         found += [
-            criteria.told(evidence, settings, now),
-            criteria.working(evidence),
-            criteria.journal(here, settings),
-            criteria.settled(here),
-            criteria.parked(here, scope),
+            criteria.check_heard_from(evidence, settings, now),
+            criteria.check_working(evidence),
+            criteria.check_journal(here, settings),
+            criteria.check_settled(here),
+            criteria.check_parked(here, scope),
         ]
         if at.stage.mirrored:
-            found.append(criteria.swept(evidence, scope, settings, now))
-        if concerns(forgotten, at.stage, to):
-            found.append(criteria.forgotten(evidence, scope, forgotten, at.stage, to))
+            found.append(criteria.check_sweep(evidence, scope, settings, now))
+        if affects(forgotten, at.stage, to):
+            found.append(criteria.check_forgotten(evidence, scope, forgotten, at.stage, to))
     if (at.stage.authority, to.authority) == (DYNAMODB, DSQL):
         found += [
-            *criteria.coverage(seen, settings),
-            criteria.agreement(seen, settings, sure=True),
-            criteria.agreement_each(seen, settings),
-            criteria.representable(seen),
-            *criteria.mirror(evidence, scope, settings),
+            *criteria.check_coverage(seen, settings),
+            criteria.check_agreement(seen, settings, sure=True),
+            criteria.check_agreement_each(seen, settings),
+            criteria.check_representable(seen),
+            *criteria.check_mirror(evidence, scope, settings),
         ]
     elif to is Stage.SHADOW and ramp > 0:
         found += [
-            criteria.working(evidence),
-            criteria.parked(here, scope),
-            criteria.agreement(seen, settings, sure=False),
-            criteria.agreement_each(seen, settings),
-            criteria.representable(seen),
-            *criteria.mirror(evidence, scope, settings),
+            criteria.check_working(evidence),
+            criteria.check_parked(here, scope),
+            criteria.check_agreement(seen, settings, sure=False),
+            criteria.check_agreement_each(seen, settings),
+            criteria.check_representable(seen),
+            *criteria.check_mirror(evidence, scope, settings),
         ]
     elif to.mirrored and not at.stage.mirrored:
-        found.append(criteria.working(evidence))
+        found.append(criteria.check_working(evidence))
     if to is Stage.COMPLETE and at.stage is not Stage.COMPLETE:
         found.append(criteria.DOOR)
     return [replace(each, blocks=False) if each.name in settings.advisory else each for each in found]
 
 
-def demotion(evidence: Evidence, scope: Scope, at: Placed, settings: Gate, now: float | None = None) -> str | None:
+def demotion(
+    evidence: Evidence, scope: Scope, at: StagePlacement, settings: GateSettings, now: float | None = None
+) -> str | None:
     """Why the ramp should go to 0 by itself; None if it should stay, or is to be left to people.
 
     Only what speaks against the mirror counts, never that too little has been seen: a new access pattern is no fault.
     """
     if not settings.demote or at.stage is not Stage.SHADOW or at.ramp <= 0:
         return None
-    stopping = [each for each in gate(evidence, scope, at, Stage.SHADOW, settings, at.ramp, now) if each.stops]
+    stopping = [each for each in requirements(evidence, scope, at, Stage.SHADOW, settings, at.ramp, now) if each.stops]
     return "; ".join(f"{each.name}: {each.value}, wanted {each.wanted}" for each in stopping) or None
 
 
-def counted(evidence: Evidence, scope: Scope, now: float) -> dict[Pattern, Seen]:
+def counted(evidence: Evidence, scope: Scope, now: float) -> dict[AccessPattern, PatternCounts]:
     """What was counted of each access pattern in a scope in the last day. Operations on several types (`*`) are the
     table's, and no single type's."""
     oldest = span_of(now) - (SPANS - 1)
-    words: dict[Pattern, dict[str, int]] = {}
+    words: dict[AccessPattern, dict[str, int]] = {}
     for (pattern, span, word), count in evidence.counts.items():
         if pattern.table == scope.table and scope.item_type in ("", pattern.item_type) and span >= oldest:
             of_pattern = words.setdefault(pattern, {})
             of_pattern[word] = of_pattern.get(word, 0) + count
     return {
-        pattern: Seen(
+        pattern: PatternCounts(
             of.get(SEEN, 0),
             sum(of.get(word, 0) for word in _COMPARED),
             of.get(Verdict.MISMATCH, 0),

@@ -48,7 +48,7 @@ class Placeholder:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class FunctionCall:
     """A function and its operands. `size`, `if_not_exists` and `list_append` give values, all others conditions."""
 
     function: str
@@ -56,7 +56,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ComparisonCondition:
     """`left operator right`; the operator is one of = <> < <= > >=."""
 
     operator: str
@@ -65,7 +65,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Between:
+class BetweenCondition:
     """`operand BETWEEN low AND high`, both bounds included."""
 
     operand: "Operand"
@@ -160,8 +160,8 @@ class Projection:
     paths: tuple[Path, ...]
 
 
-Operand: TypeAlias = Path | Literal | Placeholder | Call
-Condition: TypeAlias = Comparison | Between | In | Call | And | Or | Not
+Operand: TypeAlias = Path | Literal | Placeholder | FunctionCall
+Condition: TypeAlias = ComparisonCondition | BetweenCondition | In | FunctionCall | And | Or | Not
 Action: TypeAlias = Set | Remove | Add | Delete
 Tree: TypeAlias = Condition | Update | Projection
 
@@ -173,7 +173,7 @@ def value_paths(value: Operand | Arithmetic) -> Iterator[Path]:
     elif isinstance(value, Arithmetic):
         yield from value_paths(value.left)
         yield from value_paths(value.right)
-    elif isinstance(value, Call):
+    elif isinstance(value, FunctionCall):
         for operand in value.operands:
             yield from value_paths(operand)
 
@@ -185,10 +185,10 @@ def condition_paths(tree: Condition) -> Iterator[Path]:
             yield from condition_paths(term)
     elif isinstance(tree, Not):
         yield from condition_paths(tree.term)
-    elif isinstance(tree, Comparison):
+    elif isinstance(tree, ComparisonCondition):
         yield from value_paths(tree.left)
         yield from value_paths(tree.right)
-    elif isinstance(tree, Between):
+    elif isinstance(tree, BetweenCondition):
         for operand in (tree.operand, tree.low, tree.high):
             yield from value_paths(operand)
     elif isinstance(tree, In):

@@ -14,11 +14,11 @@ from proxy.dynamodb.expressions.ast import (
     Add,
     And,
     Arithmetic,
-    Between,
-    Call,
-    Comparison,
+    BetweenCondition,
+    ComparisonCondition,
     Condition,
     Delete,
+    FunctionCall,
     In,
     Literal,
     Not,
@@ -63,17 +63,17 @@ class Binder:
         self.values = given.values
 
     def condition(self, tree: Condition) -> Condition:
-        if isinstance(tree, Comparison):
+        if isinstance(tree, ComparisonCondition):
             return self._comparison(tree)
         if isinstance(tree, And):
             return And(tuple([self.condition(term) for term in tree.terms]))
-        if isinstance(tree, Call):
+        if isinstance(tree, FunctionCall):
             return self._predicate(tree)
         if isinstance(tree, Or):
             return Or(tuple([self.condition(term) for term in tree.terms]))
         if isinstance(tree, Not):
             return Not(self.condition(tree.term))
-        if isinstance(tree, Between):
+        if isinstance(tree, BetweenCondition):
             return self._between(tree)
         operand = self.operand(tree.operand)
         options = tuple([self.operand(option) for option in tree.options])
@@ -124,8 +124,8 @@ class Binder:
                     f"An expression attribute value used in expression is not defined; attribute value: {operand.name}"
                 )
             return Literal(value)
-        if isinstance(operand, Call):
-            bound = Call(operand.function, tuple([self.operand(each) for each in operand.operands]))
+        if isinstance(operand, FunctionCall):
+            bound = FunctionCall(operand.function, tuple([self.operand(each) for each in operand.operands]))
             if operand.function == "size":
                 self._check_arity(bound)
                 self._check_type(bound.operands[0], "size", refused=_UNSIZED)
@@ -164,16 +164,16 @@ class Binder:
             )
         return meant
 
-    def _comparison(self, tree: Comparison) -> Comparison:
+    def _comparison(self, tree: ComparisonCondition) -> ComparisonCondition:
         operator = tree.operator
         left, right = self.operand(tree.left), self.operand(tree.right)
         self._check_distinct(operator, left, (right,))
         if operator not in ("=", "<>"):
             self._check_type(left, operator, allowed=_ORDERED)
             self._check_type(right, operator, allowed=_ORDERED)
-        return Comparison(operator, left, right)
+        return ComparisonCondition(operator, left, right)
 
-    def _between(self, tree: Between) -> Between:
+    def _between(self, tree: BetweenCondition) -> BetweenCondition:
         operand, low, high = self.operand(tree.operand), self.operand(tree.low), self.operand(tree.high)
         self._check_distinct("BETWEEN", operand, (low, high))
         for each in (operand, low, high):
@@ -191,11 +191,11 @@ class Binder:
                     f"lower bound operand: AttributeValue: {show(low.value)}, "
                     f"upper bound operand: AttributeValue: {show(high.value)}"
                 )
-        return Between(operand, low, high)
+        return BetweenCondition(operand, low, high)
 
-    def _predicate(self, tree: Call) -> Call:
+    def _predicate(self, tree: FunctionCall) -> FunctionCall:
         function = tree.function
-        bound = Call(function, tuple([self.operand(operand) for operand in tree.operands]))
+        bound = FunctionCall(function, tuple([self.operand(operand) for operand in tree.operands]))
         self._check_arity(bound)
         operands = bound.operands
         self._check_distinct(function, operands[0], operands[1:])
@@ -218,7 +218,7 @@ class Binder:
             for side in (value.left, value.right):
                 self._check_set_value(side)
                 self._check_type(side, value.operator, allowed=frozenset("N"))
-        elif isinstance(value, Call):
+        elif isinstance(value, FunctionCall):
             self._check_arity(value)
             for operand in value.operands:
                 self._check_set_value(operand)
@@ -236,7 +236,7 @@ class Binder:
                 f"operator: {section}, operand type: {_LONG_TYPES[tag]}"
             )
 
-    def _check_arity(self, call: Call) -> None:
+    def _check_arity(self, call: FunctionCall) -> None:
         wanted = CONDITION_FUNCTIONS.get(call.function) or UPDATE_FUNCTIONS[call.function]
         if len(call.operands) != wanted:
             raise self._invalid(
@@ -291,7 +291,7 @@ def _known_type(operand: Operand) -> str | None:
     """The type that an operand has whatever the item holds, if there is one."""
     if isinstance(operand, Literal):
         return kind(operand.value)
-    if isinstance(operand, Call):
+    if isinstance(operand, FunctionCall):
         return {"size": "N", "list_append": "L"}.get(operand.function)
     return None
 

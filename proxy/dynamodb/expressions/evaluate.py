@@ -17,11 +17,11 @@ from proxy.dynamodb.expressions.ast import (
     Add,
     And,
     Arithmetic,
-    Between,
-    Call,
-    Comparison,
+    BetweenCondition,
+    ComparisonCondition,
     Condition,
     Delete,
+    FunctionCall,
     Literal,
     Not,
     Operand,
@@ -60,7 +60,7 @@ def matches(condition: Condition, item: Mapping[str, Value]) -> bool:
     An operand that is missing, or of a type that the operator does not take, makes a comparison or a function false;
     only `<>` is then true. NOT turns any of this round.
     """
-    if isinstance(condition, Comparison):
+    if isinstance(condition, ComparisonCondition):
         return _compares(condition, item)
     # Plain loops: `all` and `any` would cost a generator, and two frames of the stack, for each level.
     if isinstance(condition, And):
@@ -68,7 +68,7 @@ def matches(condition: Condition, item: Mapping[str, Value]) -> bool:
             if not matches(term, item):
                 return False
         return True
-    if isinstance(condition, Call):
+    if isinstance(condition, FunctionCall):
         return _holds(condition, item)
     if isinstance(condition, Or):
         for term in condition.terms:  # noqa: SIM110
@@ -80,7 +80,7 @@ def matches(condition: Condition, item: Mapping[str, Value]) -> bool:
     value = _value(condition.operand, item)
     if value is None:
         return False
-    if isinstance(condition, Between):
+    if isinstance(condition, BetweenCondition):
         low, high = _value(condition.low, item), _value(condition.high, item)
         return low is not None and high is not None and order(value, low) in (0, 1) and order(value, high) in (0, -1)
     for operand in condition.options:
@@ -106,7 +106,7 @@ def lookup(path: Path, item: Mapping[str, Value]) -> Value | None:
     return value
 
 
-def _compares(condition: Comparison, item: Mapping[str, Value]) -> bool:
+def _compares(condition: ComparisonCondition, item: Mapping[str, Value]) -> bool:
     left, right = _value(condition.left, item), _value(condition.right, item)
     operator = condition.operator
     if left is None or right is None:
@@ -127,7 +127,7 @@ def _compares(condition: Comparison, item: Mapping[str, Value]) -> bool:
     return compared >= 0
 
 
-def _holds(call: Call, item: Mapping[str, Value]) -> bool:
+def _holds(call: FunctionCall, item: Mapping[str, Value]) -> bool:
     function = call.function
     first = _value(call.operands[0], item)
     if function == "attribute_exists":
@@ -247,7 +247,7 @@ def _assigned(value: Operand | Arithmetic, item: Item, wrong_type: str) -> Value
         if found is None:
             raise validation(_MISSING)
         return found
-    assert isinstance(value, Call), "the tree is not bound"
+    assert isinstance(value, FunctionCall), "the tree is not bound"
     first, second = value.operands
     if value.function == "if_not_exists":
         assert isinstance(first, Path)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from proxy.dynamodb.errors import validation
 from proxy.dynamodb.expressions.ast import (
     And,
-    Between,
-    Call,
-    Comparison,
+    BetweenCondition,
+    ComparisonCondition,
     Condition,
+    FunctionCall,
     In,
     Literal,
     Not,
@@ -107,19 +107,19 @@ def _key_terms(tree: Condition) -> Iterator[Condition]:
 
 def _key_term(term: Condition) -> tuple[str, str, tuple[Value, ...]]:
     operands: tuple[Operand, ...]
-    if isinstance(term, Comparison):
+    if isinstance(term, ComparisonCondition):
         operator, operands = term.operator, (term.left, term.right)
         refused = "<>" if operator == "<>" else None
-    elif isinstance(term, Between):
+    elif isinstance(term, BetweenCondition):
         operator, operands, refused = "BETWEEN", (term.operand, term.low, term.high), None
-    elif isinstance(term, Call):
+    elif isinstance(term, FunctionCall):
         operator, operands = term.function, term.operands
         refused = None if operator == "begins_with" else operator
     else:
         operator, operands, refused = "", (), _REFUSED_IN_KEYS[type(term)]
     if refused is not None:
         raise validation(f"Invalid operator used in KeyConditionExpression: {refused}")
-    if any(isinstance(operand, Call) for operand in operands):
+    if any(isinstance(operand, FunctionCall) for operand in operands):
         raise validation("KeyConditionExpressions cannot contain nested operations")
     if operator in ("BETWEEN", "begins_with") and not isinstance(operands[0], Path):
         raise validation(

@@ -15,11 +15,11 @@ from proxy.dynamodb.expressions.ast import (
     Action,
     Add,
     And,
-    Between,
-    Call,
-    Comparison,
+    BetweenCondition,
+    ComparisonCondition,
     Condition,
     Delete,
+    FunctionCall,
     In,
     Literal,
     Not,
@@ -217,11 +217,11 @@ def _expectation(name: str, entry: Mapping[str, Any]) -> Condition:
     if exists is False:
         if value is not None:
             raise validation(f"{_INVALID}Value cannot be used when Exists is false for Attribute: {name}")
-        return Call("attribute_not_exists", (path,))
+        return FunctionCall("attribute_not_exists", (path,))
     if value is None:
         shown = "null" if exists is None else "true"
         raise validation(f"{_INVALID}Value must be provided when Exists is {shown} for Attribute: {name}")
-    return Comparison("=", path, Literal(canonical(value)))
+    return ComparisonCondition("=", path, Literal(canonical(value)))
 
 
 def _filtered(name: str, entry: Mapping[str, Any], parameter: str) -> Condition:
@@ -229,22 +229,22 @@ def _filtered(name: str, entry: Mapping[str, Any], parameter: str) -> Condition:
     path = Path((name,))
     literals = tuple(Literal(value) for value in values)
     if comparison in _COMPARATORS:
-        return Comparison(_COMPARATORS[comparison], path, literals[0])
+        return ComparisonCondition(_COMPARATORS[comparison], path, literals[0])
     if comparison == "NULL":
-        return Call("attribute_not_exists", (path,))
+        return FunctionCall("attribute_not_exists", (path,))
     if comparison == "NOT_NULL":
-        return Call("attribute_exists", (path,))
+        return FunctionCall("attribute_exists", (path,))
     if comparison == "BETWEEN":
-        return Between(path, literals[0], literals[1])
+        return BetweenCondition(path, literals[0], literals[1])
     if comparison == "IN":
         return In(path, literals)
     if comparison == "BEGINS_WITH":
-        return Call("begins_with", (path, literals[0]))
-    contains = Call("contains", (path, literals[0]))
+        return FunctionCall("begins_with", (path, literals[0]))
+    contains = FunctionCall("contains", (path, literals[0]))
     if comparison == "CONTAINS":
         return contains
     # A missing attribute meets neither CONTAINS nor NOT_CONTAINS (though it does meet NE).
-    return And((Call("attribute_exists", (path,)), Not(contains)))
+    return And((FunctionCall("attribute_exists", (path,)), Not(contains)))
 
 
 def _entry(name: str, entry: Mapping[str, Any], parameter: str) -> tuple[str, list[Value]]:
@@ -298,8 +298,8 @@ def _action(name: str, entry: Mapping[str, Any]) -> Action:
     if tag not in _ADDABLE:
         raise validation(f"{_INVALID}ADD action is not supported for the type {tag}")
     if tag == "L":
-        held = Call("if_not_exists", (path, Literal({"L": []})))
-        return Set(path, Call("list_append", (held, Literal(value))))
+        held = FunctionCall("if_not_exists", (path, Literal({"L": []})))
+        return Set(path, FunctionCall("list_append", (held, Literal(value))))
     return Add(path, Literal(value))
 
 

@@ -22,11 +22,11 @@ from proxy.dynamodb.expressions.ast import (
     Add,
     And,
     Arithmetic,
-    Between,
-    Call,
-    Comparison,
+    BetweenCondition,
+    ComparisonCondition,
     Condition,
     Delete,
+    FunctionCall,
     In,
     Not,
     Operand,
@@ -163,7 +163,7 @@ class _Parser:
                         levels.pop()
                         wrapped = True
                         continue
-                    if not isinstance(read, Call):
+                    if not isinstance(read, FunctionCall):
                         self._syntax_error()
                     if read.function == "size" or read.function in UPDATE_FUNCTIONS:
                         self._misuse(read.function)
@@ -265,7 +265,7 @@ class _Parser:
             self._count_operator()
             right = self._operand()
             self._check_values(left, right)
-            return Comparison(token.text, left, right)
+            return ComparisonCondition(token.text, left, right)
         if token.kind != "word":
             return None
         if token.text == "BETWEEN":
@@ -275,7 +275,7 @@ class _Parser:
             self._expect("AND")
             high = self._operand()
             self._check_values(left, low, high)
-            return Between(left, low, high)
+            return BetweenCondition(left, low, high)
         if token.text == "IN":
             self.at += 1
             self._count_operator()
@@ -318,7 +318,7 @@ class _Parser:
             self._close(closed > 0)
         return read
 
-    def _call(self, function: str) -> Call:
+    def _call(self, function: str) -> FunctionCall:
         self._count_operator()
         in_update = self.parameter == "UpdateExpression"
         if function not in CONDITION_FUNCTIONS and function not in UPDATE_FUNCTIONS:
@@ -329,9 +329,9 @@ class _Parser:
         operands = self._operands()
         for operand in operands:
             # Only `if_not_exists` may stand inside another function, and only in an update.
-            if isinstance(operand, Call) and operand.function != "if_not_exists":
+            if isinstance(operand, FunctionCall) and operand.function != "if_not_exists":
                 self._misuse(operand.function)
-        return Call(function, operands)
+        return FunctionCall(function, operands)
 
     def _path(self) -> Path:
         parts: list[str | int] = [self._name()]
@@ -374,7 +374,7 @@ class _Parser:
 
     def _check_values(self, *operands: Operand) -> None:
         for operand in operands:
-            if isinstance(operand, Call) and operand.function != "size":
+            if isinstance(operand, FunctionCall) and operand.function != "size":
                 self._misuse(operand.function)
 
     def _misuse(self, function: str) -> None:

@@ -8,8 +8,8 @@ from proxy.dynamodb.expressions.ast import (
     Add,
     And,
     Arithmetic,
-    Between,
-    Comparison,
+    BetweenCondition,
+    ComparisonCondition,
     Condition,
     In,
     Literal,
@@ -62,9 +62,9 @@ class _Printer:
             return " OR ".join(self._inner(term, Or) for term in tree.terms)
         if isinstance(tree, Not):
             return "NOT " + self._inner(tree.term, And | Or)
-        if isinstance(tree, Comparison):
+        if isinstance(tree, ComparisonCondition):
             return f"{self.operand(tree.left)} {tree.operator} {self.operand(tree.right)}"
-        if isinstance(tree, Between):
+        if isinstance(tree, BetweenCondition):
             return f"{self.operand(tree.operand)} BETWEEN {self.operand(tree.low)} AND {self.operand(tree.high)}"
         if isinstance(tree, In):
             return f"{self.operand(tree.operand)} IN ({', '.join(map(self.operand, tree.options))})"

@@ -12,7 +12,7 @@ EXAMPLES: Final = 3
 
 
 @dataclass(slots=True)
-class Tally:
+class BackfillCounts:
     """What came of the items. `seen` = `inserted` + `equal` + `converged` + `unrepresentable` once a run is over."""
 
     seen: int = 0

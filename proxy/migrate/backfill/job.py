@@ -25,15 +25,15 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 
-from proxy.dynamodb.item_writes import same
+from proxy.dynamodb.item_writes import items_equal
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
-from proxy.mapping.interface import Mapping as TableMapping
-from proxy.migrate.backfill.counts import EXAMPLES, Tally
-from proxy.migrate.backfill.row_encoding import Row, RowsOf, no_size, rough_size
-from proxy.migrate.table_jobs.concurrently import together
-from proxy.migrate.table_jobs.job_participant import TakingPart
-from proxy.migrate.table_jobs.rate_limiter import Pace
+from proxy.mapping.interface import TableMapping
+from proxy.migrate.backfill.counts import EXAMPLES, BackfillCounts
+from proxy.migrate.backfill.row_encoding import EncodedRow, RowEncoder, no_size, rough_size
+from proxy.migrate.table_jobs.concurrently import run_concurrently
+from proxy.migrate.table_jobs.job_participant import JobParticipant
+from proxy.migrate.table_jobs.rate_limiter import RateLimiter
 from proxy.migrate.table_jobs.sources import Portion, Referring, Source
 from proxy.shadow.convergence.converge import converge
 from proxy.stores.batches import MAX_ROWS, SAFE_BYTES, batches
@@ -57,7 +57,7 @@ class _Part:
 
     claim: Claim
     position: dict[str, Any] | None
-    tally: Tally
+    tally: BackfillCounts
     inserted: list[str] = field(default_factory=list)
     """Keys whose rows stand in the mirror and whose items have not been read again."""
     converging: list[str] = field(default_factory=list)
@@ -91,10 +91,10 @@ class Backfill:
         schema: TableSchema,
         mapping: TableMapping,
         *,
-        moves: TakingPart,
+        moves: JobParticipant,
         bulk: Bulk,
         checkpoints: Checkpoints,
-        pace: Pace,
+        pace: RateLimiter,
         settle: float,
         references: Sequence[str] = (),
         again: Callable[[str], None] = lambda _: None,
@@ -103,7 +103,7 @@ class Backfill:
         self._source = source
         self._schema = schema
         self._mapping = mapping
-        self._rows_of = RowsOf(mapping)
+        self._rows_of = RowEncoder(mapping)
         self._moves = moves
         self._bulk = bulk
         self._checkpoints = checkpoints
@@ -118,10 +118,10 @@ class Backfill:
             # What is referred to first, then what refers: a foreign key holds at every moment.
             names = tuple(references)
             self._passes = (("first", Referring(names, wanted=False)), ("then", Referring(names, wanted=True)))
-        self.tally = Tally()
+        self.tally = BackfillCounts()
         self.resumed = False
 
-    async def run(self, workers: int, *, fresh: bool = False) -> Tally:
+    async def run(self, workers: int, *, fresh: bool = False) -> BackfillCounts:
         """Do all parts, or what an earlier run has left of them. Raises StoreError, SourceError."""
         wanted = [f"{name}:{part}" for name, _ in self._passes for part in self._source.parts()]
         mine = await self._patiently(lambda: self._checkpoints.parts(self.job, wanted))
@@ -141,7 +141,7 @@ class Backfill:
             self.tally.add(each.state["tally"])
         for name, only in self._passes:
             waiting = [part for part in self._source.parts() if not (at := mine.get(f"{name}:{part}")) or not at.done]
-            await together(waiting, lambda part, n=name, o=only: self._part(part, n, o), workers)  # type: ignore[misc]
+            await run_concurrently(waiting, lambda part, n=name, o=only: self._part(part, n, o), workers)  # type: ignore[misc]
         return self.tally
 
     async def _part(self, part: str, name: str, only: Referring | None) -> None:
@@ -176,9 +176,9 @@ class Backfill:
         """Claim a part, and look at what whoever had it before wrote, or was about to write."""
         claim = await self._patiently(lambda: self._checkpoints.claim(self.job, part))
         if claim.saved is None:
-            return _Part(claim, None, Tally(), counted=Tally().document())
+            return _Part(claim, None, BackfillCounts(), counted=BackfillCounts().document())
         state = claim.saved.state
-        tally = Tally()
+        tally = BackfillCounts()
         tally.add(state["tally"])
         work = _Part(claim, state["position"], tally, state["inserted"], state["converging"], counted=state["tally"])
         for key in work.converging:
@@ -239,7 +239,7 @@ class Backfill:
         if unlike:
             await self._converge(work, unlike)
 
-    def _rows(self, work: _Part, items: Mapping[Key, Item]) -> list[Row]:
+    def _rows(self, work: _Part, items: Mapping[Key, Item]) -> list[EncodedRow]:
         rows = []
         for key, item in items.items():
             row = self._rows_of.row(key, item)
@@ -253,12 +253,12 @@ class Backfill:
                 rows.append(row)
         return rows
 
-    async def _found(self, rows: Sequence[Row]) -> dict[int, bytes]:
+    async def _found(self, rows: Sequence[EncodedRow]) -> dict[int, bytes]:
         """Digests of what the mirror has under the rows' keys, by their places."""
         keys = [self._bulk.statements.key_of(row.values) for row in rows]
         return await self._patiently(lambda: self._bulk.digests(keys))
 
-    def _held_otherwise(self, work: _Part, rows: Sequence[Row], found: Mapping[int, bytes]) -> list[Key]:
+    def _held_otherwise(self, work: _Part, rows: Sequence[EncodedRow], found: Mapping[int, bytes]) -> list[Key]:
         unlike = []
         for place, digest in found.items():
             if self._bulk.statements.row.digest(rows[place].values) != digest:
@@ -266,7 +266,7 @@ class Backfill:
         self._count(work, "equal", len(found) - len(unlike))
         return unlike
 
-    async def _insert(self, work: _Part, rows: list[Row], portion: Portion) -> list[Key]:
+    async def _insert(self, work: _Part, rows: list[EncodedRow], portion: Portion) -> list[Key]:
         """Insert where there is no row, and read the table again; gives the keys that do not agree with it."""
         work.inserted = [row.key.text for row in rows]
         try:
@@ -298,7 +298,7 @@ class Backfill:
             work.inserted = []
         return unlike
 
-    async def _inserted(self, work: _Part, rows: list[Row]) -> int:
+    async def _inserted(self, work: _Part, rows: list[EncodedRow]) -> int:
         """Insert and save in one transaction. Where nobody can tell whether it was committed, a new claim tells."""
         values = [row.values for row in rows]
         for _ in range(_CLAIMS):
@@ -327,10 +327,10 @@ class Backfill:
         if keys:
             await self._save(work)
         tallies = () if again else (work.tally, self.tally)
-        await together(keys, lambda key: self._converge_one(work, key, tallies), _CONVERGING)
+        await run_concurrently(keys, lambda key: self._converge_one(work, key, tallies), _CONVERGING)
         work.inserted, work.converging = [], []
 
-    async def _converge_one(self, work: _Part, key: Key, tallies: Iterable[Tally]) -> None:
+    async def _converge_one(self, work: _Part, key: Key, tallies: Iterable[BackfillCounts]) -> None:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         attempt = 0
         while True:
@@ -378,7 +378,7 @@ class Backfill:
 
 
 def _agrees(item: Item, now: Item | None) -> bool:
-    return now is item or (now is not None and same(item, now))
+    return now is item or (now is not None and items_equal(item, now))
 
 
 async def _pause(attempt: int) -> None:

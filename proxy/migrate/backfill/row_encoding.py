@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
-from proxy.mapping.interface import Mapping, SqlValues
+from proxy.mapping.interface import SqlValues, TableMapping
 
 
 @dataclass(slots=True)
-class Row:
+class EncodedRow:
     """An item as a row; `lossy` says that the mapping allows what it loses.
 
     Nobody changes one. It is not frozen because there is one for every item of a table, and a frozen one takes three
@@ -24,13 +24,13 @@ class Row:
     lossy: bool
 
 
-class RowsOf:
+class RowEncoder:
     """Of one table."""
 
-    def __init__(self, mapping: Mapping) -> None:
+    def __init__(self, mapping: TableMapping) -> None:
         self._mapping = mapping
 
-    def row(self, key: Key, item: Item) -> Row | None:
+    def row(self, key: Key, item: Item) -> EncodedRow | None:
         """None where the mapping cannot hold the item."""
         try:
             encoded = self._mapping.encode(key, item)
@@ -39,7 +39,7 @@ class RowsOf:
         values = encoded.values
         if values is None or (encoded.faults and self._mapping.on_loss == "park"):
             return None
-        return Row(key, item, values, bool(encoded.faults))
+        return EncodedRow(key, item, values, bool(encoded.faults))
 
     def faults(self, key: Key, item: Item) -> list[str]:
         """Why it cannot."""
@@ -50,10 +50,10 @@ class RowsOf:
         return [f"{fault.field}: {fault.reason}" for fault in faults] or ["no row can have this key"]
 
 
-def no_size(_: Row) -> int:
+def no_size(_: EncodedRow) -> int:
     return 0
 
 
-def rough_size(row: Row) -> int:
+def rough_size(row: EncodedRow) -> int:
     """Roughly the bytes of a row: texts and JSON make up nearly all of it."""
     return sum(len(value) if isinstance(value, str | bytes) else 16 for value in row.values)

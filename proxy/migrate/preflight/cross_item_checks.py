@@ -38,14 +38,14 @@ _BATCH: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class CrossItemFinding:
     """An item that something is wrong with: the text of its key, and its type."""
 
     key: str
     item_type: str
 
 
-class Census:
+class CrossItemChecks:
     """`with Census(directory) as census`, then notes, then questions. `directory` None: where temporary files go."""
 
     def __init__(self, directory: Path | None = None) -> None:
@@ -74,19 +74,19 @@ class Census:
         """The item of this key would be in the row of these key columns."""
         self._note("held", (_digest(repr(tuple(row))), key.text, item_type))
 
-    def dangling(self, reference: int) -> Iterator[Counted]:
+    def dangling(self, reference: int) -> Iterator[CrossItemFinding]:
         """Items that refer to one that is not there."""
         self._flush()
         self._database.execute("CREATE INDEX IF NOT EXISTS there_target ON there (reference, target)")
         for key, item_type in self._database.execute(_DANGLING, (reference,)):
-            yield Counted(key, item_type)
+            yield CrossItemFinding(key, item_type)
 
-    def sharing(self) -> Iterator[Counted]:
+    def sharing(self) -> Iterator[CrossItemFinding]:
         """Items whose row is another item's too, those of one row one after the other."""
         self._flush()
         self._database.execute("CREATE INDEX IF NOT EXISTS held_row ON held (row, key, type)")
         for key, item_type in self._database.execute(_SHARED):
-            yield Counted(key, item_type)
+            yield CrossItemFinding(key, item_type)
 
     def _note(self, table: str, note: tuple[Any, ...]) -> None:
         notes = self._notes[table]

@@ -11,7 +11,7 @@ from typing import Final
 
 from proxy.dynamodb.schema import Index
 from proxy.mapping.column_mapping import ColumnMapping
-from proxy.migrate.preflight.item_checks import Kind, Trouble
+from proxy.migrate.preflight.item_checks import ItemProblem, ProblemKind
 
 _NAME: Final = r'(?:"(?:[^"]|"")+"|[^\s"(.]+)'
 _CREATE_INDEX: Final = re.compile(
@@ -21,7 +21,7 @@ _CREATE_INDEX: Final = re.compile(
 )
 
 
-def unmade(mapping: ColumnMapping, statements: Iterable[str]) -> Iterator[Trouble]:
+def unmade(mapping: ColumnMapping, statements: Iterable[str]) -> Iterator[ItemProblem]:
     """A trouble for each DynamoDB index whose SQL index no statement makes, or makes on other columns."""
     made = {
         _bare(name): [_bare(re.split(r"\s+(?i:ASC|DESC|NULLS)\b", column.strip())[0]) for column in columns.split(",")]
@@ -35,10 +35,12 @@ def unmade(mapping: ColumnMapping, statements: Iterable[str]) -> Iterator[Troubl
         wanted = span.equal if span.sort is None else (*span.equal, span.sort)
         columns = made.get(served.sql_index)
         if columns is None:
-            yield Trouble(Kind.INDEX, place, f"no migration makes {served.sql_index} on {mapping.sql_table}")
+            yield ItemProblem(ProblemKind.INDEX, place, f"no migration makes {served.sql_index} on {mapping.sql_table}")
         elif columns[: len(wanted)] != list(wanted):
             listed = ", ".join(wanted)
-            yield Trouble(Kind.INDEX, place, f"{served.sql_index} does not begin with {listed}, by which it is asked")
+            yield ItemProblem(
+                ProblemKind.INDEX, place, f"{served.sql_index} does not begin with {listed}, by which it is asked"
+            )
 
 
 def _bare(name: str) -> str:

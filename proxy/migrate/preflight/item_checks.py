@@ -18,7 +18,7 @@ from typing import Any, Final
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
-from proxy.mapping.codecs import Misfit
+from proxy.mapping.codecs import ValueDoesNotFitError
 from proxy.mapping.column_mapping import ColumnMapping
 from proxy.mapping.compatibility import misfits
 from proxy.mapping.document_mapping import DocumentMapping
@@ -31,7 +31,7 @@ _FIXED_BYTES: Final = 16
 TableMapping = ColumnMapping | DocumentMapping
 
 
-class Kind(StrEnum):
+class ProblemKind(StrEnum):
     """The kinds of trouble, as they are called in reports. All but `aside` lose something or answer wrongly."""
 
     CHANGED = "changed"
@@ -51,7 +51,7 @@ class Kind(StrEnum):
 
     @property
     def loses(self) -> bool:
-        return self is not Kind.ASIDE
+        return self is not ProblemKind.ASIDE
 
     @property
     def sentence(self) -> str:
@@ -64,76 +64,76 @@ class Kind(StrEnum):
 
 
 _SENTENCES: Final = {
-    Kind.CHANGED: "would be dropped, made up or given back changed",
-    Kind.TYPE: "is of another type than its column",
-    Kind.NUMBER: "is a number that its column would round or refuse",
-    Kind.TEXT: "is a text that its column would cut, respell or refuse",
-    Kind.NUL: "has the character NUL, which PostgreSQL's text cannot hold",
-    Kind.KEY_BYTES: "makes a key longer than DSQL's 1 KiB",
-    Kind.JSON_BYTES: "is JSON longer than DSQL's 1 MiB",
-    Kind.ROW_BYTES: "makes a row longer than DSQL's 2 MiB",
-    Kind.MISSING: "is missing where its column must not be NULL",
-    Kind.FORM: "does not have the form that the mapping gives it",
-    Kind.DANGLING: "refers to an item that is not there",
-    Kind.DUPLICATE: "is the same row for two keys",
-    Kind.INDEX: "does not fit DynamoDB's table, or the migrations",
-    Kind.ASIDE: "is held beside its column, in the JSON",
+    ProblemKind.CHANGED: "would be dropped, made up or given back changed",
+    ProblemKind.TYPE: "is of another type than its column",
+    ProblemKind.NUMBER: "is a number that its column would round or refuse",
+    ProblemKind.TEXT: "is a text that its column would cut, respell or refuse",
+    ProblemKind.NUL: "has the character NUL, which PostgreSQL's text cannot hold",
+    ProblemKind.KEY_BYTES: "makes a key longer than DSQL's 1 KiB",
+    ProblemKind.JSON_BYTES: "is JSON longer than DSQL's 1 MiB",
+    ProblemKind.ROW_BYTES: "makes a row longer than DSQL's 2 MiB",
+    ProblemKind.MISSING: "is missing where its column must not be NULL",
+    ProblemKind.FORM: "does not have the form that the mapping gives it",
+    ProblemKind.DANGLING: "refers to an item that is not there",
+    ProblemKind.DUPLICATE: "is the same row for two keys",
+    ProblemKind.INDEX: "does not fit DynamoDB's table, or the migrations",
+    ProblemKind.ASIDE: "is held beside its column, in the JSON",
 }
 _REMEDIES: Final = {
-    Kind.CHANGED: "leave `literal` out of the mapping, so that what no column holds exactly stays in the JSON as it is",
-    Kind.TYPE: "give the column the type that the values have, or mend the items",
-    Kind.NUMBER: "make the column numeric, with as many digits before and after the point as the values have",
-    Kind.TEXT: "make the column text",
-    Kind.NUL: "take the character out of the items, or the attribute out of the index and of [columns]",
-    Kind.KEY_BYTES: "shorten the values, or leave the index out",
-    Kind.JSON_BYTES: "move the largest attributes to text columns of their own, or elsewhere (as to S3)",
-    Kind.ROW_BYTES: "move the largest attributes elsewhere (as to S3)",
-    Kind.MISSING: "let the column be NULL, or give the items a value",
-    Kind.FORM: "mend the items, or map the attribute to a column of its own",
-    Kind.DANGLING: "mend or remove the items; a foreign key would refuse them",
-    Kind.DUPLICATE: "put what tells them apart into [key]",
-    Kind.INDEX: "mend the mapping file at the place that is named",
-    Kind.ASIDE: "nothing is lost; what SQL asks of the column does not find these items until it has another type",
+    ProblemKind.CHANGED: "leave `literal` out of the mapping, so that the JSON keeps what no column holds exactly",
+    ProblemKind.TYPE: "give the column the type that the values have, or mend the items",
+    ProblemKind.NUMBER: "make the column numeric, with as many digits before and after the point as the values have",
+    ProblemKind.TEXT: "make the column text",
+    ProblemKind.NUL: "take the character out of the items, or the attribute out of the index and of [columns]",
+    ProblemKind.KEY_BYTES: "shorten the values, or leave the index out",
+    ProblemKind.JSON_BYTES: "move the largest attributes to text columns of their own, or elsewhere (as to S3)",
+    ProblemKind.ROW_BYTES: "move the largest attributes elsewhere (as to S3)",
+    ProblemKind.MISSING: "let the column be NULL, or give the items a value",
+    ProblemKind.FORM: "mend the items, or map the attribute to a column of its own",
+    ProblemKind.DANGLING: "mend or remove the items; a foreign key would refuse them",
+    ProblemKind.DUPLICATE: "put what tells them apart into [key]",
+    ProblemKind.INDEX: "mend the mapping file at the place that is named",
+    ProblemKind.ASIDE: "nothing is lost; SQL on the column misses these items until its type is changed",
 }
 _OF_CAUSE: Final = {
-    Cause.FORM: Kind.FORM,
-    Cause.TYPE: Kind.TYPE,
-    Cause.NUMBER: Kind.NUMBER,
-    Cause.TEXT: Kind.TEXT,
-    Cause.NUL: Kind.NUL,
-    Cause.KEY_BYTES: Kind.KEY_BYTES,
-    Cause.MISSING: Kind.MISSING,
-    Cause.CHANGED: Kind.CHANGED,
+    Cause.FORM: ProblemKind.FORM,
+    Cause.TYPE: ProblemKind.TYPE,
+    Cause.NUMBER: ProblemKind.NUMBER,
+    Cause.TEXT: ProblemKind.TEXT,
+    Cause.NUL: ProblemKind.NUL,
+    Cause.KEY_BYTES: ProblemKind.KEY_BYTES,
+    Cause.MISSING: ProblemKind.MISSING,
+    Cause.CHANGED: ProblemKind.CHANGED,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class ItemProblem:
     """One thing that is wrong with one attribute; `attribute` is the mapping's place for what concerns no item."""
 
-    kind: Kind
+    kind: ProblemKind
     attribute: str
     reason: str
 
 
-def of_table(mapping: TableMapping, schema: TableSchema) -> list[Trouble]:
+def of_table(mapping: TableMapping, schema: TableSchema) -> list[ItemProblem]:
     """What concerns no item: the mapping file against DescribeTable, indexes that nothing serves among it."""
     if isinstance(mapping, DocumentMapping):
         return []
     found = []
     for problem in misfits(mapping, schema):
         place, _, reason = problem.partition(": ")
-        found.append(Trouble(Kind.INDEX, place, reason))
+        found.append(ItemProblem(ProblemKind.INDEX, place, reason))
     return found
 
 
-def of_item(mapping: TableMapping, schema: TableSchema, item: Item) -> tuple[Key | None, list[Trouble]]:
+def of_item(mapping: TableMapping, schema: TableSchema, item: Item) -> tuple[Key | None, list[ItemProblem]]:
     """The item's key (None if it has no proper one) and what is wrong with it, each attribute once a kind."""
     try:
         key = schema.key_of(item)
         encoded = mapping.encode(key, item)
     except DynamoDBError as error:
-        return None, [Trouble(Kind.FORM, schema.hash, f"it is no item of this table: {error.message}")]
+        return None, [ItemProblem(ProblemKind.FORM, schema.hash, f"it is no item of this table: {error.message}")]
     found = [_refined(mapping, item, fault) for fault in encoded.faults]
     if encoded.values is not None:
         found.extend(_too_large(mapping, encoded))
@@ -141,7 +141,7 @@ def of_item(mapping: TableMapping, schema: TableSchema, item: Item) -> tuple[Key
     return key, list({(each.kind, each.attribute): each for each in reversed(found)}.values())[::-1]
 
 
-def _refined(mapping: TableMapping, item: Item, fault: Fault) -> Trouble:
+def _refined(mapping: TableMapping, item: Item, fault: Fault) -> ItemProblem:
     """A lossy plan's fault says that a value changes; why it does, its column knows."""
     value = item.get(fault.field)
     if fault.cause is Cause.CHANGED and value is not None and isinstance(mapping, ColumnMapping):
@@ -149,25 +149,27 @@ def _refined(mapping: TableMapping, item: Item, fault: Fault) -> Trouble:
         if [len(column.path) for column in columns] == [1]:
             try:
                 columns[0].codec.encode(value)
-            except Misfit as misfit:
-                return Trouble(_OF_CAUSE[misfit.cause], fault.field, str(misfit))
+            except ValueDoesNotFitError as misfit:
+                return ItemProblem(_OF_CAUSE[misfit.cause], fault.field, str(misfit))
         elif not columns and "N" in value:
-            return Trouble(Kind.NUMBER, fault.field, "JavaScript's numbers have 15 digits, and this has more")
-    return Trouble(_OF_CAUSE[fault.cause], fault.field, fault.reason)
+            return ItemProblem(
+                ProblemKind.NUMBER, fault.field, "JavaScript's numbers have 15 digits, and this has more"
+            )
+    return ItemProblem(_OF_CAUSE[fault.cause], fault.field, fault.reason)
 
 
-def _too_large(mapping: TableMapping, encoded: Encoded) -> Iterator[Trouble]:
+def _too_large(mapping: TableMapping, encoded: Encoded) -> Iterator[ItemProblem]:
     assert encoded.values is not None
     name = mapping.columns[-1].name
     json_bytes = _bytes(encoded.values[-1])
     if json_bytes > MAX_JSON_BYTES:
-        yield Trouble(Kind.JSON_BYTES, name, f"it has {json_bytes} bytes before compression")
+        yield ItemProblem(ProblemKind.JSON_BYTES, name, f"it has {json_bytes} bytes before compression")
     row_bytes = sum(_bytes(value) for value in encoded.values)
     if row_bytes > MAX_ROW_BYTES:
-        yield Trouble(Kind.ROW_BYTES, name, f"the row has {row_bytes} bytes")
+        yield ItemProblem(ProblemKind.ROW_BYTES, name, f"the row has {row_bytes} bytes")
 
 
-def _aside(mapping: TableMapping, encoded: Encoded, item: Item) -> Iterator[Trouble]:
+def _aside(mapping: TableMapping, encoded: Encoded, item: Item) -> Iterator[ItemProblem]:
     """Attributes that have a column and are not in it, because it would not give them back exactly."""
     if isinstance(mapping, DocumentMapping) or mapping.literal:
         return
@@ -177,8 +179,8 @@ def _aside(mapping: TableMapping, encoded: Encoded, item: Item) -> Iterator[Trou
         if held is None and value is not None:
             try:
                 column.codec.encode(value)
-            except Misfit as misfit:
-                yield Trouble(Kind.ASIDE, column.path[0], str(misfit))
+            except ValueDoesNotFitError as misfit:
+                yield ItemProblem(ProblemKind.ASIDE, column.path[0], str(misfit))
 
 
 def _bytes(value: Any) -> int:

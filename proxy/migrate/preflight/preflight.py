@@ -19,8 +19,8 @@ from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
 from proxy.mapping.column_mapping import ColumnMapping
 from proxy.mapping.references import Reference
-from proxy.migrate.preflight.cross_item_checks import Census
-from proxy.migrate.preflight.item_checks import Kind, TableMapping, Trouble, of_item, of_table
+from proxy.migrate.preflight.cross_item_checks import CrossItemChecks
+from proxy.migrate.preflight.item_checks import ItemProblem, ProblemKind, TableMapping, of_item, of_table
 
 EXAMPLES: Final = 3
 _MOST_FINDINGS: Final = 500
@@ -45,13 +45,13 @@ class _Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class PreflightFinding:
     """One kind of trouble with one attribute: the items that have it, by type, the first reason met, and examples.
 
     `items` is 0 for what concerns the mapping and no item. `examples` are keys, redacted unless values were asked for.
     """
 
-    kind: Kind
+    kind: ProblemKind
     attribute: str
     items: int
     types: dict[str, int]
@@ -77,11 +77,11 @@ class Report:
 
     table: str
     items: int
-    findings: tuple[Finding, ...]
+    findings: tuple[PreflightFinding, ...]
     unchecked: tuple[str, ...] = ()
 
     @property
-    def losses(self) -> tuple[Finding, ...]:
+    def losses(self) -> tuple[PreflightFinding, ...]:
         return tuple(each for each in self.findings if each.kind.loses)
 
     def document(self) -> dict[str, Any]:
@@ -126,7 +126,7 @@ class Preflight:
         self,
         mapping: TableMapping,
         schema: TableSchema,
-        census: Census,
+        census: CrossItemChecks,
         references: tuple[Reference, ...] = (),
         *,
         whole: bool = True,
@@ -139,7 +139,7 @@ class Preflight:
         # Only a plan that is taken literally can put two keys into one row: other key columns give the key back.
         self._rows_shared = isinstance(mapping, ColumnMapping) and mapping.literal
         self._whole = whole
-        self._tallies: dict[tuple[Kind, str], _Tally] = {}
+        self._tallies: dict[tuple[ProblemKind, str], _Tally] = {}
         self.items = 0
 
     def look(self, items: Iterable[Item]) -> None:
@@ -155,9 +155,9 @@ class Preflight:
     def unreadable(self, place: str, reason: str) -> None:
         """Something in a file that is no item."""
         self.items += 1
-        self._count(Trouble(Kind.FORM, FILES, f"{place}: {reason}"), None, "")
+        self._count(ItemProblem(ProblemKind.FORM, FILES, f"{place}: {reason}"), None, "")
 
-    def add(self, trouble: Trouble) -> None:
+    def add(self, trouble: ItemProblem) -> None:
         """A trouble of the mapping's, found elsewhere."""
         tally = self._tallies.setdefault((trouble.kind, trouble.attribute), _Tally())
         tally.reason = tally.reason or trouble.reason
@@ -169,7 +169,7 @@ class Preflight:
         self._take_census()
         redactor = Redactor(secrets.token_bytes(32))
         findings = [
-            Finding(
+            PreflightFinding(
                 kind,
                 attribute if values or self._declared(kind, attribute) else redactor.name(attribute),
                 tally.items,
@@ -182,10 +182,10 @@ class Preflight:
         findings.sort(key=lambda each: (not each.kind.loses, -each.items, each.kind, each.attribute))
         return Report(self._mapping.table, self.items, tuple(findings), self._unchecked())
 
-    def _declared(self, kind: Kind, attribute: str) -> bool:
+    def _declared(self, kind: ProblemKind, attribute: str) -> bool:
         """Whether the name comes from the mapping or the table's schema, and so says nothing of an item."""
         return (
-            kind is Kind.INDEX
+            kind is ProblemKind.INDEX
             or attribute == FILES
             or attribute in self._mapping.fields
             or attribute in self._schema.types
@@ -206,12 +206,12 @@ class Preflight:
         for number, reference in enumerate(self._references):
             meant = f"no {reference.item_type or 'item'} has it as its {reference.to}"
             for each in self._census.dangling(number):
-                self._count(Trouble(Kind.DANGLING, reference.attribute, meant), each.key, each.item_type)
+                self._count(ItemProblem(ProblemKind.DANGLING, reference.attribute, meant), each.key, each.item_type)
         if self._rows_shared:
             columns = ", ".join(self._mapping.key_columns)
             shared = f"the primary key is {columns} alone: the one written last is what is left"
             for each in self._census.sharing():
-                self._count(Trouble(Kind.DUPLICATE, self._schema.hash, shared), each.key, each.item_type)
+                self._count(ItemProblem(ProblemKind.DUPLICATE, self._schema.hash, shared), each.key, each.item_type)
 
     def _unchecked(self) -> tuple[str, ...]:
         told = [f"whether {each.attribute} refers to something: that takes the whole table" for each in self._skipped]
@@ -219,7 +219,7 @@ class Preflight:
             told.append("all keys that share a row: of a sample, only those within it")
         return tuple(told)
 
-    def _count(self, trouble: Trouble, key: str | None, item_type: str) -> None:
+    def _count(self, trouble: ItemProblem, key: str | None, item_type: str) -> None:
         name = (trouble.kind, trouble.attribute)
         if name not in self._tallies and len(self._tallies) >= _MOST_FINDINGS:
             name = (trouble.kind, OTHERS)

@@ -14,7 +14,7 @@ from contextlib import aclosing, suppress
 from typing import Any, Final
 
 from proxy.dynamodb.values import Item
-from proxy.migrate.table_jobs.rate_limiter import Pace, Rate
+from proxy.migrate.table_jobs.rate_limiter import Rate, RateLimiter
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.errors import StoreError, UnknownOutcome, Unreachable
 
@@ -49,7 +49,7 @@ async def pages(
     `shuffled`: from several places of the table at once, for a reader that stops when it has seen enough.
     """
     total = _PARTS if share < 1 else _PLACES if shuffled else _READERS
-    pace, limit = Pace(rate), {} if rate is None else {"Limit": rate.page_items}
+    pace, limit = RateLimiter(rate), {} if rate is None else {"Limit": rate.page_items}
     segments = random.sample(range(total), max(1, round(share * total)))
     waiting: asyncio.Queue[list[Item] | StoreError | None] = asyncio.Queue(_READERS)
 
@@ -95,7 +95,7 @@ async def gather(source: Pages, items: int, size: int) -> list[Item]:
     return found
 
 
-async def _segment(store: DynamoDBStore, pace: Pace, request: dict[str, Any], segment: int, total: int) -> Pages:
+async def _segment(store: DynamoDBStore, pace: RateLimiter, request: dict[str, Any], segment: int, total: int) -> Pages:
     request |= {"Segment": segment, "TotalSegments": total, "ReturnConsumedCapacity": "TOTAL"}
     while True:
         await pace.wait()

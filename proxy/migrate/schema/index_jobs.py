@@ -17,7 +17,7 @@ import asyncpg
 import structlog
 
 from proxy.migrate.schema.migration_files import MigrationError, constraint_of, index_of
-from proxy.stores.attempts import insist
+from proxy.stores.attempts import retry_conflicts
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +46,7 @@ async def _unseen(_: str, __: float) -> None:
     """Nobody looks on."""
 
 
-class JobFailed(MigrationError):
+class DDLJobFailed(MigrationError):
     """The job ended without what it was started for."""
 
 
@@ -62,7 +62,7 @@ async def submit(connection: asyncpg.Connection, statement: str) -> str | None:
 
     Raises asyncpg.PostgresError.
     """
-    return await insist(lambda: _submit(connection, statement))
+    return await retry_conflicts(lambda: _submit(connection, statement))
 
 
 async def _submit(connection: asyncpg.Connection, statement: str) -> str | None:
@@ -88,7 +88,9 @@ async def wait(connection: asyncpg.Connection, statement: str, job: str, seen: S
     began = loop.time()
     pause = _FIRST_LOOK_SECONDS
     while True:
-        row = await insist(lambda: connection.fetchrow("SELECT status, details FROM sys.jobs WHERE job_id = $1", job))
+        row = await retry_conflicts(
+            lambda: connection.fetchrow("SELECT status, details FROM sys.jobs WHERE job_id = $1", job)
+        )
         if row is None:
             # DSQL forgets a job some time after its end: what it has left says how it ended.
             if await valid(connection, statement) is False or await _proven(connection, statement) is False:
@@ -105,10 +107,10 @@ async def wait(connection: asyncpg.Connection, statement: str, job: str, seen: S
         pause = min(_LOOK_SECONDS, pause * 2)
 
 
-async def _failed(connection: asyncpg.Connection, statement: str, job: str, how: str) -> JobFailed:
+async def _failed(connection: asyncpg.Connection, statement: str, job: str, how: str) -> DDLJobFailed:
     if await valid(connection, statement) is False:
         await drop_index(connection, statement)
-    return JobFailed(f"job {job} {how}")
+    return DDLJobFailed(f"job {job} {how}")
 
 
 async def drop_index(connection: asyncpg.Connection, statement: str) -> None:
@@ -122,7 +124,7 @@ async def valid(connection: asyncpg.Connection, statement: str) -> bool | None:
     if index is None:
         return None
     schema, name = _parts(index)
-    found: bool | None = await insist(lambda: connection.fetchval(_VALID, name, schema))
+    found: bool | None = await retry_conflicts(lambda: connection.fetchval(_VALID, name, schema))
     return found
 
 
@@ -132,7 +134,7 @@ async def _proven(connection: asyncpg.Connection, statement: str) -> bool | None
     if constraint is None:
         return None
     _, name = _parts(constraint)
-    found: bool | None = await insist(lambda: connection.fetchval(_PROVEN, name))
+    found: bool | None = await retry_conflicts(lambda: connection.fetchval(_PROVEN, name))
     return found
 
 
@@ -143,7 +145,7 @@ async def running(connection: asyncpg.Connection, statement: str) -> str | None:
         return None
     _, name = _parts(index)
     try:
-        rows = await insist(lambda: connection.fetch("SELECT job_id, status, object_name FROM sys.jobs"))
+        rows = await retry_conflicts(lambda: connection.fetch("SELECT job_id, status, object_name FROM sys.jobs"))
     except asyncpg.PostgresError as error:
         if error.sqlstate in _NO_JOBS:
             return None

@@ -14,7 +14,7 @@ from typing import Any, Final
 import asyncpg
 
 from proxy.migrate.schema.migration_files import MigrationError
-from proxy.stores.attempts import insist
+from proxy.stores.attempts import retry_conflicts
 from proxy.stores.dsql.sqlstates import MADE_MEANWHILE, NO_TABLE
 
 MIGRATIONS_TABLE: Final = "crossfade_migrations"
@@ -35,7 +35,7 @@ _COLUMNS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StartedStatement:
     """A statement that was begun: the checksum of its text, the job it started, and whether it is done."""
 
     checksum: str
@@ -60,18 +60,18 @@ class Ledger:
     async def create(self) -> None:
         """Make what is not there. DDL that does nothing is a change of the catalog all the same, for every session."""
         for name, columns in _COLUMNS.items():
-            await insist(lambda name=name, columns=columns: self._make(name, columns))  # type: ignore[misc]
+            await retry_conflicts(lambda name=name, columns=columns: self._make(name, columns))  # type: ignore[misc]
 
     async def applied(self) -> dict[str, Applied]:
         """By name; empty where nothing was ever written down."""
         rows = await self._rows(f"SELECT name, checksum, applied_at FROM {MIGRATIONS_TABLE}")  # noqa: S608
         return {row["name"]: Applied(row["checksum"], row["applied_at"]) for row in rows}
 
-    async def steps(self) -> dict[tuple[str, int], Step]:
+    async def steps(self) -> dict[tuple[str, int], StartedStatement]:
         """By migration and number, which counts from 0."""
         rows = await self._rows(f"SELECT migration, step, checksum, job, done_at FROM {STEPS_TABLE}")  # noqa: S608
         return {
-            (row["migration"], row["step"]): Step(row["checksum"], row["job"], row["done_at"] is not None)
+            (row["migration"], row["step"]): StartedStatement(row["checksum"], row["job"], row["done_at"] is not None)
             for row in rows
         }
 
@@ -82,7 +82,7 @@ class Ledger:
         )
         return (rows[0]["holder"], rows[0]["remaining"]) if rows else None
 
-    async def begin(self, migration: str, step: int, checksum: str, before: Step | None) -> None:
+    async def begin(self, migration: str, step: int, checksum: str, before: StartedStatement | None) -> None:
         """Raises MigrationError where another run has begun it since `before` was read."""
         if before is None:
             done = await self._execute(
@@ -143,7 +143,7 @@ class Ledger:
                     await self._connection.execute("ROLLBACK")
                 raise
 
-        await insist(once)
+        await retry_conflicts(once)
 
     async def finish(self, migration: str, checksum: str) -> None:
         await self._execute(
@@ -157,7 +157,7 @@ class Ledger:
 
     async def take_lock(self, holder: str, seconds: float) -> bool:
         """Whether it is ours now: it was free, ours before, or its time was up."""
-        rows = await insist(
+        rows = await retry_conflicts(
             lambda: self._connection.fetch(
                 f"INSERT INTO {LOCK_TABLE} AS held (id, holder, until) "  # noqa: S608
                 "VALUES (1, $1, now() + $2::float8 * interval '1 second') ON CONFLICT (id) DO UPDATE "
@@ -188,14 +188,14 @@ class Ledger:
 
     async def _rows(self, sql: str) -> list[asyncpg.Record]:
         try:
-            return list(await insist(lambda: self._connection.fetch(sql)))
+            return list(await retry_conflicts(lambda: self._connection.fetch(sql)))
         except asyncpg.PostgresError as error:
             if error.sqlstate != NO_TABLE:
                 raise
             return []
 
     async def _execute(self, sql: str, *parameters: Any) -> str:
-        return str(await insist(lambda: self._connection.execute(sql, *parameters)))
+        return str(await retry_conflicts(lambda: self._connection.execute(sql, *parameters)))
 
     async def _make(self, name: str, columns: str) -> None:
         try:

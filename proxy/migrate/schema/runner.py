@@ -17,17 +17,17 @@ from typing import Final, TypeVar
 
 import asyncpg
 
-from proxy.migrate.schema.index_jobs import JobFailed, drop_index, execute, running, submit, valid, wait
-from proxy.migrate.schema.ledger import LEDGER_TABLES, MIGRATIONS_TABLE, Applied, Ledger, Step
+from proxy.migrate.schema.index_jobs import DDLJobFailed, drop_index, execute, running, submit, valid, wait
+from proxy.migrate.schema.ledger import LEDGER_TABLES, MIGRATIONS_TABLE, Applied, Ledger, StartedStatement
 from proxy.migrate.schema.migration_files import Migration, MigrationError, changes_rows, checksum, read_folder
 
 __all__ = [
     "LEDGER_TABLES",
     "MIGRATIONS_TABLE",
-    "Interrupted",
     "Migration",
     "MigrationError",
-    "Progress",
+    "MigrationInterrupted",
+    "MigrationProgress",
     "execute",
     "migrate",
     "progress",
@@ -49,16 +49,16 @@ Say = Callable[[str], None]
 T = TypeVar("T")
 
 
-class Interrupted(MigrationError):
+class MigrationInterrupted(MigrationError):
     """The connection was lost in the middle: the next run goes on there."""
 
 
-class Refused(MigrationError):
+class StatementRefused(MigrationError):
     """The database would not execute a statement: it had no effect."""
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class MigrationProgress:
     """How far one file has come. `state` is applied, changed, begun, waiting, or gone (applied, and not there now)."""
 
     name: str
@@ -68,7 +68,7 @@ class Progress:
     applied: Applied | None
 
 
-async def progress(connection: asyncpg.Connection, migrations: Sequence[Migration]) -> list[Progress]:
+async def progress(connection: asyncpg.Connection, migrations: Sequence[Migration]) -> list[MigrationProgress]:
     """What is applied and what would be; nothing is written. Raises MigrationError."""
     ledger = Ledger(connection)
     applied, steps = await _told(ledger.applied()), await _told(ledger.steps())
@@ -83,9 +83,9 @@ async def progress(connection: asyncpg.Connection, migrations: Sequence[Migratio
             state = "begun" if begun else "waiting"
         else:
             state, done = "applied" if before.checksum == migration.checksum else "changed", len(migration.statements)
-        found.append(Progress(migration.name, state, done, migration.statements, before))
+        found.append(MigrationProgress(migration.name, state, done, migration.statements, before))
     known = {migration.name for migration in migrations}
-    found += [Progress(name, "gone", 0, (), before) for name, before in applied.items() if name not in known]
+    found += [MigrationProgress(name, "gone", 0, (), before) for name, before in applied.items() if name not in known]
     return sorted(found, key=lambda each: each.name)
 
 
@@ -109,10 +109,12 @@ async def _told(work: Awaitable[T]) -> T:
     try:
         return await work
     except (OSError, asyncpg.InterfaceError) as error:
-        raise Interrupted(f"the connection was lost ({error}): run this again, it goes on where it was") from error
+        raise MigrationInterrupted(
+            f"the connection was lost ({error}): run this again, it goes on where it was"
+        ) from error
     except asyncpg.PostgresError as error:
         if (error.sqlstate or "").startswith(_AWAY):
-            raise Interrupted(f"{error.sqlstate}: {error}: run this again, it goes on where it was") from error
+            raise MigrationInterrupted(f"{error.sqlstate}: {error}: run this again, it goes on where it was") from error
         raise MigrationError(f"{error.sqlstate}: {error}") from error
 
 
@@ -180,7 +182,7 @@ class _Run:
             done += 1
         return done
 
-    async def _step(self, name: str, number: int, statement: str, before: Step | None, place: str) -> None:
+    async def _step(self, name: str, number: int, statement: str, before: StartedStatement | None, place: str) -> None:
         await self._keep()
         text = checksum(statement)
         if before is not None and before.done:
@@ -201,9 +203,9 @@ class _Run:
             if job is not None:
                 await self.ledger.started(name, number, job)
                 await wait(self._connection, statement, job, lambda status, s: self._seen(place, status, s))
-        except (Refused, JobFailed) as error:
+        except (StatementRefused, DDLJobFailed) as error:
             # What a run before this one began may have taken effect, whatever this one is told; a failed job has not.
-            if not resumed or isinstance(error, JobFailed):
+            if not resumed or isinstance(error, DDLJobFailed):
                 await self._keep(at_once=True)  # or else the note is another run's by now
                 await self.ledger.take_back(name, number)
             raise
@@ -224,9 +226,9 @@ class _Run:
                 return None
             if (error.sqlstate or "").startswith(_AWAY):
                 raise
-            raise Refused(f"{error.sqlstate}: {error}") from error
+            raise StatementRefused(f"{error.sqlstate}: {error}") from error
         if job is None and await valid(self._connection, statement) is False:
-            raise Refused("an index of that name is there and not valid: drop it, and run this again")
+            raise StatementRefused("an index of that name is there and not valid: drop it, and run this again")
         return job
 
     async def _seen(self, place: str, status: str, seconds: float) -> None:

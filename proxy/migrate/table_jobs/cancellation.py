@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 
 
-class Stopped(Exception):
+class StopRequestedError(Exception):
     """It was asked to, before its work was done."""
 
 
-class Stopping:
+class StopRequest:
     """`event` is set by whoever asks."""
 
     def __init__(self) -> None:

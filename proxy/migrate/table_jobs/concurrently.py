@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def together(things: Iterable[T], work: Callable[[T], Awaitable[None]], most: int) -> None:
+async def run_concurrently(things: Iterable[T], work: Callable[[T], Awaitable[None]], most: int) -> None:
     """Do the work on each thing, in order, by `most` workers. Not a task group: its errors come in groups, which those
     who sort errors by their kind would each have to take apart."""
     waiting = list(things)[::-1]

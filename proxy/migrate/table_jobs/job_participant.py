@@ -26,11 +26,11 @@ from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.mapping.interface import Fault
 from proxy.mapping.table_registry import Table
-from proxy.migrate.table_jobs.table_authority import Moved, Standing
+from proxy.migrate.table_jobs.table_authority import AuthorityMovedError, TableAuthority
 from proxy.shadow.convergence.converge import converge
-from proxy.shadow.write_fence import Drain
+from proxy.shadow.write_fence import DrainStatus
 from proxy.stores.errors import Refused, StoreError, Unreachable
-from proxy.stores.interface import Executed, Held, Store, Unrepresentable
+from proxy.stores.interface import ExecutionResult, Store, StoredItem, Unrepresentable
 
 log = structlog.get_logger(__name__)
 
@@ -40,10 +40,10 @@ _TIDY_SECONDS: Final = 0.1
 # What is left to be looked at again has a flip wait, if only for a moment.
 _MOMENT: Final = 0.05
 
-Enlist = Callable[["TakingPart"], Participant | None]
+Enlist = Callable[["JobParticipant"], Participant | None]
 
 
-class TakingPart:
+class JobParticipant:
     """One command at work on one table, for one authority. `enlist` makes its participant, None where stages are
     pinned; `left` says that what an earlier life left behind is still to be looked at (until `settled`). `mirror` is
     written to only while that is allowed."""
@@ -51,7 +51,7 @@ class TakingPart:
     def __init__(
         self,
         table: Table,
-        standing: Standing,
+        standing: TableAuthority,
         authority: Store,
         mirror: Store,
         enlist: Enlist,
@@ -59,7 +59,7 @@ class TakingPart:
         left: bool = False,
     ) -> None:
         self.authority = authority
-        self.mirror: Store = Minded(mirror, lambda key: self.check(table.mapping.type_of(key.attributes)))
+        self.mirror: Store = FencedStore(mirror, lambda key: self.check(table.mapping.type_of(key.attributes)))
         self._table = table.name
         self._standing = standing
         self._participant = enlist(self)
@@ -69,7 +69,7 @@ class TakingPart:
         self._quiet_until = float("-inf")
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[TakingPart]:
+    async def opened(self) -> AsyncIterator[JobParticipant]:
         """Until the end of the block it has a lease. Raises StoreError where none can be had."""
         tasks = [asyncio.create_task(self._tidy())]
         try:
@@ -112,7 +112,7 @@ class TakingPart:
         self._keys += keys
         try:
             yield
-        except Moved:
+        except AuthorityMovedError:
             # Whoever moved it while this process owed has said that it was gone, and has swept (stage forget).
             raise
         except BaseException:
@@ -168,7 +168,7 @@ class TakingPart:
             waits = self._flipping(last=last)
             if lease.valid and lease.owing and not waits:
                 if self.authority.name not in self._standing.authorities:
-                    raise Moved(self._table, self._standing.authorities)
+                    raise AuthorityMovedError(self._table, self._standing.authorities)
                 return
             if waits and lease.valid:
                 until = time.monotonic() + _PATIENCE_SECONDS
@@ -209,12 +209,12 @@ class TakingPart:
     def release(self) -> None:
         """As `hold`."""
 
-    def drain(self, scope: Scope) -> Drain:
+    def drain(self, scope: Scope) -> DrainStatus:
         if scope.table != self._table:
-            return Drain(0, 0, 0.0, 0)
+            return DrainStatus(0, 0, 0.0, 0)
         until = max(self._unsettled.values(), default=self._quiet_until)
         least = _MOMENT if self._unsettled or self._left else 0.0
-        return Drain(self._units, self._keys, max(least, until - time.monotonic()), 0)
+        return DrainStatus(self._units, self._keys, max(least, until - time.monotonic()), 0)
 
     def adopt(self, new: StageMap) -> None:
         self._standing.adopt(new)
@@ -230,7 +230,7 @@ class TakingPart:
         return not (self._units or self._unsettled or self._left or time.monotonic() < self._quiet_until)
 
 
-class Minded:
+class FencedStore:
     """A store that is written to only while that is allowed. `check` is told the key, and raises StoreError."""
 
     def __init__(self, store: Store, check: Callable[[Key], None]) -> None:
@@ -238,13 +238,13 @@ class Minded:
         self._check = check
         self.name = store.name
 
-    async def execute(self, operation: Operation) -> Executed:
+    async def execute(self, operation: Operation) -> ExecutionResult:
         return await self._store.execute(operation)
 
-    async def get(self, key: Key) -> Held:
+    async def get(self, key: Key) -> StoredItem:
         return await self._store.get(key)
 
-    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
+    async def put(self, key: Key, wanted: Item | None, held: StoredItem) -> StoredItem | None:
         self._check(key)
         return await self._store.put(key, wanted, held)
 

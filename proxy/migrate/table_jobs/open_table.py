@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.given import load_mappings
-from proxy.mapping.load import MappedTable
+from proxy.mapping.load import LoadedMapping
 from proxy.settings import Settings
 from proxy.settings.validation import SettingsError
 from proxy.stores.dynamodb.open_client import open_upstream
@@ -22,7 +22,7 @@ async def dynamodb(settings: Settings) -> AsyncIterator[DynamoDBStore]:
         yield DynamoDBStore(upstream, settings.dynamodb.timeout_seconds)
 
 
-def chosen(settings: Settings, name: str | None) -> tuple[str, MappedTable | None]:
+def chosen(settings: Settings, name: str | None) -> tuple[str, LoadedMapping | None]:
     """The table that is meant: the one named, or the only one with a mapping. Raises SettingsError."""
     mapped = load_mappings(settings)
     if name is None:

@@ -33,7 +33,7 @@ class Rate:
         return cls(float(match[1]), "rcu" if match[2] == "rcu" else "items")
 
 
-class Pace:
+class RateLimiter:
     """`await pace.wait()` before a read, `pace.spent(…)` after it, when it is known what it cost.
 
     What a read costs is not known before, so it is paid afterwards: the bucket may go below nothing, and whoever comes

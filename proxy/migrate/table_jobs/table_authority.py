@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from proxy.cutover.stage_table import StageTable
-from proxy.cutover.stages import Forgotten, StageMap, Stages
+from proxy.cutover.stages import ForgottenProcesses, StageMap, Stages
 from proxy.settings import Settings
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
@@ -18,7 +18,7 @@ from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
 _NO_TABLE: Final = "ResourceNotFoundException"
 
 
-class Moved(StoreError):
+class AuthorityMovedError(StoreError):
     """A stage was moved while the command ran: what it was about to write is not for it to write any more."""
 
     def __init__(self, table: str, authorities: Iterable[str]) -> None:
@@ -26,7 +26,7 @@ class Moved(StoreError):
         super().__init__("stage_moved", f"the authority for {table} is {names} now, and was another when this began")
 
 
-class Standing:
+class TableAuthority:
     """`types` are the item types that the table's mapping declares. Knows what it was told last: by `look`, or by who
     follows the stage table for it (`adopt`)."""
 
@@ -57,7 +57,7 @@ class Standing:
                     self._stages.adopt(StageMap.from_document(state.map))
         return self.authorities
 
-    async def forgotten(self) -> Forgotten:
+    async def forgotten(self) -> ForgottenProcesses:
         """The processes that were forgotten though they owed keys: what they owed, a sweep makes good. Raises
         StoreError."""
         await self.look()
@@ -80,4 +80,4 @@ class Standing:
         """Raises Moved unless this store is the authority for the type; None: for every type."""
         found = self.authorities if item_type is None else {self.of(item_type)}
         if found != {authority}:
-            raise Moved(self.table, found)
+            raise AuthorityMovedError(self.table, found)

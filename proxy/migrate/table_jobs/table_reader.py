@@ -18,7 +18,7 @@ import orjson
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
-from proxy.migrate.table_jobs.rate_limiter import Pace
+from proxy.migrate.table_jobs.rate_limiter import RateLimiter
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.errors import Refused, UnknownOutcome, Unreachable
 
@@ -58,7 +58,7 @@ class TableReader:
         self,
         store: DynamoDBStore,
         schema: TableSchema,
-        pace: Pace,
+        pace: RateLimiter,
         *,
         spent: Callable[[float], None] = lambda _: None,
         again: Callable[[str], None] = lambda _: None,

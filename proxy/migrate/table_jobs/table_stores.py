@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxy.app.compose_layer import participant_of
-from proxy.cutover.flip.participant import Held, Participant
+from proxy.cutover.flip.participant import FenceControl, Participant
 from proxy.cutover.stages import DYNAMODB
 from proxy.mapping.references import Reference
 from proxy.mapping.table_registry import Table, Tables
 from proxy.migrate.schema.document_tables import Documents
 from proxy.migrate.table_jobs import open_table as opening
-from proxy.migrate.table_jobs.job_participant import TakingPart
-from proxy.migrate.table_jobs.table_authority import Standing
+from proxy.migrate.table_jobs.job_participant import JobParticipant
+from proxy.migrate.table_jobs.table_authority import TableAuthority
 from proxy.settings import Settings
 from proxy.settings.validation import SettingsError
 from proxy.stores.dsql.bulk import Bulk
-from proxy.stores.dsql.connect import pool_of
+from proxy.stores.dsql.connect import open_pool
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.store import DSQLStore
 from proxy.stores.dsql.system_tables.checkpoints import Checkpoints
@@ -39,7 +39,7 @@ _CLOSE_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Both:
+class TableStores:
     """A table's two stores, and what is known of the table."""
 
     table: Table
@@ -53,29 +53,31 @@ class Both:
     """What DescribeTable says, which may be six hours old."""
     size: int
     """Bytes, as old."""
-    standing: Standing
-    enlist: Callable[[str, Held], Participant | None]
+    standing: TableAuthority
+    enlist: Callable[[str, FenceControl], Participant | None]
     """A process's part in moving stages, by its name; None where they are pinned."""
 
-    def part(self, name: str, authority: str, *, left: bool) -> TakingPart:
+    def part(self, name: str, authority: str, *, left: bool) -> JobParticipant:
         """A command's part in moving stages while it writes to the other store; it keeps its name when it is started
         again. `left` as `TakingPart` has it."""
         stores: tuple[Store, Store] = (self.dynamodb, self.dsql)
         truth, mirror = stores if authority == DYNAMODB else stores[::-1]
         # Names go into paths and onto command lines (`crossfade stage forget`).
         named = name.replace("/", ":")
-        return TakingPart(self.table, self.standing, truth, mirror, lambda part: self.enlist(named, part), left=left)
+        return JobParticipant(
+            self.table, self.standing, truth, mirror, lambda part: self.enlist(named, part), left=left
+        )
 
 
 @asynccontextmanager
-async def opened(
+async def open_table_stores(
     settings: Settings, name: str | None, retried: Callable[[str], None] = lambda _: None
-) -> AsyncIterator[Both]:
+) -> AsyncIterator[TableStores]:
     """Until the end of the block. Raises SettingsError, CredentialsError, StoreError."""
     if settings.dsql.dsn is None and settings.dsql.endpoint is None:
         raise SettingsError(["this needs DSQL: set endpoint or dsn in [dsql]"])
     chosen, mapped = opening.chosen(settings, name)
-    pool = pool_of(settings.dsql)
+    pool = open_pool(settings.dsql)
     try:
         async with open_upstream(settings, os.environ) as upstream:
             dynamodb = DynamoDBStore(upstream, settings.dynamodb.timeout_seconds)
@@ -88,7 +90,7 @@ async def opened(
             dsql = DSQLStore(pool, tables.mapping_of, schema=settings.dsql.schema, retried=retried)
             schema_name = settings.dsql.schema
             bulk = Bulk(pool, table.mapping, schema=schema_name, seconds=_STATEMENT_SECONDS, retried=retried)
-            yield Both(
+            yield TableStores(
                 table,
                 dynamodb,
                 dsql,
@@ -98,7 +100,7 @@ async def opened(
                 () if mapped is None else mapped.references,
                 int(description["Table"].get("ItemCount", 0)),
                 int(description["Table"].get("TableSizeBytes", 0)),
-                Standing(settings, dynamodb, chosen, mapped.rules if mapped is not None else ()),
+                TableAuthority(settings, dynamodb, chosen, mapped.rules if mapped is not None else ()),
                 lambda named, part: participant_of(settings, upstream, part, named),
             )
     finally:

@@ -14,20 +14,20 @@ from enum import StrEnum
 from typing import Any, Final
 
 from comparators.difference import Difference, Kind
-from comparators.expected import Context, explanation
+from comparators.expected import DifferenceContext, explanation
 from comparators.items import compare_items
 from comparators.redact import Redactor
-from proxy.dynamodb.item_writes import same
+from proxy.dynamodb.item_writes import items_equal
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.mapping.table_registry import Table
-from proxy.migrate.table_jobs.cancellation import Stopped, Stopping
-from proxy.migrate.table_jobs.concurrently import together
-from proxy.migrate.table_jobs.job_participant import TakingPart
-from proxy.migrate.table_jobs.table_authority import Moved
+from proxy.migrate.table_jobs.cancellation import StopRequest, StopRequestedError
+from proxy.migrate.table_jobs.concurrently import run_concurrently
+from proxy.migrate.table_jobs.job_participant import JobParticipant
+from proxy.migrate.table_jobs.table_authority import AuthorityMovedError
 from proxy.shadow.convergence.converge import converge
 from proxy.stores.errors import StoreError, UnknownOutcome
-from proxy.stores.interface import Held, Store, Unrepresentable
+from proxy.stores.interface import Store, StoredItem, Unrepresentable
 
 _FIRST_WAIT: Final = 0.2
 _REPAIRING: Final = 8
@@ -46,7 +46,7 @@ class Result(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class SweepFinding:
     """What became of one key. `repaired` is None where nobody tried."""
 
     key: Key
@@ -68,10 +68,10 @@ class Finding:
         }
 
 
-Many = Callable[[Sequence[Key]], Awaitable[dict[Key, Held]]]
+Many = Callable[[Sequence[Key]], Awaitable[dict[Key, StoredItem]]]
 
 
-class Looking:
+class Rechecker:
     """`read_authority` and `read_mirror` read many keys strongly; `patience` is in seconds; `moves` is how to repair,
     None where nothing is to be; `settle` is the mirror's settle time in seconds. Once `stopping` says so, it raises
     Stopped when what it has begun is done."""
@@ -85,9 +85,9 @@ class Looking:
         read_mirror: Many,
         *,
         patience: float,
-        moves: TakingPart | None = None,
+        moves: JobParticipant | None = None,
         settle: float = 0.0,
-        stopping: Stopping | None = None,
+        stopping: StopRequest | None = None,
     ) -> None:
         self._table = table
         self._authority = authority
@@ -97,11 +97,11 @@ class Looking:
         self._patience = patience
         self._moves = moves
         self._settle = settle
-        self._stopping = stopping or Stopping()
+        self._stopping = stopping or StopRequest()
 
-    async def look(self, keys: Sequence[Key]) -> list[Finding]:
+    async def look(self, keys: Sequence[Key]) -> list[SweepFinding]:
         """A finding for each key. Raises StoreError, Stopped."""
-        last: dict[Key, Finding] = {}
+        last: dict[Key, SweepFinding] = {}
         waiting = list(dict.fromkeys(keys))
         until = time.monotonic() + self._patience
         wait = _FIRST_WAIT
@@ -113,67 +113,68 @@ class Looking:
             if not waiting or left <= 0:
                 break
             if await self._stopping.within(min(wait, left)):
-                raise Stopped
+                raise StopRequestedError
             wait *= 2
         findings = [last[key] for key in dict.fromkeys(keys)]
         wrong = [each for each in findings if each.result in _WRONG]
         if self._moves is None or not wrong:
             return findings
         if self._stopping():
-            raise Stopped
-        repaired: dict[Key, Finding] = {}
+            raise StopRequestedError
+        repaired: dict[Key, SweepFinding] = {}
         # Few at a time: a flip waits for them.
         for some in (wrong[first : first + _AT_ONCE] for first in range(0, len(wrong), _AT_ONCE)):
             async with self._moves.unit(len(some)):
                 repaired |= await self._repaired(self._moves, some)
         return [repaired.get(each.key, each) for each in findings]
 
-    async def _once(self, keys: Sequence[Key]) -> list[Finding]:
+    async def _once(self, keys: Sequence[Key]) -> list[SweepFinding]:
         before = await self._read_authority(keys)
         held = await self._read_mirror(keys)
         findings = [self._compared(key, before[key].item, held[key]) for key in keys]
         doubtful = [each.key for each in findings if each.result in _WRONG]
         if doubtful:
             after = await self._read_authority(doubtful)
-            moved = {key for key in doubtful if not same(before[key].item, after[key].item)}
+            moved = {key for key in doubtful if not items_equal(before[key].item, after[key].item)}
             findings = [
-                Finding(each.key, Result.RACING, each.item_type) if each.key in moved else each for each in findings
+                SweepFinding(each.key, Result.RACING, each.item_type) if each.key in moved else each
+                for each in findings
             ]
         return findings
 
-    def _compared(self, key: Key, wanted: Item | None, held: Held) -> Finding:
+    def _compared(self, key: Key, wanted: Item | None, held: StoredItem) -> SweepFinding:
         item_type = self._table.mapping.type_of(wanted or held.item or key.attributes)
         image, faults = self._mirror.image(key, wanted)
         if image is None and wanted is not None:
             reasons = tuple(f"{fault.field}: {fault.reason}" for fault in faults)
-            return Finding(key, Result.UNREPRESENTABLE, item_type, reasons=reasons)
-        differences = () if same(image, held.item) else self._differences(key, image, held.item)
+            return SweepFinding(key, Result.UNREPRESENTABLE, item_type, reasons=reasons)
+        differences = () if items_equal(image, held.item) else self._differences(key, image, held.item)
         if not differences:
             if held.sound:
-                return Finding(key, Result.AGREED, item_type)
+                return SweepFinding(key, Result.AGREED, item_type)
             reason = "the columns of its indexes do not say what its item says"
-            return Finding(key, Result.DIFFERENT, item_type, reasons=(reason,))
-        context = Context(self._table.name, OPERATION)
+            return SweepFinding(key, Result.DIFFERENT, item_type, reasons=(reason,))
+        context = DifferenceContext(self._table.name, OPERATION)
         if all(explanation(self._table.expected, each, context) is not None for each in differences):
-            return Finding(key, Result.EXPECTED, item_type, differences)
+            return SweepFinding(key, Result.EXPECTED, item_type, differences)
         # The path "" is the item as a whole.
         whole = differences[0].kind if not differences[0].path else None
-        return Finding(key, _RESULTS.get(whole, Result.DIFFERENT), item_type, differences)
+        return SweepFinding(key, _RESULTS.get(whole, Result.DIFFERENT), item_type, differences)
 
     def _differences(self, key: Key, authority: Item | None, mirror: Item | None) -> tuple[Difference, ...]:
         rules = self._table.pick(authority or mirror or {})
         return compare_items(authority, mirror, rules, key=key.attributes)
 
-    async def _repaired(self, moves: TakingPart, findings: Sequence[Finding]) -> dict[Key, Finding]:
-        done: dict[Key, Finding] = {}
+    async def _repaired(self, moves: JobParticipant, findings: Sequence[SweepFinding]) -> dict[Key, SweepFinding]:
+        done: dict[Key, SweepFinding] = {}
 
-        async def one(finding: Finding) -> None:
+        async def one(finding: SweepFinding) -> None:
             done[finding.key] = await self._repaired_one(moves, finding)
 
-        await together(findings, one, _REPAIRING)
+        await run_concurrently(findings, one, _REPAIRING)
         return done
 
-    async def _repaired_one(self, moves: TakingPart, finding: Finding) -> Finding:
+    async def _repaired_one(self, moves: JobParticipant, finding: SweepFinding) -> SweepFinding:
         reasons: Iterable[str] = finding.reasons
         if not moves.concerns(finding.item_type):
             reasons = (*reasons, f"not repaired: {self._authority.name} is not the authority for its type")
@@ -183,7 +184,7 @@ class Looking:
         except Unrepresentable as error:
             reasons = (*reasons, *(f"{fault.field}: {fault.reason}" for fault in error.faults))
             repaired = False
-        except Moved:
+        except AuthorityMovedError:
             raise
         except StoreError as error:
             if isinstance(error, UnknownOutcome):

@@ -10,7 +10,7 @@ import orjson
 
 from proxy.migrate.verify.recheck import Result
 from proxy.migrate.verify.sweep import MOST_KEPT
-from proxy.migrate.verify.sweep_result import Swept
+from proxy.migrate.verify.sweep_result import SweepResult
 from proxy.stores.dsql.system_tables.sweep_records import DIFFERENT, EQUAL, REPAIRED
 
 _SHOWN: Final = 20
@@ -30,7 +30,7 @@ _SAYS: Final = {
 }
 
 
-def document(swept: Swept) -> dict[str, Any]:
+def document(swept: SweepResult) -> dict[str, Any]:
     """One JSON object; times are Unix seconds."""
     return {
         "table": swept.table,
@@ -50,11 +50,11 @@ def document(swept: Swept) -> dict[str, Any]:
     }
 
 
-def markdown(swept: Swept) -> str:
+def markdown(swept: SweepResult) -> str:
     return "\n".join(_lines(swept)) + "\n"
 
 
-def _lines(swept: Swept) -> Iterator[str]:
+def _lines(swept: SweepResult) -> Iterator[str]:
     counts = swept.counts
     yield f"# Sweep of {swept.table}"
     yield ""
@@ -88,7 +88,7 @@ def _lines(swept: Swept) -> Iterator[str]:
         yield ""
 
 
-def _results(swept: Swept) -> list[tuple[str, str, str]]:
+def _results(swept: SweepResult) -> list[tuple[str, str, str]]:
     found = swept.counts.results
     rows = [(str(kind), f"{found[str(kind)]:,}", says) for kind, says in _SAYS.items() if found[str(kind)]]
     if swept.counts.repaired or swept.counts.unrepaired:
@@ -99,7 +99,7 @@ def _results(swept: Swept) -> list[tuple[str, str, str]]:
     return [("agreed", f"{max(0, seen - wrong):,}", "equal in both, as found"), *rows]
 
 
-def _remedies(swept: Swept) -> Iterator[str]:
+def _remedies(swept: SweepResult) -> Iterator[str]:
     """What to do about what was found, a sentence each."""
     counts, found = swept.counts, swept.counts.results
     right, mirror = ("DynamoDB", "DSQL") if swept.authority == "dynamodb" else ("DSQL", "DynamoDB")

@@ -27,14 +27,14 @@ from proxy.mapping.column_mapping import ColumnMapping
 from proxy.mapping.interface import SqlValues
 from proxy.mapping.references import Reference
 from proxy.mapping.table_registry import Table
-from proxy.migrate.table_jobs.cancellation import Stopped
-from proxy.migrate.table_jobs.concurrently import together
-from proxy.migrate.table_jobs.rate_limiter import Pace
+from proxy.migrate.table_jobs.cancellation import StopRequestedError
+from proxy.migrate.table_jobs.concurrently import run_concurrently
+from proxy.migrate.table_jobs.rate_limiter import RateLimiter
 from proxy.migrate.table_jobs.sources import ScanSource
 from proxy.migrate.table_jobs.table_reader import TableReader
 from proxy.migrate.verify.key_checksums import KeySums, buckets_for
-from proxy.migrate.verify.recheck import Finding, Looking, Result
-from proxy.migrate.verify.sweep_result import Counts, Referred, Swept
+from proxy.migrate.verify.recheck import Rechecker, Result, SweepFinding
+from proxy.migrate.verify.sweep_result import Counts, ReferenceCheck, SweepResult
 from proxy.stores.dsql.bulk import BucketSum, Bulk, Slice
 from proxy.stores.dsql.sql import checksums
 from proxy.stores.dsql.system_tables.checkpoints import Checkpoints
@@ -71,7 +71,7 @@ def job(table: str, authority: str, source: ScanSource) -> str:
     return f"verify/{table}/{authority}/{source.name}"
 
 
-class Sweeping:
+class SweepJob:
     """One sweep. `counts` grows while it runs. `spots` is how many keys to pick at random for a look by eye.
     `forgotten` is how many processes have been forgotten until now that owed keys: what an earlier run looked at before
     the last of them was is looked at again. Once `stop` says so, it raises Stopped when what is begun is done."""
@@ -82,9 +82,9 @@ class Sweeping:
         source: ScanSource,
         reader: TableReader,
         bulk: Bulk,
-        looking: Looking,
+        looking: Rechecker,
         checkpoints: Checkpoints,
-        pace: Pace,
+        pace: RateLimiter,
         *,
         authority: str,
         references: Sequence[Reference] = (),
@@ -114,7 +114,7 @@ class Sweeping:
         self.job = job(table.name, authority, source)
         self.counts = Counts()
 
-    async def run(self, workers: int, *, fresh: bool = False) -> Swept:
+    async def run(self, workers: int, *, fresh: bool = False) -> SweepResult:
         """Raises StoreError, Stopped."""
         mine = list(self._source.parts())
         everyone = self._source.every_part()
@@ -136,9 +136,9 @@ class Sweeping:
         async def one(part: str) -> None:
             works[part] = await self._part(part)
 
-        await together(waiting, one, workers)
+        await run_concurrently(waiting, one, workers)
         if self._stop():
-            raise Stopped
+            raise StopRequestedError
         done = await self._checkpoints.done(self.job)
         if all(done.get(part) for part in everyone):
             # What others have done is read; what was done here is still at hand.
@@ -154,7 +154,7 @@ class Sweeping:
             references=[],
         )
 
-    async def _whole(self, works: dict[str, _Part], *, resumed: bool) -> Swept:
+    async def _whole(self, works: dict[str, _Part], *, resumed: bool) -> SweepResult:
         """All parts are done, whoever did them: the way back, and the sum of it all."""
         counts, sums = Counts(), KeySums()
         findings: list[dict[str, Any]] = []
@@ -179,11 +179,13 @@ class Sweeping:
             references=[each for each in references if each is not None],
         )
 
-    def _swept(self, works: Mapping[str, _Part], **rest: Any) -> Swept:
+    def _swept(self, works: Mapping[str, _Part], **rest: Any) -> SweepResult:
         began = min(work.began for work in works.values())
         forgotten = min(work.forgotten for work in works.values())
         ended = self._now()
-        return Swept(self._table.name, self._authority, began, ended, spots=self._spots, forgotten=forgotten, **rest)
+        return SweepResult(
+            self._table.name, self._authority, began, ended, spots=self._spots, forgotten=forgotten, **rest
+        )
 
     async def _part(self, part: str) -> _Part:
         claim = await self._checkpoints.claim(self.job, part)
@@ -260,13 +262,13 @@ class Sweeping:
                 suspects += [key for place, key in enumerate(keys) if rows.get(place) != digests[place]]
         return suspects
 
-    async def _backwards(self, sums: KeySums, slices: Sequence[Slice]) -> list[Finding]:
+    async def _backwards(self, sums: KeySums, slices: Sequence[Slice]) -> list[SweepFinding]:
         """Keys of rows that no item was seen for."""
         self.counts.rows.update(await self._bulk.counts(self._type_column()))
         buckets = buckets_for(self.counts.rows.total())
         by_slice = [(each, await self._bulk.sums(each, buckets)) for each in slices]
         unlike = sums.unlike(buckets, (total for _, found in by_slice for total in found))
-        findings: list[Finding] = []
+        findings: list[SweepFinding] = []
         for each, found in by_slice:
             for some in _portioned([total for total in found if total.bucket in unlike]):
                 rows = await self._bulk.in_buckets(each, buckets, [total.bucket for total in some])
@@ -286,7 +288,7 @@ class Sweeping:
         there = await self._reader.get_many(held)
         return [key for key in held if key not in there]
 
-    async def _referred(self, reference: Reference, slices: Sequence[Slice]) -> Referred | None:
+    async def _referred(self, reference: Reference, slices: Sequence[Slice]) -> ReferenceCheck | None:
         """None where the reference stands in no column that SQL could follow."""
         columns = self._columns()
         attribute, to = columns.get(reference.attribute), columns.get(reference.to)
@@ -297,7 +299,7 @@ class Sweeping:
         for each in slices:
             more, lost = await self._bulk.dangling(each, attribute, to, kind, reference.item_type)
             refer, dangling = refer + more, dangling + lost
-        return Referred(reference.attribute, refer, dangling)
+        return ReferenceCheck(reference.attribute, refer, dangling)
 
     def _encoded(self, key: Key, item: Item) -> SqlValues | None:
         try:
@@ -306,7 +308,7 @@ class Sweeping:
             return None
         return None if encoded.faults and self._mapping.on_loss == "park" else encoded.values
 
-    def _note(self, counts: Counts, findings: list[dict[str, Any]] | None, finding: Finding) -> None:
+    def _note(self, counts: Counts, findings: list[dict[str, Any]] | None, finding: SweepFinding) -> None:
         if finding.result is Result.AGREED:
             return
         counts.results[str(finding.result)] += 1
@@ -337,7 +339,7 @@ class Sweeping:
 async def _all(looks: Sequence[asyncio.Task[None]]) -> None:
     """Until each has ended, and not only until one of them has failed. One that was stopped leaves nothing behind."""
     for result in await asyncio.gather(*looks, return_exceptions=True):
-        if isinstance(result, BaseException) and not isinstance(result, Stopped):
+        if isinstance(result, BaseException) and not isinstance(result, StopRequestedError):
             raise result
 
 

@@ -45,7 +45,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Referred:
+class ReferenceCheck:
     """A reference's check: how many rows refer, and how many of those to what is not there."""
 
     attribute: str
@@ -54,7 +54,7 @@ class Referred:
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class SweepResult:
     """What came of a sweep. `whole` is False for a share of the table while others are at work on theirs."""
 
     table: str
@@ -65,7 +65,7 @@ class Swept:
     resumed: bool
     counts: Counts
     findings: list[dict[str, Any]]
-    references: list[Referred]
+    references: list[ReferenceCheck]
     spots: list[Key]
     forgotten: int = 0
     """How many processes had been forgotten with keys owed before any part of it began."""

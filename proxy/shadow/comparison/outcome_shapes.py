@@ -55,7 +55,7 @@ def shape_of(operation: Operation, tables: Mapping[str, Table]) -> Shape:
     return item_shape(table)
 
 
-def type_of(operation: Operation, tables: Mapping[str, Table]) -> str:
+def item_type_of(operation: Operation, tables: Mapping[str, Table]) -> str:
     """The one item type an operation is about, `*` where it is about several or none can be told.
 
     Only types that the mapping declares: a client could make up any number of others, and each is a label.

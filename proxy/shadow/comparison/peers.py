@@ -26,7 +26,7 @@ import structlog
 
 from proxy.dynamodb.schema import Key
 from proxy.shadow.journal.journal import Journal
-from proxy.stores.dsql.system_tables.peer_messages import Note
+from proxy.stores.dsql.system_tables.peer_messages import PeerMessage
 from proxy.stores.errors import Refused, StoreError
 
 log = structlog.get_logger(__name__)
@@ -44,11 +44,11 @@ _MARGIN_SECONDS: Final = 0.1
 _PRESENT: Final = "present"
 
 
-class Board(Protocol):
+class PeerMessageStore(Protocol):
     """Where processes leave notes for each other (`proxy.stores.dsql.system_tables.peer_messages`). Every method raises
     StoreError."""
 
-    async def read(self) -> Sequence[Note]: ...
+    async def read(self) -> Sequence[PeerMessage]: ...
 
     async def post(self, subject: str, process: str, text: str) -> None:
         """A process has one note a subject: the last."""
@@ -57,7 +57,7 @@ class Board(Protocol):
         """Remove all notes on a subject, or one process's."""
 
 
-class Others(Protocol):
+class PeerActivity(Protocol):
     """What a comparison may ask before it calls a difference a mismatch."""
 
     async def touched(self, keys: Sequence[Key], seconds: float, /) -> frozenset[Key] | None:
@@ -66,7 +66,7 @@ class Others(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Unasked:
+class NoPeers:
     """Nobody is asked. `alone`: the operator says that no other process writes."""
 
     alone: bool
@@ -78,7 +78,7 @@ class Unasked:
 class Peers:
     """`Others` over a board. `work` must run as a task, or nobody else gets an answer."""
 
-    def __init__(self, board: Board, journal: Journal, look_seconds: float = _ANSWER_SECONDS) -> None:
+    def __init__(self, board: PeerMessageStore, journal: Journal, look_seconds: float = _ANSWER_SECONDS) -> None:
         """`look_seconds`: how long a comparison waits to see who is there, which is what the mirror may take."""
         self._board = board
         self._journal = journal
@@ -158,7 +158,7 @@ class Peers:
             if len(told) == len(waited):
                 return [min(each) for each in zip(*told, strict=True)]
 
-    def _peers(self, posted: Iterable[Note]) -> dict[str, float]:
+    def _peers(self, posted: Iterable[PeerMessage]) -> dict[str, float]:
         """The others that are there, or have not said that they left, and how long ago each was heard of."""
         return {
             each.process: each.age
@@ -224,7 +224,7 @@ def _question(keys: Sequence[Key]) -> str:
     return orjson.dumps({"keys": [[key.table, key.text] for key in keys]}).decode()
 
 
-def _asked(question: Note) -> list[Key]:
+def _asked(question: PeerMessage) -> list[Key]:
     return [Key(table, text) for table, text in orjson.loads(question.text)["keys"]]
 
 

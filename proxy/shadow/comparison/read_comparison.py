@@ -23,7 +23,7 @@ import orjson
 
 from comparators.comparison import Comparison, Entry
 from comparators.difference import Difference
-from comparators.expected import Context
+from comparators.expected import DifferenceContext
 from comparators.items import compare_items
 from comparators.outcomes import compare_outcomes
 from comparators.shapes import TablesShape
@@ -34,12 +34,12 @@ from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.pages import PageRequest, read_query, read_scan
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
-from proxy.shadow.call import Begun, Call
+from proxy.shadow.call import Call, LookStart
 from proxy.shadow.comparison.outcome_shapes import item_shape, shape_of
-from proxy.shadow.comparison.peers import Others, Unasked
-from proxy.shadow.instrumentation import Records
+from proxy.shadow.comparison.peers import NoPeers, PeerActivity
+from proxy.shadow.instrumentation import VerdictSink
 from proxy.shadow.journal.journal import Journal
-from proxy.shadow.journal.key_activity import any_of
+from proxy.shadow.journal.key_activity import any_key_of
 from proxy.stores.errors import StoreError
 from proxy.stores.interface import Store, Unrepresentable
 from proxy.verdicts import LOOK_AGAIN, REFUSED, Judged, Loss, Verdict, decides, judge, overall, tells
@@ -64,7 +64,7 @@ _HIDING: Final = (
 )
 
 
-class Reading:
+class ReadComparison:
     """Compares reads. `journal` tells which keys are being written, and takes those found to disagree; `others` tell
     what other processes write. `late` is the store whose indexes may be behind its tables: DynamoDB, on either side."""
 
@@ -73,8 +73,8 @@ class Reading:
         journal: Journal,
         authority: Store,
         mirror: Store,
-        findings: Records,
-        others: Others | None = None,
+        findings: VerdictSink,
+        others: PeerActivity | None = None,
         late: str = "dynamodb",
         nominate: Callable[[Sequence[Key]], Awaitable[None]] | None = None,
     ) -> None:
@@ -82,7 +82,7 @@ class Reading:
         self._authority = authority
         self._mirror = mirror
         self._findings = findings
-        self._others: Others = others or Unasked(alone=False)
+        self._others: PeerActivity = others or NoPeers(alone=False)
         self._authority_late = authority.name == late
         self._nominate = nominate or journal.nominate
 
@@ -96,11 +96,11 @@ class Reading:
             return
         await self._judge_answers(call, await answer, mirrored.outcome if mirrored is not None else None, begun)
 
-    def begin(self) -> Begun:
+    def begin(self) -> LookStart:
         """A look begins now."""
-        return Begun(self._journal.latest, asyncio.get_running_loop().time())
+        return LookStart(self._journal.latest, asyncio.get_running_loop().time())
 
-    async def compare_served(self, call: Call, mirrored: Outcome, answered: Outcome | None, begun: Begun) -> None:
+    async def compare_served(self, call: Call, mirrored: Outcome, answered: Outcome | None, begun: LookStart) -> None:
         """The mirror has served the client (`proxy.shadow.request.ramp`), who asked when it was `begun`: compare what
         it answered with the authority's answer, which is asked for now if there is none yet."""
         try:
@@ -111,7 +111,7 @@ class Reading:
         await self._judge_answers(call, answered, mirrored, begun)
 
     async def _judge_answers(
-        self, call: Call, answered: Outcome | None, mirrored: Outcome | None, begun: Begun
+        self, call: Call, answered: Outcome | None, mirrored: Outcome | None, begun: LookStart
     ) -> None:
         """`mirrored` is None for a Scan, whose page is asked for in its own way."""
         if answered is None or not decides(answered):
@@ -132,7 +132,7 @@ class Reading:
         verdict = Verdict.UNREPRESENTABLE if isinstance(error, Unrepresentable) else Verdict.MIRROR_ERROR
         self._record(call, verdict, reason=error.reason)
 
-    async def _look_again(self, call: Call, found: Comparison, begun: Begun) -> None:
+    async def _look_again(self, call: Call, found: Comparison, begun: LookStart) -> None:
         """`begun` says when the look that found the difference began."""
         racing, looked, parked = False, call, False
         for delay in LOOK_AGAIN:
@@ -165,11 +165,11 @@ class Reading:
         self._record(call, overall(judged) if judged else Verdict.RACING, judged)
         await self._nominate(mend)
 
-    async def _judge(self, call: Call, found: Comparison, begun: Begun) -> tuple[list[Judged], list[Key]]:
+    async def _judge(self, call: Call, found: Comparison, begun: LookStart) -> tuple[list[Judged], list[Key]]:
         """What goes on differing, judged, with the keys to mend; nothing of what is being written. Where the
         differences are of several items, those that are being written tell nothing of the others."""
         losses = await self._losses(call, found)
-        context = Context(call.table.name, call.operation.action)
+        context = DifferenceContext(call.table.name, call.operation.action)
         judged: list[Judged] = []
         for difference in found.differences:
             loss = losses.get(_text(difference.key), Loss()) if difference.key is not None else _only(losses)
@@ -184,7 +184,7 @@ class Reading:
             quiet = [(each, keys) for each, keys in quiet if touched.isdisjoint(keys)]
         if accused and not quiet:
             return [], []
-        mend = dict.fromkeys(key for _, keys in quiet for key in keys if key != any_of(key.table))
+        mend = dict.fromkeys(key for _, keys in quiet for key in keys if key != any_key_of(key.table))
         return [*told, *(each for each, _ in quiet)], self._tried(list(mend))
 
     def _about(self, call: Call, judged: Judged) -> list[Key]:
@@ -404,7 +404,7 @@ def _alike(answered: Outcome, mirrored: Outcome) -> bool:
 
 
 def _any(call: Call) -> list[Key]:
-    return [any_of(table) for table in call.operation.tables]
+    return [any_key_of(table) for table in call.operation.tables]
 
 
 def _projects_inside(operation: Operation) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from comparators.redact import Redactor
-from proxy.cutover.gate.evidence_collector import Witness
+from proxy.cutover.gate.evidence_collector import EvidenceCollector
 from proxy.dynamodb.operations import Operation
 from proxy.mapping.table_registry import Table
 from proxy.metrics.registry import Metrics
@@ -26,10 +26,10 @@ OTHER_FIELD = "other"
 _LOGGED_DIFFERENCES = 5
 
 
-class Findings:
+class VerdictRecorder:
     """`kept` is how many differences are remembered; `values` shows what they hold; `witness` hears every verdict."""
 
-    def __init__(self, metrics: Metrics, *, kept: int, values: bool, witness: Witness | None = None) -> None:
+    def __init__(self, metrics: Metrics, *, kept: int, values: bool, witness: EvidenceCollector | None = None) -> None:
         self._metrics = metrics
         self._values = values
         self._witness = witness

@@ -20,22 +20,22 @@ from typing import Final
 
 from comparators.comparison import Comparison
 from comparators.difference import Difference, Kind
-from comparators.expected import Context
+from comparators.expected import DifferenceContext
 from comparators.items import compare_items
 from comparators.outcomes import compare_outcomes
-from proxy.dynamodb.idempotency import Token
-from proxy.dynamodb.item_writes import same
+from proxy.dynamodb.idempotency import IdempotencyToken
+from proxy.dynamodb.item_writes import items_equal
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.shadow.call import Call
 from proxy.shadow.comparison.outcome_shapes import shape_of
-from proxy.shadow.comparison.peers import Others, Unasked
+from proxy.shadow.comparison.peers import NoPeers, PeerActivity
 from proxy.shadow.convergence.converger import Converger
-from proxy.shadow.instrumentation import Records
+from proxy.shadow.instrumentation import VerdictSink
 from proxy.shadow.journal.journal import Journal, Ticket, Work
 from proxy.stores.errors import StoreError, UnknownOutcome
-from proxy.stores.interface import Executed, Held, Store, Unrepresentable
+from proxy.stores.interface import ExecutionResult, Store, StoredItem, Unrepresentable
 from proxy.verdicts import LOOK_AGAIN, REFUSED, Judged, Loss, Verdict, decides, judge, overall, tells
 
 _TOKEN_SECONDS: Final = 600.0
@@ -64,7 +64,7 @@ class _Found:
     reason: str | None = None
 
 
-class Rehearsal:
+class WriteRehearsal:
     """Compares writes. The journal's ticket of each call is closed here, whatever happens.
 
     `alone` says that no other process writes the same tables; `others` are those that may.
@@ -76,11 +76,11 @@ class Rehearsal:
         authority: Store,
         mirror: Store,
         converger: Converger,
-        findings: Records,
+        findings: VerdictSink,
         *,
         alone: bool,
-        others: Others | None = None,
-        note: Callable[[Token], Awaitable[None]] | None = None,
+        others: PeerActivity | None = None,
+        note: Callable[[IdempotencyToken], Awaitable[None]] | None = None,
     ) -> None:
         self._note = note
         self._journal = journal
@@ -88,7 +88,7 @@ class Rehearsal:
         self._mirror = mirror
         self._converger = converger
         self._findings = findings
-        self._others: Others = Unasked(alone) if alone or others is None else others
+        self._others: PeerActivity = NoPeers(alone) if alone or others is None else others
         self._tokens: OrderedDict[str, float] = OrderedDict()
 
     def repeated(self, call: Call) -> bool:
@@ -108,7 +108,7 @@ class Rehearsal:
     async def rehearse(self, call: Call, ticket: Ticket, answered: Outcome) -> None:
         """Rehearse, compare, converge, record."""
         comparable = decides(answered) and not answered.document.get("UnprocessedItems")
-        executed: Executed | None = None
+        executed: ExecutionResult | None = None
         failed: StoreError | None = None
         taken: list[Work] = []
         try:
@@ -151,7 +151,7 @@ class Rehearsal:
         """Before the keys leave the journal: a client that asks again after a flip is to find its transaction done."""
         if self._note is None or call.operation.action != "TransactWriteItems" or not answered.ok:
             return
-        token = Token.of(call.operation.request)
+        token = IdempotencyToken.of(call.operation.request)
         if token is None:
             return
         try:
@@ -171,7 +171,7 @@ class Rehearsal:
             return _Found(Verdict.MIRROR_ERROR, reason=other.reason)
         return await self._examine(call, ticket, answered, None)
 
-    async def _examine(self, call: Call, ticket: Ticket, answered: Outcome, executed: Executed | None) -> _Found:
+    async def _examine(self, call: Call, ticket: Ticket, answered: Outcome, executed: ExecutionResult | None) -> _Found:
         """Compare the outcomes and what was left; what was left alone, where the mirror gave no outcome."""
         try:
             looks = await self._look(ticket.keys, executed.left if executed is not None else {})
@@ -201,7 +201,7 @@ class Rehearsal:
                 return _Found(Verdict.LAGGING, equal=frozenset(again))
         return None
 
-    async def _look(self, keys: Iterable[Key], left: Mapping[Key, Held]) -> dict[Key, _Look]:
+    async def _look(self, keys: Iterable[Key], left: Mapping[Key, StoredItem]) -> dict[Key, _Look]:
         """What the two stores hold now; where the rehearsal has just written the mirror, `left` says what."""
         looks = {}
         for key in keys:
@@ -211,14 +211,14 @@ class Rehearsal:
                 looks[key] = _Look(wanted, wanted, wanted, equal=held.sound)
                 continue
             image, _ = self._mirror.image(key, wanted)
-            equal = same(image, held.item) and held.sound and (image is not None or wanted is None)
+            equal = items_equal(image, held.item) and held.sound and (image is not None or wanted is None)
             looks[key] = _Look(wanted, image, held.item, equal)
         return looks
 
     def _judge(
-        self, call: Call, answered: Outcome, executed: Executed | None, looks: Mapping[Key, _Look]
+        self, call: Call, answered: Outcome, executed: ExecutionResult | None, looks: Mapping[Key, _Look]
     ) -> list[Judged]:
-        context = Context(call.table.name, call.operation.action)
+        context = DifferenceContext(call.table.name, call.operation.action)
         comparison = Comparison()
         if executed is not None:
             mirrored = executed.outcome

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxy.dynamodb.item_writes import same
+from proxy.dynamodb.item_writes import items_equal
 from proxy.dynamodb.schema import Key
 from proxy.stores.errors import Unreachable
-from proxy.stores.interface import Held, Store, Unrepresentable
+from proxy.stores.interface import Store, StoredItem, Unrepresentable
 
 ROUNDS: Final = 20
 
@@ -28,13 +28,13 @@ async def converge(key: Key, authority: Store, mirror: Store) -> int:
 
     Raises StoreError: Unrepresentable if the mirror cannot hold the item, Unreachable if the two kept moving.
     """
-    held: Held | None = None
+    held: StoredItem | None = None
     for repairs in range(ROUNDS):
         wanted = (await authority.get(key)).item
         image, faults = mirror.image(key, wanted)
-        if held is None or not same(image, held.item):
+        if held is None or not items_equal(image, held.item):
             held = await mirror.get(key)
-        if same(image, held.item) and held.sound and (image is not None or wanted is None):
+        if items_equal(image, held.item) and held.sound and (image is not None or wanted is None):
             return repairs
         if image is None and wanted is not None:
             raise Unrepresentable(key, faults)

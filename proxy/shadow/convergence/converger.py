@@ -21,7 +21,7 @@ from proxy.shadow.convergence.refusal_log import Refusals
 from proxy.shadow.direction import Direction
 from proxy.shadow.instrumentation import Converge
 from proxy.shadow.journal.journal import Journal, Work
-from proxy.stores.circuit_breaker import Breaker
+from proxy.stores.circuit_breaker import CircuitBreaker
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome
 from proxy.stores.interface import Unrepresentable
 
@@ -39,7 +39,7 @@ class Directions(Protocol):
 
     def direction_of(self, key: Key) -> Direction | None: ...
 
-    def breakers(self) -> tuple[Breaker, ...]:
+    def breakers(self) -> tuple[CircuitBreaker, ...]:
         """Those before the mirrors that are in use."""
 
 

@@ -6,14 +6,14 @@ from collections import Counter
 from types import MappingProxyType
 from typing import Final
 
-from proxy.cutover.gate.evidence import Standing
+from proxy.cutover.gate.evidence import JournalBacklog
 from proxy.mapping.table_registry import Tables
 from proxy.shadow.journal.journal import Journal
 
 _MOST_PARKED: Final = 1000
 
 
-async def standing(journal: Journal, tables: Tables) -> dict[str, Standing]:
+async def backlog_by_table(journal: Journal, tables: Tables) -> dict[str, JournalBacklog]:
     """By table. A parked key of a table that has not been met is of no type."""
     found = {}
     for name, stand in (await journal.stands(_MOST_PARKED)).items():
@@ -22,5 +22,5 @@ async def standing(journal: Journal, tables: Tables) -> dict[str, Standing]:
         for key in stand.parked:
             parked[table.mapping.type_of(key.attributes) if table is not None else ""] += 1
         lingering = MappingProxyType(dict(stand.lingering))
-        found[name] = Standing(stand.keys, stand.oldest_seconds, MappingProxyType(dict(parked)), lingering)
+        found[name] = JournalBacklog(stand.keys, stand.oldest_seconds, MappingProxyType(dict(parked)), lingering)
     return found

@@ -26,9 +26,9 @@ from typing import Final, Literal, ParamSpec, TypeVar
 import structlog
 
 from proxy.dynamodb.schema import Key
-from proxy.shadow.journal.key_activity import Moments, any_of
+from proxy.shadow.journal.key_activity import KeyActivity, any_key_of
 from proxy.shadow.journal.storage import Changes, JournalFile
-from proxy.shadow.journal.wal import begin_anew, sync
+from proxy.shadow.journal.wal import checkpoint_and_restart, sync
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +77,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Depth:
+class JournalDepth:
     """How full the journal is: keys (parked ones not counted), age of the oldest in seconds, parked keys."""
 
     keys: int
@@ -86,7 +86,7 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
+class TableBacklog:
     """How a table stands: keys (parked ones not counted), age of the oldest in seconds, parked keys, and for how many
     seconds a write of an unknown outcome may yet land, by store."""
 
@@ -119,7 +119,7 @@ class Journal:
         self._flushed: asyncio.Future[None] | None = None
         # The log begins anew, and what there is to write waits.
         self._beginning = False
-        self._moments = Moments(0, clock())
+        self._moments = KeyActivity(0, clock())
         self._backlog = False
         self._settled_at = 0.0
         self.degraded = False
@@ -140,7 +140,7 @@ class Journal:
         left, latest = self._file.take_over(now, lingering)
         self._lingering = self._file.lingering()
         self.identity = self._file.identity()
-        self._moments = Moments(latest, now)
+        self._moments = KeyActivity(latest, now)
         self._settled_at = now + max(lingering.values()) if left else 0.0
         self._backlog = left > 0
         if self._backlog:
@@ -167,7 +167,7 @@ class Journal:
     async def _begin_anew(self) -> None:
         """Nothing is written on the loop meanwhile, or the loop would begin the log, and wait for the disk."""
         self._beginning = True
-        working = asyncio.ensure_future(asyncio.to_thread(begin_anew, self._file.path))
+        working = asyncio.ensure_future(asyncio.to_thread(checkpoint_and_restart, self._file.path))
         try:
             await asyncio.wait({working}, timeout=_ANEW_SECONDS)
         finally:
@@ -328,13 +328,13 @@ class Journal:
         self._flush()
         return not self._ask(self._file.any) and not self._changes.entered and not self.degraded
 
-    async def depth(self) -> Depth:
+    async def depth(self) -> JournalDepth:
         """Counted off the loop: after an hour's outage there may be millions."""
         self._flush()
         keys, since, parked = await asyncio.to_thread(self._file.count)
-        return Depth(keys, max(0.0, self._clock() - since) if since is not None else 0.0, parked)
+        return JournalDepth(keys, max(0.0, self._clock() - since) if since is not None else 0.0, parked)
 
-    async def stands(self, most_parked: int) -> dict[str, Stand]:
+    async def stands(self, most_parked: int) -> dict[str, TableBacklog]:
         """How each table stands that is in, or was a moment ago; at most so many parked keys. Off the loop, too."""
         self._flush()
         rows, parked = await asyncio.to_thread(self._file.count_by_table, most_parked)
@@ -343,11 +343,11 @@ class Journal:
         for (table, store), until in self._lingering.items():
             if until > now:
                 lingering.setdefault(table, {})[store] = until - now
-        found = {table: Stand(lingering=each) for table, each in lingering.items()}
+        found = {table: TableBacklog(lingering=each) for table, each in lingering.items()}
         for table, keys, since in rows:
             age = max(0.0, now - since) if since is not None else 0.0
             held = tuple(key for key in parked if key.table == table)
-            found[table] = Stand(keys, age, held, lingering.get(table, {}))
+            found[table] = TableBacklog(keys, age, held, lingering.get(table, {}))
         return found
 
     # -- convergence ----------------------------------------------------------------------------------------------
@@ -450,7 +450,7 @@ class Journal:
 
     def _holds_any(self, key: Key) -> bool:
         """Whether the key is in; of `any_of` a table, whether one of its keys is, as far as the file can be read."""
-        if key != any_of(key.table):
+        if key != any_key_of(key.table):
             return self.holds(key)
         return (
             any(each.table == key.table for each in chain(self._open, self._changes.entered))

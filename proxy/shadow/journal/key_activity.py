@@ -17,13 +17,13 @@ from proxy.dynamodb.schema import Key
 _REMEMBERED: Final = 10_000
 
 
-def any_of(table: str) -> Key:
+def any_key_of(table: str) -> Key:
     """Stands for all keys of a table, where it is not known which are meant."""
     return Key(table, "")
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class Departure:
     """A key that has left: the generation it had, at which moment, and when."""
 
     generation: int
@@ -31,14 +31,14 @@ class Left:
     at: float
 
 
-class Moments:
+class KeyActivity:
     """Begins after `latest`, the last moment of the process before: what left before it, nobody knows any more."""
 
     def __init__(self, latest: int, now: float) -> None:
         self.latest = latest + 1
         self._began = now
-        self._forgotten = Left(0, self.latest, now)
-        self._left: OrderedDict[Key, Left] = OrderedDict()
+        self._forgotten = Departure(0, self.latest, now)
+        self._left: OrderedDict[Key, Departure] = OrderedDict()
         self._tables: dict[str, tuple[int, float]] = {}
 
     def enter(self, tables: Iterable[str], now: float) -> int:
@@ -49,12 +49,12 @@ class Moments:
         return self.latest
 
     def leave(self, key: Key, generation: int, now: float) -> None:
-        self._left[key] = Left(generation, self.enter((key.table,), now), now)
+        self._left[key] = Departure(generation, self.enter((key.table,), now), now)
         self._left.move_to_end(key)
         if len(self._left) > _REMEMBERED:
             self._forgotten = self._left.popitem(last=False)[1]
 
-    def left(self, key: Key) -> Left | None:
+    def left(self, key: Key) -> Departure | None:
         """When it left last, as far as that is remembered."""
         return self._left.get(key)
 
@@ -62,7 +62,7 @@ class Moments:
         """The moment at which it left last, and when; or those at which what is forgotten had all left, if that was
         later. Of `any_of` a table, when one of its keys entered or left last; the time is no earlier than this process.
         """
-        if key == any_of(key.table):
+        if key == any_key_of(key.table):
             return self._tables.get(key.table, (0, self._began))
         left = self._left.get(key, self._forgotten)
         left = left if left.moment > self._forgotten.moment else self._forgotten

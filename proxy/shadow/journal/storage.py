@@ -71,7 +71,7 @@ class JournalLocked(Exception):
     """Another process uses this journal file."""
 
 
-class Row(NamedTuple):
+class JournalRow(NamedTuple):
     """A key that is in: until when (clock) a write of an unknown outcome may land, and why it is parked, if it is."""
 
     unsettled: float
@@ -201,9 +201,9 @@ class JournalFile:
         """How many rows have been changed: it grows."""
         return self._database.total_changes
 
-    def row(self, key: Key) -> Row | None:
+    def row(self, key: Key) -> JournalRow | None:
         found = self._database.execute(_ONE, (key.table, key.text)).fetchone()
-        return Row(*found) if found is not None else None
+        return JournalRow(*found) if found is not None else None
 
     def any(self) -> bool:
         return self._database.execute(_ANY).fetchone() is not None

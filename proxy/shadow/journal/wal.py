@@ -27,7 +27,7 @@ def sync(path: Path) -> None:
         os.close(log)
 
 
-def begin_anew(path: Path) -> None:
+def checkpoint_and_restart(path: Path) -> None:
     """Move what the log holds into the file, and write the log's first page. Raises sqlite3.Error.
 
     Who writes meanwhile waits, or takes the log's beginning upon itself. Where somebody reads an older state, the log

@@ -5,30 +5,30 @@ Comparisons are the only work that can be done without: they are shed before mem
 
 from __future__ import annotations
 
-from proxy.background_tasks import Behind
+from proxy.background_tasks import BackgroundTasks
 from proxy.metrics.registry import Metrics
-from proxy.shadow.request.loop_lag import Lag
-from proxy.shadow.write_fence import Floor
-from proxy.stores.circuit_breaker import Breaker
+from proxy.shadow.request.loop_lag import LoopLag
+from proxy.shadow.write_fence import WriteFence
+from proxy.stores.circuit_breaker import CircuitBreaker
 
 
-class Room:
+class AdmissionControl:
     """Ask `for_one_more` before each comparison, and once only: it counts."""
 
-    def __init__(self, behind: Behind, floor: Floor, lag: Lag, metrics: Metrics) -> None:
+    def __init__(self, behind: BackgroundTasks, floor: WriteFence, lag: LoopLag, metrics: Metrics) -> None:
         self._behind = behind
         self._floor = floor
         self._lag = lag
         self._metrics = metrics
 
-    def for_one_more(self, breaker: Breaker) -> bool:
+    def for_one_more(self, breaker: CircuitBreaker) -> bool:
         """`breaker` stands before the mirror that would be asked."""
         reason = self._reason(breaker)
         if reason is not None:
             self._metrics.shed(reason)
         return reason is None
 
-    def _reason(self, breaker: Breaker) -> str | None:
+    def _reason(self, breaker: CircuitBreaker) -> str | None:
         if breaker.resting:
             return "breaker"
         if not self._behind.has_room:

@@ -7,12 +7,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from proxy.cutover.stages import DYNAMODB, Placed, Stages
+from proxy.cutover.stages import DYNAMODB, StagePlacement, Stages
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.shadow.call import Call
 from proxy.shadow.request import fan_out as split
-from proxy.shadow.request.routing import Way
+from proxy.shadow.request.routing import Route
 from proxy.stores.error_responses import as_answer
 from proxy.stores.errors import StoreError
 
@@ -22,11 +22,11 @@ def type_of(call: Call, key: Key) -> str:
     return call.tables[key.table].mapping.type_of(key.attributes)
 
 
-def placed(stages: Stages, call: Call, key: Key) -> Placed:
+def placement_of(stages: Stages, call: Call, key: Key) -> StagePlacement:
     return stages.placed(key.table, type_of(call, key))
 
 
-async def answer(way: Way, call: Call) -> Outcome:
+async def answer(way: Route, call: Call) -> Outcome:
     """The authority's. Raises StoreError where that is DynamoDB; of DSQL's failures DynamoDB's errors are made."""
     try:
         return (await way.direction.authority.execute(call.operation)).outcome
@@ -36,18 +36,18 @@ async def answer(way: Way, call: Call) -> Outcome:
         return failure(way, call, error)
 
 
-def failure(way: Way, call: Call, error: StoreError) -> Outcome:
+def failure(way: Route, call: Call, error: StoreError) -> Outcome:
     """What a client is told of a failure of DSQL's."""
     way.failed(call.table.name, error.reason)
     return as_answer(error)
 
 
-async def divided(stages: Stages, call: Call, carry_out: Callable[[Call], Awaitable[Outcome]]) -> Outcome:
+async def fan_out(stages: Stages, call: Call, carry_out: Callable[[Call], Awaitable[Outcome]]) -> Outcome:
     """The keys have different authorities: each part by itself, and the answers put together."""
     refusal = split.refuse_across(call)
     if refusal is not None:
         return Outcome.failed(refusal)
-    asked = split.parts(call, lambda key: placed(stages, call, key).stage.authority)
+    asked = split.parts(call, lambda key: placement_of(stages, call, key).stage.authority)
     return split.joined(asked, await asyncio.gather(*(_part(each, carry_out) for each in asked)))
 
 

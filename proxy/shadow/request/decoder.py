@@ -17,8 +17,8 @@ from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.table_registry import Table, Tables
 from proxy.metrics.registry import Metrics
 from proxy.shadow.call import Call
-from proxy.shadow.comparison.outcome_shapes import type_of
-from proxy.shadow.request.follow_tables import Follow
+from proxy.shadow.comparison.outcome_shapes import item_type_of
+from proxy.shadow.request.follow_tables import TableFollower
 from proxy.stores.errors import Refused
 
 log = structlog.get_logger(__name__)
@@ -26,10 +26,10 @@ log = structlog.get_logger(__name__)
 _REMEMBERED = 1000
 
 
-class Calls:
+class RequestDecoder:
     """Decodes. Tables that DynamoDB refuses to describe are told once each, and kept in `undescribed`."""
 
-    def __init__(self, tables: Tables, metrics: Metrics, follow: Follow | None) -> None:
+    def __init__(self, tables: Tables, metrics: Metrics, follow: TableFollower | None) -> None:
         self._tables = tables
         self._metrics = metrics
         self._follow = follow
@@ -53,7 +53,7 @@ class Calls:
         schemas: dict[str, TableSchema] = {name: table.schema for name, table in tables.items()}
         try:
             operation = decode(action, body, request, schemas)
-            item_type = type_of(operation, tables)
+            item_type = item_type_of(operation, tables)
         except DynamoDBError as error:
             return error
         except (AttributeError, KeyError, TypeError) as error:

@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from proxy.background_tasks import Behind
+from proxy.background_tasks import BackgroundTasks
 from proxy.mapping.document_mapping import DocumentMapping
 from proxy.mapping.table_registry import Table
 from proxy.stores.errors import Refused, StoreError, Unreachable
@@ -25,7 +25,7 @@ _WAIT_SECONDS: Final = 2.0
 _MOST_TABLES: Final = 1000
 
 
-class Follow:
+class TableFollower:
     """`create` makes a mapping's table and indexes, or brings them up to date; `drop` removes a table by its name."""
 
     def __init__(
@@ -35,7 +35,7 @@ class Follow:
     ) -> None:
         self._create = create
         self._drop = drop
-        self._behind = Behind(_MOST_TABLES)
+        self._behind = BackgroundTasks(_MOST_TABLES)
         self._ready: dict[str, asyncio.Event] = {}
         self._latest: dict[str, DocumentMapping] = {}
         self._to_drop: set[str] = set()

@@ -13,10 +13,10 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from proxy.background_tasks import Behind
+from proxy.background_tasks import BackgroundTasks
 from proxy.cutover.flip.participant import Participant
 from proxy.cutover.gate.evidence import Evidence
-from proxy.cutover.gate.evidence_collector import Witness
+from proxy.cutover.gate.evidence_collector import EvidenceCollector
 from proxy.cutover.stages import Stages
 from proxy.dynamodb.errors import DynamoDBError, resource_not_found
 from proxy.dynamodb.operations import LISTING, WRITES, parse_body, tables_of
@@ -27,19 +27,19 @@ from proxy.metrics.registry import Metrics
 from proxy.settings import Settings
 from proxy.shadow.call import Call
 from proxy.shadow.comparison.peers import Peers
-from proxy.shadow.comparison.verdict_recorder import Findings
+from proxy.shadow.comparison.verdict_recorder import VerdictRecorder
 from proxy.shadow.convergence.converger import Converger
-from proxy.shadow.instrumentation import UNTRACED, Passes, Traced
+from proxy.shadow.instrumentation import UNTRACED, Instrumentation, Passthrough
 from proxy.shadow.journal.journal import Journal
-from proxy.shadow.request.admission import Room
-from proxy.shadow.request.authority import placed
-from proxy.shadow.request.decoder import Calls
-from proxy.shadow.request.follow_tables import Follow
-from proxy.shadow.request.loop_lag import Lag
+from proxy.shadow.request.admission import AdmissionControl
+from proxy.shadow.request.authority import placement_of
+from proxy.shadow.request.decoder import RequestDecoder
+from proxy.shadow.request.follow_tables import TableFollower
+from proxy.shadow.request.loop_lag import LoopLag
 from proxy.shadow.request.reads import Reads
-from proxy.shadow.request.routing import Ways
+from proxy.shadow.request.routing import Routes
 from proxy.shadow.request.writes import LEASE_OVER, Writes
-from proxy.shadow.write_fence import Floor, Leased, Unleased
+from proxy.shadow.write_fence import NoLease, ServingLease, WriteFence
 from proxy.stores.errors import Unreachable
 
 log = structlog.get_logger(__name__)
@@ -65,21 +65,21 @@ class Layer:
         stages: Stages,
         tables: Tables,
         journal: Journal,
-        dynamodb: Passes,
-        ways: Ways,
+        dynamodb: Passthrough,
+        ways: Routes,
         converger: Converger,
-        findings: Findings,
-        floor: Floor,
-        follow: Follow | None,
+        findings: VerdictRecorder,
+        floor: WriteFence,
+        follow: TableFollower | None,
         let_go: Callable[[], Awaitable[None]],
         peers: Peers | None = None,
-        lease: Leased | None = None,
+        lease: ServingLease | None = None,
         participant: Participant | None = None,
-        witness: Witness | None = None,
+        witness: EvidenceCollector | None = None,
         also: Sequence[Callable[[], Awaitable[None]]] = (),
         control: Control | None = None,
         dropped: Callable[[str], None] = lambda _: None,
-        traced: Traced = UNTRACED,
+        traced: Instrumentation = UNTRACED,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
@@ -94,17 +94,17 @@ class Layer:
         self._follow = follow
         self._let_go = let_go
         self._peers = peers
-        self._lease: Leased = lease or Unleased()
+        self._lease: ServingLease = lease or NoLease()
         self._witness = witness
         self._participant = participant
         self._also = tuple(also)
         self._control = control
         self._dropped = dropped
-        self._calls = Calls(tables, metrics, follow)
-        self._behind = Behind(settings.mirror.comparisons_queue)
-        self._loops = Behind(settings.mirror.concurrency + 5)
-        self._lag = Lag(settings.mirror.max_turn_seconds)
-        room = Room(self._behind, floor, self._lag, metrics)
+        self._calls = RequestDecoder(tables, metrics, follow)
+        self._behind = BackgroundTasks(settings.mirror.comparisons_queue)
+        self._loops = BackgroundTasks(settings.mirror.concurrency + 5)
+        self._lag = LoopLag(settings.mirror.max_turn_seconds)
+        room = AdmissionControl(self._behind, floor, self._lag, metrics)
         self._read = traced.carry_out(Reads(stages, ways, journal, self._behind, room, metrics).read)
         self._writes = Writes(
             stages, ways, journal, floor, self._lease, converger, self._dynamodb, self._behind, room, metrics
@@ -157,7 +157,9 @@ class Layer:
             self._metrics.undecoded(action)
             log.error("write_not_followed", operation=action, tables=names, remedy="run a sweep of these tables")
             return
-        await self._floor.nominate([k for k in call.operation.keys if placed(self._stages, call, k).stage.mirrored])
+        await self._floor.nominate(
+            [k for k in call.operation.keys if placement_of(self._stages, call, k).stage.mirrored]
+        )
 
     async def _notice(self, action: str, outcome: Outcome) -> None:
         """A table was created, changed or deleted: what was known of it is out of date."""

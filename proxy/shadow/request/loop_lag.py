@@ -16,7 +16,7 @@ from typing import Final
 _WEIGHT: Final = 0.2
 
 
-class Lag:
+class LoopLag:
     """Ask `behind` before each piece of work that can be left out."""
 
     def __init__(self, most_seconds: float) -> None:

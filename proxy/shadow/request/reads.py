@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-from proxy.background_tasks import Behind
-from proxy.cutover.stages import DSQL, Placed, Stage, Stages
+from proxy.background_tasks import BackgroundTasks
+from proxy.cutover.stages import DSQL, Stage, StagePlacement, Stages
 from proxy.dynamodb.errors import validation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
@@ -19,9 +19,9 @@ from proxy.shadow.comparison.outcome_shapes import ANY_TYPE
 from proxy.shadow.journal.journal import Journal
 from proxy.shadow.request import cursor_origin as cursors
 from proxy.shadow.request import ramp
-from proxy.shadow.request.admission import Room
-from proxy.shadow.request.authority import answer, divided, placed
-from proxy.shadow.request.routing import Way, Ways
+from proxy.shadow.request.admission import AdmissionControl
+from proxy.shadow.request.authority import answer, fan_out, placement_of
+from proxy.shadow.request.routing import Route, Routes
 from proxy.stores.errors import StoreError
 
 _BEGUN_ELSEWHERE: Final = "The provided starting key is invalid: it is of a store that this table has left; begin again"
@@ -31,7 +31,13 @@ class Reads:
     """Carries out reads. Comparisons run in `behind`, where `room` has it."""
 
     def __init__(
-        self, stages: Stages, ways: Ways, journal: Journal, behind: Behind, room: Room, metrics: Metrics
+        self,
+        stages: Stages,
+        ways: Routes,
+        journal: Journal,
+        behind: BackgroundTasks,
+        room: AdmissionControl,
+        metrics: Metrics,
     ) -> None:
         self._stages = stages
         self._ways = ways
@@ -41,11 +47,11 @@ class Reads:
         self._metrics = metrics
 
     async def read(self, call: Call) -> Outcome:
-        at = {key: placed(self._stages, call, key) for key in call.operation.keys}
+        at = {key: placement_of(self._stages, call, key) for key in call.operation.keys}
         stages = {each.stage for each in at.values()} or {self._page_stage(call)}
         authorities = {stage.authority for stage in stages}
         if len(authorities) > 1:
-            return await divided(self._stages, call, self.read)
+            return await fan_out(self._stages, call, self.read)
         authority = authorities.pop()
         if not cursors.ordered_by_store(call.operation):
             return (await self._read_from(authority, call, at, stages))[1]
@@ -59,7 +65,7 @@ class Reads:
         return cursors.marked(outcome) if served == DSQL else outcome
 
     async def _read_from(
-        self, authority: str, call: Call, at: Mapping[Key, Placed], stages: set[Stage], *, begun: bool = False
+        self, authority: str, call: Call, at: Mapping[Key, StagePlacement], stages: set[Stage], *, begun: bool = False
     ) -> tuple[str, Outcome]:
         """The outcome, and the name of the store that gave it."""
         way = self._ways.with_authority(authority)
@@ -81,7 +87,7 @@ class Reads:
             answered.set_result(outcome)
         return authority, outcome
 
-    async def _ramped(self, way: Way, call: Call) -> tuple[str, Outcome]:
+    async def _ramped(self, way: Route, call: Call) -> tuple[str, Outcome]:
         """DSQL serves, and DynamoDB where it does not: it failed, it was too slow, or (what was to be strongly
         consistent) it did not agree."""
         begun = way.reading.begin()
@@ -103,7 +109,7 @@ class Reads:
         self._metrics.ramped("served")
         return way.asked.name, served
 
-    def _percent(self, call: Call, at: Mapping[Key, Placed]) -> float:
+    def _percent(self, call: Call, at: Mapping[Key, StagePlacement]) -> float:
         """The ramp of a read: the smallest of its keys'."""
         if at:
             return min(each.ramp if each.stage is Stage.SHADOW else 0.0 for each in at.values())

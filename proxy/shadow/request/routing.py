@@ -13,32 +13,32 @@ from proxy.cutover.stages import Stage, Stages
 from proxy.dynamodb.schema import Key
 from proxy.mapping.table_registry import Tables
 from proxy.shadow.direction import Direction
-from proxy.shadow.instrumentation import Compares, Rehearses
-from proxy.stores.circuit_breaker import Breaker
+from proxy.shadow.instrumentation import ReadComparer, WriteRehearser
+from proxy.stores.circuit_breaker import CircuitBreaker
 from proxy.stores.interface import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Route:
     """A direction, with what compares in it. `asked` is the mirror, as rehearsals, reads and the ramp ask it. `failed`
     is told (table, reason) of what DSQL failed to answer a client."""
 
     direction: Direction
     asked: Store
-    rehearsal: Rehearses
-    reading: Compares
+    rehearsal: WriteRehearser
+    reading: ReadComparer
     failed: Callable[[str, str], None]
 
 
-class Ways:
+class Routes:
     """`by_authority` has one way for each store that may be the authority; it may be filled later."""
 
-    def __init__(self, by_authority: Mapping[str, Way], stages: Stages, tables: Tables) -> None:
+    def __init__(self, by_authority: Mapping[str, Route], stages: Stages, tables: Tables) -> None:
         self._by_authority = by_authority
         self._stages = stages
         self._tables = tables
 
-    def with_authority(self, store: str) -> Way:
+    def with_authority(self, store: str) -> Route:
         return self._by_authority[store]
 
     def stage_of(self, key: Key) -> Stage:
@@ -51,10 +51,10 @@ class Ways:
         stage = self.stage_of(key)
         return None if stage is Stage.COMPLETE else self.with_authority(stage.authority).direction
 
-    def mirrors(self) -> dict[str, Breaker]:
+    def mirrors(self) -> dict[str, CircuitBreaker]:
         """The breakers by the names of the stores that they stand before."""
         return {way.direction.mirror.name: way.direction.breaker for way in self._by_authority.values()}
 
-    def breakers(self) -> tuple[Breaker, ...]:
+    def breakers(self) -> tuple[CircuitBreaker, ...]:
         """Those before the mirrors that are in use."""
         return tuple(self._by_authority[name].direction.breaker for name in self._stages.authorities)

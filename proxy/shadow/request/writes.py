@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from proxy.background_tasks import Behind
+from proxy.background_tasks import BackgroundTasks
 from proxy.cutover.stages import DYNAMODB, Stage, Stages
 from proxy.dynamodb.operations import WRITES
 from proxy.dynamodb.outcome import Outcome
@@ -15,12 +15,12 @@ from proxy.dynamodb.schema import Key
 from proxy.metrics.registry import Metrics, clock
 from proxy.shadow.call import Call
 from proxy.shadow.convergence.converger import Converger
-from proxy.shadow.instrumentation import Passes
+from proxy.shadow.instrumentation import Passthrough
 from proxy.shadow.journal.journal import Journal
-from proxy.shadow.request.admission import Room
-from proxy.shadow.request.authority import answer, divided, failure, placed, type_of
-from proxy.shadow.request.routing import Way, Ways
-from proxy.shadow.write_fence import Floor, Leased
+from proxy.shadow.request.admission import AdmissionControl
+from proxy.shadow.request.authority import answer, failure, fan_out, placement_of, type_of
+from proxy.shadow.request.routing import Route, Routes
+from proxy.shadow.write_fence import ServingLease, WriteFence
 from proxy.stores.errors import StoreError, UnknownOutcome, Unreachable
 
 LEASE_OVER: Final = "this proxy cannot tell which store is the authority: it has lost touch with the stage table"
@@ -32,14 +32,14 @@ class Writes:
     def __init__(
         self,
         stages: Stages,
-        ways: Ways,
+        ways: Routes,
         journal: Journal,
-        floor: Floor,
-        lease: Leased,
+        floor: WriteFence,
+        lease: ServingLease,
         converger: Converger,
-        dynamodb: Passes,
-        behind: Behind,
-        room: Room,
+        dynamodb: Passthrough,
+        behind: BackgroundTasks,
+        room: AdmissionControl,
         metrics: Metrics,
     ) -> None:
         self._stages = stages
@@ -61,7 +61,7 @@ class Writes:
             if not lease.valid:
                 raise Unreachable("lease", LEASE_OVER)
             # No await between what is read here and the entry on the floor: stages may be moved at any other time.
-            stages = {key: placed(self._stages, call, key).stage for key in operation.keys}
+            stages = {key: placement_of(self._stages, call, key).stage for key in operation.keys}
             keys = [key for key, stage in stages.items() if stage.mirrored]
             if keys and not lease.owing:
                 await lease.owe()
@@ -75,7 +75,7 @@ class Writes:
             else:
                 break
         if len({stage.authority for stage in stages.values()}) > 1:
-            return await divided(self._stages, call, self.write)
+            return await fan_out(self._stages, call, self.write)
         entry, term = self._floor.begin(writes), lease.term
         try:
             way = self._ways.with_authority(next(iter(stages.values())).authority)
@@ -87,7 +87,7 @@ class Writes:
         finally:
             self._floor.end(entry)
 
-    async def _mirrored(self, way: Way, call: Call, keys: list[Key], stages: Mapping[Key, Stage]) -> Outcome:
+    async def _mirrored(self, way: Route, call: Call, keys: list[Key], stages: Mapping[Key, Stage]) -> Outcome:
         operation = call.operation
         authority = way.direction.authority
         ticket = await self._journal.enter(keys)

@@ -13,14 +13,14 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 
-from proxy.mapping.interface import Mapping, SqlValues
+from proxy.mapping.interface import SqlValues, TableMapping
 from proxy.stores.attempts import is_conflict
 from proxy.stores.dsql.pool import Pool
-from proxy.stores.dsql.retry import ask
+from proxy.stores.dsql.retry import run_with_retry
 from proxy.stores.dsql.sql.array_literal import array_literal
 from proxy.stores.dsql.sql.bulk_statements import BulkStatements
 from proxy.stores.dsql.sql.checksums import as_it_is, parameters
-from proxy.stores.dsql.sqlstates import sorted_
+from proxy.stores.dsql.sqlstates import to_store_error
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class Bulk:
     def __init__(
         self,
         pool: Pool,
-        mapping: Mapping,
+        mapping: TableMapping,
         *,
         schema: str,
         seconds: float,
@@ -82,7 +82,7 @@ class Bulk:
         rows by no means, and what `first` raises. At most as many rows as a transaction takes (`batches`).
         """
         arrays = self._arrays(rows, self._row_texts)
-        return await ask(self._pool, lambda c: self._insert(c, arrays, first), again=self._retried)
+        return await run_with_retry(self._pool, lambda c: self._insert(c, arrays, first), again=self._retried)
 
     async def digests(self, keys: Sequence[SqlValues]) -> dict[int, bytes]:
         """Digests of the rows that keys have, by the keys' places."""
@@ -157,7 +157,7 @@ class Bulk:
         except asyncpg.PostgresError as error:
             if is_conflict(error):
                 raise
-            found = sorted_(error, None)
+            found = to_store_error(error, None)
             if isinstance(found, Refused):
                 raise found from error
             connection.terminate()
@@ -171,7 +171,7 @@ class Bulk:
         return int(done.rsplit(" ", 1)[1])
 
     async def _read(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-        return await ask(self._pool, work, again=self._retried)
+        return await run_with_retry(self._pool, work, again=self._retried)
 
     @staticmethod
     def _arrays(rows: Sequence[SqlValues], texts: tuple[Callable[[Any], str], ...]) -> list[str]:

@@ -25,8 +25,8 @@ from dsql_core.connection_properties import build_application_name
 from dsql_core.token_manager import TokenManager
 
 from proxy.settings import DSQL
-from proxy.stores.dsql.connect_errors import NotConnected, Target, explained
-from proxy.stores.dsql.pool import Connect, Pool, Watch
+from proxy.stores.dsql.connect_errors import ConnectError, Target, explained
+from proxy.stores.dsql.pool import Connect, Pool, PoolObserver
 
 # As long as DSQL's own default: a token is used at once, but this machine's clock may be some minutes slow.
 TOKEN_SECONDS: Final = 900
@@ -36,13 +36,13 @@ _NOWHERE: Final = "postgresql://nobody@127.0.0.1:1/nothing"
 _PORT: Final = 5432
 
 
-class ConnectWatch(Watch, Protocol):
+class ConnectWatch(PoolObserver, Protocol):
     """What is told of a pool, and of the tokens that its connections are made with."""
 
     def dsql_token_made(self, seconds: float) -> None: ...
 
 
-def pool_of(settings: DSQL, watch: ConnectWatch | None = None) -> Pool:
+def open_pool(settings: DSQL, watch: ConnectWatch | None = None) -> Pool:
     """A pool as the settings want it, not yet started. With neither endpoint nor dsn it must not be asked."""
     made = None if watch is None else watch.dsql_token_made
     return Pool(
@@ -82,7 +82,7 @@ def connecting(settings: DSQL, token_made: Callable[[float], None] | None = None
         return by_dsn
 
     host, _, port = settings.endpoint.partition(":")
-    tokens = Tokens(settings)
+    tokens = IAMTokenSource(settings)
     trust = ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE") or None)
 
     async def by_token() -> asyncpg.Connection:
@@ -107,7 +107,7 @@ def connecting(settings: DSQL, token_made: Callable[[float], None] | None = None
     return by_token
 
 
-class Tokens:
+class IAMTokenSource:
     """IAM tokens for an endpoint: signed by the credentials that any AWS SDK finds, a profile's, or an assumed role's.
 
     Credentials are looked up once and renewed by botocore, not looked up for each token: a pool that connects again
@@ -127,7 +127,7 @@ class Tokens:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self.make)
         except (BotoCoreError, ClientError) as error:
-            raise NotConnected("credentials", _remedy(self._settings, error), f"{error}") from error
+            raise ConnectError("credentials", _remedy(self._settings, error), f"{error}") from error
 
     def make(self) -> str:
         """The same, blocking; raises botocore's errors."""

@@ -21,7 +21,7 @@ _OTHER_NAME: Final = 62
 _ERRNO: Final = re.compile(r"\[Errno (\d+)\]")
 
 
-class NotConnected(ConnectionError):
+class ConnectError(ConnectionError):
     """`reason` is one of the words below, `remedy` a sentence, the text what was said. It holds no secret."""
 
     def __init__(self, reason: str, remedy: str, said: str) -> None:
@@ -45,12 +45,12 @@ class Target:
     region: str = ""
 
 
-def explained(error: BaseException, target: Target) -> NotConnected:
+def explained(error: BaseException, target: Target) -> ConnectError:
     """Any failure to connect, sorted."""
-    if isinstance(error, NotConnected):
+    if isinstance(error, ConnectError):
         return error
     reason = _reason(error)
-    return NotConnected(reason, _remedy(reason, error, target), _said(error))
+    return ConnectError(reason, _remedy(reason, error, target), _said(error))
 
 
 def _reason(error: BaseException) -> str:

@@ -16,13 +16,13 @@ from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.column_mapping import ColumnMapping
 from proxy.mapping.describe_table import describe
-from proxy.stores.dsql.system_tables.table_descriptions import Catalogue
+from proxy.stores.dsql.system_tables.table_descriptions import TableDescriptions
 
 
 class ControlPlane:
     """`mapped` are the mapping files by table."""
 
-    def __init__(self, catalogue: Catalogue, mapped: Mapping[str, ColumnMapping]) -> None:
+    def __init__(self, catalogue: TableDescriptions, mapped: Mapping[str, ColumnMapping]) -> None:
         self._catalogue = catalogue
         self._mapped = dict(sorted(mapped.items()))
 
@@ -41,10 +41,10 @@ class ControlPlane:
     async def _document(self, action: str, body: bytes) -> dict[str, Any]:
         if action == "ListTables":
             after, limit = control.asked_names(parse_body(body))
-            return control.listed(await self._names(after, limit + 1), limit)
+            return control.list_response(await self._names(after, limit + 1), limit)
         if action == "DescribeLimits":
             return control.limits()
-        answers = {"DescribeTable": control.described, "DescribeTimeToLive": control.time_to_live}
+        answers = {"DescribeTable": control.describe_response, "DescribeTimeToLive": control.time_to_live}
         if action not in answers:
             raise control.unsupported(action)
         name = control.asked_table(parse_body(body))

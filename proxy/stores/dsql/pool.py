@@ -23,7 +23,7 @@ from typing import Final, Protocol
 import asyncpg
 import structlog
 
-from proxy.stores.dsql.connect_errors import NotConnected, Target, explained
+from proxy.stores.dsql.connect_errors import ConnectError, Target, explained
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ _LOOK_SECONDS: Final = 15.0
 _SOMEWHERE: Final = Target("dsn in [dsql]")
 
 
-class Watch(Protocol):
+class PoolObserver(Protocol):
     """What is told of a pool. `reason` is one of a few words."""
 
     def dsql_connected(self, seconds: float) -> None: ...
@@ -73,7 +73,7 @@ class PoolState:
 
 
 @dataclass(slots=True)
-class _Line:
+class _PooledConnection:
     """An open connection: until when it may be used, and since when it lies idle (loop's time)."""
 
     until: float
@@ -95,7 +95,7 @@ class Pool:
         minimum: int = 0,
         connects_a_second: int = 100,
         target: Target = _SOMEWHERE,
-        watch: Watch | None = None,
+        watch: PoolObserver | None = None,
     ) -> None:
         self._connect = connect
         self._maximum = maximum
@@ -103,7 +103,7 @@ class Pool:
         self._target = target
         self._watch = watch or _Unwatched()
         self._idle: list[asyncpg.Connection] = []
-        self._lines: dict[asyncpg.Connection, _Line] = {}
+        self._lines: dict[asyncpg.Connection, _PooledConnection] = {}
         self._waiters: deque[asyncio.Future[asyncpg.Connection]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._began: deque[float] = deque(maxlen=connects_a_second)
@@ -115,14 +115,14 @@ class Pool:
         self._failures = 0
         self._failed_at = 0.0
         self._not_before = 0.0
-        self._failure: NotConnected | None = None
+        self._failure: ConnectError | None = None
 
     @property
     def state(self) -> PoolState:
         return PoolState(len(self._lines), len(self._idle), len(self._tasks), len(self._waiters))
 
     @property
-    def failure(self) -> NotConnected | None:
+    def failure(self) -> ConnectError | None:
         """Why the last connect failed; None if it did not, or none was tried."""
         return self._failure
 
@@ -269,11 +269,11 @@ class Pool:
         if self._failure is not None:
             log.info("dsql_connected", after=self._failure.reason)
         self._failures, self._not_before, self._failure = 0, 0.0, None
-        self._lines[connection] = _Line(loop.time() + random.uniform(*OLDEST_SECONDS))  # noqa: S311
+        self._lines[connection] = _PooledConnection(loop.time() + random.uniform(*OLDEST_SECONDS))  # noqa: S311
         self._hand_over(connection)
         self._more()
 
-    def _failed(self, began: float, failure: NotConnected) -> None:
+    def _failed(self, began: float, failure: ConnectError) -> None:
         now = asyncio.get_running_loop().time()
         self._watch.dsql_connect_failed(failure.reason)
         if not self._failures or began >= self._failed_at:  # of several under way at once, the first counts

@@ -12,13 +12,13 @@ import asyncpg
 
 from proxy.stores.attempts import Attempts, is_conflict
 from proxy.stores.dsql.pool import Pool
-from proxy.stores.dsql.sqlstates import MADE_MEANWHILE, NO_TABLE, sorted_, unsent
+from proxy.stores.dsql.sqlstates import MADE_MEANWHILE, NO_TABLE, to_store_error, to_unsent_error
 from proxy.stores.errors import Refused, Unreachable
 
 T = TypeVar("T")
 
 
-async def ask(
+async def run_with_retry(
     pool: Pool,
     work: Callable[[asyncpg.Connection], Awaitable[T]],
     *,
@@ -36,10 +36,10 @@ async def ask(
             if error.sqlstate == NO_TABLE and create is not None:
                 await _make(connection, create, seconds)
             elif not is_conflict(error):
-                raise sorted_(error, None, reading=True) from error
+                raise to_store_error(error, None, reading=True) from error
         except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
             connection.terminate()
-            raise unsent(error, None) from error
+            raise to_unsent_error(error, None) from error
         except asyncio.CancelledError:
             connection.terminate()
             raise

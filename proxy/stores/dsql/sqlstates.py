@@ -26,7 +26,7 @@ NO_TABLE: Final = "42P01"
 MADE_MEANWHILE: Final = frozenset({"23505", "42P07", "42710"})
 
 
-def sorted_(error: asyncpg.PostgresError, key: Key | None, *, reading: bool = False) -> StoreError:
+def to_store_error(error: asyncpg.PostgresError, key: Key | None, *, reading: bool = False) -> StoreError:
     """The seam's error for PostgreSQL's. Messages carry SQLSTATE and not the text: that may quote values."""
     state = error.sqlstate or "?????"
     detail = f"{state} {type(error).__name__}"
@@ -40,7 +40,7 @@ def sorted_(error: asyncpg.PostgresError, key: Key | None, *, reading: bool = Fa
     return Refused(state, detail)
 
 
-def unsent(error: Exception, key: Key | None) -> StoreError:
+def to_unsent_error(error: Exception, key: Key | None) -> StoreError:
     """asyncpg's own refusals are ValueErrors: a parameter that it cannot encode was never sent."""
     if isinstance(error, ValueError):
         if key is not None:

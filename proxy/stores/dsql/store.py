@@ -17,27 +17,26 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 
-from proxy.dynamodb.idempotency import Token
-from proxy.dynamodb.item_writes import Written
+from proxy.dynamodb.idempotency import IdempotencyToken
+from proxy.dynamodb.item_writes import WriteResult
 from proxy.dynamodb.listing import Listing
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.pages import PageRequest
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
-from proxy.mapping.interface import Fault
-from proxy.mapping.interface import Mapping as TableMapping
+from proxy.mapping.interface import Fault, TableMapping
 from proxy.stores.attempts import REASON, Attempts, is_conflict
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.sql import conditional_write as guarded
 from proxy.stores.dsql.sql.listing_statements import count_statement, page_statement
 from proxy.stores.dsql.sql.ranges import ranged
 from proxy.stores.dsql.sql.statements import Statements
-from proxy.stores.dsql.sqlstates import NO_TABLE, UNFIT, sorted_, unsent
-from proxy.stores.dsql.system_tables.authority_guarantees import Promises
-from proxy.stores.errors import Overtaken, Refused, UnknownOutcome, Unreachable
+from proxy.stores.dsql.sqlstates import NO_TABLE, UNFIT, to_store_error, to_unsent_error
+from proxy.stores.dsql.system_tables.authority_guarantees import AuthorityGuarantees
+from proxy.stores.errors import Refused, TooMuchContention, UnknownOutcome, Unreachable
 from proxy.stores.execution import executor
 from proxy.stores.execution.row_store import Conflict
-from proxy.stores.interface import Executed, Held
+from proxy.stores.interface import ExecutionResult, StoredItem
 
 T = TypeVar("T")
 
@@ -67,7 +66,7 @@ class DSQLStore:
         prepare: Callable[[Iterable[str]], Awaitable[None]] | None = None,
         retried: Callable[[str], None] = lambda _: None,
         observe: Callable[[str, float], None] = lambda _, __: None,
-        promises: Promises | None = None,
+        promises: AuthorityGuarantees | None = None,
         wait_seconds: float | None = None,
     ) -> None:
         self._pool = pool
@@ -82,7 +81,7 @@ class DSQLStore:
 
     # -- the seam ---------------------------------------------------------------------------------------------------
 
-    async def execute(self, operation: Operation) -> Executed:
+    async def execute(self, operation: Operation) -> ExecutionResult:
         started = time.perf_counter()
         if self._prepare is not None:
             await self._prepare(operation.tables)
@@ -90,7 +89,7 @@ class DSQLStore:
             if self._promises is None:
                 return await executor.execute(self, operation)
             await self._promises.ready()
-            return await executor.answer(self, operation)
+            return await executor.execute_for_client(self, operation)
         except Refused as error:
             if self._promises is not None and error.reason == NO_TABLE:
                 self._promises.missing()
@@ -98,17 +97,17 @@ class DSQLStore:
         finally:
             self._observe(operation.action, time.perf_counter() - started)
 
-    async def get(self, key: Key) -> Held:
+    async def get(self, key: Key) -> StoredItem:
         if self._prepare is not None:
             await self._prepare((key.table,))
         statements = self.statements(key.table)
         values = statements.mapping.key_values(key)
         if values is None:
-            return Held(None)
+            return StoredItem(None)
         row = await self._read(lambda c: c.fetchrow(statements.select, *values))
         return guarded.held(statements.mapping, row)
 
-    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
+    async def put(self, key: Key, wanted: Item | None, held: StoredItem) -> StoredItem | None:
         if wanted is None and held.token is None:
             return held if (await self.get(key)).item is None else None
         statements = self.statements(key.table)
@@ -129,8 +128,8 @@ class DSQLStore:
 
     # -- rows -------------------------------------------------------------------------------------------------------
 
-    async def get_many(self, keys: Sequence[Key]) -> Mapping[Key, Held]:
-        held = dict.fromkeys(keys, Held(None))
+    async def get_many(self, keys: Sequence[Key]) -> Mapping[Key, StoredItem]:
+        held = dict.fromkeys(keys, StoredItem(None))
         by_table: dict[str, list[tuple[Key, tuple[Any, ...]]]] = {}
         for key in keys:
             values = self._mapping_of(key.table).key_values(key)
@@ -200,10 +199,10 @@ class DSQLStore:
                     self._retried(REASON)
                     raise Conflict from error
                 # COMMIT has not been sent, so whatever went wrong, nothing has happened.
-                raise sorted_(error, None, reading=True) from error
+                raise to_store_error(error, None, reading=True) from error
             except (OSError, asyncpg.InterfaceError) as error:
                 await _rollback(connection)
-                raise unsent(error, None) from error
+                raise to_unsent_error(error, None) from error
             except asyncio.CancelledError:
                 connection.terminate()
                 raise
@@ -212,7 +211,7 @@ class DSQLStore:
                 raise
             await self._commit(connection, reading=read_only)
 
-    def after_update(self, key: Key, written: Written) -> Item | None:
+    def after_update(self, key: Key, written: WriteResult) -> Item | None:
         if written.item is None:
             return None
         return self._mapping_of(key.table).after_update(written.item, written.touched)
@@ -266,10 +265,10 @@ class DSQLStore:
                 return await self._ask(ask)
             except asyncpg.PostgresError as error:
                 if not is_conflict(error):
-                    raise sorted_(error, None, reading=True) from error
+                    raise to_store_error(error, None, reading=True) from error
             except (OSError, asyncpg.InterfaceError) as error:
-                raise unsent(error, None) from error
-        raise Overtaken("conflicts went on")
+                raise to_unsent_error(error, None) from error
+        raise TooMuchContention("conflicts went on")
 
     async def _write(self, ask: Callable[[asyncpg.Connection], Awaitable[str]], key: Key) -> str:
         async for _ in Attempts(_ATTEMPTS, self._retried):
@@ -277,12 +276,12 @@ class DSQLStore:
                 return await self._ask(ask)
             except asyncpg.PostgresError as error:
                 if not is_conflict(error):
-                    raise sorted_(error, key) from error
+                    raise to_store_error(error, key) from error
             except (OSError, asyncpg.InterfaceError) as error:
                 if isinstance(error, ValueError):
-                    raise unsent(error, key) from error
+                    raise to_unsent_error(error, key) from error
                 raise UnknownOutcome("connection", type(error).__name__) from error
-        raise Overtaken("conflicts went on")
+        raise TooMuchContention("conflicts went on")
 
     async def _commit(self, connection: asyncpg.Connection, *, reading: bool) -> None:
         try:
@@ -291,7 +290,7 @@ class DSQLStore:
             if is_conflict(error):
                 self._retried(REASON)
                 raise Conflict from error
-            raise sorted_(error, None, reading=reading) from error
+            raise to_store_error(error, None, reading=reading) from error
         except (OSError, asyncpg.InterfaceError) as error:
             if reading:
                 raise Unreachable("connection", type(error).__name__) from error
@@ -304,7 +303,7 @@ class SQLTransaction:
     __slots__ = ("_connection", "_locked", "_promises", "_store", "absent")
 
     def __init__(
-        self, store: DSQLStore, connection: asyncpg.Connection, promises: Promises | None, *, locked: bool
+        self, store: DSQLStore, connection: asyncpg.Connection, promises: AuthorityGuarantees | None, *, locked: bool
     ) -> None:
         self._store = store
         self._connection = connection
@@ -312,30 +311,30 @@ class SQLTransaction:
         self._locked = locked
         self.absent: list[Key] = []
 
-    async def get(self, key: Key) -> Held:
+    async def get(self, key: Key) -> StoredItem:
         statements = self._store.statements(key.table)
         values = statements.mapping.key_values(key)
         if values is None:
-            return Held(None)
+            return StoredItem(None)
         sql = statements.select_locked if self._locked else statements.select
         row = await self._connection.fetchrow(sql, *values)
         if row is None:
             self.absent.append(key)
         return guarded.held(statements.mapping, row)
 
-    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
+    async def put(self, key: Key, wanted: Item | None, held: StoredItem) -> StoredItem | None:
         planned = guarded.plan(self._store.statements(key.table), key, wanted, held)
         try:
             done: str = await self._connection.execute(planned.statement, *planned.parameters)
         except asyncpg.PostgresError as error:
             if error.sqlstate is not None and error.sqlstate.startswith(UNFIT):
-                raise sorted_(error, key) from error
+                raise to_store_error(error, key) from error
             raise
         except ValueError as error:
-            raise unsent(error, key) from error
+            raise to_unsent_error(error, key) from error
         return planned.left if done.endswith(" 1") else None
 
-    async def answered(self, token: Token) -> bool:
+    async def answered(self, token: IdempotencyToken) -> bool:
         return self._promises is not None and await self._promises.answered(self._connection, token)
 
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final
 
-from proxy.stores.dynamodb.connection_pool import Connections, Endpoint
+from proxy.stores.dynamodb.connection_pool import ConnectionPool, Endpoint
 from proxy.stores.dynamodb.credentials import Credentials
-from proxy.stores.dynamodb.http_connection import Answer
+from proxy.stores.dynamodb.http_connection import HTTPResponse
 from proxy.stores.dynamodb.sigv4 import Credential, Signing, amz_date
 
 SERVICE: Final = "dynamodb"  # DynamoDB Streams signs with this name too
@@ -40,7 +40,7 @@ _READS: Final = frozenset(
 )
 
 
-class Upstream:
+class DynamoDBClient:
     """Signed requests to DynamoDB's endpoint, and to its Streams endpoint, over at most `connections` each.
 
     `waiting` requests may wait for a free connection; one more is refused at once. Connections unused for
@@ -63,10 +63,10 @@ class Upstream:
         user_agent: str = "crossfade",
         headers: Callable[[], bytes] | None = None,
     ) -> None:
-        def pool(url: str) -> Connections:
+        def pool(url: str) -> ConnectionPool:
             endpoint = Endpoint.of(url)
             context = (ssl_context or ssl.create_default_context()) if endpoint.tls else None
-            return Connections(endpoint, context, connections, waiting, idle_seconds, connect_timeout)
+            return ConnectionPool(endpoint, context, connections, waiting, idle_seconds, connect_timeout)
 
         self._main = pool(endpoint_url)
         self._streams = self._main if streams_endpoint_url is None else pool(streams_endpoint_url)
@@ -92,7 +92,7 @@ class Upstream:
         headers: Mapping[str, str] | None = None,
         *,
         timeout: float,  # noqa: ASYNC109  # a limit that the caller imposed would cancel, and lose the outcome
-    ) -> Answer:
+    ) -> HTTPResponse:
         """POST `body` to the operation `target` (`DynamoDB_20120810.GetItem`) and give its answer, an error or not.
 
         `headers` go along, and are signed where AWS wants that (Content-Type, X-Amz-…); those this connection makes
@@ -111,7 +111,7 @@ class Upstream:
         body: bytes,
         *,
         timeout: float,  # noqa: ASYNC109  # as above
-    ) -> Answer:
+    ) -> HTTPResponse:
         """Carry a request that names no operation, as it came and unsigned, so that DynamoDB itself answers it.
 
         It lends nobody the proxy's credentials. Raises Unreachable or UnknownOutcome.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from proxy.stores.dynamodb.http_connection import Answer, Connection
+from proxy.stores.dynamodb.http_connection import Connection, HTTPResponse
 from proxy.stores.errors import UnknownOutcome, Unreachable
 
 Reason = Literal["connect", "busy", "timeout", "reset", "protocol"]
@@ -42,7 +42,7 @@ class Endpoint:
         return cls(parts.hostname, port, tls, name if port == usual else f"{name}:{port}")
 
 
-class Connections:
+class ConnectionPool:
     """Connections to one endpoint: a bounded number in use, the rest of them idle, the last used taken first."""
 
     def __init__(
@@ -68,7 +68,7 @@ class Connections:
 
     async def exchange(
         self, head: bytes, body: bytes, deadline: float, *, repeatable: bool, bodiless: bool = False
-    ) -> Answer:
+    ) -> HTTPResponse:
         kept = True
         while True:
             await self._place(deadline)

@@ -23,7 +23,7 @@ _REMEDY: Final = (
 )
 
 
-class Session(Protocol):
+class CredentialSession(Protocol):
     """What is used of `aioboto3.Session`."""
 
     async def get_credentials(self) -> Any:
@@ -40,7 +40,7 @@ class Credentials:
         self._fetch = fetch
 
     @classmethod
-    async def from_chain(cls, session: Session) -> Self:
+    async def from_chain(cls, session: CredentialSession) -> Self:
         """From the AWS credential chain; raises CredentialsError."""
         try:
             found = await session.get_credentials()

@@ -20,7 +20,7 @@ _JOIN: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HTTPResponse:
     """What came back: the status, the headers in their order and spelling, the body without its transfer coding."""
 
     status: int
@@ -47,7 +47,7 @@ class Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
-        self._answer: asyncio.Future[Answer] | None = None
+        self._answer: asyncio.Future[HTTPResponse] | None = None
         self._headers: list[tuple[str, str]] = []
         self._chunks: list[bytes] = []
         self._size = 0
@@ -61,12 +61,12 @@ class Connection(asyncio.Protocol):
         """Whether another exchange can be tried on it."""
         return self._usable and self._transport is not None and not self._transport.is_closing()
 
-    async def exchange(self, head: bytes, body: bytes, deadline: float, bodiless: bool) -> Answer:
+    async def exchange(self, head: bytes, body: bytes, deadline: float, bodiless: bool) -> HTTPResponse:
         """Send a request and wait for its answer until the monotonic clock reaches `deadline`; a HEAD is `bodiless`."""
         loop = asyncio.get_running_loop()
         if self._transport is None or self._transport.is_closing():
             raise Unreachable("reset", "the connection was closed as soon as it was opened")
-        answer: asyncio.Future[Answer] = loop.create_future()
+        answer: asyncio.Future[HTTPResponse] = loop.create_future()
         self._answer = answer
         self._bodiless = bodiless
         self.heard = False
@@ -134,7 +134,7 @@ class Connection(asyncio.Protocol):
     def _complete(self) -> None:
         chunks = self._chunks
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        answer = Answer(self._parser.get_status_code(), tuple(self._headers), body)
+        answer = HTTPResponse(self._parser.get_status_code(), tuple(self._headers), body)
         self._headers, self._chunks, self._size = [], [], 0
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(answer)

@@ -10,7 +10,7 @@ from typing import NoReturn
 from proxy.stores.errors import Unreachable
 
 
-class Gone:
+class NullDynamoDBClient:
     """Stands where an `Upstream` stands. `region` is what clients sign for."""
 
     def __init__(self, region: str) -> None:

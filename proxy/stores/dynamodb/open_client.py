@@ -15,10 +15,10 @@ from botocore.exceptions import BotoCoreError
 
 from proxy.settings import PREFIX, Address, DynamoDB, Settings
 from proxy.settings.validation import SettingsError
-from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.connection_pool import Endpoint
 from proxy.stores.dynamodb.credentials import Credentials
-from proxy.stores.dynamodb.null_client import Gone
+from proxy.stores.dynamodb.null_client import NullDynamoDBClient
 from proxy.stores.dynamodb.sigv4 import Credential
 from proxy.version import VERSION
 
@@ -26,14 +26,14 @@ from proxy.version import VERSION
 @asynccontextmanager
 async def open_upstream(
     settings: Settings, environ: Mapping[str, str], headers: Callable[[], bytes] | None = None
-) -> AsyncIterator[Upstream]:
+) -> AsyncIterator[DynamoDBClient]:
     """The connection to DynamoDB that the settings describe, with credentials kept fresh while it is open. `headers` as
     `Upstream` has them."""
     dynamodb = settings.dynamodb
     if not settings.needs_dynamodb:
         region = dynamodb.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
         # It has what is asked of an upstream, and nothing to ask.
-        yield cast("Upstream", Gone(region))
+        yield cast("DynamoDBClient", NullDynamoDBClient(region))
         return
     # Nothing is left to them where the settings say it all.
     told = None not in (dynamodb.region, dynamodb.endpoint_url, dynamodb.access_key_id, dynamodb.secret_access_key)
@@ -45,7 +45,7 @@ async def open_upstream(
     credentials = await _credentials(dynamodb, session)
     url, streams_url = await _endpoints(dynamodb, session, region)
     _refuse_itself(settings, url)
-    upstream = Upstream(
+    upstream = DynamoDBClient(
         url,
         region=region,
         credentials=credentials,

@@ -17,10 +17,10 @@ from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
 from proxy.mapping.interface import Fault
-from proxy.stores.dynamodb.client import Upstream
+from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.listing_query import gather
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
-from proxy.stores.interface import Executed, Held
+from proxy.stores.interface import ExecutionResult, StoredItem
 
 # What DynamoDB asks to be tried again ("Error handling with DynamoDB").
 _RETRYABLE: Final = frozenset(
@@ -49,7 +49,7 @@ class DynamoDBStore:
 
     def __init__(
         self,
-        upstream: Upstream,
+        upstream: DynamoDBClient,
         timeout: float,
         observe: Callable[[str, float], None] = lambda _, __: None,
         described: Callable[[Mapping[str, Any]], None] = lambda _: None,
@@ -61,24 +61,24 @@ class DynamoDBStore:
         self._described = described
         self._undecided = undecided
 
-    async def execute(self, operation: Operation) -> Executed:
+    async def execute(self, operation: Operation) -> ExecutionResult:
         if operation.action == LISTING:
-            return Executed(await gather(self._query, operation, self._timeout), {})
-        return Executed(await self.call(operation.action, operation.body), {})
+            return ExecutionResult(await gather(self._query, operation, self._timeout), {})
+        return ExecutionResult(await self.call(operation.action, operation.body), {})
 
     async def _query(self, request: dict[str, Any]) -> Outcome:
         return await self.call("Query", orjson.dumps(request))
 
-    async def get(self, key: Key) -> Held:
+    async def get(self, key: Key) -> StoredItem:
         request = {"TableName": key.table, "Key": key.attributes, "ConsistentRead": True}
         try:
             document = await self.ask("GetItem", request)
         except UnknownOutcome as error:
             # A read without an answer has done nothing, so nothing has to settle.
             raise Unreachable(error.reason, str(error)) from error
-        return Held(document.get("Item"))
+        return StoredItem(document.get("Item"))
 
-    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None:
+    async def put(self, key: Key, wanted: Item | None, held: StoredItem) -> StoredItem | None:
         request: dict[str, Any] = {"TableName": key.table, **_guard(key, held.item, wanted)}
         if wanted is None:
             action, request["Key"] = "DeleteItem", key.attributes
@@ -86,7 +86,7 @@ class DynamoDBStore:
             action, request["Item"] = "PutItem", wanted
         outcome = await self.call(action, orjson.dumps(request))
         if outcome.ok:
-            return Held(wanted)
+            return StoredItem(wanted)
         if outcome.error_code == "ConditionalCheckFailedException":
             return None
         raise _failure(outcome)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from proxy.dynamodb.outcome import Outcome
-from proxy.stores.dynamodb.client import STREAMS, Upstream
+from proxy.stores.dynamodb.client import STREAMS, DynamoDBClient
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
 
 _PREFIX: Final = f"{STREAMS}20120810."
@@ -33,7 +33,7 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
+class StreamRecords:
     """What one GetRecords gave: records as they came, and the iterator to go on with (None: the shard has ended)."""
 
     records: Sequence[dict[str, Any]]
@@ -43,7 +43,7 @@ class Records:
 class Streams:
     """Every method raises StoreError: Refused with TRIMMED, EXPIRED or NOT_THERE as its reason where it means that."""
 
-    def __init__(self, upstream: Upstream, timeout: float) -> None:
+    def __init__(self, upstream: DynamoDBClient, timeout: float) -> None:
         self._upstream = upstream
         self._timeout = timeout
 
@@ -69,9 +69,9 @@ class Streams:
         iterator: str = (await self._ask("GetShardIterator", request))["ShardIterator"]
         return iterator
 
-    async def records(self, iterator: str) -> Records:
+    async def records(self, iterator: str) -> StreamRecords:
         document = await self._ask("GetRecords", {"ShardIterator": iterator})
-        return Records(document.get("Records") or (), document.get("NextShardIterator"))
+        return StreamRecords(document.get("Records") or (), document.get("NextShardIterator"))
 
     async def _ask(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
         try:

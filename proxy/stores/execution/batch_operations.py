@@ -12,16 +12,16 @@ from typing import Any, Final, TypeAlias
 
 from proxy.dynamodb import errors
 from proxy.dynamodb.capacity import Meter
-from proxy.dynamodb.item_writes import Write, read_write
+from proxy.dynamodb.item_writes import ItemWrite, read_write
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key, table_name
 from proxy.dynamodb.sizes import item_size
 from proxy.dynamodb.values import Item
 from proxy.stores.errors import Unreachable
-from proxy.stores.execution.row_store import AuthorityRows, Rows
-from proxy.stores.execution.single_item import Projected, check_keys, write_row
-from proxy.stores.interface import Executed, Held, Unrepresentable
+from proxy.stores.execution.row_store import AuthorityRows, RowStore
+from proxy.stores.execution.single_item import ItemProjection, check_keys, write_row
+from proxy.stores.interface import ExecutionResult, StoredItem, Unrepresentable
 
 MAX_BATCH_GET: Final = 100
 MAX_BATCH_WRITE: Final = 25
@@ -30,17 +30,17 @@ _MAX_ITEM: Final = 400 * 1024
 # A batch of the authority's holds no more connections than this: others wait for them too.
 _AT_ONCE: Final = 4
 
-Entry: TypeAlias = tuple[str, Mapping[str, Any], Write]
+Entry: TypeAlias = tuple[str, Mapping[str, Any], ItemWrite]
 """The table as the client wrote it, the request as it stood there, and what it comes to."""
 
 
-async def batch_get(rows: Rows, operation: Operation, meter: Meter) -> Executed:
+async def batch_get(rows: RowStore, operation: Operation, meter: Meter) -> ExecutionResult:
     requests = operation.request["RequestItems"]
     refuse_empty(requests, "requestItems")
     if len(operation.keys) > MAX_BATCH_GET:
         raise errors.validation("Too many items requested for the BatchGetItem call")
     _refuse_duplicates(operation.keys)
-    projections = {table_name(name): Projected(part) for name, part in requests.items()}
+    projections = {table_name(name): ItemProjection(part) for name, part in requests.items()}
     check_keys(operation)
     held = await rows.get_many(operation.keys)
     responses: dict[str, list[Item]] = {name: [] for name in requests}
@@ -59,18 +59,18 @@ async def batch_get(rows: Rows, operation: Operation, meter: Meter) -> Executed:
         name = asked[key.table]
         left.setdefault(name, {**requests[name], "Keys": []})["Keys"].append(key.attributes)
     document = {"Responses": responses, "UnprocessedKeys": left}
-    return Executed(Outcome.of(document | meter.several(asked)), {})
+    return ExecutionResult(Outcome.of(document | meter.several(asked)), {})
 
 
-async def batch_write(rows: Rows, operation: Operation, meter: Meter) -> Executed:
+async def batch_write(rows: RowStore, operation: Operation, meter: Meter) -> ExecutionResult:
     """One after the other. What fails fails the whole: a rehearsal tells of nothing else."""
-    left: dict[Key, Held] = {}
+    left: dict[Key, StoredItem] = {}
     for _, _, write in list(_entries(operation)):
         _, left[write.key] = await write_row(rows, write, meter)
-    return Executed(Outcome.of({"UnprocessedItems": {}}), left)
+    return ExecutionResult(Outcome.of({"UnprocessedItems": {}}), left)
 
 
-async def batch_write_answered(rows: AuthorityRows, operation: Operation, meter: Meter) -> Executed:
+async def batch_write_answered(rows: AuthorityRows, operation: Operation, meter: Meter) -> ExecutionResult:
     """A few at a time. What certainly was not written is given back in `UnprocessedItems`, unless it is all of them.
 
     A write with an unknown outcome fails the whole: its key must settle, which only an error says.
@@ -82,7 +82,7 @@ async def batch_write_answered(rows: AuthorityRows, operation: Operation, meter:
             raise Unrepresentable(write.key, faults)
     room = asyncio.Semaphore(_AT_ONCE)
 
-    async def attempt(write: Write) -> Held | Unreachable:
+    async def attempt(write: ItemWrite) -> StoredItem | Unreachable:
         async with room:
             try:
                 return (await write_row(rows, write, meter))[1]
@@ -97,7 +97,7 @@ async def batch_write_answered(rows: AuthorityRows, operation: Operation, meter:
             task.cancel()
         await asyncio.wait(tasks)
         raise
-    left: dict[Key, Held] = {}
+    left: dict[Key, StoredItem] = {}
     unprocessed: dict[str, list[Mapping[str, Any]]] = {}
     for (name, entry, write), result in zip(entries, results, strict=True):
         if isinstance(result, Unreachable):
@@ -107,7 +107,7 @@ async def batch_write_answered(rows: AuthorityRows, operation: Operation, meter:
     if not left:
         raise next(result for result in results if isinstance(result, Unreachable))
     names = {table_name(name): name for name, _, _ in entries}
-    return Executed(Outcome.of({"UnprocessedItems": unprocessed} | meter.several(names)), left)
+    return ExecutionResult(Outcome.of({"UnprocessedItems": unprocessed} | meter.several(names)), left)
 
 
 def _entries(operation: Operation) -> Iterator[Entry]:
@@ -130,7 +130,7 @@ def _entries(operation: Operation) -> Iterator[Entry]:
             yield name, entry, write
 
 
-def _within(keys: Sequence[Key], held: Mapping[Key, Held]) -> tuple[Sequence[Key], Sequence[Key]]:
+def _within(keys: Sequence[Key], held: Mapping[Key, StoredItem]) -> tuple[Sequence[Key], Sequence[Key]]:
     """The keys whose items one answer holds, in their order, and those beyond its 16 MB."""
     if len(keys) * _MAX_ITEM <= MAX_GET_SIZE:
         return keys, ()

@@ -19,43 +19,43 @@ from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.pages import Page, read_query, read_scan
 from proxy.stores.errors import Refused
 from proxy.stores.execution.batch_operations import batch_get, batch_write, batch_write_answered
-from proxy.stores.execution.row_store import AuthorityRows, ListedRows, Rows
+from proxy.stores.execution.row_store import AuthorityRows, ListingRowStore, RowStore
 from proxy.stores.execution.row_store import Conflict as Conflict
 from proxy.stores.execution.row_store import Transaction as Transaction
 from proxy.stores.execution.single_item import get_item, write_item
 from proxy.stores.execution.transactions import transact_get, transact_write, transact_write_answered
-from proxy.stores.interface import Executed
+from proxy.stores.interface import ExecutionResult
 
-R = TypeVar("R", bound=Rows)
+R = TypeVar("R", bound=RowStore)
 
 
-async def execute(rows: Rows, operation: Operation) -> Executed:
+async def execute(rows: RowStore, operation: Operation) -> ExecutionResult:
     """DynamoDB's errors come as outcomes; StoreError and Unrepresentable come from the rows."""
     return await _run(_EXECUTE, rows, operation, Meter())
 
 
-async def answer(rows: AuthorityRows, operation: Operation) -> Executed:
+async def execute_for_client(rows: AuthorityRows, operation: Operation) -> ExecutionResult:
     """As `execute`, for a store whose answer is the client's."""
     return await _run(_ANSWER, rows, operation, Meter.of(operation.action, operation.request))
 
 
 async def _run(
-    operations: Mapping[str, Callable[[R, Operation, Meter], Awaitable[Executed]]],
+    operations: Mapping[str, Callable[[R, Operation, Meter], Awaitable[ExecutionResult]]],
     rows: R,
     operation: Operation,
     meter: Meter,
-) -> Executed:
+) -> ExecutionResult:
     try:
         check_asked(operation.request)
         return await operations[operation.action](rows, operation, meter)
     except DynamoDBError as error:
-        return Executed(Outcome.failed(error), {})
+        return ExecutionResult(Outcome.failed(error), {})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # A request of the wrong form: DynamoDB's deserialiser refuses it before anything is looked at.
-        return Executed(Outcome.failed(errors.serialization(type(error).__name__)), {})
+        return ExecutionResult(Outcome.failed(errors.serialization(type(error).__name__)), {})
 
 
-async def _page(rows: Rows, operation: Operation, meter: Meter) -> Executed:
+async def _page(rows: RowStore, operation: Operation, meter: Meter) -> ExecutionResult:
     read = read_query if operation.action == "Query" else read_scan
     request = read(operation.schema, operation.request)
     page = Page(request)
@@ -69,17 +69,17 @@ async def _page(rows: Rows, operation: Operation, meter: Meter) -> Executed:
         consistent = bool(operation.request.get("ConsistentRead"))
         meter.paged(operation.schema.name, request.index, page.size, consistent=consistent)
         document |= meter.one(operation.request["TableName"])
-    return Executed(Outcome.of(document), {})
+    return ExecutionResult(Outcome.of(document), {})
 
 
-async def _listed(rows: Rows, operation: Operation, _: Meter) -> Executed:
-    if not isinstance(rows, ListedRows):
+async def _listed(rows: RowStore, operation: Operation, _: Meter) -> ExecutionResult:
+    if not isinstance(rows, ListingRowStore):
         raise Refused("unlisted", "this store lists nothing")
     listing = read_listing(operation.schema, operation.request)
     if listing.limit is None:
-        return Executed(Outcome.of({"Count": await rows.counted(listing)}), {})
+        return ExecutionResult(Outcome.of({"Count": await rows.counted(listing)}), {})
     items = await rows.listed(listing, listing.limit + 1)
-    return Executed(Outcome.of(listing.document(items[: listing.limit], more=len(items) > listing.limit)), {})
+    return ExecutionResult(Outcome.of(listing.document(items[: listing.limit], more=len(items) > listing.limit)), {})
 
 
 _READS: Final = {
@@ -90,7 +90,7 @@ _READS: Final = {
     "Scan": _page,
     LISTING: _listed,
 }
-_EXECUTE: Final[Mapping[str, Callable[[Rows, Operation, Meter], Awaitable[Executed]]]] = {
+_EXECUTE: Final[Mapping[str, Callable[[RowStore, Operation, Meter], Awaitable[ExecutionResult]]]] = {
     **_READS,
     "PutItem": write_item,
     "UpdateItem": write_item,
@@ -98,7 +98,7 @@ _EXECUTE: Final[Mapping[str, Callable[[Rows, Operation, Meter], Awaitable[Execut
     "BatchWriteItem": batch_write,
     "TransactWriteItems": transact_write,
 }
-_ANSWER: Final[Mapping[str, Callable[[AuthorityRows, Operation, Meter], Awaitable[Executed]]]] = {
+_ANSWER: Final[Mapping[str, Callable[[AuthorityRows, Operation, Meter], Awaitable[ExecutionResult]]]] = {
     **_EXECUTE,
     "BatchWriteItem": batch_write_answered,
     "TransactWriteItems": transact_write_answered,

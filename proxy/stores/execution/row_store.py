@@ -10,14 +10,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, runtime_checkable
 
-from proxy.dynamodb.idempotency import Token
-from proxy.dynamodb.item_writes import Written
+from proxy.dynamodb.idempotency import IdempotencyToken
+from proxy.dynamodb.item_writes import WriteResult
 from proxy.dynamodb.listing import Listing
 from proxy.dynamodb.pages import PageRequest
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.mapping.interface import Fault
-from proxy.stores.interface import Held
+from proxy.stores.interface import StoredItem
 
 
 class Conflict(Exception):
@@ -27,31 +27,31 @@ class Conflict(Exception):
 class Transaction(Protocol):
     """Reads and writes that take effect together, or not at all, when its context ends. May raise Conflict."""
 
-    async def get(self, key: Key) -> Held: ...
+    async def get(self, key: Key) -> StoredItem: ...
 
-    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None: ...
+    async def put(self, key: Key, wanted: Item | None, held: StoredItem) -> StoredItem | None: ...
 
 
-class Rows(Protocol):
+class RowStore(Protocol):
     """One store's rows, by key and by range. `put` is `Store.put`."""
 
-    async def get(self, key: Key) -> Held: ...
+    async def get(self, key: Key) -> StoredItem: ...
 
-    async def get_many(self, keys: Sequence[Key]) -> Mapping[Key, Held]: ...
+    async def get_many(self, keys: Sequence[Key]) -> Mapping[Key, StoredItem]: ...
 
-    async def put(self, key: Key, wanted: Item | None, held: Held) -> Held | None: ...
+    async def put(self, key: Key, wanted: Item | None, held: StoredItem) -> StoredItem | None: ...
 
     def range(self, request: PageRequest) -> AsyncIterator[Item]:
         """Items of a Query's or Scan's range in order, from its start key on. May give more than the range."""
 
     def transaction(self, *, read_only: bool) -> AbstractAsyncContextManager[Transaction]: ...
 
-    def after_update(self, key: Key, written: Written) -> Item | None:
+    def after_update(self, key: Key, written: WriteResult) -> Item | None:
         """What the mapping's own way of updating leaves of an updated item."""
 
 
 @runtime_checkable
-class ListedRows(Protocol):
+class ListingRowStore(Protocol):
     """Rows that can also be listed by an index with filters, as the items' own API asks."""
 
     async def listed(self, listing: Listing, count: int) -> list[Item]:
@@ -64,14 +64,14 @@ class ListedRows(Protocol):
 class AuthorityTransaction(Transaction, Protocol):
     """See the module."""
 
-    async def answered(self, token: Token) -> bool:
+    async def answered(self, token: IdempotencyToken) -> bool:
         """Note that the token's request is being carried out. True if it was before, and all is done.
 
         Raises DynamoDB's IdempotentParameterMismatchException if the token belongs to another request.
         """
 
 
-class AuthorityRows(Rows, Protocol):
+class AuthorityRows(RowStore, Protocol):
     """See the module."""
 
     def transaction(self, *, read_only: bool) -> AbstractAsyncContextManager[AuthorityTransaction]: ...

@@ -13,53 +13,53 @@ from proxy.dynamodb.expressions import evaluate
 from proxy.dynamodb.expressions import legacy_parameters as legacy
 from proxy.dynamodb.expressions.parse import parse_projection
 from proxy.dynamodb.expressions.placeholders import bindings
-from proxy.dynamodb.item_writes import Kind, Write, Written, apply, check_key, read_write
+from proxy.dynamodb.item_writes import ItemWrite, Kind, WriteResult, apply, check_key, read_write
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.sizes import item_size
 from proxy.dynamodb.values import Item
 from proxy.stores.attempts import ATTEMPTS, Attempts
-from proxy.stores.errors import Overtaken
-from proxy.stores.execution.row_store import Rows
-from proxy.stores.interface import Executed, Held
+from proxy.stores.errors import TooMuchContention
+from proxy.stores.execution.row_store import RowStore
+from proxy.stores.interface import ExecutionResult, StoredItem
 
 _KINDS: Final[Mapping[str, Kind]] = {"PutItem": "Put", "UpdateItem": "Update", "DeleteItem": "Delete"}
 
 
-async def get_item(rows: Rows, operation: Operation, meter: Meter) -> Executed:
-    projection = Projected(operation.request)
+async def get_item(rows: RowStore, operation: Operation, meter: Meter) -> ExecutionResult:
+    projection = ItemProjection(operation.request)
     check_keys(operation)
     [key] = operation.keys
     item = (await rows.get(key)).item
     if meter.on:
         meter.read(key.table, item_size(item or {}), consistent=bool(operation.request.get("ConsistentRead")))
     document = {} if item is None else {"Item": projection(item)}
-    return Executed(Outcome.of(document | meter.one(operation.request["TableName"])), {})
+    return ExecutionResult(Outcome.of(document | meter.one(operation.request["TableName"])), {})
 
 
-async def write_item(rows: Rows, operation: Operation, meter: Meter) -> Executed:
+async def write_item(rows: RowStore, operation: Operation, meter: Meter) -> ExecutionResult:
     write = read_write(_KINDS[operation.action], operation.schema, operation.request, in_transaction=False)
     written, held = await write_row(rows, write, meter)
     document = {} if written.attributes is None else {"Attributes": written.attributes}
-    return Executed(Outcome.of(document | meter.one(operation.request["TableName"])), {write.key: held})
+    return ExecutionResult(Outcome.of(document | meter.one(operation.request["TableName"])), {write.key: held})
 
 
-async def write_row(rows: Rows, write: Write, meter: Meter) -> tuple[Written, Held]:
+async def write_row(rows: RowStore, write: ItemWrite, meter: Meter) -> tuple[WriteResult, StoredItem]:
     """What was written, and what that left. Raises Overtaken when the row goes on changing."""
     async for _ in Attempts():
         held = await rows.get(write.key)
         written = apply(write, held.item)
         wanted = written.item if write.kind != "Update" else rows.after_update(write.key, written)
-        left: Held | None = held
+        left: StoredItem | None = held
         if wanted is not None or held.item is not None:
             left = await rows.put(write.key, wanted, held)
         if left is not None:
             meter.wrote(write.schema, held.item, wanted, transactional=False)
             return written, left
-    raise Overtaken(f"the row went on changing through {ATTEMPTS} attempts")
+    raise TooMuchContention(f"the row went on changing through {ATTEMPTS} attempts")
 
 
-class Projected:
+class ItemProjection:
     """Applies the projection of a GetItem, or of a part of its like, to items."""
 
     __slots__ = ("_paths",)

@@ -13,19 +13,19 @@ from typing import Any, Final
 from proxy.dynamodb import errors
 from proxy.dynamodb.capacity import Meter
 from proxy.dynamodb.errors import DynamoDBError
-from proxy.dynamodb.idempotency import Token
-from proxy.dynamodb.item_writes import Kind, Write, apply, read_write
+from proxy.dynamodb.idempotency import IdempotencyToken
+from proxy.dynamodb.item_writes import ItemWrite, Kind, apply, read_write
 from proxy.dynamodb.operations import Operation, transaction_parts
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key, table_name
 from proxy.dynamodb.sizes import item_size
 from proxy.dynamodb.values import Item
 from proxy.stores.attempts import ATTEMPTS, Attempts
-from proxy.stores.errors import Overtaken
+from proxy.stores.errors import TooMuchContention
 from proxy.stores.execution.batch_operations import refuse_empty
-from proxy.stores.execution.row_store import AuthorityRows, Conflict, Rows, Transaction
-from proxy.stores.execution.single_item import Projected, check_keys
-from proxy.stores.interface import Executed, Held
+from proxy.stores.execution.row_store import AuthorityRows, Conflict, RowStore, Transaction
+from proxy.stores.execution.single_item import ItemProjection, check_keys
+from proxy.stores.interface import ExecutionResult, StoredItem
 
 MAX_TRANSACTION: Final = 100
 MAX_SIZE: Final = 4 * 1024 * 1024
@@ -38,9 +38,9 @@ _KINDS: Final[Mapping[str, Kind]] = {
 }
 
 
-async def transact_get(rows: Rows, operation: Operation, meter: Meter) -> Executed:
+async def transact_get(rows: RowStore, operation: Operation, meter: Meter) -> ExecutionResult:
     _check_parts(operation)
-    projections = [Projected(part, in_transaction=True) for _, part in transaction_parts(operation.request)]
+    projections = [ItemProjection(part, in_transaction=True) for _, part in transaction_parts(operation.request)]
     check_keys(operation)
     items = await _read_all(rows, operation)
     _refuse_large(items)
@@ -50,10 +50,10 @@ async def transact_get(rows: Rows, operation: Operation, meter: Meter) -> Execut
     responses = [
         {} if item is None else {"Item": projection(item)} for item, projection in zip(items, projections, strict=True)
     ]
-    return Executed(Outcome.of({"Responses": responses} | meter.several(_names(operation))), {})
+    return ExecutionResult(Outcome.of({"Responses": responses} | meter.several(_names(operation))), {})
 
 
-async def _read_all(rows: Rows, operation: Operation) -> list[Item | None]:
+async def _read_all(rows: RowStore, operation: Operation) -> list[Item | None]:
     async for _ in Attempts():
         try:
             async with rows.transaction(read_only=True) as transaction:
@@ -63,9 +63,9 @@ async def _read_all(rows: Rows, operation: Operation) -> list[Item | None]:
     raise _overtaken(len(operation.keys))
 
 
-async def transact_write(rows: Rows, operation: Operation, meter: Meter) -> Executed:
+async def transact_write(rows: RowStore, operation: Operation, meter: Meter) -> ExecutionResult:
     """Tokens are for the authority to remember: a request that it would not carry out again is not rehearsed."""
-    Token.of(operation.request)
+    IdempotencyToken.of(operation.request)
     writes = _writes(operation)
     async for _ in Attempts():
         try:
@@ -73,13 +73,13 @@ async def transact_write(rows: Rows, operation: Operation, meter: Meter) -> Exec
                 left = await _write(rows, transaction, writes, meter)
         except Conflict:
             continue
-        return Executed(Outcome.of({}), left)
+        return ExecutionResult(Outcome.of({}), left)
     raise _overtaken(len(writes))
 
 
-async def transact_write_answered(rows: AuthorityRows, operation: Operation, meter: Meter) -> Executed:
+async def transact_write_answered(rows: AuthorityRows, operation: Operation, meter: Meter) -> ExecutionResult:
     """With a token that was carried out in the last ten minutes: success, and nothing is done."""
-    token = Token.of(operation.request)
+    token = IdempotencyToken.of(operation.request)
     writes = _writes(operation)
     async for _ in Attempts():
         try:
@@ -87,23 +87,25 @@ async def transact_write_answered(rows: AuthorityRows, operation: Operation, met
                 if token is not None and await transaction.answered(token):
                     replayed = meter.replayed()
                     left = await _read(transaction, writes, replayed)
-                    return Executed(Outcome.of(replayed.several(_names(operation))), left)
+                    return ExecutionResult(Outcome.of(replayed.several(_names(operation))), left)
                 left = await _write(rows, transaction, writes, meter)
         except Conflict:
             meter = Meter.of(operation.action, operation.request)
             continue
-        return Executed(Outcome.of(meter.several(_names(operation))), left)
+        return ExecutionResult(Outcome.of(meter.several(_names(operation))), left)
     raise _overtaken(len(writes))
 
 
-def _overtaken(parts: int) -> Overtaken:
-    return Overtaken(f"the transaction was overtaken {ATTEMPTS} times", parts)
+def _overtaken(parts: int) -> TooMuchContention:
+    return TooMuchContention(f"the transaction was overtaken {ATTEMPTS} times", parts)
 
 
-async def _write(rows: Rows, transaction: Transaction, writes: Sequence[Write], meter: Meter) -> dict[Key, Held]:
-    left: dict[Key, Held] = {}
+async def _write(
+    rows: RowStore, transaction: Transaction, writes: Sequence[ItemWrite], meter: Meter
+) -> dict[Key, StoredItem]:
+    left: dict[Key, StoredItem] = {}
     reasons: list[DynamoDBError | None] = []
-    planned: list[tuple[Write, Item | None, Held]] = []
+    planned: list[tuple[ItemWrite, Item | None, StoredItem]] = []
     for write in writes:
         held = await transaction.get(write.key)
         try:
@@ -129,7 +131,7 @@ async def _write(rows: Rows, transaction: Transaction, writes: Sequence[Write], 
     return left
 
 
-async def _read(transaction: Transaction, writes: Sequence[Write], meter: Meter) -> dict[Key, Held]:
+async def _read(transaction: Transaction, writes: Sequence[ItemWrite], meter: Meter) -> dict[Key, StoredItem]:
     """What the items are now, for the capacity that reading them consumes; nothing, where nobody asks for that."""
     left = {}
     for write in writes if meter.on else ():
@@ -138,7 +140,7 @@ async def _read(transaction: Transaction, writes: Sequence[Write], meter: Meter)
     return left
 
 
-def _writes(operation: Operation) -> list[Write]:
+def _writes(operation: Operation) -> list[ItemWrite]:
     _check_parts(operation)
     return [
         read_write(_KINDS[kind], operation.schemas[table_name(part["TableName"])], part, in_transaction=True)

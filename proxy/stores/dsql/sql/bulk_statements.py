@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from proxy.mapping.interface import Column, Mapping, SqlValues
+from proxy.mapping.interface import Column, SqlValues, TableMapping
 from proxy.stores.dsql.sql.checksums import AGGREGATE, DIGEST_BYTES, RowText
 from proxy.stores.dsql.sql.statements import qualified, quoted
 
@@ -27,7 +27,7 @@ class BulkStatements:
     """The statements for one mapping, made once. `keys` stands for one array for each key column, as text."""
 
     schema: str
-    mapping: Mapping
+    mapping: TableMapping
     row: RowText = field(init=False)
     key: RowText = field(init=False)
     insert: str = field(init=False)

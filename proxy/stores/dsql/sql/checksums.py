@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import orjson
 
-from proxy.mapping.interface import Column, Mapping, SqlValues
+from proxy.mapping.interface import Column, SqlValues, TableMapping
 from proxy.stores.dsql.sql.statements import quoted
 
 DIGEST_BYTES: Final = 16
@@ -31,7 +31,7 @@ _FEW_NAMES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class TextForm:
     """A column's text form: the SQL that makes it, and how Python makes it from a parameter for the column."""
 
     sql: str
@@ -59,12 +59,12 @@ class RowText:
         object.__setattr__(self, "_forms", tuple(texts))
 
     @classmethod
-    def of_row(cls, mapping: Mapping) -> RowText:
+    def of_row(cls, mapping: TableMapping) -> RowText:
         """All columns."""
         return cls(tuple(mapping.columns), tuple(range(len(mapping.columns))))
 
     @classmethod
-    def of_key(cls, mapping: Mapping) -> RowText:
+    def of_key(cls, mapping: TableMapping) -> RowText:
         """The columns of the key; `text` and `digest` take the key's values, not the row's."""
         by_name = {column.name: column for column in mapping.columns}
         columns = tuple(by_name[name] for name in mapping.key_columns)
@@ -102,27 +102,27 @@ def of_all(digests: Iterable[bytes]) -> bytes:
 AGGREGATE: Final = "sha256(coalesce(string_agg(digest, ''::bytea ORDER BY digest), ''::bytea))"
 
 
-def form(column: Column) -> Form:
+def form(column: Column) -> TextForm:
     """The text form of a column. Raises ValueError for a type that has none."""
     name = quoted(column.name)
     kind = column.sql_type.partition("(")[0]
     if kind in ("text", "varchar"):
-        return Form(name, as_it_is)
+        return TextForm(name, as_it_is)
     if kind in ("uuid", "smallint", "integer", "bigint"):
-        return Form(f"{name}::text", str)
+        return TextForm(f"{name}::text", str)
     if kind == "numeric":
         # A parameter has the column's scale already: all its codecs quantize.
-        return Form(f"{name}::text", _plain)
+        return TextForm(f"{name}::text", _plain)
     if kind == "boolean":
-        return Form(f"{name}::text", lambda value: "true" if value else "false")
+        return TextForm(f"{name}::text", lambda value: "true" if value else "false")
     if kind == "bytea":
-        return Form(f"encode({name}, 'hex')", lambda value: bytes(value).hex())
+        return TextForm(f"encode({name}, 'hex')", lambda value: bytes(value).hex())
     if kind == "timestamptz":
-        return Form(f"extract(epoch FROM {name})::text", _seconds)
+        return TextForm(f"extract(epoch FROM {name})::text", _seconds)
     if kind == "json":
-        return Form(f"{name}::text", as_it_is)
+        return TextForm(f"{name}::text", as_it_is)
     if kind == "jsonb":
-        return Form(f"{name}::text", jsonb_text)
+        return TextForm(f"{name}::text", jsonb_text)
     raise ValueError(f"a column of type {column.sql_type} has no text form")
 
 

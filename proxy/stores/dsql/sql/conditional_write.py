@@ -14,37 +14,36 @@ import asyncpg
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
-from proxy.mapping.interface import Encoded, Fault
-from proxy.mapping.interface import Mapping as TableMapping
+from proxy.mapping.interface import Encoded, Fault, TableMapping
 from proxy.stores.dsql.sql.statements import Statements
-from proxy.stores.interface import Held, Unrepresentable
+from proxy.stores.interface import StoredItem, Unrepresentable
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class ConditionalWrite:
     """A statement with its parameters, and what is held once it has changed one row. `creates`: there was no row."""
 
     statement: str
     parameters: tuple[Any, ...]
-    left: Held
+    left: StoredItem
     creates: bool = False
 
 
-def plan(statements: Statements, key: Key, wanted: Item | None, held: Held) -> Planned:
+def plan(statements: Statements, key: Key, wanted: Item | None, held: StoredItem) -> ConditionalWrite:
     """Raises Unrepresentable for an item that no row can hold without loss."""
     mapping = statements.mapping
     key_values = mapping.key_values(key)
     if wanted is None:
         assert key_values is not None
-        return Planned(statements.delete, (*key_values, *_others(statements, held.token)), Held(None))
+        return ConditionalWrite(statements.delete, (*key_values, *_others(statements, held.token)), StoredItem(None))
     encoded = encode(mapping, key, wanted)
     if encoded.values is None or key_values is None or (encoded.faults and mapping.on_loss == "park"):
         raise Unrepresentable(key, encoded.faults or (Fault(next(iter(key.attributes)), "no row can have this key"),))
-    left = Held(encoded.image, None)
+    left = StoredItem(encoded.image, None)
     if held.token is None:
-        return Planned(statements.insert, encoded.values, left, creates=True)
+        return ConditionalWrite(statements.insert, encoded.values, left, creates=True)
     parameters = (*key_values, *_others(statements, encoded.values), *_others(statements, held.token))
-    return Planned(statements.update, parameters, left)
+    return ConditionalWrite(statements.update, parameters, left)
 
 
 def encode(mapping: TableMapping, key: Key, item: Item) -> Encoded:
@@ -55,13 +54,13 @@ def encode(mapping: TableMapping, key: Key, item: Item) -> Encoded:
         return Encoded(None, None, (Fault(next(iter(key.attributes)), f"it is no item of DynamoDB's: {error.code}"),))
 
 
-def held(mapping: TableMapping, row: asyncpg.Record | None) -> Held:
+def held(mapping: TableMapping, row: asyncpg.Record | None) -> StoredItem:
     """What a row holds; None is no row."""
     if row is None:
-        return Held(None)
+        return StoredItem(None)
     values = tuple(row)
     item = mapping.decode(values)
-    return Held(item, values, mapping.sound(values, item))
+    return StoredItem(item, values, mapping.sound(values, item))
 
 
 def _others(statements: Statements, values: Sequence[Any]) -> tuple[Any, ...]:

@@ -16,14 +16,14 @@ from proxy.dynamodb import errors
 from proxy.dynamodb.case_folding import tables
 from proxy.dynamodb.listing import Filter, Listing
 from proxy.dynamodb.values import Value
-from proxy.mapping.interface import Fault, Span, SqlValues
+from proxy.mapping.interface import Fault, IndexRange, SqlValues
 from proxy.stores.dsql.sql.statements import Statements, quoted
 from proxy.stores.errors import Refused
 from proxy.stores.interface import Unrepresentable
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SQLQuery:
     """A statement with its parameters."""
 
     sql: str
@@ -40,7 +40,7 @@ class _Conditions:
         return f"${len(self.parameters)}"
 
 
-def page_statement(statements: Statements, listing: Listing, count: int) -> Asked | None:
+def page_statement(statements: Statements, listing: Listing, count: int) -> SQLQuery | None:
     """So many rows at most, from the listing's start on. None where no row can be in it.
 
     Raises Refused for what the mapping cannot answer, DynamoDBError for an operand that no row can have.
@@ -61,21 +61,21 @@ def page_statement(statements: Statements, listing: Listing, count: int) -> Aske
         for each in behind
     ]
     if len(ranges) == 1:
-        return Asked(ranges[0], tuple(conditions.parameters))
+        return SQLQuery(ranges[0], tuple(conditions.parameters))
     together = " UNION ALL ".join(f"({each})" for each in ranges)
-    return Asked(f"SELECT * FROM ({together}) AS behind {ordered}", tuple(conditions.parameters))  # noqa: S608
+    return SQLQuery(f"SELECT * FROM ({together}) AS behind {ordered}", tuple(conditions.parameters))  # noqa: S608
 
 
-def count_statement(statements: Statements, listing: Listing) -> Asked | None:
+def count_statement(statements: Statements, listing: Listing) -> SQLQuery | None:
     """How many rows there are."""
     found = _conditions(statements, listing)
     if found is None:
         return None
     where = " AND ".join(found[0].terms)
-    return Asked(f"SELECT count(*) FROM {statements.table} WHERE {where}", tuple(found[0].parameters))  # noqa: S608
+    return SQLQuery(f"SELECT count(*) FROM {statements.table} WHERE {where}", tuple(found[0].parameters))  # noqa: S608
 
 
-def _conditions(statements: Statements, listing: Listing) -> tuple[_Conditions, Span] | None:
+def _conditions(statements: Statements, listing: Listing) -> tuple[_Conditions, IndexRange] | None:
     try:
         span = statements.mapping.span(listing.index)
     except KeyError:
@@ -91,7 +91,7 @@ def _conditions(statements: Statements, listing: Listing) -> tuple[_Conditions, 
     return conditions, span
 
 
-def _equal(span: Span, alternatives: Any, conditions: _Conditions) -> str:
+def _equal(span: IndexRange, alternatives: Any, conditions: _Conditions) -> str:
     groups = [
         " AND ".join(f"{quoted(name)} = {conditions.mark(value)}" for name, value in zip(span.equal, each, strict=True))
         for each in alternatives
@@ -131,7 +131,7 @@ def _several(name: str) -> tuple[str, str]:
 
 
 def _behind(
-    statements: Statements, listing: Listing, span: Span, keys: list[str], conditions: _Conditions
+    statements: Statements, listing: Listing, span: IndexRange, keys: list[str], conditions: _Conditions
 ) -> list[str]:
     """What stands behind the start: its sort value, then the key. Rows without a sort value come last, either way.
 

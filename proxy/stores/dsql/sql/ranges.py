@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.dynamodb.pages import PageRequest
-from proxy.mapping.interface import Fault, Span
+from proxy.mapping.interface import Fault, IndexRange
 from proxy.stores.dsql.sql.statements import Comparison, Statements
 from proxy.stores.errors import Refused
 from proxy.stores.interface import Unrepresentable
 
 
 @dataclass(frozen=True, slots=True)
-class Ranged:
+class RangeQuery:
     """One range. `order` are the columns whose values of the last row are where the next rows begin."""
 
     order: tuple[str, ...]
     _statements: Statements
     _request: PageRequest
-    _span: Span | None
+    _span: IndexRange | None
     _alternatives: int
     _comparisons: tuple[Comparison, ...]
     _fixed: tuple[Any, ...]
@@ -74,11 +74,11 @@ class Ranged:
         return tuple(by_column[name] for name in self.order)
 
 
-def ranged(statements: Statements, request: PageRequest) -> Ranged | None:
+def ranged(statements: Statements, request: PageRequest) -> RangeQuery | None:
     """The range of a request; None where no row can be in it. Raises Refused for an index that nothing serves."""
     mapping = statements.mapping
     if request.condition is None and request.index is None:
-        return Ranged(mapping.key_columns, statements, request, None, 1, (), ())
+        return RangeQuery(mapping.key_columns, statements, request, None, 1, (), ())
     try:
         span = mapping.span(request.index)
     except KeyError:
@@ -86,13 +86,15 @@ def ranged(statements: Statements, request: PageRequest) -> Ranged | None:
         raise Refused("unserved_index", f"the mapping serves no index {name!r}") from None
     alternatives: Sequence[tuple[Any, ...]] | None = ((),)
     if request.condition is None:
-        span = Span((), span.hash_values, span.sort, span.sort_value, (*span.equal, *span.present), span.sort_from_row)
+        span = IndexRange(
+            (), span.hash_values, span.sort, span.sort_value, (*span.equal, *span.present), span.sort_from_row
+        )
     else:
         alternatives = span.hash_values(request.condition.hash_value)
     if alternatives is None:
         return None
     bounds = _bounds(request, span)
-    return Ranged(
+    return RangeQuery(
         statements.order_columns(span),
         statements,
         request,
@@ -110,7 +112,7 @@ def _segments(request: PageRequest) -> tuple[int, ...]:
     return request.segments, request.segment
 
 
-def _bounds(request: PageRequest, span: Span) -> list[tuple[Comparison, Any]]:
+def _bounds(request: PageRequest, span: IndexRange) -> list[tuple[Comparison, Any]]:
     """The range condition as bounds on the sort column. Leaving one out is safe: the page checks each item."""
     condition = request.condition
     if condition is None or condition.operator is None or span.sort is None or span.sort_from_row:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal
 
-from proxy.mapping.interface import Column, Mapping, Span
+from proxy.mapping.interface import Column, IndexRange, TableMapping
 
 Comparison = Literal["=", "<", "<=", ">", ">="]
 
@@ -29,7 +29,7 @@ class Statements:
     """The statements for one mapping, made once. Parameters come in the order of columns, then of guard columns."""
 
     schema: str
-    mapping: Mapping
+    mapping: TableMapping
     table: str = field(init=False)
     select: str = field(init=False)
     select_from: str = field(init=False)
@@ -86,7 +86,7 @@ class Statements:
 
     def range(
         self,
-        span: Span,
+        span: IndexRange,
         alternatives: int,
         bounds: tuple[Comparison, ...],
         *,
@@ -140,7 +140,7 @@ class Statements:
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         return f"SELECT {self._list} FROM {self.table}{where} ORDER BY {names} LIMIT ${next(parameter)}"  # noqa: S608
 
-    def order_columns(self, span: Span) -> tuple[str, ...]:
+    def order_columns(self, span: IndexRange) -> tuple[str, ...]:
         """The sort column, then what of the key is not fixed already: a total order, and never an empty one."""
         keys = tuple(k for k in self.mapping.key_columns if k != span.sort and k not in span.equal)
         if span.sort is None:

@@ -25,7 +25,7 @@ def stripe(key: Key) -> int:
     return int.from_bytes(blake2b(f"{key.table}\0{key.text}".encode("utf-8", "surrogatepass"), digest_size=2).digest())
 
 
-class Absences:
+class AbsenceLocks:
     """The statements. Text only."""
 
     def __init__(self, schema: str) -> None:

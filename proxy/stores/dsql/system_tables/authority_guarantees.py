@@ -12,30 +12,30 @@ from typing import Final
 
 import asyncpg
 
-from proxy.dynamodb.idempotency import VALID_SECONDS, Token
+from proxy.dynamodb.idempotency import VALID_SECONDS, IdempotencyToken
 from proxy.dynamodb.schema import Key
 from proxy.stores.attempts import is_conflict
 from proxy.stores.dsql.pool import Pool
-from proxy.stores.dsql.sql.conditional_write import Planned
-from proxy.stores.dsql.sqlstates import UNSUPPORTED, sorted_, unsent
-from proxy.stores.dsql.system_tables.absence_locks import LOCKS_TABLE, Absences, stripe
-from proxy.stores.dsql.system_tables.idempotency_tokens import TOKENS_TABLE, Remembered
-from proxy.stores.dsql.system_tables.system_table import SideTable
+from proxy.stores.dsql.sql.conditional_write import ConditionalWrite
+from proxy.stores.dsql.sqlstates import UNSUPPORTED, to_store_error, to_unsent_error
+from proxy.stores.dsql.system_tables.absence_locks import LOCKS_TABLE, AbsenceLocks, stripe
+from proxy.stores.dsql.system_tables.idempotency_tokens import TOKENS_TABLE, IdempotencyTokens
+from proxy.stores.dsql.system_tables.system_table import SystemTable
 
 PROMISE_TABLES: Final = frozenset({LOCKS_TABLE, TOKENS_TABLE})
 _BETWEEN_SWEEPS_SECONDS: Final = 0.1
 
 
-class Promises:
+class AuthorityGuarantees:
     """Over the same pool of connections as the store. asyncpg's errors come out as they are where a connection is
     given, for the store to sort; the other methods raise StoreError."""
 
     def __init__(self, pool: Pool, schema: str = "public") -> None:
         self._pool = pool
-        self._absences = Absences(schema)
-        self._remembered = Remembered(schema)
-        self._notes = SideTable(pool, self._remembered.table, self._remembered.create)
-        self._tables = (SideTable(pool, self._absences.table, self._absences.create), self._notes)
+        self._absences = AbsenceLocks(schema)
+        self._remembered = IdempotencyTokens(schema)
+        self._notes = SystemTable(pool, self._remembered.table, self._remembered.create)
+        self._tables = (SystemTable(pool, self._absences.table, self._absences.create), self._notes)
         self._making = asyncio.Lock()
         self._made = False
         self._in_one = True
@@ -53,7 +53,7 @@ class Promises:
         """A table was not there: it may be one of these."""
         self._made = False
 
-    async def insert(self, connection: asyncpg.Connection, key: Key, planned: Planned) -> str:
+    async def insert(self, connection: asyncpg.Connection, key: Key, planned: ConditionalWrite) -> str:
         """Carry out an INSERT, outside a transaction, that ends the item's absence. Gives its command tag."""
         if self._in_one:
             statement = self._absences.with_insert(planned.statement, len(planned.parameters))
@@ -80,11 +80,11 @@ class Promises:
         if stripes:
             await connection.execute(self._absences.take(len(stripes)), *stripes)
 
-    async def answered(self, connection: asyncpg.Connection, token: Token) -> bool:
+    async def answered(self, connection: asyncpg.Connection, token: IdempotencyToken) -> bool:
         """As `AuthorityTransaction.answered`, in a transaction."""
         return await self._remembered.answered(connection, token)
 
-    async def note(self, token: Token) -> None:
+    async def note(self, token: IdempotencyToken) -> None:
         """The other store has carried out the token's request: so that a client's retry after a flip finds it done."""
         await self.ready()
         await self._notes.execute(self._remembered.insert, token.name, token.request)
@@ -107,7 +107,7 @@ class Promises:
                 if is_conflict(error):
                     return  # another process is at it
                 self.missing()
-                raise sorted_(error, None, reading=True) from error
+                raise to_store_error(error, None, reading=True) from error
             except (OSError, asyncpg.InterfaceError) as error:
-                raise unsent(error, None) from error
+                raise to_unsent_error(error, None) from error
             await asyncio.sleep(_BETWEEN_SWEEPS_SECONDS)

@@ -18,7 +18,7 @@ import asyncpg
 import orjson
 
 from proxy.stores.dsql.pool import Pool
-from proxy.stores.dsql.retry import ask
+from proxy.stores.dsql.retry import run_with_retry
 from proxy.stores.dsql.sql.statements import qualified
 from proxy.stores.errors import StoreError
 
@@ -123,7 +123,7 @@ class Checkpoints:
 
     async def _ask(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         """Every statement here may be made twice: it says the same the second time."""
-        return await ask(self._pool, work, create=self._create, seconds=self._seconds)
+        return await run_with_retry(self._pool, work, create=self._create, seconds=self._seconds)
 
 
 def _saved(row: asyncpg.Record) -> Saved:

@@ -10,7 +10,7 @@ from typing import Final
 import asyncpg
 
 from proxy.dynamodb import errors
-from proxy.dynamodb.idempotency import VALID_SECONDS, Token
+from proxy.dynamodb.idempotency import VALID_SECONDS, IdempotencyToken
 from proxy.stores.dsql.sql.statements import qualified
 
 TOKENS_TABLE: Final = "crossfade_tokens"
@@ -18,7 +18,7 @@ TOKENS_TABLE: Final = "crossfade_tokens"
 SWEPT_AT_ONCE: Final = 500
 
 
-class Remembered:
+class IdempotencyTokens:
     """The statements, and what is done with them inside a transaction of the caller's."""
 
     def __init__(self, schema: str) -> None:
@@ -45,7 +45,7 @@ class Remembered:
         """All but the one that makes the table."""
         return self.insert, self.select, self.renew, self.walk, self.sweep
 
-    async def answered(self, connection: asyncpg.Connection, token: Token) -> bool:
+    async def answered(self, connection: asyncpg.Connection, token: IdempotencyToken) -> bool:
         """As `AuthorityTransaction.answered`. Another that is carrying out the same token is a conflict at COMMIT."""
         done: str = await connection.execute(self.insert, token.name, token.request)
         if done.endswith(" 1"):

@@ -11,13 +11,13 @@ from typing import Final
 
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.sql.statements import qualified
-from proxy.stores.dsql.system_tables.system_table import SideTable
+from proxy.stores.dsql.system_tables.system_table import SystemTable
 
 BOARD_TABLE: Final = "crossfade_board"
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class PeerMessage:
     """What it is about, whose it is, what it says, and its age in seconds by the database's clock."""
 
     subject: str
@@ -26,12 +26,12 @@ class Note:
     age: float
 
 
-class Board:
+class PeerMessages:
     """Over a pool of connections. Every method raises Unreachable or Refused."""
 
     def __init__(self, pool: Pool, schema: str) -> None:
         table = qualified(schema, BOARD_TABLE)
-        self._table = SideTable(
+        self._table = SystemTable(
             pool,
             table,
             f"CREATE TABLE IF NOT EXISTS {table} (subject text NOT NULL, process text NOT NULL, "
@@ -55,9 +55,9 @@ class Board:
         """All but the one that makes the table."""
         return *self._table.statements, self._read, self._post, self._clear, self._clear_one
 
-    async def read(self) -> Sequence[Note]:
+    async def read(self) -> Sequence[PeerMessage]:
         rows = await self._table.fetch(self._read)
-        return [Note(row["subject"], row["process"], row["note"], max(0.0, row["age"])) for row in rows]
+        return [PeerMessage(row["subject"], row["process"], row["note"], max(0.0, row["age"])) for row in rows]
 
     async def post(self, subject: str, process: str, text: str) -> None:
         """A process has one note a subject: the last."""

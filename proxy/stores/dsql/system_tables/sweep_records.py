@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from proxy.stores.dsql.pool import Pool
-from proxy.stores.dsql.retry import ask
+from proxy.stores.dsql.retry import run_with_retry
 from proxy.stores.dsql.sql.statements import qualified
 from proxy.stores.dsql.sqlstates import NO_TABLE
 from proxy.stores.errors import Refused
@@ -20,7 +20,7 @@ DIFFERENT: Final = "different"
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
+class SweepRecord:
     """One sweep of a whole table. `began` and `ended` are Unix seconds. `result` is `equal`, or `repaired` (differences
     were found, and all mended: only the next sweep can say `equal`), or `different`. `report` is as `report` makes it,
     without values."""
@@ -50,7 +50,7 @@ class Sweep:
         return self.began if self.result == EQUAL else None
 
 
-class Sweeps:
+class SweepRecords:
     """Over a pool of connections. Raises Unreachable or Refused."""
 
     def __init__(self, pool: Pool, schema: str, *, seconds: float) -> None:
@@ -72,28 +72,28 @@ class Sweeps:
             "WHERE table_name = $1 ORDER BY ended DESC, began DESC LIMIT 1"
         )
 
-    async def add(self, sweep: Sweep) -> None:
+    async def add(self, sweep: SweepRecord) -> None:
         report = orjson.dumps(sweep.report).decode()
         values = (sweep.table, sweep.began, sweep.ended, sweep.authority, sweep.result, report)
         # The same twice is the same: a row has its key from the sweep itself.
-        await ask(
+        await run_with_retry(
             self._pool,
             lambda c: c.execute(self._insert, *values, timeout=self._seconds),
             create=self._create,
             seconds=self._seconds,
         )
 
-    async def newest(self, table: str) -> Sweep | None:
+    async def newest(self, table: str) -> SweepRecord | None:
         """The last sweep of a table that was finished; None if there is none. Makes no table: proxies, who ask this,
         need not be allowed to."""
         try:
-            row = await ask(self._pool, lambda c: c.fetchrow(self._newest, table, timeout=self._seconds))
+            row = await run_with_retry(self._pool, lambda c: c.fetchrow(self._newest, table, timeout=self._seconds))
         except Refused as error:
             if error.reason != NO_TABLE:
                 raise
             row = None
         if row is None:
             return None
-        return Sweep(
+        return SweepRecord(
             row["table_name"], row["began"], row["ended"], row["authority"], row["result"], orjson.loads(row["report"])
         )

@@ -17,7 +17,7 @@ _CONFLICT: Final = "40001"
 _AWAY: Final = ("57", "53", "08", "XX000", _CONFLICT)
 
 
-class SideTable:
+class SystemTable:
     """`table` is its name as SQL has it; `create` the statement that makes it, sent only where it is not there: a role
     without the right to make tables can use one that was made for it."""
 

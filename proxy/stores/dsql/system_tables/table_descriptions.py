@@ -13,10 +13,10 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from proxy.dynamodb.control_plane import kept
+from proxy.dynamodb.control_plane import stable_description
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.sql.statements import qualified
-from proxy.stores.dsql.system_tables.system_table import SideTable
+from proxy.stores.dsql.system_tables.system_table import SystemTable
 from proxy.stores.errors import StoreError
 
 log = structlog.get_logger(__name__)
@@ -25,12 +25,12 @@ CATALOGUE_TABLE: Final = "crossfade_tables"
 _AGAIN_SECONDS: Final = 10.0
 
 
-class Catalogue:
+class TableDescriptions:
     """Every method that is awaited raises StoreError."""
 
     def __init__(self, pool: Pool, schema: str = "public") -> None:
         table = qualified(schema, CATALOGUE_TABLE)
-        self._table = SideTable(
+        self._table = SystemTable(
             pool,
             table,
             f"CREATE TABLE IF NOT EXISTS {table} "
@@ -57,7 +57,7 @@ class Catalogue:
 
     def keep(self, description: Mapping[str, Any]) -> None:
         """Note DescribeTable's `Table`; `work` will write it."""
-        self._pending[description["TableName"]] = orjson.dumps(kept(description)).decode()
+        self._pending[description["TableName"]] = orjson.dumps(stable_description(description)).decode()
         self._wanted.set()
 
     def drop(self, name: str) -> None:
