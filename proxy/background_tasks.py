@@ -27,7 +27,7 @@ class BackgroundTasks:
         self._idle.set()
 
     @property
-    def has_room(self) -> bool:
+    def has_capacity(self) -> bool:
         return self.running < self._limit
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:

@@ -126,7 +126,7 @@ def build_admin(
         telling = EvidencePublisher(
             table, layer.identity, evidence=layer.evidence, resume=layer.resume, made_by=fingerprint(settings)
         )
-        loops.append(telling.tell)
+        loops.append(telling.publish_once)
         if settings.gate.demote:
             loops.append(AutoDemotion(cutover, settings.gate).watch)
     return AdminServer(

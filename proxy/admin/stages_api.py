@@ -133,7 +133,7 @@ class StagesApi:
         """Gives the end of a move, whatever it is: nobody may be listening to an exception any more."""
         last: Mapping[str, Any] = {}
         try:
-            async for step in self._cutover.moving(prepared):
+            async for step in self._cutover.carry_out(prepared):
                 last = step.document
                 if not step.end:
                     if steps.full():

@@ -120,14 +120,14 @@ async def compose_layer(
     async def keep_promises() -> None:
         try:
             # Now, and not at the first write past a flip.
-            await promises.ready()
+            await promises.ensure_tables()
             await promises.tidy()
         except StoreError:
             await asyncio.sleep(_AGAIN_SECONDS)
 
     def failed(table: str, reason: str) -> None:
         metrics.gave_up(table, reason)
-        witness.failed(table, reason)
+        witness.count_failure(table, reason)
 
     async def let_go() -> None:
         stop_following()
@@ -140,7 +140,7 @@ async def compose_layer(
     sweeps = SweepRecords(pool, settings.dsql.schema, seconds=settings.dsql.timeout_seconds)
     last_swept = LatestSweeps(
         sweeps,
-        lambda: (name for name, _, _ in stages.listed(tables.names())),
+        lambda: (name for name, _, _ in stages.list_all(tables.names())),
         lambda: catalogue.names("", _REMEMBERED),
     )
     witness = EvidenceCollector(

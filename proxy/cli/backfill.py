@@ -57,7 +57,7 @@ async def _backfill(settings: Settings, arguments: argparse.Namespace, stopping:
         share, shares = arguments.segment
         async with (
             _source(both, reader, settings, arguments) as source,
-            both.part(f"{job(name, source)}/{share}of{shares}", "dynamodb", left=True).opened() as moves,
+            both.job_participant(f"{job(name, source)}/{share}of{shares}", "dynamodb", left=True).opened() as moves,
         ):
             backfill = Backfill(
                 source,

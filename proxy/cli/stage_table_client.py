@@ -43,7 +43,7 @@ class StageTableClient:
 
     async def moving(self, wish: MoveOrder) -> AsyncIterator[Mapping[str, Any]]:
         prepared = await self._cutover.prepare(wish)
-        async for step in self._cutover.moving(prepared):
+        async for step in self._cutover.carry_out(prepared):
             yield {"end": step.document} if step.end else step.document
 
     async def history(self, limit: int) -> list[Mapping[str, Any]]:

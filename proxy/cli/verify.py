@@ -72,7 +72,7 @@ async def _verify(settings: Settings, arguments: argparse.Namespace, stopping: S
         moves = None
         if arguments.repair:
             share, shares = arguments.segment
-            part = both.part(f"{job(both.table.name, name, source)}/{share}of{shares}", name, left=False)
+            part = both.job_participant(f"{job(both.table.name, name, source)}/{share}of{shares}", name, left=False)
             moves = await stack.enter_async_context(part.opened())
             if moves.inherited:
                 # A repair was cut off: what it was writing, this sweep looks at when it can take effect no more.

@@ -52,5 +52,5 @@ class AutoDemotion:
                 continue
             log.warning("ramp_taken_back", scope=str(at.scope), ramp=at.ramp, why=why)
             wish = MoveOrder(at.scope, Stage.SHADOW, 0.0, why[:500], BY, force=False, epoch=look.standing.epoch)
-            async for _ in self._cutover.moving(await self._cutover.prepare(wish)):
+            async for _ in self._cutover.carry_out(await self._cutover.prepare(wish)):
                 pass

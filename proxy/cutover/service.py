@@ -99,7 +99,7 @@ class CutoverService:
         stages = Stages(self._settings, self._types)
         stages.adopt(known.map)
         met = {*self._met(), *evidence.standing, *(count.pattern.table for count in evidence.counts)}
-        named = {table for table, _, _ in stages.listed(met)}
+        named = {table for table, _, _ in stages.list_all(met)}
         if scope is not None and scope.table not in named and await self._exists(scope.table):
             met.add(scope.table)
         standing = StagesView(
@@ -161,7 +161,7 @@ class CutoverService:
             "gate": self._gate(prepared),
         }
 
-    async def moving(self, prepared: PreparedMove) -> AsyncIterator[MoveUpdate]:
+    async def carry_out(self, prepared: PreparedMove) -> AsyncIterator[MoveUpdate]:
         """Carry out a move, step by step; the last one is its end. Raises StoreError only where it cannot be told how
         it ended. Close it to give the move up."""
         ends = {**self._from_to(prepared), "epoch": prepared.epoch, "held_ms": 0}
@@ -286,7 +286,7 @@ async def _open(_: MoveRequest) -> GateDecision:
 def _places(stages: Stages, met: Iterable[str]) -> list[StagedScope]:
     """Every table and type; those that stand where their table stands are marked."""
     found = []
-    for table, item_type, stage in stages.listed(met):
+    for table, item_type, stage in stages.list_all(met):
         at = stages.placed(table, item_type)
         own = not item_type or Scope(table, item_type) in stages.map.placed
         found.append(StagedScope(Scope(table, item_type), stage, at.ramp, at.since, at.by, own))

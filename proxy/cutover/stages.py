@@ -157,7 +157,7 @@ class Stages:
         # Every store that is some table's authority, for all that is known.
         self.authorities = frozenset(stage.authority for stage in stages)
 
-    def of(self, table: str, item_type: str = "") -> Stage:
+    def stage_of(self, table: str, item_type: str = "") -> Stage:
         """The stage of an item type, or of the table where the type is "" or has none of its own."""
         return self.placed(table, item_type).stage
 
@@ -174,18 +174,20 @@ class Stages:
         """Whether the table, or any type in it, has left `off`."""
         active = self._tables.get(table)
         if active is None:
-            active = any(self.of(table, each) is not Stage.OFF for each in self.types(table))
+            active = any(self.stage_of(table, each) is not Stage.OFF for each in self.types(table))
             if len(self._tables) < 10_000:
                 self._tables[table] = active
         return active
 
     def past_the_flip(self, table: str) -> bool:
         """Whether DSQL is the authority for the table, or any type in it."""
-        return DSQL in self.authorities and any(self.of(table, each).authority == DSQL for each in self.types(table))
+        return DSQL in self.authorities and any(
+            self.stage_of(table, each).authority == DSQL for each in self.types(table)
+        )
 
-    def together(self, table: str) -> Stage | None:
+    def common_stage(self, table: str) -> Stage | None:
         """The stage of every type in the table; None where they differ. What names no type shows items of all."""
-        stages = {self.of(table, each) for each in self.types(table)}
+        stages = {self.stage_of(table, each) for each in self.types(table)}
         return stages.pop() if len(stages) == 1 else None
 
     def types(self, table: str) -> tuple[str, ...]:
@@ -200,11 +202,11 @@ class Stages:
         """Whether an item of the type is moved when the scope is."""
         return scope.table == table and scope.item_type in ("", item_type)
 
-    def listed(self, met: Iterable[str]) -> list[tuple[str, str, Stage]]:
+    def list_all(self, met: Iterable[str]) -> list[tuple[str, str, Stage]]:
         """(table, type, stage) of the tables that are named anywhere and of those met; type "" is the table itself."""
         named = (scope.table for scope in self.map.placed)
         tables = dict.fromkeys((*self._settings.tables, *self._types, *named, *met))
-        return [(table, each, self.of(table, each)) for table in tables for each in self.types(table)]
+        return [(table, each, self.stage_of(table, each)) for table in tables for each in self.types(table)]
 
     def _find(self, table: str, item_type: str) -> StagePlacement:
         for scope in (Scope(table, item_type), Scope(table)):

@@ -62,7 +62,7 @@ class Listing:
         """Whether an item of the index passes all filters."""
         return all(self._passes(item, each) for each in self.filters)
 
-    def place(self, item: Item) -> Place:
+    def sort_position(self, item: Item) -> Place:
         """Where an item (or a start) stands. Places sort as the listing does, backwards if it is not `forward`."""
         value = self._value(self.sort, item.get(self.sort))
         has = value is not None
@@ -73,7 +73,7 @@ class Listing:
         """Whether it stands behind the start."""
         if self.start is None:
             return True
-        here, start = self.place(item), self.place(self.start)
+        here, start = self.sort_position(item), self.sort_position(self.start)
         return here > start if self.forward else here < start
 
     def show(self, item: Item | None) -> Item | None:

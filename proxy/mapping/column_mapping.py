@@ -167,7 +167,7 @@ class ColumnMapping:
             item.pop(name, None)
         return item
 
-    def sound(self, *_: object) -> bool:
+    def index_consistent(self, *_: object) -> bool:
         """Nothing stands in two places."""
         return True
 

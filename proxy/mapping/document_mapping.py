@@ -108,7 +108,7 @@ class DocumentMapping:
         item: Item = orjson.loads(values[-1])
         return item
 
-    def sound(self, values: SqlValues, item: Item) -> bool:
+    def index_consistent(self, values: SqlValues, item: Item) -> bool:
         """The index columns repeat what the JSON says. Somebody's SQL may have changed the one without the other."""
         for (name, _, each), held in zip(self._codecs, values, strict=False):
             value = item.get(name)

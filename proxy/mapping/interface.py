@@ -114,7 +114,7 @@ class TableMapping(Protocol):
     def decode(self, values: SqlValues) -> Item:
         """The item in a row as PostgreSQL gives it back, `as_text` columns as text."""
 
-    def sound(self, values: SqlValues, item: Item) -> bool:
+    def index_consistent(self, values: SqlValues, item: Item) -> bool:
         """Whether a row that reads as this item also stands where the item belongs: in its indexes."""
 
     def held_in(self, attribute: str, /) -> tuple[str, Callable[[Value], Any]] | None:

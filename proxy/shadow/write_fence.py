@@ -134,7 +134,7 @@ class WriteFence:
         drained must stay so."""
         free = [key for key in keys if not self.holds([(key.table, self._type_of(key, ""))])]
         if free:
-            await self._journal.nominate(free)
+            await self._journal.enqueue(free)
 
     # -- what a flip asks ---------------------------------------------------------------------------------------------
 

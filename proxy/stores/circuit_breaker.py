@@ -33,7 +33,7 @@ class CircuitBreaker:
         self._retry_at = 0.0
         self.state = BreakerState.CLOSED
 
-    def enter(self) -> bool:
+    def try_acquire(self) -> bool:
         """Whether a call may be made now. A call that may must end in `succeeded`, `failed` or `abandoned`."""
         if self.state is BreakerState.CLOSED:
             return True
@@ -57,7 +57,7 @@ class CircuitBreaker:
         return max(_SOON_SECONDS, self._retry_at - asyncio.get_running_loop().time())
 
     @property
-    def resting(self) -> bool:
+    def is_open(self) -> bool:
         """Whether the mirror is to be left alone for a while yet: `enter` would say no."""
         return self.seconds_until_retry > _SOON_SECONDS
 

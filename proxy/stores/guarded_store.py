@@ -64,7 +64,7 @@ class GuardedStore:
 
     async def _limit(self, call: Awaitable[T], *, writes: bool) -> T:
         breaker = self._breaker
-        if breaker is not None and not breaker.enter():
+        if breaker is not None and not breaker.try_acquire():
             if asyncio.iscoroutine(call):
                 call.close()
             raise Unreachable("breaker", "the mirror is being left alone after failures")

@@ -35,7 +35,7 @@ class StoredItem:
 
     item: Item | None
     token: Any = None
-    sound: bool = True
+    index_consistent: bool = True
 
 
 @dataclass(frozen=True, slots=True)

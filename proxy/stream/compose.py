@@ -51,7 +51,7 @@ class KeyEnqueuer:
             now = [key for key in keys if not self._held(key)]
             mirrored = [key for key in now if self._ways.stage_of(key).mirrored]
             if mirrored:
-                await self._journal.nominate(mirrored)
+                await self._journal.enqueue(mirrored)
             keys = [key for key in keys if key not in now]
             if keys:
                 await asyncio.sleep(_WAIT_SECONDS)

@@ -104,7 +104,7 @@ class _Environment:
 
     def _direct(self, key: Key) -> DirectedStores | None:
         table = self._tables.known(key.table)
-        stage = self._stages.of(key.table, table.mapping.type_of(key.attributes) if table is not None else "")
+        stage = self._stages.stage_of(key.table, table.mapping.type_of(key.attributes) if table is not None else "")
         if not stage.mirrored:
             return None
         if stage.authority == DSQL:

@@ -150,7 +150,7 @@ class LayerInstrumentation:
         """Where an operation stands."""
         stages = {placement_of(self._stages, call, key).stage for key in call.operation.keys}
         if not stages:
-            stages = {self._stages.of(call.table.name, "" if call.item_type == ANY_TYPE else call.item_type)}
+            stages = {self._stages.stage_of(call.table.name, "" if call.item_type == ANY_TYPE else call.item_type)}
         return {
             names.AUTHORITY: names.one_of({stage.authority for stage in stages}),
             names.EPOCH: self._stages.map.epoch,
@@ -163,7 +163,7 @@ class LayerInstrumentation:
         table = self._tables.known(key.table)
         told = table.mapping.type_of(key.attributes) if table is not None else ""
         item_type = told if table is not None and told in table.rules else ""
-        stage: Stage = self._stages.of(key.table, item_type)
+        stage: Stage = self._stages.stage_of(key.table, item_type)
         return {
             names.AUTHORITY: authority,
             names.EPOCH: self._stages.map.epoch,

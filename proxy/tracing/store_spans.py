@@ -122,7 +122,7 @@ class TracedPasses:
     def _tell(self, tables: tuple[str, ...]) -> None:
         """Of the span that the request is served under, what nobody else will."""
         told: Attributes = {names.EPOCH: self._stages.map.epoch, names.AUTHORITY: DYNAMODB}
-        stages = {Stage.OFF} if self._stages.all_off else {self._stages.of(table) for table in tables}
+        stages = {Stage.OFF} if self._stages.all_off else {self._stages.stage_of(table) for table in tables}
         if stages:
             told[names.STAGE] = names.one_of(stages)
         if tables:

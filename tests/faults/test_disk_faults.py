@@ -66,7 +66,7 @@ async def test_room_for_next_to_nothing_is_no_recovery(disk: Path, pages: int) -
         fill(disk)
         os.truncate(disk / "filler", (disk / "filler").stat().st_size - pages * 4096)
         keys = [Key("t", f'{{"id":{{"S":"{number}"}}}}') for number in range(500)]
-        for work in journal.answered(await journal.enter(keys), take=True):
+        for work in journal.release(await journal.enter(keys), take=True):
             journal.done(work)
         assert not journal.empty  # which it never is while it cannot be written
         (disk / "filler").unlink()

@@ -131,6 +131,6 @@ async def test_a_description_holds_no_items(pool: Pool) -> None:
     catalogue = TableDescriptions(pool)
     catalogue.keep({**table_definition()})
     await catalogue.flush()
-    async with pool.acquire() as connection:
+    async with pool.connection() as connection:
         [row] = await connection.fetch(f"SELECT * FROM {CATALOGUE_TABLE}")
     assert set(json.loads(row["description"])) <= {*table_definition(), "TableStatus"}

@@ -163,12 +163,12 @@ async def test_a_process_takes_up_what_it_had_told_if_it_is_still_the_same(dynam
 
         before = seen("one")
         await here.table.put_evidence("one", {"made_by": "this", **before.document()})
-        await telling("other").tell()
+        await telling("other").publish_once()
         assert taken == []
         await here.table.put_evidence("one", {"made_by": "this", **before.document()})
         again = telling("this")
-        await again.tell()
-        await again.tell()
+        await again.publish_once()
+        await again.publish_once()
         assert taken == [before]
         assert (await here.table.evidence())["one"]["counts"] == []
 

@@ -57,7 +57,7 @@ async def dsn(dsql_database: str) -> str:
 @pytest_asyncio.fixture
 async def store(dsn: str) -> AsyncIterator[DSQLStore]:
     async with opened(dsn) as (made, promises):
-        await promises.ready()
+        await promises.ensure_tables()
         yield made
 
 
@@ -364,7 +364,7 @@ async def test_waiting_for_a_connection_ends_without_effect(dsn: str) -> None:
     """And is told so: a caller's own limit would have to say that nobody knows."""
     pool = await create_pool(dsn, maximum=1, connect_seconds=60)
     store = DSQLStore(pool, _MAPPINGS.__getitem__, wait_seconds=0.1)
-    async with pool.acquire():
+    async with pool.connection():
         for asked in (counted("a"), operation("PutItem", {"TableName": "things", "Item": item("a")})):
             with pytest.raises(Unreachable) as raised:
                 await store.execute(asked)
@@ -377,14 +377,14 @@ async def test_waiting_for_a_connection_ends_without_effect(dsn: str) -> None:
 async def test_a_role_that_may_make_no_tables_uses_those_that_are_there(database: str) -> None:
     await make_things(database)
     async with opened(database) as (_, promises):
-        await promises.ready()
+        await promises.ensure_tables()
     connection = await asyncpg.connect(database)
     await connection.execute("CREATE ROLE lowly LOGIN")
     try:
         await connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
         await connection.execute(f"GRANT ALL ON things, {LOCKS_TABLE}, {TOKENS_TABLE} TO lowly")
         async with opened(database.replace("postgres@", "lowly@")) as (store, promises):
-            async with promises._pool.acquire() as lowly:
+            async with promises._pool.connection() as lowly:
                 assert await lowly.fetchval("SELECT current_user") == "lowly"
             assert (await store.execute(counted("a", "token-1"))).outcome.ok
     finally:
@@ -424,7 +424,7 @@ def conflicts_about(text: bytes) -> Any:
 
 async def test_what_a_batch_could_not_write_is_given_back(relay: Relay, database: str) -> None:
     async with opened(relay.dsn(database), connections=1) as (store, promises):
-        await promises.ready()
+        await promises.ensure_tables()
         relay.judge = conflicts_about(b"stuck")
         asked = batch(put_request("a"), put_request("stuck"), put_request("b"))
         done = (await store.execute(asked)).outcome
@@ -436,7 +436,7 @@ async def test_what_a_batch_could_not_write_is_given_back(relay: Relay, database
 
 async def test_a_batch_of_which_nothing_could_be_written_fails(relay: Relay, database: str) -> None:
     async with opened(relay.dsn(database)) as (store, promises):
-        await promises.ready()
+        await promises.ensure_tables()
         relay.judge = conflicts_about(b"stuck")
         with pytest.raises(TooMuchContention):
             await store.execute(batch(put_request("stuck")))
@@ -445,7 +445,7 @@ async def test_a_batch_of_which_nothing_could_be_written_fails(relay: Relay, dat
 async def test_a_batch_with_an_unknown_outcome_fails_as_a_whole(relay: Relay, database: str) -> None:
     """The keys of it must settle, which an answer with leftovers would hide."""
     async with opened(relay.dsn(database)) as (store, promises):
-        await promises.ready()
+        await promises.ensure_tables()
         await store.get(key("warm"))
         sending = False
 

@@ -330,7 +330,7 @@ async def test_tls_is_verified_in_full(
     with FaultProxy(postgres.port, tls=good.context, sql=True) as between:
         settings = DSQL(endpoint=f"{CLUSTER}:{between.port}", user="postgres", pool_min=2, timeout_seconds=60)
         pool = open_pool(settings)
-        async with pool.acquire() as connection:
+        async with pool.connection() as connection:
             assert await connection.fetchval("SELECT current_user") == "postgres"
             assert connection._transport.get_extra_info("ssl_object").server_hostname == CLUSTER
         await pool.close()
@@ -395,15 +395,15 @@ async def test_why_an_address_leads_nowhere(
 async def test_a_connection_that_was_cut_while_it_lay_idle_is_not_handed_out(postgres: Postgres, database: str) -> None:
     with FaultProxy(postgres.port) as between:
         pool = open_pool(DSQL(dsn=database.replace(str(postgres.port), str(between.port)), pool_max=3))
-        taken = [await pool.take() for _ in range(3)]
+        taken = [await pool.acquire() for _ in range(3)]
         for each in taken:
-            pool.give_back(each)
+            pool.release(each)
         between.refuse()
         between.clear()
         closed = [each.is_closed for each in taken]
         await asyncio.to_thread(wait_until, lambda: all(each() for each in closed), 120, "the ends to be seen")
         for _ in range(3):
-            async with pool.acquire() as connection:
+            async with pool.connection() as connection:
                 assert connection not in taken
                 assert await connection.fetchval("SELECT 1") == 1
         await pool.close()
@@ -416,12 +416,12 @@ async def test_one_that_was_forgotten_on_the_way_is_not_handed_out(
     monkeypatch.setattr("proxy.stores.dsql.pool.DOUBTFUL_SECONDS", 0.05)
     with FaultProxy(postgres.port) as between:
         pool = open_pool(DSQL(dsn=database.replace(str(postgres.port), str(between.port)), pool_max=3))
-        taken = [await pool.take() for _ in range(3)]
+        taken = [await pool.acquire() for _ in range(3)]
         for each in taken:
-            pool.give_back(each)
+            pool.release(each)
         between.fault(up=Fault(end="swallow"))
         await asyncio.sleep(0.1)
-        asking = asyncio.create_task(pool.take())
+        asking = asyncio.create_task(pool.acquire())
         await asyncio.sleep(0.5)
         assert not asking.done()
         between.clear()
@@ -429,7 +429,7 @@ async def test_one_that_was_forgotten_on_the_way_is_not_handed_out(
         assert connection not in taken
         assert await connection.fetchval("SELECT 1") == 1
         assert pool.state.open == 1
-        pool.give_back(connection)
+        pool.release(connection)
         await pool.close()
 
 

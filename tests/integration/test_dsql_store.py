@@ -734,7 +734,7 @@ async def _first_page(store: DSQLStore, asked: Any, sent: list[tuple[str, tuple[
     async def logged(connection: asyncpg.Connection) -> None:
         connection.add_query_logger(lambda record: sent.append((record.query, record.args)))
 
-    async with store._pool.acquire() as connection:
+    async with store._pool.connection() as connection:
         await logged(connection)
     found = []
     async for each in store.range(asked):
@@ -742,7 +742,7 @@ async def _first_page(store: DSQLStore, asked: Any, sent: list[tuple[str, tuple[
         if len(found) == 3:
             break
     await asyncio.sleep(0)  # asyncpg calls its loggers when the loop is next free
-    async with store._pool.acquire() as connection:
+    async with store._pool.connection() as connection:
         connection._query_loggers.clear()
     return found
 

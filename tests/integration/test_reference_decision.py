@@ -58,7 +58,7 @@ async def pool(database: str) -> AsyncIterator[Pool]:
         return await asyncpg.connect(database)
 
     made = Pool(connect, 4)
-    async with made.acquire() as connection:
+    async with made.connection() as connection:
         await migrate(connection, read_folder(CONFIG / "migrations-plan"))
     yield made
     await made.close()
@@ -71,7 +71,7 @@ async def store(pool: Pool) -> DSQLStore:
 
 @pytest_asyncio.fixture
 async def referring(pool: Pool, store: DSQLStore) -> DSQLStore:
-    async with pool.acquire() as connection:
+    async with pool.connection() as connection:
         await connection.execute(REFERENCE)
         await connection.execute(PROOF)
     return store
@@ -132,7 +132,7 @@ async def test_with_it_writers_of_different_keys_meet(referring: DSQLStore, pool
     marks = ", ".join(
         f"${n}::text::{column.sql_type}" if column.as_text else f"${n}" for n, column in enumerate(PLAN.columns, 1)
     )
-    async with pool.acquire() as one, pool.acquire() as other:
+    async with pool.connection() as one, pool.connection() as other:
         await one.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         await one.execute(f"INSERT INTO items ({columns}) VALUES ({marks})", *season)
         await other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")

@@ -326,7 +326,7 @@ async def test_what_a_story_really_sends_keeps_the_rules(dsql_database: str, aut
     documents = Documents(pool, "public")
     chance = random.Random(7)
     mappings: dict[str, TableMapping] = {"billio": load(CONFIG / "billio.toml").mapping}
-    async with pool.acquire() as connection:
+    async with pool.connection() as connection:
         await migrate(connection, read_folder(FOLDERS["billio"]))
     store = DSQLStore(pool, mappings.__getitem__, promises=AuthorityGuarantees(pool) if authority else None)
     schemas = {"billio": BILLIO}

@@ -59,7 +59,7 @@ class Place:
         return Bulk(self.pool, mapping, schema="public", seconds=120)
 
     async def migrate(self, folder: Path) -> None:
-        async with self.pool.acquire() as connection:
+        async with self.pool.connection() as connection:
             await migrate(connection, read_folder(folder))
 
 
@@ -113,12 +113,12 @@ async def _one_digest(place: Place, mapping: TableMapping, schema: TableSchema, 
         assert set(come) == {one.token for one in held.values()}
         assert all(held[key].item == mapping.encode(key, dict(held[key].item or {})).image for key, _ in rows.values())
     finally:
-        async with place.pool.acquire() as connection:
+        async with place.pool.connection() as connection:
             await connection.execute(f"DELETE FROM {table}")
 
 
 async def _explain(place: Place, bulk: Bulk, table: str, values: list[SqlValues]) -> None:
-    async with place.pool.acquire() as connection:
+    async with place.pool.connection() as connection:
         texts = {row[0] for row in await connection.fetch(f"SELECT {bulk.statements.row.sql} FROM {table}")}
     assert {bulk.statements.row.text(row) for row in values} == texts
 
@@ -184,7 +184,7 @@ def test_jsonb_is_written_as_postgres_writes_it(place: Place) -> None:
     )
 
     async def printed(written: list[str]) -> list[str]:
-        async with place.pool.acquire() as connection:
+        async with place.pool.connection() as connection:
             rows = await connection.fetch(
                 "SELECT j::jsonb::text AS text FROM unnest($1::text[]) WITH ORDINALITY AS u(j, n) ORDER BY n", written
             )

@@ -58,11 +58,11 @@ class Tables:
 
     async def empty(self, table: str) -> None:
         """Also after an example that failed: the next must not find its rows."""
-        async with self.pool.acquire() as connection:
+        async with self.pool.connection() as connection:
             await connection.execute(f"DELETE FROM {table}")
 
     async def migrate(self, folder: Path) -> None:
-        async with self.pool.acquire() as connection:
+        async with self.pool.connection() as connection:
             await migrate(connection, read_folder(folder))
 
 
@@ -75,7 +75,7 @@ def tables(database: str) -> Iterator[Tables]:
 
 
 async def _fetch(pool: Pool, statement: str, *parameters: Any) -> list[Any]:
-    async with pool.acquire() as connection:
+    async with pool.connection() as connection:
         return list(await connection.fetch(statement, *parameters))
 
 
@@ -195,7 +195,7 @@ def test_coercion_is_what_postgres_does(tables: Tables, column: str, values: lis
     held = codec(column)
 
     async def check() -> None:
-        async with tables.pool.acquire() as connection:
+        async with tables.pool.connection() as connection:
             await connection.execute(f"CREATE TABLE held (number int, value {column})")
             for number, value in enumerate(values):
                 [text] = value.values()

@@ -100,7 +100,7 @@ def now() -> float:
 
 
 async def use(pool: Pool, seconds: float) -> None:
-    async with pool.acquire():
+    async with pool.connection():
         await asyncio.sleep(seconds)
 
 
@@ -116,10 +116,10 @@ def test_connections_are_kept_warm_without_anybody_waiting() -> None:
         await asyncio.sleep(0.1)
         assert (pool.state.open, pool.state.idle) == (3, 3)
         before = now()
-        taken = [await pool.take() for _ in range(3)]
+        taken = [await pool.acquire() for _ in range(3)]
         assert now() == before
         for each in taken:
-            pool.give_back(each)
+            pool.release(each)
         server.lines[0].cut = server.lines[2].cut = True  # DSQL said goodbye
         await asyncio.sleep(20)
         assert server.open == 3
@@ -175,7 +175,7 @@ def test_what_is_down_is_not_hammered_and_is_found_again_soon() -> None:
         for _ in range(6000):  # ten callers a second, for ten minutes
             began = now()
             with pytest.raises(ConnectError):
-                await pool.take()
+                await pool.acquire()
             assert now() - began < 0.2
             refused += 1
             await asyncio.sleep(max(0.0, 0.1 - (now() - began)))
@@ -199,13 +199,13 @@ def test_while_it_is_down_whoever_waits_for_a_connection_that_is_in_use_still_ge
     async def story() -> None:
         server = Server()
         pool = Pool(server.connect, 2)
-        first = await pool.take()
+        first = await pool.acquire()
         server.up = False
-        waiting = asyncio.create_task(pool.take())
+        waiting = asyncio.create_task(pool.acquire())
         await asyncio.sleep(5)
         assert not waiting.done()
         assert len(server.begun) < 12
-        pool.give_back(first)
+        pool.release(first)
         assert await waiting is first
 
     played(story)
@@ -217,7 +217,7 @@ def test_a_caller_whose_time_is_up_throws_no_handshake_away() -> None:
         pool = Pool(server.connect, 4)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1):
-                await pool.take()
+                await pool.acquire()
         await asyncio.sleep(1.5)
         assert pool.state.idle == 1
         assert len(server.begun) == 1
@@ -229,21 +229,21 @@ def test_what_died_while_it_lay_idle_is_not_handed_out() -> None:
     async def story() -> None:
         server, heard = Server(), Heard()
         pool = Pool(server.connect, 4, watch=heard)
-        taken = [await pool.take() for _ in range(4)]
+        taken = [await pool.acquire() for _ in range(4)]
         for each in taken:
-            pool.give_back(each)
+            pool.release(each)
         for line in server.lines[:3]:
             line.alive = False  # a gateway between forgot them, and told nobody
         server.lines[3].cut = True  # this one was ended in good order
         await asyncio.sleep(DOUBTFUL_SECONDS)
         began = now()
-        got = await pool.take()
+        got = await pool.acquire()
         assert got is server.lines[4]
         # One was asked, and its silence told of the others.
         assert now() - began < PROBE_SECONDS + 0.1
         assert [line.asked for line in server.lines[:3]] == [0, 0, 1]
         assert heard.dropped == ["dead"] * 4
-        pool.give_back(got)
+        pool.release(got)
 
     played(story)
 
@@ -288,13 +288,13 @@ def test_closing_waits_for_what_is_out_and_turns_others_away() -> None:
         pool.start()
         user = asyncio.create_task(use(pool, 5))
         await asyncio.sleep(1)
-        waiting = asyncio.create_task(pool.take())
+        waiting = asyncio.create_task(pool.acquire())
         await asyncio.sleep(0)
         closing = asyncio.create_task(pool.close())
         with pytest.raises(asyncpg.InterfaceError):
             await waiting
         with pytest.raises(asyncpg.InterfaceError):
-            await pool.take()
+            await pool.acquire()
         await closing
         assert now() == pytest.approx(5.02)
         assert user.done()
@@ -332,7 +332,7 @@ def test_whatever_happens(events: list[tuple[float, Any]], seed: int, maximum: i
 
         async def user(seconds: float, patience: float) -> None:
             try:
-                async with asyncio.timeout(patience), pool.acquire() as line:
+                async with asyncio.timeout(patience), pool.connection() as line:
                     assert line not in out, "one connection for two"
                     assert not line.cut, "handed out when it was known to be cut"
                     out.add(line)
@@ -415,7 +415,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def take(self) -> None:
         async def step() -> None:
-            self.waiting.append(asyncio.create_task(self.pool.take()))
+            self.waiting.append(asyncio.create_task(self.pool.acquire()))
             await self.settle()
 
         self.do(step())
@@ -426,7 +426,7 @@ class Machine(RuleBasedStateMachine):
         line = self.held.pop(data.draw(st.integers(0, len(self.held) - 1)))
 
         async def step() -> None:
-            self.pool.give_back(line)
+            self.pool.release(line)
             await self.settle()
 
         self.do(step())
@@ -438,7 +438,7 @@ class Machine(RuleBasedStateMachine):
 
         async def step() -> None:
             line.terminate()
-            self.pool.give_back(line)
+            self.pool.release(line)
             await self.settle()
 
         self.do(step())
@@ -462,7 +462,7 @@ class Machine(RuleBasedStateMachine):
         line, task = self.held.pop(), self.waiting.pop(0)
 
         async def step() -> None:
-            self.pool.give_back(line)
+            self.pool.release(line)
             task.cancel()
             await asyncio.wait([task])
             await self.settle()
@@ -496,7 +496,7 @@ class Machine(RuleBasedStateMachine):
             if self.waiting:
                 await asyncio.wait(self.waiting)
             for line in self.held:
-                self.pool.give_back(line)
+                self.pool.release(line)
             await self.pool.close()
 
         self.do(end())

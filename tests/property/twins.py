@@ -122,7 +122,7 @@ class Twins:
         if mapped is not None and sql is not None:
             rules = picker(mapped.rules, mapped.mapping.type_attribute)
             table = Table(schema, mapped.mapping, mapped.rules, mapped.expected, rules)
-            async with self.pool.acquire() as connection:
+            async with self.pool.connection() as connection:
                 await migrate(connection, read_folder(sql))
         else:
             mapping = DocumentMapping(schema)
@@ -159,7 +159,7 @@ class Twins:
 
     async def clear(self, table: Table) -> None:
         """Empty it in both."""
-        async with self.pool.acquire() as connection:
+        async with self.pool.connection() as connection:
             await connection.execute(f'DELETE FROM "{table.mapping.sql_table}"')
         self._make_again(table)
 

@@ -292,7 +292,7 @@ class FlipWorld:
         """Of the gate, what no force passes and a story can have."""
         stages = self._stages.state.map
         self._agreed.adopt(stages)
-        why = unswept.missing_sweep_reason(TABLE, self._swept, stages.forgotten, self._agreed.of(TABLE), move.to)
+        why = unswept.missing_sweep_reason(TABLE, self._swept, stages.forgotten, self._agreed.stage_of(TABLE), move.to)
         if why is not None:
             self._counts["not swept yet"] += 1
         return GateDecision((why,) if why is not None else (), of=stages)
@@ -398,7 +398,7 @@ class FlipWorld:
         if version != self._read_at:
             self._read_at = version
             self._agreed.adopt(self._stages.state.map)
-        return self._agreed.of(TABLE).authority
+        return self._agreed.stage_of(TABLE).authority
 
     def _check_acknowledged(self) -> None:
         store = self._stores[self._authority()]
@@ -415,7 +415,7 @@ class FlipWorld:
         self._look()
         dynamodb, dsql = self._stores["dynamodb"].rows, self._stores["dsql"].rows
         for name, key in self._keys.items():
-            if dynamodb.get(key) != dsql.get(key) and self._agreed.of(TABLE).mirrored:
+            if dynamodb.get(key) != dsql.get(key) and self._agreed.stage_of(TABLE).mirrored:
                 raise Violated(f"{name} differs at rest: {dynamodb.get(key)} and {dsql.get(key)}")
             item = self._stores[self._authority()].rows.get(key)
             tokens = _tokens(item)

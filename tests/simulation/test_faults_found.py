@@ -52,9 +52,9 @@ def test_a_convergence_between_writes_does_not_clear_the_one_under_way(follow: C
     async def course(journal: Journal) -> None:
         first, second = await journal.enter([KEY]), await journal.enter([KEY])
         await asyncio.sleep(2.0)
-        journal.answered(first)
+        journal.release(first)
         work = await journal.next()
-        journal.answered(second)
+        journal.release(second)
         journal.done(work)
         assert journal.holds(KEY)
 
@@ -66,8 +66,8 @@ def test_a_convergence_must_begin_after_the_settle_time(follow: Callable[[Course
 
     async def course(journal: Journal) -> None:
         ticket = await journal.enter([KEY])
-        journal.unsettle([KEY], 5.0, "dsql")
-        journal.answered(ticket)
+        journal.mark_unsettled([KEY], 5.0, "dsql")
+        journal.release(ticket)
         await asyncio.sleep(4.9)
         work = await journal.next()
         await asyncio.sleep(0.2)
@@ -84,8 +84,8 @@ def test_a_parked_key_whose_item_may_yet_change_is_tried_again(follow: Callable[
 
     async def course(journal: Journal) -> None:
         ticket = await journal.enter([KEY])
-        journal.unsettle([KEY], 5.0, "dsql")
-        journal.answered(ticket)
+        journal.mark_unsettled([KEY], 5.0, "dsql")
+        journal.release(ticket)
         journal.park(await journal.next(), "it cannot be held")
         async with asyncio.timeout(6.0):
             journal.park(await journal.next(), "it cannot be held")
@@ -99,8 +99,8 @@ def test_what_lingers_is_remembered_while_the_disk_is_full(follow: Callable[[Cou
         database = journal._file._database
         journal._file._database = cast("sqlite3.Connection", FullDisk(database))
         ticket = await journal.enter([KEY])
-        journal.unsettle([KEY], 5.0, "dsql")
-        journal.answered(ticket)
+        journal.mark_unsettled([KEY], 5.0, "dsql")
+        journal.release(ticket)
         journal.done(await journal.next())
         assert journal.holds(KEY)
         journal._file._database = database
@@ -123,7 +123,7 @@ def test_who_gives_up_entering_does_not_take_others_along(follow: Callable[[Cour
         gives_up.cancel()
         with pytest.raises(asyncio.CancelledError):
             await gives_up
-        journal.answered(await stays)
+        journal.release(await stays)
         journal.done(await journal.next())
         assert not journal.holds(KEY)
 
@@ -140,7 +140,7 @@ def test_waiting_for_a_hot_key_leaves_nothing_behind(follow: Callable[[Course], 
         left = journal._open[KEY].left
         assert left is not None
         assert not left._waiters
-        journal.answered(ticket)
+        journal.release(ticket)
 
     follow(course)
 
@@ -178,13 +178,15 @@ def test_a_slow_board_does_not_hide_what_another_process_wrote(
         working = asyncio.create_task(answer())
         await asyncio.sleep(60.0)
         began = loop.time()
-        other.answered(await other.enter([KEY]))
+        other.release(await other.enter([KEY]))
         other.done(await other.next())
         await asyncio.sleep(0.3)
-        assert list(await asking.touched([KEY, OTHER], loop.time() - began) or ()) == [KEY]
-        assert list(await asking.touched([any_key_of("things")], loop.time() - began) or ()) == [any_key_of("things")]
+        assert list(await asking.recently_written([KEY, OTHER], loop.time() - began) or ()) == [KEY]
+        assert list(await asking.recently_written([any_key_of("things")], loop.time() - began) or ()) == [
+            any_key_of("things")
+        ]
         await asyncio.sleep(60.0)
-        assert await asking.touched([KEY, any_key_of("things")], 0.3) == frozenset()
+        assert await asking.recently_written([KEY, any_key_of("things")], 0.3) == frozenset()
         working.cancel()
         await asyncio.wait({working})
         other.close()

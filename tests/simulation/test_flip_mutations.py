@@ -98,7 +98,7 @@ def the_state_is_written_whatever_it_is(patch: Patch) -> None:
 
 def a_forgotten_process_needs_no_sweep(patch: Patch) -> None:
     """What a lost process owed is forgotten with it."""
-    patch.setattr(unswept, "unswept", lambda *_: None)
+    patch.setattr(unswept, "missing_sweep_reason", lambda *_: None)
 
 
 def _stand(patch: Patch, careless: Callable[[Flip, ObservedLease], VoteStatus]) -> None:

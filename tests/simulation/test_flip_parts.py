@@ -154,7 +154,7 @@ def test_of_two_moves_at_once_one_is_made() -> None:
     async def main() -> None:
         await scene.proxy("p0")
         ends = await asyncio.gather(scene.move(Stage.LIVE), scene.move(Stage.LIVE, by="you"))
-        assert sorted(type(end).__name__ for end in ends) == ["Kept", "Moved"]
+        assert sorted(type(end).__name__ for end in ends) == ["MoveAborted", "MoveCommitted"]
         assert (await scene.table.state()).epoch == 1
 
     scene.run(main())

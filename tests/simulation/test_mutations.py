@@ -91,7 +91,7 @@ def nothing_settles(patch: Patch) -> None:
     def open_at_once(self: Journal, lingering: Mapping[str, float]) -> int:
         return opened(self, dict.fromkeys(lingering, 0.0))
 
-    patch.setattr(Journal, "unsettle", lambda self, keys, seconds, store: None)
+    patch.setattr(Journal, "mark_unsettled", lambda self, keys, seconds, store: None)
     patch.setattr(Journal, "open", open_at_once)
 
 
@@ -113,7 +113,7 @@ def others_are_not_asked(patch: Patch) -> None:
     async def touched(self: Peers, *_: object) -> bool:
         return False
 
-    patch.setattr(Peers, "touched", touched)
+    patch.setattr(Peers, "recently_written", touched)
 
 
 def no_guard(patch: Patch) -> None:

@@ -176,7 +176,7 @@ class Processes(RuleBasedStateMachine):
         # Longer than any call of before may linger, and than an index may be late.
         self._run(asyncio.sleep(DSQL_SETTLE + 30))
         past = list(dict.fromkeys(key for key, _, mended in self._past if mended is None))
-        self._run(world.processes[0].journal.nominate(past))
+        self._run(world.processes[0].journal.enqueue(past))
         self._run(world.settle())
         for each in self._past:
             each[2] = each[2] or world.loop.time()

@@ -32,16 +32,16 @@ def row(item: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def test_a_row_as_it_was_written_is_sound() -> None:
-    assert MAPPING.sound(row(ITEM), ITEM)
+    assert MAPPING.index_consistent(row(ITEM), ITEM)
 
 
 def test_a_row_without_the_index_key_is_sound_if_its_item_lacks_it() -> None:
     item = {name: value for name, value in ITEM.items() if name != "site"}
-    assert MAPPING.sound(row(item), item)
+    assert MAPPING.index_consistent(row(item), item)
 
 
 @pytest.mark.parametrize("held", ["cellar", None, ""])
 def test_a_row_whose_index_column_was_changed_is_not(held: str | None) -> None:
     values = list(row(ITEM))
     values[[column.name for column in MAPPING.columns].index("site")] = held
-    assert not MAPPING.sound(tuple(values), ITEM)
+    assert not MAPPING.index_consistent(tuple(values), ITEM)

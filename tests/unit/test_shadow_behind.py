@@ -21,10 +21,10 @@ async def test_it_has_room_for_so_many(behind: BackgroundTasks) -> None:
     async def work() -> None:
         await gate.wait()
 
-    room = [behind.has_room]
+    room = [behind.has_capacity]
     for _ in range(2):
         behind.start(work())
-        room.append(behind.has_room)
+        room.append(behind.has_capacity)
     assert room == [True, True, False]
     assert not await behind.finish(0.02)
     gate.set()

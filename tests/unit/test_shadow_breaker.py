@@ -45,7 +45,7 @@ async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 async def opened(breaker: CircuitBreaker) -> CircuitBreaker:
     for _ in range(3):
-        assert breaker.enter()
+        assert breaker.try_acquire()
         breaker.failed()
     assert breaker.state is BreakerState.OPEN
     return breaker
@@ -58,15 +58,15 @@ async def test_it_opens_after_failures_in_a_row_only(breaker: CircuitBreaker) ->
         breaker.succeeded()
     assert breaker.closed
     await opened(breaker)
-    assert not breaker.enter()
+    assert not breaker.try_acquire()
 
 
 async def test_one_call_tries_and_the_others_wait_for_what_comes_of_it(breaker: CircuitBreaker, clock: Clock) -> None:
     await opened(breaker)
     assert breaker.seconds_until_retry == RESET
     clock.now += RESET * 1.2
-    assert breaker.enter()
-    assert not breaker.enter()
+    assert breaker.try_acquire()
+    assert not breaker.try_acquire()
     # Whoever asks how long to wait is not told to come again at once.
     assert breaker.seconds_until_retry == RESET
 
@@ -77,15 +77,15 @@ async def test_what_comes_of_the_trial(
 ) -> None:
     await opened(breaker)
     clock.now += RESET * 1.2
-    assert breaker.enter()
+    assert breaker.try_acquire()
     getattr(breaker, end)()
     if end == "succeeded":
         assert seen == [BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.CLOSED]
-        assert breaker.enter()
+        assert breaker.try_acquire()
     else:
         assert seen == [BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.OPEN]
         # A trial that told nothing is made again at once; one that failed, after a while.
-        assert breaker.enter() is (end == "abandoned")
+        assert breaker.try_acquire() is (end == "abandoned")
 
 
 class Failing(MemoryStore):

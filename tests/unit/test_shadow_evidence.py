@@ -155,13 +155,13 @@ async def test_what_is_told_is_counted() -> None:
     here = witness(clock)
     asked = operation("GetItem", Key={})
     for _ in range(3):
-        here.saw(asked, "t", "Book")
-    here.judged(asked, "t", "Book", Verdict.AGREED)
-    here.judged(asked, "t", "Book", Verdict.AGREED, REFUSED)
-    here.judged(asked, "t", "Book", Verdict.MISMATCH, REFUSED)
-    here.judged(asked, "t", "Book", Verdict.MIRROR_ERROR, "occ")
-    here.failed("t", "occ")
-    here.failed("t", "timeout")
+        here.count_seen(asked, "t", "Book")
+    here.count_verdict(asked, "t", "Book", Verdict.AGREED)
+    here.count_verdict(asked, "t", "Book", Verdict.AGREED, REFUSED)
+    here.count_verdict(asked, "t", "Book", Verdict.MISMATCH, REFUSED)
+    here.count_verdict(asked, "t", "Book", Verdict.MIRROR_ERROR, "occ")
+    here.count_failure("t", "occ")
+    here.count_failure("t", "timeout")
     told = await here.evidence()
     assert {(count.pattern.operation, count.word): n for count, n in told.counts.items()} == {
         ("GetItem", "seen"): 3,
@@ -184,7 +184,7 @@ async def test_what_is_told_is_counted() -> None:
 async def test_a_day_is_kept_and_no_more() -> None:
     clock = Clock()
     here = witness(clock)
-    here.saw(operation("GetItem"), "t", "Book")
+    here.count_seen(operation("GetItem"), "t", "Book")
     clock.now += 24 * 3600
     assert (await here.evidence()).counts
     clock.now += SPANS * SPAN_SECONDS - 24 * 3600
@@ -196,7 +196,7 @@ async def test_errors_and_timings_are_those_of_ten_minutes() -> None:
     buckets = (1,) * (len(STORE_BUCKETS) + 1)
     timings: dict[tuple[str, ...], tuple[int, ...]] = {("dsql", "get"): buckets}
     here = witness(clock, timings)
-    here.judged(operation("GetItem"), "t", "Book", Verdict.MIRROR_ERROR, "occ")
+    here.count_verdict(operation("GetItem"), "t", "Book", Verdict.MIRROR_ERROR, "occ")
     assert (await here.evidence()).timings == {("dsql", "get"): buckets}
     for _ in range(11):
         clock.now += 60
@@ -223,7 +223,7 @@ async def test_a_client_cannot_make_up_patterns_without_end() -> None:
     ]
     for n in range(512):
         chosen = {name: "x" for place, name in enumerate(names) if n >> place & 1}
-        here.saw(operation("Scan", **chosen), "t", "*")
+        here.count_seen(operation("Scan", **chosen), "t", "*")
     told = await here.evidence()
     assert len(told.counts) == 301
     assert told.counts[CountKey(AccessPattern("t", "*", "Scan", "other"), int(clock.now // SPAN_SECONDS), SEEN)] == 212
@@ -233,8 +233,8 @@ async def test_a_client_cannot_make_up_patterns_without_end() -> None:
 async def test_an_earlier_run_s_counts_are_taken_up() -> None:
     clock = Clock()
     before = witness(clock)
-    before.saw(operation("GetItem"), "t", "Book")
+    before.count_seen(operation("GetItem"), "t", "Book")
     after = witness(clock)
-    after.saw(operation("GetItem"), "t", "Book")
+    after.count_seen(operation("GetItem"), "t", "Book")
     after.resume(await before.evidence())
     assert list((await after.evidence()).counts.values()) == [2]

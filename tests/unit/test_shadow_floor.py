@@ -76,7 +76,7 @@ async def test_what_is_under_way_and_what_is_in_the_journal_stand_in_the_way(ben
     assert floor.drain(BOOKS) == DrainStatus(1, 1, 0.0, 0)
     assert floor.drain(ALL) == DrainStatus(1, 2, 0.0, 0)
     floor.end(entry)
-    for work in bench.journal.answered(ticket, take=True):
+    for work in bench.journal.release(ticket, take=True):
         bench.journal.done(work)
     assert floor.drain(ALL).done
     assert floor.clean
@@ -90,14 +90,14 @@ async def test_what_was_not_decoded_may_be_in_any_scope(bench: Bench) -> None:
 
 
 async def test_a_parked_key_is_told_apart(bench: Bench) -> None:
-    (work,) = bench.journal.answered(await bench.journal.enter([BOOK]), take=True)
+    (work,) = bench.journal.release(await bench.journal.enter([BOOK]), take=True)
     bench.journal.park(work, "too long")
     assert bench.floor.drain(BOOKS) == DrainStatus(0, 0, 0.0, 1)
     assert not bench.floor.clean
 
 
 async def test_what_may_land_on_either_store_stands_in_the_way(bench: Bench) -> None:
-    bench.journal.unsettle([BOOK], 60, "dynamodb")
+    bench.journal.mark_unsettled([BOOK], 60, "dynamodb")
     assert bench.floor.drain(ALL).lingering_seconds == pytest.approx(60, abs=30)
     assert not bench.floor.drain(ALL).done
     assert bench.floor.drain(Scope("another")).done

@@ -81,7 +81,7 @@ async def test_a_key_is_in_the_file_before_its_write_is_sent(journal: Journal, b
 
 
 async def test_a_key_leaves_when_it_has_converged(journal: Journal) -> None:
-    journal.answered(await journal.enter([A]))
+    journal.release(await journal.enter([A]))
     journal.done(await taken(journal))
     assert await keys(journal) == (0, 0)
     assert not journal.holds(A)
@@ -90,25 +90,25 @@ async def test_a_key_leaves_when_it_has_converged(journal: Journal) -> None:
 async def test_no_key_is_converged_while_its_write_is_under_way(journal: Journal) -> None:
     ticket = await journal.enter([A])
     await nothing_is_due(journal)
-    journal.answered(ticket)
+    journal.release(ticket)
     assert (await taken(journal)).key == A
 
 
 async def test_finishing_an_earlier_write_never_clears_a_later_one(journal: Journal) -> None:
-    journal.answered(await journal.enter([A]))
+    journal.release(await journal.enter([A]))
     first = await taken(journal)
     later = await journal.enter([A])
     assert journal.done(first) is None
     assert await keys(journal) == (1, 0)
-    journal.answered(later)
+    journal.release(later)
     journal.done(await taken(journal))
     assert await keys(journal) == (0, 0)
 
 
 async def test_a_write_that_was_answered_while_its_key_converged_is_converged_after_it(journal: Journal) -> None:
-    journal.answered(await journal.enter([A]))
+    journal.release(await journal.enter([A]))
     first = await taken(journal)
-    journal.answered(await journal.enter([A]))
+    journal.release(await journal.enter([A]))
     await nothing_is_due(journal)  # one at a time
     journal.done(first)
     second = await taken(journal)
@@ -121,16 +121,16 @@ async def test_a_write_that_overlaps_is_told_so(journal: Journal) -> None:
     assert (one.overlapped, other.overlapped) == (frozenset(), frozenset({A}))
     assert journal.overtaken(one)
     assert not journal.overtaken(other)
-    assert journal.answered(one, take=True) == []
-    assert [work.key for work in journal.answered(other, take=True)] == [A, B]
+    assert journal.release(one, take=True) == []
+    assert [work.key for work in journal.release(other, take=True)] == [A, B]
 
 
 async def test_a_key_taken_while_it_stands_in_line_is_not_missed_there(journal: Journal) -> None:
     """A write may take for itself a key that an earlier one has put in line; the worker that comes to it passes on."""
-    journal.answered(await journal.enter([A]))
-    (work,) = journal.answered(await journal.enter([A]), take=True)
+    journal.release(await journal.enter([A]))
+    (work,) = journal.release(await journal.enter([A]), take=True)
     journal.done(work)
-    journal.answered(await journal.enter([B]))
+    journal.release(await journal.enter([B]))
     assert (await taken(journal)).key == B
 
 
@@ -138,21 +138,21 @@ async def test_a_key_that_is_always_written_converges_in_between(journal: Journa
     ticket = await journal.enter([A])
     for _ in range(3):
         following = await journal.enter([A])
-        journal.answered(ticket)
+        journal.release(ticket)
         ticket = following
     await nothing_is_due(journal)
     bench.clock.now += 2
     following = await journal.enter([A])
-    journal.answered(ticket)
+    journal.release(ticket)
     work = await taken(journal)
     assert journal.done(work) is None
     assert await keys(journal) == (1, 0)
-    journal.answered(following)
+    journal.release(following)
 
 
 async def test_a_key_that_failed_comes_again_when_it_is_due(journal: Journal, bench: Bench) -> None:
-    journal.answered(await journal.enter([A]))
-    journal.again(await taken(journal), 5)
+    journal.release(await journal.enter([A]))
+    journal.retry_later(await taken(journal), 5)
     await nothing_is_due(journal)
     assert journal.holds(A)
     bench.clock.now += 5
@@ -161,8 +161,8 @@ async def test_a_key_that_failed_comes_again_when_it_is_due(journal: Journal, be
 
 async def test_an_unknown_outcome_keeps_the_key_until_nothing_can_linger(journal: Journal, bench: Bench) -> None:
     ticket = await journal.enter([A])
-    journal.unsettle([A], 60, "dsql")
-    journal.answered(ticket)
+    journal.mark_unsettled([A], 60, "dsql")
+    journal.release(ticket)
     assert journal.done(await taken(journal)) is None
     await nothing_is_due(journal)
     assert await keys(journal) == (1, 0)
@@ -173,23 +173,23 @@ async def test_an_unknown_outcome_keeps_the_key_until_nothing_can_linger(journal
 
 async def test_a_later_write_does_not_settle_an_unknown_outcome(journal: Journal, bench: Bench) -> None:
     ticket = await journal.enter([A])
-    journal.unsettle([A], 60, "dsql")
-    journal.answered(ticket)
+    journal.mark_unsettled([A], 60, "dsql")
+    journal.release(ticket)
     journal.done(await taken(journal))
     bench.clock.now += 10
-    journal.answered(await journal.enter([A]))
+    journal.release(await journal.enter([A]))
     assert journal.done(await taken(journal)) is None
     assert await keys(journal) == (1, 0)
 
 
 async def test_a_parked_key_waits_for_its_next_write(journal: Journal, bench: Bench) -> None:
-    journal.answered(await journal.enter([A]))
+    journal.release(await journal.enter([A]))
     journal.park(await taken(journal), "too long")
     assert await keys(journal) == (0, 1)
     assert journal.parked_reason(A) == "too long"
     bench.clock.now += 10_000
     await nothing_is_due(journal)
-    journal.answered(await journal.enter([A]))
+    journal.release(await journal.enter([A]))
     assert await keys(journal) == (1, 0)
     assert journal.parked_reason(A) is None
     journal.done(await taken(journal))
@@ -197,9 +197,9 @@ async def test_a_parked_key_waits_for_its_next_write(journal: Journal, bench: Be
 
 
 async def test_parking_an_earlier_write_does_not_park_a_later_one(journal: Journal) -> None:
-    journal.answered(await journal.enter([A]))
+    journal.release(await journal.enter([A]))
     first = await taken(journal)
-    journal.answered(await journal.enter([A]))
+    journal.release(await journal.enter([A]))
     journal.park(first, "too long")
     assert await keys(journal) == (1, 0)
     assert (await taken(journal)).generation > first.generation
@@ -208,7 +208,7 @@ async def test_parking_an_earlier_write_does_not_park_a_later_one(journal: Journ
 async def test_what_a_killed_process_left_is_converged_at_once_and_once_more(bench: Bench) -> None:
     killed, _ = bench.open()
     await killed.enter([A])  # its write is under way
-    killed.answered(await killed.enter([B]))
+    killed.release(await killed.enter([B]))
     killed.park(await taken(killed), "too long")
     end_as_killed(killed)
     bench.clock.now += 100
@@ -239,7 +239,7 @@ async def test_only_one_process_may_have_it(journal: Journal, bench: Bench) -> N
 async def test_many_keys_stand_in_the_file_and_not_in_memory(journal: Journal) -> None:
     many = [Key("t", f'{{"id":{{"N":"{number}"}}}}') for number in range(6000)]
     for start in range(0, len(many), 500):
-        journal.answered(await journal.enter(many[start : start + 500]))
+        journal.release(await journal.enter(many[start : start + 500]))
     assert (await keys(journal))[0] == 6000
     assert len(journal._open) < 5000
     seen: set[Key] = set()
@@ -252,11 +252,11 @@ async def test_many_keys_stand_in_the_file_and_not_in_memory(journal: Journal) -
 
 
 async def test_waiting_for_keys_to_leave(journal: Journal, bench: Bench) -> None:
-    journal.answered(await journal.enter([A, B]))
+    journal.release(await journal.enter([A, B]))
     assert not await journal.left([A], 0.05)
     waiting = asyncio.create_task(journal.left([A, B], 60))
     journal.done(await taken(journal))
-    journal.again(await taken(journal), 1)
+    journal.retry_later(await taken(journal), 1)
     await asyncio.sleep(0)
     assert not waiting.done()
     bench.clock.now += 1
@@ -267,7 +267,7 @@ async def test_waiting_for_keys_to_leave(journal: Journal, bench: Bench) -> None
 async def test_touched_remembers_what_has_left(journal: Journal) -> None:
     before = journal.latest
     assert not journal.touched(A, before)
-    journal.answered(await journal.enter([A]))
+    journal.release(await journal.enter([A]))
     assert journal.touched(A, journal.latest)
     journal.done(await taken(journal))
     assert journal.touched(A, before)
@@ -281,9 +281,9 @@ async def test_a_file_that_cannot_be_written_does_not_stop_writes(journal: Journ
     ticket = await journal.enter([A])
     assert degraded(journal)
     assert journal.holds(A)
-    journal.answered(ticket)
+    journal.release(ticket)
     work = await taken(journal)
-    journal.again(work, 0)  # it stands in memory only, and nowhere in line
+    journal.retry_later(work, 0)  # it stands in memory only, and nowhere in line
     other.execute("ROLLBACK")
     other.close()
     assert await keys(journal) == (1, 0)
@@ -292,15 +292,15 @@ async def test_a_file_that_cannot_be_written_does_not_stop_writes(journal: Journ
 
 
 async def test_depth_counts_from_the_first_entry(journal: Journal, bench: Bench) -> None:
-    journal.answered(await journal.enter([A]))
-    journal.again(await taken(journal), 1)
+    journal.release(await journal.enter([A]))
+    journal.retry_later(await taken(journal), 1)
     bench.clock.now += 30
-    journal.answered(await journal.enter([A]))
+    journal.release(await journal.enter([A]))
     assert (await journal.depth()).oldest_seconds == 30
 
 
 async def test_what_may_land_is_told_for_each_table_and_store(journal: Journal, bench: Bench) -> None:
-    journal.unsettle([A], 60, "dsql")
+    journal.mark_unsettled([A], 60, "dsql")
     assert journal.lingering(A.table, "dsql") == pytest.approx(60)
     assert journal.lingering(A.table, "dynamodb") == 0.0
     assert journal.lingering("another", "dsql") == 0.0
@@ -311,7 +311,7 @@ async def test_what_may_land_is_told_for_each_table_and_store(journal: Journal, 
 async def test_what_may_land_outlives_the_process(bench: Bench) -> None:
     killed, _ = bench.open()
     await killed.enter([A])
-    killed.unsettle([A], 600, "dynamodb")
+    killed.mark_unsettled([A], 600, "dynamodb")
     end_as_killed(killed)
     journal, left = bench.open(lingering=60)
     assert left == 1
@@ -325,7 +325,7 @@ async def test_the_keys_of_a_table_are_those_in_the_file_and_those_on_their_way_
     entering = asyncio.ensure_future(journal.enter([B]))
     await asyncio.sleep(0)
     assert dict(journal.keys_of(A.table, 10)) == {A: False, B: False}
-    journal.answered(await entering)
-    (work,) = journal.answered(ticket, take=True)
+    journal.release(await entering)
+    (work,) = journal.release(ticket, take=True)
     journal.park(work, "too long")
     assert dict(journal.keys_of(A.table, 10))[A] is True

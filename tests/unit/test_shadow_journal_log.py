@@ -49,13 +49,13 @@ def in_file(path: Path) -> dict[str, tuple[int, str | None]]:
 
 async def test_the_loop_never_begins_the_log(journal: Journal, path: Path) -> None:
     """Who begins it waits for the disk, in SQLite, whatever `synchronous` is short of OFF."""
-    journal.answered(await journal.enter([A]))
+    journal.release(await journal.enter([A]))
     begun, length = log_of(path)
     sync(path)
     checkpoint_and_restart(path)
     assert log_of(path) == (begun + 1, length)
     for key in (A, B, C):
-        journal.answered(await journal.enter([key]))
+        journal.release(await journal.enter([key]))
     assert log_of(path) == (begun + 1, length)
     assert set(in_file(path)) == {A.text, B.text, C.text}
 
@@ -66,7 +66,7 @@ async def test_the_log_begins_anew_by_itself(journal: Journal, path: Path, monke
     begun, _ = log_of(path)
     async with asyncio.timeout(60):
         while log_of(path)[0] < begun + 3:
-            journal.answered(await journal.enter([A]))
+            journal.release(await journal.enter([A]))
             await asyncio.sleep(0)
     tidying.cancel()
     await asyncio.wait({tidying})
@@ -79,7 +79,7 @@ class Held:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.begins, self.goes_on = threading.Event(), threading.Event()
         monkeypatch.setattr(journals, "_SYNC_EVERY", 0.01)
-        monkeypatch.setattr(journals, "begin_anew", self._begin_anew)
+        monkeypatch.setattr(journals, "checkpoint_and_restart", self._begin_anew)
 
     def _begin_anew(self, path: Path) -> None:
         self.begins.set()
@@ -95,16 +95,16 @@ async def test_what_is_asked_while_the_log_begins_is_written_after_it(
 ) -> None:
     monkeypatch.setattr(journals, "_ANEW_SECONDS", 60.0)
     for key in (A, B):
-        journal.answered(await journal.enter([key]))
+        journal.release(await journal.enter([key]))
     a, b = await journal.next(), await journal.next()
     held = Held(monkeypatch)
     tidying = asyncio.ensure_future(journal.tidy())
-    journal.answered(await journal.enter([C]))
+    journal.release(await journal.enter([C]))
     await held.begun()
     c = await journal.next()
     entering = asyncio.ensure_future(journal.enter([Key("t", "late")]))
     journal.park(a, "too long")
-    journal.again(b, 3600)
+    journal.retry_later(b, 3600)
     journal.done(c)
     await asyncio.sleep(0)
     # A client that reads asks the journal, and is not kept; one that writes has to be in the file first.
@@ -114,7 +114,7 @@ async def test_what_is_asked_while_the_log_begins_is_written_after_it(
     assert {key: parked for key, (_, parked) in in_file(path).items()} == {A.text: None, B.text: None, C.text: None}
     held.goes_on.set()
     async with asyncio.timeout(60):
-        journal.answered(await entering)
+        journal.release(await entering)
     found = in_file(path)
     assert set(found) == {A.text, B.text, "late"}
     assert found[A.text][1] == "too long"
@@ -128,14 +128,14 @@ async def test_a_write_after_what_was_put_off_or_parked_counts(
 ) -> None:
     monkeypatch.setattr(journals, "_ANEW_SECONDS", 60.0)
     for key in (A, B):
-        journal.answered(await journal.enter([key]))
+        journal.release(await journal.enter([key]))
     a, b = await journal.next(), await journal.next()
     held = Held(monkeypatch)
     tidying = asyncio.ensure_future(journal.tidy())
-    journal.answered(await journal.enter([C]))
+    journal.release(await journal.enter([C]))
     await held.begun()
     journal.park(a, "too long")
-    journal.again(b, 3600)
+    journal.retry_later(b, 3600)
     entering = asyncio.ensure_future(journal.enter([A, B]))
     await asyncio.sleep(0)
     held.goes_on.set()
@@ -152,10 +152,10 @@ async def test_a_disk_that_hangs_keeps_no_write_for_ever(journal: Journal, monke
     monkeypatch.setattr(journals, "_ANEW_SECONDS", 0.05)
     held = Held(monkeypatch)
     tidying = asyncio.ensure_future(journal.tidy())
-    journal.answered(await journal.enter([A]))
+    journal.release(await journal.enter([A]))
     await held.begun()
     async with asyncio.timeout(60):
-        journal.answered(await journal.enter([B]))
+        journal.release(await journal.enter([B]))
     assert not held.goes_on.is_set()
     held.goes_on.set()
     tidying.cancel()

@@ -32,7 +32,7 @@ async def _turns(clock: Clock, lag: LoopLag, number: int, busy_seconds: float) -
     behind = False
     for _ in range(number):
         asyncio.get_running_loop().call_soon(clock.work, busy_seconds)
-        behind = lag.behind()
+        behind = lag.is_lagging()
         await asyncio.sleep(0)
     return behind
 

@@ -45,26 +45,26 @@ def test_the_six_stages(stage: str, authority: str, mirrored: bool, compared: bo
 
 def test_what_was_not_moved_stands_where_the_settings_begin() -> None:
     here = stages(dsql=_DSQL)
-    assert [here.of("shelf", each) for each in ("", "Book", "Game", "unheard of")] == [
+    assert [here.stage_of("shelf", each) for each in ("", "Book", "Game", "unheard of")] == [
         Stage.DUALWRITE,
         Stage.SHADOW,
         Stage.DUALWRITE,
         Stage.DUALWRITE,
     ]
-    assert here.of("another") is Stage.OFF
-    assert here.together("shelf") is None
+    assert here.stage_of("another") is Stage.OFF
+    assert here.common_stage("shelf") is None
     assert here.authorities == {"dynamodb"}
 
 
 def test_a_type_is_moved_alone_and_a_table_with_its_types() -> None:
     here = stages(dsql=_DSQL)
     here.adopt(here.map.moved(BOOK, placed("live")))
-    assert here.of("shelf", "Book") is Stage.LIVE
-    assert here.of("shelf", "Game") is Stage.DUALWRITE
+    assert here.stage_of("shelf", "Book") is Stage.LIVE
+    assert here.stage_of("shelf", "Game") is Stage.DUALWRITE
     assert here.past_the_flip("shelf")
     assert here.authorities == {"dynamodb", "dsql"}
     here.adopt(here.map.moved(SHELF, placed("shadow", 5)))
-    assert {here.of("shelf", each) for each in here.types("shelf")} == {Stage.SHADOW}
+    assert {here.stage_of("shelf", each) for each in here.types("shelf")} == {Stage.SHADOW}
     assert here.placed("shelf", "Book").ramp == 5
     assert not here.past_the_flip("shelf")
     assert here.map.epoch == 2

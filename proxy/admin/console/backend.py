@@ -63,7 +63,7 @@ class ProcessBackend:
 
     async def _carry_out(self, prepared: PreparedMove) -> None:
         try:
-            async for _ in self._cutover.moving(prepared):
+            async for _ in self._cutover.carry_out(prepared):
                 pass
         except StoreError as error:
             log.error("stage_move_unknown", scope=str(prepared.wish.scope), why=str(error), remedy="look at the stages")

@@ -315,7 +315,7 @@ def moves_authority(stages: Stages, move: MoveRequest) -> bool:
     table = move.scope.table
     types = {*stages.types(table), move.scope.item_type}
     return any(
-        stages.of(table, each).authority != move.to.authority
+        stages.stage_of(table, each).authority != move.to.authority
         for each in types
         if stages.covers(move.scope, table, each)
     )

@@ -65,11 +65,11 @@ class EvidenceCollector:
         self._minutes: deque[tuple[int, Counter[tuple[str, str, str]]]] = deque()
         self._timed: deque[tuple[int, Timed]] = deque()
 
-    def saw(self, operation: Operation, table: str, item_type: str) -> None:
+    def count_seen(self, operation: Operation, table: str, item_type: str) -> None:
         """An operation came that a stage other than `off` is for."""
         self._words(operation, table, item_type, self._clock())[SEEN] += 1
 
-    def judged(
+    def count_verdict(
         self, operation: Operation, table: str, item_type: str, verdict: Verdict, reason: str | None = None
     ) -> None:
         """An operation was compared. `reason` says why a mirror error was one, or that both stores refused it for its
@@ -82,7 +82,7 @@ class EvidenceCollector:
         if verdict is Verdict.MIRROR_ERROR and reason == _OCC:
             recent[table, item_type, _OCC] += 1
 
-    def failed(self, table: str, reason: str) -> None:
+    def count_failure(self, table: str, reason: str) -> None:
         """A call that was nobody's comparison failed: a convergence, or DSQL as the authority."""
         if reason == _OCC:
             self._recent(self._clock())[table, "", _OCC] += 1

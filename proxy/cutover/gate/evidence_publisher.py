@@ -47,7 +47,7 @@ class EvidencePublisher:
         self._resumed = False
         self._complained = float("-inf")
 
-    async def tell(self) -> None:
+    async def publish_once(self) -> None:
         """Once, and wait until it is time again. Run it in a loop."""
         try:
             if not self._resumed:

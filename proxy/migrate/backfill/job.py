@@ -159,7 +159,7 @@ class Backfill:
                 if portion is None:
                     break
                 self._pace.spent(items=len(portion.items))
-                async with self._moves.unit(len(portion.items) + len(portion.bare)):
+                async with self._moves.write_unit(len(portion.items) + len(portion.bare)):
                     await self._portion(work, portion)
                 finished = portion.position is None
                 if not finished:
@@ -185,7 +185,7 @@ class Backfill:
             self._unsettle(work, key, max(0.0, self._settle - claim.saved.age))
         left = [Key(self._schema.name, text) for text in dict.fromkeys((*work.inserted, *work.converging))]
         if left:
-            async with self._moves.unit(len(left), last=True):
+            async with self._moves.write_unit(len(left), last=True):
                 await self._converge(work, await self._unlike(left), again=True)
         return work
 

@@ -43,7 +43,7 @@ class Documents:
 
     async def _attempt(self, action: Any, subject: Any) -> None:
         try:
-            async with self._pool.acquire() as connection:
+            async with self._pool.connection() as connection:
                 changed = await action(connection, subject)
             if changed:
                 # Statements that connections have prepared know the columns of the table that was.

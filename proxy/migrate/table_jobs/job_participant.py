@@ -100,7 +100,7 @@ class JobParticipant:
         self._quiet_until = time.monotonic() + seconds
 
     @asynccontextmanager
-    async def unit(self, keys: int, *, last: bool = False) -> AsyncIterator[None]:
+    async def write_unit(self, keys: int, *, last: bool = False) -> AsyncIterator[None]:
         """Keys are written to the mirror and looked at again, all within the block.
 
         `last`: it is the end of earlier units, and a flip that has been announced waits for it. Raises Moved where the
@@ -190,7 +190,7 @@ class JobParticipant:
             for key in due:
                 at = self._unsettled[key]
                 try:
-                    async with self.unit(1, last=True):
+                    async with self.write_unit(1, last=True):
                         await converge(Key(self._table, key), self.authority, self.mirror)
                 except Unrepresentable:
                     pass  # the mirror cannot hold it, and has been told of already

@@ -70,11 +70,11 @@ class TableAuthority:
     @property
     def authorities(self) -> frozenset[str]:
         """The stores that are authority for some type of the table."""
-        return frozenset(self._stages.of(self.table, each).authority for each in self._stages.types(self.table))
+        return frozenset(self._stages.stage_of(self.table, each).authority for each in self._stages.types(self.table))
 
     def of(self, item_type: str) -> str:
         """The store that is authority for the type."""
-        return self._stages.of(self.table, item_type).authority
+        return self._stages.stage_of(self.table, item_type).authority
 
     def expect(self, authority: str, item_type: str | None = None) -> None:
         """Raises Moved unless this store is the authority for the type; None: for every type."""

@@ -57,7 +57,7 @@ class TableStores:
     enlist: Callable[[str, FenceControl], Participant | None]
     """A process's part in moving stages, by its name; None where they are pinned."""
 
-    def part(self, name: str, authority: str, *, left: bool) -> JobParticipant:
+    def job_participant(self, name: str, authority: str, *, left: bool) -> JobParticipant:
         """A command's part in moving stages while it writes to the other store; it keeps its name when it is started
         again. `left` as `TakingPart` has it."""
         stores: tuple[Store, Store] = (self.dynamodb, self.dsql)

@@ -124,7 +124,7 @@ class Rechecker:
         repaired: dict[Key, SweepFinding] = {}
         # Few at a time: a flip waits for them.
         for some in (wrong[first : first + _AT_ONCE] for first in range(0, len(wrong), _AT_ONCE)):
-            async with self._moves.unit(len(some)):
+            async with self._moves.write_unit(len(some)):
                 repaired |= await self._repaired(self._moves, some)
         return [repaired.get(each.key, each) for each in findings]
 
@@ -150,7 +150,7 @@ class Rechecker:
             return SweepFinding(key, Result.UNREPRESENTABLE, item_type, reasons=reasons)
         differences = () if items_equal(image, held.item) else self._differences(key, image, held.item)
         if not differences:
-            if held.sound:
+            if held.index_consistent:
                 return SweepFinding(key, Result.AGREED, item_type)
             reason = "the columns of its indexes do not say what its item says"
             return SweepFinding(key, Result.DIFFERENT, item_type, reasons=(reason,))

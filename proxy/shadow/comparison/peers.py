@@ -60,7 +60,7 @@ class PeerMessageStore(Protocol):
 class PeerActivity(Protocol):
     """What a comparison may ask before it calls a difference a mismatch."""
 
-    async def touched(self, keys: Sequence[Key], seconds: float, /) -> frozenset[Key] | None:
+    async def recently_written(self, keys: Sequence[Key], seconds: float, /) -> frozenset[Key] | None:
         """Those of the keys that another process may have had in its journal in the last so many seconds; None where
         there is no way to know."""
 
@@ -71,7 +71,7 @@ class NoPeers:
 
     alone: bool
 
-    async def touched(self, *_: object) -> frozenset[Key] | None:
+    async def recently_written(self, *_: object) -> frozenset[Key] | None:
         return frozenset() if self.alone else None
 
 
@@ -115,7 +115,7 @@ class Peers:
         """Say that this process ends with an empty journal."""
         await self._clear(_PRESENT, self._journal.identity)
 
-    async def touched(self, keys: Sequence[Key], seconds: float, /) -> frozenset[Key] | None:
+    async def recently_written(self, keys: Sequence[Key], seconds: float, /) -> frozenset[Key] | None:
         if self._refused:
             return None
         subject = uuid.uuid4().hex

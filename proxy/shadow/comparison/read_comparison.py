@@ -84,7 +84,7 @@ class ReadComparison:
         self._findings = findings
         self._others: PeerActivity = others or NoPeers(alone=False)
         self._authority_late = authority.name == late
-        self._nominate = nominate or journal.nominate
+        self._nominate = nominate or journal.enqueue
 
     async def compare(self, call: Call, answer: asyncio.Future[Outcome | None]) -> None:
         """Read from the mirror, await the authority's answer (None: it gave none), compare, record."""
@@ -180,7 +180,9 @@ class ReadComparison:
         quiet = [(each, keys) for each, keys in accused if not any(self._journal.touched(key, since) for key in keys)]
         if quiet:
             asked = list(dict.fromkeys(key for _, keys in quiet for key in keys))
-            touched = await self._others.touched(asked, asyncio.get_running_loop().time() - begun.at) or frozenset()
+            touched = (
+                await self._others.recently_written(asked, asyncio.get_running_loop().time() - begun.at) or frozenset()
+            )
             quiet = [(each, keys) for each, keys in quiet if touched.isdisjoint(keys)]
         if accused and not quiet:
             return [], []

@@ -52,7 +52,7 @@ class VerdictRecorder:
         self._metrics.compared(table.name, item_type, operation.action, verdict)
         self.counts[table.name, item_type, operation.action, verdict] += 1
         if self._witness is not None:
-            self._witness.judged(operation, table.name, item_type, verdict, reason)
+            self._witness.count_verdict(operation, table.name, item_type, verdict, reason)
         if verdict is Verdict.AGREED:
             return
         if verdict is Verdict.MIRROR_ERROR:

@@ -121,7 +121,7 @@ class WriteRehearsal:
                 if isinstance(error, UnknownOutcome):
                     self._converger.linger(list(ticket.keys), self._mirror.name)
             finally:
-                taken = self._journal.answered(ticket, take=True)
+                taken = self._journal.release(ticket, take=True)
             found = _Found(Verdict.RACING)
             if isinstance(failed, Unrepresentable) and len(taken) == len(ticket.keys):
                 found = await self._unfit(call, ticket, answered, failed)
@@ -140,7 +140,7 @@ class WriteRehearsal:
         finally:
             # Whatever happened, even a fault of ours: a key that is kept here would never converge.
             for work in taken:
-                self._journal.again(work, 0.0)
+                self._journal.retry_later(work, 0.0)
         if comparable:
             reason = found.reason or (None if tells(answered) else REFUSED)
             self._findings.record(
@@ -178,7 +178,7 @@ class WriteRehearsal:
             judged = self._judge(call, answered, executed, looks)
             equal = frozenset(key for key, look in looks.items() if look.equal)
             if overall(judged) is Verdict.MISMATCH:
-                touched = await self._others.touched(ticket.keys, self._journal.age(ticket))
+                touched = await self._others.recently_written(ticket.keys, self._journal.age(ticket))
                 if touched:
                     return _Found(Verdict.RACING, equal=equal, reason="another_process")
                 if touched is None and len(equal) < len(looks):
@@ -208,10 +208,10 @@ class WriteRehearsal:
             wanted = (await self._authority.get(key)).item
             held = left[key] if key in left else await self._mirror.get(key)
             if held.item == wanted:
-                looks[key] = _Look(wanted, wanted, wanted, equal=held.sound)
+                looks[key] = _Look(wanted, wanted, wanted, equal=held.index_consistent)
                 continue
             image, _ = self._mirror.image(key, wanted)
-            equal = items_equal(image, held.item) and held.sound and (image is not None or wanted is None)
+            equal = items_equal(image, held.item) and held.index_consistent and (image is not None or wanted is None)
             looks[key] = _Look(wanted, image, held.item, equal)
         return looks
 

@@ -34,7 +34,7 @@ async def converge(key: Key, authority: Store, mirror: Store) -> int:
         image, faults = mirror.image(key, wanted)
         if held is None or not items_equal(image, held.item):
             held = await mirror.get(key)
-        if items_equal(image, held.item) and held.sound and (image is not None or wanted is None):
+        if items_equal(image, held.item) and held.index_consistent and (image is not None or wanted is None):
             return repairs
         if image is None and wanted is not None:
             raise Unrepresentable(key, faults)

@@ -88,9 +88,9 @@ class Converger:
                 self._journal.done(work)
                 return
             mirror = direction.mirror.name
-            if patiently and direction.breaker.resting:
+            if patiently and direction.breaker.is_open:
                 await asyncio.sleep(_PUT_BACK_SECONDS)
-                self._journal.again(work, direction.breaker.seconds_until_retry)
+                self._journal.retry_later(work, direction.breaker.seconds_until_retry)
                 return
             await self._converge(work.key, direction.authority, direction.mirror)
         except Unrepresentable as error:
@@ -112,10 +112,10 @@ class Converger:
             self._again(work, error, _SOON)
             return
         except asyncio.CancelledError:
-            self._journal.again(work, 0.0)
+            self._journal.retry_later(work, 0.0)
             raise
         except Exception:
-            self._journal.again(work, _LATER)
+            self._journal.retry_later(work, _LATER)
             raise
         self.done(work)
 
@@ -127,14 +127,14 @@ class Converger:
 
     def linger(self, keys: list[Key], store: str) -> None:
         """A call on these keys has an unknown outcome on a store: they converge again when nothing can linger."""
-        self._journal.unsettle(keys, self._settle[store], store)
+        self._journal.mark_unsettled(keys, self._settle[store], store)
 
     def _again(self, work: Work, error: StoreError, seconds: float) -> None:
         self._metrics.mirror_retried(error.reason)
         self._failed(work.key.table, error.reason)
         direction = self._directions.direction_of(work.key)
         closed_for = direction.breaker.seconds_until_retry if direction is not None else 0.0
-        self._journal.again(work, max(seconds * random.uniform(0.5, 1.5), closed_for))  # noqa: S311
+        self._journal.retry_later(work, max(seconds * random.uniform(0.5, 1.5), closed_for))  # noqa: S311
 
 
 def _reasons(error: Unrepresentable) -> list[str]:

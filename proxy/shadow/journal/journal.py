@@ -111,14 +111,14 @@ class Journal:
         self._clock = clock
         self._anew_after = anew_after
         self._open: dict[Key, _Open] = {}
-        self._line: deque[Key] = deque()
+        self._ready: deque[Key] = deque()
         self._work = asyncio.Event()
         self._changes = Changes()
         self._lingering: dict[tuple[str, str], float] = {}
         self._lingering_written = True
         self._flushed: asyncio.Future[None] | None = None
         # The log begins anew, and what there is to write waits.
-        self._beginning = False
+        self._checkpointing = False
         self._moments = KeyActivity(0, clock())
         self._backlog = False
         self._settled_at = 0.0
@@ -166,12 +166,12 @@ class Journal:
 
     async def _begin_anew(self) -> None:
         """Nothing is written on the loop meanwhile, or the loop would begin the log, and wait for the disk."""
-        self._beginning = True
+        self._checkpointing = True
         working = asyncio.ensure_future(asyncio.to_thread(checkpoint_and_restart, self._file.path))
         try:
             await asyncio.wait({working}, timeout=_ANEW_SECONDS)
         finally:
-            self._beginning = False
+            self._checkpointing = False
             self._flush()
             self._work.set()
         await working
@@ -212,11 +212,11 @@ class Journal:
             # Shielded: others wait for the same commit, and one who is cancelled must not cancel it.
             await asyncio.shield(self._schedule_flush())
         except asyncio.CancelledError:
-            self.answered(ticket)
+            self.release(ticket)
             raise
         return ticket
 
-    def answered(self, ticket: Ticket, *, take: bool = False) -> list[Work]:
+    def release(self, ticket: Ticket, *, take: bool = False) -> list[Work]:
         """The authority has answered, or the write has failed: its keys may converge now.
 
         With `take` the caller converges them itself: it gets those that nobody else is writing or converging.
@@ -233,7 +233,7 @@ class Journal:
                 self._stand_in_line(key, entry)
         return taken
 
-    def unsettle(self, keys: Iterable[Key], seconds: float, store: str) -> None:
+    def mark_unsettled(self, keys: Iterable[Key], seconds: float, store: str) -> None:
         """A write to these keys may still take effect on a store for so long: they stay, and converge again after
         it."""
         until = self._clock() + seconds
@@ -245,9 +245,9 @@ class Journal:
         self._lingering_written = False
         self._flush()
 
-    async def nominate(self, keys: Sequence[Key]) -> None:
+    async def enqueue(self, keys: Sequence[Key]) -> None:
         """Ask for convergence of keys that nobody is writing here."""
-        self.answered(await self.enter(keys))
+        self.release(await self.enter(keys))
 
     # -- what others ask ------------------------------------------------------------------------------------------
 
@@ -355,8 +355,8 @@ class Journal:
     async def next(self) -> Work:
         """The next key to converge, waiting for one. Its taker must end with `done`, `again` or `park`."""
         while True:
-            while self._line:
-                key = self._line.popleft()
+            while self._ready:
+                key = self._ready.popleft()
                 entry = self._open.get(key)
                 if entry is None:
                     continue  # while it stood in line, a write that took it upon itself has converged it
@@ -397,7 +397,7 @@ class Journal:
         self._forget(work.key, entry)
         return max(0.0, self._clock() - entry.entered)
 
-    def again(self, work: Work, delay: float) -> None:
+    def retry_later(self, work: Work, delay: float) -> None:
         """The key has not converged: try again after `delay` seconds."""
         entry = self._open[work.key]
         entry.converging = False
@@ -440,12 +440,12 @@ class Journal:
     def _stand_in_line(self, key: Key, entry: _Open) -> None:
         if entry.in_line or entry.converging or not self._its_turn(entry):
             return
-        if len(self._line) >= _LINE_LIMIT and not entry.writers:
+        if len(self._ready) >= _LINE_LIMIT and not entry.writers:
             self._backlog = True
             self._forget(key, entry)
         else:
             entry.in_line = True
-            self._line.append(key)
+            self._ready.append(key)
         self._work.set()
 
     def _holds_any(self, key: Key) -> bool:
@@ -467,7 +467,7 @@ class Journal:
 
     def _refill(self) -> bool:
         """Bring keys that stand in the file only into the line. Gives whether any came."""
-        if not self._backlog or self._beginning:
+        if not self._backlog or self._checkpointing:
             return False  # what waits to be written is not in the file's rows yet
         self._backlog = False
         self._flush()
@@ -477,7 +477,7 @@ class Journal:
             if key in self._open:
                 continue
             self._open[key] = _Open(generation, now, since, in_line=True)
-            self._line.append(key)
+            self._ready.append(key)
             taken += 1
         self._backlog = taken > 0
         return taken > 0
@@ -512,7 +512,7 @@ class Journal:
         return self._flushed
 
     def _flush(self) -> None:
-        if self._beginning:
+        if self._checkpointing:
             return
         flushed, self._flushed = self._flushed, None
         if self._changes or self.degraded:

@@ -27,7 +27,7 @@ class Departure:
     """A key that has left: the generation it had, at which moment, and when."""
 
     generation: int
-    moment: int
+    sequence: int
     at: float
 
 
@@ -65,5 +65,5 @@ class KeyActivity:
         if key == any_key_of(key.table):
             return self._tables.get(key.table, (0, self._began))
         left = self._left.get(key, self._forgotten)
-        left = left if left.moment > self._forgotten.moment else self._forgotten
-        return left.moment, left.at
+        left = left if left.sequence > self._forgotten.sequence else self._forgotten
+        return left.sequence, left.at

@@ -21,7 +21,7 @@ class AdmissionControl:
         self._lag = lag
         self._metrics = metrics
 
-    def for_one_more(self, breaker: CircuitBreaker) -> bool:
+    def admit(self, breaker: CircuitBreaker) -> bool:
         """`breaker` stands before the mirror that would be asked."""
         reason = self._reason(breaker)
         if reason is not None:
@@ -29,11 +29,11 @@ class AdmissionControl:
         return reason is None
 
     def _reason(self, breaker: CircuitBreaker) -> str | None:
-        if breaker.resting:
+        if breaker.is_open:
             return "breaker"
-        if not self._behind.has_room:
+        if not self._behind.has_capacity:
             return "queue"
         if self._floor.held:
             # What a comparison finds it nominates, and what is drained for a flip must stay so.
             return "flip"
-        return "lag" if self._lag.behind() else None
+        return "lag" if self._lag.is_lagging() else None

@@ -35,7 +35,7 @@ class RequestDecoder:
         self._follow = follow
         self.undescribed: set[str] = set()
 
-    async def read(
+    async def decode(
         self, action: str, body: bytes, request: dict[str, Any], names: Iterable[str], request_id: str
     ) -> Call | DynamoDBError | None:
         """The call; DynamoDB's error for a request that is none; None where one of its tables is not there or may not

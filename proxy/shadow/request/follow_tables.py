@@ -86,7 +86,7 @@ class TableFollower:
         return self._ready.setdefault(name, asyncio.Event())
 
     def _start(self, name: str) -> None:
-        if self._behind.has_room:
+        if self._behind.has_capacity:
             self._behind.start(self._bring(name))
 
     async def _bring(self, name: str) -> None:

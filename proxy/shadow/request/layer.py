@@ -124,10 +124,10 @@ class Layer:
         names = tables_of(action, request)
         if action != LISTING and not any(self._stages.active(name) for name in names):
             return await self._writes.past_the_mirror(action, body, names)
-        call = await self._calls.read(action, body, request, names, request_id)
+        call = await self._calls.decode(action, body, request, names, request_id)
         if isinstance(call, Call):
             if self._witness is not None:
-                self._witness.saw(call.operation, call.table.name, call.item_type)
+                self._witness.count_seen(call.operation, call.table.name, call.item_type)
             return await (self._write(call) if call.operation.writes else self._read(call))
         if any(self._stages.past_the_flip(name) for name in names):
             # Nothing that DSQL has not taken may reach a DynamoDB that is only its mirror.
@@ -152,7 +152,7 @@ class Layer:
         entered after the fact."""
         for name in names:
             self._tables.forget(name)
-        call = await self._calls.read(action, body, request, names, "")
+        call = await self._calls.decode(action, body, request, names, "")
         if not isinstance(call, Call):
             self._metrics.undecoded(action)
             log.error("write_not_followed", operation=action, tables=names, remedy="run a sweep of these tables")
@@ -236,7 +236,7 @@ class Layer:
             # Which store is the authority, this process cannot tell.
             await asyncio.sleep(_GIVE_WAY_SECONDS)
             return
-        if self._lag.behind():
+        if self._lag.is_lagging():
             # The journal keeps its keys, and a key that is written again meanwhile converges once for both.
             await asyncio.sleep(_GIVE_WAY_SECONDS)
         await self._converger.work()
@@ -245,7 +245,7 @@ class Layer:
         depth = await self._journal.depth()
         self._metrics.journal(depth.keys, depth.oldest_seconds, depth.parked)
         self._metrics.tasks(len(asyncio.all_tasks()))
-        for table, item_type, stage in self._stages.listed(self._tables.names()):
+        for table, item_type, stage in self._stages.list_all(self._tables.names()):
             self._metrics.stage(table, item_type, stage)
             self._metrics.ramp(table, item_type, self._stages.placed(table, item_type).ramp)
         self._metrics.lease(self._stages.map.epoch, valid=self._lease.valid)
@@ -260,7 +260,7 @@ class Layer:
             "stage": self._settings.stage,
             "stages": [
                 {"table": table, "type": each, "stage": stage}
-                for table, each, stage in self._stages.listed(self._tables.names())
+                for table, each, stage in self._stages.list_all(self._tables.names())
             ],
             "journal": {"keys": depth.keys, "oldest_seconds": round(depth.oldest_seconds, 3), "parked": depth.parked},
             "behind": self._behind.running,

@@ -25,7 +25,7 @@ class LoopLag:
         """How long a turn of the loop takes, lately."""
         self._measuring = False
 
-    def behind(self) -> bool:
+    def is_lagging(self) -> bool:
         """Whether the loop is behind; also measures its next turn."""
         if not self._measuring:
             self._measuring = True

@@ -73,7 +73,7 @@ class Reads:
         percent = 0.0 if begun else self._percent(call, at)
         if percent and ramp.chosen(call.operation, percent) and not any(self._journal.holds(key) for key in at):
             return await self._ramped(way, call)
-        if not compared or not self._room.for_one_more(way.direction.breaker):
+        if not compared or not self._room.admit(way.direction.breaker):
             return authority, await answer(way, call)
         answered: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
         self._behind.start(way.reading.compare(call, answered))
@@ -94,20 +94,20 @@ class Reads:
         answered: Outcome | None = None
         try:
             if ramp.strongly(call.operation):
-                answered, executed = await asyncio.gather(answer(way, call), way.asked.execute(call.operation))
+                answered, executed = await asyncio.gather(answer(way, call), way.mirror.execute(call.operation))
             else:
-                executed = await way.asked.execute(call.operation)
+                executed = await way.mirror.execute(call.operation)
         except StoreError as error:
             self._metrics.ramped(error.reason)
             return way.direction.authority.name, await answer(way, call)
         served = executed.outcome
-        if self._room.for_one_more(way.direction.breaker):
+        if self._room.admit(way.direction.breaker):
             self._behind.start(way.reading.compare_served(call, served, answered, begun))
         if answered is not None and (answered.status, answered.document) != (served.status, served.document):
             self._metrics.ramped("differs")
             return way.direction.authority.name, answered
         self._metrics.ramped("served")
-        return way.asked.name, served
+        return way.mirror.name, served
 
     def _percent(self, call: Call, at: Mapping[Key, StagePlacement]) -> float:
         """The ramp of a read: the smallest of its keys'."""
@@ -119,8 +119,8 @@ class Reads:
 
     def _page_stage(self, call: Call) -> Stage:
         """The stage of a Query or Scan: its type's, or the table's where it names none."""
-        return self._stages.of(call.table.name, "" if call.item_type == ANY_TYPE else call.item_type)
+        return self._stages.stage_of(call.table.name, "" if call.item_type == ANY_TYPE else call.item_type)
 
     def _comparable_page(self, call: Call) -> bool:
         """What names no type shows items of all: it is compared only if they all stand in one stage."""
-        return call.item_type != ANY_TYPE or self._stages.together(call.table.name) is not None
+        return call.item_type != ANY_TYPE or self._stages.common_stage(call.table.name) is not None

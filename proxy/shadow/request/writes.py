@@ -96,26 +96,26 @@ class Writes:
         except UnknownOutcome as error:
             # Sent, and no answer: it may take effect until the authority's settle time is over.
             self._converger.linger(keys, authority.name)
-            self._journal.answered(ticket)
+            self._journal.release(ticket)
             if authority.name == DYNAMODB:
                 raise
             return failure(way, call, error)
         except StoreError as error:
-            self._journal.answered(ticket)
+            self._journal.release(ticket)
             if authority.name == DYNAMODB:
                 raise
             return failure(way, call, error)
         except BaseException:
             self._converger.linger(keys, authority.name)
-            self._journal.answered(ticket)
+            self._journal.release(ticket)
             raise
         if outcome.status >= 500:
             self._converger.linger(keys, authority.name)
         rehearsed = len(keys) == len(stages) and all(stage.compared for stage in stages.values())
-        if rehearsed and self._room.for_one_more(way.direction.breaker) and not way.rehearsal.repeated(call):
+        if rehearsed and self._room.admit(way.direction.breaker) and not way.rehearsal.repeated(call):
             self._behind.start(way.rehearsal.rehearse(call, ticket, outcome))
         else:
-            self._journal.answered(ticket)
+            self._journal.release(ticket)
         return outcome
 
     async def past_the_mirror(self, action: str, body: bytes, tables: Iterable[str] = ()) -> Outcome:

@@ -131,7 +131,7 @@ class Pool:
         self._keep_warm()
         self._more(least=1)
 
-    async def take(self) -> asyncpg.Connection:
+    async def acquire(self) -> asyncpg.Connection:
         """A connection, to be given back whatever happens."""
         if self._closed:
             raise asyncpg.InterfaceError("the pool is closed")
@@ -155,10 +155,10 @@ class Pool:
                 with suppress(ValueError):  # passed over already by whoever had a connection to hand over
                     self._waiters.remove(waiter)
             elif waiter.exception() is None:
-                self.give_back(waiter.result())  # it was ours already: pass it on
+                self.release(waiter.result())  # it was ours already: pass it on
             raise
 
-    def give_back(self, connection: asyncpg.Connection) -> None:
+    def release(self, connection: asyncpg.Connection) -> None:
         """The connection is not used any more. One that was terminated, or is past its time, is not used again."""
         line, now = self._lines[connection], self._time()
         if now >= line.until or connection.is_closed() or self._closed:
@@ -170,12 +170,12 @@ class Pool:
             line.idle_since = now
             self._idle.append(connection)
 
-    def acquire(self) -> AbstractAsyncContextManager[asyncpg.Connection]:
+    def connection(self) -> AbstractAsyncContextManager[asyncpg.Connection]:
         """A connection for a block."""
-        return self.lent(self.take())
+        return self.borrowed(self.acquire())
 
     @asynccontextmanager
-    async def lent(self, taking: Awaitable[asyncpg.Connection]) -> AsyncIterator[asyncpg.Connection]:
+    async def borrowed(self, taking: Awaitable[asyncpg.Connection]) -> AsyncIterator[asyncpg.Connection]:
         """The connection that `taking` takes, for a block; dropped if the block is cancelled, because what it was doing
         cannot be told."""
         connection = await taking
@@ -185,7 +185,7 @@ class Pool:
             connection.terminate()
             raise
         finally:
-            self.give_back(connection)
+            self.release(connection)
 
     def expire_connections(self) -> None:
         """What connections have prepared is out of date: none that is open now is taken again."""
@@ -324,7 +324,7 @@ class Pool:
             return False
         except BaseException:
             connection.terminate()
-            self.give_back(connection)
+            self.release(connection)
             raise
         return True
 

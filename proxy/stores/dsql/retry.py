@@ -44,13 +44,13 @@ async def run_with_retry(
             connection.terminate()
             raise
         finally:
-            pool.give_back(connection)
+            pool.release(connection)
     raise Unreachable("occ", "conflicts went on")
 
 
 async def _taken(pool: Pool) -> asyncpg.Connection:
     try:
-        return await pool.take()
+        return await pool.acquire()
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         detail = f"DSQL cannot be reached ({type(error).__name__}): see endpoint or dsn in [dsql], and whether it runs"
         raise Unreachable("connect", detail) from error

@@ -88,7 +88,7 @@ class DSQLStore:
         try:
             if self._promises is None:
                 return await executor.execute(self, operation)
-            await self._promises.ready()
+            await self._promises.ensure_tables()
             return await executor.execute_for_client(self, operation)
         except Refused as error:
             if self._promises is not None and error.reason == NO_TABLE:
@@ -114,7 +114,7 @@ class DSQLStore:
         planned = guarded.plan(statements, key, wanted, held)
         promises = self._promises
         if promises is not None and planned.creates:
-            await promises.ready()
+            await promises.ensure_tables()
             done = await self._write(lambda c: promises.insert(c, key, planned), key)
         else:
             done = await self._write(lambda c: c.execute(planned.statement, *planned.parameters), key)
@@ -186,13 +186,13 @@ class DSQLStore:
 
     @asynccontextmanager
     async def transaction(self, *, read_only: bool) -> AsyncIterator[SQLTransaction]:
-        async with self._pool.lent(self._take()) as connection:
+        async with self._pool.borrowed(self._take()) as connection:
             try:
                 await connection.execute("BEGIN READ ONLY" if read_only else "BEGIN")
                 transaction = SQLTransaction(self, connection, self._promises, locked=not read_only)
                 yield transaction
                 if self._promises is not None and not read_only:
-                    await self._promises.keep_absent(connection, transaction.absent)
+                    await self._promises.lock_absent_keys(connection, transaction.absent)
             except asyncpg.PostgresError as error:
                 await _rollback(connection)
                 if is_conflict(error):
@@ -241,7 +241,7 @@ class DSQLStore:
     async def _take(self) -> asyncpg.Connection:
         try:
             async with asyncio.timeout(self._wait_seconds):
-                return await self._pool.take()
+                return await self._pool.acquire()
         except TimeoutError as error:
             raise Unreachable("busy", "no connection to DSQL came free in time") from error
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -256,7 +256,7 @@ class DSQLStore:
             connection.terminate()
             raise
         finally:
-            self._pool.give_back(connection)
+            self._pool.release(connection)
 
     async def _read(self, ask: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         """A read: whatever goes wrong, nothing has happened. Conflicts with the catalog (OC001) are tried again."""
@@ -334,8 +334,8 @@ class SQLTransaction:
             raise to_unsent_error(error, key) from error
         return planned.left if done.endswith(" 1") else None
 
-    async def answered(self, token: IdempotencyToken) -> bool:
-        return self._promises is not None and await self._promises.answered(self._connection, token)
+    async def claim_token(self, token: IdempotencyToken) -> bool:
+        return self._promises is not None and await self._promises.claim_token(self._connection, token)
 
 
 def _comparable(values: Iterable[Any]) -> tuple[Any, ...]:

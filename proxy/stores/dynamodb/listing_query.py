@@ -57,7 +57,7 @@ async def _first(query: Query, listing: Listing, wanted: int) -> list[Item]:
     if listing.sort != listing.index.range:
         found = [each async for each in _behind(query, listing, _ALL)]
         best = heapq.nsmallest if listing.forward else heapq.nlargest
-        return best(wanted, found, key=listing.place)
+        return best(wanted, found, key=listing.sort_position)
     # Without other filters, what is asked for is what is needed, or a few more where sort keys are equal.
     pages_of = _ALL if any(each.attribute != listing.sort for each in listing.filters) else wanted + 1
     gathered: list[Item] = []
@@ -65,7 +65,7 @@ async def _first(query: Query, listing: Listing, wanted: int) -> list[Item]:
         if len(gathered) >= wanted and item[listing.sort] != gathered[wanted - 1][listing.sort]:
             break  # no item that is still to come stands among those
         gathered.append(item)
-    return sorted(gathered, key=listing.place, reverse=not listing.forward)[:wanted]
+    return sorted(gathered, key=listing.sort_position, reverse=not listing.forward)[:wanted]
 
 
 async def _behind(query: Query, listing: Listing, pages_of: int) -> AsyncIterator[Item]:

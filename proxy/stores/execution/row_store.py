@@ -64,7 +64,7 @@ class ListingRowStore(Protocol):
 class AuthorityTransaction(Transaction, Protocol):
     """See the module."""
 
-    async def answered(self, token: IdempotencyToken) -> bool:
+    async def claim_token(self, token: IdempotencyToken) -> bool:
         """Note that the token's request is being carried out. True if it was before, and all is done.
 
         Raises DynamoDB's IdempotentParameterMismatchException if the token belongs to another request.

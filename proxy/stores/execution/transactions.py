@@ -84,7 +84,7 @@ async def transact_write_answered(rows: AuthorityRows, operation: Operation, met
     async for _ in Attempts():
         try:
             async with rows.transaction(read_only=False) as transaction:
-                if token is not None and await transaction.answered(token):
+                if token is not None and await transaction.claim_token(token):
                     replayed = meter.replayed()
                     left = await _read(transaction, writes, replayed)
                     return ExecutionResult(Outcome.of(replayed.several(_names(operation))), left)

@@ -60,7 +60,7 @@ def held(mapping: TableMapping, row: asyncpg.Record | None) -> StoredItem:
         return StoredItem(None)
     values = tuple(row)
     item = mapping.decode(values)
-    return StoredItem(item, values, mapping.sound(values, item))
+    return StoredItem(item, values, mapping.index_consistent(values, item))
 
 
 def _others(statements: Statements, values: Sequence[Any]) -> tuple[Any, ...]:

@@ -40,7 +40,7 @@ class AuthorityGuarantees:
         self._made = False
         self._in_one = True
 
-    async def ready(self) -> None:
+    async def ensure_tables(self) -> None:
         """Make the tables, if this process has not done so."""
         async with self._making:
             if self._made:
@@ -67,26 +67,26 @@ class AuthorityGuarantees:
         await connection.execute("BEGIN")
         try:
             done = await connection.execute(planned.statement, *planned.parameters)
-            await self.keep_absent(connection, (key,))
+            await self.lock_absent_keys(connection, (key,))
         except Exception:
             await connection.execute("ROLLBACK")
             raise
         await connection.execute("COMMIT")
         return done
 
-    async def keep_absent(self, connection: asyncpg.Connection, keys: Iterable[Key]) -> None:
+    async def lock_absent_keys(self, connection: asyncpg.Connection, keys: Iterable[Key]) -> None:
         """To be called in a transaction with the keys that it found absent, before its COMMIT."""
         stripes = sorted({stripe(key) for key in keys})
         if stripes:
             await connection.execute(self._absences.take(len(stripes)), *stripes)
 
-    async def answered(self, connection: asyncpg.Connection, token: IdempotencyToken) -> bool:
+    async def claim_token(self, connection: asyncpg.Connection, token: IdempotencyToken) -> bool:
         """As `AuthorityTransaction.answered`, in a transaction."""
-        return await self._remembered.answered(connection, token)
+        return await self._remembered.claim_token(connection, token)
 
     async def note(self, token: IdempotencyToken) -> None:
         """The other store has carried out the token's request: so that a client's retry after a flip finds it done."""
-        await self.ready()
+        await self.ensure_tables()
         await self._notes.execute(self._remembered.insert, token.name, token.request)
 
     async def tidy(self) -> None:
@@ -97,11 +97,11 @@ class AuthorityGuarantees:
 
     async def sweep(self) -> None:
         """Delete what is too old, now."""
-        await self.ready()
+        await self.ensure_tables()
         after: str | None = ""
         while after is not None:
             try:
-                async with self._pool.acquire() as connection:
+                async with self._pool.connection() as connection:
                     after = await self._remembered.tidy(connection, after)
             except asyncpg.PostgresError as error:
                 if is_conflict(error):

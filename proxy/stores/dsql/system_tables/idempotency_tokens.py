@@ -45,7 +45,7 @@ class IdempotencyTokens:
         """All but the one that makes the table."""
         return self.insert, self.select, self.renew, self.walk, self.sweep
 
-    async def answered(self, connection: asyncpg.Connection, token: IdempotencyToken) -> bool:
+    async def claim_token(self, connection: asyncpg.Connection, token: IdempotencyToken) -> bool:
         """As `AuthorityTransaction.answered`. Another that is carrying out the same token is a conflict at COMMIT."""
         done: str = await connection.execute(self.insert, token.name, token.request)
         if done.endswith(" 1"):

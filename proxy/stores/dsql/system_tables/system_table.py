@@ -46,7 +46,7 @@ class SystemTable:
 
     async def _ask(self, method: Literal["fetch", "execute"], statement: str, *parameters: Any) -> Any:
         try:
-            async with self._pool.acquire() as connection:
+            async with self._pool.connection() as connection:
                 try:
                     return await getattr(connection, method)(statement, *parameters)
                 except asyncpg.PostgresError as error:
