@@ -1,17 +1,21 @@
 # Crossfade as a container: only the proxy, as a user without rights, with nothing to build with inside.
 #
-# The base image is pinned by its version tag, which goes on receiving security fixes. For builds that repeat byte by
-# byte, pin it by digest: `docker buildx imagetools inspect python:3.13-slim-bookworm` shows it.
+# The base image is named by its version tag until a machine that reaches a registry has pinned its digest
+# (`docker buildx imagetools inspect python:3.13-slim-bookworm`); dependabot then renews it, as it renews the tag.
 FROM python:3.13-slim-bookworm AS build
 WORKDIR /src
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-COPY requirements.lock pyproject.toml README.md LICENSE ./
+COPY deploy/requirements.lock deploy/requirements-wheel.lock ./
+RUN python -m venv /opt/crossfade && python -m venv /opt/wheel \
+    && /opt/crossfade/bin/pip install --require-hashes --requirement requirements.lock \
+    && /opt/wheel/bin/pip install --require-hashes --requirement requirements-wheel.lock
+COPY pyproject.toml README.md LICENSE ./
 COPY proxy ./proxy
 COPY comparators ./comparators
 COPY config ./config
-# The lock is used as constraints: it fixes versions, pyproject.toml says what the product itself needs.
-RUN python -m venv /opt/crossfade \
-    && /opt/crossfade/bin/pip install --constraint requirements.lock ".[otel]" \
+# Everything that is downloaded is held to its hash; the product itself is built here, without an index.
+RUN /opt/wheel/bin/pip wheel --no-deps --no-build-isolation --no-index --wheel-dir /src/dist . \
+    && /opt/crossfade/bin/pip install --no-deps --no-index /src/dist/crossfade-*.whl \
     && /opt/crossfade/bin/pip uninstall --yes pip
 
 FROM python:3.13-slim-bookworm

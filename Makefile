@@ -6,6 +6,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 SOURCES := proxy comparators tests $(wildcard benchmarks) dashboards deploy
 SHELL_SCRIPTS := .ci/run
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --generate-hashes \
+	--no-emit-index-url --no-emit-find-links
 ONCE ?=
 # Test processes: most tests wait for servers, so a few more than cores.
 WORKERS ?= 3
@@ -25,11 +27,11 @@ setup: .venv/.installed node browser prometheus ## install everything into .venv
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with venv is needed (Debian: apt-get install python3-venv)"; exit 1; }
 	@echo "== installing with $$($(PYTHON) --version)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@# ministack pins another botocore than the product's: the stand-ins live in an environment of their own.
 	@test -x .venv/standins/bin/python || $(BIN)/python -m venv .venv/standins
-	@.venv/standins/bin/python -m pip install -qq --disable-pip-version-check -r tests/standins/requirements.lock
+	@.venv/standins/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r tests/standins/requirements.lock
 	@touch $@
 
 node: ## install the Node clients that the tests use
@@ -96,11 +98,11 @@ dashboards: .venv/.installed ## make Grafana's dashboards from the code in dashb
 observe: .venv/.installed prometheus ## a cutover under load watched by Prometheus: every query and rule (SECONDS=60, STAY=1)
 	$(BIN)/python -m tests.observed --seconds $(or $(SECONDS),60) $(if $(STAY),--stay)
 
-lock: .venv/.installed ## pin the newest allowed versions of everything
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
-		--no-emit-index-url --no-emit-find-links pyproject.toml --group dev --output-file requirements.lock
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate \
-		--no-emit-index-url --no-emit-find-links --group standins --output-file tests/standins/requirements.lock
+lock: .venv/.installed ## pin the newest allowed versions of everything, by hash
+	$(COMPILE) --upgrade pyproject.toml --group dev --output-file requirements.lock
+	$(COMPILE) --upgrade --group standins --output-file tests/standins/requirements.lock
+	$(COMPILE) --constraint requirements.lock pyproject.toml --extra otel --output-file deploy/requirements.lock
+	$(COMPILE) --constraint requirements.lock --group wheel --output-file deploy/requirements-wheel.lock
 
 clean: ## remove what was installed and cached
 	rm -rf .venv .cache .crossfade .hypothesis .mypy_cache .pytest_cache .ruff_cache tests/node/node_modules
