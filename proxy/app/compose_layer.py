@@ -31,9 +31,7 @@ from proxy.shadow.comparison.read_comparison import ReadComparison
 from proxy.shadow.comparison.verdict_recorder import VerdictRecorder
 from proxy.shadow.comparison.write_rehearsal import WriteRehearsal
 from proxy.shadow.convergence.converge import converge
-from proxy.shadow.convergence.converger import Converger
-from proxy.shadow.deciding import ConclusiveStore
-from proxy.shadow.direction import Direction
+from proxy.shadow.convergence.converger import Converger, Direction
 from proxy.shadow.instrumentation import UNTRACED, Instrumentation, Trace, VerdictSink, untraced
 from proxy.shadow.journal.backlog import backlog_by_table
 from proxy.shadow.journal.journal import Journal
@@ -54,7 +52,7 @@ from proxy.stores.dsql.system_tables.table_descriptions import CATALOGUE_TABLE, 
 from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.errors import Refused, StoreError
-from proxy.stores.guarded_store import GuardedStore
+from proxy.stores.guarded_store import ConclusiveStore, GuardedStore
 from proxy.stores.interface import Store
 from proxy.stream.compose import KeyEnqueuer, followers
 

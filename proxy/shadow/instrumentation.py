@@ -16,7 +16,7 @@ from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.mapping.table_registry import Table, Tables
 from proxy.shadow.call import Call, LookStart
-from proxy.shadow.journal.journal import Ticket
+from proxy.shadow.journal.entries import Ticket
 from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.interface import Store
 from proxy.verdicts import Judged, Verdict

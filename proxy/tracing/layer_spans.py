@@ -22,7 +22,6 @@ from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.mapping.table_registry import Table, Tables
 from proxy.shadow.call import Call, LookStart
-from proxy.shadow.comparison.outcome_shapes import ANY_TYPE
 from proxy.shadow.instrumentation import (
     CarryOut,
     Converge,
@@ -32,8 +31,9 @@ from proxy.shadow.instrumentation import (
     VerdictSink,
     WriteRehearser,
 )
-from proxy.shadow.journal.journal import Ticket
-from proxy.shadow.request.authority import placement_of
+from proxy.shadow.journal.entries import Ticket
+from proxy.shadow.request.item_type import ANY_TYPE
+from proxy.shadow.request.placement import placement_of
 from proxy.stores.interface import Store
 from proxy.tracing import span_names as names
 from proxy.tracing.span_names import Attributes

@@ -370,7 +370,7 @@ class Silence:
     def __enter__(self) -> Silence:
         self._before = structlog.get_config()
         self._patch.setattr("proxy.shadow.request.layer._GAUGE_SECONDS", 7.0)
-        self._patch.setattr("proxy.shadow.journal.journal._SYNC_EVERY", 11.0)
+        self._patch.setattr("proxy.shadow.journal.group_commit._SYNC_SECONDS", 11.0)
         structlog.configure(
             processors=[self._take],
             wrapper_class=structlog.make_filtering_bound_logger(40),

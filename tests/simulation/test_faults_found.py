@@ -118,7 +118,7 @@ def test_who_gives_up_entering_does_not_take_others_along(follow: Callable[[Cour
     async def course(journal: Journal) -> None:
         gives_up = asyncio.create_task(journal.enter([KEY]))
         stays = asyncio.create_task(journal.enter([KEY]))
-        while journal._flushed is None:  # noqa: ASYNC110  # it is set by the other's first step
+        while journal._commit._committed is None:  # noqa: ASYNC110  # it is set by the other's first step
             await asyncio.sleep(0)
         gives_up.cancel()
         with pytest.raises(asyncio.CancelledError):

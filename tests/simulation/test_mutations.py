@@ -16,7 +16,9 @@ from proxy.dynamodb.item_writes import items_equal
 from proxy.dynamodb.schema import Key
 from proxy.shadow.comparison import read_comparison as reading
 from proxy.shadow.comparison.peers import Peers
-from proxy.shadow.journal.journal import Journal, Ticket, Work
+from proxy.shadow.journal.entries import Ticket, Work
+from proxy.shadow.journal.group_commit import GroupCommit
+from proxy.shadow.journal.journal import Journal
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.interface import Store, StoredItem, Unrepresentable
 from tests.simulation.process import Silence
@@ -49,14 +51,14 @@ def no_reading_after_the_write(patch: Patch) -> None:
 def entry_after_the_write(patch: Patch) -> None:
     """The keys come into the file some time after the authority was asked, not before."""
 
-    def later(self: Journal) -> asyncio.Future[None]:
+    def later(self: GroupCommit) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
-        loop.call_later(0.3, self._flush)
+        loop.call_later(0.3, self.flush)
         done: asyncio.Future[None] = loop.create_future()
         done.set_result(None)
         return done
 
-    patch.setattr(Journal, "_schedule_flush", later)
+    patch.setattr(GroupCommit, "schedule", later)
 
 
 def any_generation_clears(patch: Patch) -> None:

@@ -342,7 +342,7 @@ class World:
         most = len(self._keys)
         if len(journal._open) > most or len(journal._changes.entered) > most or len(journal._changes.left) > most:
             raise Violated(f"{name}'s journal holds more keys than there are")
-        if len(journal._ready) > 2 * most:
+        if len(journal._ready._keys) > 2 * most:
             raise Violated(f"{name}'s line has {len(journal._line)} places for {most} keys")
         if running > limit:
             raise Violated(f"{name} compares {running} at once")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from proxy.dynamodb.schema import Key
-from proxy.shadow.journal.journal import Journal, Work
+from proxy.shadow.journal.entries import Work
+from proxy.shadow.journal.journal import Journal
 from proxy.shadow.journal.storage import JournalLocked
 from tests.killed import end_as_killed
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxy.dynamodb.schema import Key
-from proxy.shadow.journal import journal as journals
+from proxy.shadow.journal import group_commit
 from proxy.shadow.journal.journal import Journal
 from proxy.shadow.journal.wal import checkpoint_and_restart, sync
 
@@ -61,7 +61,7 @@ async def test_the_loop_never_begins_the_log(journal: Journal, path: Path) -> No
 
 
 async def test_the_log_begins_anew_by_itself(journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journals, "_SYNC_EVERY", 0.01)
+    monkeypatch.setattr(group_commit, "_SYNC_SECONDS", 0.01)
     tidying = asyncio.ensure_future(journal.tidy())
     begun, _ = log_of(path)
     async with asyncio.timeout(60):
@@ -78,8 +78,8 @@ class Held:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.begins, self.goes_on = threading.Event(), threading.Event()
-        monkeypatch.setattr(journals, "_SYNC_EVERY", 0.01)
-        monkeypatch.setattr(journals, "checkpoint_and_restart", self._begin_anew)
+        monkeypatch.setattr(group_commit, "_SYNC_SECONDS", 0.01)
+        monkeypatch.setattr(group_commit, "checkpoint_and_restart", self._begin_anew)
 
     def _begin_anew(self, path: Path) -> None:
         self.begins.set()
@@ -93,7 +93,7 @@ class Held:
 async def test_what_is_asked_while_the_log_begins_is_written_after_it(
     journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journals, "_ANEW_SECONDS", 60.0)
+    monkeypatch.setattr(group_commit, "_RESTART_SECONDS", 60.0)
     for key in (A, B):
         journal.release(await journal.enter([key]))
     a, b = await journal.next(), await journal.next()
@@ -126,7 +126,7 @@ async def test_what_is_asked_while_the_log_begins_is_written_after_it(
 async def test_a_write_after_what_was_put_off_or_parked_counts(
     journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journals, "_ANEW_SECONDS", 60.0)
+    monkeypatch.setattr(group_commit, "_RESTART_SECONDS", 60.0)
     for key in (A, B):
         journal.release(await journal.enter([key]))
     a, b = await journal.next(), await journal.next()
@@ -149,7 +149,7 @@ async def test_a_write_after_what_was_put_off_or_parked_counts(
 
 
 async def test_a_disk_that_hangs_keeps_no_write_for_ever(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journals, "_ANEW_SECONDS", 0.05)
+    monkeypatch.setattr(group_commit, "_RESTART_SECONDS", 0.05)
     held = Held(monkeypatch)
     tidying = asyncio.ensure_future(journal.tidy())
     journal.release(await journal.enter([A]))

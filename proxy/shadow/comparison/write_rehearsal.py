@@ -33,7 +33,8 @@ from proxy.shadow.comparison.outcome_shapes import shape_of
 from proxy.shadow.comparison.peers import NoPeers, PeerActivity
 from proxy.shadow.convergence.converger import Converger
 from proxy.shadow.instrumentation import VerdictSink
-from proxy.shadow.journal.journal import Journal, Ticket, Work
+from proxy.shadow.journal.entries import Ticket, Work
+from proxy.shadow.journal.journal import Journal
 from proxy.stores.errors import StoreError, UnknownOutcome
 from proxy.stores.interface import ExecutionResult, Store, StoredItem, Unrepresentable
 from proxy.verdicts import LOOK_AGAIN, REFUSED, Judged, Loss, Verdict, decides, judge, overall, tells

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import structlog
@@ -18,12 +19,12 @@ from proxy.mapping.table_registry import Table
 from proxy.metrics.registry import Metrics
 from proxy.shadow.convergence.converge import converge as as_it_is
 from proxy.shadow.convergence.refusal_log import Refusals
-from proxy.shadow.direction import Direction
 from proxy.shadow.instrumentation import Converge
-from proxy.shadow.journal.journal import Journal, Work
+from proxy.shadow.journal.entries import Work
+from proxy.shadow.journal.journal import Journal
 from proxy.stores.circuit_breaker import CircuitBreaker
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome
-from proxy.stores.interface import Unrepresentable
+from proxy.stores.interface import Store, Unrepresentable
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +33,18 @@ _SOON: Final = 1.0
 _LATER: Final = 15.0
 # While one mirror is left alone and the other is not, its keys are put back one after another, and not all at once.
 _PUT_BACK_SECONDS: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """Which store a convergence reads and which it writes."""
+
+    authority: Store
+    """The store that is read."""
+    mirror: Store
+    """The store that is made to hold what the authority holds."""
+    breaker: CircuitBreaker
+    """The circuit breaker in front of the mirror."""
 
 
 class Directions(Protocol):

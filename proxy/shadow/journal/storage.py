@@ -11,7 +11,7 @@ import fcntl
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -96,12 +96,13 @@ class Changes:
     unsettled: dict[Key, float] = field(default_factory=dict)
     delayed: dict[Key, float] = field(default_factory=dict)
     parked: dict[Key, tuple[str, int]] = field(default_factory=dict)
+    lingering: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.entered or self.left or self.unsettled or self.delayed or self.parked)
+        return bool(self.entered or self.left or self.unsettled or self.delayed or self.parked or self.lingering)
 
     def clear(self) -> None:
-        for each in (self.entered, self.left, self.unsettled, self.delayed, self.parked):
+        for each in (self.entered, self.left, self.unsettled, self.delayed, self.parked, self.lingering):
             each.clear()
 
     def keep_some(self) -> int:
@@ -175,9 +176,7 @@ class JournalFile:
         rows = self._database.execute("SELECT tab, store, until FROM lingering")
         return {(table, store): until for table, store, until in rows}
 
-    def write(
-        self, changes: Changes, lingering: Iterable[tuple[tuple[str, str], float]], now: float, *, prove_room: bool
-    ) -> None:
+    def write(self, changes: Changes, now: float, *, prove_room: bool) -> None:
         """All of it or nothing. With `prove_room`, only where the disk takes more than a key or two."""
         run = self._database.executemany
         try:
@@ -187,7 +186,7 @@ class JournalFile:
             run(_UNSETTLE, [(until, k.table, k.text) for k, until in changes.unsettled.items()])
             run(_DELAY, [(due, k.table, k.text) for k, due in changes.delayed.items()])
             run(_PARK, [(why, k.table, k.text, generation) for k, (why, generation) in changes.parked.items()])
-            run(_LINGER, [(*place, until) for place, until in lingering])
+            run(_LINGER, [(*place, until) for place, until in changes.lingering.items()])
             if prove_room:
                 self._database.execute(_PROVE_ROOM)
             self._database.execute("COMMIT")

@@ -17,8 +17,8 @@ from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.table_registry import Table, Tables
 from proxy.metrics.registry import Metrics
 from proxy.shadow.call import Call
-from proxy.shadow.comparison.outcome_shapes import item_type_of
 from proxy.shadow.request.follow_tables import TableFollower
+from proxy.shadow.request.item_type import item_type_of
 from proxy.stores.errors import Refused
 
 log = structlog.get_logger(__name__)

@@ -1,5 +1,5 @@
 """An operation whose keys have different authorities, because some of a table's item types have been flipped and others
-have not: a batch in parts, one for each authority, and their answers put together again. Pure.
+have not: a batch in parts, one for each authority, and their answers put together again.
 
 A batch is no more than its parts ("BatchGetItem", "BatchWriteItem"), so this changes nothing for a client; a
 transaction is, and cannot be split.
@@ -7,17 +7,38 @@ transaction is, and cannot be split.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from proxy.cutover.stages import Stages
 from proxy.dynamodb.errors import DynamoDBError, validation
 from proxy.dynamodb.operations import Operation, json_of
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key, table_name
 from proxy.shadow.call import Call
+from proxy.shadow.request.placement import placement_of
+from proxy.stores.error_responses import as_answer
+from proxy.stores.errors import StoreError
 
 _LATER: Final = {"BatchGetItem": "UnprocessedKeys", "BatchWriteItem": "UnprocessedItems"}
+
+
+async def fan_out(stages: Stages, call: Call, carry_out: Callable[[Call], Awaitable[Outcome]]) -> Outcome:
+    """The keys have different authorities: each part by itself, and the answers put together."""
+    refusal = refuse_across(call)
+    if refusal is not None:
+        return Outcome.failed(refusal)
+    asked = parts(call, lambda key: placement_of(stages, call, key).stage.authority)
+    return joined(asked, await asyncio.gather(*(_execute_part(each, carry_out) for each in asked)))
+
+
+async def _execute_part(call: Call, carry_out: Callable[[Call], Awaitable[Outcome]]) -> Outcome:
+    try:
+        return await carry_out(call)
+    except StoreError as error:
+        return as_answer(error)
 
 
 def refuse_across(call: Call) -> DynamoDBError | None:
@@ -44,10 +65,10 @@ def parts(call: Call, authority_of: Callable[[Key], str]) -> list[Call]:
                 request.setdefault(name, {**asked, member: []})[member].append(entry)
             else:
                 request.setdefault(name, []).append(entry)
-    return [_part(call, tuple(taken), request) for taken, request in by_authority.values()]
+    return [_subset(call, tuple(taken), request) for taken, request in by_authority.values()]
 
 
-def _part(call: Call, keys: tuple[Key, ...], items: dict[str, Any]) -> Call:
+def _subset(call: Call, keys: tuple[Key, ...], items: dict[str, Any]) -> Call:
     operation = call.operation
     request = {**operation.request, "RequestItems": items}
     schemas = {name: operation.schemas[name] for name in dict.fromkeys(map(table_name, items))}

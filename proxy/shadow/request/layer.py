@@ -32,10 +32,10 @@ from proxy.shadow.convergence.converger import Converger
 from proxy.shadow.instrumentation import UNTRACED, Instrumentation, Passthrough
 from proxy.shadow.journal.journal import Journal
 from proxy.shadow.request.admission import AdmissionControl
-from proxy.shadow.request.authority import placement_of
 from proxy.shadow.request.decoder import RequestDecoder
 from proxy.shadow.request.follow_tables import TableFollower
 from proxy.shadow.request.loop_lag import LoopLag
+from proxy.shadow.request.placement import placement_of
 from proxy.shadow.request.reads import Reads
 from proxy.shadow.request.routing import Routes
 from proxy.shadow.request.writes import LEASE_OVER, Writes

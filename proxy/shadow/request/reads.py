@@ -15,12 +15,14 @@ from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.metrics.registry import Metrics
 from proxy.shadow.call import Call
-from proxy.shadow.comparison.outcome_shapes import ANY_TYPE
 from proxy.shadow.journal.journal import Journal
 from proxy.shadow.request import cursor_origin as cursors
 from proxy.shadow.request import ramp
 from proxy.shadow.request.admission import AdmissionControl
-from proxy.shadow.request.authority import answer, fan_out, placement_of
+from proxy.shadow.request.authority import answer
+from proxy.shadow.request.fan_out import fan_out
+from proxy.shadow.request.item_type import ANY_TYPE
+from proxy.shadow.request.placement import placement_of
 from proxy.shadow.request.routing import Route, Routes
 from proxy.stores.errors import StoreError
 

@@ -18,7 +18,9 @@ from proxy.shadow.convergence.converger import Converger
 from proxy.shadow.instrumentation import Passthrough
 from proxy.shadow.journal.journal import Journal
 from proxy.shadow.request.admission import AdmissionControl
-from proxy.shadow.request.authority import answer, failure, fan_out, placement_of, type_of
+from proxy.shadow.request.authority import answer, failure
+from proxy.shadow.request.fan_out import fan_out
+from proxy.shadow.request.placement import placement_of, type_of
 from proxy.shadow.request.routing import Route, Routes
 from proxy.shadow.write_fence import ServingLease, WriteFence
 from proxy.stores.errors import StoreError, UnknownOutcome, Unreachable

@@ -1,0 +1,106 @@
+"""Which key converges next: keys in memory first come, first served; then those that are due in the journal's file.
+
+Bounded: what does not fit waits in the file. Knows neither why a key is due nor what becomes of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from proxy.dynamodb.schema import Key
+from proxy.shadow.journal.entries import ActiveKey, Work
+from proxy.shadow.journal.group_commit import GroupCommit
+from proxy.shadow.journal.storage import JournalFile
+
+_LIMIT: Final = 4096
+_REFILL: Final = 512
+_SHORTEST_WAIT: Final = 0.05
+# A key that always has some write in flight would never get its turn; after this long it converges in between.
+_HOT_SECONDS: Final = 1.0
+
+
+class ReadyQueue:
+    """The keys to converge. `active` is the journal's own: keys taken from the file are added to it."""
+
+    def __init__(
+        self, file: JournalFile, commit: GroupCommit, active: dict[Key, ActiveKey], clock: Callable[[], float]
+    ) -> None:
+        self._file = file
+        self._commit = commit
+        self._active = active
+        self._clock = clock
+        self._keys: deque[Key] = deque()
+        self._wake = asyncio.Event()
+        self._more_in_file = False
+
+    def put(self, key: Key, state: ActiveKey) -> bool:
+        """Add a key, if it is its turn. False where the queue is full and the key has to wait in the file."""
+        if state.queued or state.converging or not self._is_ready(state):
+            return True
+        fits = len(self._keys) < _LIMIT or state.writers > 0
+        if fits:
+            state.queued = True
+            self._keys.append(key)
+        else:
+            self._more_in_file = True
+        self._wake.set()
+        return fits
+
+    def refill(self) -> None:
+        """The file may hold keys that are due: look there when no key is left here."""
+        self._more_in_file = True
+        self._wake.set()
+
+    def wake(self) -> None:
+        """When the next key is due has changed."""
+        self._wake.set()
+
+    async def next(self) -> Work:
+        """Take the next key, waiting for one."""
+        while True:
+            while self._keys:
+                key = self._keys.popleft()
+                state = self._active.get(key)
+                if state is None:
+                    continue  # while it was queued, a write that claimed it has converged it
+                state.queued = False
+                if state.converging or not self._is_ready(state):
+                    continue
+                state.converging = True
+                state.tried = self._clock()
+                # A write that is still in flight may land after the authority was read: this must not clear it.
+                return Work(key, 0 if state.writers else state.generation)
+            self._wake.clear()
+            if self._load_due():
+                continue
+            try:
+                async with asyncio.timeout(self._seconds_until_due()):
+                    await self._wake.wait()
+            except TimeoutError:
+                self._more_in_file = True
+
+    def _is_ready(self, state: ActiveKey) -> bool:
+        return not state.writers or self._clock() - state.tried > _HOT_SECONDS
+
+    def _load_due(self) -> bool:
+        """Take keys that are due from the file. Returns whether there were any."""
+        if not self._more_in_file or self._commit.restarting:
+            return False  # during a restart, changes that wait to be written are not in the file's rows yet
+        self._more_in_file = False
+        self._commit.flush()
+        now = self._clock()
+        loaded = False
+        for key, generation, since in self._commit.query(self._file.due, now, _REFILL + len(self._active)) or ():
+            if key not in self._active:
+                self._active[key] = ActiveKey(generation, now, since, queued=True)
+                self._keys.append(key)
+                loaded = True
+        self._more_in_file = loaded
+        return loaded
+
+    def _seconds_until_due(self) -> float | None:
+        due = self._commit.query(self._file.next_due)
+        return max(_SHORTEST_WAIT, due - self._clock()) if due is not None else None

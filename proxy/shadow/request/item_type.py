@@ -1,0 +1,62 @@
+"""The item type that an operation is about: the label of its verdicts, and the scope whose stage it is under.
+
+Reads the request and the mapping; knows no stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from proxy.dynamodb.operations import LISTING, Operation
+from proxy.mapping.table_registry import Table
+
+ANY_TYPE: Final = "*"
+
+
+def item_type_of(operation: Operation, tables: Mapping[str, Table]) -> str:
+    """The one item type an operation is about, `*` where it is about several or none can be told.
+
+    Only types that the mapping declares: a client could make up any number of others, and each is a label.
+    """
+    if operation.action == "PutItem":
+        types = {_typed(tables, operation.tables[0], operation.request["Item"])}
+    elif operation.keys:
+        types = {_typed(tables, key.table, key.attributes) for key in operation.keys}
+    elif operation.action == "Query":
+        types = {_queried(operation, tables)}
+    elif operation.action == LISTING:
+        types = {_listed(operation, tables)}
+    else:
+        types = set()
+    found = types.pop() if len(types) == 1 else ""
+    return found or ANY_TYPE
+
+
+def _typed(tables: Mapping[str, Table], name: str, attributes: dict[str, Any]) -> str:
+    table = tables[name]
+    found = table.mapping.type_of(attributes)
+    return found if found in table.rules else ""
+
+
+def _listed(operation: Operation, tables: Mapping[str, Table]) -> str:
+    """The type that a listing's hash value names, or that a filter asks for."""
+    table, request = tables[operation.tables[0]], operation.request
+    named = {table.schema.indexes[request["IndexName"]].hash: request["Hash"]}
+    asked = {each["Attribute"]: each["Equals"] for each in request.get("Where") or () if "Equals" in each}
+    return _typed(tables, table.name, named) or _typed(tables, table.name, asked)
+
+
+def _queried(operation: Operation, tables: Mapping[str, Table]) -> str:
+    """The type that a Query's hash value names. Values are few: every one is tried as the hash attribute's."""
+    table = tables[operation.tables[0]]
+    index = table.schema.indexes.get(operation.request.get("IndexName") or "")
+    hash_name = table.schema.index_keys(index)[0]
+    text = operation.request.get("KeyConditionExpression") or ""
+    values = operation.request.get("ExpressionAttributeValues") or {}
+    names = operation.request.get("ExpressionAttributeNames") or {}
+    written = {placeholder for placeholder, name in names.items() if name == hash_name} | {hash_name}
+    for placeholder, value in values.items():
+        if any(f"{name} = {placeholder}" in text or f"{name}={placeholder}" in text for name in written):
+            return _typed(tables, table.name, {hash_name: value})
+    return ""
