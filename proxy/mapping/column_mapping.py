@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
+from uuid import UUID
 
 import orjson
 
@@ -24,6 +25,7 @@ from proxy.mapping import json_column
 from proxy.mapping.codecs import Codec, ValueDoesNotFitError
 from proxy.mapping.composites import Composite
 from proxy.mapping.fast_encoder import FastEncoder
+from proxy.mapping.foreign_rows import UnreadableRow, parse_object, same_json
 from proxy.mapping.index_key_limits import IndexKeys
 from proxy.mapping.interface import Cause, Column, Encoded, Fault, IndexRange, SqlValues
 
@@ -140,15 +142,26 @@ class ColumnMapping:
         return self._encode_literally(parts, canonical) if self.literal else self._encode(parts, canonical)
 
     def decode(self, values: SqlValues) -> Item:
-        held_json = orjson.loads(values[-1]) if values[-1] else {}
-        item: Item = {}
-        for (name, decode, column), value in zip(self._decoders, values, strict=False):
-            if value is None:
-                continue
-            if name is not None:
-                item[name] = decode(value)
-            else:
-                self._place(item, column, decode(value))
+        place = -1
+        try:
+            held_json = parse_object(self.json_name, values[-1]) if values[-1] is not None else {}
+            item: Item = {}
+            for place, (name, decode, column) in enumerate(self._decoders):
+                value = values[place]
+                if value is None:
+                    continue
+                if name is not None:
+                    item[name] = decode(value)
+                else:
+                    self._place(item, column, decode(value))
+            place = -1
+            self._add_json(item, held_json)
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError, DynamoDBError) as error:
+            raise UnreadableRow(self.columns[place].name, "it holds no value that this mapping writes") from error
+        return item
+
+    def _add_json(self, item: Item, held_json: dict[str, Any]) -> None:
+        """What a row's columns do not hold: composites, derived attributes, and what stands in the JSON column."""
         absent = () if self.literal else held_json.pop(_ABSENT, ())
         for name, composite in self.composites.items():
             rendered = composite.render(item)
@@ -165,11 +178,20 @@ class ColumnMapping:
                 item.update(json_column.untagged_map(held_json))
         for name in absent:
             item.pop(name, None)
-        return item
 
-    def index_consistent(self, *_: object) -> bool:
-        """Nothing stands in two places."""
-        return True
+    def index_consistent(self, values: SqlValues, item: Item) -> bool:
+        """Whether these are the very values that this mapping would write for the item. An older mapping may have left
+        in the JSON what has a column now, and an index on the column then misses the row."""
+        if self.literal:
+            return True
+        try:
+            key = Key(self.table, orjson.dumps({name: item[name] for name in self.key_attributes}).decode())
+            wanted = self.encode(key, item).values
+        except (KeyError, DynamoDBError):
+            return False  # nothing that DynamoDB could hold
+        if wanted is None or any(map(_unlike, wanted[:-1], values[:-1])):
+            return False
+        return values[-1] is not None and same_json(wanted[-1], values[-1])
 
     def held_in(self, attribute: str) -> tuple[str, Callable[[Value], Any]] | None:
         column = self._by_attribute.get(attribute)
@@ -452,6 +474,11 @@ def _operand(codec: Codec) -> Callable[[Value], Any]:
             return None
 
     return encode
+
+
+def _unlike(wanted: Any, held: Any) -> bool:
+    """Whether a column holds something else than the parameter makes of it; asyncpg reads a uuid as an object."""
+    return bool(wanted != held and (not isinstance(held, UUID) or wanted != str(held)))
 
 
 def _is_canonical(text: str) -> bool:

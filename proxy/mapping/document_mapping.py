@@ -13,9 +13,11 @@ from typing import Any, Final, Literal
 
 import orjson
 
+from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.schema import Index, Key, TableSchema
 from proxy.dynamodb.values import Item, Value, canonical_item
 from proxy.mapping.codecs import Codec, ValueDoesNotFitError, codec
+from proxy.mapping.foreign_rows import UnreadableRow, parse_object
 from proxy.mapping.index_key_limits import IndexKeys
 from proxy.mapping.interface import Cause, Column, Encoded, Fault, IndexRange, SqlValues
 
@@ -105,7 +107,12 @@ class DocumentMapping:
         return Encoded(tuple(values), item)
 
     def decode(self, values: SqlValues) -> Item:
-        item: Item = orjson.loads(values[-1])
+        item: Item = parse_object(ITEM_COLUMN, values[-1] or "null")
+        try:
+            item = canonical_item(item)
+            self.schema.key_of(item)
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError, DynamoDBError) as error:
+            raise UnreadableRow(ITEM_COLUMN, "its JSON is no item of this table") from error
         return item
 
     def index_consistent(self, values: SqlValues, item: Item) -> bool:

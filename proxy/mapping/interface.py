@@ -112,10 +112,12 @@ class TableMapping(Protocol):
         """Equal items give equal values. Raises DynamoDB's ValidationException for what is no item at all."""
 
     def decode(self, values: SqlValues) -> Item:
-        """The item in a row as PostgreSQL gives it back, `as_text` columns as text."""
+        """The item in a row as PostgreSQL gives it back, `as_text` columns as text. Raises UnreadableRow
+        (`proxy.mapping.foreign_rows`) for a row that is no item: somebody else's SQL made it."""
 
     def index_consistent(self, values: SqlValues, item: Item) -> bool:
-        """Whether a row that reads as this item also stands where the item belongs: in its indexes."""
+        """Whether a row that reads as this item has the very column values that this mapping would write, so that its
+        indexes find it. Rows that somebody's SQL or an older mapping wrote may not."""
 
     def held_in(self, attribute: str, /) -> tuple[str, Callable[[Value], Any]] | None:
         """The column that holds an attribute, and how an operand becomes its parameter (None: it has no counterpart);

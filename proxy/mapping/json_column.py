@@ -8,9 +8,10 @@ what a JavaScript application writes with `JSON.stringify`, with its losses, for
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from decimal import Decimal
 from typing import Any, Final
 
-from proxy.dynamodb.values import Item, Value, canonical_number
+from proxy.dynamodb.values import Item, Value, binary, canonical_number
 
 _TAGS: Final = frozenset({"$S", "$N", "$B", "$SS", "$NS", "$BS"})
 # A double holds any decimal of 15 significant digits exactly enough to print it back (IEEE 754, DBL_DIG); plain
@@ -70,6 +71,8 @@ def untagged(json: Any) -> Value:
         return {"N": str(json)}
     if isinstance(json, float):
         return {"N": canonical_number(repr(json))}
+    if isinstance(json, Decimal):
+        return {"N": canonical_number(str(json))}
     if isinstance(json, list):
         return {"L": [untagged(element) for element in json]}
     if len(json) == 1:
@@ -137,8 +140,20 @@ def _untagged_name(name: str) -> str:
 
 
 def _untagged_special(name: str, content: Any) -> Value:
+    """Raises ValueError, TypeError, KeyError or DynamoDBError for what `tagged` has not made: somebody's SQL has."""
     if name == "$S":
-        return {"S": b64decode(content).decode()}
+        return {"S": b64decode(content, validate=True).decode()}
+    if name == "$N":
+        return {"N": canonical_number(content)}
+    if name == "$B":
+        binary(content)
+        return {"B": content}
+    if not isinstance(content, list) or not content:
+        raise ValueError("a set is an array with members")
     if name == "$SS":
         return {"SS": [untagged(member)["S"] for member in content]}
-    return {name[1:]: content}
+    if name == "$NS":
+        return {"NS": [canonical_number(member) for member in content]}
+    for member in content:
+        binary(member)
+    return {"BS": content}

@@ -25,17 +25,26 @@ class Unrepresentable(StoreError):
         self.faults = faults
 
 
+def unreadable(key: Key, reason: str) -> Fault:
+    """The fault of a row that cannot be read as an item. `reason` names the column."""
+    return Fault(
+        next(iter(key.attributes)), f"its row cannot be read as an item ({reason}): mend or delete the row with SQL"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class StoredItem:
     """What a store holds for a key.
 
-    `token` is the store's own note of what was read, to guard a write with. `sound` is false where the item is right
-    and does not stand where its indexes look for it, so that it must be written again.
+    `token` is the store's own note of what was read, to guard a write with. `index_consistent` is false where the item
+    is right and its row is not as this mapping writes it, so that it must be written again. `unreadable` is why a row
+    cannot be read as an item at all (`item` is None then, and the row is there); None where it can.
     """
 
     item: Item | None
     token: Any = None
     index_consistent: bool = True
+    unreadable: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,7 @@ async def _there_and_back(store: DSQLStore, mapping: TableMapping, schema: Table
         assert left.item == encoded.image
         read = await store.get(key)
         assert read.item == encoded.image
+        assert read.index_consistent, "the row that was just written is not told for the mapping's own"
         if not encoded.faults:
             assert read.item == canonical_item(item)
         assert mapping.decode(read.token) == mapping.decode(encoded.values)

@@ -11,6 +11,7 @@ import asyncpg
 
 from proxy.dynamodb.values import Item
 from proxy.mapping.document_mapping import DocumentMapping, identifier
+from proxy.mapping.foreign_rows import UnreadableRow
 from proxy.migrate.schema import ddl
 from proxy.migrate.schema.index_jobs import execute
 from proxy.migrate.schema.migration_files import MigrationError
@@ -96,7 +97,10 @@ class Documents:
         while True:
             rows = await connection.fetch(statements.scan(segmented=False, cursor=bool(after)), *after, _ROWS)
             for row in rows:
-                item: Item = mapping.decode(tuple(row))
+                try:
+                    item: Item = mapping.decode(tuple(row))
+                except UnreadableRow:
+                    continue  # verify names it, and a repair writes it whole
                 encoded = mapping.encode(mapping.schema.key_of(item), item)
                 if encoded.values is None:
                     continue

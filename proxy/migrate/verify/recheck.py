@@ -131,7 +131,7 @@ class Rechecker:
     async def _once(self, keys: Sequence[Key]) -> list[SweepFinding]:
         before = await self._read_authority(keys)
         held = await self._read_mirror(keys)
-        findings = [self._compared(key, before[key].item, held[key]) for key in keys]
+        findings = [self._compared(key, before[key], held[key]) for key in keys]
         doubtful = [each.key for each in findings if each.result in _WRONG]
         if doubtful:
             after = await self._read_authority(doubtful)
@@ -142,8 +142,13 @@ class Rechecker:
             ]
         return findings
 
-    def _compared(self, key: Key, wanted: Item | None, held: StoredItem) -> SweepFinding:
+    def _compared(self, key: Key, truth: StoredItem, held: StoredItem) -> SweepFinding:
+        wanted = truth.item
         item_type = self._table.mapping.type_of(wanted or held.item or key.attributes)
+        unreadable = truth.unreadable or held.unreadable
+        if unreadable is not None:
+            reason = f"the row in DSQL cannot be read as an item: {unreadable}"
+            return SweepFinding(key, Result.DIFFERENT, item_type, reasons=(reason,))
         image, faults = self._mirror.image(key, wanted)
         if image is None and wanted is not None:
             reasons = tuple(f"{fault.field}: {fault.reason}" for fault in faults)
@@ -152,7 +157,7 @@ class Rechecker:
         if not differences:
             if held.index_consistent:
                 return SweepFinding(key, Result.AGREED, item_type)
-            reason = "the columns of its indexes do not say what its item says"
+            reason = "its columns are not what this mapping writes for the item"
             return SweepFinding(key, Result.DIFFERENT, item_type, reasons=(reason,))
         context = DifferenceContext(self._table.name, OPERATION)
         if all(explanation(self._table.expected, each, context) is not None for each in differences):

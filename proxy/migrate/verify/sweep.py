@@ -24,6 +24,7 @@ from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.mapping.column_mapping import ColumnMapping
+from proxy.mapping.foreign_rows import UnreadableRow
 from proxy.mapping.interface import SqlValues
 from proxy.mapping.references import Reference
 from proxy.mapping.table_registry import Table
@@ -279,10 +280,9 @@ class SweepJob:
         """The keys of rows that DynamoDB has no item for now. Whether an item is equal, the way forwards has looked."""
         held: list[Key] = []
         for values in rows:
-            item = self._mapping.decode(values)
             try:
-                held.append(self._table.schema.key_of(item))
-            except DynamoDBError:
+                held.append(self._table.schema.key_of(self._mapping.decode(values)))
+            except (DynamoDBError, UnreadableRow):
                 # A row that reads as no item of this table: somebody's SQL made it. It has no key to be told by.
                 self.counts.results["unreadable"] += 1
         there = await self._reader.get_many(held)

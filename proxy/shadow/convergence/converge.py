@@ -18,7 +18,7 @@ from typing import Final
 from proxy.dynamodb.item_writes import items_equal
 from proxy.dynamodb.schema import Key
 from proxy.stores.errors import Unreachable
-from proxy.stores.interface import Store, StoredItem, Unrepresentable
+from proxy.stores.interface import Store, StoredItem, Unrepresentable, unreadable
 
 ROUNDS: Final = 20
 
@@ -30,7 +30,11 @@ async def converge(key: Key, authority: Store, mirror: Store) -> int:
     """
     held: StoredItem | None = None
     for repairs in range(ROUNDS):
-        wanted = (await authority.get(key)).item
+        truth = await authority.get(key)
+        if truth.unreadable is not None:
+            # It is there, and nobody can say what it is: the mirror must not lose its item over that.
+            raise Unrepresentable(key, (unreadable(key, truth.unreadable),))
+        wanted = truth.item
         image, faults = mirror.image(key, wanted)
         if held is None or not items_equal(image, held.item):
             held = await mirror.get(key)

@@ -24,6 +24,7 @@ from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.pages import PageRequest
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
+from proxy.mapping.foreign_rows import UnreadableRow
 from proxy.mapping.interface import Fault, TableMapping
 from proxy.stores.attempts import REASON, Attempts, is_conflict
 from proxy.stores.dsql.pool import Pool
@@ -33,6 +34,7 @@ from proxy.stores.dsql.sql.ranges import ranged
 from proxy.stores.dsql.sql.statements import Statements
 from proxy.stores.dsql.sqlstates import NO_TABLE, UNFIT, to_store_error, to_unsent_error
 from proxy.stores.dsql.system_tables.authority_guarantees import AuthorityGuarantees
+from proxy.stores.dsql.unreadable_rows import UnreadableRowLog
 from proxy.stores.errors import Refused, TooMuchContention, UnknownOutcome, Unreachable
 from proxy.stores.execution import executor
 from proxy.stores.execution.row_store import Conflict
@@ -78,6 +80,7 @@ class DSQLStore:
         self._promises = promises
         self._wait_seconds = wait_seconds
         self._statements: dict[str, tuple[TableMapping, Statements]] = {}
+        self._left_out = UnreadableRowLog()
 
     # -- the seam ---------------------------------------------------------------------------------------------------
 
@@ -166,7 +169,9 @@ class DSQLStore:
             sql, parameters = found.next(after, rows_wanted)
             rows = await self._read(lambda c, s=sql, p=parameters: c.fetch(s, *p))  # type: ignore[misc]
             for row in rows:
-                yield statements.mapping.decode(tuple(row))
+                item = self._item(statements.mapping, row)
+                if item is not None:
+                    yield item
             if len(rows) < rows_wanted:
                 return
             after = tuple(rows[-1][name] for name in found.order)
@@ -178,7 +183,8 @@ class DSQLStore:
         if asked is None:
             return []
         rows = await self._read(lambda c: c.fetch(asked.sql, *asked.parameters))
-        return [statements.mapping.decode(tuple(row)) for row in rows]
+        found = (self._item(statements.mapping, row) for row in rows)
+        return [item for item in found if item is not None]
 
     async def counted(self, listing: Listing) -> int:
         asked = count_statement(self.statements(listing.schema.name), listing)
@@ -228,6 +234,14 @@ class DSQLStore:
         if made is None or made[0] is not mapping:
             made = self._statements[table] = (mapping, Statements(self._schema, mapping))
         return made[1]
+
+    def _item(self, mapping: TableMapping, row: asyncpg.Record) -> Item | None:
+        """A row's item; None for a row that cannot be read as one, which a page leaves out and the log names."""
+        try:
+            return mapping.decode(tuple(row))
+        except UnreadableRow as error:
+            self._left_out.log(mapping.table, error)
+            return None
 
     async def _row_tells(self, statements: Statements, request: PageRequest, column: str) -> dict[str, Any]:
         """A column of the row that the start key names: one that a plan orders by and the key does not have."""

@@ -45,7 +45,10 @@ async def batch_get(rows: RowStore, operation: Operation, meter: Meter) -> Execu
     held = await rows.get_many(operation.keys)
     responses: dict[str, list[Item]] = {name: [] for name in requests}
     asked = {table_name(name): name for name in requests}
-    read, unread = _within(operation.keys, held)
+    # A row that cannot be read is given back as not processed: the others are answered all the same.
+    readable = [key for key in operation.keys if held[key].unreadable is None]
+    read, beyond = _within(readable, held)
+    unread = [*beyond, *(key for key in operation.keys if held[key].unreadable is not None)]
     for key in read:
         item = held[key].item
         name = asked[key.table]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from proxy.dynamodb import errors
 from proxy.dynamodb.capacity import Meter
 from proxy.dynamodb.expressions import evaluate
 from proxy.dynamodb.expressions import legacy_parameters as legacy
@@ -30,7 +31,9 @@ async def get_item(rows: RowStore, operation: Operation, meter: Meter) -> Execut
     projection = ItemProjection(operation.request)
     check_keys(operation)
     [key] = operation.keys
-    item = (await rows.get(key)).item
+    held = await rows.get(key)
+    refuse_unreadable(held)
+    item = held.item
     if meter.on:
         meter.read(key.table, item_size(item or {}), consistent=bool(operation.request.get("ConsistentRead")))
     document = {} if item is None else {"Item": projection(item)}
@@ -48,15 +51,24 @@ async def write_row(rows: RowStore, write: ItemWrite, meter: Meter) -> tuple[Wri
     """What was written, and what that left. Raises Overtaken when the row goes on changing."""
     async for _ in Attempts():
         held = await rows.get(write.key)
+        refuse_unreadable(held, write)
         written = apply(write, held.item)
         wanted = written.item if write.kind != "Update" else rows.after_update(write.key, written)
         left: StoredItem | None = held
-        if wanted is not None or held.item is not None:
+        if wanted is not None or held.item is not None or held.unreadable is not None:
             left = await rows.put(write.key, wanted, held)
         if left is not None:
             meter.wrote(write.schema, held.item, wanted, transactional=False)
             return written, left
     raise TooMuchContention(f"the row went on changing through {ATTEMPTS} attempts")
+
+
+def refuse_unreadable(held: StoredItem, write: ItemWrite | None = None) -> None:
+    """Raises InternalServerError for a row that is no item, but for a write that asks nothing of it and replaces it."""
+    if held.unreadable is not None and (write is None or not write.blind):
+        raise errors.internal_server_error(
+            f"The item's row cannot be read ({held.unreadable}): mend it with SQL, or put the whole item"
+        )
 
 
 class ItemProjection:

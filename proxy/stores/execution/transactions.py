@@ -24,7 +24,7 @@ from proxy.stores.attempts import ATTEMPTS, Attempts
 from proxy.stores.errors import TooMuchContention
 from proxy.stores.execution.batch_operations import refuse_empty
 from proxy.stores.execution.row_store import AuthorityRows, Conflict, RowStore, Transaction
-from proxy.stores.execution.single_item import ItemProjection, check_keys
+from proxy.stores.execution.single_item import ItemProjection, check_keys, refuse_unreadable
 from proxy.stores.interface import ExecutionResult, StoredItem
 
 MAX_TRANSACTION: Final = 100
@@ -57,7 +57,10 @@ async def _read_all(rows: RowStore, operation: Operation) -> list[Item | None]:
     async for _ in Attempts():
         try:
             async with rows.transaction(read_only=True) as transaction:
-                return [(await transaction.get(key)).item for key in operation.keys]
+                held = [await transaction.get(key) for key in operation.keys]
+                for each in held:
+                    refuse_unreadable(each)
+                return [each.item for each in held]
         except Conflict:  # of the catalog: a table was changed just then
             continue
     raise _overtaken(len(operation.keys))
@@ -108,6 +111,7 @@ async def _write(
     planned: list[tuple[ItemWrite, Item | None, StoredItem]] = []
     for write in writes:
         held = await transaction.get(write.key)
+        refuse_unreadable(held, write)
         try:
             written = apply(write, held.item)
         except DynamoDBError as error:
@@ -121,7 +125,8 @@ async def _write(
     _refuse_large(wanted or held.item for _, wanted, held in planned)
     for write, wanted, held in planned:
         meter.wrote(write.schema, held.item, wanted, transactional=True)
-        if write.kind == "ConditionCheck" or (wanted is None and held.item is None):
+        nothing = wanted is None and held.item is None and held.unreadable is None
+        if write.kind == "ConditionCheck" or nothing:
             left[write.key] = held
             continue
         now = await transaction.put(write.key, wanted, held)

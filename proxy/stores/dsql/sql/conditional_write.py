@@ -14,6 +14,7 @@ import asyncpg
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
+from proxy.mapping.foreign_rows import UnreadableRow
 from proxy.mapping.interface import Encoded, Fault, TableMapping
 from proxy.stores.dsql.sql.statements import Statements
 from proxy.stores.interface import StoredItem, Unrepresentable
@@ -59,7 +60,10 @@ def held(mapping: TableMapping, row: asyncpg.Record | None) -> StoredItem:
     if row is None:
         return StoredItem(None)
     values = tuple(row)
-    item = mapping.decode(values)
+    try:
+        item = mapping.decode(values)
+    except UnreadableRow as error:
+        return StoredItem(None, values, index_consistent=False, unreadable=f"column {error.column}: {error}")
     return StoredItem(item, values, mapping.index_consistent(values, item))
 
 
