@@ -13,6 +13,7 @@ import pytest_asyncio
 from proxy.dynamodb.idempotency import IdempotencyToken
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.schema import Key
+from proxy.shadow.convergence.converge import converge
 from proxy.stores.dsql.store import DSQLStore, create_pool
 from proxy.stores.dsql.system_tables.absence_locks import LOCKS_TABLE, stripe
 from proxy.stores.dsql.system_tables.authority_guarantees import AuthorityGuarantees
@@ -549,3 +550,54 @@ async def test_a_transaction_has_at_most_4_mb(store: DSQLStore, heavy: list[str]
     written = (await store.execute(transaction(*puts))).outcome
     assert (written.error_code, "4 MB" in written.document["message"]) == ("ValidationException", True)
     assert (await store.get(key("p0"))).item is None
+
+
+# --- rows that are no items -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "held", ['"a string"', "[]", '{"pk": "b"}', '{"pk": {"S": "b"}, "n": {"N": "twelve"}}', "null"]
+)
+async def test_a_row_that_is_no_item_is_an_error_of_that_item_alone(dsn: str, store: DSQLStore, held: str) -> None:
+    for name in "abc":
+        await store.execute(operation("PutItem", {"TableName": "things", "Item": item(name, v="1")}))
+    await rows(dsn, f"UPDATE things SET item = '{held}' WHERE pk = 'b' RETURNING 1")
+    one = {"TableName": "things", "Key": item("b")}
+    ask = [
+        ("GetItem", one),
+        ("UpdateItem", one | {"UpdateExpression": "SET v = :v", "ExpressionAttributeValues": {":v": {"S": "2"}}}),
+        ("DeleteItem", one | {"ConditionExpression": "attribute_exists(pk)"}),
+        ("PutItem", {"TableName": "things", "Item": item("b"), "ReturnValues": "ALL_OLD"}),
+        ("TransactGetItems", {"TransactItems": [{"Get": one}]}),
+        ("TransactWriteItems", {"TransactItems": [check("b", ABSENT)]}),
+    ]
+    for action, request in ask:
+        outcome = (await store.execute(operation(action, request))).outcome
+        assert (outcome.status, outcome.error_code) == (500, "InternalServerError"), action
+        assert "column item" in outcome.document["message"]
+        assert "twelve" not in outcome.document["message"]
+    scanned = (await store.execute(operation("Scan", {"TableName": "things"}))).outcome.document
+    assert sorted(each["pk"]["S"] for each in scanned["Items"]) == ["a", "c"]
+    batch = operation("BatchGetItem", {"RequestItems": {"things": {"Keys": [item(name) for name in "abc"]}}})
+    got = (await store.execute(batch)).outcome.document
+    assert sorted(each["pk"]["S"] for each in got["Responses"]["things"]) == ["a", "c"]
+    assert got["UnprocessedKeys"] == {"things": {"Keys": [item("b")]}}
+    # Nothing may be taken from it, DynamoDB's item least of all.
+    with pytest.raises(Unrepresentable, match="mend or delete the row with SQL"):
+        await converge(key("b"), store, store)
+
+
+@pytest.mark.parametrize("way", ["PutItem", "DeleteItem", "TransactWriteItems", "BatchWriteItem"])
+async def test_a_write_that_asks_nothing_of_it_replaces_such_a_row(dsn: str, store: DSQLStore, way: str) -> None:
+    await store.execute(operation("PutItem", {"TableName": "things", "Item": item("b", v="1")}))
+    await rows(dsn, "UPDATE things SET item = '[]' WHERE pk = 'b' RETURNING 1")
+    requests: dict[str, dict[str, Any]] = {
+        "PutItem": {"TableName": "things", "Item": item("b", v="2")},
+        "DeleteItem": {"TableName": "things", "Key": item("b")},
+        "TransactWriteItems": {"TransactItems": [put("b", v="2")]},
+        "BatchWriteItem": {"RequestItems": {"things": [{"DeleteRequest": {"Key": item("b")}}]}},
+    }
+    assert (await store.execute(operation(way, requests[way]))).outcome.ok
+    left = await store.get(key("b"))
+    assert left.unreadable is None
+    assert left.item == (item("b", v="2") if way in ("PutItem", "TransactWriteItems") else None)
