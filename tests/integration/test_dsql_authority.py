@@ -563,7 +563,7 @@ async def test_a_row_that_is_no_item_is_an_error_of_that_item_alone(dsn: str, st
         await store.execute(operation("PutItem", {"TableName": "things", "Item": item(name, v="1")}))
     await rows(dsn, f"UPDATE things SET item = '{held}' WHERE pk = 'b' RETURNING 1")
     one = {"TableName": "things", "Key": item("b")}
-    ask = [
+    ask: list[tuple[str, dict[str, Any]]] = [
         ("GetItem", one),
         ("UpdateItem", one | {"UpdateExpression": "SET v = :v", "ExpressionAttributeValues": {":v": {"S": "2"}}}),
         ("DeleteItem", one | {"ConditionExpression": "attribute_exists(pk)"}),

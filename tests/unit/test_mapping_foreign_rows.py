@@ -23,7 +23,7 @@ from tests.unit.test_mapping_sound import SCHEMA
 
 BILLIO = TableSchema.from_description(table_definition("billio"))
 COLUMNS = load(Path(__file__).resolve().parents[2] / "config" / "billio.toml").mapping
-BOTH = [(COLUMNS, BILLIO, book()), (DOCUMENT, SCHEMA, READING)]
+BOTH: list[tuple[TableMapping, TableSchema, Item]] = [(COLUMNS, BILLIO, book()), (DOCUMENT, SCHEMA, READING)]
 
 
 def row(mapping: TableMapping, schema: TableSchema, item: Item) -> tuple[Any, ...]:
