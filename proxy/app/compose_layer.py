@@ -10,17 +10,15 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from comparators.rules import ANY
-from proxy.cutover.flip.participant import FenceControl as Part
-from proxy.cutover.flip.participant import Participant
+from proxy.cutover.compose import participant_of
+from proxy.cutover.flip.fencing import NoLease, ServingLease
 from proxy.cutover.gate.evidence_collector import EvidenceCollector
 from proxy.cutover.gate.latest_sweeps import LatestSweeps
-from proxy.cutover.stage_table import StageTable
 from proxy.cutover.stages import DSQL, DYNAMODB, Stages
 from proxy.dynamodb.idempotency import IdempotencyToken
 from proxy.dynamodb.schema import Key
 from proxy.mapping.column_mapping import ColumnMapping
 from proxy.mapping.given import load_mappings
-from proxy.mapping.table_registry import Tables
 from proxy.metrics.registry import Metrics
 from proxy.migrate.schema.document_tables import Documents
 from proxy.migrate.schema.ledger import LEDGER_TABLES
@@ -39,7 +37,7 @@ from proxy.shadow.journal.storage import JournalLocked
 from proxy.shadow.request.follow_tables import TableFollower
 from proxy.shadow.request.layer import Layer
 from proxy.shadow.request.routing import Route, Routes
-from proxy.shadow.write_fence import NoLease, ServingLease, WriteFence
+from proxy.shadow.write_fence import WriteFence
 from proxy.stores.circuit_breaker import BreakerState, CircuitBreaker
 from proxy.stores.dsql.connect import open_pool
 from proxy.stores.dsql.offline_control_plane import ControlPlane
@@ -54,6 +52,7 @@ from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.errors import Refused, StoreError
 from proxy.stores.guarded_store import ConclusiveStore, GuardedStore
 from proxy.stores.interface import Store
+from proxy.stores.table_registry import Tables
 from proxy.stream.compose import KeyEnqueuer, followers
 
 log = structlog.get_logger(__name__)
@@ -62,7 +61,6 @@ _CLOSE_SECONDS = 5.0
 # A client waits no longer for a connection than it would for a DynamoDB that is busy.
 _BUSY_SECONDS = 1.0
 _AGAIN_SECONDS = 5.0
-_LEASE_CALL_SECONDS = 0.5
 _REMEMBERED = 1000
 
 
@@ -229,35 +227,6 @@ def _journal(settings: Settings) -> Journal:
     if left:
         log.info("journal_resumed", keys=left)
     return journal
-
-
-def participant_of(
-    settings: Settings, upstream: DynamoDBClient, floor: Part, process: str, *, listen: str = ""
-) -> Participant | None:
-    """This process's part in moving stages, under its name; None where they are pinned."""
-    if settings.stages.table is None:
-        return None
-    # A call that hangs for longer than a part of the lease has cost it anyway; and none of these are clients' calls,
-    # whose latencies the gate looks at.
-    limit = min(settings.dynamodb.timeout_seconds, max(_LEASE_CALL_SECONDS, settings.stages.lease_seconds / 5))
-    return Participant(
-        StageTable(DynamoDBStore(upstream, limit), settings.stages.table),
-        floor,
-        process=process,
-        begins=_beginnings(settings),
-        listen=listen,
-        lease_seconds=settings.stages.lease_seconds,
-        poll_seconds=settings.stages.poll_seconds,
-    )
-
-
-def _beginnings(settings: Settings) -> str:
-    """Where each table and type begins, for proxies to see that they all have the same settings."""
-    here = [f"*={settings.stage}"]
-    for name, table in sorted(settings.tables.items()):
-        here.append(f"{name}={settings.stage_of(name)}")
-        here.extend(f"{name}/{each}={settings.stage_of(name, each)}" for each in sorted(table.types))
-    return " ".join(here)
 
 
 def compose_routes(

@@ -15,8 +15,9 @@ from typing import Any
 
 import structlog
 
-from proxy.admin.console.texts import consequences, way_back
 from proxy.cutover import documents
+from proxy.cutover.clock_skew import clock_skew_margin
+from proxy.cutover.explanations import consequences, way_back
 from proxy.cutover.flip import protocol as flips
 from proxy.cutover.flip.active_move import MoveAborted, MoveCommitted, MoveProgress, read
 from proxy.cutover.flip.coordinator import Coordinator, GateCheck, GateDecision
@@ -306,7 +307,7 @@ def _process(lease: LeaseItem, flip: flips.Flip | None, here: str, now: float) -
         pid=lease.pid,
         listen=lease.listen,
         seen=lease.renewed,
-        gone=0 < lease.renewed < now - lease.seconds - flips.clock_skew_margin(lease.seconds),
+        gone=0 < lease.renewed < now - lease.seconds - clock_skew_margin(lease.seconds),
     )
 
 

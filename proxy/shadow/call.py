@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.schema import Key
-from proxy.mapping.table_registry import Table
+from proxy.stores.table_registry import Table
 
 
 class LookStart(NamedTuple):

@@ -14,11 +14,11 @@ from proxy.cutover.stages import Stages
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
-from proxy.mapping.table_registry import Table, Tables
 from proxy.shadow.call import Call, LookStart
 from proxy.shadow.journal.entries import Ticket
 from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.interface import Store
+from proxy.stores.table_registry import Table, Tables
 from proxy.verdicts import Judged, Verdict
 
 CarryOut: TypeAlias = Callable[[Call], Awaitable[Outcome]]

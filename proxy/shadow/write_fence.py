@@ -9,67 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
+from proxy.cutover.flip.fencing import DrainStatus
 from proxy.cutover.stages import DSQL, DYNAMODB, Scope, Stage, StageMap, Stages
 from proxy.dynamodb.schema import Key
-from proxy.mapping.table_registry import Tables
 from proxy.shadow.journal.journal import Journal
 from proxy.stores.errors import Unreachable
+from proxy.stores.table_registry import Tables
 
 # A flip drains some tens of keys; of a journal that holds more than this, it is enough to know that it is not empty.
 _COUNTED: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class DrainStatus:
-    """What still stands between a scope and its flip: writes under way; keys in the journal (parked ones apart), be it
-    that they only settle; and for how many seconds a write of an unknown outcome may yet land on either store."""
-
-    writers: int
-    keys: int
-    lingering_seconds: float
-    parked: int
-
-    @property
-    def done(self) -> bool:
-        return not (self.writers or self.keys or self.lingering_seconds)
-
-
-class ServingLease(Protocol):
-    """Whether this process may serve at all: what it knows of the stages may be out of date."""
-
-    @property
-    def valid(self) -> bool: ...
-
-    @property
-    def term(self) -> int:
-        """Which lease this is: another number after one was lost."""
-
-    def holds(self, term: int) -> bool:
-        """Whether it is valid, and has been ever since the term was read."""
-
-    @property
-    def owing(self) -> bool:
-        """Whether it is known to the others that this process may owe keys."""
-
-    async def owe(self) -> None:
-        """Before a write that will stand in the journal: it is known to the others that this process may owe keys.
-        Raises Unreachable."""
-
-
-class NoLease:
-    """Stages that nobody can move: there is nothing to be out of date, and nobody to tell."""
-
-    valid = True
-    owing = True
-    term = 0
-
-    def holds(self, term: int) -> bool:  # noqa: ARG002
-        return True
-
-    async def owe(self) -> None:
-        return None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,25 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
-from typing import Final, Self, TypeVar
+from collections.abc import Callable
+from typing import Final, Self
 
-import asyncpg
-
-T = TypeVar("T")
-
-# OC000 (data) and OC001 (catalog) stand in the message only; both are 40001. 40P01 is a PostgreSQL's deadlock: DSQL,
-# where nothing waits, has none.
-CONFLICTS: Final = frozenset({"40001", "40P01"})
 REASON: Final = "occ"
 ATTEMPTS: Final = 10
 _FIRST_SECONDS: Final = 0.005
 _LONGEST_SECONDS: Final = 0.5
-
-
-def is_conflict(error: BaseException) -> bool:
-    """Whether the database says that another writer was faster, so that nothing has happened."""
-    return getattr(error, "sqlstate", None) in CONFLICTS
 
 
 def longest_pause(attempt: int) -> float:
@@ -63,19 +51,3 @@ class Attempts:
             self._again(REASON)
             await asyncio.sleep(random.uniform(0.0, longest_pause(attempt)))  # noqa: S311
         return attempt
-
-
-async def retry_conflicts(
-    ask: Callable[[], Awaitable[T]], most: int = ATTEMPTS, again: Callable[[str], None] = lambda _: None
-) -> T:
-    """What `ask` gives, asked again while the database answers with a conflict. Raises the last one, and all else."""
-    conflict: BaseException | None = None
-    async for _ in Attempts(most, again):
-        try:
-            return await ask()
-        except asyncpg.PostgresError as error:
-            if not is_conflict(error):
-                raise
-            conflict = error
-    assert conflict is not None
-    raise conflict

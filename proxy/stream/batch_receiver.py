@@ -17,11 +17,11 @@ from typing import Any, Final
 import structlog
 
 from proxy.dynamodb.schema import Key, table_name
-from proxy.mapping.table_registry import Table
 from proxy.shadow.convergence.converge import converge
 from proxy.stores.error_remedies import remedy
 from proxy.stores.errors import Refused, StoreError
 from proxy.stores.interface import Store, Unrepresentable
+from proxy.stores.table_registry import Table
 from proxy.stream.records import Unreadable, changed, key_of_row, row_changed
 
 log = structlog.get_logger(__name__)

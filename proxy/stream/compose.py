@@ -14,7 +14,6 @@ from prometheus_client import CollectorRegistry
 
 from proxy.cutover.stages import Stage
 from proxy.dynamodb.schema import Key, TableSchema
-from proxy.mapping.table_registry import Tables
 from proxy.settings import Settings
 from proxy.shadow.journal.journal import Journal
 from proxy.shadow.write_fence import WriteFence
@@ -22,6 +21,7 @@ from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.dynamodb.streams import NOT_THERE, Streams
 from proxy.stores.errors import Refused
+from proxy.stores.table_registry import Tables
 from proxy.stream.follower import Follower, FollowerOptions, StreamedTable
 from proxy.stream.metrics import StreamMetrics
 from proxy.stream.positions import Positions

@@ -27,7 +27,6 @@ from proxy.cutover.stages import DSQL, StageMap, Stages
 from proxy.dynamodb.schema import Key
 from proxy.mapping.given import load_mappings
 from proxy.mapping.load import LoadedMapping
-from proxy.mapping.table_registry import Tables
 from proxy.settings import Settings, load
 from proxy.stores.dsql.connect import open_pool
 from proxy.stores.dsql.store import DSQLStore
@@ -35,6 +34,7 @@ from proxy.stores.dynamodb.open_client import open_upstream
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.errors import StoreError
 from proxy.stores.guarded_store import GuardedStore
+from proxy.stores.table_registry import Tables
 from proxy.stream.batch_receiver import BatchReceiver, DirectedStores
 
 log = structlog.get_logger(__name__)

@@ -20,7 +20,6 @@ from proxy.cutover.stages import Stage, Stages
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
-from proxy.mapping.table_registry import Table, Tables
 from proxy.shadow.call import Call, LookStart
 from proxy.shadow.instrumentation import (
     CarryOut,
@@ -35,6 +34,7 @@ from proxy.shadow.journal.entries import Ticket
 from proxy.shadow.request.item_type import ANY_TYPE
 from proxy.shadow.request.placement import placement_of
 from proxy.stores.interface import Store
+from proxy.stores.table_registry import Table, Tables
 from proxy.tracing import span_names as names
 from proxy.tracing.span_names import Attributes
 from proxy.tracing.spans import Spans, current, sampled, tell

@@ -21,11 +21,11 @@ from structlog.typing import Processor
 
 from proxy.cutover import stages as stores
 from proxy.cutover.stages import Stages
-from proxy.mapping.table_registry import Tables
 from proxy.settings import DSQL, Settings
 from proxy.shadow.instrumentation import Instrumentation
 from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.connection_pool import Endpoint
+from proxy.stores.table_registry import Tables
 from proxy.tracing import span_names as names
 from proxy.tracing.layer_spans import LayerInstrumentation
 from proxy.tracing.request_spans import Requests, TracedLayer

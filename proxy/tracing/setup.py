@@ -14,10 +14,10 @@ if TYPE_CHECKING:  # `crossfade check` asks here too, and needs none of what the
     from structlog.typing import Processor
 
     from proxy.cutover.stages import Stages
-    from proxy.mapping.table_registry import Tables
     from proxy.settings import Settings
     from proxy.shadow.instrumentation import Instrumentation
     from proxy.stores.dynamodb.client import DynamoDBClient
+    from proxy.stores.table_registry import Tables
     from proxy.wire.server import Handler, OperationHandler
 
 _NEEDED: Final = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")

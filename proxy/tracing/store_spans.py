@@ -16,9 +16,9 @@ from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.mapping.interface import Fault
-from proxy.mapping.table_registry import NAME
 from proxy.shadow.instrumentation import Passthrough
 from proxy.stores.interface import ExecutionResult, Store, StoredItem
+from proxy.stores.table_registry import NAME
 from proxy.tracing import span_names as names
 from proxy.tracing.span_names import Attributes
 from proxy.tracing.spans import Open, Spans, sampled, tell

@@ -4,9 +4,9 @@ from comparators.difference import Difference, Kind
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.load import load
-from proxy.mapping.table_registry import Table
 from proxy.metrics.registry import Metrics
 from proxy.shadow.comparison.verdict_recorder import VerdictRecorder
+from proxy.stores.table_registry import Table
 from proxy.verdicts import Judged, Verdict
 from tests.integration.scenes import CONFIG
 

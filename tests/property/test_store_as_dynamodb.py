@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from comparators.outcomes import Answer
 from proxy.dynamodb.values import Item, order
 from proxy.mapping.load import load
-from proxy.mapping.table_registry import Table
 from proxy.stores.interface import Unrepresentable
+from proxy.stores.table_registry import Table
 from tests.property.known_faults import explained
 from tests.property.requests_to_dynamodb import Asking, Requests, definition
 from tests.property.twins import Asked, Twins, is_write

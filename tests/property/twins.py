@@ -24,13 +24,13 @@ from proxy.dynamodb.schema import TableSchema
 from proxy.dynamodb.values import Item, canonical_item
 from proxy.mapping.document_mapping import DocumentMapping
 from proxy.mapping.load import LoadedMapping
-from proxy.mapping.table_registry import Table
 from proxy.migrate.schema.document_tables import Documents
 from proxy.migrate.schema.runner import migrate, read_folder
 from proxy.shadow.comparison.outcome_shapes import shape_of
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.store import DSQLStore, create_pool
 from proxy.stores.dsql.system_tables.authority_guarantees import AuthorityGuarantees
+from proxy.stores.table_registry import Table
 from tests.standins.processes import LOOPBACK
 
 _TARGET = "DynamoDB_20120810."

@@ -13,12 +13,12 @@ from typing import Any, Final, TypeVar
 
 from proxy.cutover.flip.active_move import MoveAborted, MoveCommitted, MoveProgress
 from proxy.cutover.flip.coordinator import Coordinator
+from proxy.cutover.flip.fencing import DrainStatus
 from proxy.cutover.flip.participant import Participant
 from proxy.cutover.flip.protocol import MoveRequest
 from proxy.cutover.stage_table import StageTable
 from proxy.cutover.stages import Scope, Stage, StageMap, Stages
 from proxy.settings import DSQL, Settings
-from proxy.shadow.write_fence import DrainStatus
 from tests.simulation.line import Fate, Line, Weather
 from tests.simulation.loop import OWNER, Loop
 from tests.simulation.stage_memory import NAME, StageMemory

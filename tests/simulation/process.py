@@ -19,22 +19,23 @@ import pytest
 import structlog
 
 from proxy.app.compose_layer import compose_routes
+from proxy.cutover.flip.fencing import NoLease, ServingLease
 from proxy.cutover.flip.participant import Participant
 from proxy.cutover.stage_table import StageTable
 from proxy.cutover.stages import Stages
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
-from proxy.mapping.table_registry import Table, Tables
 from proxy.metrics.registry import Metrics
 from proxy.settings import DSQL, BreakerSettings, DynamoDB, JournalSettings, Mirror, Settings, Shutdown
 from proxy.shadow.comparison.peers import Peers
 from proxy.shadow.comparison.verdict_recorder import VerdictRecorder
 from proxy.shadow.journal.journal import Journal
 from proxy.shadow.request.layer import Layer
-from proxy.shadow.write_fence import NoLease, ServingLease, WriteFence
+from proxy.shadow.write_fence import WriteFence
 from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.store import DynamoDBStore
+from proxy.stores.table_registry import Table, Tables
 from proxy.verdicts import Judged, Verdict
 from tests.killed import end_as_killed
 from tests.simulation.loop import OWNER, Loop

@@ -14,12 +14,12 @@ import pytest
 
 from proxy.cutover.flip import protocol as flip
 from proxy.cutover.flip.active_move import ActiveMove
+from proxy.cutover.flip.fencing import DrainStatus
 from proxy.cutover.flip.lease import Lease
 from proxy.cutover.flip.participant import Participant
 from proxy.cutover.flip.protocol import Flip, ObservedLease, Phase, VoteStatus
 from proxy.cutover.gate import forgotten_writes as unswept
 from proxy.cutover.stage_table import StageRow, StageTable
-from proxy.shadow.write_fence import DrainStatus
 from tests.simulation.flip_story import Kind, tell_near
 from tests.simulation.flip_world import simulate
 from tests.simulation.process import Silence

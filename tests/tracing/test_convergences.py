@@ -13,10 +13,10 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFl
 
 from proxy.cutover.stages import Stages
 from proxy.dynamodb.schema import Key
-from proxy.mapping.table_registry import Tables
 from proxy.settings import Settings
 from proxy.stores.errors import Unreachable
 from proxy.stores.interface import Store
+from proxy.stores.table_registry import Tables
 from proxy.tracing import layer_spans as layer
 from proxy.tracing.layer_spans import CONVERGE, LayerInstrumentation, Origins
 from proxy.tracing.spans import NOWHERE, ByOrigin, Ids, Open, Spans

@@ -14,8 +14,9 @@ from proxy.admin.console import charts
 from proxy.admin.console.backend import entry_of
 from proxy.admin.console.mismatches import grouped
 from proxy.admin.console.samples import Sample
-from proxy.admin.console.texts import VERDICTS, consequences, way_back
+from proxy.admin.console.texts import VERDICTS
 from proxy.admin.console.view import View, view
+from proxy.cutover.explanations import consequences, way_back
 from proxy.cutover.model import HistoryEntry, StagedScope, StagesView
 from proxy.cutover.stages import Scope, Stage
 

@@ -9,13 +9,13 @@ from comparators.redact import Redactor
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
 from proxy.mapping.document_mapping import DocumentMapping
-from proxy.mapping.table_registry import Table
 from proxy.migrate.table_jobs.job_participant import JobParticipant
 from proxy.migrate.table_jobs.table_authority import TableAuthority
 from proxy.migrate.verify.recheck import Rechecker, Result, SweepFinding
 from proxy.settings import Settings
 from proxy.stores.errors import Unreachable
 from proxy.stores.interface import StoredItem
+from proxy.stores.table_registry import Table
 from tests.unit.shadow_stores import MemoryStore
 
 SCHEMA = TableSchema.from_description(

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from proxy.cutover.flip.fencing import DrainStatus
 from proxy.cutover.stages import Scope, Stage, StagePlacement, Stages
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.mapping.load import load
-from proxy.mapping.table_registry import Tables
 from proxy.settings import Settings
 from proxy.shadow.journal.journal import Journal
-from proxy.shadow.write_fence import DrainStatus, WriteFence
+from proxy.shadow.write_fence import WriteFence
 from proxy.stores.errors import Unreachable
+from proxy.stores.table_registry import Tables
 from tests.standins.billio import HASH_KEY, TABLE
 
 MAPPED = load(Path(__file__).parents[2] / "config" / "billio.toml")

@@ -8,9 +8,9 @@ import pytest
 
 from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.document_mapping import DocumentMapping
-from proxy.mapping.table_registry import Table
 from proxy.shadow.request.follow_tables import TableFollower
 from proxy.stores.errors import Refused, StoreError, Unreachable
+from proxy.stores.table_registry import Table
 
 
 def table(kind: str) -> Table:

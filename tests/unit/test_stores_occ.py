@@ -8,7 +8,8 @@ from itertools import pairwise
 import asyncpg
 import pytest
 
-from proxy.stores.attempts import ATTEMPTS, Attempts, is_conflict, longest_pause, retry_conflicts
+from proxy.stores.attempts import ATTEMPTS, Attempts, longest_pause
+from proxy.stores.dsql.conflicts import is_conflict, retry_conflicts
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import pytest
 
 from proxy.cutover.stages import Scope, Stage, StageMap, StagePlacement, Stages
 from proxy.dynamodb.schema import Key, TableSchema
-from proxy.mapping.table_registry import Tables
 from proxy.settings import Settings, load
 from proxy.shadow.journal.journal import Journal
 from proxy.shadow.request.routing import Routes
 from proxy.shadow.write_fence import WriteFence
+from proxy.stores.table_registry import Tables
 from proxy.stream.compose import KeyEnqueuer
 from tests.unit.peer import until
 

@@ -21,6 +21,7 @@ from typing import Any, Final, Literal, TypeVar
 import orjson
 
 from proxy.app.compose_layer import compose_routes
+from proxy.cutover.flip.fencing import NoLease
 from proxy.cutover.stages import Stages
 from proxy.dynamodb.item_writes import items_equal
 from proxy.dynamodb.operations import Operation
@@ -28,7 +29,6 @@ from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.mapping.interface import TableMapping
-from proxy.mapping.table_registry import Table, Tables
 from proxy.metrics.registry import Metrics
 from proxy.settings import DSQL, DynamoDB, JournalSettings, Settings, Shutdown
 from proxy.settings import Mirror as MirrorSettings
@@ -36,9 +36,10 @@ from proxy.shadow.comparison.peers import NoPeers, Peers
 from proxy.shadow.comparison.verdict_recorder import VerdictRecorder
 from proxy.shadow.journal.journal import Journal as KeyJournal
 from proxy.shadow.request.layer import Layer
-from proxy.shadow.write_fence import NoLease, WriteFence
+from proxy.shadow.write_fence import WriteFence
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.errors import StoreError
+from proxy.stores.table_registry import Table, Tables
 from proxy.verdicts import Judged, Verdict
 from tests.killed import end_as_killed
 from tests.simulation.line import Line, Weather

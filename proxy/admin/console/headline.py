@@ -10,7 +10,7 @@ from typing import Any, Final
 from proxy import formatting as words
 from proxy.admin.console import charts
 from proxy.admin.console.mismatches import MismatchView
-from proxy.admin.console.texts import STORES
+from proxy.cutover.explanations import STORES
 from proxy.cutover.model import StagesView
 from proxy.cutover.stages import Stage
 

@@ -21,8 +21,9 @@ from proxy.admin.console.assets import Assets
 from proxy.admin.console.samples import Samples
 from proxy.admin.console.security_headers import HEADERS, sent_from_here
 from proxy.admin.console.sessions import Session, Sessions
-from proxy.admin.console.texts import consequences, scope_name, way_back
+from proxy.admin.console.texts import scope_name
 from proxy.admin.console.view import StageStep, View, default_target, flip_of, tables_shown, view
+from proxy.cutover.explanations import consequences, way_back
 from proxy.cutover.model import (
     ConsoleBackend,
     GateView,

@@ -13,7 +13,9 @@ from proxy.admin.console import charts
 from proxy.admin.console.headline import Headline, headline, left_alone
 from proxy.admin.console.mismatches import MismatchView, grouped
 from proxy.admin.console.samples import Latency, Sample
-from proxy.admin.console.texts import ALARMING, MEANING, PHASES, STORES, TELLING, VERDICTS, next_stage, scope_name
+from proxy.admin.console.texts import ALARMING, MEANING, PHASES, TELLING, VERDICTS, scope_name
+from proxy.cutover.explanations import STORES
+from proxy.cutover.gate.requirements import next_stage
 from proxy.cutover.model import FlipView, GateView, HistoryEntry, ProcessView, StagedScope, StagesView
 from proxy.cutover.stages import Scope, Stage
 

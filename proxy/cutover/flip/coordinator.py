@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+from proxy.cutover.clock_skew import clock_skew_margin
 from proxy.cutover.flip import protocol as flips
 from proxy.cutover.flip.active_move import ActiveMove, MoveAborted, MoveCommitted, MoveProgress, proxies_of, read
 from proxy.cutover.flip.lease import boottime
@@ -72,7 +73,7 @@ class Coordinator:
     ) -> None:
         self._table = table
         self._stages = stages
-        self._announce_limit = 2 * (lease_seconds + flips.clock_skew_margin(lease_seconds))
+        self._announce_limit = 2 * (lease_seconds + clock_skew_margin(lease_seconds))
         self._hold_limit = hold_seconds
         self._judge = judge
         self._name = name or f"{socket.gethostname()}, process {os.getpid()}"

@@ -14,9 +14,10 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Final
 
+from proxy.cutover.clock_skew import clock_skew_margin
 from proxy.cutover.flip.active_move import MoveAborted, MoveCommitted, MoveProgress, proxies_of, read
 from proxy.cutover.flip.lease import boottime
-from proxy.cutover.flip.protocol import LeaseObserver, clock_skew_margin
+from proxy.cutover.flip.protocol import LeaseObserver
 from proxy.cutover.gate.forgotten_writes import settled
 from proxy.cutover.stage_table import StageTable
 from proxy.cutover.stages import ForgottenProcesses

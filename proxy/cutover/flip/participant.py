@@ -14,11 +14,12 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 
 from proxy.cutover.flip.active_move import read
+from proxy.cutover.flip.fencing import DrainStatus, FenceControl
 from proxy.cutover.flip.lease import Lease, boottime
 from proxy.cutover.flip.protocol import (
     Flip,
@@ -32,8 +33,6 @@ from proxy.cutover.flip.protocol import (
     entry,
 )
 from proxy.cutover.stage_table import LeaseItem, StageTable
-from proxy.cutover.stages import Scope, Stage, StageMap
-from proxy.shadow.write_fence import DrainStatus
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
 
 log = structlog.get_logger(__name__)
@@ -48,25 +47,6 @@ _ARRIVALS: Final = 5
 _AGAIN_SECONDS: Final = 0.1
 _NOTE_SECONDS: Final = 0.25
 _TELL_SECONDS: Final = 60.0
-
-
-class FenceControl(Protocol):
-    """What a move asks of this process's writes: `proxy.shadow.write_fence.WriteFence`."""
-
-    def hold(self, scope: Scope) -> None: ...
-
-    def drain(self, scope: Scope) -> DrainStatus: ...
-
-    def adopt(self, new: StageMap) -> None: ...
-
-    def release(self) -> None: ...
-
-    def began_before(self, scope: Scope) -> int: ...
-
-    def problem(self, scope: Scope, to: Stage) -> str | None: ...
-
-    @property
-    def clean(self) -> bool: ...
 
 
 class Participant:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, Self
 
+from proxy.cutover.clock_skew import clock_skew_margin
 from proxy.cutover.stage_table import LeaseItem, StageRow
 from proxy.cutover.stages import Scope, Stage, StageMap, StagePlacement, Stages
 
@@ -26,11 +27,6 @@ BEAT_SECONDS: Final = 1.0
 
 # A process converges some thousand keys a second: with more than these before it, its writes are not held yet.
 MANY_KEYS: Final = 500
-
-
-def clock_skew_margin(seconds: float) -> float:
-    """What clocks may disagree by over a time, and then some: leases are judged by clocks of different machines."""
-    return 0.2 * seconds + 0.5
 
 
 class Phase(StrEnum):

@@ -8,7 +8,7 @@ its first look; no two clocks are compared (docs/flip.md, "Processes that are go
 
 from __future__ import annotations
 
-from proxy.cutover.flip.protocol import clock_skew_margin
+from proxy.cutover.clock_skew import clock_skew_margin
 from proxy.cutover.gate.evidence import LastSweep
 from proxy.cutover.stages import ForgottenProcesses, Stage
 from proxy.stores.dsql.system_tables.sweep_records import EQUAL

@@ -17,7 +17,7 @@ import asyncpg
 import structlog
 
 from proxy.migrate.schema.migration_files import MigrationError, constraint_of, index_of
-from proxy.stores.attempts import retry_conflicts
+from proxy.stores.dsql.conflicts import retry_conflicts
 
 log = structlog.get_logger(__name__)
 

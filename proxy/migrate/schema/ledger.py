@@ -14,7 +14,7 @@ from typing import Any, Final
 import asyncpg
 
 from proxy.migrate.schema.migration_files import MigrationError
-from proxy.stores.attempts import retry_conflicts
+from proxy.stores.dsql.conflicts import retry_conflicts
 from proxy.stores.dsql.sqlstates import MADE_MEANWHILE, NO_TABLE
 
 MIGRATIONS_TABLE: Final = "crossfade_migrations"

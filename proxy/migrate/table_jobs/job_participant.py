@@ -19,18 +19,18 @@ from typing import Final
 
 import structlog
 
+from proxy.cutover.flip.fencing import DrainStatus
 from proxy.cutover.flip.participant import Participant
 from proxy.cutover.stages import Scope, Stage, StageMap
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.mapping.interface import Fault
-from proxy.mapping.table_registry import Table
 from proxy.migrate.table_jobs.table_authority import AuthorityMovedError, TableAuthority
 from proxy.shadow.convergence.converge import converge
-from proxy.shadow.write_fence import DrainStatus
 from proxy.stores.errors import Refused, StoreError, Unreachable
 from proxy.stores.interface import ExecutionResult, Store, StoredItem, Unrepresentable
+from proxy.stores.table_registry import Table
 
 log = structlog.get_logger(__name__)
 

@@ -13,11 +13,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from proxy.app.compose_layer import participant_of
-from proxy.cutover.flip.participant import FenceControl, Participant
+from proxy.cutover.compose import participant_of
+from proxy.cutover.flip.fencing import FenceControl
+from proxy.cutover.flip.participant import Participant
 from proxy.cutover.stages import DYNAMODB
 from proxy.mapping.references import Reference
-from proxy.mapping.table_registry import Table, Tables
 from proxy.migrate.schema.document_tables import Documents
 from proxy.migrate.table_jobs import open_table as opening
 from proxy.migrate.table_jobs.job_participant import JobParticipant
@@ -32,6 +32,7 @@ from proxy.stores.dsql.system_tables.checkpoints import Checkpoints
 from proxy.stores.dynamodb.open_client import open_upstream
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.interface import Store
+from proxy.stores.table_registry import Table, Tables
 
 # A statement over many rows takes longer than one of a client's; DSQL ends a transaction at 300 s.
 _STATEMENT_SECONDS: Final = 120.0

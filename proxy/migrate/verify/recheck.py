@@ -20,7 +20,6 @@ from comparators.redact import Redactor
 from proxy.dynamodb.item_writes import items_equal
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
-from proxy.mapping.table_registry import Table
 from proxy.migrate.table_jobs.cancellation import StopRequest, StopRequestedError
 from proxy.migrate.table_jobs.concurrently import run_concurrently
 from proxy.migrate.table_jobs.job_participant import JobParticipant
@@ -28,6 +27,7 @@ from proxy.migrate.table_jobs.table_authority import AuthorityMovedError
 from proxy.shadow.convergence.converge import converge
 from proxy.stores.errors import StoreError, UnknownOutcome
 from proxy.stores.interface import Store, StoredItem, Unrepresentable
+from proxy.stores.table_registry import Table
 
 _FIRST_WAIT: Final = 0.2
 _REPAIRING: Final = 8

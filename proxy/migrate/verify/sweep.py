@@ -27,7 +27,6 @@ from proxy.mapping.column_mapping import ColumnMapping
 from proxy.mapping.foreign_rows import UnreadableRow
 from proxy.mapping.interface import SqlValues
 from proxy.mapping.references import Reference
-from proxy.mapping.table_registry import Table
 from proxy.migrate.table_jobs.cancellation import StopRequestedError
 from proxy.migrate.table_jobs.concurrently import run_concurrently
 from proxy.migrate.table_jobs.rate_limiter import RateLimiter
@@ -39,6 +38,7 @@ from proxy.migrate.verify.sweep_result import Counts, ReferenceCheck, SweepResul
 from proxy.stores.dsql.bulk import BucketSum, Bulk, Slice
 from proxy.stores.dsql.sql import checksums
 from proxy.stores.dsql.system_tables.checkpoints import Checkpoints
+from proxy.stores.table_registry import Table
 
 _SAVE_SECONDS: Final = 5.0
 _ROWS: Final = 16_384

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from comparators.shapes import ItemShape, ListShape, PageShape, Shape, TablesShape
 from proxy.dynamodb.operations import LISTING, Operation, transaction_parts
 from proxy.dynamodb.schema import table_name
-from proxy.mapping.table_registry import Table
+from proxy.stores.table_registry import Table
 
 
 def item_shape(table: Table) -> ItemShape:

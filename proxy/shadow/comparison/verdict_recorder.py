@@ -16,8 +16,8 @@ import structlog
 from comparators.redact import Redactor
 from proxy.cutover.gate.evidence_collector import EvidenceCollector
 from proxy.dynamodb.operations import Operation
-from proxy.mapping.table_registry import Table
 from proxy.metrics.registry import Metrics
+from proxy.stores.table_registry import Table
 from proxy.verdicts import Judged, Verdict
 
 log = structlog.get_logger(__name__)

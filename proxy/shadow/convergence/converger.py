@@ -15,7 +15,6 @@ from typing import Final, Protocol
 import structlog
 
 from proxy.dynamodb.schema import Key
-from proxy.mapping.table_registry import Table
 from proxy.metrics.registry import Metrics
 from proxy.shadow.convergence.converge import converge as as_it_is
 from proxy.shadow.convergence.refusal_log import Refusals
@@ -25,6 +24,7 @@ from proxy.shadow.journal.journal import Journal
 from proxy.stores.circuit_breaker import CircuitBreaker
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome
 from proxy.stores.interface import Store, Unrepresentable
+from proxy.stores.table_registry import Table
 
 log = structlog.get_logger(__name__)
 

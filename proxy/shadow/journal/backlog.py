@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Final
 
 from proxy.cutover.gate.evidence import JournalBacklog
-from proxy.mapping.table_registry import Tables
 from proxy.shadow.journal.journal import Journal
+from proxy.stores.table_registry import Tables
 
 _MOST_PARKED: Final = 1000
 

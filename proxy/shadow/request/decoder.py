@@ -14,12 +14,12 @@ import structlog
 from proxy.dynamodb.errors import DynamoDBError, serialization
 from proxy.dynamodb.operations import KEYLESS, decode
 from proxy.dynamodb.schema import TableSchema
-from proxy.mapping.table_registry import Table, Tables
 from proxy.metrics.registry import Metrics
 from proxy.shadow.call import Call
 from proxy.shadow.request.follow_tables import TableFollower
 from proxy.shadow.request.item_type import item_type_of
 from proxy.stores.errors import Refused
+from proxy.stores.table_registry import Table, Tables
 
 log = structlog.get_logger(__name__)
 

@@ -14,8 +14,8 @@ import structlog
 
 from proxy.background_tasks import BackgroundTasks
 from proxy.mapping.document_mapping import DocumentMapping
-from proxy.mapping.table_registry import Table
 from proxy.stores.errors import Refused, StoreError, Unreachable
+from proxy.stores.table_registry import Table
 
 log = structlog.get_logger(__name__)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from proxy.dynamodb.operations import LISTING, Operation
-from proxy.mapping.table_registry import Table
+from proxy.stores.table_registry import Table
 
 ANY_TYPE: Final = "*"
 

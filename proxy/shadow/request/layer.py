@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from proxy.background_tasks import BackgroundTasks
+from proxy.cutover.flip.fencing import NoLease, ServingLease
 from proxy.cutover.flip.participant import Participant
 from proxy.cutover.gate.evidence import Evidence
 from proxy.cutover.gate.evidence_collector import EvidenceCollector
@@ -22,7 +23,6 @@ from proxy.dynamodb.errors import DynamoDBError, resource_not_found
 from proxy.dynamodb.operations import LISTING, WRITES, parse_body, tables_of
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import TableSchema
-from proxy.mapping.table_registry import Tables
 from proxy.metrics.registry import Metrics
 from proxy.settings import Settings
 from proxy.shadow.call import Call
@@ -39,8 +39,9 @@ from proxy.shadow.request.placement import placement_of
 from proxy.shadow.request.reads import Reads
 from proxy.shadow.request.routing import Routes
 from proxy.shadow.request.writes import LEASE_OVER, Writes
-from proxy.shadow.write_fence import NoLease, ServingLease, WriteFence
+from proxy.shadow.write_fence import WriteFence
 from proxy.stores.errors import Unreachable
+from proxy.stores.table_registry import Tables
 
 log = structlog.get_logger(__name__)
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from proxy.cutover.stages import Stage, Stages
 from proxy.dynamodb.schema import Key
-from proxy.mapping.table_registry import Tables
 from proxy.shadow.convergence.converger import Direction
 from proxy.shadow.instrumentation import ReadComparer, WriteRehearser
 from proxy.stores.circuit_breaker import CircuitBreaker
 from proxy.stores.interface import Store
+from proxy.stores.table_registry import Tables
 
 
 @dataclass(frozen=True, slots=True)

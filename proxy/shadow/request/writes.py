@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from proxy.background_tasks import BackgroundTasks
+from proxy.cutover.flip.fencing import ServingLease
 from proxy.cutover.stages import DYNAMODB, Stage, Stages
 from proxy.dynamodb.operations import WRITES
 from proxy.dynamodb.outcome import Outcome
@@ -22,7 +23,7 @@ from proxy.shadow.request.authority import answer, failure
 from proxy.shadow.request.fan_out import fan_out
 from proxy.shadow.request.placement import placement_of, type_of
 from proxy.shadow.request.routing import Route, Routes
-from proxy.shadow.write_fence import ServingLease, WriteFence
+from proxy.shadow.write_fence import WriteFence
 from proxy.stores.errors import StoreError, UnknownOutcome, Unreachable
 
 LEASE_OVER: Final = "this proxy cannot tell which store is the authority: it has lost touch with the stage table"

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import asyncpg
 
 from proxy.mapping.interface import SqlValues, TableMapping
-from proxy.stores.attempts import is_conflict
+from proxy.stores.dsql.conflicts import is_conflict
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.retry import run_with_retry
 from proxy.stores.dsql.sql.array_literal import array_literal

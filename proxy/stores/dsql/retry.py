@@ -10,7 +10,8 @@ from typing import TypeVar
 
 import asyncpg
 
-from proxy.stores.attempts import Attempts, is_conflict
+from proxy.stores.attempts import Attempts
+from proxy.stores.dsql.conflicts import is_conflict
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.sqlstates import MADE_MEANWHILE, NO_TABLE, to_store_error, to_unsent_error
 from proxy.stores.errors import Refused, Unreachable

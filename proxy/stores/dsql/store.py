@@ -26,7 +26,8 @@ from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.mapping.foreign_rows import UnreadableRow
 from proxy.mapping.interface import Fault, TableMapping
-from proxy.stores.attempts import REASON, Attempts, is_conflict
+from proxy.stores.attempts import REASON, Attempts
+from proxy.stores.dsql.conflicts import is_conflict
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.sql import conditional_write as guarded
 from proxy.stores.dsql.sql.listing_statements import count_statement, page_statement

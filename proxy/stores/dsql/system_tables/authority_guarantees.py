@@ -14,7 +14,7 @@ import asyncpg
 
 from proxy.dynamodb.idempotency import VALID_SECONDS, IdempotencyToken
 from proxy.dynamodb.schema import Key
-from proxy.stores.attempts import is_conflict
+from proxy.stores.dsql.conflicts import is_conflict
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.sql.conditional_write import ConditionalWrite
 from proxy.stores.dsql.sqlstates import UNSUPPORTED, to_store_error, to_unsent_error
