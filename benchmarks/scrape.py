@@ -18,9 +18,9 @@ def scrape(say: Callable[[str], None], keys: int, scrapes: int) -> dict[str, Any
     found = {f"{keys:,} keys, {ATTRIBUTES} attributes": _measure(seen, scrapes)}
     for action in ACTIONS:
         for status in (200, 400, 500):
-            seen.proxy_seconds(action, status, 0.001)
+            seen.wire.proxy_seconds(action, status, 0.001)
         for store in ("dynamodb", "dsql"):
-            seen.store_seconds(store, action, 0.001)
+            seen.stores.store_seconds(store, action, 0.001)
     found["and every operation on items, in three statuses, of both stores"] = _measure(seen, scrapes)
     for name, each in found.items():
         say(f"{name}: {each['series']:,} series, {each['ms'][len(each['ms']) // 2]:.1f} ms")

@@ -70,15 +70,15 @@ async def compose_layer(
     """An open layer, traced by `trace`. Raises SettingsError for what an operator has to mend."""
     mapped = load_mappings(settings)
     # With every table off there need be no DSQL; the pool then has nowhere to go, and is never asked.
-    pool = open_pool(settings.dsql, metrics)
-    metrics.dsql_pool(lambda: pool.state)
+    pool = open_pool(settings.dsql, metrics.stores)
+    metrics.stores.dsql_pool(lambda: pool.state)
     catalogue = TableDescriptions(pool, settings.dsql.schema)
     dynamodb = DynamoDBStore(
         upstream,
         settings.dynamodb.timeout_seconds,
-        lambda action, s: metrics.store_seconds(DYNAMODB, action, s),
+        lambda action, s: metrics.stores.store_seconds(DYNAMODB, action, s),
         described=catalogue.keep,
-        undecided=metrics.dynamodb_undecided,
+        undecided=metrics.stores.dynamodb_undecided,
     )
     columns = {n: t.mapping for n, t in mapped.items() if isinstance(t.mapping, ColumnMapping)}
     control = None if settings.needs_dynamodb else ControlPlane(catalogue, columns)
@@ -105,8 +105,8 @@ async def compose_layer(
             tables.mapping_of,
             prepare=follow.wait if follow is not None else None,
             schema=settings.dsql.schema,
-            retried=metrics.mirror_retried,
-            observe=lambda action, s: metrics.store_seconds(DSQL, action, s),
+            retried=metrics.stores.mirror_retried,
+            observe=lambda action, s: metrics.stores.store_seconds(DSQL, action, s),
             promises=promises,
             wait_seconds=_BUSY_SECONDS if promises is not None else None,
         )
@@ -122,7 +122,7 @@ async def compose_layer(
             await asyncio.sleep(_AGAIN_SECONDS)
 
     def failed(table: str, reason: str) -> None:
-        metrics.gave_up(table, reason)
+        metrics.stores.gave_up(table, reason)
         witness.count_failure(table, reason)
 
     async def let_go() -> None:
@@ -141,7 +141,7 @@ async def compose_layer(
     )
     witness = EvidenceCollector(
         lambda: journal.identity,
-        timings=metrics.store_timings,
+        timings=metrics.stores.store_timings,
         standing=lambda: backlog_by_table(journal, tables),
         troubles=lambda: layer.troubles(),
         swept=last_swept.last,
@@ -307,7 +307,9 @@ def compose_routes(
 
 def _breaker(settings: Settings, metrics: Metrics, store: str) -> CircuitBreaker:
     limits = settings.mirror.breaker
-    metrics.breaker(store, is_open=False)
+    metrics.stores.breaker(store, is_open=False)
     return CircuitBreaker(
-        limits.failures, limits.reset_seconds, lambda state: metrics.breaker(store, state is not BreakerState.CLOSED)
+        limits.failures,
+        limits.reset_seconds,
+        lambda state: metrics.stores.breaker(store, state is not BreakerState.CLOSED),
     )

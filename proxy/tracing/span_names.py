@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.operations import Operation
-from proxy.metrics.registry import OPERATIONS
+from proxy.metrics.labels import OPERATIONS
 from proxy.stores.errors import StoreError
 
 Attributes: TypeAlias = dict[str, str | bool | int | tuple[str, ...]]

@@ -25,7 +25,9 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from proxy.dynamodb.errors import DynamoDBError, access_denied, internal_server_error, service_unavailable
 from proxy.dynamodb.outcome import JSON_1_0, Outcome
-from proxy.metrics.registry import OTHER, Metrics, clock
+from proxy.metrics.histogram import clock
+from proxy.metrics.labels import OTHER
+from proxy.metrics.registry import Metrics
 from proxy.settings import Address
 from proxy.stores.dynamodb.http_connection import HTTPResponse
 from proxy.stores.errors import UnknownOutcome, Unreachable
@@ -153,7 +155,7 @@ class WireServer:
                 claimed = self._claim(self._signatures, request)
             body = await _body(request)
             if isinstance(body, web.Response):
-                self._metrics.proxy_seconds(_action(request), body.status, clock() - started)
+                self._metrics.wire.proxy_seconds(_action(request), body.status, clock() - started)
                 return body
             started = clock()  # a client that sends slowly is not the proxy's time
             if claimed is not None:
@@ -168,7 +170,7 @@ class WireServer:
             operation = _action(request)
             self._log.exception("request_failed", operation=operation)
             outcome = Outcome.failed(internal_server_error(_UNKNOWN_OUTCOME))
-        self._metrics.proxy_seconds(operation, outcome.status, clock() - started)
+        self._metrics.wire.proxy_seconds(operation, outcome.status, clock() - started)
         return self._response(request, outcome)
 
     async def _answer(self, request: web.BaseRequest, body: bytes) -> tuple[str, Outcome]:
@@ -183,27 +185,27 @@ class WireServer:
         service, _, action = target.partition(".")
         if service == DATA_PLANE and action in SHADOWED:
             return action, await self._layer.execute(action, body, next(self._ids))
-        self._metrics.passed_through(action)
+        self._metrics.wire.passed_through(action)
         return action, await self._layer.pass_through(action, target, body, _headers(request.headers))
 
     def _claim(self, signatures: Signatures, request: web.BaseRequest) -> Claimed:
         try:
             return signatures.claim(request.method, request.raw_path, request.headers, time.time())
         except DynamoDBError as refusal:
-            self._metrics.refused(refusal.code)
+            self._metrics.wire.refused(refusal.code)
             raise
 
     def _check(self, claimed: Claimed, body: bytes) -> None:
         try:
             claimed.check(body)
         except DynamoDBError as refusal:
-            self._metrics.refused(refusal.code)
+            self._metrics.wire.refused(refusal.code)
             raise
 
     def _failed(self, operation: str, error: Unreachable | UnknownOutcome) -> Outcome:
         """DynamoDB's retryable errors: 503 if nothing was done, 500 if something may have been. SDKs retry both."""
         outcome = "unreachable" if isinstance(error, Unreachable) else "unknown"
-        self._metrics.upstream_failed(outcome, error.reason)
+        self._metrics.stores.upstream_failed(outcome, error.reason)
         self._log.warning(
             "upstream_failed", operation=operation, outcome=outcome, reason=error.reason, detail=str(error)
         )

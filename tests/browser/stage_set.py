@@ -248,14 +248,14 @@ def samples(stage: StageSet, hours: float) -> Samples:
             else:
                 some = max(0, round(total * wave))
             if some:
-                metrics.compared("billio", "Book", "GetItem", verdict, some)
+                metrics.comparison.compared("billio", "Book", "GetItem", verdict, some)
         keys = int(4 + 3 * math.sin(n / 9)) if not late else int((n - count * 0.9) * 200)
-        metrics.journal(keys, 0.08 * keys if not late else (n - count * 0.9) * 10, stage.parked)
+        metrics.journal.backlog(keys, 0.08 * keys if not late else (n - count * 0.9) * 10, stage.parked)
         for k, operation in enumerate(("GetItem", "PutItem", "Query", "UpdateItem", "TransactWriteItems")):
             for spread in (1, 1.4, 1.2, 1.1, 3.5):
-                metrics.store_seconds("dynamodb", operation, 0.0031 * spread * (1 + k / 2))
+                metrics.stores.store_seconds("dynamodb", operation, 0.0031 * spread * (1 + k / 2))
                 if operation != "TransactWriteItems":
-                    metrics.store_seconds("dsql", operation, 0.0048 * spread * (1 + k / 1.5))
+                    metrics.stores.store_seconds("dsql", operation, 0.0048 * spread * (1 + k / 1.5))
         filled.take()
         at[0] += 10
     return filled

@@ -31,10 +31,10 @@ def told(keys: int, attributes: int) -> Metrics:
         name = f"attribute{number % attributes}" if number % 2 else "title"
         difference = Difference(name, name, Kind.VALUE, {"S": f"a{number}"}, {"S": f"b{number}"}, "Book")
         findings.record(operation, table, "Book", Verdict.MISMATCH, str(number), [Judged(difference, Verdict.MISMATCH)])
-        metrics.store_seconds("dynamodb", f"Made{number}", 0.001)
-        metrics.proxy_seconds(f"Made{number}", 200, 0.001)
-        metrics.passed_through(f"Made{number}")
-        metrics.undecoded(f"Made{number}")
+        metrics.stores.store_seconds("dynamodb", f"Made{number}", 0.001)
+        metrics.wire.proxy_seconds(f"Made{number}", 200, 0.001)
+        metrics.wire.passed_through(f"Made{number}")
+        metrics.comparison.undecoded(f"Made{number}")
     return metrics
 
 

@@ -2,32 +2,33 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.metrics.registry import OTHER, Metrics, bounded
+from proxy.metrics.labels import OTHER, bounded
+from proxy.metrics.registry import Metrics
 from proxy.stores.dsql.pool import PoolState
 
 
 def counted() -> Metrics:
     metrics = Metrics()
-    metrics.compared("items", "Book", "GetItem", "agreed", 3)
-    metrics.difference("items", "Book", "rating", "value", "mismatch")
-    metrics.store_seconds("dynamodb", "GetItem", 0.0004)
-    metrics.store_seconds("dsql", "get", 0.2)
-    metrics.proxy_seconds("GetItem", 200, 0.002)
-    metrics.converged(1.5)
-    metrics.journal(7, 2.5, 1)
+    metrics.comparison.compared("items", "Book", "GetItem", "agreed", 3)
+    metrics.comparison.difference("items", "Book", "rating", "value", "mismatch")
+    metrics.stores.store_seconds("dynamodb", "GetItem", 0.0004)
+    metrics.stores.store_seconds("dsql", "get", 0.2)
+    metrics.wire.proxy_seconds("GetItem", 200, 0.002)
+    metrics.journal.converged(1.5)
+    metrics.journal.backlog(7, 2.5, 1)
     metrics.tasks(23)
-    metrics.mirror_retried("conflict")
-    metrics.shed("queue")
-    metrics.stage("items", "Book", "shadow")
-    metrics.breaker("dsql", True)
-    metrics.undecoded("PutItem")
-    metrics.passed_through("ListTables")
-    metrics.upstream_failed("unknown", "timeout")
-    metrics.dsql_pool(lambda: PoolState(open=5, idle=2, connecting=1, waiting=3))
-    metrics.dsql_connected(0.04)
-    metrics.dsql_connect_failed("certificate")
-    metrics.dsql_connection_dropped("expired")
-    metrics.dsql_token_made(0.03)
+    metrics.stores.mirror_retried("conflict")
+    metrics.comparison.shed("queue")
+    metrics.cutover.stage("items", "Book", "shadow")
+    metrics.stores.breaker("dsql", True)
+    metrics.comparison.undecoded("PutItem")
+    metrics.wire.passed_through("ListTables")
+    metrics.stores.upstream_failed("unknown", "timeout")
+    metrics.stores.dsql_pool(lambda: PoolState(open=5, idle=2, connecting=1, waiting=3))
+    metrics.stores.dsql_connected(0.04)
+    metrics.stores.dsql_connect_failed("certificate")
+    metrics.stores.dsql_connection_dropped("expired")
+    metrics.stores.dsql_token_made(0.03)
     return metrics
 
 
@@ -91,9 +92,9 @@ def test_no_series_of_creation_times() -> None:
 def test_a_client_cannot_make_up_series() -> None:
     metrics = Metrics()
     for number in range(1000):
-        metrics.proxy_seconds(f"Made{number}", 400, 0.1)
-        metrics.passed_through(f"Made{number}")
-        metrics.store_seconds("dynamodb", f"Made{number}", 0.1)
+        metrics.wire.proxy_seconds(f"Made{number}", 400, 0.1)
+        metrics.wire.passed_through(f"Made{number}")
+        metrics.stores.store_seconds("dynamodb", f"Made{number}", 0.1)
     assert b"Made" not in metrics.text()
     assert samples(metrics)["crossfade_passed_through_total", (("operation", OTHER),)] == 1000
     assert bounded("PutItem") == "PutItem"
@@ -101,9 +102,9 @@ def test_a_client_cannot_make_up_series() -> None:
 
 def test_a_stage_that_was_left_is_zero() -> None:
     metrics = Metrics()
-    metrics.stage("items", "", "off")
-    metrics.stage("items", "", "shadow")
-    metrics.stage("items", "", "shadow")
+    metrics.cutover.stage("items", "", "off")
+    metrics.cutover.stage("items", "", "shadow")
+    metrics.cutover.stage("items", "", "shadow")
     found = samples(metrics)
     assert found["crossfade_stage", (("stage", "off"), ("table", "items"), ("type", ""))] == 0
     assert found["crossfade_stage", (("stage", "shadow"), ("table", "items"), ("type", ""))] == 1

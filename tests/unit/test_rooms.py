@@ -39,7 +39,6 @@ STILL: Final = frozenset(
     {
         "proxy/dynamodb/expressions/parser.py",
         "proxy/mapping/column_mapping.py",
-        "proxy/metrics/registry.py",
         "proxy.admin.console.view.view",
         "proxy.admin.server.__init__",
         "proxy.app.compose_layer.compose_routes",

@@ -22,15 +22,15 @@ class Ring:
 
 def test_a_sample_counts_what_came_since_the_last() -> None:
     ring = Ring()
-    ring.metrics.compared("t", "Book", "GetItem", "agreed", 5)
+    ring.metrics.comparison.compared("t", "Book", "GetItem", "agreed", 5)
     ring.take()
-    ring.metrics.compared("t", "Book", "GetItem", "agreed", 2)
-    ring.metrics.compared("t", "Film", "Query", "agreed")
-    ring.metrics.compared("t", "Film", "Query", "mismatch")
-    ring.metrics.shed("queue")
-    ring.metrics.journal(7, 1.5, 2)
-    ring.metrics.breaker("dsql", True)
-    ring.metrics.breaker("dynamodb", False)
+    ring.metrics.comparison.compared("t", "Book", "GetItem", "agreed", 2)
+    ring.metrics.comparison.compared("t", "Film", "Query", "agreed")
+    ring.metrics.comparison.compared("t", "Film", "Query", "mismatch")
+    ring.metrics.comparison.shed("queue")
+    ring.metrics.journal.backlog(7, 1.5, 2)
+    ring.metrics.stores.breaker("dsql", True)
+    ring.metrics.stores.breaker("dynamodb", False)
     ring.take(2)
     first, second, third, now = ring.samples.ring()
     assert (now.verdicts, now.keys) == ({}, 7)
@@ -43,7 +43,7 @@ def test_a_sample_counts_what_came_since_the_last() -> None:
 def test_what_has_come_since_the_last_sample_is_seen_and_counted_once() -> None:
     ring = Ring()
     ring.take()
-    ring.metrics.compared("t", "Book", "GetItem", "mismatch", 3)
+    ring.metrics.comparison.compared("t", "Book", "GetItem", "mismatch", 3)
     assert [each.verdicts for each in ring.samples.ring()] == [{}, {"mismatch": 3}]
     ring.take()
     assert [each.verdicts for each in ring.samples.ring()] == [{}, {"mismatch": 3}, {}]
@@ -61,13 +61,13 @@ def test_latency_is_of_the_last_ten_minutes() -> None:
     ring = Ring()
     assert ring.samples.latency() == {}
     for _ in range(100):
-        ring.metrics.store_seconds("dsql", "Query", 0.004)
+        ring.metrics.stores.store_seconds("dsql", "Query", 0.004)
     ring.take()
     old = ring.samples.latency()["dsql", "Query"]
     assert (old.count, 0.003 < old.p50 <= 0.005, 0.003 < old.p99 <= 0.005) == (100, True, True)
     ring.take(int(LATENCY_SECONDS / EVERY_SECONDS))
     for _ in range(10):
-        ring.metrics.store_seconds("dsql", "Query", 0.2)
+        ring.metrics.stores.store_seconds("dsql", "Query", 0.2)
     ring.take()
     new = ring.samples.latency()["dsql", "Query"]
     assert (new.count, 0.1 < new.p50 <= 0.25) == (10, True)

@@ -24,7 +24,7 @@ from proxy.cutover.gate.evidence import (
 from proxy.cutover.gate.evidence_collector import EvidenceCollector
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.schema import Index, TableSchema
-from proxy.metrics.registry import STORE_BUCKETS
+from proxy.metrics.histogram import STORE_BUCKETS
 from proxy.verdicts import REFUSED, Verdict
 
 WORDS = st.sampled_from([SEEN, *map(str, Verdict)])

@@ -23,7 +23,7 @@ from proxy.cutover.gate.forgotten_writes import missing_sweep_reason, settled, w
 from proxy.cutover.gate.requirements import demotion, forbidden_reason, next_stage, requirements, split_reason
 from proxy.cutover.gate.tail_latency import percentile, slowest
 from proxy.cutover.stages import ForgottenProcesses, Scope, Stage, StagePlacement
-from proxy.metrics.registry import STORE_BUCKETS
+from proxy.metrics.histogram import STORE_BUCKETS
 from proxy.settings.gate import CRITERIA, GateSettings
 
 NOW = 1_000_000_000.0

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
-from proxy.metrics.registry import STORE_BUCKETS
+from proxy.metrics.histogram import STORE_BUCKETS
 
 VERSION: Final = 2
 SPAN_SECONDS: Final = 3 * 3600

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
-from proxy.metrics.registry import STORE_BUCKETS
+from proxy.metrics.histogram import STORE_BUCKETS
 
 _LEAST: Final = 100
 """Of fewer answers, the 99th percentile is the slowest one, which tells nothing."""

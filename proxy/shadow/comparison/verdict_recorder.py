@@ -49,20 +49,20 @@ class VerdictRecorder:
     ) -> None:
         """One operation's verdict, with its differences. `reason` says why a mirror error or a race was one, or that
         what agreed tells little (`verdicts.REFUSED`)."""
-        self._metrics.compared(table.name, item_type, operation.action, verdict)
+        self._metrics.comparison.compared(table.name, item_type, operation.action, verdict)
         self.counts[table.name, item_type, operation.action, verdict] += 1
         if self._witness is not None:
             self._witness.count_verdict(operation, table.name, item_type, verdict, reason)
         if verdict is Verdict.AGREED:
             return
         if verdict is Verdict.MIRROR_ERROR:
-            self._metrics.gave_up(table.name, reason or "unknown")
+            self._metrics.stores.gave_up(table.name, reason or "unknown")
         shown = []
         for each in judged:
             difference = each.difference
             field = self._field(table, difference.field, difference.path)
             of_type = difference.type if difference.type not in ("", "*") else item_type
-            self._metrics.difference(table.name, of_type, field, difference.kind, each.verdict)
+            self._metrics.comparison.difference(table.name, of_type, field, difference.kind, each.verdict)
             entry = self._redactor.show(difference, self._values)
             entry["verdict"] = each.verdict
             if each.because is not None:

@@ -136,14 +136,14 @@ class Converger:
         """The key was seen to be equal in both stores."""
         seconds = self._journal.done(work)
         if seconds is not None:
-            self._metrics.converged(seconds)
+            self._metrics.journal.converged(seconds)
 
     def linger(self, keys: list[Key], store: str) -> None:
         """A call on these keys has an unknown outcome on a store: they converge again when nothing can linger."""
         self._journal.mark_unsettled(keys, self._settle[store], store)
 
     def _again(self, work: Work, error: StoreError, seconds: float) -> None:
-        self._metrics.mirror_retried(error.reason)
+        self._metrics.stores.mirror_retried(error.reason)
         self._failed(work.key.table, error.reason)
         direction = self._directions.direction_of(work.key)
         closed_for = direction.breaker.seconds_until_retry if direction is not None else 0.0

@@ -25,7 +25,7 @@ class AdmissionControl:
         """`breaker` stands before the mirror that would be asked."""
         reason = self._reason(breaker)
         if reason is not None:
-            self._metrics.shed(reason)
+            self._metrics.comparison.shed(reason)
         return reason is None
 
     def _reason(self, breaker: CircuitBreaker) -> str | None:

@@ -65,7 +65,7 @@ class RequestDecoder:
         return Call(operation, tables, item_type, request_id)
 
     def _tell(self, action: str, table: str, why: str) -> None:
-        self._metrics.undecoded(action)
+        self._metrics.comparison.undecoded(action)
         if table not in self.undescribed and len(self.undescribed) < _REMEMBERED:
             self.undescribed.add(table)
             log.error("table_not_described", table=table, detail=why, remedy="allow dynamodb:DescribeTable")

@@ -155,7 +155,7 @@ class Layer:
             self._tables.forget(name)
         call = await self._calls.decode(action, body, request, names, "")
         if not isinstance(call, Call):
-            self._metrics.undecoded(action)
+            self._metrics.comparison.undecoded(action)
             log.error("write_not_followed", operation=action, tables=names, remedy="run a sweep of these tables")
             return
         await self._floor.nominate(
@@ -244,12 +244,12 @@ class Layer:
 
     async def _gauge(self) -> None:
         depth = await self._journal.depth()
-        self._metrics.journal(depth.keys, depth.oldest_seconds, depth.parked)
+        self._metrics.journal.backlog(depth.keys, depth.oldest_seconds, depth.parked)
         self._metrics.tasks(len(asyncio.all_tasks()))
         for table, item_type, stage in self._stages.list_all(self._tables.names()):
-            self._metrics.stage(table, item_type, stage)
-            self._metrics.ramp(table, item_type, self._stages.placed(table, item_type).ramp)
-        self._metrics.lease(self._stages.map.epoch, valid=self._lease.valid)
+            self._metrics.cutover.stage(table, item_type, stage)
+            self._metrics.cutover.ramp(table, item_type, self._stages.placed(table, item_type).ramp)
+        self._metrics.cutover.lease(self._stages.map.epoch, valid=self._lease.valid)
         await asyncio.sleep(_GAUGE_SECONDS)
 
     # -- what the admin port asks --------------------------------------------------------------------------------------
@@ -266,7 +266,7 @@ class Layer:
             "journal": {"keys": depth.keys, "oldest_seconds": round(depth.oldest_seconds, 3), "parked": depth.parked},
             "behind": self._behind.running,
             "epoch": self._stages.map.epoch,
-            "shed": self._metrics.shed_counts(),
+            "shed": self._metrics.comparison.shed_counts(),
             "breaker": {name: str(breaker.state) for name, breaker in self._ways.mirrors().items()},
             "comparisons": [
                 {"table": t, "type": each, "operation": operation, "verdict": verdict, "count": count}

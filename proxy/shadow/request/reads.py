@@ -100,15 +100,15 @@ class Reads:
             else:
                 executed = await way.mirror.execute(call.operation)
         except StoreError as error:
-            self._metrics.ramped(error.reason)
+            self._metrics.comparison.ramped(error.reason)
             return way.direction.authority.name, await answer(way, call)
         served = executed.outcome
         if self._room.admit(way.direction.breaker):
             self._behind.start(way.reading.compare_served(call, served, answered, begun))
         if answered is not None and (answered.status, answered.document) != (served.status, served.document):
-            self._metrics.ramped("differs")
+            self._metrics.comparison.ramped("differs")
             return way.direction.authority.name, answered
-        self._metrics.ramped("served")
+        self._metrics.comparison.ramped("served")
         return way.mirror.name, served
 
     def _percent(self, call: Call, at: Mapping[Key, StagePlacement]) -> float:

@@ -13,7 +13,8 @@ from proxy.cutover.stages import DYNAMODB, Stage, Stages
 from proxy.dynamodb.operations import WRITES
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
-from proxy.metrics.registry import Metrics, clock
+from proxy.metrics.histogram import clock
+from proxy.metrics.registry import Metrics
 from proxy.shadow.call import Call
 from proxy.shadow.convergence.converger import Converger
 from proxy.shadow.instrumentation import Passthrough
@@ -69,12 +70,12 @@ class Writes:
             if keys and not lease.owing:
                 await lease.owe()
             elif self._floor.holds(writes):
-                self._metrics.held()
+                self._metrics.cutover.held()
                 since = clock()
                 try:
                     await self._floor.wait()
                 finally:
-                    self._metrics.held_for(clock() - since)
+                    self._metrics.cutover.held_for(clock() - since)
             else:
                 break
         if len({stage.authority for stage in stages.values()}) > 1:
@@ -128,7 +129,7 @@ class Writes:
         # A move of one table must not wait for the writes of others, nor hold them.
         writes = tuple((table, "") for table in tables)
         if self._floor.holds(writes) or (self._floor.held and not writes):
-            self._metrics.held()
+            self._metrics.cutover.held()
             raise Unreachable("held", "writes are held while a stage is moved")
         entry, term = self._floor.begin(writes), self._lease.term
         try:
