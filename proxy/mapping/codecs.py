@@ -274,3 +274,15 @@ def _from_timestamp(held: Any) -> Value:
     if rest == 0:
         return {"N": str(milliseconds)}
     return {"N": canonical_number(format(Decimal(milliseconds) + Decimal(rest).scaleb(-3), "f"))}
+
+
+def operand(codec: Codec) -> Callable[[Value], Any]:
+    """Encodes an operand for SQL; None where it has no exact counterpart, so the caller must do without the bound."""
+
+    def encode(value: Value) -> Any:
+        try:
+            return codec.encode(value)
+        except ValueDoesNotFitError:
+            return None
+
+    return encode

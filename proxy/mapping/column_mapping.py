@@ -10,7 +10,6 @@ writes, and the image says what came of the item.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -20,9 +19,11 @@ import orjson
 
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.schema import Index, Key
-from proxy.dynamodb.values import Item, Value, canonical_item, canonical_number, equal
+from proxy.dynamodb.values import Item, Value, canonical_item, canonical_number
 from proxy.mapping import json_column
-from proxy.mapping.codecs import Codec, ValueDoesNotFitError
+from proxy.mapping import literal_encoding as literal
+from proxy.mapping.attribute_columns import AttributeColumn, ServedIndex
+from proxy.mapping.codecs import ValueDoesNotFitError, operand
 from proxy.mapping.composites import Composite
 from proxy.mapping.fast_encoder import FastEncoder
 from proxy.mapping.foreign_rows import UnreadableRow, parse_object, same_json
@@ -31,39 +32,6 @@ from proxy.mapping.interface import Cause, Column, Encoded, Fault, IndexRange, S
 
 # No attribute is called so in the column: a name that begins with `$` gets another one in front.
 _ABSENT: Final = "$absent"
-# The character NUL in JSON's text: its escape, unless the backslash is itself escaped.
-_NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-
-
-@dataclass(frozen=True, slots=True)
-class AttributeColumn:
-    """A column and the attribute it holds; `required` is SQL's NOT NULL.
-
-    `path` has two names for an attribute inside a map (`image`, `url`), which only a literal mapping may have. `only`
-    are the item types that may have a value in the column, by a CHECK of the table's; empty for all.
-    """
-
-    name: str
-    path: tuple[str, ...]
-    codec: Codec
-    required: bool = False
-    only: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class ServedIndex:
-    """What TOML says of a DynamoDB index: its key attributes, and the SQL index that serves it.
-
-    `sort` names another column to order by than the index's sort attribute's; `groups` gives, for a hash value, the
-    values of `column` that stand for it (an attribute that the SQL table does not have).
-    """
-
-    sql_index: str
-    hash: str
-    range: str | None
-    sort: str | None = None
-    column: str | None = None
-    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +107,7 @@ class ColumnMapping:
         parts = self._key_parts(key)
         if parts is None:
             return Encoded(None, None, (self._foreign(key),))
-        return self._encode_literally(parts, canonical) if self.literal else self._encode(parts, canonical)
+        return literal.encode(self, parts, canonical) if self.literal else self._encode(parts, canonical)
 
     def decode(self, values: SqlValues) -> Item:
         place = -1
@@ -153,7 +121,7 @@ class ColumnMapping:
                 if name is not None:
                     item[name] = decode(value)
                 else:
-                    self._place(item, column, decode(value))
+                    literal.place(item, column, decode(value))
             place = -1
             self._add_json(item, held_json)
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError, DynamoDBError) as error:
@@ -195,7 +163,7 @@ class ColumnMapping:
 
     def held_in(self, attribute: str) -> tuple[str, Callable[[Value], Any]] | None:
         column = self._by_attribute.get(attribute)
-        return None if column is None else (column.name, _operand(column.codec))
+        return None if column is None else (column.name, operand(column.codec))
 
     def span(self, index: Index | None) -> IndexRange:
         if index is None:
@@ -211,7 +179,7 @@ class ColumnMapping:
             )
         if sort is None:
             return IndexRange(equal_columns, hash_values, None, lambda _: None, equal_columns)
-        return IndexRange(equal_columns, hash_values, sort.name, _operand(sort.codec), (sort.name,))
+        return IndexRange(equal_columns, hash_values, sort.name, operand(sort.codec), (sort.name,))
 
     def type_of(self, attributes: Item) -> str:
         value = attributes.get(self.type_attribute)
@@ -325,7 +293,7 @@ class ColumnMapping:
                 del rest[name]
             else:
                 self._index_fault(faults, name, f"it does not have the form {composite.template}")
-        faults.extend(self._too_long(values))
+        faults.extend(self.too_long(values))
         if faults:
             return Encoded(None, None, tuple(faults))
         json = json_column.tagged_map(rest)
@@ -333,46 +301,6 @@ class ColumnMapping:
             json[_ABSENT] = absent
         values.append(orjson.dumps(json, option=orjson.OPT_SORT_KEYS).decode())
         return Encoded(tuple(values), item)
-
-    def _encode_literally(self, parts: Item, item: Item) -> Encoded:
-        rest = dict(item)
-        refused: list[Fault] = []
-        values: list[Any] = []
-        for column in self.attribute_columns:
-            name = column.path[0]
-            value = self._reach(item, column)
-            rest.pop(name, None)
-            values.append(None)
-            try:
-                if value is not None and "NULL" not in value:
-                    values[-1] = column.codec.coerce(value)
-                if column.name in self.key_columns and values[-1] != column.codec.coerce(parts[name]):
-                    refused.append(Fault(name, "it differs from the key's part of that name, which finds the row"))
-                elif values[-1] is None and column.required:
-                    refused.append(Fault(name, "the column is NOT NULL", Cause.MISSING))
-            except ValueDoesNotFitError as misfit:
-                refused.append(Fault(name, str(misfit), misfit.cause))
-        for name in (*self.composites, *self.derived):
-            rest.pop(name, None)
-        for name, value in rest.items():
-            if "\x00" in name or _NUL.search(orjson.dumps(json_column.plain(value)).decode()):
-                refused.append(Fault(name, "jsonb cannot hold the character NUL", Cause.NUL))
-        refused.extend(self._too_long(values))
-        if refused:
-            whole = [Fault(f.field, f"the whole row is refused: {f.reason}", f.cause) for f in refused]
-            return Encoded(None, None, tuple(whole))
-        json = {name: json_column.plain(value) for name, value in rest.items()}
-        values.append(orjson.dumps(json, option=orjson.OPT_SORT_KEYS).decode())
-        image = self.decode(tuple(values))
-        faults: list[Fault] = []
-        for name in dict.fromkeys((*item, *image)):
-            if name not in image:
-                faults.append(Fault(name, "the row has no place for it", Cause.CHANGED))
-            elif name not in item:
-                faults.append(Fault(name, "the row makes it up", Cause.CHANGED))
-            elif not equal(item[name], image[name]):
-                faults.append(Fault(name, "the row gives it back changed", Cause.CHANGED))
-        return Encoded(tuple(values), image, tuple(faults))
 
     def _check(self, column: AttributeColumn, parts: Item, item: Item) -> None:
         """Raises Misfit for an item of a type that the table's CHECK keeps out of the column."""
@@ -386,7 +314,7 @@ class ColumnMapping:
         if name in self.indexed:
             faults.append(Fault(name, f"{reason}, and an index needs it"))
 
-    def _too_long(self, values: Sequence[Any]) -> list[Fault]:
+    def too_long(self, values: Sequence[Any]) -> list[Fault]:
         columns = self.attribute_columns
         long = self._index_keys.too_long(values)
         return [Fault(columns[each.place].path[0], each.reason, Cause.KEY_BYTES) for each in long]
@@ -410,7 +338,7 @@ class ColumnMapping:
             )
         first = self._keys[0]
         sort = self._keys[1] if len(self._keys) > 1 else None
-        sort_value = (lambda _: None) if sort is None else _operand(sort.codec)
+        sort_value = (lambda _: None) if sort is None else operand(sort.codec)
         return IndexRange((first.name,), self._only(first), None if sort is None else sort.name, sort_value, ())
 
     def _from_parts(
@@ -448,32 +376,6 @@ class ColumnMapping:
             return (column.name,), self._only(column)
         columns = [self._by_attribute[part] for part in composite.parts]
         return tuple(c.name for c in columns), self._from_parts(composite, columns)
-
-    @staticmethod
-    def _reach(item: Item, column: AttributeColumn) -> Value | None:
-        value = item.get(column.path[0])
-        for name in column.path[1:]:
-            value = value.get("M", {}).get(name) if value is not None else None
-        return value
-
-    @staticmethod
-    def _place(item: Item, column: AttributeColumn, value: Value) -> None:
-        target = item
-        for name in column.path[:-1]:
-            target = target.setdefault(name, {"M": {}})["M"]
-        target[column.path[-1]] = value
-
-
-def _operand(codec: Codec) -> Callable[[Value], Any]:
-    """Encodes an operand for SQL; None where it has no exact counterpart, so the caller must do without the bound."""
-
-    def encode(value: Value) -> Any:
-        try:
-            return codec.encode(value)
-        except ValueDoesNotFitError:
-            return None
-
-    return encode
 
 
 def _unlike(wanted: Any, held: Any) -> bool:

@@ -6,7 +6,8 @@ A mapping cannot check this when it is read, because DynamoDB is not asked then.
 from __future__ import annotations
 
 from proxy.dynamodb.schema import TableSchema
-from proxy.mapping.column_mapping import AttributeColumn, ColumnMapping
+from proxy.mapping.attribute_columns import AttributeColumn
+from proxy.mapping.column_mapping import ColumnMapping
 
 
 def misfits(mapping: ColumnMapping, schema: TableSchema) -> tuple[str, ...]:

@@ -15,8 +15,9 @@ from typing import Any, Final, Literal, NoReturn
 
 from comparators.expected import Expectation, expectation_from
 from comparators.rules import ItemRules, rules_from
+from proxy.mapping.attribute_columns import AttributeColumn, ServedIndex
 from proxy.mapping.codecs import codec
-from proxy.mapping.column_mapping import AttributeColumn, ColumnMapping, ServedIndex
+from proxy.mapping.column_mapping import ColumnMapping
 from proxy.mapping.composites import Composite
 from proxy.mapping.references import Reference
 

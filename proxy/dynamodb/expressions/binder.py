@@ -31,7 +31,7 @@ from proxy.dynamodb.expressions.ast import (
     Update,
     value_paths,
 )
-from proxy.dynamodb.expressions.parser import Parameter, invalid
+from proxy.dynamodb.expressions.parameters import Parameter, invalid
 from proxy.dynamodb.expressions.placeholders import Bindings
 from proxy.dynamodb.values import TYPES, kind, order, show
 

@@ -6,7 +6,8 @@ What is wrong without a look at an item is refused here, with DynamoDB's words. 
 
 from proxy.dynamodb.expressions.ast import Condition, Projection, Update
 from proxy.dynamodb.expressions.binder import Binder
-from proxy.dynamodb.expressions.parser import Parameter, parse
+from proxy.dynamodb.expressions.parameters import Parameter
+from proxy.dynamodb.expressions.parser import parse
 from proxy.dynamodb.expressions.placeholders import Bindings
 
 

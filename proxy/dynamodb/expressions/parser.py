@@ -1,19 +1,16 @@
 """DynamoDB's expression language: a text to a tree, with names as they are written and placeholders for values.
 
-A text is parsed once and remembered; what a request means by it is the binder's to say (`expression_binder`).
+A text is parsed once and remembered; what a request means by it is the binder's to say (`binder`).
 
 Sources (developer guide): "Condition and filter expressions, operators, and functions", "Using update expressions",
 "Using projection expressions"; "Quotas in Amazon DynamoDB" for the limits.
 """
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal as OneOf
-from typing import NamedTuple, NoReturn, TypeAlias
+from typing import NamedTuple, NoReturn
 
-from proxy.dynamodb.errors import DynamoDBError, validation
+from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.expressions.ast import (
     CONDITION_FUNCTIONS,
     SECTIONS,
@@ -39,15 +36,13 @@ from proxy.dynamodb.expressions.ast import (
     Tree,
     Update,
 )
+from proxy.dynamodb.expressions.parameters import Parameter, invalid
 from proxy.dynamodb.expressions.reserved_words import RESERVED
+from proxy.dynamodb.expressions.tokens import END, tokenize
 
 MAX_EXPRESSION_BYTES = 4096
 MAX_OPERATORS = 300
 MAX_IN_OPERANDS = 100
-
-Parameter: TypeAlias = OneOf[
-    "ConditionExpression", "FilterExpression", "KeyConditionExpression", "UpdateExpression", "ProjectionExpression"
-]
 
 
 class Parsed(NamedTuple):
@@ -75,25 +70,8 @@ def parse(parameter: Parameter, text: str) -> Parsed:
     return Parsed(tree, frozenset(parser.names), frozenset(parser.values))
 
 
-def invalid(parameter: str, reason: str) -> DynamoDBError:
-    return validation(f"Invalid {parameter}: {reason}")
-
-
-_TOKEN = re.compile(
-    r"(?P<name>[a-zA-Z][a-zA-Z0-9_]*|\#[a-zA-Z0-9_]+)|(?P<value>:[a-zA-Z0-9_]+)|(?P<index>[0-9]+)"
-    r"|(?P<mark><>|<=|>=|[<>=()\[\],.+-])|(?P<stray>\S)",
-    re.ASCII,
-)
-_END = "<EOF>"
 _COMPARATORS = frozenset(("=", "<>", "<", "<=", ">", ">="))
 _CONDITION_WORDS = frozenset(("AND", "OR", "NOT", "BETWEEN", "IN"))
-
-
-class _Token(NamedTuple):
-    kind: str  # name, value, index, mark, word, stray or end
-    text: str
-    start: int
-    end: int
 
 
 @dataclass(slots=True)
@@ -119,8 +97,7 @@ class _Parser:
         self.names: set[str] = set()
         self.values: set[str] = set()
         words = SECTIONS if parameter == "UpdateExpression" else _CONDITION_WORDS
-        self.tokens = [_token(match, words) for match in _TOKEN.finditer(text)]
-        self.tokens.append(_Token("end", _END, len(text), len(text)))
+        self.tokens = tokenize(text, words)
         self.at = 0
         self.operators = 0
         # DynamoDB looks at the whole text before it says any of these, and says the first kind in this order.
@@ -416,18 +393,9 @@ class _Parser:
         token = self.tokens[self.at]
         before = self.tokens[max(self.at - 1, 0)]
         after = self.tokens[min(self.at + 1, len(self.tokens) - 1)]
-        shown = _END if token.kind == "end" else self.text[token.start : token.end]
+        shown = END if token.kind == "end" else self.text[token.start : token.end]
         near = self.text[before.start : after.end].rstrip()
         raise invalid(self.parameter, f'Syntax error; token: "{shown}", near: "{near}"')
-
-
-def _token(match: "re.Match[str]", words: Iterable[str]) -> _Token:
-    text, sort = match[0], match.lastgroup
-    assert sort is not None
-    word = text.upper()
-    if sort == "name" and word in words:
-        return _Token("word", word, match.start(), match.end())
-    return _Token(sort, text, match.start(), match.end())
 
 
 def _joined(junction: type[And] | type[Or], terms: list[Condition]) -> Condition:
