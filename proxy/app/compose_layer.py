@@ -30,7 +30,13 @@ from proxy.shadow.comparison.verdict_recorder import VerdictRecorder
 from proxy.shadow.comparison.write_rehearsal import WriteRehearsal
 from proxy.shadow.convergence.converge import converge
 from proxy.shadow.convergence.converger import Converger, Direction
-from proxy.shadow.instrumentation import UNTRACED, Instrumentation, Trace, VerdictSink, untraced
+from proxy.shadow.instrumentation import (
+    NO_INSTRUMENTATION,
+    Instrument,
+    Instrumentation,
+    VerdictSink,
+    no_instrumentation,
+)
 from proxy.shadow.journal.backlog import backlog_by_table
 from proxy.shadow.journal.journal import Journal
 from proxy.shadow.journal.storage import JournalLocked
@@ -65,9 +71,13 @@ _REMEMBERED = 1000
 
 
 async def compose_layer(
-    settings: Settings, metrics: Metrics, _: FilteringBoundLogger, upstream: DynamoDBClient, trace: Trace = untraced
+    settings: Settings,
+    metrics: Metrics,
+    _: FilteringBoundLogger,
+    upstream: DynamoDBClient,
+    instrument: Instrument = no_instrumentation,
 ) -> Layer:
-    """An open layer, traced by `trace`. Raises SettingsError for what an operator has to mend."""
+    """An open layer, wrapped by `instrument`. Raises SettingsError for what an operator has to mend."""
     mapped = load_mappings(settings)
     # With every table off there need be no DSQL; the pool then has nowhere to go, and is never asked.
     pool = open_pool(settings.dsql, metrics.stores)
@@ -84,7 +94,7 @@ async def compose_layer(
     control = None if settings.needs_dynamodb else ControlPlane(catalogue, columns)
     tables = Tables(dynamodb.describe if control is None else control.schema, mapped)
     stages = Stages(settings, {name: (each for each in table.rules if each != ANY) for name, table in mapped.items()})
-    traced = trace(stages, tables, upstream)
+    instrumentation = instrument(stages, tables, upstream)
     reserved = frozenset(
         {
             BOARD_TABLE,
@@ -174,7 +184,7 @@ async def compose_layer(
         lease=lease,
         failed=failed,
         note=promises.note,
-        traced=traced,
+        instrumentation=instrumentation,
     )
     nominate = KeyEnqueuer(journal, floor, tables, ways)
     following, stop_following = followers(settings, upstream, dynamodb, nominate, metrics.registry)
@@ -201,7 +211,7 @@ async def compose_layer(
         dropped=catalogue.drop,
         lease=lease,
         participant=participant,
-        traced=traced,
+        instrumentation=instrumentation,
     )
     try:
         await layer.open()
@@ -245,7 +255,7 @@ def compose_routes(
     lease: ServingLease,
     failed: Callable[[str, str], None] = lambda _, __: None,
     note: Callable[[IdempotencyToken], Awaitable[None]] | None = None,
-    traced: Instrumentation = UNTRACED,
+    instrumentation: Instrumentation = NO_INSTRUMENTATION,
 ) -> tuple[Routes, Converger]:
     """What stands between the two stores, for either of them as the authority, and what converges keys both ways.
 
@@ -256,8 +266,8 @@ def compose_routes(
     by_authority: dict[str, Route] = {}
     ways = Routes(by_authority, stages, tables)
     settle = {DYNAMODB: settings.dynamodb.settle_seconds, DSQL: settings.dsql.settle_seconds}
-    converger = Converger(journal, ways, metrics, settle, tables.find, failed, traced.converging(converge))
-    findings = traced.recording(findings)
+    converger = Converger(journal, ways, metrics, settle, tables.find, failed, instrumentation.converge(converge))
+    findings = instrumentation.verdict_sink(findings)
     alone = settings.mirror.alone
     asking = settings.mirror.rehearse_timeout_seconds
     to_dsql, to_dynamodb = (_breaker(settings, metrics, name) for name in (DSQL, DYNAMODB))
@@ -275,8 +285,8 @@ def compose_routes(
         def stands(key: Key, authority: str = authority.name) -> bool:
             return lease.valid and ways.stage_of(key).authority == authority
 
-        served = traced.store(served, "authority")
-        asked = traced.store(GuardedStore(ConclusiveStore(mirror), asking, breaker, stands), "mirror")
+        served = instrumentation.store(served, "authority")
+        asked = instrumentation.store(GuardedStore(ConclusiveStore(mirror), asking, breaker, stands), "mirror")
         rehearsal = WriteRehearsal(
             journal,
             served,
@@ -293,13 +303,13 @@ def compose_routes(
             asked,
             findings,
             others or NoPeers(alone=True),
-            nominate=traced.nominating(floor.nominate),
+            nominate=instrumentation.nominate(floor.nominate),
         )
         by_authority[authority.name] = Route(
-            Direction(served, traced.store(GuardedStore(mirror, seconds, breaker, stands), "mirror"), breaker),
+            Direction(served, instrumentation.store(GuardedStore(mirror, seconds, breaker, stands), "mirror"), breaker),
             asked,
-            traced.rehearsing(rehearsal, authority.name),
-            traced.comparing(reading, authority.name),
+            instrumentation.write_rehearser(rehearsal, authority.name),
+            instrumentation.read_comparer(reading, authority.name),
             failed,
         )
     return ways, converger

@@ -104,7 +104,7 @@ def _serve(settings: Settings) -> int:
         certificates = Certificates.of(settings)
         renew_on_hangup(certificates)
         _collect_seldom()
-        traced = partial(compose_layer, trace=tracing.parts)
+        traced = partial(compose_layer, instrument=tracing.parts)
         await serve(settings, traced, log, stop=stop, announce=announce, certificates=certificates, tracing=tracing)
 
     try:

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final, Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from proxy.cutover.stages import Stages
-from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.shadow.call import Call, LookStart
 from proxy.shadow.journal.entries import Ticket
+from proxy.shadow.verdict_record import VerdictRecord
 from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.interface import Store
-from proxy.stores.table_registry import Table, Tables
-from proxy.verdicts import Judged, Verdict
+from proxy.stores.table_registry import Tables
 
-CarryOut: TypeAlias = Callable[[Call], Awaitable[Outcome]]
+T = TypeVar("T")
+
+Execute: TypeAlias = Callable[[Call], Awaitable[Outcome]]
 Converge: TypeAlias = Callable[[Key, Store, Store], Awaitable[int]]
 Nominate: TypeAlias = Callable[[Sequence[Key]], Awaitable[None]]
 
@@ -57,75 +59,42 @@ class WriteRehearser(Protocol):
 class VerdictSink(Protocol):
     """Where verdicts go (`proxy.shadow.comparison.verdict_recorder`)."""
 
-    def record(
-        self,
-        operation: Operation,
-        table: Table,
-        item_type: str,
-        verdict: Verdict,
-        request_id: str,
-        judged: Sequence[Judged] = (),
-        reason: str | None = None,
-    ) -> None: ...
+    def record(self, record: VerdictRecord, /) -> None: ...
 
 
-class Instrumentation(Protocol):
-    """Each takes a part of the layer and gives back one that does the same, and is traced."""
-
-    def carry_out(self, carry_out: CarryOut) -> CarryOut:
-        """Carrying out a client's operation, once it is decoded."""
-
-    def passes(self, dynamodb: Passthrough) -> Passthrough: ...
-
-    def store(self, store: Store, role: str) -> Store:
-        """`role` is `authority` or `mirror`."""
-
-    def comparing(self, reading: ReadComparer, authority: str) -> ReadComparer:
-        """`authority` is the store's name, here and below."""
-
-    def rehearsing(self, rehearsal: WriteRehearser, authority: str) -> WriteRehearser: ...
-
-    def recording(self, findings: VerdictSink) -> VerdictSink: ...
-
-    def converging(self, converge: Converge) -> Converge: ...
-
-    def nominating(self, nominate: Nominate) -> Nominate:
-        """Asking for the convergence of keys that a comparison found to differ."""
+def unchanged(part: T, *_: object) -> T:
+    """Return the part as it is."""
+    return part
 
 
-class NoInstrumentation:
-    """`Traced` with tracing off."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instrumentation:
+    """How each part of the layer is wrapped when the layer is composed: by default, not at all."""
 
-    def carry_out(self, carry_out: CarryOut) -> CarryOut:
-        return carry_out
-
-    def passes(self, dynamodb: Passthrough) -> Passthrough:
-        return dynamodb
-
-    def store(self, store: Store, role: str) -> Store:  # noqa: ARG002
-        return store
-
-    def comparing(self, reading: ReadComparer, authority: str) -> ReadComparer:  # noqa: ARG002
-        return reading
-
-    def rehearsing(self, rehearsal: WriteRehearser, authority: str) -> WriteRehearser:  # noqa: ARG002
-        return rehearsal
-
-    def recording(self, findings: VerdictSink) -> VerdictSink:
-        return findings
-
-    def converging(self, converge: Converge) -> Converge:
-        return converge
-
-    def nominating(self, nominate: Nominate) -> Nominate:
-        return nominate
+    execute: Callable[[Execute], Execute] = unchanged
+    """Executes a client's operation, once it is decoded."""
+    passthrough: Callable[[Passthrough], Passthrough] = unchanged
+    """DynamoDB, called past the mirror."""
+    store: Callable[[Store, str], Store] = unchanged
+    """A store in its role, `authority` or `mirror`."""
+    read_comparer: Callable[[ReadComparer, str], ReadComparer] = unchanged
+    """What compares reads, and the name of the store that is the authority."""
+    write_rehearser: Callable[[WriteRehearser, str], WriteRehearser] = unchanged
+    """What compares writes, and the name of the store that is the authority."""
+    verdict_sink: Callable[[VerdictSink], VerdictSink] = unchanged
+    """Where verdicts go."""
+    converge: Callable[[Converge], Converge] = unchanged
+    """Makes the mirror hold what the authority holds for one key."""
+    nominate: Callable[[Nominate], Nominate] = unchanged
+    """Enqueues keys that a comparison found to differ."""
 
 
-UNTRACED: Final = NoInstrumentation()
+NO_INSTRUMENTATION: Final = Instrumentation()
 
-Trace: TypeAlias = Callable[[Stages, Tables, DynamoDBClient], Instrumentation]
+Instrument: TypeAlias = Callable[[Stages, Tables, DynamoDBClient], Instrumentation]
+"""Gives the instrumentation of a layer over these stages, tables and client."""
 
 
-def untraced(_: Stages, __: Tables, ___: DynamoDBClient) -> Instrumentation:
-    """`Trace` with tracing off."""
-    return UNTRACED
+def no_instrumentation(_: Stages, __: Tables, ___: DynamoDBClient) -> Instrumentation:
+    """`Instrument`, with tracing off."""
+    return NO_INSTRUMENTATION

@@ -82,7 +82,7 @@ class WriteFence:
     async def nominate(self, keys: Sequence[Key]) -> None:
         """Ask for the convergence of keys found to disagree; not of those whose writes are held, because what is
         drained must stay so."""
-        free = [key for key in keys if not self.holds([(key.table, self._type_of(key, ""))])]
+        free = [key for key in keys if not self.holds([(key.table, self._tables.type_of(key))])]
         if free:
             await self._journal.enqueue(free)
 
@@ -109,7 +109,7 @@ class WriteFence:
         writers = sum(self._in(scope, entry) for entry in self._entries)
         keys = parked = 0
         for key, is_parked in self._journal.keys_of(scope.table, _COUNTED):
-            if self._stages.covers(scope, key.table, self._type_of(key, scope.item_type)):
+            if self._stages.covers(scope, key.table, self._tables.type_of(key, unknown=scope.item_type)):
                 keys += not is_parked
                 parked += is_parked
         if self._journal.degraded:
@@ -150,8 +150,3 @@ class WriteFence:
     def _in(self, scope: Scope, entry: InFlightWrite) -> bool:
         """Whether an entry is in the scope: one that was not decoded may be in any."""
         return not entry.writes or any(self._stages.covers(scope, *each) for each in entry.writes)
-
-    def _type_of(self, key: Key, otherwise: str) -> str:
-        """The type that a key tells; of a table that has not been met, any key may be of any type."""
-        table = self._tables.known(key.table)
-        return table.mapping.type_of(key.attributes) if table is not None else otherwise

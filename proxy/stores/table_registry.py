@@ -14,7 +14,7 @@ import structlog
 
 from comparators.expected import Expectation
 from comparators.rules import ANY, ItemRules, Picker, picker, rules_from
-from proxy.dynamodb.schema import TableSchema
+from proxy.dynamodb.schema import Key, TableSchema
 from proxy.mapping.compatibility import misfits
 from proxy.mapping.document_mapping import DocumentMapping
 from proxy.mapping.interface import TableMapping
@@ -72,6 +72,11 @@ class Tables:
     def mapping_of(self, name: str) -> TableMapping:
         """Raises KeyError for a table that has not been met."""
         return self._known[name].mapping
+
+    def type_of(self, key: Key, unknown: str = "") -> str:
+        """The item type that a key's attributes name; "" where they name none, `unknown` for an unmet table."""
+        table = self._known.get(key.table)
+        return table.mapping.type_of(key.attributes) if table is not None else unknown
 
     async def find(self, name: str) -> Table | None:
         """The table, asking DynamoDB the first time; None if there is none. Raises StoreError."""

@@ -59,8 +59,7 @@ class KeyEnqueuer:
             await asyncio.sleep(_WAIT_SECONDS)
 
     def _held(self, key: Key) -> bool:
-        table = self._tables.known(key.table)
-        return self._floor.holds([(key.table, table.mapping.type_of(key.attributes) if table is not None else "")])
+        return self._floor.holds([(key.table, self._tables.type_of(key))])
 
 
 def followers(

@@ -103,8 +103,7 @@ class _Environment:
         return state.flip is None
 
     def _direct(self, key: Key) -> DirectedStores | None:
-        table = self._tables.known(key.table)
-        stage = self._stages.stage_of(key.table, table.mapping.type_of(key.attributes) if table is not None else "")
+        stage = self._stages.stage_of(key.table, self._tables.type_of(key))
         if not stage.mirrored:
             return None
         if stage.authority == DSQL:

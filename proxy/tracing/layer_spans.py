@@ -17,29 +17,28 @@ from typing import Final
 from opentelemetry.trace import Link, SpanContext
 
 from proxy.cutover.stages import Stage, Stages
-from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.shadow.call import Call, LookStart
 from proxy.shadow.instrumentation import (
-    CarryOut,
     Converge,
+    Execute,
+    Instrumentation,
     Nominate,
-    Passthrough,
     ReadComparer,
     VerdictSink,
     WriteRehearser,
 )
 from proxy.shadow.journal.entries import Ticket
 from proxy.shadow.request.item_type import ANY_TYPE
-from proxy.shadow.request.placement import placement_of
+from proxy.shadow.request.placement import Placement, placement_of
+from proxy.shadow.verdict_record import VerdictRecord
 from proxy.stores.interface import Store
-from proxy.stores.table_registry import Table, Tables
+from proxy.stores.table_registry import Tables
 from proxy.tracing import span_names as names
 from proxy.tracing.span_names import Attributes
 from proxy.tracing.spans import Spans, current, sampled, tell
 from proxy.tracing.store_spans import StorePlace, TracedPasses, TracedStore
-from proxy.verdicts import Judged, Verdict
 
 COMPARE: Final = "crossfade.compare"
 REHEARSE: Final = "crossfade.rehearse"
@@ -69,8 +68,8 @@ class Origins:
             self._origins.pop(key, None)
 
 
-class LayerInstrumentation:
-    """`proxy.shadow.instrumentation.Instrumentation`. `places` are the stores by their names."""
+class LayerSpans:
+    """The layer's parts under spans. `places` are the stores by their names."""
 
     def __init__(self, spans: Spans, stages: Stages, tables: Tables, places: dict[str, StorePlace]) -> None:
         self._spans = spans
@@ -79,34 +78,31 @@ class LayerInstrumentation:
         self._places = places
         self._origins = Origins()
 
-    def carry_out(self, carry_out: CarryOut) -> CarryOut:
+    def instrumentation(self) -> Instrumentation:
+        """Return how the layer's parts are wrapped."""
+        return Instrumentation(
+            execute=self._execute,
+            passthrough=lambda part: TracedPasses(part, self._places["dynamodb"], self._spans, self._stages),
+            store=lambda part, role: TracedStore(part, role, self._places[part.name], self._spans),
+            read_comparer=lambda part, authority: _TracedReadComparer(part, self, authority),
+            write_rehearser=lambda part, authority: _TracedWriteRehearser(part, self, authority),
+            verdict_sink=_TracedVerdictSink,
+            converge=self._converge,
+            nominate=self._nominate,
+        )
+
+    def _execute(self, execute: Execute) -> Execute:
         async def traced(call: Call) -> Outcome:
             if sampled():
-                tell(names.asked(call.operation) | self._of(call))
+                placement = placement_of(self._stages, call)
+                tell(names.asked(call.operation) | self._of(call, placement))
                 if call.operation.writes:
-                    self._remember(
-                        [k for k in call.operation.keys if placement_of(self._stages, call, k).stage.mirrored]
-                    )
-            return await carry_out(call)
+                    self._remember(placement.mirrored_keys)
+            return await execute(call)
 
         return traced
 
-    def passes(self, dynamodb: Passthrough) -> Passthrough:
-        return TracedPasses(dynamodb, self._places["dynamodb"], self._spans, self._stages)
-
-    def store(self, store: Store, role: str) -> Store:
-        return TracedStore(store, role, self._places[store.name], self._spans)
-
-    def comparing(self, reading: ReadComparer, authority: str) -> ReadComparer:
-        return _Comparing(reading, self, authority)
-
-    def rehearsing(self, rehearsal: WriteRehearser, authority: str) -> WriteRehearser:
-        return _Rehearsing(rehearsal, self, authority)
-
-    def recording(self, findings: VerdictSink) -> VerdictSink:
-        return _Recording(findings)
-
-    def converging(self, converge: Converge) -> Converge:
+    def _converge(self, converge: Converge) -> Converge:
         async def traced(key: Key, authority: Store, mirror: Store) -> int:
             here, origins = current(), self._origins.take(key)
             links = [Link(each) for each in origins if each.trace_id != here.trace_id]
@@ -127,7 +123,7 @@ class LayerInstrumentation:
 
         return traced
 
-    def nominating(self, nominate: Nominate) -> Nominate:
+    def _nominate(self, nominate: Nominate) -> Nominate:
         async def traced(keys: Sequence[Key]) -> None:
             if sampled():
                 self._remember(keys)
@@ -146,16 +142,13 @@ class LayerInstrumentation:
         for key in keys:
             self._origins.add(key, here)
 
-    def _of(self, call: Call) -> Attributes:
-        """Where an operation stands."""
-        stages = {placement_of(self._stages, call, key).stage for key in call.operation.keys}
-        if not stages:
-            stages = {self._stages.stage_of(call.table.name, "" if call.item_type == ANY_TYPE else call.item_type)}
+    def _of(self, call: Call, placement: Placement) -> Attributes:
+        """Where a call is in the cutover."""
         return {
-            names.AUTHORITY: names.one_of({stage.authority for stage in stages}),
+            names.AUTHORITY: names.one_of({stage.authority for stage in placement.stages}),
             names.EPOCH: self._stages.map.epoch,
             names.ITEM_TYPE: call.item_type,
-            names.STAGE: names.one_of(stages),
+            names.STAGE: names.one_of(placement.stages),
         }
 
     def _of_key(self, key: Key, authority: str) -> Attributes:
@@ -176,17 +169,17 @@ class LayerInstrumentation:
         """What a comparison is about."""
         operation = call.operation
         told: Attributes = {names.OPERATION: operation.action, names.TABLE_NAMES: operation.tables}
-        return self._of(call) | told | {names.AUTHORITY: authority}
+        return self._of(call, placement_of(self._stages, call)) | told | {names.AUTHORITY: authority}
 
     @property
     def spans(self) -> Spans:
         return self._spans
 
 
-class _Comparing:
+class _TracedReadComparer:
     """`Compares`, each comparison under a span."""
 
-    def __init__(self, reading: ReadComparer, parts: LayerInstrumentation, authority: str) -> None:
+    def __init__(self, reading: ReadComparer, parts: LayerSpans, authority: str) -> None:
         self._reading = reading
         self._parts = parts
         self._authority = authority
@@ -207,10 +200,10 @@ class _Comparing:
             return await self._reading.compare_served(call, mirrored, answered, begun)
 
 
-class _Rehearsing:
+class _TracedWriteRehearser:
     """`Rehearses`, each rehearsal under a span."""
 
-    def __init__(self, rehearsal: WriteRehearser, parts: LayerInstrumentation, authority: str) -> None:
+    def __init__(self, rehearsal: WriteRehearser, parts: LayerSpans, authority: str) -> None:
         self._rehearsal = rehearsal
         self._parts = parts
         self._authority = authority
@@ -228,23 +221,14 @@ class _Rehearsing:
         return None
 
 
-class _Recording:
+class _TracedVerdictSink:
     """`Records`: a verdict is told of the comparison's span, too."""
 
-    def __init__(self, findings: VerdictSink) -> None:
-        self._findings = findings
+    def __init__(self, sink: VerdictSink) -> None:
+        self._sink = sink
 
-    def record(
-        self,
-        operation: Operation,
-        table: Table,
-        item_type: str,
-        verdict: Verdict,
-        request_id: str,
-        judged: Sequence[Judged] = (),
-        reason: str | None = None,
-    ) -> None:
+    def record(self, record: VerdictRecord) -> None:
         if sampled():
-            told: Attributes = {names.VERDICT: str(verdict), names.DIFFERENCES: len(judged)}
-            tell(told if reason is None else told | {names.REASON: names.word(reason)})
-        self._findings.record(operation, table, item_type, verdict, request_id, judged, reason)
+            told: Attributes = {names.VERDICT: str(record.verdict), names.DIFFERENCES: len(record.judged)}
+            tell(told if record.reason is None else told | {names.REASON: names.word(record.reason)})
+        self._sink.record(record)

@@ -27,7 +27,7 @@ from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.connection_pool import Endpoint
 from proxy.stores.table_registry import Tables
 from proxy.tracing import span_names as names
-from proxy.tracing.layer_spans import LayerInstrumentation
+from proxy.tracing.layer_spans import LayerSpans
 from proxy.tracing.request_spans import Requests, TracedLayer
 from proxy.tracing.span_exporter import BatchingExporter, SpanMetrics, silence_otel_logs
 from proxy.tracing.spans import ByOrigin, Ids, Spans, headers, mark
@@ -82,7 +82,7 @@ class OpenTelemetry:
             stores.DYNAMODB: StorePlace(_dynamodb(self._settings, upstream), aws=True, collection=lambda name: name),
             stores.DSQL: StorePlace(_dsql(self._settings.dsql), aws=False, collection=sql_table),
         }
-        return LayerInstrumentation(self._spans, stages, tables, places)
+        return LayerSpans(self._spans, stages, tables, places).instrumentation()
 
 
 def _resource() -> Resource:

@@ -71,9 +71,9 @@ class NoTracing:
         return layer
 
     def parts(self, stages: Stages, tables: Tables, upstream: DynamoDBClient) -> Instrumentation:  # noqa: ARG002
-        from proxy.shadow.instrumentation import UNTRACED
+        from proxy.shadow.instrumentation import NO_INSTRUMENTATION
 
-        return UNTRACED
+        return NO_INSTRUMENTATION
 
 
 OFF: Final = NoTracing()

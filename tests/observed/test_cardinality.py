@@ -5,7 +5,9 @@ from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.load import load
 from proxy.metrics.registry import Metrics
+from proxy.shadow.call import Call
 from proxy.shadow.comparison.verdict_recorder import VerdictRecorder
+from proxy.shadow.verdict_record import VerdictRecord
 from proxy.stores.table_registry import Table
 from proxy.verdicts import Judged, Verdict
 from tests.integration.scenes import CONFIG
@@ -30,7 +32,8 @@ def told(keys: int, attributes: int) -> Metrics:
         operation = Operation(action, b"", {"Key": {"type:id": {"S": f"Book:{number}"}}}, (), {"billio": SCHEMA})
         name = f"attribute{number % attributes}" if number % 2 else "title"
         difference = Difference(name, name, Kind.VALUE, {"S": f"a{number}"}, {"S": f"b{number}"}, "Book")
-        findings.record(operation, table, "Book", Verdict.MISMATCH, str(number), [Judged(difference, Verdict.MISMATCH)])
+        call = Call(operation, {"billio": table}, "Book", str(number))
+        findings.record(VerdictRecord(call, Verdict.MISMATCH, (Judged(difference, Verdict.MISMATCH),)))
         metrics.stores.store_seconds("dynamodb", f"Made{number}", 0.001)
         metrics.wire.proxy_seconds(f"Made{number}", 200, 0.001)
         metrics.wire.passed_through(f"Made{number}")

@@ -11,7 +11,7 @@ import asyncio
 import contextvars
 import sqlite3
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -32,11 +32,12 @@ from proxy.shadow.comparison.peers import Peers
 from proxy.shadow.comparison.verdict_recorder import VerdictRecorder
 from proxy.shadow.journal.journal import Journal
 from proxy.shadow.request.layer import Layer
+from proxy.shadow.verdict_record import VerdictRecord
 from proxy.shadow.write_fence import WriteFence
 from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.store import DynamoDBStore
-from proxy.stores.table_registry import Table, Tables
-from proxy.verdicts import Judged, Verdict
+from proxy.stores.table_registry import Tables
+from proxy.verdicts import Verdict
 from tests.killed import end_as_killed
 from tests.simulation.loop import OWNER, Loop
 from tests.simulation.memory import Board
@@ -256,18 +257,9 @@ class _Told(VerdictRecorder):
         super().__init__(_METRICS, kept=10, values=False)
         self._told = recorded
 
-    def record(
-        self,
-        operation: Operation,
-        table: Table,
-        item_type: str,
-        verdict: Verdict,
-        request_id: str,
-        judged: Sequence[Judged] = (),
-        reason: str | None = None,
-    ) -> None:
-        super().record(operation, table, item_type, verdict, request_id, judged, reason)
-        self._told(operation, verdict, request_id)
+    def record(self, record: VerdictRecord) -> None:
+        super().record(record)
+        self._told(record.call.operation, record.verdict, record.call.request_id)
 
 
 def settings_for(story: Story, path: Path) -> Settings:

@@ -94,7 +94,7 @@ def traced(dynamodb: str, dsql: str, folder: Path) -> Iterator[Traced]:
 
         await serve(
             settings,
-            partial(compose_layer, trace=tracing.parts),
+            partial(compose_layer, instrument=tracing.parts),
             structlog.get_logger(),
             stop=stop,
             announce=announce,

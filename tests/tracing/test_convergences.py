@@ -18,7 +18,7 @@ from proxy.stores.errors import Unreachable
 from proxy.stores.interface import Store
 from proxy.stores.table_registry import Tables
 from proxy.tracing import layer_spans as layer
-from proxy.tracing.layer_spans import CONVERGE, LayerInstrumentation, Origins
+from proxy.tracing.layer_spans import CONVERGE, LayerSpans, Origins
 from proxy.tracing.spans import NOWHERE, ByOrigin, Ids, Open, Spans
 
 KEY = Key("items", '{"id":{"S":"secret"}}')
@@ -35,11 +35,11 @@ class Scene:
         self.provider = TracerProvider(sampler=ParentBased(ByOrigin(ratio)), shutdown_on_exit=False, id_generator=ids)
         self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
         self.tracer = self.provider.get_tracer("test")
-        self.parts = LayerInstrumentation(
+        self.parts = LayerSpans(
             Spans(self.tracer, ids, ratio), Stages(Settings()), Tables(cast("Any", None), {}), {}
-        )
+        ).instrumentation()
         self.failing = False
-        self._converge = self.parts.converging(self._carry_out)
+        self._converge = self.parts.converge(self._carry_out)
 
     async def _carry_out(self, key: Key, authority: Store, mirror: Store) -> int:
         if self.failing:
@@ -53,7 +53,7 @@ class Scene:
             return None
 
         with Open(self.tracer.start_span("request", sent(sampled=sampled), SpanKind.SERVER)) as span:
-            await self.parts.nominating(nominate)([KEY])
+            await self.parts.nominate(nominate)([KEY])
             return span.span.get_span_context()
 
     async def converge(self) -> None:

@@ -12,7 +12,7 @@ import itertools
 import random
 import sqlite3
 import warnings
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +24,6 @@ from proxy.app.compose_layer import compose_routes
 from proxy.cutover.flip.fencing import NoLease
 from proxy.cutover.stages import Stages
 from proxy.dynamodb.item_writes import items_equal
-from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
@@ -36,10 +35,11 @@ from proxy.shadow.comparison.peers import NoPeers, Peers
 from proxy.shadow.comparison.verdict_recorder import VerdictRecorder
 from proxy.shadow.journal.journal import Journal as KeyJournal
 from proxy.shadow.request.layer import Layer
+from proxy.shadow.verdict_record import VerdictRecord
 from proxy.shadow.write_fence import WriteFence
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.errors import StoreError
-from proxy.stores.table_registry import Table, Tables
+from proxy.stores.table_registry import Tables
 from proxy.verdicts import Judged, Verdict
 from tests.killed import end_as_killed
 from tests.simulation.line import Line, Weather
@@ -86,18 +86,12 @@ class _Heard(VerdictRecorder):
         self._hear = hear
         self._clock = clock
 
-    def record(
-        self,
-        operation: Operation,
-        table: Table,
-        item_type: str,
-        verdict: Verdict,
-        request_id: str,
-        judged: Sequence[Judged] = (),
-        reason: str | None = None,
-    ) -> None:
-        super().record(operation, table, item_type, verdict, request_id, judged, reason)
-        self._hear(Told(request_id, operation.action, verdict, tuple(judged), reason, self._clock()))
+    def record(self, record: VerdictRecord) -> None:
+        super().record(record)
+        call = record.call
+        self._hear(
+            Told(call.request_id, call.operation.action, record.verdict, record.judged, record.reason, self._clock())
+        )
 
 
 @dataclass(slots=True)

@@ -29,6 +29,7 @@ from proxy.shadow.comparison.peers import NoPeers, PeerActivity
 from proxy.shadow.instrumentation import VerdictSink
 from proxy.shadow.journal.journal import Journal
 from proxy.shadow.journal.key_activity import any_key_of
+from proxy.shadow.verdict_record import VerdictRecord
 from proxy.stores.errors import StoreError
 from proxy.stores.interface import Store, Unrepresentable
 from proxy.verdicts import LOOK_AGAIN, REFUSED, Judged, Loss, Verdict, decides, judge, overall, tells
@@ -202,7 +203,7 @@ class ReadComparison:
         return losses
 
     def _record(self, call: Call, verdict: Verdict, judged: Sequence[Judged] = (), reason: str | None = None) -> None:
-        self._findings.record(call.operation, call.table, call.item_type, verdict, call.request_id, judged, reason)
+        self._findings.record(VerdictRecord(call, verdict, tuple(judged), reason))
 
 
 def _named(operation: Operation, attributes: Item) -> list[Key]:

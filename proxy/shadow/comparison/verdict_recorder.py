@@ -8,17 +8,16 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
 from typing import Any
 
 import structlog
 
 from comparators.redact import Redactor
 from proxy.cutover.gate.evidence_collector import EvidenceCollector
-from proxy.dynamodb.operations import Operation
 from proxy.metrics.registry import Metrics
+from proxy.shadow.verdict_record import VerdictRecord
 from proxy.stores.table_registry import Table
-from proxy.verdicts import Judged, Verdict
+from proxy.verdicts import Verdict
 
 log = structlog.get_logger(__name__)
 
@@ -37,18 +36,10 @@ class VerdictRecorder:
         self._kept: deque[dict[str, Any]] = deque(maxlen=kept)
         self.counts: Counter[tuple[str, str, str, str]] = Counter()
 
-    def record(
-        self,
-        operation: Operation,
-        table: Table,
-        item_type: str,
-        verdict: Verdict,
-        request_id: str,
-        judged: Sequence[Judged] = (),
-        reason: str | None = None,
-    ) -> None:
-        """One operation's verdict, with its differences. `reason` says why a mirror error or a race was one, or that
-        what agreed tells little (`verdicts.REFUSED`)."""
+    def record(self, record: VerdictRecord) -> None:
+        """Count a call's verdict, log it unless it is `agreed`, and keep the differences that count."""
+        call, verdict, reason = record.call, record.verdict, record.reason
+        operation, table, item_type = call.operation, call.table, call.item_type
         self._metrics.comparison.compared(table.name, item_type, operation.action, verdict)
         self.counts[table.name, item_type, operation.action, verdict] += 1
         if self._witness is not None:
@@ -58,7 +49,7 @@ class VerdictRecorder:
         if verdict is Verdict.MIRROR_ERROR:
             self._metrics.stores.gave_up(table.name, reason or "unknown")
         shown = []
-        for each in judged:
+        for each in record.judged:
             difference = each.difference
             field = self._field(table, difference.field, difference.path)
             of_type = difference.type if difference.type not in ("", "*") else item_type
@@ -72,7 +63,7 @@ class VerdictRecorder:
                 self._kept.append(
                     {
                         "at": time.time(),
-                        "request_id": request_id,
+                        "request_id": call.request_id,
                         "table": table.name,
                         "type": of_type,
                         "operation": operation.action,
@@ -80,7 +71,7 @@ class VerdictRecorder:
                     }
                 )
         event: dict[str, Any] = {
-            "request_id": request_id,
+            "request_id": call.request_id,
             "table": table.name,
             "type": item_type,
             "operation": operation.action,

@@ -35,6 +35,7 @@ from proxy.shadow.convergence.converger import Converger
 from proxy.shadow.instrumentation import VerdictSink
 from proxy.shadow.journal.entries import Ticket, Work
 from proxy.shadow.journal.journal import Journal
+from proxy.shadow.verdict_record import VerdictRecord
 from proxy.stores.errors import StoreError, UnknownOutcome
 from proxy.stores.interface import ExecutionResult, Store, StoredItem, Unrepresentable
 from proxy.verdicts import LOOK_AGAIN, REFUSED, Judged, Loss, Verdict, decides, judge, overall, tells
@@ -144,9 +145,7 @@ class WriteRehearsal:
                 self._journal.retry_later(work, 0.0)
         if comparable:
             reason = found.reason or (None if tells(answered) else REFUSED)
-            self._findings.record(
-                call.operation, call.table, call.item_type, found.verdict, call.request_id, found.judged, reason
-            )
+            self._findings.record(VerdictRecord(call, found.verdict, found.judged, reason))
 
     async def _note_token(self, call: Call, answered: Outcome) -> None:
         """Before the keys leave the journal: a client that asks again after a flip is to find its transaction done."""

@@ -17,10 +17,9 @@ async def backlog_by_table(journal: Journal, tables: Tables) -> dict[str, Journa
     """By table. A parked key of a table that has not been met is of no type."""
     found = {}
     for name, stand in (await journal.stands(_MOST_PARKED)).items():
-        table = tables.known(name)
         parked: Counter[str] = Counter()
         for key in stand.parked:
-            parked[table.mapping.type_of(key.attributes) if table is not None else ""] += 1
+            parked[tables.type_of(key)] += 1
         lingering = MappingProxyType(dict(stand.lingering))
         found[name] = JournalBacklog(stand.keys, stand.oldest_seconds, MappingProxyType(dict(parked)), lingering)
     return found

@@ -8,35 +8,35 @@ transaction is, and cannot be split.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from proxy.cutover.stages import Stages
 from proxy.dynamodb.errors import DynamoDBError, validation
 from proxy.dynamodb.operations import Operation, json_of
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key, table_name
 from proxy.shadow.call import Call
-from proxy.shadow.request.placement import placement_of
+from proxy.shadow.instrumentation import Execute
+from proxy.shadow.request.placement import Placement
 from proxy.stores.error_responses import as_answer
 from proxy.stores.errors import StoreError
 
 _LATER: Final = {"BatchGetItem": "UnprocessedKeys", "BatchWriteItem": "UnprocessedItems"}
 
 
-async def fan_out(stages: Stages, call: Call, carry_out: Callable[[Call], Awaitable[Outcome]]) -> Outcome:
-    """The keys have different authorities: each part by itself, and the answers put together."""
+async def fan_out(placement: Placement, call: Call, execute: Execute) -> Outcome:
+    """Execute a call whose keys have different authorities: each part by itself, and their answers joined."""
     refusal = refuse_across(call)
     if refusal is not None:
         return Outcome.failed(refusal)
-    asked = parts(call, lambda key: placement_of(stages, call, key).stage.authority)
-    return joined(asked, await asyncio.gather(*(_execute_part(each, carry_out) for each in asked)))
+    asked = parts(call, lambda key: placement.keys[key].authority)
+    return joined(asked, await asyncio.gather(*(_execute_part(each, execute) for each in asked)))
 
 
-async def _execute_part(call: Call, carry_out: Callable[[Call], Awaitable[Outcome]]) -> Outcome:
+async def _execute_part(call: Call, execute: Execute) -> Outcome:
     try:
-        return await carry_out(call)
+        return await execute(call)
     except StoreError as error:
         return as_answer(error)
 

@@ -29,7 +29,7 @@ from proxy.shadow.call import Call
 from proxy.shadow.comparison.peers import Peers
 from proxy.shadow.comparison.verdict_recorder import VerdictRecorder
 from proxy.shadow.convergence.converger import Converger
-from proxy.shadow.instrumentation import UNTRACED, Instrumentation, Passthrough
+from proxy.shadow.instrumentation import NO_INSTRUMENTATION, Instrumentation, Passthrough
 from proxy.shadow.journal.journal import Journal
 from proxy.shadow.request.admission import AdmissionControl
 from proxy.shadow.request.decoder import RequestDecoder
@@ -80,14 +80,14 @@ class Layer:
         also: Sequence[Callable[[], Awaitable[None]]] = (),
         control: Control | None = None,
         dropped: Callable[[str], None] = lambda _: None,
-        traced: Instrumentation = UNTRACED,
+        instrumentation: Instrumentation = NO_INSTRUMENTATION,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._stages = stages
         self._tables = tables
         self._journal = journal
-        self._dynamodb = traced.passes(dynamodb)
+        self._dynamodb = instrumentation.passthrough(dynamodb)
         self._ways = ways
         self._converger = converger
         self._findings = findings
@@ -106,11 +106,11 @@ class Layer:
         self._loops = BackgroundTasks(settings.mirror.concurrency + 5)
         self._lag = LoopLag(settings.mirror.max_turn_seconds)
         room = AdmissionControl(self._behind, floor, self._lag, metrics)
-        self._read = traced.carry_out(Reads(stages, ways, journal, self._behind, room, metrics).read)
+        self._read = instrumentation.execute(Reads(stages, ways, journal, self._behind, room, metrics).read)
         self._writes = Writes(
             stages, ways, journal, floor, self._lease, converger, self._dynamodb, self._behind, room, metrics
         )
-        self._write = traced.carry_out(self._writes.write)
+        self._write = instrumentation.execute(self._writes.write)
 
     # -- what the wire asks --------------------------------------------------------------------------------------------
 
@@ -158,9 +158,7 @@ class Layer:
             self._metrics.comparison.undecoded(action)
             log.error("write_not_followed", operation=action, tables=names, remedy="run a sweep of these tables")
             return
-        await self._floor.nominate(
-            [k for k in call.operation.keys if placement_of(self._stages, call, k).stage.mirrored]
-        )
+        await self._floor.nominate(placement_of(self._stages, call).mirrored_keys)
 
     async def _notice(self, action: str, outcome: Outcome) -> None:
         """A table was created, changed or deleted: what was known of it is out of date."""

@@ -5,14 +5,12 @@ compared behind the answer. On the ramp it is the mirror that serves.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import Final
 
 from proxy.background_tasks import BackgroundTasks
-from proxy.cutover.stages import DSQL, Stage, StagePlacement, Stages
+from proxy.cutover.stages import DSQL, Stages
 from proxy.dynamodb.errors import validation
 from proxy.dynamodb.outcome import Outcome
-from proxy.dynamodb.schema import Key
 from proxy.metrics.registry import Metrics
 from proxy.shadow.call import Call
 from proxy.shadow.journal.journal import Journal
@@ -21,8 +19,7 @@ from proxy.shadow.request import ramp
 from proxy.shadow.request.admission import AdmissionControl
 from proxy.shadow.request.authority import answer
 from proxy.shadow.request.fan_out import fan_out
-from proxy.shadow.request.item_type import ANY_TYPE
-from proxy.shadow.request.placement import placement_of
+from proxy.shadow.request.placement import Placement, placement_of
 from proxy.shadow.request.routing import Route, Routes
 from proxy.stores.errors import StoreError
 
@@ -49,33 +46,30 @@ class Reads:
         self._metrics = metrics
 
     async def read(self, call: Call) -> Outcome:
-        at = {key: placement_of(self._stages, call, key) for key in call.operation.keys}
-        stages = {each.stage for each in at.values()} or {self._page_stage(call)}
-        authorities = {stage.authority for stage in stages}
-        if len(authorities) > 1:
-            return await fan_out(self._stages, call, self.read)
-        authority = authorities.pop()
+        placement = placement_of(self._stages, call)
+        authority = placement.authority
+        if authority is None:
+            return await fan_out(placement, call, self.read)
         if not cursors.ordered_by_store(call.operation):
-            return (await self._read_from(authority, call, at, stages))[1]
+            return (await self._read_from(authority, call, placement))[1]
         begun = cursors.begun_by(call.operation)
         if begun is not None:
-            if begun != authority and not all(stage.mirrored for stage in stages):
+            if begun != authority and not all(stage.mirrored for stage in placement.stages):
                 # The store that began it is not kept true any more: better told than shown half of the items.
                 return Outcome.failed(validation(_BEGUN_ELSEWHERE))
             authority, call = begun, cursors.unmarked(call)
-        served, outcome = await self._read_from(authority, call, at, stages, begun=begun is not None)
+        served, outcome = await self._read_from(authority, call, placement, begun=begun is not None)
         return cursors.marked(outcome) if served == DSQL else outcome
 
     async def _read_from(
-        self, authority: str, call: Call, at: Mapping[Key, StagePlacement], stages: set[Stage], *, begun: bool = False
+        self, authority: str, call: Call, placement: Placement, *, begun: bool = False
     ) -> tuple[str, Outcome]:
         """The outcome, and the name of the store that gave it."""
         way = self._ways.with_authority(authority)
-        compared = all(stage.compared for stage in stages) and (bool(at) or self._comparable_page(call))
-        percent = 0.0 if begun else self._percent(call, at)
-        if percent and ramp.chosen(call.operation, percent) and not any(self._journal.holds(key) for key in at):
+        percent = 0.0 if begun else placement.ramp_percent
+        if ramp.chosen(call.operation, percent) and not any(map(self._journal.holds, placement.keys)):
             return await self._ramped(way, call)
-        if not compared or not self._room.admit(way.direction.breaker):
+        if not placement.compared or not self._room.admit(way.direction.breaker):
             return authority, await answer(way, call)
         answered: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
         self._behind.start(way.reading.compare(call, answered))
@@ -110,19 +104,3 @@ class Reads:
             return way.direction.authority.name, answered
         self._metrics.comparison.ramped("served")
         return way.mirror.name, served
-
-    def _percent(self, call: Call, at: Mapping[Key, StagePlacement]) -> float:
-        """The ramp of a read: the smallest of its keys'."""
-        if at:
-            return min(each.ramp if each.stage is Stage.SHADOW else 0.0 for each in at.values())
-        item_type = "" if call.item_type == ANY_TYPE else call.item_type
-        where = self._stages.placed(call.table.name, item_type)
-        return where.ramp if where.stage is Stage.SHADOW and self._comparable_page(call) else 0.0
-
-    def _page_stage(self, call: Call) -> Stage:
-        """The stage of a Query or Scan: its type's, or the table's where it names none."""
-        return self._stages.stage_of(call.table.name, "" if call.item_type == ANY_TYPE else call.item_type)
-
-    def _comparable_page(self, call: Call) -> bool:
-        """What names no type shows items of all: it is compared only if they all stand in one stage."""
-        return call.item_type != ANY_TYPE or self._stages.common_stage(call.table.name) is not None

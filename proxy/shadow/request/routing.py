@@ -43,8 +43,7 @@ class Routes:
 
     def stage_of(self, key: Key) -> Stage:
         """The stage of a key: its type's, where its attributes tell the type."""
-        table = self._tables.known(key.table)
-        return self._stages.stage_of(key.table, table.mapping.type_of(key.attributes) if table is not None else "")
+        return self._stages.stage_of(key.table, self._tables.type_of(key))
 
     def direction_of(self, key: Key) -> Direction | None:
         """Which way a key converges now; None where there is no other store any more."""

@@ -4,12 +4,12 @@ say so. Behind the answer it is rehearsed, and its keys converge.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from proxy.background_tasks import BackgroundTasks
 from proxy.cutover.flip.fencing import ServingLease
-from proxy.cutover.stages import DYNAMODB, Stage, Stages
+from proxy.cutover.stages import DYNAMODB, Stages
 from proxy.dynamodb.operations import WRITES
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
@@ -22,7 +22,7 @@ from proxy.shadow.journal.journal import Journal
 from proxy.shadow.request.admission import AdmissionControl
 from proxy.shadow.request.authority import answer, failure
 from proxy.shadow.request.fan_out import fan_out
-from proxy.shadow.request.placement import placement_of, type_of
+from proxy.shadow.request.placement import placement_of
 from proxy.shadow.request.routing import Route, Routes
 from proxy.shadow.write_fence import WriteFence
 from proxy.stores.errors import StoreError, UnknownOutcome, Unreachable
@@ -58,18 +58,16 @@ class Writes:
         self._metrics = metrics
 
     async def write(self, call: Call) -> Outcome:
-        operation = call.operation
-        writes = tuple({(key.table, type_of(call, key)) for key in operation.keys})
         lease = self._lease
         while True:
             if not lease.valid:
                 raise Unreachable("lease", LEASE_OVER)
             # No await between what is read here and the entry on the floor: stages may be moved at any other time.
-            stages = {key: placement_of(self._stages, call, key).stage for key in operation.keys}
-            keys = [key for key, stage in stages.items() if stage.mirrored]
+            placement = placement_of(self._stages, call)
+            keys = placement.mirrored_keys
             if keys and not lease.owing:
                 await lease.owe()
-            elif self._floor.holds(writes):
+            elif self._floor.holds(placement.scopes):
                 self._metrics.cutover.held()
                 since = clock()
                 try:
@@ -78,12 +76,15 @@ class Writes:
                     self._metrics.cutover.held_for(clock() - since)
             else:
                 break
-        if len({stage.authority for stage in stages.values()}) > 1:
-            return await fan_out(self._stages, call, self.write)
-        entry, term = self._floor.begin(writes), lease.term
+        authority = placement.authority
+        if authority is None:
+            return await fan_out(placement, call, self.write)
+        entry, term = self._floor.begin(tuple(placement.scopes)), lease.term
         try:
-            way = self._ways.with_authority(next(iter(stages.values())).authority)
-            outcome = await (self._mirrored(way, call, keys, stages) if keys else answer(way, call))
+            way = self._ways.with_authority(authority)
+            outcome = await (
+                self._mirrored(way, call, keys, compared=placement.compared) if keys else answer(way, call)
+            )
             if not lease.holds(term):
                 # The other store may be the authority by now, and what this one took be undone: not acknowledged.
                 raise UnknownOutcome("lease", LEASE_OVER)
@@ -91,7 +92,7 @@ class Writes:
         finally:
             self._floor.end(entry)
 
-    async def _mirrored(self, way: Route, call: Call, keys: list[Key], stages: Mapping[Key, Stage]) -> Outcome:
+    async def _mirrored(self, way: Route, call: Call, keys: list[Key], *, compared: bool) -> Outcome:
         operation = call.operation
         authority = way.direction.authority
         ticket = await self._journal.enter(keys)
@@ -115,8 +116,7 @@ class Writes:
             raise
         if outcome.status >= 500:
             self._converger.linger(keys, authority.name)
-        rehearsed = len(keys) == len(stages) and all(stage.compared for stage in stages.values())
-        if rehearsed and self._room.admit(way.direction.breaker) and not way.rehearsal.repeated(call):
+        if compared and self._room.admit(way.direction.breaker) and not way.rehearsal.repeated(call):
             self._behind.start(way.rehearsal.rehearse(call, ticket, outcome))
         else:
             self._journal.release(ticket)

@@ -1,0 +1,21 @@
+"""What a comparison or a rehearsal reports: the verdict on one call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxy.shadow.call import Call
+from proxy.verdicts import Judged, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRecord:
+    """One call's verdict, with its differences."""
+
+    call: Call
+    """The operation that was compared, its tables, its item type and the id of the client's request."""
+    verdict: Verdict
+    judged: tuple[Judged, ...] = ()
+    """The differences, each with a verdict of its own."""
+    reason: str | None = None
+    """Why a mirror error or a race was one, or that what agreed shows little (`proxy.verdicts.REFUSED`)."""
