@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from comparators import paths
-from comparators.comparison import Comparison, Gathering
+from comparators.comparison import Comparison, ComparisonBuilder
 from comparators.difference import Document, Item
-from comparators.pairing import identity, key_of, pair
+from comparators.pairing import key_identity, key_of, pair_items
 from comparators.rules import ItemRules
 from comparators.shapes import ItemShape, ListShape, TablesShape
 
@@ -20,40 +20,40 @@ _UNKNOWN = ItemShape((), lambda _item: ItemRules())
 
 def compare_batch_gets(authority: Document, mirror: Document, shape: TablesShape) -> Comparison:
     """Compare two answers to one BatchGetItem. `uncompared` counts the keys that either left in `UnprocessedKeys`."""
-    gathering = Gathering()
+    gathering = ComparisonBuilder()
     found, mirrored = authority.get("Responses") or {}, mirror.get("Responses") or {}
     left, mirror_left = authority.get("UnprocessedKeys") or {}, mirror.get("UnprocessedKeys") or {}
     for table in dict.fromkeys((*shape.tables, *found, *mirrored)):
-        _gather_table(
+        _add_table(
             gathering,
             paths.member("Responses", table),
             (found.get(table) or (), mirrored.get(table) or ()),
             (_keys(left.get(table)), _keys(mirror_left.get(table))),
             shape.tables.get(table, _UNKNOWN),
         )
-    return gathering.result()
+    return gathering.build()
 
 
 def _keys(unprocessed: Mapping[str, Any] | None) -> list[Item]:
     return [] if unprocessed is None else list(unprocessed.get("Keys") or ())
 
 
-def _gather_table(
-    gathering: Gathering,
+def _add_table(
+    gathering: ComparisonBuilder,
     path: str,
     items: tuple[Sequence[Item], Sequence[Item]],
     unprocessed: tuple[list[Item], list[Item]],
     shape: ItemShape,
 ) -> None:
-    left, mirror_left = ({identity(key) for key in keys} for keys in unprocessed)
+    left, mirror_left = ({key_identity(key) for key in keys} for keys in unprocessed)
     gathering.uncompared += len(left | mirror_left)
-    pairing = pair(*items, shape.key)
-    for index, other in pairing.both:
+    pairing = pair_items(*items, shape.key)
+    for index, other in pairing.pairs:
         gathering.compare(items[0][index], items[1][other], shape, paths.element(path, index))
 
     def unanswered(item: Item, other_left: set[Any]) -> bool:
         key = key_of(item, shape.key)
-        return bool(other_left) if key is None else identity(key) in other_left
+        return bool(other_left) if key is None else key_identity(key) in other_left
 
     alone = [index for index in pairing.authority_only if not unanswered(items[0][index], mirror_left)]
     mirror_alone = [index for index in pairing.mirror_only if not unanswered(items[1][index], left)]
@@ -82,7 +82,7 @@ def compare_batch_writes(authority: Document, mirror: Document) -> Comparison:
 
 def compare_transact_gets(authority: Document, mirror: Document, shape: ListShape) -> Comparison:
     """Compare two answers to one TransactGetItems, position by position; an absent item is an empty object."""
-    gathering = Gathering()
+    gathering = ComparisonBuilder()
     found, mirrored = authority.get("Responses") or (), mirror.get("Responses") or ()
     for index in range(max(len(found), len(mirrored))):
         gathering.compare(
@@ -91,4 +91,4 @@ def compare_transact_gets(authority: Document, mirror: Document, shape: ListShap
             shape.items[index] if index < len(shape.items) else _UNKNOWN,
             paths.element("Responses", index),
         )
-    return gathering.result()
+    return gathering.build()

@@ -5,15 +5,15 @@ Holds the result only; `outcomes`, `pages` and `batches` make it.
 
 from dataclasses import dataclass, field
 
+from comparators.canonical_forms import canonical_form
 from comparators.difference import Difference, Item
-from comparators.forms import form
 from comparators.items import compare_items
 from comparators.pairing import key_of
 from comparators.shapes import ItemShape
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ItemPair:
     """What each answer holds of one item. `key` is None where a projection dropped the key attributes."""
 
     key: Item | None
@@ -39,8 +39,8 @@ class Comparison:
 
     differences: tuple[Difference, ...] = ()
     notes: tuple[Difference, ...] = ()
-    differing: tuple[Entry, ...] = ()
-    undecided: tuple[Entry, ...] = ()
+    differing: tuple[ItemPair, ...] = ()
+    undecided: tuple[ItemPair, ...] = ()
     compared: int = 0
     uncompared: int = 0
 
@@ -52,17 +52,17 @@ class Comparison:
     def keys(self) -> tuple[Item, ...]:
         """The table keys to read again before a verdict, each once."""
         known = (found.key for group in (self.differences, self.differing, self.undecided) for found in group)
-        return tuple({form({"M": key}): key for key in known if key is not None}.values())
+        return tuple({canonical_form({"M": key}): key for key in known if key is not None}.values())
 
 
 @dataclass(slots=True)
-class Gathering:
+class ComparisonBuilder:
     """A comparison while it is being made; belongs to the one function that makes it."""
 
     differences: list[Difference] = field(default_factory=list)
     notes: list[Difference] = field(default_factory=list)
-    differing: list[Entry] = field(default_factory=list)
-    undecided: list[Entry] = field(default_factory=list)
+    differing: list[ItemPair] = field(default_factory=list)
+    undecided: list[ItemPair] = field(default_factory=list)
     compared: int = 0
     uncompared: int = 0
 
@@ -78,10 +78,10 @@ class Gathering:
         found = compare_items(authority, mirror, shape.rules(shown), within=within, key=key)
         if found:
             self.differences += found
-            self.differing.append(Entry(key, authority, mirror))
+            self.differing.append(ItemPair(key, authority, mirror))
         return found
 
-    def result(self) -> Comparison:
+    def build(self) -> Comparison:
         return Comparison(
             tuple(self.differences),
             tuple(self.notes),

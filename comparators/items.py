@@ -6,7 +6,7 @@ The hot path of every comparison: almost all items are equal, and equal items co
 from comparators import paths
 from comparators.difference import Difference, Item, Kind
 from comparators.rules import ItemRules
-from comparators.values import Finding, collect
+from comparators.values import ValueDifference, collect_differences
 
 
 def compare_items(
@@ -24,17 +24,17 @@ def compare_items(
         held = None if authority is None else {"M": authority}
         other = None if mirror is None else {"M": mirror}
         return (Difference("", "", kind, held, other, rules.type, within, key),)
-    found: list[Finding] = []
+    found: list[ValueDifference] = []
     fields: list[str] = []
     named, default = rules.attributes, rules.default
     for name, held in authority.items():
         other = mirror.get(name)
         if held != other:
-            collect(found, paths.name(name), held, other, named.get(name, default))
+            collect_differences(found, paths.name(name), held, other, named.get(name, default))
             fields += [name] * (len(found) - len(fields))
     for name, other in mirror.items():
         if name not in authority:
-            collect(found, paths.name(name), None, other, named.get(name, default))
+            collect_differences(found, paths.name(name), None, other, named.get(name, default))
             fields += [name] * (len(found) - len(fields))
     return tuple(
         Difference(path, field, kind, held, other, rules.type, within, key)

@@ -6,7 +6,7 @@ Chooses the comparison that fits; compares nothing itself but whether both answe
 from typing import TypeAlias
 
 from comparators.batches import compare_batch_gets, compare_batch_writes, compare_transact_gets
-from comparators.comparison import Comparison, Gathering
+from comparators.comparison import Comparison, ComparisonBuilder
 from comparators.difference import Difference, Document, Kind
 from comparators.errors import code_of, compare_errors
 from comparators.pages import compare_pages
@@ -41,7 +41,7 @@ def compare_outcomes(action: str, authority: Answer, mirror: Answer, shape: Shap
         return Comparison(differences=found)
     match action, shape:
         case (("GetItem" | "PutItem" | "UpdateItem" | "DeleteItem"), ItemShape()):
-            gathering = Gathering()
+            gathering = ComparisonBuilder()
             member = _ITEM_MEMBERS[action]
             held, other = document.get(member), other_document.get(member)
             if action != "GetItem":
@@ -49,7 +49,7 @@ def compare_outcomes(action: str, authority: Answer, mirror: Answer, shape: Shap
                 # both alike. A GetItem's empty map is an item of which the projection shows nothing.
                 held, other = held or None, other or None
             gathering.compare(held, other, shape, member)
-            return gathering.result()
+            return gathering.build()
         case (("Query" | "Scan" | "Items.Query"), PageShape()):
             return compare_pages(document, other_document, shape)
         case "BatchGetItem", TablesShape():

@@ -16,13 +16,13 @@ from itertools import pairwise
 from typing import Any, TypeAlias
 
 from comparators import paths
-from comparators.comparison import Comparison, Entry, Gathering
+from comparators.canonical_forms import canonical_form, sort_form
+from comparators.comparison import Comparison, ComparisonBuilder, ItemPair
 from comparators.difference import Difference, Document, Item, Kind, Value
-from comparators.forms import form, order_form
-from comparators.pairing import Pairing, key_of, pair
+from comparators.pairing import Pairing, key_of, pair_items
 from comparators.shapes import PageShape
 
-_MUCH = 512 * 1024
+_NEARLY_FULL = 512 * 1024
 """Characters of items as Python writes them, well below what 1 MB of items gives."""
 
 Rank: TypeAlias = tuple[str, Any]
@@ -34,36 +34,36 @@ def compare_pages(authority: Document, mirror: Document, shape: PageShape) -> Co
 
     Items are paired by table key, or by content where a projection drops the key. Other members are not looked at.
     """
-    gathering = Gathering()
+    gathering = ComparisonBuilder()
     items, mirrored = authority.get("Items"), mirror.get("Items")
     if (items is None) != (mirrored is None):
         kind = Kind.EXTRA if items is None else Kind.MISSING
         gathering.differences.append(_about_page("Items", kind, _length(items), _length(mirrored)))
-        return gathering.result()
+        return gathering.build()
     items, mirrored = items or (), mirrored or ()
     if items == mirrored:
         gathering.compared = len(items)
     else:
-        pairing = pair(items, mirrored, shape.items.key)
-        for index, other in pairing.both:
+        pairing = pair_items(items, mirrored, shape.items.key)
+        for index, other in pairing.pairs:
             gathering.compare(items[index], mirrored[other], shape.items, paths.element("Items", index))
-        _gather_alone(gathering, authority, mirror, pairing, shape)
-        _gather_order(gathering, items, mirrored, pairing, shape)
-    _gather_counts(gathering, authority, mirror, shape)
-    _gather_cursors(gathering, authority, mirror, shape)
-    return gathering.result()
+        _add_unpaired(gathering, authority, mirror, pairing, shape)
+        _add_order(gathering, items, mirrored, pairing, shape)
+    _add_counts(gathering, authority, mirror, shape)
+    _add_cursors(gathering, authority, mirror, shape)
+    return gathering.build()
 
 
 def rank_of(item: Item, shape: PageShape) -> Rank | None:
     """Where an item or a cursor stands in the page's order; None where there is no order or it does not show it."""
     if shape.sort is None or shape.sort not in item:
         return None
-    rank = order_form(item[shape.sort])
+    rank = sort_form(item[shape.sort])
     if not shape.then:
         return rank
     if any(name not in item for name in shape.then):
         return None
-    return rank[0], (rank[1], *(order_form(item[name]) for name in shape.then))
+    return rank[0], (rank[1], *(sort_form(item[name]) for name in shape.then))
 
 
 def _about_page(path: str, kind: Kind, authority: Value | None, mirror: Value | None) -> Difference:
@@ -75,7 +75,7 @@ def _length(items: Sequence[Item] | None) -> Value | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reach:
+class _Coverage:
     """Which places in the order a page covers; `end` is its LastEvaluatedKey."""
 
     shape: PageShape
@@ -101,8 +101,8 @@ class _Reach:
         return True
 
 
-def _gather_alone(
-    gathering: Gathering, authority: Document, mirror: Document, pairing: Pairing, shape: PageShape
+def _add_unpaired(
+    gathering: ComparisonBuilder, authority: Document, mirror: Document, pairing: Pairing, shape: PageShape
 ) -> None:
     """Items that one page shows alone: missing or extra where the other page covers their place, else undecided."""
     items, mirrored = authority.get("Items") or (), mirror.get("Items") or ()
@@ -111,14 +111,14 @@ def _gather_alone(
         (pairing.authority_only, items, mirror, pairing.repeated[0], 0),
         (pairing.mirror_only, mirrored, authority, pairing.repeated[1], 1),
     ):
-        reach = _Reach(shape, other.get("LastEvaluatedKey"))
+        reach = _Coverage(shape, other.get("LastEvaluatedKey"))
         for index in alone:
             item = shown[index]
             if index in repeated or reach.covers(rank_of(item, shape)):
                 real[side].append(index)
             elif pairing.keyed:
                 key = key_of(item, shape.items.key)
-                gathering.undecided.append(Entry(key, item, None) if side == 0 else Entry(key, None, item))
+                gathering.undecided.append(ItemPair(key, item, None) if side == 0 else ItemPair(key, None, item))
             else:
                 gathering.uncompared += 1
     if not pairing.keyed and len(real[0]) == len(real[1]):
@@ -132,30 +132,30 @@ def _gather_alone(
         gathering.compare(None, mirrored[index], shape.items, paths.element("Items", index))
 
 
-def _gather_order(
-    gathering: Gathering, items: Sequence[Item], mirrored: Sequence[Item], pairing: Pairing, shape: PageShape
+def _add_order(
+    gathering: ComparisonBuilder, items: Sequence[Item], mirrored: Sequence[Item], pairing: Pairing, shape: PageShape
 ) -> None:
     """Items that stand elsewhere among the others, one difference for each run that moved together.
 
     The fewest items are said to have moved: those outside a longest part of the mirror's page that is in the
     authority's order. An item whose sort key differs is left out, for that difference says it all.
     """
-    if shape.sort is None or all(one < other for one, other in pairwise(other for _, other in pairing.both)):
+    if shape.sort is None or all(one < other for one, other in pairwise(other for _, other in pairing.pairs)):
         return
     group_of: dict[Rank, int] = {}
     placed: list[tuple[int, int, int]] = []  # mirror's index, authority's index, group of equal sort keys
-    for index, other in pairing.both:
+    for index, other in pairing.pairs:
         rank = rank_of(items[index], shape)
         if rank is not None and rank == rank_of(mirrored[other], shape):
             placed.append((other, index, group_of.setdefault(rank, len(group_of))))
     placed.sort()
-    stayed = _longest_rise([group for _, _, group in placed])
+    stayed = _longest_nondecreasing([group for _, _, group in placed])
     previous: tuple[int, int] | None = None
     for position, (other, index, group) in enumerate(placed):
         if position in stayed:
             continue
         key = key_of(items[index], shape.items.key)
-        gathering.differing.append(Entry(key, items[index], mirrored[other]))
+        gathering.differing.append(ItemPair(key, items[index], mirrored[other]))
         if previous is None or previous[0] != position - 1 or previous[1] > group:
             name = shape.items.rules(items[index]).type
             path = paths.element("Items", index)
@@ -164,7 +164,7 @@ def _gather_order(
         previous = position, group
 
 
-def _longest_rise(groups: Sequence[int]) -> frozenset[int]:
+def _longest_nondecreasing(groups: Sequence[int]) -> frozenset[int]:
     """The positions of a longest part of `groups` that never falls."""
     tails: list[int] = []  # for each length, the lowest group that a rise of that length ends with
     at: list[int] = []  # and its position
@@ -182,25 +182,25 @@ def _longest_rise(groups: Sequence[int]) -> frozenset[int]:
     return frozenset(found)
 
 
-def _gather_counts(gathering: Gathering, authority: Document, mirror: Document, shape: PageShape) -> None:
+def _add_counts(gathering: ComparisonBuilder, authority: Document, mirror: Document, shape: PageShape) -> None:
     """`Count` beyond the items shown and `ScannedCount` beyond `Count`, so that one lost item is not told thrice.
 
     Where no items are shown or a filter hides some, a page that starts or ends inside a group of equal sort keys may
     count other items of that group: a `tie`.
     """
     whole = shape.start is None and "LastEvaluatedKey" not in authority and "LastEvaluatedKey" not in mirror
-    unsure = shape.segment or (shape.ties and not whole) or _cut_apart(authority, mirror, shape)
+    unsure = shape.segment or (shape.ties and not whole) or _cut_by_size(authority, mirror, shape)
     count, other_count = authority.get("Count"), mirror.get("Count")
     if count != other_count:
         shown = "Items" in authority
-        if not shown or _beyond(count, len(authority["Items"])) != _beyond(other_count, len(mirror["Items"])):
-            _gather_count(gathering, "Count", (count, other_count), unsure and not shown)
+        if not shown or _excess(count, len(authority["Items"])) != _excess(other_count, len(mirror["Items"])):
+            _add_count(gathering, "Count", (count, other_count), unsure and not shown)
     scanned, other_scanned = authority.get("ScannedCount"), mirror.get("ScannedCount")
-    if scanned != other_scanned and _beyond(scanned, count) != _beyond(other_scanned, other_count):
-        _gather_count(gathering, "ScannedCount", (scanned, other_scanned), unsure)
+    if scanned != other_scanned and _excess(scanned, count) != _excess(other_scanned, other_count):
+        _add_count(gathering, "ScannedCount", (scanned, other_scanned), unsure)
 
 
-def _cut_apart(authority: Document, mirror: Document, shape: PageShape) -> bool:
+def _cut_by_size(authority: Document, mirror: Document, shape: PageShape) -> bool:
     """Whether the pages end in different places because one ended at 1 MB and not at its limit.
 
     DynamoDB does not document to the byte what counts towards a page, so two stores may end it some items apart.
@@ -218,19 +218,19 @@ def _cut_apart(authority: Document, mirror: Document, shape: PageShape) -> bool:
 def _may_be_full(page: Document) -> bool:
     """Whether the page may have reached 1 MB: it shows much, or does not show all that it read."""
     items = page.get("Items")
-    return items is None or page.get("ScannedCount") != len(items) or len(str(items)) > _MUCH
+    return items is None or page.get("ScannedCount") != len(items) or len(str(items)) > _NEARLY_FULL
 
 
 def _cursor(page: Document) -> object:
     end = page.get("LastEvaluatedKey")
-    return None if end is None else form({"M": end})
+    return None if end is None else canonical_form({"M": end})
 
 
-def _beyond(count: int | None, part: int | None) -> int | None:
+def _excess(count: int | None, part: int | None) -> int | None:
     return None if count is None else count - (part or 0)
 
 
-def _gather_count(gathering: Gathering, name: str, counts: tuple[int | None, int | None], tied: bool) -> None:
+def _add_count(gathering: ComparisonBuilder, name: str, counts: tuple[int | None, int | None], tied: bool) -> None:
     held, other = (None if count is None else {"N": str(count)} for count in counts)
     if tied and None not in counts:
         gathering.notes.append(_about_page(name, Kind.TIE, held, other))
@@ -238,7 +238,7 @@ def _gather_count(gathering: Gathering, name: str, counts: tuple[int | None, int
         gathering.differences.append(_about_page(name, Kind.COUNT, held, other))
 
 
-def _gather_cursors(gathering: Gathering, authority: Document, mirror: Document, shape: PageShape) -> None:
+def _add_cursors(gathering: ComparisonBuilder, authority: Document, mirror: Document, shape: PageShape) -> None:
     """`LastEvaluatedKey` by value, unless the page must end elsewhere because of a tie or of what was found before."""
     end: Item | None = authority.get("LastEvaluatedKey")
     other: Item | None = mirror.get("LastEvaluatedKey")
@@ -250,31 +250,31 @@ def _gather_cursors(gathering: Gathering, authority: Document, mirror: Document,
     if end is not None and other is not None:
         if end.keys() != other.keys():
             kind = Kind.CURSOR
-        elif _tied(end, other, shape):
+        elif _is_tie(end, other, shape):
             kind = Kind.TIE
         else:
-            unordered = shape.sort is None or _unranked(gathering, shape)
-            moved = unordered or _moved_by_others(gathering, authority, mirror, shape)
-            kind = Kind.BOUNDARY if moved or _cut_apart(authority, mirror, shape) else Kind.CURSOR
+            unordered = shape.sort is None or _lacks_rank(gathering, shape)
+            moved = unordered or _cursor_is_explained(gathering, authority, mirror, shape)
+            kind = Kind.BOUNDARY if moved or _cut_by_size(authority, mirror, shape) else Kind.CURSOR
     else:
-        moved = _moved_by_others(gathering, authority, mirror, shape)
-        kind = Kind.BOUNDARY if moved or _cut_apart(authority, mirror, shape) else Kind.CURSOR
+        moved = _cursor_is_explained(gathering, authority, mirror, shape)
+        kind = Kind.BOUNDARY if moved or _cut_by_size(authority, mirror, shape) else Kind.CURSOR
     (gathering.differences if kind is Kind.CURSOR else gathering.notes).append(
         _about_page("LastEvaluatedKey", kind, *sides)
     )
 
 
-def _tied(end: Item, other: Item, shape: PageShape) -> bool:
+def _is_tie(end: Item, other: Item, shape: PageShape) -> bool:
     """Whether two cursors differ in the table key alone, at a place where several items may stand."""
     fixed = [name for name in end if name not in shape.items.key or name == shape.sort]
-    return shape.ties and all(form(end[name]) == form(other[name]) for name in fixed)
+    return shape.ties and all(canonical_form(end[name]) == canonical_form(other[name]) for name in fixed)
 
 
-def _unranked(gathering: Gathering, shape: PageShape) -> bool:
+def _lacks_rank(gathering: ComparisonBuilder, shape: PageShape) -> bool:
     return any(rank_of(entry.authority or entry.mirror or {}, shape) is None for entry in gathering.undecided)
 
 
-def _moved_by_others(gathering: Gathering, authority: Document, mirror: Document, shape: PageShape) -> bool:
+def _cursor_is_explained(gathering: ComparisonBuilder, authority: Document, mirror: Document, shape: PageShape) -> bool:
     """Whether something else than the cursor's own making accounts for a page that ends elsewhere.
 
     That is an item found missing, extra or with another sort key; a segment; or, after the start inside a group of
@@ -290,4 +290,4 @@ def _moved_by_others(gathering: Gathering, authority: Document, mirror: Document
     start = rank_of(shape.start, shape)
     hidden = any("Items" not in page or page.get("ScannedCount") != page.get("Count") for page in (authority, mirror))
     shifted = any(rank_of(entry.authority or entry.mirror or {}, shape) == start for entry in gathering.undecided)
-    return hidden or shifted or start is None or _unranked(gathering, shape) or gathering.uncompared > 0
+    return hidden or shifted or start is None or _lacks_rank(gathering, shape) or gathering.uncompared > 0

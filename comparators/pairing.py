@@ -7,8 +7,8 @@ from collections import defaultdict, deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
+from comparators.canonical_forms import canonical_form
 from comparators.difference import Item
-from comparators.forms import form
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Pairing:
     `repeated`  those left alone (authority's, mirror's) whose key the other list does have, less often.
     """
 
-    both: tuple[tuple[int, int], ...]
+    pairs: tuple[tuple[int, int], ...]
     authority_only: tuple[int, ...]
     mirror_only: tuple[int, ...]
     keyed: bool
@@ -33,18 +33,18 @@ def key_of(item: Item, attributes: Sequence[str]) -> Item | None:
     return {name: item[name] for name in attributes}
 
 
-def identity(key: Item) -> Hashable:
+def key_identity(key: Item) -> Hashable:
     """Equal for two keys exactly when they are one key, however their numbers and bytes are spelt."""
-    return form({"M": key})
+    return canonical_form({"M": key})
 
 
-def pair(authority: Sequence[Item], mirror: Sequence[Item], attributes: Sequence[str]) -> Pairing:
+def pair_items(authority: Sequence[Item], mirror: Sequence[Item], attributes: Sequence[str]) -> Pairing:
     """Pair the items of two answers. Where one shows a key several times, first goes with first, second with second."""
     keyed = bool(attributes) and all(
         name in item for items in (authority, mirror) for item in items for name in attributes
     )
     first, second = (
-        [form({"M": {name: item[name] for name in attributes} if keyed else item}) for item in items]
+        [canonical_form({"M": {name: item[name] for name in attributes} if keyed else item}) for item in items]
         for items in (authority, mirror)
     )
     waiting: defaultdict[Hashable, deque[int]] = defaultdict(deque)

@@ -8,8 +8,8 @@ from hashlib import blake2b
 from typing import Any
 
 from comparators import paths
+from comparators.canonical_forms import canonical_bytes, parse_number
 from comparators.difference import Difference, Item, Kind, Value
-from comparators.forms import encoded, number
 
 _HEX_TO_LETTERS = str.maketrans("0123456789abcdef", "ghjkmnpqrstvwxyz")
 _SHORTEST_KEY, _LONGEST_KEY = 16, 64  # bytes; the longer is what BLAKE2b takes (RFC 7693)
@@ -46,7 +46,7 @@ class Redactor:
         if value is None:
             return None
         ((tag, held),) = value.items()
-        return {"type": tag, "hash": self._hash(encoded(value)), "shape": _shape(tag, held)}
+        return {"type": tag, "hash": self._hash(canonical_bytes(value)), "shape": _shape(tag, held)}
 
     def _hash(self, raw: bytes) -> str:
         return blake2b(raw, digest_size=8, key=self._key).hexdigest().translate(_HEX_TO_LETTERS)
@@ -103,7 +103,7 @@ def _shape(tag: str, held: Any) -> dict[str, Any]:
 
 
 def _number_shape(text: str) -> dict[str, Any]:
-    value = number(text)
+    value = parse_number(text)
     if value is None:
         return {"digits": "none"}
     exact = value.normalize()

@@ -80,7 +80,7 @@ def picker(rules: Mapping[str, ItemRules], attribute: str) -> Picker:
     return pick
 
 
-def rules_from(mapping: Mapping[str, Any]) -> Mapping[str, ItemRules]:
+def parse_rules(mapping: Mapping[str, Any]) -> Mapping[str, ItemRules]:
     """The rules that settings describe, by item type; there is always an entry `*`.
 
     `mapping` is type → attribute → rule, where a rule is the name of a comparator or a table of its options:

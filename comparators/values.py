@@ -11,11 +11,11 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from comparators import paths
+from comparators.canonical_forms import MEMBER_FORMS, binary_form, canonical_form, is_precision_loss, parse_number
 from comparators.difference import Difference, Kind, Value
-from comparators.forms import MEMBER_FORMS, binary_form, form, lost_digits, number
 from comparators.rules import AUTO, Comparator, Rule
 
-Finding: TypeAlias = tuple[str, Kind, Value | None, Value | None]
+ValueDifference: TypeAlias = tuple[str, Kind, Value | None, Value | None]
 """A difference before it is known whose it is: path, kind, authority, mirror."""
 
 _AUTO_NULLS = Rule(null_is_missing=True)
@@ -30,8 +30,8 @@ def compare_values(path: str, authority: Value | None, mirror: Value | None, rul
     leaving elements out, exactly those are `missing` or `extra`, at their index in the list that has them; else the
     rests are compared by position. Lists with the same elements in another order differ once, by `order`.
     """
-    found: list[Finding] = []
-    collect(found, path, authority, mirror, rule)
+    found: list[ValueDifference] = []
+    collect_differences(found, path, authority, mirror, rule)
     if not found:
         return []
     steps = paths.steps(path)
@@ -39,7 +39,9 @@ def compare_values(path: str, authority: Value | None, mirror: Value | None, rul
     return [Difference(at, field, kind, held, other) for at, kind, held, other in found]
 
 
-def collect(found: list[Finding], path: str, authority: Value | None, mirror: Value | None, rule: Rule) -> None:
+def collect_differences(
+    found: list[ValueDifference], path: str, authority: Value | None, mirror: Value | None, rule: Rule
+) -> None:
     """Append to `found` how the two values at `path` differ. None stands for no value there."""
     if authority == mirror or rule.comparator is Comparator.IGNORE:
         return
@@ -67,38 +69,38 @@ def collect(found: list[Finding], path: str, authority: Value | None, mirror: Va
         found.append((path, Kind.SPELLING, authority, mirror))
 
 
-_Compare: TypeAlias = Callable[[list[Finding], str, Any, Any, Rule], None]
+_Compare: TypeAlias = Callable[[list[ValueDifference], str, Any, Any, Rule], None]
 
 
-def _numbers(found: list[Finding], path: str, authority: str, mirror: str, _rule: Rule) -> None:
-    first, second = number(authority), number(mirror)
+def _numbers(found: list[ValueDifference], path: str, authority: str, mirror: str, _rule: Rule) -> None:
+    first, second = parse_number(authority), parse_number(mirror)
     if first is None or second is None:
         kind = Kind.VALUE
     elif first == second:
         return
     else:
-        kind = Kind.PRECISION if lost_digits(first, second) else Kind.VALUE
+        kind = Kind.PRECISION if is_precision_loss(first, second) else Kind.VALUE
     found.append((path, kind, {"N": authority}, {"N": mirror}))
 
 
-def _numbers_exactly(found: list[Finding], path: str, authority: str, mirror: str, _rule: Rule) -> None:
-    first, second = number(authority), number(mirror)
+def _numbers_exactly(found: list[ValueDifference], path: str, authority: str, mirror: str, _rule: Rule) -> None:
+    first, second = parse_number(authority), parse_number(mirror)
     same = first is not None and first == second
     found.append((path, Kind.SPELLING if same else Kind.VALUE, {"N": authority}, {"N": mirror}))
 
 
-def _binaries(found: list[Finding], path: str, authority: str, mirror: str, _rule: Rule) -> None:
+def _binaries(found: list[ValueDifference], path: str, authority: str, mirror: str, _rule: Rule) -> None:
     if binary_form(authority) != binary_form(mirror):
         found.append((path, Kind.VALUE, {"B": authority}, {"B": mirror}))
 
 
-def _epoch_timestamps(found: list[Finding], path: str, authority: str, mirror: str, rule: Rule) -> None:
-    first, second = number(authority), number(mirror)
+def _epoch_timestamps(found: list[ValueDifference], path: str, authority: str, mirror: str, rule: Rule) -> None:
+    first, second = parse_number(authority), parse_number(mirror)
     if first is None or second is None or abs(first - second) > Decimal(rule.tolerance_ms):
         _numbers(found, path, authority, mirror, rule)
 
 
-def _iso_timestamps(found: list[Finding], path: str, authority: str, mirror: str, rule: Rule) -> None:
+def _iso_timestamps(found: list[ValueDifference], path: str, authority: str, mirror: str, rule: Rule) -> None:
     first, second = _instant(authority), _instant(mirror)
     if first is None or second is None or abs(first - second) / timedelta(milliseconds=1) > rule.tolerance_ms:
         found.append((path, Kind.VALUE, {"S": authority}, {"S": mirror}))
@@ -116,7 +118,7 @@ def _instant(text: str) -> timedelta | None:
 def _sets(tag: str) -> _Compare:
     form_of = MEMBER_FORMS[tag]
 
-    def compare(found: list[Finding], path: str, authority: list[str], mirror: list[str], _rule: Rule) -> None:
+    def compare(found: list[ValueDifference], path: str, authority: list[str], mirror: list[str], _rule: Rule) -> None:
         first = {form_of(text): text for text in authority}
         second = {form_of(text): text for text in mirror}
         if first.keys() != second.keys():
@@ -130,21 +132,21 @@ def _sets(tag: str) -> _Compare:
 
 
 def _maps(
-    found: list[Finding], path: str, authority: Mapping[str, Value], mirror: Mapping[str, Value], rule: Rule
+    found: list[ValueDifference], path: str, authority: Mapping[str, Value], mirror: Mapping[str, Value], rule: Rule
 ) -> None:
     inherited = _AUTO_NULLS if rule.null_is_missing else AUTO
     for name, held in authority.items():
         other = mirror.get(name)
         if held != other:
-            collect(found, paths.member(path, name), held, other, rule.fields.get(name, inherited))
+            collect_differences(found, paths.member(path, name), held, other, rule.fields.get(name, inherited))
     for name, other in mirror.items():
         if name not in authority:
-            collect(found, paths.member(path, name), None, other, rule.fields.get(name, inherited))
+            collect_differences(found, paths.member(path, name), None, other, rule.fields.get(name, inherited))
 
 
-def _lists(found: list[Finding], path: str, authority: list[Value], mirror: list[Value], rule: Rule) -> None:
-    forms = [form(value, rule.null_is_missing) for value in authority]
-    others = [form(value, rule.null_is_missing) for value in mirror]
+def _lists(found: list[ValueDifference], path: str, authority: list[Value], mirror: list[Value], rule: Rule) -> None:
+    forms = [canonical_form(value, rule.null_is_missing) for value in authority]
+    others = [canonical_form(value, rule.null_is_missing) for value in mirror]
     if forms == others:
         return
     if len(forms) == len(others) and Counter(forms) == Counter(others):
@@ -158,13 +160,13 @@ def _lists(found: list[Finding], path: str, authority: list[Value], mirror: list
     while end < shorter - start and forms[-1 - end] == others[-1 - end]:
         end += 1
     rest, other_rest = forms[start : len(forms) - end], others[start : len(others) - end]
-    left_out = _left_out(rest, other_rest)
-    put_in = _left_out(other_rest, rest)
+    left_out = _indexes_to_remove(rest, other_rest)
+    put_in = _indexes_to_remove(other_rest, rest)
     if left_out is None and put_in is None:
         common = min(len(rest), len(other_rest))
         inherited = _AUTO_NULLS if rule.null_is_missing else AUTO
         for index in range(start, start + common):
-            collect(found, paths.element(path, index), authority[index], mirror[index], inherited)
+            collect_differences(found, paths.element(path, index), authority[index], mirror[index], inherited)
         left_out, put_in = list(range(common, len(rest))), list(range(common, len(other_rest)))
     found.extend(
         (paths.element(path, start + index), Kind.MISSING, authority[start + index], None) for index in left_out or ()
@@ -174,7 +176,7 @@ def _lists(found: list[Finding], path: str, authority: list[Value], mirror: list
     )
 
 
-def _left_out(longer: list[Any], shorter: list[Any]) -> list[int] | None:
+def _indexes_to_remove(longer: list[Any], shorter: list[Any]) -> list[int] | None:
     """The indexes whose removal turns `longer` into `shorter`; None where no removal alone does."""
     if len(longer) <= len(shorter):
         return None
@@ -188,11 +190,13 @@ def _left_out(longer: list[Any], shorter: list[Any]) -> list[int] | None:
     return found if matched == len(shorter) else None
 
 
-def _unordered_lists(found: list[Finding], path: str, authority: list[Value], mirror: list[Value], rule: Rule) -> None:
+def _unordered_lists(
+    found: list[ValueDifference], path: str, authority: list[Value], mirror: list[Value], rule: Rule
+) -> None:
     for kind, these, those in ((Kind.MISSING, authority, mirror), (Kind.EXTRA, mirror, authority)):
-        remaining = Counter(form(value, rule.null_is_missing) for value in those)
+        remaining = Counter(canonical_form(value, rule.null_is_missing) for value in those)
         for index, value in enumerate(these):
-            key = form(value, rule.null_is_missing)
+            key = canonical_form(value, rule.null_is_missing)
             if remaining[key]:
                 remaining[key] -= 1
             else:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from comparators.difference import Difference, Item
-from comparators.expected import DifferenceContext, Expectation, explanation
+from comparators.expectations import DifferenceContext, Expectation, find_expectation
 from comparators.items import compare_items
 from comparators.rules import ItemRules
 from proxy.dynamodb.outcome import Outcome
@@ -54,7 +54,7 @@ _NO_DECISION_REASONS = frozenset(
 )
 
 
-def decides(outcome: Outcome) -> bool:
+def is_conclusive(outcome: Outcome) -> bool:
     """Whether the authority's outcome says what it made of the operation, and so can be compared."""
     if outcome.status >= 500 or outcome.error_code in _NO_DECISION:
         return False
@@ -64,11 +64,11 @@ def decides(outcome: Outcome) -> bool:
     return not any(reason.get("Code") in _NO_DECISION_REASONS for reason in reasons)
 
 
-REFUSED = "refused"
+REQUEST_REFUSED = "refused"
 """Why an agreement tells nothing of what the stores hold: see `tells`."""
 
 
-def tells(outcome: Outcome) -> bool:
+def shows_state(outcome: Outcome) -> bool:
     """Whether an outcome that decides shows anything of what the store holds: an answer, absence included, or a
     condition that did not hold there. What is refused for the request's own sake (ValidationException) is so by any
     store, be it empty; that of some expressions it is said after a look at the item, the code does not tell."""
@@ -82,13 +82,13 @@ def tells(outcome: Outcome) -> bool:
 
 # Seconds between looks at what differs. DynamoDB's indexes are usually some milliseconds behind, and another process
 # converges within some tens of them: three looks over 1.5 s leave both well behind.
-LOOK_AGAIN = (0.05, 0.3, 1.2)
+RECHECK_SECONDS = (0.05, 0.3, 1.2)
 
 _WEIGHT = {Verdict.AGREED: 0, Verdict.EXPECTED: 1, Verdict.UNREPRESENTABLE: 2, Verdict.MISMATCH: 3}
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedDifference:
     """A difference with its verdict, and why it was expected where it was."""
 
     difference: Difference
@@ -97,14 +97,14 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class MappingLoss:
     """What the mapping is known to lose of an item: the differences between the item and what it gives back."""
 
     paths: frozenset[tuple[str, str]] = frozenset()
     whole: bool = False
 
     @classmethod
-    def between(cls, item: Item | None, image: Item | None, rules: ItemRules) -> Loss:
+    def between(cls, item: Item | None, image: Item | None, rules: ItemRules) -> MappingLoss:
         if item is None:
             return cls()
         if image is None:
@@ -116,21 +116,24 @@ class Loss:
 
 
 def judge(
-    differences: Iterable[Difference], loss: Loss, expectations: Sequence[Expectation], context: DifferenceContext
-) -> list[Judged]:
+    differences: Iterable[Difference],
+    loss: MappingLoss,
+    expectations: Sequence[Expectation],
+    context: DifferenceContext,
+) -> list[JudgedDifference]:
     """A verdict for each difference that has gone on: declared, known loss, or mismatch."""
     judged = []
     for difference in differences:
-        expectation = explanation(expectations, difference, context)
+        expectation = find_expectation(expectations, difference, context)
         if expectation is not None:
-            judged.append(Judged(difference, Verdict.EXPECTED, expectation.because))
+            judged.append(JudgedDifference(difference, Verdict.EXPECTED, expectation.because))
         elif loss.explains(difference):
-            judged.append(Judged(difference, Verdict.UNREPRESENTABLE))
+            judged.append(JudgedDifference(difference, Verdict.UNREPRESENTABLE))
         else:
-            judged.append(Judged(difference, Verdict.MISMATCH))
+            judged.append(JudgedDifference(difference, Verdict.MISMATCH))
     return judged
 
 
-def overall(judged: Iterable[Judged]) -> Verdict:
+def gravest_verdict(judged: Iterable[JudgedDifference]) -> Verdict:
     """The gravest verdict among the differences; `agreed` where there are none."""
     return max((each.verdict for each in judged), key=_WEIGHT.__getitem__, default=Verdict.AGREED)

@@ -157,7 +157,7 @@ async def compose_layer(
         swept=last_swept.last,
     )
     findings = VerdictRecorder(
-        metrics, kept=settings.admin.mismatches_kept, values=settings.admin.values, witness=witness
+        metrics, kept=settings.admin.mismatches_kept, values=settings.admin.values, evidence=witness
     )
     # What no process writes to the mirror, none needs to be asked about.
     mirrors = settings.stages.table is not None or settings.beginnings() != {"off"}
@@ -294,8 +294,8 @@ def compose_routes(
             converger,
             findings,
             alone=alone,
-            others=others,
-            note=note if mirror is dsql else None,
+            peers=others,
+            remember_token=note if mirror is dsql else None,
         )
         reading = ReadComparison(
             journal,

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn
 
-from comparators.expected import Expectation, expectation_from
-from comparators.rules import ItemRules, rules_from
+from comparators.expectations import Expectation, parse_expectation
+from comparators.rules import ItemRules, parse_rules
 from proxy.mapping.attribute_columns import AttributeColumn, ServedIndex
 from proxy.mapping.codecs import codec
 from proxy.mapping.column_mapping import ColumnMapping
@@ -308,7 +308,7 @@ def _derived(top: _Place, made: set[str], *, literal: bool) -> dict[str, tuple[s
 
 def _rules(top: _Place) -> Mapping[str, ItemRules]:
     try:
-        return rules_from(top.get("types", dict, {}))
+        return parse_rules(top.get("types", dict, {}))
     except ValueError as error:
         raise MappingError(f"{top.file}: types: {error}") from error
 
@@ -328,7 +328,7 @@ def _expected(top: _Place, table: str) -> tuple[Expectation, ...]:
         if not isinstance(content, dict):
             raise MappingError(f"{place}: must be a table, is {content!r}")
         try:
-            expectations.append(expectation_from(place, {"table": table, **content}))
+            expectations.append(parse_expectation(place, {"table": table, **content}))
         except ValueError as error:
             raise MappingError(str(error)) from error
     return tuple(expectations)

@@ -12,11 +12,11 @@ from proxy.dynamodb.schema import Key
 from proxy.stores.table_registry import Table
 
 
-class LookStart(NamedTuple):
+class ComparisonStart(NamedTuple):
     """When a look at the stores began: in the journal's moments, and in the loop's seconds."""
 
-    moment: int
-    at: float
+    sequence: int
+    loop_time: float
 
 
 @dataclass(frozen=True, slots=True)

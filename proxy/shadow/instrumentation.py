@@ -14,8 +14,8 @@ from typing import Final, Protocol, TypeAlias, TypeVar
 from proxy.cutover.stages import Stages
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
-from proxy.shadow.call import Call, LookStart
-from proxy.shadow.journal.entries import Ticket
+from proxy.shadow.call import Call, ComparisonStart
+from proxy.shadow.journal.entries import JournalEntry
 from proxy.shadow.verdict_record import VerdictRecord
 from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.interface import Store
@@ -41,19 +41,19 @@ class ReadComparer(Protocol):
 
     async def compare(self, call: Call, answer: asyncio.Future[Outcome | None]) -> None: ...
 
-    def begin(self) -> LookStart: ...
+    def start(self) -> ComparisonStart: ...
 
     async def compare_served(
-        self, call: Call, mirrored: Outcome, answered: Outcome | None, begun: LookStart
+        self, call: Call, mirrored: Outcome, answered: Outcome | None, begun: ComparisonStart
     ) -> None: ...
 
 
 class WriteRehearser(Protocol):
     """What compares writes (`proxy.shadow.comparison.write_rehearsal`)."""
 
-    def repeated(self, call: Call) -> bool: ...
+    def is_repeat(self, call: Call) -> bool: ...
 
-    async def rehearse(self, call: Call, ticket: Ticket, answered: Outcome) -> None: ...
+    async def rehearse(self, call: Call, entry: JournalEntry, answered: Outcome) -> None: ...
 
 
 class VerdictSink(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from proxy.shadow.call import Call
-from proxy.verdicts import Judged, Verdict
+from proxy.verdicts import JudgedDifference, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class VerdictRecord:
     call: Call
     """The operation that was compared, its tables, its item type and the id of the client's request."""
     verdict: Verdict
-    judged: tuple[Judged, ...] = ()
+    judged: tuple[JudgedDifference, ...] = ()
     """The differences, each with a verdict of its own."""
     reason: str | None = None
-    """Why a mirror error or a race was one, or that what agreed shows little (`proxy.verdicts.REFUSED`)."""
+    """Why a mirror error or a race was one, or that what agreed shows little (`proxy.verdicts.REQUEST_REFUSED`)."""

@@ -19,7 +19,7 @@ from proxy.stores.errors import Unreachable
 from proxy.stores.table_registry import Tables
 
 # A flip drains some tens of keys; of a journal that holds more than this, it is enough to know that it is not empty.
-_COUNTED: Final = 1000
+_MAX_COUNTED: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,8 +27,8 @@ class InFlightWrite:
     """A write under way: the (table, type) pairs that it writes (none, where it was not decoded), and the number of the
     stages that it began under."""
 
-    writes: tuple[tuple[str, str], ...]
-    under: int
+    scopes: tuple[tuple[str, str], ...]
+    generation: int
 
 
 class WriteFence:
@@ -52,7 +52,7 @@ class WriteFence:
         self._changed = changed
         self._held: Scope | None = None
         self._released = asyncio.Event()
-        self._under = 0
+        self._generation = 0
         self._entries: set[InFlightWrite] = set()
 
     # -- what the layer asks ------------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ class WriteFence:
 
     def begin(self, writes: tuple[tuple[str, str], ...]) -> InFlightWrite:
         """A write begins, under the stages as they are; end it with `end`, whatever becomes of it."""
-        entry = InFlightWrite(writes, self._under)
+        entry = InFlightWrite(writes, self._generation)
         self._entries.add(entry)
         return entry
 
@@ -106,9 +106,9 @@ class WriteFence:
 
     def drain(self, scope: Scope) -> DrainStatus:
         """What stands between the scope and its flip."""
-        writers = sum(self._in(scope, entry) for entry in self._entries)
+        writers = sum(self._covers(scope, entry) for entry in self._entries)
         keys = parked = 0
-        for key, is_parked in self._journal.keys_of(scope.table, _COUNTED):
+        for key, is_parked in self._journal.keys_of(scope.table, _MAX_COUNTED):
             if self._stages.covers(scope, key.table, self._tables.type_of(key, unknown=scope.item_type)):
                 keys += not is_parked
                 parked += is_parked
@@ -121,13 +121,13 @@ class WriteFence:
         """These are the stages now. Reads go to the new authority at once."""
         if new.epoch == self._stages.map.epoch:
             return
-        self._under += 1
+        self._generation += 1
         self._stages.adopt(new)
         self._changed()
 
     def began_before(self, scope: Scope) -> int:
         """Writes in the scope that began under earlier stages than those of now, and are still under way."""
-        return sum(entry.under != self._under and self._in(scope, entry) for entry in self._entries)
+        return sum(entry.generation != self._generation and self._covers(scope, entry) for entry in self._entries)
 
     @property
     def clean(self) -> bool:
@@ -147,6 +147,6 @@ class WriteFence:
             return f"the keys of {scope.table} do not tell the type of an item: move the whole table"
         return None
 
-    def _in(self, scope: Scope, entry: InFlightWrite) -> bool:
+    def _covers(self, scope: Scope, entry: InFlightWrite) -> bool:
         """Whether an entry is in the scope: one that was not decoded may be in any."""
-        return not entry.writes or any(self._stages.covers(scope, *each) for each in entry.writes)
+        return not entry.scopes or any(self._stages.covers(scope, *each) for each in entry.scopes)

@@ -16,7 +16,7 @@ from proxy.mapping.interface import Fault
 from proxy.stores.circuit_breaker import CircuitBreaker
 from proxy.stores.errors import UnknownOutcome, Unreachable
 from proxy.stores.interface import ExecutionResult, Store, StoredItem
-from proxy.verdicts import decides
+from proxy.verdicts import is_conclusive
 
 T = TypeVar("T")
 
@@ -111,7 +111,7 @@ class ConclusiveStore:
     async def execute(self, operation: Operation) -> ExecutionResult:
         executed = await self._store.execute(operation)
         outcome = executed.outcome
-        if decides(outcome) and not (outcome.ok and outcome.document.get("UnprocessedItems")):
+        if is_conclusive(outcome) and not (outcome.ok and outcome.document.get("UnprocessedItems")):
             return executed
         reason = outcome.error_code or "unprocessed"
         if operation.writes and (outcome.ok or outcome.status >= 500):

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from comparators.expected import Expectation
-from comparators.rules import ANY, ItemRules, Picker, picker, rules_from
+from comparators.expectations import Expectation
+from comparators.rules import ANY, ItemRules, Picker, parse_rules, picker
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.mapping.compatibility import misfits
 from proxy.mapping.document_mapping import DocumentMapping
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 _NOT_THERE_SECONDS = 2.0
 # "Naming rules and data types": no other table can be, and DynamoDB refuses to describe one.
 NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
-_NO_RULES = rules_from({})
+_NO_RULES = parse_rules({})
 
 
 @dataclass(frozen=True, slots=True)

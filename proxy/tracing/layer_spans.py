@@ -19,7 +19,7 @@ from opentelemetry.trace import Link, SpanContext
 from proxy.cutover.stages import Stage, Stages
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
-from proxy.shadow.call import Call, LookStart
+from proxy.shadow.call import Call, ComparisonStart
 from proxy.shadow.instrumentation import (
     Converge,
     Execute,
@@ -29,7 +29,7 @@ from proxy.shadow.instrumentation import (
     VerdictSink,
     WriteRehearser,
 )
-from proxy.shadow.journal.entries import Ticket
+from proxy.shadow.journal.entries import JournalEntry
 from proxy.shadow.request.item_type import ANY_TYPE
 from proxy.shadow.request.placement import Placement, placement_of
 from proxy.shadow.verdict_record import VerdictRecord
@@ -131,10 +131,10 @@ class LayerSpans:
 
         return traced
 
-    def settled(self, ticket: Ticket, origin: SpanContext) -> None:
+    def settled(self, entry: JournalEntry, origin: SpanContext) -> None:
         """A write was rehearsed, and its keys seen to be equal or converged, where no other had them."""
-        for key in ticket.keys:
-            if key not in ticket.overlapped:
+        for key in entry.keys:
+            if key not in entry.overlapped:
                 self._origins.settled(key, origin)
 
     def _remember(self, keys: Sequence[Key]) -> None:
@@ -190,10 +190,12 @@ class _TracedReadComparer:
         with self._parts.spans.work(COMPARE, self._parts.of(call, self._authority)):
             return await self._reading.compare(call, answer)
 
-    def begin(self) -> LookStart:
-        return self._reading.begin()
+    def start(self) -> ComparisonStart:
+        return self._reading.start()
 
-    async def compare_served(self, call: Call, mirrored: Outcome, answered: Outcome | None, begun: LookStart) -> None:
+    async def compare_served(
+        self, call: Call, mirrored: Outcome, answered: Outcome | None, begun: ComparisonStart
+    ) -> None:
         if not sampled():
             return await self._reading.compare_served(call, mirrored, answered, begun)
         with self._parts.spans.work(COMPARE, self._parts.of(call, self._authority)):
@@ -208,16 +210,16 @@ class _TracedWriteRehearser:
         self._parts = parts
         self._authority = authority
 
-    def repeated(self, call: Call) -> bool:
-        return self._rehearsal.repeated(call)
+    def is_repeat(self, call: Call) -> bool:
+        return self._rehearsal.is_repeat(call)
 
-    async def rehearse(self, call: Call, ticket: Ticket, answered: Outcome) -> None:
+    async def rehearse(self, call: Call, entry: JournalEntry, answered: Outcome) -> None:
         if not sampled():
-            return await self._rehearsal.rehearse(call, ticket, answered)
+            return await self._rehearsal.rehearse(call, entry, answered)
         origin = current()
         with self._parts.spans.work(REHEARSE, self._parts.of(call, self._authority)):
-            await self._rehearsal.rehearse(call, ticket, answered)
-        self._parts.settled(ticket, origin)
+            await self._rehearsal.rehearse(call, entry, answered)
+        self._parts.settled(entry, origin)
         return None
 
 

@@ -66,8 +66,8 @@ async def test_room_for_next_to_nothing_is_no_recovery(disk: Path, pages: int) -
         fill(disk)
         os.truncate(disk / "filler", (disk / "filler").stat().st_size - pages * 4096)
         keys = [Key("t", f'{{"id":{{"S":"{number}"}}}}') for number in range(500)]
-        for work in journal.release(await journal.enter(keys), take=True):
-            journal.done(work)
+        for work in journal.release(await journal.enter(keys), claim=True):
+            journal.mark_converged(work)
         assert not journal.empty  # which it never is while it cannot be written
         (disk / "filler").unlink()
         assert journal.empty

@@ -9,7 +9,7 @@ from proxy.shadow.call import Call
 from proxy.shadow.comparison.verdict_recorder import VerdictRecorder
 from proxy.shadow.verdict_record import VerdictRecord
 from proxy.stores.table_registry import Table
-from proxy.verdicts import Judged, Verdict
+from proxy.verdicts import JudgedDifference, Verdict
 from tests.integration.scenes import CONFIG
 
 KEYS, ATTRIBUTES = 10_000, 500
@@ -33,7 +33,7 @@ def told(keys: int, attributes: int) -> Metrics:
         name = f"attribute{number % attributes}" if number % 2 else "title"
         difference = Difference(name, name, Kind.VALUE, {"S": f"a{number}"}, {"S": f"b{number}"}, "Book")
         call = Call(operation, {"billio": table}, "Book", str(number))
-        findings.record(VerdictRecord(call, Verdict.MISMATCH, (Judged(difference, Verdict.MISMATCH),)))
+        findings.record(VerdictRecord(call, Verdict.MISMATCH, (JudgedDifference(difference, Verdict.MISMATCH),)))
         metrics.stores.store_seconds("dynamodb", f"Made{number}", 0.001)
         metrics.wire.proxy_seconds(f"Made{number}", 200, 0.001)
         metrics.wire.passed_through(f"Made{number}")

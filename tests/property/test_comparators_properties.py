@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from comparators import paths
+from comparators.canonical_forms import canonical_bytes, canonical_form, parse_number
 from comparators.difference import Difference, Item, Kind, Value
-from comparators.forms import encoded, form, number
 from comparators.items import compare_items
 from comparators.pages import compare_pages
 from comparators.redact import Redactor
@@ -121,7 +121,7 @@ def value_mutations(path: str, field: str, value: Value, at: Callable[[Item], Va
         for index, inner in enumerate(held):
             # In a run of equal elements it cannot be told which one went: the last stands for all.
             last = index
-            while last + 1 < len(held) and form(held[last + 1]) == form(inner):
+            while last + 1 < len(held) and canonical_form(held[last + 1]) == canonical_form(inner):
                 last += 1
             yield change({Kind.MISSING}, put("L", held[:index] + held[index + 1 :]), paths.element(path, last))
             yield from value_mutations(
@@ -192,8 +192,8 @@ def test_an_item_equals_itself_however_it_is_spelt(item: Item) -> None:
     for reverse in (False, True):
         other = {name: respelt(item[name], reverse) for name in reversed(item)}
         assert compare_items(item, other, RULES) == ()
-        assert form({"M": item}) == form({"M": other})
-        assert encoded({"M": item}) == encoded({"M": other})
+        assert canonical_form({"M": item}) == canonical_form({"M": other})
+        assert canonical_bytes({"M": item}) == canonical_bytes({"M": other})
 
 
 def told(differences: tuple[Difference, ...]) -> list[str]:
@@ -211,8 +211,8 @@ def test_swapping_the_stores_swaps_the_differences(one: Item, other: Item, data:
         assert told(forth) == told(tuple(found.swapped() for found in back))
         assert (
             (forth == ())
-            == (form({"M": one}) == form({"M": mirror}))
-            == (encoded({"M": one}) == encoded({"M": mirror}))
+            == (canonical_form({"M": one}) == canonical_form({"M": mirror}))
+            == (canonical_bytes({"M": one}) == canonical_bytes({"M": mirror}))
         )
 
 
@@ -259,7 +259,7 @@ def collections(draw: st.DrawFn) -> list[Item]:
 
 def shuffled_ties(items: list[Item], data: st.DataObject) -> list[Item]:
     """The same items as another store may order them."""
-    return sorted(data.draw(st.permutations(items)), key=lambda item: number(item["at"]["N"]) or Decimal(0))
+    return sorted(data.draw(st.permutations(items)), key=lambda item: parse_number(item["at"]["N"]) or Decimal(0))
 
 
 def page(items: list[Item], start: Item | None = None, limit: int | None = None) -> dict[str, Any]:
@@ -384,4 +384,4 @@ def test_hashes_are_equal_exactly_when_values_are(one: Value, other: Value) -> N
     assert second is not None
     assert again is not None
     assert first["hash"] == again["hash"]
-    assert (first["hash"] == second["hash"]) == (form(one) == form(other))
+    assert (first["hash"] == second["hash"]) == (canonical_form(one) == canonical_form(other))

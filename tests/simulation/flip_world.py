@@ -372,7 +372,7 @@ class FlipWorld:
                 continue
             found.append(
                 f"{process.name}: lease {run.participant.lease.valid} {run.participant.problem}, "
-                f"held {run.floor.held}, behind {run.layer._behind.running}, open {run.journal._open}"
+                f"held {run.floor.held}, behind {run.layer._behind.running}, open {run.journal._active}"
             )
         return "; ".join(found)
 

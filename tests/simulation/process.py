@@ -226,7 +226,7 @@ class Run:
     def at_rest(self) -> bool:
         """Whether nothing is left to converge."""
         journal = self.journal
-        if journal._open or journal._changes.entered or journal._changes.left:
+        if journal._active or journal._changes.entered or journal._changes.departed:
             return False
         row = journal._file._database.execute("SELECT count(*) FROM journal WHERE parked IS NULL").fetchone()
         return bool(row[0] == 0)

@@ -55,7 +55,7 @@ def test_a_convergence_between_writes_does_not_clear_the_one_under_way(follow: C
         journal.release(first)
         work = await journal.next()
         journal.release(second)
-        journal.done(work)
+        journal.mark_converged(work)
         assert journal.holds(KEY)
 
     follow(course)
@@ -71,9 +71,9 @@ def test_a_convergence_must_begin_after_the_settle_time(follow: Callable[[Course
         await asyncio.sleep(4.9)
         work = await journal.next()
         await asyncio.sleep(0.2)
-        journal.done(work)
+        journal.mark_converged(work)
         assert journal.holds(KEY)
-        journal.done(await journal.next())
+        journal.mark_converged(await journal.next())
         assert not journal.holds(KEY)
 
     follow(course)
@@ -101,12 +101,12 @@ def test_what_lingers_is_remembered_while_the_disk_is_full(follow: Callable[[Cou
         ticket = await journal.enter([KEY])
         journal.mark_unsettled([KEY], 5.0, "dsql")
         journal.release(ticket)
-        journal.done(await journal.next())
+        journal.mark_converged(await journal.next())
         assert journal.holds(KEY)
         journal._file._database = database
         await journal.depth()
         while asyncio.get_running_loop().time() < 5.0:
-            journal.done(await journal.next())
+            journal.mark_converged(await journal.next())
         assert not journal.holds(KEY)
 
     follow(course)
@@ -124,7 +124,7 @@ def test_who_gives_up_entering_does_not_take_others_along(follow: Callable[[Cour
         with pytest.raises(asyncio.CancelledError):
             await gives_up
         journal.release(await stays)
-        journal.done(await journal.next())
+        journal.mark_converged(await journal.next())
         assert not journal.holds(KEY)
 
     follow(course)
@@ -136,8 +136,8 @@ def test_waiting_for_a_hot_key_leaves_nothing_behind(follow: Callable[[Course], 
     async def course(journal: Journal) -> None:
         ticket = await journal.enter([KEY])
         for _ in range(100):
-            assert not await journal.left([KEY], 0.1)
-        left = journal._open[KEY].left
+            assert not await journal.wait_until_absent([KEY], 0.1)
+        left = journal._active[KEY].left
         assert left is not None
         assert not left._waiters
         journal.release(ticket)
@@ -173,13 +173,13 @@ def test_a_slow_board_does_not_hide_what_another_process_wrote(
 
         async def answer() -> None:
             while True:
-                await answering.work()
+                await answering.poll()
 
         working = asyncio.create_task(answer())
         await asyncio.sleep(60.0)
         began = loop.time()
         other.release(await other.enter([KEY]))
-        other.done(await other.next())
+        other.mark_converged(await other.next())
         await asyncio.sleep(0.3)
         assert list(await asking.recently_written([KEY, OTHER], loop.time() - began) or ()) == [KEY]
         assert list(await asking.recently_written([any_key_of("things")], loop.time() - began) or ()) == [

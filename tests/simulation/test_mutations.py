@@ -16,7 +16,7 @@ from proxy.dynamodb.item_writes import items_equal
 from proxy.dynamodb.schema import Key
 from proxy.shadow.comparison import read_comparison as reading
 from proxy.shadow.comparison.peers import Peers
-from proxy.shadow.journal.entries import Ticket, Work
+from proxy.shadow.journal.entries import ClaimedKey, JournalEntry
 from proxy.shadow.journal.group_commit import GroupCommit
 from proxy.shadow.journal.journal import Journal
 from proxy.stores.dynamodb.store import DynamoDBStore
@@ -63,17 +63,17 @@ def entry_after_the_write(patch: Patch) -> None:
 
 def any_generation_clears(patch: Patch) -> None:
     """Finishing an earlier write clears a later one's entry."""
-    done = Journal.done
+    done = Journal.mark_converged
 
-    def careless(self: Journal, work: Work) -> float | None:
-        return done(self, Work(work.key, self._open[work.key].generation))
+    def careless(self: Journal, work: ClaimedKey) -> float | None:
+        return done(self, ClaimedKey(work.key, self._active[work.key].generation))
 
-    patch.setattr(Journal, "done", careless)
+    patch.setattr(Journal, "mark_converged", careless)
 
 
 def verdict_at_the_first_look(patch: Patch) -> None:
     """What differs at first is a mismatch."""
-    patch.setattr(reading, "LOOK_AGAIN", ())
+    patch.setattr(reading, "RECHECK_SECONDS", ())
 
 
 def eventual_reading_of_the_authority(patch: Patch) -> None:
@@ -101,12 +101,12 @@ def overlapping_writes_are_compared(patch: Patch) -> None:
     """Writes to one key that overlap are rehearsed and judged as if each were alone."""
     entered = Journal.enter
 
-    async def enter(self: Journal, keys: list[Key]) -> Ticket:
-        ticket = await entered(self, keys)
-        return replace(ticket, overlapped=frozenset())
+    async def enter(self: Journal, keys: list[Key]) -> JournalEntry:
+        entry = await entered(self, keys)
+        return replace(entry, overlapped=frozenset())
 
     patch.setattr(Journal, "enter", enter)
-    patch.setattr(Journal, "overtaken", lambda self, ticket: False)
+    patch.setattr(Journal, "has_later_write", lambda self, entry: False)
 
 
 def others_are_not_asked(patch: Patch) -> None:

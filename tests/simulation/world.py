@@ -23,6 +23,7 @@ from proxy.dynamodb.operations import WRITES, Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
+from proxy.shadow.journal.journal import Journal
 from proxy.stores.errors import StoreError
 from proxy.verdicts import Verdict
 from tests.simulation.line import Fate, Line
@@ -269,7 +270,7 @@ class World:
                 "SELECT key, generation, due, unsettled, parked FROM journal"
             ).fetchall()
             found.append(
-                f"{process.name}: behind={run.layer._behind.running} open={journal._open} "
+                f"{process.name}: behind={run.layer._behind.running} open={journal._active} "
                 f"changes={journal._changes} rows={rows}"
             )
         return "; ".join(found)
@@ -338,12 +339,12 @@ class World:
             if run is not None and not run.closed:
                 self._check_memory(process.name, run.journal, run.layer._behind.running, run.limit)
 
-    def _check_memory(self, name: str, journal: Any, running: int, limit: int) -> None:
+    def _check_memory(self, name: str, journal: Journal, running: int, limit: int) -> None:
         most = len(self._keys)
-        if len(journal._open) > most or len(journal._changes.entered) > most or len(journal._changes.left) > most:
+        if len(journal._active) > most or len(journal._changes.entered) > most or len(journal._changes.departed) > most:
             raise Violated(f"{name}'s journal holds more keys than there are")
         if len(journal._ready._keys) > 2 * most:
-            raise Violated(f"{name}'s line has {len(journal._line)} places for {most} keys")
+            raise Violated(f"{name}'s queue has {len(journal._ready._keys)} places for {most} keys")
         if running > limit:
             raise Violated(f"{name} compares {running} at once")
 

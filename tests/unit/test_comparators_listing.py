@@ -2,11 +2,11 @@
 
 from comparators.difference import Kind
 from comparators.pages import compare_pages
-from comparators.rules import rules_from
+from comparators.rules import parse_rules
 from comparators.shapes import ItemShape, PageShape
 from proxy.dynamodb.values import Item
 
-RULES = rules_from({})["*"]
+RULES = parse_rules({})["*"]
 
 
 def shape(*, then: bool, start: Item | None = None) -> PageShape:

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from comparators.difference import Difference, Kind, Value
-from comparators.expected import DifferenceContext, Expectation, expectation_from, explanation
+from comparators.expectations import DifferenceContext, Expectation, find_expectation, parse_expectation
 from comparators.redact import Redactor
 
 REDACTOR = Redactor(b"0123456789abcdef")
@@ -100,9 +100,9 @@ def test_show_says_the_stores_own_words() -> None:
     ],
 )
 def test_expectations_explain_what_they_name(expected: dict[str, str], explains: bool) -> None:
-    expectation = expectation_from("expected[0]", {"because": "the importer trims it", **expected})
+    expectation = parse_expectation("expected[0]", {"because": "the importer trims it", **expected})
     assert expectation.explains(FOUND, QUERY) is explains
-    assert explanation([expectation], FOUND, QUERY) is (expectation if explains else None)
+    assert find_expectation([expectation], FOUND, QUERY) is (expectation if explains else None)
 
 
 def test_the_first_expectation_explains() -> None:
@@ -111,7 +111,7 @@ def test_the_first_expectation_explains() -> None:
         Expectation("b", field="image"),
         Expectation("c", path="**"),
     )
-    assert explanation([other, first, second], FOUND, QUERY) is first
+    assert find_expectation([other, first, second], FOUND, QUERY) is first
 
 
 @pytest.mark.parametrize(
@@ -127,4 +127,4 @@ def test_the_first_expectation_explains() -> None:
 )
 def test_expectations_are_strict(written: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        expectation_from("expected[0]", written)
+        parse_expectation("expected[0]", written)

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from comparators import paths
+from comparators.canonical_forms import sort_form
 from comparators.difference import Item, Kind, Value
-from comparators.forms import order_form
 from comparators.items import compare_items
-from comparators.rules import Comparator, ItemRules, Rule, picker, rules_from
+from comparators.rules import Comparator, ItemRules, Rule, parse_rules, picker
 from comparators.values import compare_values
 
 Found = list[tuple[str, str]]
@@ -109,7 +109,7 @@ def test_key_values_sort_as_dynamodb_sorts_them() -> None:
     ]
     for values in sorted_:
         backwards = list(reversed(values))
-        assert sorted(backwards, key=order_form) == values
+        assert sorted(backwards, key=sort_form) == values
 
 
 def test_booleans() -> None:
@@ -222,7 +222,7 @@ def test_a_whole_item_is_one_difference() -> None:
 
 
 def test_rules_are_read_from_settings() -> None:
-    rules = rules_from(
+    rules = parse_rules(
         {
             "*": {"movedAt": {"comparator": "timestamp", "tolerance_ms": 5}, "notes": "ignore"},
             "Book": {
@@ -246,7 +246,7 @@ def test_rules_are_read_from_settings() -> None:
     assert pick({"type": s("Book")}).type == "Book"
     assert pick({"type": s("Film")}).type == "*"
     assert pick({}).type == "*"
-    assert rules_from({})["*"] == ItemRules()
+    assert parse_rules({})["*"] == ItemRules()
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_rules_are_read_from_settings() -> None:
 )
 def test_rules_refuse_what_they_do_not_know(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        rules_from(settings)
+        parse_rules(settings)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from comparators.expected import Expectation
+from comparators.expectations import Expectation
 from comparators.redact import Redactor
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item

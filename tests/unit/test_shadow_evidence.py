@@ -25,7 +25,7 @@ from proxy.cutover.gate.evidence_collector import EvidenceCollector
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.schema import Index, TableSchema
 from proxy.metrics.histogram import STORE_BUCKETS
-from proxy.verdicts import REFUSED, Verdict
+from proxy.verdicts import REQUEST_REFUSED, Verdict
 
 WORDS = st.sampled_from([SEEN, *map(str, Verdict)])
 NAMES = st.sampled_from(["a", "b"])
@@ -157,8 +157,8 @@ async def test_what_is_told_is_counted() -> None:
     for _ in range(3):
         here.count_seen(asked, "t", "Book")
     here.count_verdict(asked, "t", "Book", Verdict.AGREED)
-    here.count_verdict(asked, "t", "Book", Verdict.AGREED, REFUSED)
-    here.count_verdict(asked, "t", "Book", Verdict.MISMATCH, REFUSED)
+    here.count_verdict(asked, "t", "Book", Verdict.AGREED, REQUEST_REFUSED)
+    here.count_verdict(asked, "t", "Book", Verdict.MISMATCH, REQUEST_REFUSED)
     here.count_verdict(asked, "t", "Book", Verdict.MIRROR_ERROR, "occ")
     here.count_failure("t", "occ")
     here.count_failure("t", "timeout")

@@ -77,8 +77,8 @@ async def test_what_is_under_way_and_what_is_in_the_journal_stand_in_the_way(ben
     assert floor.drain(BOOKS) == DrainStatus(1, 1, 0.0, 0)
     assert floor.drain(ALL) == DrainStatus(1, 2, 0.0, 0)
     floor.end(entry)
-    for work in bench.journal.release(ticket, take=True):
-        bench.journal.done(work)
+    for work in bench.journal.release(ticket, claim=True):
+        bench.journal.mark_converged(work)
     assert floor.drain(ALL).done
     assert floor.clean
 
@@ -91,7 +91,7 @@ async def test_what_was_not_decoded_may_be_in_any_scope(bench: Bench) -> None:
 
 
 async def test_a_parked_key_is_told_apart(bench: Bench) -> None:
-    (work,) = bench.journal.release(await bench.journal.enter([BOOK]), take=True)
+    (work,) = bench.journal.release(await bench.journal.enter([BOOK]), claim=True)
     bench.journal.park(work, "too long")
     assert bench.floor.drain(BOOKS) == DrainStatus(0, 0, 0.0, 1)
     assert not bench.floor.clean

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxy.dynamodb.schema import Key
-from proxy.shadow.journal.entries import Work
+from proxy.shadow.journal.entries import ClaimedKey
 from proxy.shadow.journal.journal import Journal
 from proxy.shadow.journal.storage import JournalLocked
 from tests.killed import end_as_killed
@@ -58,7 +58,7 @@ def degraded(journal: Journal) -> bool:
     return journal.degraded
 
 
-async def taken(journal: Journal, seconds: float = 60) -> Work:
+async def taken(journal: Journal, seconds: float = 60) -> ClaimedKey:
     async with asyncio.timeout(seconds):
         return await journal.next()
 
@@ -83,15 +83,15 @@ async def test_a_key_is_in_the_file_before_its_write_is_sent(journal: Journal, b
 
 async def test_a_key_leaves_when_it_has_converged(journal: Journal) -> None:
     journal.release(await journal.enter([A]))
-    journal.done(await taken(journal))
+    journal.mark_converged(await taken(journal))
     assert await keys(journal) == (0, 0)
     assert not journal.holds(A)
 
 
 async def test_no_key_is_converged_while_its_write_is_under_way(journal: Journal) -> None:
-    ticket = await journal.enter([A])
+    entry = await journal.enter([A])
     await nothing_is_due(journal)
-    journal.release(ticket)
+    journal.release(entry)
     assert (await taken(journal)).key == A
 
 
@@ -99,10 +99,10 @@ async def test_finishing_an_earlier_write_never_clears_a_later_one(journal: Jour
     journal.release(await journal.enter([A]))
     first = await taken(journal)
     later = await journal.enter([A])
-    assert journal.done(first) is None
+    assert journal.mark_converged(first) is None
     assert await keys(journal) == (1, 0)
     journal.release(later)
-    journal.done(await taken(journal))
+    journal.mark_converged(await taken(journal))
     assert await keys(journal) == (0, 0)
 
 
@@ -111,7 +111,7 @@ async def test_a_write_that_was_answered_while_its_key_converged_is_converged_af
     first = await taken(journal)
     journal.release(await journal.enter([A]))
     await nothing_is_due(journal)  # one at a time
-    journal.done(first)
+    journal.mark_converged(first)
     second = await taken(journal)
     assert second.generation > first.generation
 
@@ -120,33 +120,33 @@ async def test_a_write_that_overlaps_is_told_so(journal: Journal) -> None:
     one = await journal.enter([A])
     other = await journal.enter([A, B])
     assert (one.overlapped, other.overlapped) == (frozenset(), frozenset({A}))
-    assert journal.overtaken(one)
-    assert not journal.overtaken(other)
-    assert journal.release(one, take=True) == []
-    assert [work.key for work in journal.release(other, take=True)] == [A, B]
+    assert journal.has_later_write(one)
+    assert not journal.has_later_write(other)
+    assert journal.release(one, claim=True) == []
+    assert [work.key for work in journal.release(other, claim=True)] == [A, B]
 
 
 async def test_a_key_taken_while_it_stands_in_line_is_not_missed_there(journal: Journal) -> None:
     """A write may take for itself a key that an earlier one has put in line; the worker that comes to it passes on."""
     journal.release(await journal.enter([A]))
-    (work,) = journal.release(await journal.enter([A]), take=True)
-    journal.done(work)
+    (work,) = journal.release(await journal.enter([A]), claim=True)
+    journal.mark_converged(work)
     journal.release(await journal.enter([B]))
     assert (await taken(journal)).key == B
 
 
 async def test_a_key_that_is_always_written_converges_in_between(journal: Journal, bench: Bench) -> None:
-    ticket = await journal.enter([A])
+    entry = await journal.enter([A])
     for _ in range(3):
         following = await journal.enter([A])
-        journal.release(ticket)
-        ticket = following
+        journal.release(entry)
+        entry = following
     await nothing_is_due(journal)
     bench.clock.now += 2
     following = await journal.enter([A])
-    journal.release(ticket)
+    journal.release(entry)
     work = await taken(journal)
-    assert journal.done(work) is None
+    assert journal.mark_converged(work) is None
     assert await keys(journal) == (1, 0)
     journal.release(following)
 
@@ -161,25 +161,25 @@ async def test_a_key_that_failed_comes_again_when_it_is_due(journal: Journal, be
 
 
 async def test_an_unknown_outcome_keeps_the_key_until_nothing_can_linger(journal: Journal, bench: Bench) -> None:
-    ticket = await journal.enter([A])
+    entry = await journal.enter([A])
     journal.mark_unsettled([A], 60, "dsql")
-    journal.release(ticket)
-    assert journal.done(await taken(journal)) is None
+    journal.release(entry)
+    assert journal.mark_converged(await taken(journal)) is None
     await nothing_is_due(journal)
     assert await keys(journal) == (1, 0)
     bench.clock.now += 60
-    assert journal.done(await taken(journal)) is not None
+    assert journal.mark_converged(await taken(journal)) is not None
     assert await keys(journal) == (0, 0)
 
 
 async def test_a_later_write_does_not_settle_an_unknown_outcome(journal: Journal, bench: Bench) -> None:
-    ticket = await journal.enter([A])
+    entry = await journal.enter([A])
     journal.mark_unsettled([A], 60, "dsql")
-    journal.release(ticket)
-    journal.done(await taken(journal))
+    journal.release(entry)
+    journal.mark_converged(await taken(journal))
     bench.clock.now += 10
     journal.release(await journal.enter([A]))
-    assert journal.done(await taken(journal)) is None
+    assert journal.mark_converged(await taken(journal)) is None
     assert await keys(journal) == (1, 0)
 
 
@@ -193,7 +193,7 @@ async def test_a_parked_key_waits_for_its_next_write(journal: Journal, bench: Be
     journal.release(await journal.enter([A]))
     assert await keys(journal) == (1, 0)
     assert journal.parked_reason(A) is None
-    journal.done(await taken(journal))
+    journal.mark_converged(await taken(journal))
     assert await keys(journal) == (0, 0)
 
 
@@ -217,11 +217,11 @@ async def test_what_a_killed_process_left_is_converged_at_once_and_once_more(ben
     assert left == 2
     first, again = await taken(journal), await taken(journal)
     assert {first.key, again.key} == {A, B}
-    assert journal.done(again) is None
+    assert journal.mark_converged(again) is None
     assert await keys(journal) == (2, 0)  # none is parked: the mapping may be another now
-    ticket = await journal.enter([again.key])
-    assert ticket.overlapped  # what the killed process began may still land
-    assert ticket.generation > again.generation
+    entry = await journal.enter([again.key])
+    assert entry.overlapped  # what the killed process began may still land
+    assert entry.generation > again.generation
     journal.close()
 
 
@@ -242,47 +242,47 @@ async def test_many_keys_stand_in_the_file_and_not_in_memory(journal: Journal) -
     for start in range(0, len(many), 500):
         journal.release(await journal.enter(many[start : start + 500]))
     assert (await keys(journal))[0] == 6000
-    assert len(journal._open) < 5000
+    assert len(journal._active) < 5000
     seen: set[Key] = set()
     while len(seen) < 6000:
         work = await taken(journal)
         seen.add(work.key)
-        journal.done(work)
+        journal.mark_converged(work)
     assert seen == set(many)
     assert await keys(journal) == (0, 0)
 
 
 async def test_waiting_for_keys_to_leave(journal: Journal, bench: Bench) -> None:
     journal.release(await journal.enter([A, B]))
-    assert not await journal.left([A], 0.05)
-    waiting = asyncio.create_task(journal.left([A, B], 60))
-    journal.done(await taken(journal))
+    assert not await journal.wait_until_absent([A], 0.05)
+    waiting = asyncio.create_task(journal.wait_until_absent([A, B], 60))
+    journal.mark_converged(await taken(journal))
     journal.retry_later(await taken(journal), 1)
     await asyncio.sleep(0)
     assert not waiting.done()
     bench.clock.now += 1
-    journal.done(await taken(journal))
+    journal.mark_converged(await taken(journal))
     assert await waiting
 
 
 async def test_touched_remembers_what_has_left(journal: Journal) -> None:
-    before = journal.latest
-    assert not journal.touched(A, before)
+    before = journal.sequence
+    assert not journal.active_since(A, before)
     journal.release(await journal.enter([A]))
-    assert journal.touched(A, journal.latest)
-    journal.done(await taken(journal))
-    assert journal.touched(A, before)
-    assert not journal.touched(A, journal.latest)
-    assert not journal.touched(B, before)
+    assert journal.active_since(A, journal.sequence)
+    journal.mark_converged(await taken(journal))
+    assert journal.active_since(A, before)
+    assert not journal.active_since(A, journal.sequence)
+    assert not journal.active_since(B, before)
 
 
 async def test_a_file_that_cannot_be_written_does_not_stop_writes(journal: Journal, bench: Bench) -> None:
     other = sqlite3.connect(bench.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    ticket = await journal.enter([A])
+    entry = await journal.enter([A])
     assert degraded(journal)
     assert journal.holds(A)
-    journal.release(ticket)
+    journal.release(entry)
     work = await taken(journal)
     journal.retry_later(work, 0)  # it stands in memory only, and nowhere in line
     other.execute("ROLLBACK")
@@ -322,11 +322,11 @@ async def test_what_may_land_outlives_the_process(bench: Bench) -> None:
 
 
 async def test_the_keys_of_a_table_are_those_in_the_file_and_those_on_their_way_to_it(journal: Journal) -> None:
-    ticket = await journal.enter([A])
+    entry = await journal.enter([A])
     entering = asyncio.ensure_future(journal.enter([B]))
     await asyncio.sleep(0)
     assert dict(journal.keys_of(A.table, 10)) == {A: False, B: False}
     journal.release(await entering)
-    (work,) = journal.release(ticket, take=True)
+    (work,) = journal.release(entry, claim=True)
     journal.park(work, "too long")
     assert dict(journal.keys_of(A.table, 10))[A] is True

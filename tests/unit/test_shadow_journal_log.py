@@ -62,7 +62,7 @@ async def test_the_loop_never_begins_the_log(journal: Journal, path: Path) -> No
 
 async def test_the_log_begins_anew_by_itself(journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_commit, "_SYNC_SECONDS", 0.01)
-    tidying = asyncio.ensure_future(journal.tidy())
+    tidying = asyncio.ensure_future(journal.maintain_wal())
     begun, _ = log_of(path)
     async with asyncio.timeout(60):
         while log_of(path)[0] < begun + 3:
@@ -98,14 +98,14 @@ async def test_what_is_asked_while_the_log_begins_is_written_after_it(
         journal.release(await journal.enter([key]))
     a, b = await journal.next(), await journal.next()
     held = Held(monkeypatch)
-    tidying = asyncio.ensure_future(journal.tidy())
+    tidying = asyncio.ensure_future(journal.maintain_wal())
     journal.release(await journal.enter([C]))
     await held.begun()
     c = await journal.next()
     entering = asyncio.ensure_future(journal.enter([Key("t", "late")]))
     journal.park(a, "too long")
     journal.retry_later(b, 3600)
-    journal.done(c)
+    journal.mark_converged(c)
     await asyncio.sleep(0)
     # A client that reads asks the journal, and is not kept; one that writes has to be in the file first.
     assert journal.holds(A)
@@ -131,7 +131,7 @@ async def test_a_write_after_what_was_put_off_or_parked_counts(
         journal.release(await journal.enter([key]))
     a, b = await journal.next(), await journal.next()
     held = Held(monkeypatch)
-    tidying = asyncio.ensure_future(journal.tidy())
+    tidying = asyncio.ensure_future(journal.maintain_wal())
     journal.release(await journal.enter([C]))
     await held.begun()
     journal.park(a, "too long")
@@ -151,7 +151,7 @@ async def test_a_write_after_what_was_put_off_or_parked_counts(
 async def test_a_disk_that_hangs_keeps_no_write_for_ever(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_commit, "_RESTART_SECONDS", 0.05)
     held = Held(monkeypatch)
-    tidying = asyncio.ensure_future(journal.tidy())
+    tidying = asyncio.ensure_future(journal.maintain_wal())
     journal.release(await journal.enter([A]))
     await held.begun()
     async with asyncio.timeout(60):

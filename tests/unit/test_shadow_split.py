@@ -39,7 +39,7 @@ PUT: dict[str, Any] = {
 
 
 def test_each_part_asks_for_its_own_keys_as_they_were_asked_for() -> None:
-    even, odd = sorted(split.parts(call("BatchGetItem", GET), by_parity), key=lambda each: len(each.operation.keys))
+    even, odd = sorted(split.split(call("BatchGetItem", GET), by_parity), key=lambda each: len(each.operation.keys))
     assert even.operation.request["RequestItems"] == {
         "one": {"Keys": [key(2)], "ConsistentRead": True},
         "two": {"Keys": [key(4)], "ProjectionExpression": "id"},
@@ -52,16 +52,16 @@ def test_each_part_asks_for_its_own_keys_as_they_were_asked_for() -> None:
 def test_a_table_that_a_part_does_not_touch_is_not_in_it() -> None:
     dynamodb = next(
         part
-        for part in split.parts(call("BatchWriteItem", PUT), by_parity)
+        for part in split.split(call("BatchWriteItem", PUT), by_parity)
         if by_parity(part.operation.keys[0]) == "dynamodb"
     )
     assert dynamodb.operation.tables == ("one",)
 
 
 def test_answers_are_put_together() -> None:
-    parts = split.parts(call("BatchGetItem", GET), by_parity)
+    parts = split.split(call("BatchGetItem", GET), by_parity)
     answers = [Outcome.of({"Responses": {"one": [key(n)], "two": [key(n + 3)]}, "UnprocessedKeys": {}}) for n in (1, 2)]
-    document = split.joined(parts, answers).document
+    document = split.join(parts, answers).document
     assert document == {
         "Responses": {"one": [key(1), key(2)], "two": [key(4), key(5)]},
         "UnprocessedKeys": {},
@@ -69,25 +69,25 @@ def test_answers_are_put_together() -> None:
 
 
 def test_a_part_that_may_be_tried_again_is_unprocessed() -> None:
-    parts = split.parts(call("BatchWriteItem", PUT), by_parity)
-    document = split.joined(parts, [Outcome.failed(throttling()), Outcome.of({"UnprocessedItems": {}})]).document
+    parts = split.split(call("BatchWriteItem", PUT), by_parity)
+    document = split.join(parts, [Outcome.failed(throttling()), Outcome.of({"UnprocessedItems": {}})]).document
     assert document == {"UnprocessedItems": parts[0].operation.request["RequestItems"]}
 
 
 def test_a_batch_of_which_nothing_was_done_has_failed() -> None:
-    parts = split.parts(call("BatchWriteItem", PUT), by_parity)
-    assert split.joined(parts, [Outcome.failed(throttling())] * 2).error_code == "ThrottlingException"
+    parts = split.split(call("BatchWriteItem", PUT), by_parity)
+    assert split.join(parts, [Outcome.failed(throttling())] * 2).error_code == "ThrottlingException"
 
 
 def test_what_is_the_clients_fault_is_told_whatever_else_was_done() -> None:
-    parts = split.parts(call("BatchWriteItem", PUT), by_parity)
+    parts = split.split(call("BatchWriteItem", PUT), by_parity)
     answers = [Outcome.of({"UnprocessedItems": {}}), Outcome.failed(validation("no"))]
-    assert split.joined(parts, answers).error_code == "ValidationException"
+    assert split.join(parts, answers).error_code == "ValidationException"
 
 
 def test_a_transaction_is_not_split() -> None:
     request = {"TransactItems": [{"Get": {"TableName": "one", "Key": key(n)}} for n in (1, 2)]}
     operation = decode("TransactGetItems", orjson.dumps(request), request, SCHEMAS)
-    refusal = split.refuse_across(Call(operation, {}, "*", ""))
+    refusal = split.cross_authority_error(Call(operation, {}, "*", ""))
     assert refusal is not None
     assert refusal.code == "ValidationException"

@@ -99,13 +99,13 @@ def read(text: str) -> Operation:
 @given(st.text(), st.floats(0, 100), st.floats(0, 100))
 def test_a_larger_ramp_takes_no_read_away(text: str, one: float, two: float) -> None:
     smaller, larger = sorted((one, two))
-    assert not ramp.chosen(read(text), smaller) or ramp.chosen(read(text), larger)
-    assert ramp.chosen(read(text), 100)
-    assert not ramp.chosen(read(text), 0)
+    assert not ramp.is_ramped(read(text), smaller) or ramp.is_ramped(read(text), larger)
+    assert ramp.is_ramped(read(text), 100)
+    assert not ramp.is_ramped(read(text), 0)
 
 
 def test_the_ramp_takes_about_the_share_it_says() -> None:
-    taken = sum(ramp.chosen(read(f"key {number}"), 20) for number in range(10_000))
+    taken = sum(ramp.is_ramped(read(f"key {number}"), 20) for number in range(10_000))
     assert taken == pytest.approx(2000, abs=200)
 
 
@@ -119,8 +119,8 @@ def test_all_pages_of_a_query_go_one_way() -> None:
         }
         first = Operation("Query", b"", request, (), {})
         later = Operation("Query", b"", request | {"ExclusiveStartKey": {"id": {"S": "x"}}, "Limit": 3}, (), {})
-        assert ramp.chosen(first, 50) == ramp.chosen(later, 50)
+        assert ramp.is_ramped(first, 50) == ramp.is_ramped(later, 50)
 
 
 def test_a_scan_is_never_ramped() -> None:
-    assert not ramp.chosen(Operation("Scan", b"", {"TableName": "shelf"}, (), {}), 100)
+    assert not ramp.is_ramped(Operation("Scan", b"", {"TableName": "shelf"}, (), {}), 100)

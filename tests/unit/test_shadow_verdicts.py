@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from comparators.difference import Difference, Kind
-from comparators.expected import DifferenceContext, Expectation
+from comparators.expectations import DifferenceContext, Expectation
 from comparators.rules import ItemRules
 from proxy.dynamodb.outcome import Outcome
-from proxy.verdicts import Loss, Verdict, decides, judge, overall, tells
+from proxy.verdicts import MappingLoss, Verdict, gravest_verdict, is_conclusive, judge, shows_state
 
 CONTEXT = DifferenceContext("t", "GetItem")
 TITLE = Difference("title", "title", Kind.VALUE, {"S": "a"}, {"S": "b"})
@@ -36,7 +36,7 @@ def cancelled(*codes: str) -> dict[str, Any]:
     ],
 )
 def test_only_a_decision_about_items_is_compared(status: int, document: dict[str, Any], decided: bool) -> None:
-    assert decides(Outcome.of(document, status)) is decided
+    assert is_conclusive(Outcome.of(document, status)) is decided
 
 
 @pytest.mark.parametrize(
@@ -55,25 +55,25 @@ def test_a_refusal_of_the_request_itself_tells_nothing_of_a_store(
     told: bool,
 ) -> None:
     outcome = Outcome.of(document, status)
-    assert decides(outcome)
-    assert tells(outcome) is told
+    assert is_conclusive(outcome)
+    assert shows_state(outcome) is told
 
 
 def test_a_difference_is_declared_or_known_or_a_mismatch() -> None:
     declared = Expectation("it is told", field="notes")
-    known = Loss.between({"title": {"S": "a"}}, {"title": {"S": "b"}}, ItemRules())
-    assert [each.verdict for each in judge([TITLE, NOTES], Loss(), [], CONTEXT)] == [Verdict.MISMATCH] * 2
+    known = MappingLoss.between({"title": {"S": "a"}}, {"title": {"S": "b"}}, ItemRules())
+    assert [each.verdict for each in judge([TITLE, NOTES], MappingLoss(), [], CONTEXT)] == [Verdict.MISMATCH] * 2
     judged = judge([TITLE, NOTES], known, [declared], CONTEXT)
     assert [(each.verdict, each.because) for each in judged] == [
         (Verdict.UNREPRESENTABLE, None),
         (Verdict.EXPECTED, "it is told"),
     ]
-    assert overall(judged) is Verdict.UNREPRESENTABLE
-    assert overall(judge([NOTES], Loss(), [declared], CONTEXT)) is Verdict.EXPECTED
-    assert overall([]) is Verdict.AGREED
+    assert gravest_verdict(judged) is Verdict.UNREPRESENTABLE
+    assert gravest_verdict(judge([NOTES], MappingLoss(), [declared], CONTEXT)) is Verdict.EXPECTED
+    assert gravest_verdict([]) is Verdict.AGREED
 
 
 def test_an_item_that_no_row_can_hold_explains_all_of_its_differences() -> None:
-    assert Loss.between({"title": {"S": "a"}}, None, ItemRules()).explains(NOTES)
-    assert not Loss.between(None, None, ItemRules()).explains(NOTES)
-    assert not Loss.between({"title": {"S": "a"}}, {"title": {"S": "a"}}, ItemRules()).explains(TITLE)
+    assert MappingLoss.between({"title": {"S": "a"}}, None, ItemRules()).explains(NOTES)
+    assert not MappingLoss.between(None, None, ItemRules()).explains(NOTES)
+    assert not MappingLoss.between({"title": {"S": "a"}}, {"title": {"S": "a"}}, ItemRules()).explains(TITLE)

@@ -23,7 +23,7 @@ from proxy.dynamodb.values import Item
 from proxy.stores.execution import executor
 from proxy.stores.execution.row_store import RowStore, Transaction
 from proxy.stores.interface import ExecutionResult, StoredItem
-from proxy.verdicts import Judged, Verdict
+from proxy.verdicts import JudgedDifference, Verdict
 from tests.verdicts import traffic
 from tests.verdicts.tables import PAGES
 from tests.verdicts.world import World
@@ -271,7 +271,7 @@ class Caught:
 
     calls: int
     action: str
-    judged: Judged
+    judged: JudgedDifference
 
     @property
     def where(self) -> str:

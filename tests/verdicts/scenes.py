@@ -65,7 +65,7 @@ class _Watch:
 
     def _held(self, process: Process, table: str, keys: frozenset[Key]) -> bool:
         journal = process.journal
-        return any(map(journal.holds, keys)) if keys else journal.touched(any_key_of(table), journal.latest)
+        return any(map(journal.holds, keys)) if keys else journal.active_since(any_key_of(table), journal.sequence)
 
     def hear(self, told: Told) -> None:
         watched = self._watched.pop(told.request)

@@ -40,7 +40,7 @@ from proxy.shadow.write_fence import WriteFence
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.errors import StoreError
 from proxy.stores.table_registry import Tables
-from proxy.verdicts import Judged, Verdict
+from proxy.verdicts import JudgedDifference, Verdict
 from tests.killed import end_as_killed
 from tests.simulation.line import Line, Weather
 from tests.simulation.loop import OWNER, Loop
@@ -65,7 +65,7 @@ class Told:
     request: str
     action: str
     verdict: Verdict
-    judged: tuple[Judged, ...]
+    judged: tuple[JudgedDifference, ...]
     reason: str | None
     at: float
 

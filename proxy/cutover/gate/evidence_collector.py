@@ -26,7 +26,7 @@ from proxy.cutover.gate.evidence import (
     span_of,
 )
 from proxy.dynamodb.operations import Operation
-from proxy.verdicts import REFUSED, Verdict
+from proxy.verdicts import REQUEST_REFUSED, Verdict
 
 _MOST: Final = 300
 _FORMS: Final = 4096
@@ -75,7 +75,7 @@ class EvidenceCollector:
         """An operation was compared. `reason` says why a mirror error was one, or that both stores refused it for its
         own sake: that is counted apart."""
         now = self._clock()
-        word = REFUSED if verdict in _ALIKE and reason == REFUSED else verdict
+        word = REQUEST_REFUSED if verdict in _ALIKE and reason == REQUEST_REFUSED else verdict
         self._words(operation, table, item_type, now)[word] += 1
         recent = self._recent(now)
         recent[table, item_type, "mirror_error" if verdict is Verdict.MIRROR_ERROR else "answered"] += 1

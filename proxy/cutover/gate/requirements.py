@@ -17,7 +17,7 @@ from proxy.cutover.gate.evidence import SEEN, SPANS, AccessPattern, Evidence, Jo
 from proxy.cutover.gate.forgotten_writes import affects
 from proxy.cutover.stages import DSQL, DYNAMODB, NOBODY, ForgottenProcesses, Scope, Stage, StagePlacement
 from proxy.settings.gate import GateSettings
-from proxy.verdicts import REFUSED, Verdict
+from proxy.verdicts import REQUEST_REFUSED, Verdict
 
 # What counts as compared: both stores answered, what they answered was told apart from a race, and was no refusal that
 # any store would have given.
@@ -140,7 +140,7 @@ def counted(evidence: Evidence, scope: Scope, now: float) -> dict[AccessPattern,
             sum(of.get(word, 0) for word in _COMPARED),
             of.get(Verdict.MISMATCH, 0),
             of.get(Verdict.UNREPRESENTABLE, 0),
-            of.get(REFUSED, 0),
+            of.get(REQUEST_REFUSED, 0),
         )
         for pattern, of in sorted(words.items())
     }

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from comparators.difference import Difference, Kind
-from comparators.expected import DifferenceContext, explanation
+from comparators.expectations import DifferenceContext, find_expectation
 from comparators.items import compare_items
 from comparators.redact import Redactor
 from proxy.dynamodb.item_writes import items_equal
@@ -160,7 +160,7 @@ class Rechecker:
             reason = "its columns are not what this mapping writes for the item"
             return SweepFinding(key, Result.DIFFERENT, item_type, reasons=(reason,))
         context = DifferenceContext(self._table.name, OPERATION)
-        if all(explanation(self._table.expected, each, context) is not None for each in differences):
+        if all(find_expectation(self._table.expected, each, context) is not None for each in differences):
             return SweepFinding(key, Result.EXPECTED, item_type, differences)
         # The path "" is the item as a whole.
         whole = differences[0].kind if not differences[0].path else None

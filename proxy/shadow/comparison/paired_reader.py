@@ -11,7 +11,7 @@ from typing import Final
 
 import orjson
 
-from comparators.comparison import Comparison, Entry
+from comparators.comparison import Comparison, ItemPair
 from comparators.difference import Difference
 from comparators.items import compare_items
 from comparators.outcomes import compare_outcomes
@@ -25,9 +25,9 @@ from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.shadow.call import Call
 from proxy.shadow.comparison.outcome_shapes import item_shape, shape_of
-from proxy.shadow.comparison.reread import read_page, strongly_consistent, without_filters
+from proxy.shadow.comparison.reread import read_page, with_strong_consistency, without_filters
 from proxy.stores.interface import Store
-from proxy.verdicts import decides
+from proxy.verdicts import is_conclusive
 
 _BATCH: Final = 100
 
@@ -36,13 +36,13 @@ class PairedReader:
     """Reads both stores and compares what they hold. `late` is the store whose indexes may be behind its tables:
     DynamoDB, on either side."""
 
-    def __init__(self, authority: Store, mirror: Store, late: str) -> None:
+    def __init__(self, authority: Store, mirror: Store, eventual_store: str) -> None:
         self._authority = authority
         self._mirror = mirror
-        self._authority_lags = authority.name == late
+        self._authority_lags = authority.name == eventual_store
 
     async def compare(self, call: Call, answered: Outcome, mirrored: Outcome) -> Comparison:
-        if _alike(answered, mirrored):
+        if _identical(answered, mirrored):
             return Comparison()
         found = compare_outcomes(
             call.operation.action,
@@ -50,7 +50,7 @@ class PairedReader:
             (mirrored.status, mirrored.document),
             shape_of(call.operation, call.tables),
         )
-        return await self._decide(call, found) if found.undecided else found
+        return await self._settle_undecided(call, found) if found.undecided else found
 
     async def compare_scan(self, call: Call, answered: Outcome) -> Comparison:
         """A whole Scan is compared as a set. A part of one is not the same part in both stores, whose orders differ:
@@ -70,7 +70,7 @@ class PairedReader:
         for start in range(0, len(items), _BATCH):
             part = items[start : start + _BATCH]
             found.append(await self._compare_by_key(call, part, page))
-        return _joined(found)
+        return _merge(found)
 
     async def _compare_by_key(self, call: Call, items: Sequence[Item], page: PageRequest) -> Comparison:
         table = call.table
@@ -89,8 +89,8 @@ class PairedReader:
         """Both stores, read again; with the call as it was asked this time."""
         operation = call.operation
         if operation.action == "Scan" and keys:
-            return call, _joined([await self._compare_stores(call, key) for key in keys])
-        strong = replace(call, operation=strongly_consistent(operation))
+            return call, _merge([await self._compare_stores(call, key) for key in keys])
+        strong = replace(call, operation=with_strong_consistency(operation))
         if operation.action in KEYLESS:
             bare = replace(call, operation=without_filters(strong.operation))
             found = await self._read_both(bare)
@@ -100,7 +100,7 @@ class PairedReader:
 
     async def _read_both(self, call: Call) -> Comparison:
         answered = (await self._authority.execute(call.operation)).outcome
-        if not decides(answered):
+        if not is_conclusive(answered):
             return Comparison()
         if call.operation.action == "Scan":
             return await self.compare_scan(call, answered)
@@ -109,10 +109,10 @@ class PairedReader:
     async def _compare_stores(self, call: Call, key: Key) -> Comparison:
         """One item as both stores hold it."""
         wanted, held = (await self._authority.get(key)).item, (await self._mirror.get(key)).item
-        found = _keyed(compare_items(wanted, held, call.table_of(key).pick(wanted or held or {})), key.attributes)
-        return Comparison(found, differing=(Entry(key.attributes, wanted, held),) if found else (), compared=1)
+        found = _with_key(compare_items(wanted, held, call.table_of(key).pick(wanted or held or {})), key.attributes)
+        return Comparison(found, differing=(ItemPair(key.attributes, wanted, held),) if found else (), compared=1)
 
-    async def _decide(self, call: Call, found: Comparison) -> Comparison:
+    async def _settle_undecided(self, call: Call, found: Comparison) -> Comparison:
         """Items that a tie at the page's edge shows in one answer only: read by key from the other store."""
         differences = list(found.differences)
         differing = list(found.differing)
@@ -126,7 +126,7 @@ class PairedReader:
             item = (await store.get(key)).item
             other = None if item is None else {name: item[name] for name in shown if name in item}
             one, two = (shown, other) if missing_in_mirror else (other, shown)
-            unlike = _keyed(compare_items(one, two, call.table.pick(shown)), entry.key)
+            unlike = _with_key(compare_items(one, two, call.table.pick(shown)), entry.key)
             by_index = call.operation.request.get("IndexName") is not None
             if unlike and by_index and missing_in_mirror == self._authority_lags:
                 # The page that shows it may show what its index held a moment ago.
@@ -135,7 +135,7 @@ class PairedReader:
                     continue
             if unlike:
                 differences.extend(unlike)
-                differing.append(Entry(entry.key, one, two))
+                differing.append(ItemPair(entry.key, one, two))
         return replace(found, differences=tuple(differences), differing=tuple(differing), undecided=())
 
     async def without_index_delay(self, call: Call, found: Comparison) -> Comparison:
@@ -148,7 +148,7 @@ class PairedReader:
             page = read_page(read_listing, call) if operation.action == LISTING else read_page(read_query, call)
         except DynamoDBError:
             return found
-        late = {text_of_key(entry.key) for entry in found.differing if await self._is_late(call, page, entry)}
+        late = {text_of_key(entry.key) for entry in found.differing if await self._is_index_delay(call, page, entry)}
         if not late:
             return found
         left = tuple(d for d in found.differences if d.key is not None and text_of_key(d.key) not in late)
@@ -156,7 +156,7 @@ class PairedReader:
             found, differences=left, differing=tuple(e for e in found.differing if text_of_key(e.key) not in late)
         )
 
-    async def _is_late(self, call: Call, page: PageRequest | Listing, entry: Entry) -> bool:
+    async def _is_index_delay(self, call: Call, page: PageRequest | Listing, entry: ItemPair) -> bool:
         """Whether both stores hold an item alike, and the page of the one whose indexes are prompt shows of it what it
         should, and the other's does not. An item that a late page shows at a place where it is no more may be beyond
         the other's."""
@@ -173,7 +173,7 @@ class PairedReader:
         return (prompt is None and moved) or not compare_items(due, prompt, rules)
 
 
-def _alike(answered: Outcome, mirrored: Outcome) -> bool:
+def _identical(answered: Outcome, mirrored: Outcome) -> bool:
     """Whether two answers are the same to the letter, as nearly all are: nothing need be told of their shape then."""
     return answered.status == mirrored.status and answered.document == mirrored.document
 
@@ -183,11 +183,11 @@ def _projects_inside(operation: Operation) -> bool:
     return "." in text or "[" in text
 
 
-def _keyed(differences: Iterable[Difference], key: Item) -> tuple[Difference, ...]:
+def _with_key(differences: Iterable[Difference], key: Item) -> tuple[Difference, ...]:
     return tuple(replace(difference, key=key) for difference in differences)
 
 
-def _joined(found: Sequence[Comparison]) -> Comparison:
+def _merge(found: Sequence[Comparison]) -> Comparison:
     return Comparison(
         differences=tuple(d for each in found for d in each.differences),
         notes=tuple(d for each in found for d in each.notes),

@@ -31,10 +31,10 @@ from proxy.stores.errors import Refused, StoreError
 
 log = structlog.get_logger(__name__)
 
-_LOOK_SECONDS: Final = 0.5
+_POLL_SECONDS: Final = 0.5
 _BEAT_SECONDS: Final = 5.0
 _SILENT_SECONDS: Final = 20.0
-_GONE_SECONDS: Final = 120.0
+_FORGET_SECONDS: Final = 120.0
 _ANSWER_SECONDS: Final = 3.0
 _CALL_SECONDS: Final = 2.0
 _BACK_OFF_SECONDS: Final = 15.0
@@ -78,40 +78,40 @@ class NoPeers:
 class Peers:
     """`Others` over a board. `work` must run as a task, or nobody else gets an answer."""
 
-    def __init__(self, board: PeerMessageStore, journal: Journal, look_seconds: float = _ANSWER_SECONDS) -> None:
+    def __init__(self, messages: PeerMessageStore, journal: Journal, read_seconds: float = _ANSWER_SECONDS) -> None:
         """`look_seconds`: how long a comparison waits to see who is there, which is what the mirror may take."""
-        self._board = board
+        self._messages = messages
         self._journal = journal
-        self._look_seconds = look_seconds
+        self._read_seconds = read_seconds
         self._beat_at = -_BEAT_SECONDS
         self._answered: set[str] = set()
         self._refused = False
-        self._seen = False
+        self._announced = False
         self._silent: set[str] = set()
 
-    async def arrive(self) -> None:
+    async def announce(self) -> None:
         """Be seen before the first write, if the board can be reached."""
         try:
             async with asyncio.timeout(_CALL_SECONDS):
                 await self._beat()
         except (StoreError, TimeoutError) as error:
-            self._tell(error)
+            self._report_failure(error)
 
-    async def work(self) -> None:
+    async def poll(self) -> None:
         """Be there, and answer what is asked; one turn."""
         try:
             async with asyncio.timeout(_CALL_SECONDS):
-                await self._turn()
+                await self._poll_once()
         except (StoreError, TimeoutError) as error:
-            self._tell(error)
+            self._report_failure(error)
             # Until it is seen the others cannot know that it writes, and take its writes for faults of the mirror.
-            again = _BEAT_SECONDS if self._seen else _LOOK_SECONDS
+            again = _BEAT_SECONDS if self._announced else _POLL_SECONDS
             await asyncio.sleep(_BACK_OFF_SECONDS if isinstance(error, Refused) else again)
         else:
             self._refused = False
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
 
-    async def leave(self) -> None:
+    async def withdraw(self) -> None:
         """Say that this process ends with an empty journal."""
         await self._clear(_PRESENT, self._journal.identity)
 
@@ -122,18 +122,18 @@ class Peers:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            async with asyncio.timeout(self._look_seconds):
-                peers = self._peers(await self._board.read())
+            async with asyncio.timeout(self._read_seconds):
+                peers = self._peers(await self._messages.read())
             if not peers:
                 return frozenset()
             silent = [process for process, age in peers.items() if age > _SILENT_SECONDS]
             if silent:
-                self._tell_silent(silent)
+                self._report_silent(silent)
                 return frozenset(keys)
             async with asyncio.timeout(_ANSWER_SECONDS):
-                await self._board.post(subject, self._journal.identity, _question(keys))
+                await self._messages.post(subject, self._journal.identity, _question(keys))
                 try:
-                    untouched = await self._answer(subject, len(keys), set(peers))
+                    untouched = await self._collect_answers(subject, len(keys), set(peers))
                     # Answered at some time since it was asked: what was touched before now by less, may have been
                     # touched in the time that is meant.
                     meant = seconds + loop.time() - began + _MARGIN_SECONDS
@@ -141,17 +141,17 @@ class Peers:
                 finally:
                     await self._clear(subject)
         except Refused as error:
-            self._tell(error)
+            self._report_failure(error)
             return None
         except (StoreError, TimeoutError):
             return frozenset(keys)
 
-    async def _answer(self, subject: str, keys: int, waited: set[str]) -> list[float]:
+    async def _collect_answers(self, subject: str, keys: int, waited: set[str]) -> list[float]:
         """For how many seconds nobody has had each key in the journal, by the one who had it last."""
         while True:
-            await asyncio.sleep(_LOOK_SECONDS / 4)
-            posted = await self._board.read()
-            answers = {each.process: _answered(each.text, keys) for each in posted if each.subject == subject}
+            await asyncio.sleep(_POLL_SECONDS / 4)
+            posted = await self._messages.read()
+            answers = {each.process: _idle_seconds_in(each.text, keys) for each in posted if each.subject == subject}
             # One that has come meanwhile may have begun before it was seen.
             waited |= set(self._peers(posted))
             told = [answer for process in waited if (answer := answers.get(process)) is not None]
@@ -163,54 +163,54 @@ class Peers:
         return {
             each.process: each.age
             for each in posted
-            if each.subject == _PRESENT and each.process != self._journal.identity and each.age < _GONE_SECONDS
+            if each.subject == _PRESENT and each.process != self._journal.identity and each.age < _FORGET_SECONDS
         }
 
-    async def _turn(self) -> None:
+    async def _poll_once(self) -> None:
         if asyncio.get_running_loop().time() - self._beat_at >= _BEAT_SECONDS:
             await self._beat()
-        posted = await self._board.read()
+        posted = await self._messages.read()
         open_now = {each.subject for each in posted}
         self._answered &= open_now
         for each in posted:
             if each.process == self._journal.identity:
                 continue
-            if each.age > _GONE_SECONDS:
+            if each.age > _FORGET_SECONDS:
                 # Of one that is forgotten; or an answer that came when its question had been taken back.
-                await self._board.clear(each.subject, each.process)
+                await self._messages.clear(each.subject, each.process)
             elif each.text.startswith("{") and each.subject not in self._answered:
-                answer = orjson.dumps([self._untouched(key) for key in _asked(each)]).decode()
-                await self._board.post(each.subject, self._journal.identity, answer)
+                answer = orjson.dumps([self._idle_seconds(key) for key in _keys_in(each)]).decode()
+                await self._messages.post(each.subject, self._journal.identity, answer)
                 self._answered.add(each.subject)
 
     async def _clear(self, subject: str, process: str | None = None) -> None:
         """With a limit of its own: it is also asked when another has just run out, and the board may hang."""
         try:
             async with asyncio.timeout(_CALL_SECONDS):
-                await self._board.clear(subject, process)
+                await self._messages.clear(subject, process)
         except (StoreError, TimeoutError) as error:
-            self._tell(error)
+            self._report_failure(error)
 
     async def _beat(self) -> None:
-        await self._board.post(_PRESENT, self._journal.identity, "")
+        await self._messages.post(_PRESENT, self._journal.identity, "")
         self._beat_at = asyncio.get_running_loop().time()
-        self._seen = True
+        self._announced = True
 
-    def _untouched(self, key: Key) -> float:
+    def _idle_seconds(self, key: Key) -> float:
         """For how many seconds this journal has not held the key, in whole milliseconds."""
-        return math.floor(self._journal.untouched(key) * 1000) / 1000
+        return math.floor(self._journal.idle_seconds(key) * 1000) / 1000
 
-    def _tell_silent(self, silent: Sequence[str]) -> None:
+    def _report_silent(self, silent: Sequence[str]) -> None:
         """Once for each process: while it is waited for, nothing can be called a mismatch."""
         for process in set(silent) - self._silent:
             self._silent.add(process)
             log.warning(
                 "peer_silent",
                 process=process,
-                remedy=f"start it again, or wait: it is forgotten {_GONE_SECONDS:g} s after it was last heard of",
+                remedy=f"start it again, or wait: it is forgotten {_FORGET_SECONDS:g} s after it was last heard of",
             )
 
-    def _tell(self, error: Exception) -> None:
+    def _report_failure(self, error: Exception) -> None:
         if isinstance(error, Refused) and not self._refused:
             self._refused = True
             log.error(
@@ -224,11 +224,11 @@ def _question(keys: Sequence[Key]) -> str:
     return orjson.dumps({"keys": [[key.table, key.text] for key in keys]}).decode()
 
 
-def _asked(question: PeerMessage) -> list[Key]:
+def _keys_in(question: PeerMessage) -> list[Key]:
     return [Key(table, text) for table, text in orjson.loads(question.text)["keys"]]
 
 
-def _answered(text: str, keys: int) -> list[float] | None:
+def _idle_seconds_in(text: str, keys: int) -> list[float] | None:
     """What an answer about so many keys says; None for a note that is none."""
     answer = list(orjson.loads(text)) if text.startswith("[") else []
     return answer if len(answer) == keys else None

@@ -37,7 +37,7 @@ def read_page(read: Callable[[TableSchema, Mapping[str, Any]], P], call: Call) -
         raise serialization(type(error).__name__) from error
 
 
-def strongly_consistent(operation: Operation) -> Operation:
+def with_strong_consistency(operation: Operation) -> Operation:
     """The same read, strongly consistent where the API can."""
     request = dict(operation.request)
     if operation.action == "BatchGetItem":

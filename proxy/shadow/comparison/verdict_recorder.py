@@ -28,10 +28,10 @@ _LOGGED_DIFFERENCES = 5
 class VerdictRecorder:
     """`kept` is how many differences are remembered; `values` shows what they hold; `witness` hears every verdict."""
 
-    def __init__(self, metrics: Metrics, *, kept: int, values: bool, witness: EvidenceCollector | None = None) -> None:
+    def __init__(self, metrics: Metrics, *, kept: int, values: bool, evidence: EvidenceCollector | None = None) -> None:
         self._metrics = metrics
         self._values = values
-        self._witness = witness
+        self._evidence = evidence
         self._redactor = Redactor(os.urandom(32))
         self._kept: deque[dict[str, Any]] = deque(maxlen=kept)
         self.counts: Counter[tuple[str, str, str, str]] = Counter()
@@ -42,8 +42,8 @@ class VerdictRecorder:
         operation, table, item_type = call.operation, call.table, call.item_type
         self._metrics.comparison.compared(table.name, item_type, operation.action, verdict)
         self.counts[table.name, item_type, operation.action, verdict] += 1
-        if self._witness is not None:
-            self._witness.count_verdict(operation, table.name, item_type, verdict, reason)
+        if self._evidence is not None:
+            self._evidence.count_verdict(operation, table.name, item_type, verdict, reason)
         if verdict is Verdict.AGREED:
             return
         if verdict is Verdict.MIRROR_ERROR:

@@ -17,9 +17,9 @@ import structlog
 from proxy.dynamodb.schema import Key
 from proxy.metrics.registry import Metrics
 from proxy.shadow.convergence.converge import converge as as_it_is
-from proxy.shadow.convergence.refusal_log import Refusals
+from proxy.shadow.convergence.refusal_log import RefusalLog
 from proxy.shadow.instrumentation import Converge
-from proxy.shadow.journal.entries import Work
+from proxy.shadow.journal.entries import ClaimedKey
 from proxy.shadow.journal.journal import Journal
 from proxy.stores.circuit_breaker import CircuitBreaker
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome
@@ -47,7 +47,7 @@ class Direction:
     """The circuit breaker in front of the mirror."""
 
 
-class Directions(Protocol):
+class DirectionLookup(Protocol):
     """Which way keys converge (`proxy.shadow.request.routing`)."""
 
     def direction_of(self, key: Key) -> Direction | None: ...
@@ -64,90 +64,90 @@ class Converger:
     def __init__(
         self,
         journal: Journal,
-        directions: Directions,
+        directions: DirectionLookup,
         metrics: Metrics,
         settle: dict[str, float],
-        find: Callable[[str], Awaitable[Table | None]],
-        failed: Callable[[str, str], None] = lambda _, __: None,
+        find_table: Callable[[str], Awaitable[Table | None]],
+        on_failure: Callable[[str, str], None] = lambda _, __: None,
         converge: Converge = as_it_is,
     ) -> None:
         self._journal = journal
         self._directions = directions
         self._metrics = metrics
         self._settle = settle
-        self._find = find
-        self._failed = failed
+        self._find_table = find_table
+        self._on_failure = on_failure
         self._converge = converge
-        self._refusals = Refusals()
+        self._refusals = RefusalLog()
 
-    async def work(self) -> None:
+    async def converge_next(self) -> None:
         """Converge one key: the next that is due. Waits while the mirror is being left alone."""
         waits = [b.seconds_until_retry for b in self._directions.breakers()]
         if all(waits):
             await asyncio.sleep(min(waits))
-        await self.converge(await self._journal.next(), patiently=True)
+        await self.converge(await self._journal.next(), respect_breaker=True)
 
-    async def converge(self, work: Work, *, patiently: bool = False) -> None:
+    async def converge(self, claim: ClaimedKey, *, respect_breaker: bool = False) -> None:
         """Converge a key taken from the journal, or say to the journal what becomes of it."""
         mirror = ""
         try:
-            table = await self._find(work.key.table)
-            if table is None or not table.schema.has_form(work.key):
+            table = await self._find_table(claim.key.table)
+            if table is None or not table.schema.has_form(claim.key):
                 # DynamoDB has no such table any more, or another of its name: there is nothing to hold.
-                self._journal.done(work)
+                self._journal.mark_converged(claim)
                 return
-            direction = self._directions.direction_of(work.key)
+            direction = self._directions.direction_of(claim.key)
             if direction is None:
-                self._journal.done(work)
+                self._journal.mark_converged(claim)
                 return
             mirror = direction.mirror.name
-            if patiently and direction.breaker.is_open:
+            if respect_breaker and direction.breaker.is_open:
                 await asyncio.sleep(_PUT_BACK_SECONDS)
-                self._journal.retry_later(work, direction.breaker.seconds_until_retry)
+                self._journal.retry_later(claim, direction.breaker.seconds_until_retry)
                 return
-            await self._converge(work.key, direction.authority, direction.mirror)
+            await self._converge(claim.key, direction.authority, direction.mirror)
         except Unrepresentable as error:
-            self._journal.park(work, str(error))
-            log.warning("key_parked", table=work.key.table, reasons=_reasons(error))
+            self._journal.park(claim, str(error))
+            log.warning("key_parked", table=claim.key.table, reasons=_reasons(error))
             return
         except UnknownOutcome as error:
-            self.linger([work.key], mirror)
-            self._again(work, error, _SOON)
+            self.mark_unsettled([claim.key], mirror)
+            self._retry_later(claim, error, _SOON)
             return
         except Refused as error:
             if error.reason == _NO_TABLE:
-                self._journal.done(work)
+                self._journal.mark_converged(claim)
                 return
-            self._refusals.tell(work.key.table, error)
-            self._again(work, error, _LATER)
+            self._refusals.report(claim.key.table, error)
+            self._retry_later(claim, error, _LATER)
             return
         except StoreError as error:
-            self._again(work, error, _SOON)
+            self._retry_later(claim, error, _SOON)
             return
         except asyncio.CancelledError:
-            self._journal.retry_later(work, 0.0)
+            self._journal.retry_later(claim, 0.0)
             raise
         except Exception:
-            self._journal.retry_later(work, _LATER)
+            self._journal.retry_later(claim, _LATER)
             raise
-        self.done(work)
+        self.mark_converged(claim)
 
-    def done(self, work: Work) -> None:
+    def mark_converged(self, claim: ClaimedKey) -> None:
         """The key was seen to be equal in both stores."""
-        seconds = self._journal.done(work)
+        seconds = self._journal.mark_converged(claim)
         if seconds is not None:
             self._metrics.journal.converged(seconds)
 
-    def linger(self, keys: list[Key], store: str) -> None:
+    def mark_unsettled(self, keys: list[Key], store: str) -> None:
         """A call on these keys has an unknown outcome on a store: they converge again when nothing can linger."""
         self._journal.mark_unsettled(keys, self._settle[store], store)
 
-    def _again(self, work: Work, error: StoreError, seconds: float) -> None:
+    def _retry_later(self, claim: ClaimedKey, error: StoreError, seconds: float) -> None:
         self._metrics.stores.mirror_retried(error.reason)
-        self._failed(work.key.table, error.reason)
-        direction = self._directions.direction_of(work.key)
+        self._on_failure(claim.key.table, error.reason)
+        direction = self._directions.direction_of(claim.key)
         closed_for = direction.breaker.seconds_until_retry if direction is not None else 0.0
-        self._journal.retry_later(work, max(seconds * random.uniform(0.5, 1.5), closed_for))  # noqa: S311
+        self._journal.retry_later(claim, max(seconds * random.uniform(0.5, 1.5), closed_for))  # noqa: S311
 
 
 def _reasons(error: Unrepresentable) -> list[str]:

@@ -18,18 +18,18 @@ _SECONDS: Final = 60.0
 _MOST: Final = 1000
 
 
-class Refusals:
+class RefusalLog:
     """Use from one event loop."""
 
     def __init__(self) -> None:
-        self._told: dict[tuple[str, str], float] = {}
+        self._reported_at: dict[tuple[str, str], float] = {}
 
-    def tell(self, table: str, error: Refused) -> None:
+    def report(self, table: str, error: Refused) -> None:
         now = asyncio.get_running_loop().time()
         place = (table, error.reason)
-        if now - self._told.get(place, -_SECONDS) < _SECONDS:
+        if now - self._reported_at.get(place, -_SECONDS) < _SECONDS:
             return
-        if len(self._told) >= _MOST:
-            self._told.clear()
-        self._told[place] = now
+        if len(self._reported_at) >= _MOST:
+            self._reported_at.clear()
+        self._reported_at[place] = now
         log.error("store_refused", table=table, reason=error.reason, remedy=remedy(error.reason))

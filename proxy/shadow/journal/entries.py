@@ -9,7 +9,7 @@ from proxy.dynamodb.schema import Key
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class JournalEntry:
     """One operation's entry: its keys, the generation they got, which of them were in already, and when (clock)."""
 
     keys: tuple[Key, ...]
@@ -19,7 +19,7 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class ClaimedKey:
     """A key to converge, and the generation that a success may clear (0: none may)."""
 
     key: Key

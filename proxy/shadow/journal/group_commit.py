@@ -15,7 +15,7 @@ from typing import Final, ParamSpec, TypeVar
 
 import structlog
 
-from proxy.shadow.journal.storage import Changes, JournalFile
+from proxy.shadow.journal.storage import JournalFile, PendingChanges
 from proxy.shadow.journal.wal import checkpoint_and_restart, sync
 
 log = structlog.get_logger(__name__)
@@ -42,7 +42,7 @@ class GroupCommit:
         self._restart_after = restart_after
         self._on_writable = on_writable
         self._committed: asyncio.Future[None] | None = None
-        self.changes = Changes()
+        self.changes = PendingChanges()
         """What the next commit writes."""
         self.restarting = False
         """Whether the log is being restarted: nothing is committed meanwhile."""
@@ -76,7 +76,7 @@ class GroupCommit:
             self._file.write(self.changes, self._clock(), prove_room=self.degraded)
         except sqlite3.Error as error:
             self._fail(error)
-            self.dropped += self.changes.keep_some()
+            self.dropped += self.changes.drop_excess()
             return
         self.changes.clear()
         if self.degraded:

@@ -24,7 +24,7 @@ import structlog
 
 from proxy.dynamodb.schema import Key
 from proxy.shadow.journal.depth import JournalDepth, TableBacklog, table_backlogs
-from proxy.shadow.journal.entries import ActiveKey, Ticket, Work
+from proxy.shadow.journal.entries import ActiveKey, ClaimedKey, JournalEntry
 from proxy.shadow.journal.group_commit import GroupCommit
 from proxy.shadow.journal.key_activity import KeyActivity, any_key_of
 from proxy.shadow.journal.ready_queue import ReadyQueue
@@ -34,7 +34,7 @@ from proxy.shadow.journal.storage import JournalFile
 log = structlog.get_logger(__name__)
 
 # Some 30 MB of log: a start reads it all.
-_ANEW_CHANGES: Final = 8000
+_RESTART_CHANGES: Final = 8000
 
 
 class Journal:
@@ -45,17 +45,17 @@ class Journal:
         path: Path,
         synchronous: Literal["normal", "full"] = "normal",
         clock: Callable[[], float] = time.time,
-        anew_after: int = _ANEW_CHANGES,
+        anew_after: int = _RESTART_CHANGES,
     ) -> None:
         """`anew_after` changes the log begins anew."""
         self._file = JournalFile(path, synchronous)
         self._clock = clock
-        self._open: dict[Key, ActiveKey] = {}
+        self._active: dict[Key, ActiveKey] = {}
         self._commit = GroupCommit(self._file, clock, anew_after, self._refill)
-        self._ready = ReadyQueue(self._file, self._commit, self._open, clock)
+        self._ready = ReadyQueue(self._file, self._commit, self._active, clock)
         self._settle = SettleTimes(self._file, self._commit, clock)
         self._changes = self._commit.changes
-        self._moments = KeyActivity(0, clock())
+        self._activity = KeyActivity(0, clock())
         self.identity = ""
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -71,13 +71,13 @@ class Journal:
         now = self._clock()
         left, latest = self._file.take_over(now, lingering)
         self.identity = self._file.identity()
-        self._moments = KeyActivity(latest, now)
+        self._activity = KeyActivity(latest, now)
         self._settle.load(now + max(lingering.values()) if left else 0.0)
         if left:
             self._ready.refill()
         return left
 
-    async def tidy(self) -> None:
+    async def maintain_wal(self) -> None:
         """Keep the log on the disk, and short, for ever. Run as a task."""
         await self._commit.maintain_wal()
 
@@ -89,7 +89,7 @@ class Journal:
 
     # -- writes under way -----------------------------------------------------------------------------------------
 
-    async def enter(self, keys: Sequence[Key]) -> Ticket:
+    async def enter(self, keys: Sequence[Key]) -> JournalEntry:
         """Put keys in before their authority write is sent. On return they are in the file.
 
         If the file cannot be written, the keys stand in memory until it can, and `degraded` says so: the client's
@@ -97,46 +97,46 @@ class Journal:
         """
         now = self._clock()
         distinct = tuple(dict.fromkeys(keys))
-        generation = self._moments.enter((key.table for key in distinct), now)
+        generation = self._activity.enter((key.table for key in distinct), now)
         overlapped = set()
         for key in distinct:
-            entry = self._open.get(key)
-            if entry is None:
+            state = self._active.get(key)
+            if state is None:
                 if self._in_file(key):
                     overlapped.add(key)
-                entry = self._open[key] = ActiveKey(generation, now, now)
+                state = self._active[key] = ActiveKey(generation, now, now)
             else:
                 overlapped.add(key)
-            entry.generation = generation
-            entry.writers += 1
+            state.generation = generation
+            state.writers += 1
             self._changes.entered[key] = (generation, now)
             self._changes.delayed.pop(key, None)
             self._changes.parked.pop(key, None)
-        ticket = Ticket(distinct, generation, frozenset(overlapped), now)
+        entry = JournalEntry(distinct, generation, frozenset(overlapped), now)
         try:
             # Shielded: others wait for the same commit, and one who is cancelled must not cancel it.
             await asyncio.shield(self._commit.schedule())
         except asyncio.CancelledError:
-            self.release(ticket)
+            self.release(entry)
             raise
-        return ticket
+        return entry
 
-    def release(self, ticket: Ticket, *, take: bool = False) -> list[Work]:
+    def release(self, entry: JournalEntry, *, claim: bool = False) -> list[ClaimedKey]:
         """The authority has answered, or the write has failed: its keys may converge now.
 
         With `take` the caller converges them itself: it gets those that nobody else is writing or converging.
         """
-        taken = []
-        for key in ticket.keys:
-            entry = self._open[key]
-            entry.writers -= 1
-            if take and not entry.writers and not entry.converging and entry.generation == ticket.generation:
-                entry.converging = True
-                entry.tried = self._clock()
-                taken.append(Work(key, entry.generation))
+        claims = []
+        for key in entry.keys:
+            state = self._active[key]
+            state.writers -= 1
+            if claim and not state.writers and not state.converging and state.generation == entry.generation:
+                state.converging = True
+                state.tried = self._clock()
+                claims.append(ClaimedKey(key, state.generation))
             else:
-                self._put_in_queue(key, entry)
-        return taken
+                self._put_in_queue(key, state)
+        return claims
 
     def mark_unsettled(self, keys: Iterable[Key], seconds: float, store: str) -> None:
         """A write to these keys may still take effect on a store for so long: they stay, and converge again after
@@ -158,60 +158,60 @@ class Journal:
         """At most so many keys of a table that are in, and whether each is parked."""
         self._commit.flush()
         found = self._commit.query(self._file.keys_of, table, limit) or {}
-        found.update((key, False) for key in (*self._open, *self._changes.entered) if key.table == table)
+        found.update((key, False) for key in (*self._active, *self._changes.entered) if key.table == table)
         return list(found.items())
 
     def holds(self, key: Key) -> bool:
-        return key in self._open or self._in_file(key)
+        return key in self._active or self._in_file(key)
 
     def parked_reason(self, key: Key) -> str | None:
         row = self._commit.query(self._file.row, key)
         return row.parked if row is not None else None
 
-    def touched(self, key: Key, since: int) -> bool:
+    def active_since(self, key: Key, since: int) -> bool:
         """Whether the key, or any that it stands for (`any_of`), is in the journal, or has been since the moment
         `since` (a reading of `latest`).
 
         What has left is remembered for a while; where memory does not reach back so far, the answer is yes.
         """
-        return self._moments.last(key)[0] > since or self._holds_any(key)
+        return self._activity.latest_activity(key)[0] > since or self._holds_any(key)
 
-    def untouched(self, key: Key) -> float:
+    def idle_seconds(self, key: Key) -> float:
         """For how many seconds the key, or all that it stands for, has not been in the journal: 0.0 while it is in.
         Where memory does not reach back so far, for how long it does."""
-        return 0.0 if self._holds_any(key) else max(0.0, self._clock() - self._moments.last(key)[1])
+        return 0.0 if self._holds_any(key) else max(0.0, self._clock() - self._activity.latest_activity(key)[1])
 
-    def overtaken(self, ticket: Ticket) -> bool:
+    def has_later_write(self, entry: JournalEntry) -> bool:
         """Whether another write to one of the ticket's keys has entered since."""
-        for key in ticket.keys:
-            entry, left = self._open.get(key), self._moments.left(key)
-            generation = entry.generation if entry is not None else left.generation if left is not None else None
-            if generation is None or generation > ticket.generation:
+        for key in entry.keys:
+            state, left = self._active.get(key), self._activity.departure(key)
+            generation = state.generation if state is not None else left.generation if left is not None else None
+            if generation is None or generation > entry.generation:
                 return True
         return False
 
-    def age(self, ticket: Ticket) -> float:
+    def age(self, entry: JournalEntry) -> float:
         """Seconds since the ticket's keys entered."""
-        return max(0.0, self._clock() - ticket.entered)
+        return max(0.0, self._clock() - entry.entered)
 
     @property
-    def latest(self) -> int:
+    def sequence(self) -> int:
         """This moment: it grows with every entry and every leave."""
-        return self._moments.latest
+        return self._activity.sequence
 
-    async def left(self, keys: Iterable[Key], seconds: float) -> bool:
+    async def wait_until_absent(self, keys: Iterable[Key], seconds: float) -> bool:
         """Wait until none of the keys is in the journal, for at most so many seconds."""
         try:
             async with asyncio.timeout(seconds):
                 for key in keys:
                     while self.holds(key):
-                        entry = self._open.get(key)
-                        if entry is None:
+                        state = self._active.get(key)
+                        if state is None:
                             await asyncio.sleep(0.02)
                             continue
-                        if entry.left is None:
-                            entry.left = asyncio.Event()
-                        await entry.left.wait()
+                        if state.left is None:
+                            state.left = asyncio.Event()
+                        await state.left.wait()
         except TimeoutError:
             return False
         return True
@@ -224,7 +224,7 @@ class Journal:
     @property
     def busy(self) -> bool:
         """Whether keys are being written or converged, or are next in line."""
-        return bool(self._open)
+        return bool(self._active)
 
     @property
     def empty(self) -> bool:
@@ -238,7 +238,7 @@ class Journal:
         keys, since, parked = await asyncio.to_thread(self._file.count)
         return JournalDepth(keys, max(0.0, self._clock() - since) if since is not None else 0.0, parked)
 
-    async def stands(self, most_parked: int) -> dict[str, TableBacklog]:
+    async def count_by_table(self, most_parked: int) -> dict[str, TableBacklog]:
         """How each table stands that is in, or was a moment ago; at most so many parked keys. Off the loop, too."""
         self._commit.flush()
         rows, parked = await asyncio.to_thread(self._file.count_by_table, most_parked)
@@ -246,67 +246,67 @@ class Journal:
 
     # -- convergence ----------------------------------------------------------------------------------------------
 
-    async def next(self) -> Work:
+    async def next(self) -> ClaimedKey:
         """The next key to converge, waiting for one. Its taker must end with `done`, `again` or `park`."""
         return await self._ready.next()
 
-    def done(self, work: Work) -> float | None:
+    def mark_converged(self, claim: ClaimedKey) -> float | None:
         """The key has converged. It leaves, unless it was entered again meanwhile or is not settled yet.
 
         Gives how many seconds it was in the journal, if it has left.
         """
-        entry = self._open[work.key]
-        entry.converging = False
-        if entry.writers or entry.generation != work.generation:
-            self._put_in_queue(work.key, entry)
+        state = self._active[claim.key]
+        state.converging = False
+        if state.writers or state.generation != claim.generation:
+            self._put_in_queue(claim.key, state)
             return None
-        settled = self._settle.pending_until(work.key, entry.tried)
+        settled = self._settle.pending_until(claim.key, state.tried)
         if settled is not None:
-            self._delay(work.key, entry, settled)
+            self._delay(claim.key, state, settled)
             return None
-        if self._changes.entered.get(work.key, (0, 0.0))[0] == work.generation:
-            del self._changes.entered[work.key]
-        self._changes.left[work.key] = work.generation
-        self._moments.leave(work.key, work.generation, self._clock())
+        if self._changes.entered.get(claim.key, (0, 0.0))[0] == claim.generation:
+            del self._changes.entered[claim.key]
+        self._changes.departed[claim.key] = claim.generation
+        self._activity.leave(claim.key, claim.generation, self._clock())
         self._commit.schedule()
-        self._forget(work.key, entry)
-        return max(0.0, self._clock() - entry.entered)
+        self._forget(claim.key, state)
+        return max(0.0, self._clock() - state.entered)
 
-    def retry_later(self, work: Work, delay: float) -> None:
+    def retry_later(self, claim: ClaimedKey, delay: float) -> None:
         """The key has not converged: try again after `delay` seconds."""
-        entry = self._open[work.key]
-        entry.converging = False
-        if entry.writers:
+        state = self._active[claim.key]
+        state.converging = False
+        if state.writers:
             return
-        self._delay(work.key, entry, self._clock() + delay)
+        self._delay(claim.key, state, self._clock() + delay)
 
-    def park(self, work: Work, reason: str) -> None:
+    def park(self, claim: ClaimedKey, reason: str) -> None:
         """The key cannot converge until its item changes: it stays, counted and shown, and is not tried again."""
-        entry = self._open[work.key]
-        entry.converging = False
-        if entry.writers or entry.generation != work.generation:
-            self._put_in_queue(work.key, entry)
+        state = self._active[claim.key]
+        state.converging = False
+        if state.writers or state.generation != claim.generation:
+            self._put_in_queue(claim.key, state)
             return
-        settled = self._settle.pending_until(work.key, entry.tried)
+        settled = self._settle.pending_until(claim.key, state.tried)
         if settled is not None:
             # A write that lingers may yet replace the item that cannot be held.
-            self._delay(work.key, entry, settled)
+            self._delay(claim.key, state, settled)
             return
-        self._changes.parked[work.key] = (reason, work.generation)
+        self._changes.parked[claim.key] = (reason, claim.generation)
         self._commit.flush()
-        self._forget(work.key, entry)
+        self._forget(claim.key, state)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    def _delay(self, key: Key, entry: ActiveKey, due: float) -> None:
+    def _delay(self, key: Key, state: ActiveKey, due: float) -> None:
         self._changes.delayed[key] = due
         self._commit.flush()
-        self._forget(key, entry)
+        self._forget(key, state)
         self._ready.wake()
 
-    def _put_in_queue(self, key: Key, entry: ActiveKey) -> None:
-        if not self._ready.put(key, entry):
-            self._forget(key, entry)
+    def _put_in_queue(self, key: Key, state: ActiveKey) -> None:
+        if not self._ready.put(key, state):
+            self._forget(key, state)
 
     def _refill(self) -> None:
         self._ready.refill()
@@ -316,18 +316,18 @@ class Journal:
         if key != any_key_of(key.table):
             return self.holds(key)
         return (
-            any(each.table == key.table for each in chain(self._open, self._changes.entered))
+            any(each.table == key.table for each in chain(self._active, self._changes.entered))
             or self._commit.query(self._file.any_of, key.table) is not False
         )
 
-    def _forget(self, key: Key, entry: ActiveKey) -> None:
-        del self._open[key]
-        if entry.left is not None:
-            entry.left.set()
+    def _forget(self, key: Key, state: ActiveKey) -> None:
+        del self._active[key]
+        if state.left is not None:
+            state.left.set()
 
     def _in_file(self, key: Key) -> bool:
         if key in self._changes.entered:
             return True
-        if key in self._changes.left:
+        if key in self._changes.departed:
             return False
         return self._commit.query(self._file.row, key) is not None

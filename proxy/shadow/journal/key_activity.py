@@ -14,7 +14,7 @@ from typing import Final
 
 from proxy.dynamodb.schema import Key
 
-_REMEMBERED: Final = 10_000
+_MAX_DEPARTURES: Final = 10_000
 
 
 def any_key_of(table: str) -> Key:
@@ -35,35 +35,35 @@ class KeyActivity:
     """Begins after `latest`, the last moment of the process before: what left before it, nobody knows any more."""
 
     def __init__(self, latest: int, now: float) -> None:
-        self.latest = latest + 1
+        self.sequence = latest + 1
         self._began = now
-        self._forgotten = Departure(0, self.latest, now)
-        self._left: OrderedDict[Key, Departure] = OrderedDict()
-        self._tables: dict[str, tuple[int, float]] = {}
+        self._forgotten = Departure(0, self.sequence, now)
+        self._departures: OrderedDict[Key, Departure] = OrderedDict()
+        self._by_table: dict[str, tuple[int, float]] = {}
 
     def enter(self, tables: Iterable[str], now: float) -> int:
         """Keys of these tables enter together. Gives the moment, which no other is."""
-        self.latest += 1
+        self.sequence += 1
         for table in tables:
-            self._tables[table] = self.latest, now
-        return self.latest
+            self._by_table[table] = self.sequence, now
+        return self.sequence
 
     def leave(self, key: Key, generation: int, now: float) -> None:
-        self._left[key] = Departure(generation, self.enter((key.table,), now), now)
-        self._left.move_to_end(key)
-        if len(self._left) > _REMEMBERED:
-            self._forgotten = self._left.popitem(last=False)[1]
+        self._departures[key] = Departure(generation, self.enter((key.table,), now), now)
+        self._departures.move_to_end(key)
+        if len(self._departures) > _MAX_DEPARTURES:
+            self._forgotten = self._departures.popitem(last=False)[1]
 
-    def left(self, key: Key) -> Departure | None:
+    def departure(self, key: Key) -> Departure | None:
         """When it left last, as far as that is remembered."""
-        return self._left.get(key)
+        return self._departures.get(key)
 
-    def last(self, key: Key) -> tuple[int, float]:
+    def latest_activity(self, key: Key) -> tuple[int, float]:
         """The moment at which it left last, and when; or those at which what is forgotten had all left, if that was
         later. Of `any_of` a table, when one of its keys entered or left last; the time is no earlier than this process.
         """
         if key == any_key_of(key.table):
-            return self._tables.get(key.table, (0, self._began))
-        left = self._left.get(key, self._forgotten)
+            return self._by_table.get(key.table, (0, self._began))
+        left = self._departures.get(key, self._forgotten)
         left = left if left.sequence > self._forgotten.sequence else self._forgotten
         return left.sequence, left.at

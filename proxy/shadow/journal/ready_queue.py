@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from proxy.dynamodb.schema import Key
-from proxy.shadow.journal.entries import ActiveKey, Work
+from proxy.shadow.journal.entries import ActiveKey, ClaimedKey
 from proxy.shadow.journal.group_commit import GroupCommit
 from proxy.shadow.journal.storage import JournalFile
 
@@ -58,7 +58,7 @@ class ReadyQueue:
         """When the next key is due has changed."""
         self._wake.set()
 
-    async def next(self) -> Work:
+    async def next(self) -> ClaimedKey:
         """Take the next key, waiting for one."""
         while True:
             while self._keys:
@@ -72,7 +72,7 @@ class ReadyQueue:
                 state.converging = True
                 state.tried = self._clock()
                 # A write that is still in flight may land after the authority was read: this must not clear it.
-                return Work(key, 0 if state.writers else state.generation)
+                return ClaimedKey(key, 0 if state.writers else state.generation)
             self._wake.clear()
             if self._load_due():
                 continue

@@ -64,7 +64,7 @@ _ANY_OF: Final = "SELECT 1 FROM journal WHERE tab = ? LIMIT 1"
 # A change writes the pages it is on: half of SQLite's usual size, for half of the log.
 _PAGE_BYTES: Final = 2048
 _BUSY_SECONDS: Final = 0.25
-_MOST_KEPT: Final = 100_000
+_MAX_PENDING: Final = 100_000
 
 
 class JournalLocked(Exception):
@@ -78,7 +78,7 @@ class JournalRow(NamedTuple):
     parked: str | None
 
 
-class Due(NamedTuple):
+class DueKey(NamedTuple):
     """A key that may be tried now, its generation, and when (clock) it first entered."""
 
     key: Key
@@ -87,33 +87,33 @@ class Due(NamedTuple):
 
 
 @dataclass(slots=True)
-class Changes:
+class PendingChanges:
     """What the next commit writes: by key, generation and time of entry; generation that leaves; until when it is
     unsettled; when it is due again; and why it is parked, at which generation."""
 
     entered: dict[Key, tuple[int, float]] = field(default_factory=dict)
-    left: dict[Key, int] = field(default_factory=dict)
+    departed: dict[Key, int] = field(default_factory=dict)
     unsettled: dict[Key, float] = field(default_factory=dict)
     delayed: dict[Key, float] = field(default_factory=dict)
     parked: dict[Key, tuple[str, int]] = field(default_factory=dict)
     lingering: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.entered or self.left or self.unsettled or self.delayed or self.parked or self.lingering)
+        return bool(self.entered or self.departed or self.unsettled or self.delayed or self.parked or self.lingering)
 
     def clear(self) -> None:
-        for each in (self.entered, self.left, self.unsettled, self.delayed, self.parked, self.lingering):
+        for each in (self.entered, self.departed, self.unsettled, self.delayed, self.parked, self.lingering):
             each.clear()
 
-    def keep_some(self) -> int:
+    def drop_excess(self) -> int:
         """Drop what memory does not hold while the file cannot be written. Gives how many keys' entries that lost."""
         # They are tried sooner than they need be, which does no harm.
         self.delayed.clear()
         self.parked.clear()
         # Those stay in the file, and converge once more.
-        _shorten(self.left)
-        _shorten(self.unsettled)
-        return _shorten(self.entered)
+        _drop_oldest(self.departed)
+        _drop_oldest(self.unsettled)
+        return _drop_oldest(self.entered)
 
 
 class JournalFile:
@@ -176,12 +176,12 @@ class JournalFile:
         rows = self._database.execute("SELECT tab, store, until FROM lingering")
         return {(table, store): until for table, store, until in rows}
 
-    def write(self, changes: Changes, now: float, *, prove_room: bool) -> None:
+    def write(self, changes: PendingChanges, now: float, *, prove_room: bool) -> None:
         """All of it or nothing. With `prove_room`, only where the disk takes more than a key or two."""
         run = self._database.executemany
         try:
             self._database.execute("BEGIN IMMEDIATE")
-            run(_LEAVE, [(k.table, k.text, generation, now) for k, generation in changes.left.items()])
+            run(_LEAVE, [(k.table, k.text, generation, now) for k, generation in changes.departed.items()])
             run(_ENTER, [(k.table, k.text, generation, at, at) for k, (generation, at) in changes.entered.items()])
             run(_UNSETTLE, [(until, k.table, k.text) for k, until in changes.unsettled.items()])
             run(_DELAY, [(due, k.table, k.text) for k, due in changes.delayed.items()])
@@ -215,10 +215,10 @@ class JournalFile:
         rows = self._database.execute(_KEYS_OF, (table, limit))
         return {Key(table, text): parked is not None for text, parked in rows}
 
-    def due(self, now: float, limit: int) -> list[Due]:
+    def due(self, now: float, limit: int) -> list[DueKey]:
         """At most so many keys that may be tried, the longest due first."""
         rows = self._database.execute(_DUE, (now, limit))
-        return [Due(Key(table, text), generation, since) for table, text, generation, since in rows]
+        return [DueKey(Key(table, text), generation, since) for table, text, generation, since in rows]
 
     def next_due(self) -> float | None:
         """When (clock) the next key may be tried."""
@@ -227,15 +227,15 @@ class JournalFile:
 
     def count(self) -> tuple[int, float | None, int]:
         """Keys that are not parked, when (clock) the oldest of them entered, and parked keys. For a thread."""
-        keys, since, parked = self._aside((_COUNT, ()))[0][0]
+        keys, since, parked = self._query_aside((_COUNT, ()))[0][0]
         return keys, since, parked
 
     def count_by_table(self, most_parked: int) -> tuple[list[tuple[str, int, float | None]], list[Key]]:
         """By table: keys that are not parked, and when the oldest entered; and so many parked keys. For a thread."""
-        counts, parked = self._aside((_COUNT_BY_TABLE, ()), (_PARKED, (most_parked,)))
+        counts, parked = self._query_aside((_COUNT_BY_TABLE, ()), (_PARKED, (most_parked,)))
         return [(table, keys, since) for table, keys, since in counts], [Key(*each) for each in parked]
 
-    def _aside(self, *statements: tuple[str, tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
+    def _query_aside(self, *statements: tuple[str, tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
         side = sqlite3.connect(self.path, timeout=1)
         try:
             return [side.execute(*each).fetchall() for each in statements]
@@ -243,8 +243,8 @@ class JournalFile:
             side.close()
 
 
-def _shorten(changes: dict[Key, Any]) -> int:
-    too_many = max(0, len(changes) - _MOST_KEPT)
+def _drop_oldest(changes: dict[Key, Any]) -> int:
+    too_many = max(0, len(changes) - _MAX_PENDING)
     for key in tuple(islice(changes, too_many)):
         del changes[key]
     return too_many

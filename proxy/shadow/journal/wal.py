@@ -14,7 +14,7 @@ from typing import Final
 
 _BUSY_SECONDS: Final = 0.25
 # Not every system has it; it leaves out what the file's length and times are.
-_sync: Final = getattr(os, "fdatasync", os.fsync)
+_fdatasync: Final = getattr(os, "fdatasync", os.fsync)
 
 
 def sync(path: Path) -> None:
@@ -22,7 +22,7 @@ def sync(path: Path) -> None:
     # SQLite locks the file and its index, never the log: closing the log here drops no lock of this process.
     log = os.open(f"{path}-wal", os.O_RDWR | os.O_CLOEXEC)
     try:
-        _sync(log)
+        _fdatasync(log)
     finally:
         os.close(log)
 

@@ -15,9 +15,9 @@ from proxy.stores.circuit_breaker import CircuitBreaker
 class AdmissionControl:
     """Ask `for_one_more` before each comparison, and once only: it counts."""
 
-    def __init__(self, behind: BackgroundTasks, floor: WriteFence, lag: LoopLag, metrics: Metrics) -> None:
-        self._behind = behind
-        self._floor = floor
+    def __init__(self, background: BackgroundTasks, fence: WriteFence, lag: LoopLag, metrics: Metrics) -> None:
+        self._background = background
+        self._fence = fence
         self._lag = lag
         self._metrics = metrics
 
@@ -31,9 +31,9 @@ class AdmissionControl:
     def _reason(self, breaker: CircuitBreaker) -> str | None:
         if breaker.is_open:
             return "breaker"
-        if not self._behind.has_capacity:
+        if not self._background.has_capacity:
             return "queue"
-        if self._floor.held:
+        if self._fence.held:
             # What a comparison finds it nominates, and what is drained for a flip must stay so.
             return "flip"
         return "lag" if self._lag.is_lagging() else None

@@ -10,17 +10,17 @@ from proxy.stores.error_responses import as_answer
 from proxy.stores.errors import StoreError
 
 
-async def answer(way: Route, call: Call) -> Outcome:
+async def ask_authority(route: Route, call: Call) -> Outcome:
     """The authority's. Raises StoreError where that is DynamoDB; of DSQL's failures DynamoDB's errors are made."""
     try:
-        return (await way.direction.authority.execute(call.operation)).outcome
+        return (await route.direction.authority.execute(call.operation)).outcome
     except StoreError as error:
-        if way.direction.authority.name == DYNAMODB:
+        if route.direction.authority.name == DYNAMODB:
             raise
-        return failure(way, call, error)
+        return failure_outcome(route, call, error)
 
 
-def failure(way: Route, call: Call, error: StoreError) -> Outcome:
+def failure_outcome(route: Route, call: Call, error: StoreError) -> Outcome:
     """What a client is told of a failure of DSQL's."""
-    way.failed(call.table.name, error.reason)
+    route.on_failure(call.table.name, error.reason)
     return as_answer(error)

@@ -18,7 +18,7 @@ from proxy.dynamodb.outcome import Outcome
 from proxy.shadow.call import Call
 
 MARK: Final = "crossfade:begun"
-_BY_DSQL: Final = {"S": DSQL}
+_FROM_DSQL: Final = {"S": DSQL}
 
 
 def ordered_by_store(operation: Operation) -> bool:
@@ -28,15 +28,15 @@ def ordered_by_store(operation: Operation) -> bool:
     )
 
 
-def begun_by(operation: Operation) -> str | None:
+def issuer_of(operation: Operation) -> str | None:
     """The store that gave the start key; None at the beginning."""
     start = operation.request.get("ExclusiveStartKey")
     if start is None:
         return None
-    return DSQL if isinstance(start, dict) and start.get(MARK) == _BY_DSQL else DYNAMODB
+    return DSQL if isinstance(start, dict) and start.get(MARK) == _FROM_DSQL else DYNAMODB
 
 
-def unmarked(call: Call) -> Call:
+def without_origin(call: Call) -> Call:
     """The call as the store is asked it."""
     operation = call.operation
     start = operation.request.get("ExclusiveStartKey")
@@ -47,9 +47,9 @@ def unmarked(call: Call) -> Call:
     return replace(call, operation=replace(operation, request=request, body=json_of(request)))
 
 
-def marked(outcome: Outcome) -> Outcome:
+def with_origin(outcome: Outcome) -> Outcome:
     """A page of DSQL's, as the client gets it."""
     if not outcome.ok or "LastEvaluatedKey" not in outcome.document:
         return outcome
     document = outcome.document
-    return Outcome.of({**document, "LastEvaluatedKey": {**document["LastEvaluatedKey"], MARK: _BY_DSQL}})
+    return Outcome.of({**document, "LastEvaluatedKey": {**document["LastEvaluatedKey"], MARK: _FROM_DSQL}})

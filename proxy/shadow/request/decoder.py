@@ -45,7 +45,7 @@ class RequestDecoder:
             try:
                 table = self._tables.known(name) or await self._tables.find(name)
             except Refused as error:
-                self._tell(action, name, str(error))
+                self._report(action, name, str(error))
                 return None
             if table is None:
                 return None
@@ -64,7 +64,7 @@ class RequestDecoder:
             self._follow.ensure(tables.values())
         return Call(operation, tables, item_type, request_id)
 
-    def _tell(self, action: str, table: str, why: str) -> None:
+    def _report(self, action: str, table: str, why: str) -> None:
         self._metrics.comparison.undecoded(action)
         if table not in self.undescribed and len(self.undescribed) < _REMEMBERED:
             self.undescribed.add(table)

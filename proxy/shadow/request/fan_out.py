@@ -22,16 +22,16 @@ from proxy.shadow.request.placement import Placement
 from proxy.stores.error_responses import as_answer
 from proxy.stores.errors import StoreError
 
-_LATER: Final = {"BatchGetItem": "UnprocessedKeys", "BatchWriteItem": "UnprocessedItems"}
+_UNPROCESSED: Final = {"BatchGetItem": "UnprocessedKeys", "BatchWriteItem": "UnprocessedItems"}
 
 
 async def fan_out(placement: Placement, call: Call, execute: Execute) -> Outcome:
     """Execute a call whose keys have different authorities: each part by itself, and their answers joined."""
-    refusal = refuse_across(call)
+    refusal = cross_authority_error(call)
     if refusal is not None:
         return Outcome.failed(refusal)
-    asked = parts(call, lambda key: placement.keys[key].authority)
-    return joined(asked, await asyncio.gather(*(_execute_part(each, execute) for each in asked)))
+    asked = split(call, lambda key: placement.keys[key].authority)
+    return join(asked, await asyncio.gather(*(_execute_part(each, execute) for each in asked)))
 
 
 async def _execute_part(call: Call, execute: Execute) -> Outcome:
@@ -41,16 +41,16 @@ async def _execute_part(call: Call, execute: Execute) -> Outcome:
         return as_answer(error)
 
 
-def refuse_across(call: Call) -> DynamoDBError | None:
+def cross_authority_error(call: Call) -> DynamoDBError | None:
     """The error for what cannot be split."""
-    if call.operation.action in _LATER:
+    if call.operation.action in _UNPROCESSED:
         return None
     return validation(
         "Crossfade: one transaction cannot span item types whose authorities differ; move these types to the same stage"
     )
 
 
-def parts(call: Call, authority_of: Callable[[Key], str]) -> list[Call]:
+def split(call: Call, authority_of: Callable[[Key], str]) -> list[Call]:
     """The call, as one for each authority."""
     operation = call.operation
     member = "Keys" if operation.action == "BatchGetItem" else None
@@ -75,7 +75,7 @@ def _subset(call: Call, keys: tuple[Key, ...], items: dict[str, Any]) -> Call:
     return replace(call, operation=Operation(operation.action, json_of(request), request, keys, schemas))
 
 
-def joined(asked: Sequence[Call], answered: Sequence[Outcome]) -> Outcome:
+def join(asked: Sequence[Call], answered: Sequence[Outcome]) -> Outcome:
     """One answer. A part that failed in a way that can be tried again is unprocessed; if it is the client's fault, or
     nothing was processed, its error is the answer."""
     action = asked[0].operation.action
@@ -83,20 +83,20 @@ def joined(asked: Sequence[Call], answered: Sequence[Outcome]) -> Outcome:
     for outcome in failed:
         if outcome.error_code == "ValidationException" or len(failed) == len(answered):
             return outcome
-    document: dict[str, Any] = {_LATER[action]: {}} | ({"Responses": {}} if action == "BatchGetItem" else {})
+    document: dict[str, Any] = {_UNPROCESSED[action]: {}} | ({"Responses": {}} if action == "BatchGetItem" else {})
     for call, outcome in zip(asked, answered, strict=True):
         if not outcome.ok:
-            _add(document[_LATER[action]], call.operation.request["RequestItems"])
+            _merge(document[_UNPROCESSED[action]], call.operation.request["RequestItems"])
             continue
         for name, value in outcome.document.items():
             if isinstance(value, list):
                 document[name] = [*document.get(name, ()), *value]
             else:
-                _add(document.setdefault(name, {}), value)
+                _merge(document.setdefault(name, {}), value)
     return Outcome.of(document)
 
 
-def _add(tables: dict[str, Any], more: dict[str, Any]) -> None:
+def _merge(tables: dict[str, Any], more: dict[str, Any]) -> None:
     for name, entries in more.items():
         here = tables.get(name)
         if here is None:

@@ -35,7 +35,7 @@ class TableFollower:
     ) -> None:
         self._create = create
         self._drop = drop
-        self._behind = BackgroundTasks(_MOST_TABLES)
+        self._background = BackgroundTasks(_MOST_TABLES)
         self._ready: dict[str, asyncio.Event] = {}
         self._latest: dict[str, DocumentMapping] = {}
         self._to_drop: set[str] = set()
@@ -43,7 +43,7 @@ class TableFollower:
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def close(self) -> None:
-        await self._behind.close()
+        await self._background.close()
 
     def ensure(self, tables: Iterable[Table]) -> None:
         """See to it that these tables exist on DSQL, soon."""
@@ -52,14 +52,14 @@ class TableFollower:
             if not isinstance(mapping, DocumentMapping) or self._latest.get(table.name) is mapping:
                 continue
             self._latest[table.name] = mapping
-            self._made(table.name).clear()
+            self._ready_event(table.name).clear()
             self._start(table.name)
 
     def drop(self, name: str) -> None:
         """The table is gone on DynamoDB. One of the same name that is made afterwards begins empty."""
         self._latest.pop(name, None)
         self._to_drop.add(name)
-        self._made(name).clear()
+        self._ready_event(name).clear()
         self._start(name)
 
     async def wait(self, names: Iterable[str]) -> None:
@@ -69,7 +69,7 @@ class TableFollower:
         health. Raises what making the table failed with, if it has.
         """
         for name in names:
-            if name not in self._latest or self._made(name).is_set():
+            if name not in self._latest or self._ready_event(name).is_set():
                 continue
             failed = self._failed.get(name)
             if isinstance(failed, Refused):
@@ -78,27 +78,27 @@ class TableFollower:
                 raise Unreachable(failed.reason, str(failed))
             try:
                 async with asyncio.timeout(_WAIT_SECONDS):
-                    await self._made(name).wait()
+                    await self._ready_event(name).wait()
             except TimeoutError:
                 raise Unreachable("table", "the table is being made") from None
 
-    def _made(self, name: str) -> asyncio.Event:
+    def _ready_event(self, name: str) -> asyncio.Event:
         return self._ready.setdefault(name, asyncio.Event())
 
     def _start(self, name: str) -> None:
-        if self._behind.has_capacity:
-            self._behind.start(self._bring(name))
+        if self._background.has_capacity:
+            self._background.start(self._reconcile(name))
 
-    async def _bring(self, name: str) -> None:
+    async def _reconcile(self, name: str) -> None:
         """Bring one table to its latest wish; one at a time, and again while it fails or the wish changes."""
         async with self._locks.setdefault(name, asyncio.Lock()):
             pause = _FIRST_RETRY_SECONDS
-            while not await self._step(name):
+            while not await self._reconcile_once(name):
                 if name in self._failed:
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _LAST_RETRY_SECONDS)
 
-    async def _step(self, name: str) -> bool:
+    async def _reconcile_once(self, name: str) -> bool:
         """Whether nothing is left to do. What was dropped on DynamoDB is dropped first, or its rows would stay."""
         try:
             if name in self._to_drop:
@@ -110,7 +110,7 @@ class TableFollower:
                     raise
                 return False
             wish = self._latest.get(name)
-            if wish is not None and not self._made(name).is_set():
+            if wish is not None and not self._ready_event(name).is_set():
                 await self._create(wish)
         except StoreError as error:
             self._failed[name] = error
@@ -119,5 +119,5 @@ class TableFollower:
         self._failed.pop(name, None)
         if self._latest.get(name) is not wish:
             return False
-        self._made(name).set()
+        self._ready_event(name).set()
         return True

@@ -20,34 +20,34 @@ def item_type_of(operation: Operation, tables: Mapping[str, Table]) -> str:
     Only types that the mapping declares: a client could make up any number of others, and each is a label.
     """
     if operation.action == "PutItem":
-        types = {_typed(tables, operation.tables[0], operation.request["Item"])}
+        types = {_declared_type(tables, operation.tables[0], operation.request["Item"])}
     elif operation.keys:
-        types = {_typed(tables, key.table, key.attributes) for key in operation.keys}
+        types = {_declared_type(tables, key.table, key.attributes) for key in operation.keys}
     elif operation.action == "Query":
-        types = {_queried(operation, tables)}
+        types = {_type_of_query(operation, tables)}
     elif operation.action == LISTING:
-        types = {_listed(operation, tables)}
+        types = {_type_of_listing(operation, tables)}
     else:
         types = set()
     found = types.pop() if len(types) == 1 else ""
     return found or ANY_TYPE
 
 
-def _typed(tables: Mapping[str, Table], name: str, attributes: dict[str, Any]) -> str:
+def _declared_type(tables: Mapping[str, Table], name: str, attributes: dict[str, Any]) -> str:
     table = tables[name]
     found = table.mapping.type_of(attributes)
     return found if found in table.rules else ""
 
 
-def _listed(operation: Operation, tables: Mapping[str, Table]) -> str:
+def _type_of_listing(operation: Operation, tables: Mapping[str, Table]) -> str:
     """The type that a listing's hash value names, or that a filter asks for."""
     table, request = tables[operation.tables[0]], operation.request
     named = {table.schema.indexes[request["IndexName"]].hash: request["Hash"]}
     asked = {each["Attribute"]: each["Equals"] for each in request.get("Where") or () if "Equals" in each}
-    return _typed(tables, table.name, named) or _typed(tables, table.name, asked)
+    return _declared_type(tables, table.name, named) or _declared_type(tables, table.name, asked)
 
 
-def _queried(operation: Operation, tables: Mapping[str, Table]) -> str:
+def _type_of_query(operation: Operation, tables: Mapping[str, Table]) -> str:
     """The type that a Query's hash value names. Values are few: every one is tried as the hash attribute's."""
     table = tables[operation.tables[0]]
     index = table.schema.indexes.get(operation.request.get("IndexName") or "")
@@ -58,5 +58,5 @@ def _queried(operation: Operation, tables: Mapping[str, Table]) -> str:
     written = {placeholder for placeholder, name in names.items() if name == hash_name} | {hash_name}
     for placeholder, value in values.items():
         if any(f"{name} = {placeholder}" in text or f"{name}={placeholder}" in text for name in written):
-            return _typed(tables, table.name, {hash_name: value})
+            return _declared_type(tables, table.name, {hash_name: value})
     return ""

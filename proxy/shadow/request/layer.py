@@ -38,7 +38,7 @@ from proxy.shadow.request.loop_lag import LoopLag
 from proxy.shadow.request.placement import placement_of
 from proxy.shadow.request.reads import Reads
 from proxy.shadow.request.routing import Routes
-from proxy.shadow.request.writes import LEASE_OVER, Writes
+from proxy.shadow.request.writes import LEASE_EXPIRED, Writes
 from proxy.shadow.write_fence import WriteFence
 from proxy.stores.errors import Unreachable
 from proxy.stores.table_registry import Tables
@@ -118,13 +118,13 @@ class Layer:
         """One of the ten operations on items. Raises DynamoDBError for a body that is no request, StoreError where
         DynamoDB is the authority and gave no answer, or nobody can say which store is."""
         if not self._lease.valid:
-            raise Unreachable("lease", LEASE_OVER)
+            raise Unreachable("lease", LEASE_EXPIRED)
         if self._stages.all_off and action != LISTING:
-            return await self._writes.past_the_mirror(action, body)
+            return await self._writes.bypass_mirror(action, body)
         request = parse_body(body)
         names = tables_of(action, request)
         if action != LISTING and not any(self._stages.active(name) for name in names):
-            return await self._writes.past_the_mirror(action, body, names)
+            return await self._writes.bypass_mirror(action, body, names)
         call = await self._calls.decode(action, body, request, names, request_id)
         if isinstance(call, Call):
             if self._witness is not None:
@@ -133,7 +133,7 @@ class Layer:
         if any(self._stages.past_the_flip(name) for name in names):
             # Nothing that DSQL has not taken may reach a DynamoDB that is only its mirror.
             return _refused(call)
-        outcome = await self._writes.past_the_mirror(action, body)
+        outcome = await self._writes.bypass_mirror(action, body)
         if outcome.ok and action in WRITES:
             await self._catch_up(action, body, request, names)
         return outcome
@@ -190,11 +190,11 @@ class Layer:
                 # It serves nothing until it can, and says so; but it need not be started again for that.
                 log.error("no_lease", reason=error.reason, detail=str(error), remedy="let it reach the stage table")
             self._loops.loop(self._participant.run)
-        self._loops.loop(self._journal.tidy)
+        self._loops.loop(self._journal.maintain_wal)
         self._loops.loop(self._gauge)
         if self._peers is not None:
-            await self._peers.arrive()
-            self._loops.loop(self._peers.work)
+            await self._peers.announce()
+            self._loops.loop(self._peers.poll)
         for _ in range(self._settings.mirror.concurrency):
             self._loops.loop(self._work)
         for each in self._also:
@@ -222,7 +222,7 @@ class Layer:
             await self._follow.close()
         left = (await self._journal.depth()).keys
         if self._peers is not None and not left:
-            await self._peers.leave()
+            await self._peers.withdraw()
         if self._participant is not None:
             await self._participant.leave()
         self._journal.close()
@@ -238,7 +238,7 @@ class Layer:
         if self._lag.is_lagging():
             # The journal keeps its keys, and a key that is written again meanwhile converges once for both.
             await asyncio.sleep(_GIVE_WAY_SECONDS)
-        await self._converger.work()
+        await self._converger.converge_next()
 
     async def _gauge(self) -> None:
         depth = await self._journal.depth()

@@ -13,9 +13,9 @@ import orjson
 
 from proxy.dynamodb.operations import Operation
 
-_PARTS: Final = 10_000
+_BUCKETS: Final = 10_000
 # What says which items a Query is about, and not which page of them.
-_ABOUT: Final = (
+_IDENTIFYING: Final = (
     "TableName",
     "IndexName",
     "KeyConditionExpression",
@@ -25,7 +25,7 @@ _ABOUT: Final = (
 )
 
 
-def chosen(operation: Operation, percent: float) -> bool:
+def is_ramped(operation: Operation, percent: float) -> bool:
     """Whether DSQL serves this read at a ramp of so many percent.
 
     Never a Scan: the stores' orders have nothing to do with each other, so that a page of one would not follow a page
@@ -33,10 +33,10 @@ def chosen(operation: Operation, percent: float) -> bool:
     """
     if percent <= 0 or operation.writes or operation.action == "Scan":
         return False
-    return _place(operation) < percent * (_PARTS / 100)
+    return _bucket(operation) < percent * (_BUCKETS / 100)
 
 
-def strongly(operation: Operation) -> bool:
+def is_strongly_consistent(operation: Operation) -> bool:
     """Whether the client asked for a strongly consistent read ("Read consistency")."""
     request = operation.request
     if operation.action == "BatchGetItem":
@@ -44,9 +44,9 @@ def strongly(operation: Operation) -> bool:
     return operation.action == "TransactGetItems" or request.get("ConsistentRead") is True
 
 
-def _place(operation: Operation) -> int:
+def _bucket(operation: Operation) -> int:
     if operation.keys:
         # All of a batch goes one way: by the first key in order, whichever way they were asked for.
-        return crc32(min(key.text for key in operation.keys).encode()) % _PARTS
-    about = [operation.request.get(name) for name in _ABOUT]
-    return crc32(orjson.dumps(about, option=orjson.OPT_SORT_KEYS)) % _PARTS
+        return crc32(min(key.text for key in operation.keys).encode()) % _BUCKETS
+    about = [operation.request.get(name) for name in _IDENTIFYING]
+    return crc32(orjson.dumps(about, option=orjson.OPT_SORT_KEYS)) % _BUCKETS

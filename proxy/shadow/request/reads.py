@@ -17,13 +17,13 @@ from proxy.shadow.journal.journal import Journal
 from proxy.shadow.request import cursor_origin as cursors
 from proxy.shadow.request import ramp
 from proxy.shadow.request.admission import AdmissionControl
-from proxy.shadow.request.authority import answer
+from proxy.shadow.request.authority import ask_authority
 from proxy.shadow.request.fan_out import fan_out
 from proxy.shadow.request.placement import Placement, placement_of
 from proxy.shadow.request.routing import Route, Routes
 from proxy.stores.errors import StoreError
 
-_BEGUN_ELSEWHERE: Final = "The provided starting key is invalid: it is of a store that this table has left; begin again"
+_FOREIGN_CURSOR: Final = "The provided starting key is invalid: it is of a store that this table has left; begin again"
 
 
 class Reads:
@@ -32,17 +32,17 @@ class Reads:
     def __init__(
         self,
         stages: Stages,
-        ways: Routes,
+        routes: Routes,
         journal: Journal,
-        behind: BackgroundTasks,
-        room: AdmissionControl,
+        background: BackgroundTasks,
+        admission: AdmissionControl,
         metrics: Metrics,
     ) -> None:
         self._stages = stages
-        self._ways = ways
+        self._routes = routes
         self._journal = journal
-        self._behind = behind
-        self._room = room
+        self._background = background
+        self._admission = admission
         self._metrics = metrics
 
     async def read(self, call: Call) -> Outcome:
@@ -52,29 +52,29 @@ class Reads:
             return await fan_out(placement, call, self.read)
         if not cursors.ordered_by_store(call.operation):
             return (await self._read_from(authority, call, placement))[1]
-        begun = cursors.begun_by(call.operation)
+        begun = cursors.issuer_of(call.operation)
         if begun is not None:
             if begun != authority and not all(stage.mirrored for stage in placement.stages):
                 # The store that began it is not kept true any more: better told than shown half of the items.
-                return Outcome.failed(validation(_BEGUN_ELSEWHERE))
-            authority, call = begun, cursors.unmarked(call)
+                return Outcome.failed(validation(_FOREIGN_CURSOR))
+            authority, call = begun, cursors.without_origin(call)
         served, outcome = await self._read_from(authority, call, placement, begun=begun is not None)
-        return cursors.marked(outcome) if served == DSQL else outcome
+        return cursors.with_origin(outcome) if served == DSQL else outcome
 
     async def _read_from(
         self, authority: str, call: Call, placement: Placement, *, begun: bool = False
     ) -> tuple[str, Outcome]:
         """The outcome, and the name of the store that gave it."""
-        way = self._ways.with_authority(authority)
+        route = self._routes.with_authority(authority)
         percent = 0.0 if begun else placement.ramp_percent
-        if ramp.chosen(call.operation, percent) and not any(map(self._journal.holds, placement.keys)):
-            return await self._ramped(way, call)
-        if not placement.compared or not self._room.admit(way.direction.breaker):
-            return authority, await answer(way, call)
+        if ramp.is_ramped(call.operation, percent) and not any(map(self._journal.holds, placement.keys)):
+            return await self._ramped(route, call)
+        if not placement.compared or not self._admission.admit(route.direction.breaker):
+            return authority, await ask_authority(route, call)
         answered: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
-        self._behind.start(way.reading.compare(call, answered))
+        self._background.start(route.comparison.compare(call, answered))
         try:
-            outcome = await answer(way, call)
+            outcome = await ask_authority(route, call)
         except BaseException:
             if not answered.done():
                 answered.set_result(None)
@@ -83,24 +83,26 @@ class Reads:
             answered.set_result(outcome)
         return authority, outcome
 
-    async def _ramped(self, way: Route, call: Call) -> tuple[str, Outcome]:
+    async def _ramped(self, route: Route, call: Call) -> tuple[str, Outcome]:
         """DSQL serves, and DynamoDB where it does not: it failed, it was too slow, or (what was to be strongly
         consistent) it did not agree."""
-        begun = way.reading.begin()
+        begun = route.comparison.start()
         answered: Outcome | None = None
         try:
-            if ramp.strongly(call.operation):
-                answered, executed = await asyncio.gather(answer(way, call), way.mirror.execute(call.operation))
+            if ramp.is_strongly_consistent(call.operation):
+                answered, executed = await asyncio.gather(
+                    ask_authority(route, call), route.mirror.execute(call.operation)
+                )
             else:
-                executed = await way.mirror.execute(call.operation)
+                executed = await route.mirror.execute(call.operation)
         except StoreError as error:
             self._metrics.comparison.ramped(error.reason)
-            return way.direction.authority.name, await answer(way, call)
+            return route.direction.authority.name, await ask_authority(route, call)
         served = executed.outcome
-        if self._room.admit(way.direction.breaker):
-            self._behind.start(way.reading.compare_served(call, served, answered, begun))
+        if self._admission.admit(route.direction.breaker):
+            self._background.start(route.comparison.compare_served(call, served, answered, begun))
         if answered is not None and (answered.status, answered.document) != (served.status, served.document):
             self._metrics.comparison.ramped("differs")
-            return way.direction.authority.name, answered
+            return route.direction.authority.name, answered
         self._metrics.comparison.ramped("served")
-        return way.mirror.name, served
+        return route.mirror.name, served

@@ -26,8 +26,8 @@ class Route:
     direction: Direction
     mirror: Store
     rehearsal: WriteRehearser
-    reading: ReadComparer
-    failed: Callable[[str, str], None]
+    comparison: ReadComparer
+    on_failure: Callable[[str, str], None]
 
 
 class Routes:
@@ -52,7 +52,7 @@ class Routes:
 
     def mirrors(self) -> dict[str, CircuitBreaker]:
         """The breakers by the names of the stores that they stand before."""
-        return {way.direction.mirror.name: way.direction.breaker for way in self._by_authority.values()}
+        return {route.direction.mirror.name: route.direction.breaker for route in self._by_authority.values()}
 
     def breakers(self) -> tuple[CircuitBreaker, ...]:
         """Those before the mirrors that are in use."""

@@ -52,7 +52,7 @@ class Expectation:
         )
 
 
-def explanation(
+def find_expectation(
     expectations: Sequence[Expectation], difference: Difference, context: DifferenceContext
 ) -> Expectation | None:
     """The first expectation that explains the difference; None where none does."""
@@ -62,7 +62,7 @@ def explanation(
 _TEXTS = ("because", "table", "type", "operation", "field", "path")
 
 
-def expectation_from(place: str, written: Mapping[str, Any]) -> Expectation:
+def parse_expectation(place: str, written: Mapping[str, Any]) -> Expectation:
     """The expectation that settings describe at `place`: a table of the attributes of `Expectation`.
 
     Raises ValueError, naming the place and the remedy, for an unknown key, a value that is no text, an unknown kind, a

@@ -14,20 +14,20 @@ from typing import Any
 from comparators.difference import Value
 
 _DOUBLE_DIGITS = 15  # every decimal of so many digits survives an IEEE 754 double
-_LONGEST = 300  # DynamoDB's numbers span 10^-130 … 10^126 with 38 digits: no spelling of one is longer
-_WIDE = Context(prec=2 * _LONGEST, Emax=10_000, Emin=-10_000)
+_MAX_LENGTH = 300  # DynamoDB's numbers span 10^-130 … 10^126 with 38 digits: no spelling of one is longer
+_EXACT = Context(prec=2 * _MAX_LENGTH, Emax=10_000, Emin=-10_000)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 
 
-def number(text: str) -> Decimal | None:
+def parse_number(text: str) -> Decimal | None:
     """The number a text says, exactly; None where it says none, or one far beyond what DynamoDB can hold."""
-    if len(text) > _LONGEST or not _NUMBER.fullmatch(text):
+    if len(text) > _MAX_LENGTH or not _NUMBER.fullmatch(text):
         return None
     value = Decimal(text)
-    return value if abs(value.adjusted()) <= _LONGEST else None
+    return value if abs(value.adjusted()) <= _MAX_LENGTH else None
 
 
-def binary(text: str) -> bytes | None:
+def parse_binary(text: str) -> bytes | None:
     """The bytes a base64 text says (RFC 4648 §4), with or without its padding; None where it is no base64."""
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
@@ -37,13 +37,13 @@ def binary(text: str) -> bytes | None:
 
 def number_form(text: str) -> Decimal | str:
     """Equal for two number texts exactly when they say one number."""
-    value = number(text)
+    value = parse_number(text)
     return text if value is None else value
 
 
 def binary_form(text: str) -> bytes | str:
     """Equal for two base64 texts exactly when they say the same bytes."""
-    value = binary(text)
+    value = parse_binary(text)
     return text if value is None else value
 
 
@@ -55,7 +55,7 @@ MEMBER_FORMS = {"SS": _text_form, "NS": number_form, "BS": binary_form}
 """For each set type, the form by which its members are one or two."""
 
 
-def form(value: Value, null_is_missing: bool = False) -> tuple[str, Any]:
+def canonical_form(value: Value, null_is_missing: bool = False) -> tuple[str, Any]:
     """A hashable form, equal for two values exactly when they are equal however they are spelt.
 
     With `null_is_missing`, a map entry that is NULL counts as not there, at any depth.
@@ -66,10 +66,10 @@ def form(value: Value, null_is_missing: bool = False) -> tuple[str, Any]:
     if tag == "B":
         return tag, binary_form(held)
     if tag == "L":
-        return tag, tuple(form(element, null_is_missing) for element in held)
+        return tag, tuple(canonical_form(element, null_is_missing) for element in held)
     if tag == "M":
         return tag, frozenset(
-            (name, form(entry, null_is_missing))
+            (name, canonical_form(entry, null_is_missing))
             for name, entry in held.items()
             if not (null_is_missing and "NULL" in entry)
         )
@@ -78,20 +78,20 @@ def form(value: Value, null_is_missing: bool = False) -> tuple[str, Any]:
     return tag, held
 
 
-def order_form(value: Value) -> tuple[str, Any]:
+def sort_form(value: Value) -> tuple[str, Any]:
     """A form that sorts as DynamoDB sorts key values: numbers by value, strings by UTF-8 bytes, binary by bytes.
 
     Source: "Query" in the DynamoDB developer guide. Values of two types, which no index holds, sort by their tags.
     """
     ((tag, held),) = value.items()
-    if tag == "N" and (exact := number(held)) is not None:
+    if tag == "N" and (exact := parse_number(held)) is not None:
         return tag, exact
-    if tag == "B" and (raw := binary(held)) is not None:
+    if tag == "B" and (raw := parse_binary(held)) is not None:
         return tag, raw
     return f"{tag}?" if tag in "NB" else tag, str(held).encode("utf-8", "surrogatepass")
 
 
-def lost_digits(one: Decimal, other: Decimal) -> bool:
+def is_precision_loss(one: Decimal, other: Decimal) -> bool:
     """Whether two unequal numbers differ only by digits that one of them lost. It does not matter which.
 
     True where
@@ -101,7 +101,7 @@ def lost_digits(one: Decimal, other: Decimal) -> bool:
     - or both are the same IEEE 754 double.
     Everything else is another value.
     """
-    first, second = one.normalize(_WIDE), other.normalize(_WIDE)
+    first, second = one.normalize(_EXACT), other.normalize(_EXACT)
     if first and second:
         if first.is_signed() != second.is_signed():
             return False
@@ -109,7 +109,7 @@ def lost_digits(one: Decimal, other: Decimal) -> bool:
             return True
     short, long = (first, second) if _exponent(first) >= _exponent(second) else (second, first)
     # Cut off, the longer exceeds the shorter by less than one in its last place; rounded up, it falls short by half.
-    excess = _WIDE.subtract(long.copy_abs(), short.copy_abs())
+    excess = _EXACT.subtract(long.copy_abs(), short.copy_abs())
     place = _exponent(short)
     if place > 0 and len(short.as_tuple().digits) < _DOUBLE_DIGITS:
         place = 0
@@ -123,27 +123,27 @@ def _exponent(value: Decimal) -> int:
     return exponent
 
 
-def encoded(value: Value) -> bytes:
+def canonical_bytes(value: Value) -> bytes:
     """Bytes that are the same for two values exactly when they are equal however they are spelt; for hashing.
 
     Every part is preceded by its length, so that no two values run together.
     """
     ((tag, held),) = value.items()
     if tag == "N":
-        return _packed(tag, _number_bytes(held))
+        return _length_prefixed(tag, _number_bytes(held))
     if tag == "B":
-        return _packed(tag, _binary_bytes(held))
+        return _length_prefixed(tag, _binary_bytes(held))
     if tag == "L":
-        return _packed(tag, *map(encoded, held))
+        return _length_prefixed(tag, *map(canonical_bytes, held))
     if tag == "M":
-        return _packed(tag, *(_packed(name, encoded(held[name])) for name in sorted(held)))
+        return _length_prefixed(tag, *(_length_prefixed(name, canonical_bytes(held[name])) for name in sorted(held)))
     if tag == "NS":
-        return _packed(tag, *sorted(set(map(_number_bytes, held))))
+        return _length_prefixed(tag, *sorted(set(map(_number_bytes, held))))
     if tag == "BS":
-        return _packed(tag, *sorted(set(map(_binary_bytes, held))))
+        return _length_prefixed(tag, *sorted(set(map(_binary_bytes, held))))
     if tag == "SS":
-        return _packed(tag, *sorted({_text_bytes(text) for text in held}))
-    return _packed(tag, _text_bytes(str(held)))
+        return _length_prefixed(tag, *sorted({_text_bytes(text) for text in held}))
+    return _length_prefixed(tag, _text_bytes(str(held)))
 
 
 def _text_bytes(text: str) -> bytes:
@@ -151,17 +151,17 @@ def _text_bytes(text: str) -> bytes:
 
 
 def _number_bytes(text: str) -> bytes:
-    value = number(text)
+    value = parse_number(text)
     if value is None:
         return b"?" + _text_bytes(text)
-    return str(value.normalize(_WIDE) if value else Decimal(0)).encode()
+    return str(value.normalize(_EXACT) if value else Decimal(0)).encode()
 
 
 def _binary_bytes(text: str) -> bytes:
-    value = binary(text)
+    value = parse_binary(text)
     return b"?" + _text_bytes(text) if value is None else b"!" + value
 
 
-def _packed(name: str, *parts: bytes) -> bytes:
+def _length_prefixed(name: str, *parts: bytes) -> bytes:
     head = _text_bytes(name)
     return b"".join(len(part).to_bytes(4, "big") + part for part in (head, *parts))
