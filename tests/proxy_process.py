@@ -19,7 +19,7 @@ from typing import Any, Self
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY
-from tests.standins.processes import Child, StandinError
+from tests.standins.processes import Child, StandinError, bare_environment
 from tests.standins.standin import Standin
 
 _ADDRESSES = re.compile(r"data (https?://\S+)\s+admin (https?://\S+)(?:\s+items (https?://\S+))?")
@@ -114,7 +114,7 @@ class ProxyProcess(Standin):
             [*command, str(self._directory / "crossfade.toml")],
             log_file=self.log_file,
             directory=self._directory,
-            environment={"PATH": "/usr/bin:/bin", "HOME": str(self._directory)} | self._environment,
+            environment=bare_environment() | {"HOME": str(self._directory)} | self._environment,
         )
         self._child.wait_ready(lambda: self._listens() and (self.ready() or not ready), _READY_SECONDS)
         return self

@@ -141,7 +141,8 @@ def definitions(mapping: DocumentMapping) -> list[str]:
     return [
         ddl.create_table(mapping, "public"),
         *ddl.add_columns(mapping, "public", frozenset(mapping.key_columns)),
-        *ddl.create_indexes(mapping, "public"),
+        *ddl.create_indexes(mapping, "public").values(),
+        *(ddl.drop_index(name, "public") for name in ddl.create_indexes(mapping, "public")),
         ddl.drop_table(mapping.table, "public"),
     ]
 

@@ -16,7 +16,7 @@ from tests.integration.scenes import CONFIG, SETTLE_SECONDS, billio_rows, run_sq
 from tests.integration.writers import Writers
 from tests.proxy_process import settings_text
 from tests.standins.billio import TABLE, dynamodb_client, table_definition
-from tests.standins.processes import LOOPBACK, Child, free_port
+from tests.standins.processes import LOOPBACK, Child, bare_environment, free_port
 
 FOLLOWED = f'[stream]\ntables = ["{TABLE}"]\npoll_seconds = 0.05\ndelay_seconds = 0\n'
 
@@ -134,7 +134,7 @@ def stream_process(endpoint: str, dsn: str, folder: Path) -> Iterator[Child]:
         [*command, "--admin", f"{LOOPBACK}:{free_port()}"],
         log_file=folder / "stream.log",
         directory=folder,
-        environment={"PATH": "/usr/bin:/bin", "HOME": str(folder)} | settle,
+        environment=bare_environment() | {"HOME": str(folder)} | settle,
     )
     try:
         child.wait_ready(lambda: f"following {TABLE}" in child.log_tail(), 120)

@@ -25,6 +25,7 @@ from tests.equality import as_boto3_has_it
 from tests.integration.forked import Ran, crossfade
 from tests.proxy_process import settings_text
 from tests.standins.billio import HASH_KEY, TABLE, dynamodb_client
+from tests.standins.processes import bare_environment
 
 Item = dict[str, dict[str, Any]]
 
@@ -206,10 +207,10 @@ class Operator:
         return settings
 
     def _environment(self) -> dict[str, str]:
-        return {
-            "PATH": "/usr/bin:/bin",
+        return bare_environment() | {
             "HOME": str(self.folder),
             "CROSSFADE_DYNAMODB__SETTLE_SECONDS": "0.3",
             "CROSSFADE_DSQL__SETTLE_SECONDS": "0.3",
             "CROSSFADE_LOG__LEVEL": "error",
-        } | self.environment
+            **self.environment,
+        }

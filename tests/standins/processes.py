@@ -45,6 +45,12 @@ def standins_python() -> str:
     return str(python)
 
 
+def bare_environment() -> dict[str, str]:
+    """The environment of a program that must find its settings without this process's: commands are found, and where a
+    PYTHONPATH says that another checkout than the installed one is tested, its modules."""
+    return {"PATH": "/usr/bin:/bin"} | {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+
+
 class _Claims:
     """The ports that this process has been given: nobody else who asks here gets one of them while it lives.
 

@@ -29,9 +29,16 @@ def add_columns(mapping: DocumentMapping, schema: str, present: frozenset[str]) 
     ]
 
 
-def create_indexes(mapping: DocumentMapping, schema: str) -> list[str]:
-    """CREATE INDEX ASYNC for each secondary index: its keys, then the table's, so that its order is total."""
-    return [_create_index(mapping, schema, index) for index in mapping.schema.indexes.values()]
+def create_indexes(mapping: DocumentMapping, schema: str) -> dict[str, str]:
+    """CREATE INDEX ASYNC for each secondary index, by the SQL index's name: its keys, then the table's, so that its
+    order is total."""
+    return {
+        _index_name(mapping, index): _create_index(mapping, schema, index) for index in mapping.schema.indexes.values()
+    }
+
+
+def drop_index(name: str, schema: str) -> str:
+    return f"DROP INDEX IF EXISTS {qualified(schema, name)}"
 
 
 def drop_table(name: str, schema: str) -> str:
@@ -43,6 +50,10 @@ def _create_index(mapping: DocumentMapping, schema: str, index: Index) -> str:
     columns = dict.fromkeys((*span.equal, *((span.sort,) if span.sort is not None else ()), *mapping.key_columns))
     listed = ", ".join(quoted(name) for name in columns)
     present = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in span.present)
-    name = quoted(identifier(f"{mapping.sql_table}.{index.name}"))
+    name = quoted(_index_name(mapping, index))
     table = qualified(schema, mapping.sql_table)
     return f"CREATE INDEX ASYNC IF NOT EXISTS {name} ON {table} ({listed}) WHERE {present}"
+
+
+def _index_name(mapping: DocumentMapping, index: Index) -> str:
+    return identifier(f"{mapping.sql_table}.{index.name}")

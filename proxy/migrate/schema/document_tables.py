@@ -1,6 +1,9 @@
 """Brings a document mapping's table on DSQL to what the mapping wants: created, widened, indexed, or dropped.
 
-Widening fills the new index columns of rows that were there before, from their JSON.
+Several processes may want the same table at once. Whoever is first makes each part; one that loses a race looks again
+at what is there, and does what is left. An index is made after the columns that it needs have been filled, from the
+JSON of the rows that were there before. So a missing index says that they may not be filled yet, whoever added them
+and wherever that process ended.
 """
 
 from __future__ import annotations
@@ -13,13 +16,20 @@ from proxy.dynamodb.values import Item
 from proxy.mapping.document_mapping import DocumentMapping, identifier
 from proxy.mapping.foreign_rows import UnreadableRow
 from proxy.migrate.schema import ddl
-from proxy.migrate.schema.index_jobs import execute
+from proxy.migrate.schema.index_jobs import execute, running, wait
 from proxy.migrate.schema.migration_files import MigrationError
+from proxy.stores.dsql.conflicts import retry_conflicts
 from proxy.stores.dsql.pool import Pool
-from proxy.stores.dsql.sql.statements import Statements, qualified, quoted
+from proxy.stores.dsql.sql.statements import Statements, quoted
+from proxy.stores.dsql.sqlstates import NO_TABLE, is_ddl_race, to_store_error, to_unsent_error
 from proxy.stores.errors import Refused, Unreachable
 
 _ROWS: Final = 500
+_INDEXES: Final = (
+    "SELECT c.relname AS name, i.indisvalid AS valid FROM pg_catalog.pg_index i "
+    "JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_class t ON t.oid = i.indrelid "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace WHERE n.nspname = $1 AND t.relname = $2"
+)
 
 
 class Documents:
@@ -45,16 +55,18 @@ class Documents:
     async def _attempt(self, action: Any, subject: Any) -> None:
         try:
             async with self._pool.connection() as connection:
-                changed = await action(connection, subject)
+                changed = await retry_conflicts(lambda: action(connection, subject), lost=_lost)
             if changed:
                 # Statements that connections have prepared know the columns of the table that was.
                 self._pool.expire_connections()
         except asyncpg.PostgresError as error:
-            raise Refused(error.sqlstate or "ddl", str(error)) from error
+            if _lost(error):
+                raise Unreachable("table", f"others changed the table at the same time: {error.sqlstate}") from error
+            raise to_store_error(error, None, reading=True) from error
         except MigrationError as error:  # a job that failed
             raise Refused("job", str(error)) from error
         except (OSError, asyncpg.InterfaceError) as error:
-            raise Unreachable("connection", type(error).__name__) from error
+            raise to_unsent_error(error, None) from error
 
     async def _drop(self, connection: asyncpg.Connection, name: str) -> bool:
         await execute(connection, ddl.drop_table(name, self._schema))
@@ -62,19 +74,35 @@ class Documents:
 
     async def _create(self, connection: asyncpg.Connection, mapping: DocumentMapping) -> bool:
         """Whether it has made the table or changed its columns."""
-        added: list[str] = []
         present = await self._columns(connection, mapping)
-        if not present:
-            await execute(connection, ddl.create_table(mapping, self._schema))
+        if present:
+            changes = ddl.add_columns(mapping, self._schema, present)
         else:
-            added = ddl.add_columns(mapping, self._schema, present)
-            for statement in added:
-                await execute(connection, statement)
-            if added:
-                await self._fill(connection, mapping, present)
-        for statement in ddl.create_indexes(mapping, self._schema):
+            changes = [ddl.create_table(mapping, self._schema)]
+        for statement in changes:
             await execute(connection, statement)
-        return bool(added) or not present
+        await self._index(connection, mapping)
+        return bool(changes)
+
+    async def _index(self, connection: asyncpg.Connection, mapping: DocumentMapping) -> None:
+        """Make the indexes that are missing, once the columns are filled."""
+        rows = await connection.fetch(_INDEXES, self._schema, mapping.sql_table)
+        valid: dict[str, bool] = {row["name"]: row["valid"] for row in rows}
+        missing = {
+            name: statement
+            for name, statement in ddl.create_indexes(mapping, self._schema).items()
+            if not valid.get(name, False)
+        }
+        if missing:
+            await self._fill(connection, mapping)
+        for name, statement in missing.items():
+            if name in valid:  # another process makes it, or has failed to
+                job = await running(connection, statement)
+                if job is not None:
+                    await wait(connection, statement, job)
+                    continue
+                await execute(connection, ddl.drop_index(name, self._schema))
+            await execute(connection, statement)
 
     async def _columns(self, connection: asyncpg.Connection, mapping: DocumentMapping) -> frozenset[str]:
         rows = await connection.fetch(
@@ -84,15 +112,17 @@ class Documents:
         )
         return frozenset(row["column_name"] for row in rows)
 
-    async def _fill(self, connection: asyncpg.Connection, mapping: DocumentMapping, before: frozenset[str]) -> None:
-        """Give new columns their values. A row that changes meanwhile has been written with them already."""
+    async def _fill(self, connection: asyncpg.Connection, mapping: DocumentMapping) -> None:
+        """Give index columns their values, row by row. A row that changes meanwhile is left to whoever changes it."""
         statements = Statements(self._schema, mapping)
-        new = [(n, column) for n, column in enumerate(mapping.columns) if column.name not in before]
-        sets = ", ".join(f"{quoted(column.name)} = ${p}" for p, (_, column) in enumerate(new, 1))
+        others = [n for n, column in enumerate(mapping.columns[:-1]) if column.name not in mapping.key_columns]
+        if not others:
+            return
+        sets = ", ".join(f"{quoted(mapping.columns[n].name)} = ${p}" for p, n in enumerate(others, 1))
         keys = [n for n, column in enumerate(mapping.columns) if column.name in mapping.key_columns]
-        where = " AND ".join(f"{quoted(mapping.columns[n].name)} = ${p}" for p, n in enumerate(keys, len(new) + 1))
-        guard = f"{quoted(mapping.columns[-1].name)}::text = ${len(new) + len(keys) + 1}::text"
-        update = f"UPDATE {qualified(self._schema, mapping.sql_table)} SET {sets} WHERE {where} AND {guard}"  # noqa: S608
+        where = " AND ".join(f"{quoted(mapping.columns[n].name)} = ${p}" for p, n in enumerate(keys, len(others) + 1))
+        guard = f"{quoted(mapping.columns[-1].name)}::text = ${len(others) + len(keys) + 1}::text"
+        update = f"UPDATE {statements.table} SET {sets} WHERE {where} AND {guard}"  # noqa: S608
         after: tuple[Any, ...] = ()
         while True:
             rows = await connection.fetch(statements.scan(segmented=False, cursor=bool(after)), *after, _ROWS)
@@ -100,12 +130,17 @@ class Documents:
                 try:
                     item: Item = mapping.decode(tuple(row))
                 except UnreadableRow:
-                    continue  # verify names it, and a repair writes it whole
+                    continue  # a sweep names it, and its repair writes it anew, index columns and all
                 encoded = mapping.encode(mapping.schema.key_of(item), item)
-                if encoded.values is None:
+                if encoded.values is None or mapping.index_consistent(tuple(row), item):
                     continue
-                values = encoded.values
-                await connection.execute(update, *(values[n] for n, _ in new), *(row[n] for n in keys), row[-1])
+                values = (*(encoded.values[n] for n in others), *(row[n] for n in keys), row[-1])
+                await retry_conflicts(lambda v=values: connection.execute(update, *v))  # type: ignore[misc]
             if len(rows) < _ROWS:
                 return
             after = tuple(rows[-1][name] for name in mapping.key_columns)
+
+
+def _lost(error: BaseException) -> bool:
+    """Whether another process was at the same table: made a part of it first, or dropped it meanwhile."""
+    return is_ddl_race(error) or getattr(error, "sqlstate", None) == NO_TABLE

@@ -15,7 +15,7 @@ import asyncpg
 
 from proxy.migrate.schema.migration_files import MigrationError
 from proxy.stores.dsql.conflicts import retry_conflicts
-from proxy.stores.dsql.sqlstates import MADE_MEANWHILE, NO_TABLE
+from proxy.stores.dsql.sqlstates import NO_TABLE, is_ddl_race
 
 MIGRATIONS_TABLE: Final = "crossfade_migrations"
 STEPS_TABLE: Final = "crossfade_migration_steps"
@@ -31,7 +31,6 @@ _COLUMNS: Final = {
     STEPS_TABLE: _STEP_COLUMNS,
     LOCK_TABLE: "id integer PRIMARY KEY, holder text NOT NULL, until timestamptz NOT NULL",
 }
-# Two that make a table at once: one of them finds its name taken while it is at it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class Ledger:
     async def create(self) -> None:
         """Make what is not there. DDL that does nothing is a change of the catalog all the same, for every session."""
         for name, columns in _COLUMNS.items():
-            await retry_conflicts(lambda name=name, columns=columns: self._make(name, columns))  # type: ignore[misc]
+            await retry_conflicts(lambda n=name, c=columns: self._make(n, c), lost=is_ddl_race)  # type: ignore[misc]
 
     async def applied(self) -> dict[str, Applied]:
         """By name; empty where nothing was ever written down."""
@@ -205,8 +204,4 @@ class Ledger:
                 raise
         else:
             return
-        try:
-            await self._connection.execute(f"CREATE TABLE IF NOT EXISTS {name} ({columns})")
-        except asyncpg.PostgresError as error:
-            if error.sqlstate not in MADE_MEANWHILE:
-                raise
+        await self._connection.execute(f"CREATE TABLE IF NOT EXISTS {name} ({columns})")

@@ -22,15 +22,19 @@ def is_conflict(error: BaseException) -> bool:
 
 
 async def retry_conflicts(
-    ask: Callable[[], Awaitable[T]], most: int = ATTEMPTS, again: Callable[[str], None] = lambda _: None
+    ask: Callable[[], Awaitable[T]],
+    most: int = ATTEMPTS,
+    again: Callable[[str], None] = lambda _: None,
+    lost: Callable[[BaseException], bool] = is_conflict,
 ) -> T:
-    """What `ask` gives, asked again while the database answers with a conflict. Raises the last one, and all else."""
+    """The result of `ask`, called again while `lost` says that its error means another session was faster. Raises the
+    last such error, and every other at once."""
     conflict: BaseException | None = None
     async for _ in Attempts(most, again):
         try:
             return await ask()
         except asyncpg.PostgresError as error:
-            if not is_conflict(error):
+            if not lost(error):
                 raise
             conflict = error
     assert conflict is not None

@@ -13,7 +13,7 @@ import asyncpg
 from proxy.stores.attempts import Attempts
 from proxy.stores.dsql.conflicts import is_conflict
 from proxy.stores.dsql.pool import Pool
-from proxy.stores.dsql.sqlstates import MADE_MEANWHILE, NO_TABLE, to_store_error, to_unsent_error
+from proxy.stores.dsql.sqlstates import NO_TABLE, is_ddl_race, to_store_error, to_unsent_error
 from proxy.stores.errors import Refused, Unreachable
 
 T = TypeVar("T")
@@ -29,14 +29,16 @@ async def run_with_retry(
 ) -> T:
     """What the work gives. `again` hears of each time it is done once more; `create` makes the table that it finds
     missing, within `seconds`. Raises Unreachable, Refused, and what the work raises of StoreError."""
+    missing: str | None = None
     async for _ in Attempts(again=again):
         connection = await _taken(pool)
         try:
+            if missing is not None:
+                await _make(connection, missing, seconds)
             return await work(connection)
         except asyncpg.PostgresError as error:
-            if error.sqlstate == NO_TABLE and create is not None:
-                await _make(connection, create, seconds)
-            elif not is_conflict(error):
+            missing = create if error.sqlstate == NO_TABLE else None
+            if missing is None and not is_conflict(error):
                 raise to_store_error(error, None, reading=True) from error
         except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
             connection.terminate()
@@ -46,6 +48,8 @@ async def run_with_retry(
             raise
         finally:
             pool.release(connection)
+    if missing is not None:
+        raise Refused(NO_TABLE, "the table is missing, however often it is made")
     raise Unreachable("occ", "conflicts went on")
 
 
@@ -58,8 +62,9 @@ async def _taken(pool: Pool) -> asyncpg.Connection:
 
 
 async def _make(connection: asyncpg.Connection, create: str, seconds: float | None) -> None:
+    """Make the table, unless another session is at it: then the work finds it made, or missing once more."""
     try:
         await connection.execute(create, timeout=seconds)
     except asyncpg.PostgresError as error:
-        if error.sqlstate not in MADE_MEANWHILE and not is_conflict(error):
-            raise Refused(error.sqlstate or "ddl", type(error).__name__) from error
+        if not is_ddl_race(error):
+            raise

@@ -12,6 +12,7 @@ import asyncpg
 
 from proxy.dynamodb.schema import Key
 from proxy.mapping.interface import Fault
+from proxy.stores.dsql.conflicts import is_conflict
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
 from proxy.stores.interface import Unrepresentable
 
@@ -22,8 +23,28 @@ UNFIT: Final = ("22", "23", "54000")
 # A form of words that the server does not have.
 UNSUPPORTED: Final = ("0A000", "42601")
 NO_TABLE: Final = "42P01"
-# Two that make a table at once: one of them finds its name taken, or is told of its catalogue row.
-MADE_MEANWHILE: Final = frozenset({"23505", "42P07", "42710"})
+# `CREATE … IF NOT EXISTS` looks before it makes and locks nothing between: of two sessions one finds the name of the
+# relation, type or column taken.
+_MADE_MEANWHILE: Final = frozenset({"42P07", "42710", "42701"})
+_DUPLICATE: Final = "23505"
+_CATALOG: Final = "pg_"
+# PostgreSQL's words for a row of the catalog that two sessions change at once, and for a relation that goes meanwhile:
+# both are internal errors (XX000), which DSQL also gives when it cannot say what happened.
+_CATALOG_RACE: Final = ("tuple concurrently ", "cache lookup failed for ", "could not open relation with OID ")
+
+
+def is_ddl_race(error: BaseException) -> bool:
+    """Whether a DDL statement lost to another session's: it had no effect, and what is there must be looked at again.
+
+    A duplicate counts where it is the catalog's; a unique index that its rows do not allow is the operator's to mend.
+    """
+    if not isinstance(error, asyncpg.PostgresError):
+        return False
+    if is_conflict(error) or error.sqlstate in _MADE_MEANWHILE:
+        return True
+    if error.sqlstate == _DUPLICATE:
+        return (getattr(error, "constraint_name", None) or _CATALOG).startswith(_CATALOG)
+    return error.sqlstate == "XX000" and str(error).startswith(_CATALOG_RACE)
 
 
 def to_store_error(error: asyncpg.PostgresError, key: Key | None, *, reading: bool = False) -> StoreError:
