@@ -113,7 +113,7 @@ async def compose_layer(
         return DSQLStore(
             pool,
             tables.mapping_of,
-            prepare=follow.wait if follow is not None else None,
+            followed=follow,
             schema=settings.dsql.schema,
             retried=metrics.stores.mirror_retried,
             observe=lambda action, s: metrics.stores.store_seconds(DSQL, action, s),

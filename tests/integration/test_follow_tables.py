@@ -206,6 +206,19 @@ def test_tables_made_and_dropped_at_once_leave_nothing_behind(here: Scene) -> No
     here.assert_equal("quick")
 
 
+def test_a_table_that_somebody_drops_on_dsql_is_made_again(here: Scene) -> None:
+    """By hand, or by another proxy whose drop of an earlier table of that name came late."""
+    client = here.client()
+    client.create_table(**simple("gone", "S"))
+    for number in range(5):
+        client.put_item(TableName="gone", Item={"id": {"S": "same"}, "n": {"N": str(number)}})
+        here.assert_equal("gone")
+        asyncio.run(run_sql(here.dsn, 'DROP TABLE "gone"'))
+    client.put_item(TableName="gone", Item={"id": {"S": "same"}, "n": {"N": "9"}})
+    here.assert_equal("gone")
+    assert here.proxy.status()["breaker"]["dsql"] == "closed"
+
+
 def tables_of(here: Scene) -> list[str]:
     """The SQL tables but for those that Crossfade keeps for itself."""
     found = asyncio.run(run_sql(here.dsn, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"))

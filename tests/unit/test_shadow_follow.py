@@ -27,6 +27,7 @@ class Sql:
     fails: StoreError | None = None
     slow: asyncio.Event | None = None
     made: asyncio.Event = field(default_factory=asyncio.Event)
+    dropped: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def create(self, mapping: DocumentMapping) -> None:
         if self.slow is not None:
@@ -39,7 +40,10 @@ class Sql:
 
     async def drop(self, _: str) -> None:
         await asyncio.sleep(0)
+        if self.fails is not None:
+            raise self.fails
         self.kind = None
+        self.dropped.set()
 
 
 @pytest.fixture
@@ -95,6 +99,62 @@ async def test_a_table_that_is_refused_is_told_at_once(follow: TableFollower, sq
         async with asyncio.timeout(60):
             await follow.wait(["t"])
     assert caught.value.reason == "table_not_followed"
+
+
+async def test_a_refusal_is_tried_again_until_an_operator_has_acted(follow: TableFollower, sql: Sql) -> None:
+    sql.fails = Refused("42501", "permission denied")
+    follow.ensure([table("S")])
+    await asyncio.sleep(0.01)
+    sql.fails = None
+    async with asyncio.timeout(60):
+        await sql.made.wait()
+    await asyncio.sleep(0)
+    await follow.wait(["t"])
+
+
+@pytest.mark.parametrize("failure", [Unreachable("connect"), Refused("42501"), Refused("job")], ids=repr)
+async def test_a_drop_that_failed_is_tried_again(follow: TableFollower, sql: Sql, failure: StoreError) -> None:
+    follow.ensure([table("S")])
+    await follow.wait(["t"])
+    sql.rows.append("old")
+    sql.fails = failure
+    follow.drop("t")
+    await asyncio.sleep(0.01)
+    assert sql.kind == "S"
+    sql.fails = None
+    async with asyncio.timeout(60):
+        await sql.dropped.wait()
+
+
+async def test_a_table_made_again_while_its_drop_fails_begins_empty(follow: TableFollower, sql: Sql) -> None:
+    follow.ensure([table("S")])
+    await follow.wait(["t"])
+    sql.rows.append("old")
+    sql.fails = Unreachable("connect")
+    follow.drop("t")
+    follow.ensure([table("N")])
+    await asyncio.sleep(0.01)
+    with pytest.raises(Unreachable):
+        await follow.wait(["t"])
+    sql.fails = None
+    async with asyncio.timeout(60):
+        await sql.dropped.wait()
+    await asyncio.sleep(0.01)
+    await follow.wait(["t"])
+    assert (sql.kind, sql.rows) == ("N", [])
+
+
+async def test_a_table_that_another_process_dropped_is_made_again(follow: TableFollower, sql: Sql) -> None:
+    assert not follow.missing(["t"])  # nobody has asked for it: not ours to make
+    follow.ensure([table("S")])
+    await follow.wait(["t"])
+    sql.kind = None
+    sql.made.clear()
+    assert follow.missing(["other", "t"])
+    await follow.wait(["t"])
+    assert sql.made.is_set()
+    follow.drop("t")
+    assert not follow.missing(["t"])
 
 
 async def test_a_mirror_that_is_away_is_unreachable_and_tried_again(follow: TableFollower, sql: Sql) -> None:

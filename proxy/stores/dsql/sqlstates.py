@@ -23,6 +23,8 @@ UNFIT: Final = ("22", "23", "54000")
 # A form of words that the server does not have.
 UNSUPPORTED: Final = ("0A000", "42601")
 NO_TABLE: Final = "42P01"
+# No such table, or column of it: whoever made it so long ago finds it gone, or another in its place.
+MISSING: Final = frozenset({NO_TABLE, "42703"})
 # `CREATE … IF NOT EXISTS` looks before it makes and locks nothing between: of two sessions one finds the name of the
 # relation, type or column taken.
 _MADE_MEANWHILE: Final = frozenset({"42P07", "42710", "42701"})

@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import asyncpg
 
@@ -33,7 +33,7 @@ from proxy.stores.dsql.sql import conditional_write as guarded
 from proxy.stores.dsql.sql.listing_statements import count_statement, page_statement
 from proxy.stores.dsql.sql.ranges import ranged
 from proxy.stores.dsql.sql.statements import Statements
-from proxy.stores.dsql.sqlstates import NO_TABLE, UNFIT, to_store_error, to_unsent_error
+from proxy.stores.dsql.sqlstates import MISSING, NO_TABLE, UNFIT, to_store_error, to_unsent_error
 from proxy.stores.dsql.system_tables.authority_guarantees import AuthorityGuarantees
 from proxy.stores.dsql.unreadable_rows import UnreadableRowLog
 from proxy.stores.errors import Refused, TooMuchContention, UnknownOutcome, Unreachable
@@ -49,13 +49,23 @@ _MOST_ROWS: Final = 1000
 _STATEMENTS: Final = 512  # prepared statements that each connection keeps
 
 
+class FollowedTables(Protocol):
+    """The tables that are made on DSQL as DynamoDB's are (`proxy.shadow.request.follow_tables`)."""
+
+    async def wait(self, names: Iterable[str], /) -> None:
+        """Until those of the tables that are followed are there. Raises StoreError."""
+
+    def missing(self, names: Iterable[str], /) -> bool:
+        """Whether one of the tables is followed, and so made again now that it was not there."""
+
+
 class DSQLStore:
     """See the module.
 
-    `mapping_of` gives the mapping of a DynamoDB table; KeyError means that there is none. `prepare` waits until the
-    tables named exist. With `promises` it is asked as the authority, and its answers are for clients; without, it is a
-    mirror. There may be one of each over one pool. `wait_seconds` bounds the wait for a connection, which has no effect
-    in the store, apart from the caller's limit, after which nobody knows.
+    `mapping_of` gives the mapping of a DynamoDB table; KeyError means that there is none. `followed` are the tables
+    that are made as DynamoDB's are. With `promises` it is asked as the authority, and its answers are for clients;
+    without, it is a mirror. There may be one of each over one pool. `wait_seconds` bounds the wait for a connection,
+    which has no effect in the store, apart from the caller's limit, after which nobody knows.
     """
 
     name = "dsql"
@@ -66,7 +76,7 @@ class DSQLStore:
         mapping_of: Callable[[str], TableMapping],
         *,
         schema: str = "public",
-        prepare: Callable[[Iterable[str]], Awaitable[None]] | None = None,
+        followed: FollowedTables | None = None,
         retried: Callable[[str], None] = lambda _: None,
         observe: Callable[[str, float], None] = lambda _, __: None,
         promises: AuthorityGuarantees | None = None,
@@ -75,7 +85,7 @@ class DSQLStore:
         self._pool = pool
         self._mapping_of = mapping_of
         self._schema = schema
-        self._prepare = prepare
+        self._followed = followed
         self._retried = retried
         self._observe = observe
         self._promises = promises
@@ -87,8 +97,8 @@ class DSQLStore:
 
     async def execute(self, operation: Operation) -> ExecutionResult:
         started = time.perf_counter()
-        if self._prepare is not None:
-            await self._prepare(operation.tables)
+        if self._followed is not None:
+            await self._followed.wait(operation.tables)
         try:
             if self._promises is None:
                 return await executor.execute(self, operation)
@@ -97,18 +107,23 @@ class DSQLStore:
         except Refused as error:
             if self._promises is not None and error.reason == NO_TABLE:
                 self._promises.missing()
+            self._restore(error, operation.tables)
             raise
         finally:
             self._observe(operation.action, time.perf_counter() - started)
 
     async def get(self, key: Key) -> StoredItem:
-        if self._prepare is not None:
-            await self._prepare((key.table,))
+        if self._followed is not None:
+            await self._followed.wait((key.table,))
         statements = self.statements(key.table)
         values = statements.mapping.key_values(key)
         if values is None:
             return StoredItem(None)
-        row = await self._read(lambda c: c.fetchrow(statements.select, *values))
+        try:
+            row = await self._read(lambda c: c.fetchrow(statements.select, *values))
+        except Refused as error:
+            self._restore(error, (key.table,))
+            raise
         return guarded.held(statements.mapping, row)
 
     async def put(self, key: Key, wanted: Item | None, held: StoredItem) -> StoredItem | None:
@@ -117,11 +132,15 @@ class DSQLStore:
         statements = self.statements(key.table)
         planned = guarded.plan(statements, key, wanted, held)
         promises = self._promises
-        if promises is not None and planned.creates:
-            await promises.ensure_tables()
-            done = await self._write(lambda c: promises.insert(c, key, planned), key)
-        else:
-            done = await self._write(lambda c: c.execute(planned.statement, *planned.parameters), key)
+        try:
+            if promises is not None and planned.creates:
+                await promises.ensure_tables()
+                done = await self._write(lambda c: promises.insert(c, key, planned), key)
+            else:
+                done = await self._write(lambda c: c.execute(planned.statement, *planned.parameters), key)
+        except Refused as error:
+            self._restore(error, (key.table,))
+            raise
         return planned.left if done.endswith(" 1") else None
 
     def image(self, key: Key, item: Item | None) -> tuple[Item | None, tuple[Fault, ...]]:
@@ -224,6 +243,12 @@ class DSQLStore:
         return self._mapping_of(key.table).after_update(written.item, written.touched)
 
     # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _restore(self, error: Refused, tables: Iterable[str]) -> None:
+        """Have a followed table made again where the error says that it is not there, or not as it was made. Raises
+        Unreachable then: the same request can be answered once it is."""
+        if error.reason in MISSING and self._followed is not None and self._followed.missing(tables):
+            raise Unreachable("table", "the table is not there as it was made: it is made again") from error
 
     def statements(self, table: str) -> Statements:
         """The statements for a table; made again when its mapping has been replaced. Raises Refused without one."""
