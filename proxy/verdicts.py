@@ -1,4 +1,4 @@
-"""What a difference turned out to be. Pure: it is told all it needs to know.
+"""Verdicts: what a difference between the two stores turned out to be. Pure.
 
 Only `mismatch` and `unrepresentable` count against cutting over.
 """
@@ -18,7 +18,7 @@ from proxy.dynamodb.outcome import Outcome
 
 class Verdict(StrEnum):
     AGREED = "agreed"  # no difference
-    RACING = "racing"  # the key was being written while it was compared: says nothing either way
+    RACING = "racing"  # the key was being written while it was compared: evidence for nothing
     LAGGING = "lagging"  # it differed, and agreed when both were read again once the key had settled
     EXPECTED = "expected"  # it matches a difference that the configuration declares and explains
     MISMATCH = "mismatch"  # it differs and goes on differing: the two stores disagree
@@ -26,8 +26,8 @@ class Verdict(StrEnum):
     MIRROR_ERROR = "mirror_error"  # the mirror failed or was too slow; the client never notices
 
 
-# Answers by which DynamoDB decides nothing about the items: there is nothing for the mirror to agree with. They are of
-# capacity, of other transactions under way, of who asks ("Error handling with DynamoDB"; "Common Errors").
+# Errors that say nothing about the items, so that there is nothing for the mirror to agree with: they are about
+# capacity, other transactions in flight, or the caller ("Error handling with DynamoDB"; "Common Errors").
 _NO_DECISION = frozenset(
     {
         "AccessDeniedException",
@@ -41,21 +41,21 @@ _NO_DECISION = frozenset(
         "ReplicatedWriteConflictException",
         "RequestLimitExceeded",
         "ResourceNotFoundException",
-        "SerializationException",  # it could not be read: one who reads it more leniently must not act on it
+        "SerializationException",  # the request could not be read: a more lenient reader must not act on it
         "ThrottlingException",
         "TransactionConflictException",
         "TransactionInProgressException",
         "UnrecognizedClientException",
     }
 )
-# The same, as the reasons for which a transaction was cancelled name them ("TransactWriteItems").
+# The same as cancellation reasons of a transaction ("TransactWriteItems").
 _NO_DECISION_REASONS = frozenset(
     {"ItemCollectionSizeLimitExceeded", "ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"}
 )
 
 
 def is_conclusive(outcome: Outcome) -> bool:
-    """Whether the authority's outcome says what it made of the operation, and so can be compared."""
+    """Return whether the outcome says what the store decided about the items, and so can be compared."""
     if outcome.status >= 500 or outcome.error_code in _NO_DECISION:
         return False
     if outcome.error_code != "TransactionCanceledException":
@@ -65,13 +65,16 @@ def is_conclusive(outcome: Outcome) -> bool:
 
 
 REQUEST_REFUSED = "refused"
-"""Why an agreement tells nothing of what the stores hold: see `tells`."""
+"""The reason of an agreement that shows nothing of what the stores hold (`shows_state`)."""
 
 
 def shows_state(outcome: Outcome) -> bool:
-    """Whether an outcome that decides shows anything of what the store holds: an answer, absence included, or a
-    condition that did not hold there. What is refused for the request's own sake (ValidationException) is so by any
-    store, be it empty; that of some expressions it is said after a look at the item, the code does not tell."""
+    """Return whether a conclusive outcome shows anything of what the store holds.
+
+    An answer does, even one without an item, and so does a condition that failed. A ValidationException does not: any
+    store refuses such a request, even an empty one. (DynamoDB refuses some expressions only after it has read the item,
+    but the error code does not show this.)
+    """
     if outcome.ok or outcome.error_code == "ConditionalCheckFailedException":
         return True
     if outcome.error_code != "TransactionCanceledException":
@@ -80,8 +83,8 @@ def shows_state(outcome: Outcome) -> bool:
     return any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons)
 
 
-# Seconds between looks at what differs. DynamoDB's indexes are usually some milliseconds behind, and another process
-# converges within some tens of them: three looks over 1.5 s leave both well behind.
+# How long to wait before each recheck of what differs. DynamoDB's indexes are usually some milliseconds behind, and
+# another process converges within some tens of milliseconds: three rechecks over 1.5 s leave ample time for both.
 RECHECK_SECONDS = (0.05, 0.3, 1.2)
 
 _WEIGHT = {Verdict.AGREED: 0, Verdict.EXPECTED: 1, Verdict.UNREPRESENTABLE: 2, Verdict.MISMATCH: 3}
@@ -89,22 +92,26 @@ _WEIGHT = {Verdict.AGREED: 0, Verdict.EXPECTED: 1, Verdict.UNREPRESENTABLE: 2, V
 
 @dataclass(frozen=True, slots=True)
 class JudgedDifference:
-    """A difference with its verdict, and why it was expected where it was."""
+    """A difference with its verdict."""
 
     difference: Difference
     verdict: Verdict
     because: str | None = None
+    """Why the difference was expected, if it was: the text of the declared expectation."""
 
 
 @dataclass(frozen=True, slots=True)
 class MappingLoss:
-    """What the mapping is known to lose of an item: the differences between the item and what it gives back."""
+    """What the mapping is known to lose of an item."""
 
     paths: frozenset[tuple[str, str]] = frozenset()
+    """Path and kind of each difference between the item and its image."""
     whole: bool = False
+    """Whether the mapping cannot hold the item at all."""
 
     @classmethod
     def between(cls, item: Item | None, image: Item | None, rules: ItemRules) -> MappingLoss:
+        """Return the loss between an item and its image, which is what the mapping gives back for it; None for none."""
         if item is None:
             return cls()
         if image is None:
@@ -112,6 +119,7 @@ class MappingLoss:
         return cls(frozenset((d.path, d.kind) for d in compare_items(item, image, rules)))
 
     def explains(self, difference: Difference) -> bool:
+        """Return whether the loss accounts for the difference."""
         return self.whole or (difference.path, difference.kind) in self.paths
 
 
@@ -121,7 +129,8 @@ def judge(
     expectations: Sequence[Expectation],
     context: DifferenceContext,
 ) -> list[JudgedDifference]:
-    """A verdict for each difference that has gone on: declared, known loss, or mismatch."""
+    """Return a verdict for each difference that persisted: `expected` if it is declared, `unrepresentable` if the
+    mapping's loss accounts for it, otherwise `mismatch`."""
     judged = []
     for difference in differences:
         expectation = find_expectation(expectations, difference, context)
@@ -135,5 +144,5 @@ def judge(
 
 
 def gravest_verdict(judged: Iterable[JudgedDifference]) -> Verdict:
-    """The gravest verdict among the differences; `agreed` where there are none."""
+    """Return the gravest verdict among the differences; `agreed` if there are none."""
     return max((each.verdict for each in judged), key=_WEIGHT.__getitem__, default=Verdict.AGREED)

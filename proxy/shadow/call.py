@@ -1,5 +1,4 @@
-"""What one operation carries through the layer: itself, its tables, its item type, and the request's id; and when
-a look at it began."""
+"""One client operation on its way through the layer, and the beginning of a comparison of it."""
 
 from __future__ import annotations
 
@@ -13,25 +12,31 @@ from proxy.stores.table_registry import Table
 
 
 class ComparisonStart(NamedTuple):
-    """When a look at the stores began: in the journal's moments, and in the loop's seconds."""
+    """When a comparison began to read the stores."""
 
     sequence: int
+    """The journal's sequence number then."""
     loop_time: float
+    """The event loop's time then, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An operation on tables that are all known."""
+    """A decoded operation, all of whose tables are known."""
 
     operation: Operation
     tables: Mapping[str, Table]
+    """The operation's tables, by name."""
     item_type: str
+    """The one item type that it is about, or `ANY_TYPE` (`proxy.shadow.request.item_type`)."""
     request_id: str
+    """The id of the client's request."""
 
     @property
     def table(self) -> Table:
-        """The table that verdicts are counted under: the first of several."""
+        """The table that the verdict is counted under: the first of several."""
         return self.tables[self.operation.tables[0]]
 
     def table_of(self, key: Key) -> Table:
+        """Return the table of one of the operation's keys."""
         return self.tables[key.table]

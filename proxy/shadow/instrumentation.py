@@ -1,7 +1,7 @@
-"""The seam for tracing: what the layer's parts look like to whoever traces them.
+"""The seam for tracing: the protocols of the layer's parts, and how each part is wrapped.
 
-Parts are wrapped when the layer is put together, or not at all: with tracing off each is given back as it came, so the
-way of a request is then the same as if there were no such thing. Knows no OpenTelemetry (`proxy.tracing` does).
+Parts are wrapped once, when the layer is composed. With tracing off they are not wrapped at all, so that a request
+takes the same path as if there were no tracing. Knows no OpenTelemetry; `proxy.tracing` does.
 """
 
 from __future__ import annotations
@@ -29,37 +29,45 @@ Nominate: TypeAlias = Callable[[Sequence[Key]], Awaitable[None]]
 
 
 class Passthrough(Protocol):
-    """DynamoDB, asked past the mirror (`proxy.stores.dynamodb.store`)."""
+    """DynamoDB, called past the mirror (`proxy.stores.dynamodb.store`). Both methods raise StoreError."""
 
-    async def call(self, action: str, body: bytes) -> Outcome: ...
+    async def call(self, action: str, body: bytes) -> Outcome:
+        """Send an operation on items, not decoded."""
 
-    async def carry(self, target: str, body: bytes, headers: Mapping[str, str]) -> Outcome: ...
+    async def carry(self, target: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        """Send any other operation, with the client's headers."""
 
 
 class ReadComparer(Protocol):
     """What compares reads (`proxy.shadow.comparison.read_comparison`)."""
 
-    async def compare(self, call: Call, answer: asyncio.Future[Outcome | None]) -> None: ...
+    async def compare(self, call: Call, answer: asyncio.Future[Outcome | None]) -> None:
+        """Read from the mirror and compare with the authority's answer, which is None if it gave none."""
 
-    def start(self) -> ComparisonStart: ...
+    def start(self) -> ComparisonStart:
+        """Note that a comparison begins now."""
 
     async def compare_served(
-        self, call: Call, mirrored: Outcome, answered: Outcome | None, begun: ComparisonStart
-    ) -> None: ...
+        self, call: Call, mirror_outcome: Outcome, authority_outcome: Outcome | None, started: ComparisonStart
+    ) -> None:
+        """Compare what the mirror answered the client with the authority's answer."""
 
 
 class WriteRehearser(Protocol):
     """What compares writes (`proxy.shadow.comparison.write_rehearsal`)."""
 
-    def is_repeat(self, call: Call) -> bool: ...
+    def is_repeat(self, call: Call) -> bool:
+        """Return whether DynamoDB has seen the transaction's token before."""
 
-    async def rehearse(self, call: Call, entry: JournalEntry, answered: Outcome) -> None: ...
+    async def rehearse(self, call: Call, entry: JournalEntry, authority_outcome: Outcome) -> None:
+        """Execute the write on the mirror, compare, and converge its keys. Ends the journal's entry."""
 
 
 class VerdictSink(Protocol):
     """Where verdicts go (`proxy.shadow.comparison.verdict_recorder`)."""
 
-    def record(self, record: VerdictRecord, /) -> None: ...
+    def record(self, record: VerdictRecord, /) -> None:
+        """Take one call's verdict."""
 
 
 def unchanged(part: T, *_: object) -> T:

@@ -1,4 +1,4 @@
-"""What a comparison or a rehearsal reports: the verdict on one call."""
+"""The verdict on one call, as comparisons and rehearsals report it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from proxy.verdicts import JudgedDifference, Verdict
 
 @dataclass(frozen=True, slots=True)
 class VerdictRecord:
-    """One call's verdict, with its differences."""
+    """A call's verdict, with its differences."""
 
     call: Call
     """The operation that was compared, its tables, its item type and the id of the client's request."""

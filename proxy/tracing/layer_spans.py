@@ -194,12 +194,12 @@ class _TracedReadComparer:
         return self._reading.start()
 
     async def compare_served(
-        self, call: Call, mirrored: Outcome, answered: Outcome | None, begun: ComparisonStart
+        self, call: Call, mirror_outcome: Outcome, authority_outcome: Outcome | None, started: ComparisonStart
     ) -> None:
         if not sampled():
-            return await self._reading.compare_served(call, mirrored, answered, begun)
+            return await self._reading.compare_served(call, mirror_outcome, authority_outcome, started)
         with self._parts.spans.work(COMPARE, self._parts.of(call, self._authority)):
-            return await self._reading.compare_served(call, mirrored, answered, begun)
+            return await self._reading.compare_served(call, mirror_outcome, authority_outcome, started)
 
 
 class _TracedWriteRehearser:
@@ -213,12 +213,12 @@ class _TracedWriteRehearser:
     def is_repeat(self, call: Call) -> bool:
         return self._rehearsal.is_repeat(call)
 
-    async def rehearse(self, call: Call, entry: JournalEntry, answered: Outcome) -> None:
+    async def rehearse(self, call: Call, entry: JournalEntry, authority_outcome: Outcome) -> None:
         if not sampled():
-            return await self._rehearsal.rehearse(call, entry, answered)
+            return await self._rehearsal.rehearse(call, entry, authority_outcome)
         origin = current()
         with self._parts.spans.work(REHEARSE, self._parts.of(call, self._authority)):
-            await self._rehearsal.rehearse(call, entry, answered)
+            await self._rehearsal.rehearse(call, entry, authority_outcome)
         self._parts.settled(entry, origin)
         return None
 

@@ -151,7 +151,7 @@ class Run:
         self.started: asyncio.Future[None] = loop.create_future()
         settings = settings_for(story, path)
         self.limit = settings.mirror.comparisons_queue
-        self.journal = Journal(path, clock=lambda: EPOCH + loop.time(), anew_after=1)
+        self.journal = Journal(path, clock=lambda: EPOCH + loop.time(), restart_after=1)
         part = (lambda floor: take_part(floor, stage_table, path.stem, loop)) if stage_table is not None else None
         self.layer, self.floor, self.participant = build(settings, self.journal, dynamo, dsql, board, recorded, part)
         self._ended: asyncio.Future[None] = loop.create_future()

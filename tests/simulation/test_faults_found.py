@@ -137,7 +137,7 @@ def test_waiting_for_a_hot_key_leaves_nothing_behind(follow: Callable[[Course], 
         ticket = await journal.enter([KEY])
         for _ in range(100):
             assert not await journal.wait_until_absent([KEY], 0.1)
-        left = journal._active[KEY].left
+        left = journal._active[KEY].departed
         assert left is not None
         assert not left._waiters
         journal.release(ticket)

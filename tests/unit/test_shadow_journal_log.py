@@ -19,7 +19,7 @@ A, B, C = (Key("t", f'{{"id":{{"S":"{name}"}}}}') for name in "abc")
 
 @pytest.fixture
 async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
-    opened = Journal(tmp_path / "journal.sqlite", anew_after=1)
+    opened = Journal(tmp_path / "journal.sqlite", restart_after=1)
     opened.open({"dynamodb": 0.0, "dsql": 0.0})
     yield opened
     opened.close()

@@ -1,6 +1,6 @@
-"""What the comparators must be told about an operation: whose items, in which order, from where on.
+"""Describes an operation's outcome to the comparators: whose items it shows, in which order, from where on.
 
-Translates between the two rooms; compares nothing.
+Translates between the two packages; compares nothing.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from proxy.stores.table_registry import Table
 
 
 def item_shape(table: Table) -> ItemShape:
+    """Return the shape of a table's items."""
     return ItemShape(table.schema.key_names, table.pick)
 
 
 def shape_of(operation: Operation, tables: Mapping[str, Table]) -> Shape:
-    """The shape of an operation's outcome."""
+    """Return the shape of an operation's outcome. `tables` are the operation's tables, by name."""
     request = operation.request
     if operation.action.startswith("Batch"):
         return TablesShape({name: item_shape(tables[table_name(name)]) for name in request["RequestItems"]})

@@ -1,15 +1,17 @@
-"""The other processes over the same stores: whether one of them was writing a key, which no journal but theirs knows.
+"""The other processes over the same stores: asks them whether they were writing a key, which only their journals know.
 
-Two processes that write one key at once may find anything: the mirror executes their writes in another order than the
-authority did, so that either sees outcomes and items that differ, and no look at the stores can tell this from a fault
-in the mirror (both look alike to the last byte). So before a difference is called a mismatch the others are asked. A
-process whose journal did not hold the key between the moment the comparison began and now had converged before: what
-differs is then nobody's write under way. It is asked how long ago it held the key, for that is a time by one clock: the
-board may be slow, and nobody knows how long a question was on its way.
+Why they are asked: when two processes write one key at the same time, the mirror may execute the writes in another
+order than the authority. Either process then sees outcomes and items that differ, exactly as if the mirror were at
+fault, and reading the stores again does not show which it was. So the others are asked before a difference is called a
+mismatch. If no journal has held the key since the comparison began, no write in flight explains the difference.
 
-They ask on a board that all of them can read: a table in the mirror. Each process posts that it is there, looks every
-half second whether something is asked, and answers from its journal. Only a suspicion asks. One that is there and does
-not answer may hold anything; one that ended without emptying its journal, too, until it comes back or is forgotten.
+Processes are asked how long ago they held the key, because that is a duration by one clock: messages may be slow, and
+nobody knows for how long a question was on its way.
+
+Messages are rows of a table in the mirror. Each process posts there that it is present, polls every half second for
+questions, and answers them from its journal. Questions are posted only when a mismatch is suspected. A process that is
+present and does not answer may hold any key; so may one that ended without emptying its journal, until it returns or is
+forgotten.
 """
 
 from __future__ import annotations
@@ -38,48 +40,50 @@ _FORGET_SECONDS: Final = 120.0
 _ANSWER_SECONDS: Final = 3.0
 _CALL_SECONDS: Final = 2.0
 _BACK_OFF_SECONDS: Final = 15.0
-# Clocks run at slightly different speeds, and an age is told in whole milliseconds.
+# Clocks run at slightly different speeds, and answers are in whole milliseconds.
 _MARGIN_SECONDS: Final = 0.1
 
 _PRESENT: Final = "present"
 
 
 class PeerMessageStore(Protocol):
-    """Where processes leave notes for each other (`proxy.stores.dsql.system_tables.peer_messages`). Every method raises
+    """The table of messages between processes (`proxy.stores.dsql.system_tables.peer_messages`). Every method raises
     StoreError."""
 
-    async def read(self) -> Sequence[PeerMessage]: ...
+    async def read(self) -> Sequence[PeerMessage]:
+        """Return all messages."""
 
     async def post(self, subject: str, process: str, text: str) -> None:
-        """A process has one note a subject: the last."""
+        """Post a message. It replaces the process's earlier message on the subject."""
 
     async def clear(self, subject: str, process: str | None = None) -> None:
-        """Remove all notes on a subject, or one process's."""
+        """Remove all messages on a subject, or only those of one process."""
 
 
 class PeerActivity(Protocol):
-    """What a comparison may ask before it calls a difference a mismatch."""
+    """What other processes were writing: a comparison asks before it calls a difference a mismatch."""
 
     async def recently_written(self, keys: Sequence[Key], seconds: float, /) -> frozenset[Key] | None:
-        """Those of the keys that another process may have had in its journal in the last so many seconds; None where
-        there is no way to know."""
+        """Return the keys that another process may have had in its journal in the last `seconds`; None if there is no
+        way to know."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoPeers:
-    """Nobody is asked. `alone`: the operator says that no other process writes."""
+    """`PeerActivity` where nobody is asked."""
 
     alone: bool
+    """Whether the operator says that no other process writes."""
 
     async def recently_written(self, *_: object) -> frozenset[Key] | None:
         return frozenset() if self.alone else None
 
 
 class Peers:
-    """`Others` over a board. `work` must run as a task, or nobody else gets an answer."""
+    """`PeerActivity` over a table of messages. `poll` must run as a task: otherwise no other process gets an answer."""
 
     def __init__(self, messages: PeerMessageStore, journal: Journal, read_seconds: float = _ANSWER_SECONDS) -> None:
-        """`look_seconds`: how long a comparison waits to see who is there, which is what the mirror may take."""
+        """A comparison waits for at most `read_seconds` to learn which processes are present."""
         self._messages = messages
         self._journal = journal
         self._read_seconds = read_seconds
@@ -90,7 +94,7 @@ class Peers:
         self._silent: set[str] = set()
 
     async def announce(self) -> None:
-        """Be seen before the first write, if the board can be reached."""
+        """Post that this process is present, before its first write. A failure is logged, and `poll` tries again."""
         try:
             async with asyncio.timeout(_CALL_SECONDS):
                 await self._beat()
@@ -98,13 +102,14 @@ class Peers:
             self._report_failure(error)
 
     async def poll(self) -> None:
-        """Be there, and answer what is asked; one turn."""
+        """Once: post that this process is present, answer questions, and sleep until the next poll."""
         try:
             async with asyncio.timeout(_CALL_SECONDS):
                 await self._poll_once()
         except (StoreError, TimeoutError) as error:
             self._report_failure(error)
-            # Until it is seen the others cannot know that it writes, and take its writes for faults of the mirror.
+            # Until this process is announced, the others do not know that it writes, and take its writes for mirror
+            # faults.
             again = _BEAT_SECONDS if self._announced else _POLL_SECONDS
             await asyncio.sleep(_BACK_OFF_SECONDS if isinstance(error, Refused) else again)
         else:
@@ -112,7 +117,7 @@ class Peers:
             await asyncio.sleep(_POLL_SECONDS)
 
     async def withdraw(self) -> None:
-        """Say that this process ends with an empty journal."""
+        """Post that this process ends with an empty journal."""
         await self._clear(_PRESENT, self._journal.identity)
 
     async def recently_written(self, keys: Sequence[Key], seconds: float, /) -> frozenset[Key] | None:
@@ -120,7 +125,7 @@ class Peers:
             return None
         subject = uuid.uuid4().hex
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        started = loop.time()
         try:
             async with asyncio.timeout(self._read_seconds):
                 peers = self._peers(await self._messages.read())
@@ -134,10 +139,10 @@ class Peers:
                 await self._messages.post(subject, self._journal.identity, _question(keys))
                 try:
                     untouched = await self._collect_answers(subject, len(keys), set(peers))
-                    # Answered at some time since it was asked: what was touched before now by less, may have been
-                    # touched in the time that is meant.
-                    meant = seconds + loop.time() - began + _MARGIN_SECONDS
-                    return frozenset(keys[n] for n, idle in enumerate(untouched) if idle <= meant)
+                    # An answer may be as old as the question, so a key counts as written if it was idle for less than
+                    # the period asked about and the time since the question together.
+                    period = seconds + loop.time() - started + _MARGIN_SECONDS
+                    return frozenset(keys[n] for n, idle in enumerate(untouched) if idle <= period)
                 finally:
                     await self._clear(subject)
         except Refused as error:
@@ -146,20 +151,21 @@ class Peers:
         except (StoreError, TimeoutError):
             return frozenset(keys)
 
-    async def _collect_answers(self, subject: str, keys: int, waited: set[str]) -> list[float]:
-        """For how many seconds nobody has had each key in the journal, by the one who had it last."""
+    async def _collect_answers(self, subject: str, keys: int, expected: set[str]) -> list[float]:
+        """Wait until all have answered. Returns for how many seconds each key has been in nobody's journal."""
         while True:
             await asyncio.sleep(_POLL_SECONDS / 4)
             posted = await self._messages.read()
             answers = {each.process: _idle_seconds_in(each.text, keys) for each in posted if each.subject == subject}
-            # One that has come meanwhile may have begun before it was seen.
-            waited |= set(self._peers(posted))
-            told = [answer for process in waited if (answer := answers.get(process)) is not None]
-            if len(told) == len(waited):
-                return [min(each) for each in zip(*told, strict=True)]
+            # A process that has appeared meanwhile may have been writing before it was announced.
+            expected |= set(self._peers(posted))
+            complete = [answer for process in expected if (answer := answers.get(process)) is not None]
+            if len(complete) == len(expected):
+                return [min(each) for each in zip(*complete, strict=True)]
 
     def _peers(self, posted: Iterable[PeerMessage]) -> dict[str, float]:
-        """The others that are there, or have not said that they left, and how long ago each was heard of."""
+        """Return the other processes that are present or did not end properly, and for how many seconds each is
+        silent."""
         return {
             each.process: each.age
             for each in posted
@@ -170,13 +176,13 @@ class Peers:
         if asyncio.get_running_loop().time() - self._beat_at >= _BEAT_SECONDS:
             await self._beat()
         posted = await self._messages.read()
-        open_now = {each.subject for each in posted}
-        self._answered &= open_now
+        subjects = {each.subject for each in posted}
+        self._answered &= subjects
         for each in posted:
             if each.process == self._journal.identity:
                 continue
             if each.age > _FORGET_SECONDS:
-                # Of one that is forgotten; or an answer that came when its question had been taken back.
+                # Of a process that is forgotten, or an answer that came after its question was removed.
                 await self._messages.clear(each.subject, each.process)
             elif each.text.startswith("{") and each.subject not in self._answered:
                 answer = orjson.dumps([self._idle_seconds(key) for key in _keys_in(each)]).decode()
@@ -184,7 +190,7 @@ class Peers:
                 self._answered.add(each.subject)
 
     async def _clear(self, subject: str, process: str | None = None) -> None:
-        """With a limit of its own: it is also asked when another has just run out, and the board may hang."""
+        """Remove messages, within a time limit of its own: the caller's may just have run out."""
         try:
             async with asyncio.timeout(_CALL_SECONDS):
                 await self._messages.clear(subject, process)
@@ -197,17 +203,17 @@ class Peers:
         self._announced = True
 
     def _idle_seconds(self, key: Key) -> float:
-        """For how many seconds this journal has not held the key, in whole milliseconds."""
+        """Return for how many seconds this journal has not held the key, rounded down to milliseconds."""
         return math.floor(self._journal.idle_seconds(key) * 1000) / 1000
 
     def _report_silent(self, silent: Sequence[str]) -> None:
-        """Once for each process: while it is waited for, nothing can be called a mismatch."""
+        """Log each silent process once: while it is not forgotten, no difference can be called a mismatch."""
         for process in set(silent) - self._silent:
             self._silent.add(process)
             log.warning(
                 "peer_silent",
                 process=process,
-                remedy=f"start it again, or wait: it is forgotten {_FORGET_SECONDS:g} s after it was last heard of",
+                remedy=f"start it again, or wait: it is forgotten {_FORGET_SECONDS:g} s after its last message",
             )
 
     def _report_failure(self, error: Exception) -> None:
@@ -229,6 +235,6 @@ def _keys_in(question: PeerMessage) -> list[Key]:
 
 
 def _idle_seconds_in(text: str, keys: int) -> list[float] | None:
-    """What an answer about so many keys says; None for a note that is none."""
+    """Return the idle seconds in an answer about `keys` keys; None if the message is no such answer."""
     answer = list(orjson.loads(text)) if text.startswith("[") else []
     return answer if len(answer) == keys else None

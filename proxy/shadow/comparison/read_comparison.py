@@ -1,14 +1,21 @@
-"""A read, compared behind the client's answer: the mirror reads at the same time, and what differs is looked at again.
+"""Compares a read behind the client's answer: the mirror reads at the same time, and what differs is read again.
 
-A first difference says little: the key may be in flight, DynamoDB's answer may be old, two equal sort keys may stand in
-either order. So it waits until the keys have left the journal and reads both stores again (strongly, where the API
-can), more than once; only what goes on differing is a mismatch, and its keys are nominated for convergence.
+A first difference says little: the key may be in flight, DynamoDB's answer may be stale, two items with equal sort keys
+may come in either order. So the comparison waits until the keys have left the journal and reads both stores again, more
+than once, strongly consistently where the API allows it. Only what still differs is a mismatch, and its keys are
+nominated for convergence.
 
-The rule for a mismatch: at the last look the two answers differed, by no difference that is declared or that the
-mapping is known to make, and while that look lasted none of the keys was in any process's journal: this one's, or
-another's, which is asked (`peers`). Then neither a write under way nor DynamoDB's own delay can have made it: a look is
-strongly consistent, and an index that is behind its table is told by reading the items by key. A page that hides what
-differs (a count, a filter, a projection) is looked at bare, so that keys are known, to ask about and to mend.
+The rule for a mismatch:
+
+1. In the last pair of reads the answers differed, and the difference is neither declared nor a known loss of the
+   mapping.
+2. While that pair was read, none of the keys was in any process's journal: neither in this one's, nor in another's,
+   which is asked (`peers`). So no write in flight can explain the difference.
+3. The reads were strongly consistent, and an index that is behind its table was recognized by reading its items by key.
+   So DynamoDB's own delay cannot explain it either.
+
+A page that hides what differs (by a count, a filter or a projection) is read again without these, so that the keys are
+known: to ask about them, and to repair them.
 """
 
 from __future__ import annotations
@@ -44,15 +51,14 @@ from proxy.verdicts import (
     shows_state,
 )
 
-_LEAVE_SECONDS: Final = 1.0
-# A difference of no item in particular can be judged only while nobody writes the table: a few more looks find a gap.
+_DEPARTURE_SECONDS: Final = 1.0
+# A difference that belongs to no item can be judged only while nobody writes the table: a few more reads find a pause.
 _QUIET_SECONDS: Final = (0.2, 0.3, 0.4, 0.5)
-_MOST_KEYS: Final = 200
+_MAX_KEYS: Final = 200
 
 
 class ReadComparison:
-    """Compares reads. `journal` tells which keys are being written, and takes those found to disagree; `others` tell
-    what other processes write. `late` is the store whose indexes may be behind its tables: DynamoDB, on either side."""
+    """The comparison of reads, for one store as the authority."""
 
     def __init__(
         self,
@@ -61,58 +67,67 @@ class ReadComparison:
         mirror: Store,
         sink: VerdictSink,
         peers: PeerActivity | None = None,
-        late: str = "dynamodb",
+        eventual_store: str = "dynamodb",
         nominate: Callable[[Sequence[Key]], Awaitable[None]] | None = None,
     ) -> None:
+        """`journal` says which keys this process is writing, `peers` which keys other processes are. Verdicts go to
+        `sink`. `eventual_store` is the name of the store whose indexes may be behind its tables: DynamoDB, in either
+        role. `nominate` takes the keys that disagree; by default the journal does.
+        """
         self._journal = journal
         self._authority = authority
         self._mirror = mirror
         self._sink = sink
         self._peers: PeerActivity = peers or NoPeers(alone=False)
-        self._pair = PairedReader(authority, mirror, late)
+        self._pair = PairedReader(authority, mirror, eventual_store)
         self._nominate = nominate or journal.enqueue
 
     async def compare(self, call: Call, answer: asyncio.Future[Outcome | None]) -> None:
-        """Read from the mirror, await the authority's answer (None: it gave none), compare, record."""
-        begun = self.start()
+        """Read from the mirror, await the authority's answer (None if it gave none), compare them and record a
+        verdict."""
+        started = self.start()
         try:
-            mirrored = None if call.operation.action == "Scan" else await self._mirror.execute(call.operation)
+            mirror_outcome = None if call.operation.action == "Scan" else await self._mirror.execute(call.operation)
         except StoreError as error:
             self._record_failure(call, error)
             return
-        await self._compare_outcomes(call, await answer, mirrored.outcome if mirrored is not None else None, begun)
+        await self._compare_outcomes(
+            call, await answer, mirror_outcome.outcome if mirror_outcome is not None else None, started
+        )
 
     def start(self) -> ComparisonStart:
-        """A look begins now."""
+        """Note that a comparison begins now."""
         return ComparisonStart(self._journal.sequence, asyncio.get_running_loop().time())
 
     async def compare_served(
-        self, call: Call, mirrored: Outcome, answered: Outcome | None, begun: ComparisonStart
+        self, call: Call, mirror_outcome: Outcome, authority_outcome: Outcome | None, started: ComparisonStart
     ) -> None:
-        """The mirror has served the client (`proxy.shadow.request.ramp`), who asked when it was `begun`: compare what
-        it answered with the authority's answer, which is asked for now if there is none yet."""
+        """Compare what the mirror answered a client on the ramp with the authority's answer.
+
+        `started` is when the client asked. The authority is called now if `authority_outcome` is None.
+        """
         try:
-            if answered is None:
-                answered = (await self._authority.execute(call.operation)).outcome
+            if authority_outcome is None:
+                authority_outcome = (await self._authority.execute(call.operation)).outcome
         except StoreError:
-            return  # as where the authority gave its client none
-        await self._compare_outcomes(call, answered, mirrored, begun)
+            return  # as if the authority had given a client no answer
+        await self._compare_outcomes(call, authority_outcome, mirror_outcome, started)
 
     async def _compare_outcomes(
-        self, call: Call, answered: Outcome | None, mirrored: Outcome | None, begun: ComparisonStart
+        self, call: Call, authority_outcome: Outcome | None, mirror_outcome: Outcome | None, started: ComparisonStart
     ) -> None:
-        """`mirrored` is None for a Scan, whose page is asked for in its own way."""
-        if answered is None or not is_conclusive(answered):
+        """`mirror_outcome` is None for a Scan: its page is read from the mirror in another way."""
+        if authority_outcome is None or not is_conclusive(authority_outcome):
             return
         try:
-            if mirrored is None:
-                found = await self._pair.compare_scan(call, answered)
+            if mirror_outcome is None:
+                comparison = await self._pair.compare_scan(call, authority_outcome)
             else:
-                found = await self._pair.compare(call, answered, mirrored)
-            if found.agreed:
-                self._record(call, Verdict.AGREED, reason=None if shows_state(answered) else REQUEST_REFUSED)
+                comparison = await self._pair.compare(call, authority_outcome, mirror_outcome)
+            if comparison.agreed:
+                self._record(call, Verdict.AGREED, reason=None if shows_state(authority_outcome) else REQUEST_REFUSED)
             else:
-                await self._recheck(call, found, begun)
+                await self._recheck(call, comparison, started)
         except StoreError as error:
             self._record_failure(call, error)
 
@@ -120,99 +135,107 @@ class ReadComparison:
         verdict = Verdict.UNREPRESENTABLE if isinstance(error, Unrepresentable) else Verdict.MIRROR_ERROR
         self._record(call, verdict, reason=error.reason)
 
-    async def _recheck(self, call: Call, found: Comparison, begun: ComparisonStart) -> None:
-        """`begun` says when the look that found the difference began."""
-        racing, looked, parked = False, call, False
+    async def _recheck(self, call: Call, comparison: Comparison, started: ComparisonStart) -> None:
+        """Read again until the stores agree or the difference can be judged. `started` is when the first pair of reads
+        began."""
+        racing, reread, parked = False, call, False
         for delay in RECHECK_SECONDS:
-            keys = self._keys_of(looked, found)
+            keys = self._keys_of(reread, comparison)
             concerned = self._without_parked(keys)
             parked = bool(keys) and not concerned
             if parked:
                 break
             racing = racing or any(
-                self._journal.active_since(key, begun.sequence) for key in concerned or _any_keys(call)
+                self._journal.active_since(key, started.sequence) for key in concerned or _any_keys(call)
             )
-            await self._journal.wait_until_absent(concerned, _LEAVE_SECONDS)
+            await self._journal.wait_until_absent(concerned, _DEPARTURE_SECONDS)
             await asyncio.sleep(delay)
-            begun = self.start()
-            looked, found = await self._pair.read_again(call, keys)
-            if found.agreed:
+            started = self.start()
+            reread, comparison = await self._pair.read_again(call, keys)
+            if comparison.agreed:
                 self._record(call, Verdict.RACING if racing else Verdict.LAGGING)
                 return
         for pause in (*_QUIET_SECONDS, None):
             if not parked:
-                found = await self._pair.without_index_delay(looked, found)
-            if found.agreed:
+                comparison = await self._pair.without_index_delay(reread, comparison)
+            if comparison.agreed:
                 self._record(call, Verdict.RACING if racing else Verdict.LAGGING, reason=None if racing else "index")
                 return
-            judged, mend = await self._judge(looked, found, begun)
-            if judged or pause is None or any(each.key is not None for each in found.differences):
+            judged, repairs = await self._judge(reread, comparison, started)
+            if judged or pause is None or any(each.key is not None for each in comparison.differences):
                 break
             racing = True
             await asyncio.sleep(pause)
-            begun = self.start()
-            looked, found = await self._pair.read_again(call, self._keys_of(looked, found))
+            started = self.start()
+            reread, comparison = await self._pair.read_again(call, self._keys_of(reread, comparison))
         self._record(call, gravest_verdict(judged) if judged else Verdict.RACING, judged)
-        await self._nominate(mend)
+        await self._nominate(repairs)
 
     async def _judge(
-        self, call: Call, found: Comparison, begun: ComparisonStart
+        self, call: Call, comparison: Comparison, started: ComparisonStart
     ) -> tuple[list[JudgedDifference], list[Key]]:
-        """What goes on differing, judged, with the keys to mend; nothing of what is being written. Where the
-        differences are of several items, those that are being written tell nothing of the others."""
-        losses = await self._losses(call, found)
+        """Return the differences that can be judged, with their verdicts, and the keys to repair.
+
+        A mismatch of an item that was being written is left out; it says nothing about the other items. If every
+        mismatch is, nothing is returned.
+        """
+        losses = await self._losses(call, comparison)
         context = DifferenceContext(call.table.name, call.operation.action)
         judged: list[JudgedDifference] = []
-        for difference in found.differences:
+        for difference in comparison.differences:
             loss = (
                 losses.get(text_of_key(difference.key), MappingLoss())
                 if difference.key is not None
                 else _single_loss(losses)
             )
             judged.extend(judge([difference], loss, call.table.expected, context))
-        told = [each for each in judged if each.verdict is not Verdict.MISMATCH]
-        accused = [(each, self._suspect_keys(call, each)) for each in judged if each.verdict is Verdict.MISMATCH]
-        since = begun.sequence
-        quiet = [
-            (each, keys) for each, keys in accused if not any(self._journal.active_since(key, since) for key in keys)
+        explained = [each for each in judged if each.verdict is not Verdict.MISMATCH]
+        mismatches = [(each, self._suspect_keys(call, each)) for each in judged if each.verdict is Verdict.MISMATCH]
+        since = started.sequence
+        confirmed = [
+            (each, keys) for each, keys in mismatches if not any(self._journal.active_since(key, since) for key in keys)
         ]
-        if quiet:
-            asked = list(dict.fromkeys(key for _, keys in quiet for key in keys))
-            touched = (
-                await self._peers.recently_written(asked, asyncio.get_running_loop().time() - begun.loop_time)
+        if confirmed:
+            suspects = list(dict.fromkeys(key for _, keys in confirmed for key in keys))
+            rewritten = (
+                await self._peers.recently_written(suspects, asyncio.get_running_loop().time() - started.loop_time)
                 or frozenset()
             )
-            quiet = [(each, keys) for each, keys in quiet if touched.isdisjoint(keys)]
-        if accused and not quiet:
+            confirmed = [(each, keys) for each, keys in confirmed if rewritten.isdisjoint(keys)]
+        if mismatches and not confirmed:
             return [], []
-        mend = dict.fromkeys(key for _, keys in quiet for key in keys if key != any_key_of(key.table))
-        return [*told, *(each for each, _ in quiet)], self._without_parked(list(mend))
+        repairs = dict.fromkeys(key for _, keys in confirmed for key in keys if key != any_key_of(key.table))
+        return [*explained, *(each for each, _ in confirmed)], self._without_parked(list(repairs))
 
     def _suspect_keys(self, call: Call, judged: JudgedDifference) -> list[Key]:
-        """The keys that may have made a difference: its own, or all that the operation names, or any of its tables."""
+        """Return the keys that may have caused a difference: its own, or those that the operation names, or
+        `any_key_of` each of its tables."""
         key = judged.difference.key
         named = _keys_named_by(call.operation, key) if key is not None else list(call.operation.keys)
         return self._without_parked(named) or _any_keys(call)
 
     def _without_parked(self, keys: Sequence[Key]) -> list[Key]:
-        """Those that are not parked: a parked key differs, and goes on differing, for a reason that is told."""
+        """Return the keys that are not parked: a parked key differs for a reason that has been reported."""
         return [key for key in keys if self._journal.parked_reason(key) is None]
 
-    # -- what a look concerns ---------------------------------------------------------------------------------------
+    # -- keys and losses --------------------------------------------------------------------------------------------
 
-    def _keys_of(self, call: Call, found: Comparison) -> list[Key]:
-        """The keys that the differences are about; all that the operation names where they do not say."""
+    def _keys_of(self, call: Call, comparison: Comparison) -> list[Key]:
+        """Return the keys that the differences are about; those that the operation names if the differences show
+        none."""
         operation = call.operation
         keys: dict[Key, None] = {}
-        for attributes in found.keys()[:_MOST_KEYS]:
+        for attributes in comparison.keys()[:_MAX_KEYS]:
             keys.update(dict.fromkeys(_keys_named_by(operation, attributes)))
-        return list(keys) or list(operation.keys[:_MOST_KEYS])
+        return list(keys) or list(operation.keys[:_MAX_KEYS])
 
-    async def _losses(self, call: Call, found: Comparison) -> Mapping[str, MappingLoss]:
-        """What the mapping loses of each item that differs, by its key's text. Of an item that the mirror cannot hold
-        at all, and so may hold as it was at any time before, everything."""
+    async def _losses(self, call: Call, comparison: Comparison) -> Mapping[str, MappingLoss]:
+        """Return what the mapping loses of each item that differs, by the text of its key.
+
+        Of an item that the mirror cannot hold at all, everything: the mirror may hold any earlier version of it.
+        """
         losses: dict[str, MappingLoss] = {}
-        for entry in found.differing:
+        for entry in comparison.differing:
             attributes = entry.key or (call.operation.keys[0].attributes if len(call.operation.keys) == 1 else None)
             if attributes is None:
                 continue
@@ -236,7 +259,7 @@ class ReadComparison:
 
 
 def _keys_named_by(operation: Operation, attributes: Item) -> list[Key]:
-    """The keys that some attributes may stand for: of the keys that the operation names, or of any of its tables."""
+    """Return the keys that some attributes may be: of those that the operation names, or else of any of its tables."""
     keys = [s.key_of(attributes) for s in operation.schemas.values() if set(s.key_names) <= set(attributes)]
     return [key for key in keys if key in operation.keys] if operation.keys else keys
 

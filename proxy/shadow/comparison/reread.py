@@ -1,4 +1,4 @@
-"""How a read is asked for again: strongly consistent, and with every item of its page shown. Pure."""
+"""Rewrites a read so that it can be repeated: strongly consistent, and without what hides items of its page. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from proxy.shadow.call import Call
 P = TypeVar("P", PageRequest, Listing)
 
 _PLACEHOLDER: Final = re.compile(r"[#:][A-Za-z0-9_]+")
-# What of a Query or Scan hides items, or parts of them, from whoever compares.
+# The parameters of a Query or Scan that hide items, or parts of them, from a comparison.
 _HIDING: Final = (
     "FilterExpression",
     "QueryFilter",
@@ -30,7 +30,7 @@ _HIDING: Final = (
 
 
 def read_page(read: Callable[[TableSchema, Mapping[str, Any]], P], call: Call) -> P:
-    """What a page is to hold. Raises DynamoDBError where the mirror refuses what the authority has answered."""
+    """Return what a page is to hold. Raises DynamoDBError if the mirror refuses what the authority has answered."""
     try:
         return read(call.table.schema, call.operation.request)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -38,7 +38,7 @@ def read_page(read: Callable[[TableSchema, Mapping[str, Any]], P], call: Call) -
 
 
 def with_strong_consistency(operation: Operation) -> Operation:
-    """The same read, strongly consistent where the API can."""
+    """Return the same read, strongly consistent where the API allows it."""
     request = dict(operation.request)
     if operation.action == "BatchGetItem":
         request["RequestItems"] = {t: {**part, "ConsistentRead": True} for t, part in request["RequestItems"].items()}
@@ -49,12 +49,12 @@ def with_strong_consistency(operation: Operation) -> Operation:
 
 
 def without_filters(operation: Operation) -> Operation:
-    """The same page with all of its items shown; itself where it hides nothing."""
+    """Return the same read with all items of its page shown; the operation itself if it hides none."""
     request = {name: value for name, value in operation.request.items() if name not in _HIDING}
     if len(request) == len(operation.request):
         return operation
     if operation.action == LISTING:
-        request["Limit"] = MOST  # of what was only counted, the first
+        request["Limit"] = MOST  # show the first of the items that were only counted
     used = set(_PLACEHOLDER.findall(request.get("KeyConditionExpression") or ""))
     for parameter in ("ExpressionAttributeNames", "ExpressionAttributeValues"):
         kept = {name: value for name, value in (request.pop(parameter, None) or {}).items() if name in used}

@@ -1,6 +1,6 @@
-"""Where verdicts go: metrics, one log event each that is not `agreed`, and the newest differences for whoever looks.
+"""Records verdicts: in the metrics, in the log (all but `agreed`), and in a list of the newest differences.
 
-Redacts before it keeps: no item value leaves here unless the operator has turned values on.
+Redacts differences first: no item value leaves this module unless the operator has turned values on.
 """
 
 from __future__ import annotations
@@ -26,9 +26,13 @@ _LOGGED_DIFFERENCES = 5
 
 
 class VerdictRecorder:
-    """`kept` is how many differences are remembered; `values` shows what they hold; `witness` hears every verdict."""
+    """The record of this process's verdicts."""
 
     def __init__(self, metrics: Metrics, *, kept: int, values: bool, evidence: EvidenceCollector | None = None) -> None:
+        """
+        At most `kept` differences are kept for `newest`. `values`: show what they hold. `evidence` counts every
+        verdict.
+        """
         self._metrics = metrics
         self._values = values
         self._evidence = evidence
@@ -82,16 +86,17 @@ class VerdictRecorder:
         if shown:
             event["differences"] = shown[:_LOGGED_DIFFERENCES]
             event["difference_count"] = len(shown)
-        grave = verdict in (Verdict.MISMATCH, Verdict.UNREPRESENTABLE)
-        (log.warning if grave else log.info)("verdict", **event)
+        counts = verdict in (Verdict.MISMATCH, Verdict.UNREPRESENTABLE)
+        (log.warning if counts else log.info)("verdict", **event)
 
     def newest(self, limit: int) -> list[dict[str, Any]]:
-        """The newest differences that count against cutting over, newest first."""
+        """Return at most `limit` of the differences that count against cutting over, the newest first."""
         return [self._kept[-n] for n in range(1, min(limit, len(self._kept)) + 1)]
 
     @staticmethod
     def _field(table: Table, field: str, path: str) -> str:
-        """A bounded label: attributes that the mapping or its rules know, the answer's own parts, else `other`."""
+        """Return a label from a bounded set: an attribute that the mapping or its rules know, a part of the answer, or
+        `other`."""
         if field == "":
             # `Items[3]` and `CancellationReasons[1].Code` are Items and CancellationReasons; "" is the whole item.
             return path.partition("[")[0].partition(".")[0] or "item"

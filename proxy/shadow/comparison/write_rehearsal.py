@@ -1,13 +1,16 @@
-"""A write, behind the client's answer: the mirror executes it by itself, and the two stores are compared.
+"""Rehearses a write behind the client's answer: the mirror executes it by itself, and the two stores are compared.
 
-What is compared is the outcome and what the write left. Then the keys converge, whatever was found. A write that
-overlaps another on the same key says nothing either way (`racing`), so it is not rehearsed but only converged.
+Compared are the outcomes, and the items that the write left. Then the keys converge, whatever was found. A write that
+overlaps another write to the same key is evidence for nothing (`racing`): it is not rehearsed, its keys only converge.
 
-The rule for a mismatch: the mirror gave another outcome, or left another item, than the authority, though no other
-write to the keys was under way in any process between the moment this one entered the journal and the moment both
-stores had been looked at. This process's journal tells of its own writes, the others are asked (`peers`), for a write
-of theirs that comes between looks like a fault of the mirror in every particular. Where they cannot be asked, what
-differs is left alone for a moment, and is a mismatch only if nobody else repairs it: likely, and not certain.
+The rule for a mismatch:
+
+1. The mirror gave another outcome than the authority, or was left with another item.
+2. Between this write's entry in the journal and the reads of both stores, no other write to the keys was in flight in
+   any process. This process's journal knows its own writes; the other processes are asked (`peers`), because a write
+   of theirs in between looks exactly like a fault of the mirror.
+3. Where the others cannot be asked, the difference is left alone for a while, and is a mismatch only if no other
+   process repairs it. Such a mismatch is likely, not certain.
 """
 
 from __future__ import annotations
@@ -51,36 +54,38 @@ from proxy.verdicts import (
 )
 
 _TOKEN_SECONDS: Final = 600.0
-_TOKENS: Final = 10_000
-_NOTE_SECONDS: Final = 2.0
+_MAX_TOKENS: Final = 10_000
+_REMEMBER_SECONDS: Final = 2.0
 _DECISIONS: Final = frozenset({Kind.OUTCOME, Kind.ERROR_CODE, Kind.ERROR_MESSAGE})
 
 
 @dataclass(frozen=True, slots=True)
 class _KeyState:
-    """What the stores hold for a key: the authority's item, what the mirror would make of it, the mirror's item."""
+    """What the two stores hold for a key."""
 
     wanted: Item | None
+    """The authority's item."""
     image: Item | None
+    """What the mirror would give back for the authority's item."""
     held: Item | None
+    """The mirror's item."""
     equal: bool
+    """Whether the key has converged."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Finding:
-    """A verdict with its differences, and the keys that were seen to be equal: they have converged."""
+    """What a rehearsal found."""
 
     verdict: Verdict
     judged: tuple[JudgedDifference, ...] = ()
     equal: frozenset[Key] = frozenset()
+    """The keys that were seen to be equal: they have converged."""
     reason: str | None = None
 
 
 class WriteRehearsal:
-    """Compares writes. The journal's ticket of each call is closed here, whatever happens.
-
-    `alone` says that no other process writes the same tables; `others` are those that may.
-    """
+    """The rehearsal of writes, for one store as the authority. It ends the journal's entry of each write."""
 
     def __init__(
         self,
@@ -94,6 +99,9 @@ class WriteRehearsal:
         peers: PeerActivity | None = None,
         remember_token: Callable[[IdempotencyToken], Awaitable[None]] | None = None,
     ) -> None:
+        """`alone` says that no other process writes the same tables; `peers` are those that may. Verdicts go to `sink`.
+        `remember_token` makes the mirror answer a repeated transaction after a flip as DynamoDB would.
+        """
         self._remember = remember_token
         self._journal = journal
         self._authority = authority
@@ -104,8 +112,11 @@ class WriteRehearsal:
         self._tokens: OrderedDict[str, float] = OrderedDict()
 
     def is_repeat(self, call: Call) -> bool:
-        """Whether a transaction's token was seen in the last ten minutes: DynamoDB answers it and does nothing
-        ("TransactWriteItems", ClientRequestToken), so there is nothing to rehearse."""
+        """Return whether a transaction's token was seen in the last ten minutes; from now on it counts as seen.
+
+        DynamoDB answers such a transaction and does nothing ("TransactWriteItems", ClientRequestToken), so there is
+        nothing to rehearse.
+        """
         token = call.operation.request.get("ClientRequestToken")
         if call.operation.action != "TransactWriteItems" or not isinstance(token, str):
             return False
@@ -113,19 +124,19 @@ class WriteRehearsal:
         seen = self._tokens.get(token)
         self._tokens[token] = now
         self._tokens.move_to_end(token)
-        if len(self._tokens) > _TOKENS:
+        if len(self._tokens) > _MAX_TOKENS:
             self._tokens.popitem(last=False)
         return seen is not None and now - seen < _TOKEN_SECONDS
 
-    async def rehearse(self, call: Call, entry: JournalEntry, answered: Outcome) -> None:
-        """Rehearse, compare, converge, record."""
-        comparable = is_conclusive(answered) and not answered.document.get("UnprocessedItems")
+    async def rehearse(self, call: Call, entry: JournalEntry, authority_outcome: Outcome) -> None:
+        """Rehearse the write, compare the stores, converge the keys and record a verdict."""
+        comparable = is_conclusive(authority_outcome) and not authority_outcome.document.get("UnprocessedItems")
         executed: ExecutionResult | None = None
         failed: StoreError | None = None
         claims: list[ClaimedKey] = []
         try:
             try:
-                await self._remember_token(call, answered)
+                await self._remember_token(call, authority_outcome)
                 if comparable and not entry.overlapped:
                     executed = await self._mirror.execute(call.operation)
             except StoreError as error:
@@ -134,126 +145,132 @@ class WriteRehearsal:
                     self._converger.mark_unsettled(list(entry.keys), self._mirror.name)
             finally:
                 claims = self._journal.release(entry, claim=True)
-            found = _Finding(Verdict.RACING)
+            finding = _Finding(Verdict.RACING)
             if isinstance(failed, Unrepresentable) and len(claims) == len(entry.keys):
-                found = await self._judge_unrepresentable(call, entry, answered, failed)
+                finding = await self._judge_unrepresentable(call, entry, authority_outcome, failed)
             elif failed is not None:
-                found = self._failure(call, failed)
+                finding = self._failure(call, failed)
             elif executed is not None and len(claims) == len(entry.keys):
-                found = await self._compare_stores(call, entry, answered, executed)
+                finding = await self._compare_stores(call, entry, authority_outcome, executed)
             if self._journal.has_later_write(entry):
-                found = _Finding(Verdict.RACING)
+                finding = _Finding(Verdict.RACING)
             while claims:
                 claim = claims.pop()
-                if claim.key in found.equal:
+                if claim.key in finding.equal:
                     self._converger.mark_converged(claim)
                 else:
                     await self._converger.converge(claim)
         finally:
-            # Whatever happened, even a fault of ours: a key that is kept here would never converge.
+            # Whatever happened, even a bug here: a key that stays claimed would never converge.
             for claim in claims:
                 self._journal.retry_later(claim, 0.0)
         if comparable:
-            reason = found.reason or (None if shows_state(answered) else REQUEST_REFUSED)
-            self._sink.record(VerdictRecord(call, found.verdict, found.judged, reason))
+            reason = finding.reason or (None if shows_state(authority_outcome) else REQUEST_REFUSED)
+            self._sink.record(VerdictRecord(call, finding.verdict, finding.judged, reason))
 
-    async def _remember_token(self, call: Call, answered: Outcome) -> None:
-        """Before the keys leave the journal: a client that asks again after a flip is to find its transaction done."""
-        if self._remember is None or call.operation.action != "TransactWriteItems" or not answered.ok:
+    async def _remember_token(self, call: Call, authority_outcome: Outcome) -> None:
+        """Note a transaction's token on the mirror, so that a client that repeats it after a flip finds it done.
+
+        This must happen before the keys leave the journal, for a flip waits for them.
+        """
+        if self._remember is None or call.operation.action != "TransactWriteItems" or not authority_outcome.ok:
             return
         token = IdempotencyToken.of(call.operation.request)
         if token is None:
             return
         try:
-            async with asyncio.timeout(_NOTE_SECONDS):
+            async with asyncio.timeout(_REMEMBER_SECONDS):
                 await self._remember(token)
         except (StoreError, TimeoutError):
-            return  # the mirror is away: then there will be no flip while a client still asks again
+            return  # without the mirror there is no flip while a client may still repeat the transaction
 
     async def _judge_unrepresentable(
-        self, call: Call, entry: JournalEntry, answered: Outcome, error: Unrepresentable
+        self, call: Call, entry: JournalEntry, authority_outcome: Outcome, error: Unrepresentable
     ) -> _Finding:
-        """The mirror cannot hold what the write made there. That tells of the item only if the authority's is one that
-        it cannot hold; else the mirror held something else before."""
+        """Judge a write whose result the mirror cannot hold.
+
+        It is `unrepresentable` only if the mirror cannot hold the authority's item either. Otherwise the mirror held
+        another item before, and the stores are compared.
+        """
         try:
             for key in entry.keys:
                 if self._mirror.image(key, (await self._authority.get(key)).item)[1]:
                     return self._failure(call, error)
         except StoreError as other:
             return _Finding(Verdict.MIRROR_ERROR, reason=other.reason)
-        return await self._compare_stores(call, entry, answered, None)
+        return await self._compare_stores(call, entry, authority_outcome, None)
 
     async def _compare_stores(
-        self, call: Call, entry: JournalEntry, answered: Outcome, executed: ExecutionResult | None
+        self, call: Call, entry: JournalEntry, authority_outcome: Outcome, executed: ExecutionResult | None
     ) -> _Finding:
-        """Compare the outcomes and what was left; what was left alone, where the mirror gave no outcome."""
+        """Compare the outcomes and the items that the write left; only the items if the mirror gave no outcome."""
         try:
-            looks = await self._read_both(entry.keys, executed.left if executed is not None else {})
-            judged = self._judge(call, answered, executed, looks)
-            equal = frozenset(key for key, look in looks.items() if look.equal)
+            states = await self._read_both(entry.keys, executed.left if executed is not None else {})
+            judged = self._judge(call, authority_outcome, executed, states)
+            equal = frozenset(key for key, state in states.items() if state.equal)
             if gravest_verdict(judged) is Verdict.MISMATCH:
-                touched = await self._peers.recently_written(entry.keys, self._journal.age(entry))
-                if touched:
+                rewritten = await self._peers.recently_written(entry.keys, self._journal.age(entry))
+                if rewritten:
                     return _Finding(Verdict.RACING, equal=equal, reason="another_process")
-                if touched is None and len(equal) < len(looks):
-                    excused = await self._watch_for_repair(entry)
-                    if excused is not None:
-                        return excused
+                if rewritten is None and len(equal) < len(states):
+                    repaired = await self._watch_for_repair(entry)
+                    if repaired is not None:
+                        return repaired
         except StoreError as error:
             return _Finding(Verdict.MIRROR_ERROR, reason=error.reason)
         return _Finding(gravest_verdict(judged), tuple(judged), equal)
 
     async def _watch_for_repair(self, entry: JournalEntry) -> _Finding | None:
-        """Look again at what differs: if the two become equal, and it was not us who repaired, then another process
-        is writing the key."""
+        """Read again what differs. If the stores become equal, another process has repaired them, for this one has not;
+        then return a finding, otherwise None."""
         for delay in RECHECK_SECONDS:
             await asyncio.sleep(delay)
             if self._journal.has_later_write(entry):
                 return _Finding(Verdict.RACING)
-            again = await self._read_both(entry.keys, {})
-            if all(look.equal for look in again.values()):
-                return _Finding(Verdict.LAGGING, equal=frozenset(again))
+            states = await self._read_both(entry.keys, {})
+            if all(state.equal for state in states.values()):
+                return _Finding(Verdict.LAGGING, equal=frozenset(states))
         return None
 
     async def _read_both(self, keys: Iterable[Key], left: Mapping[Key, StoredItem]) -> dict[Key, _KeyState]:
-        """What the two stores hold now; where the rehearsal has just written the mirror, `left` says what."""
-        looks = {}
+        """Return what the two stores hold now. `left` is what the rehearsal has just written to the mirror, by key."""
+        states = {}
         for key in keys:
             wanted = (await self._authority.get(key)).item
             held = left[key] if key in left else await self._mirror.get(key)
             if held.item == wanted:
-                looks[key] = _KeyState(wanted, wanted, wanted, equal=held.index_consistent)
+                states[key] = _KeyState(wanted, wanted, wanted, equal=held.index_consistent)
                 continue
             image, _ = self._mirror.image(key, wanted)
             equal = items_equal(image, held.item) and held.index_consistent and (image is not None or wanted is None)
-            looks[key] = _KeyState(wanted, image, held.item, equal)
-        return looks
+            states[key] = _KeyState(wanted, image, held.item, equal)
+        return states
 
     def _judge(
-        self, call: Call, answered: Outcome, executed: ExecutionResult | None, looks: Mapping[Key, _KeyState]
+        self, call: Call, authority_outcome: Outcome, executed: ExecutionResult | None, states: Mapping[Key, _KeyState]
     ) -> list[JudgedDifference]:
         context = DifferenceContext(call.table.name, call.operation.action)
         comparison = Comparison()
         if executed is not None:
-            mirrored = executed.outcome
+            mirror_outcome = executed.outcome
             comparison = compare_outcomes(
                 call.operation.action,
-                (answered.status, answered.document),
-                (mirrored.status, mirrored.document),
+                (authority_outcome.status, authority_outcome.document),
+                (mirror_outcome.status, mirror_outcome.document),
                 shape_of(call.operation, call.tables),
             )
         judged: list[JudgedDifference] = []
-        known = MappingLoss()
-        for key, look in looks.items():
+        loss_of_only_key = MappingLoss()
+        for key, state in states.items():
             table = call.table_of(key)
-            rules = table.pick(look.wanted or look.held or {})
-            loss = MappingLoss.between(look.wanted, look.image, rules)
-            known = loss if len(looks) == 1 else known
-            found = compare_items(look.wanted, look.held, rules, key=key.attributes)
-            judged.extend(judge(found, loss, table.expected, context))
+            rules = table.pick(state.wanted or state.held or {})
+            loss = MappingLoss.between(state.wanted, state.image, rules)
+            loss_of_only_key = loss if len(states) == 1 else loss_of_only_key
+            finding = compare_items(state.wanted, state.held, rules, key=key.attributes)
+            judged.extend(judge(finding, loss, table.expected, context))
         if not judged or any(d.kind in _DECISIONS for d in comparison.differences):
-            # What the answers show of items differs as the items do; it is told once.
-            judged[:0] = judge(comparison.differences, known, call.table.expected, context)
+            # The answers show items, which differ as the items themselves do: each difference is reported once.
+            judged[:0] = judge(comparison.differences, loss_of_only_key, call.table.expected, context)
         return judged
 
     def _failure(self, call: Call, error: StoreError) -> _Finding:
@@ -262,7 +279,7 @@ class WriteRehearsal:
         return _Finding(Verdict.MIRROR_ERROR, reason=error.reason)
 
     def _losses(self, call: Call, error: Unrepresentable) -> list[JudgedDifference]:
-        """One difference a fault: the mapping's way to say what it cannot hold."""
+        """Return one difference for each fault that the mapping reports."""
         item = call.operation.request.get("Item") or {}
         key = error.key.attributes
         judged = []

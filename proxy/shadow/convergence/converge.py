@@ -1,14 +1,20 @@
 """Converge: make the mirror hold what the authority holds, for one key. The one mechanism that repairs.
 
     loop:
-        wanted = authority.get(key)      # strongly consistent, after the write it answers for
-        held   = mirror.get(key)
-        if wanted equals held: return
-        mirror.put(key, wanted)          # the whole item, or its absence, if the row is still what was read
+        1. wanted = authority.get(key)      # strongly consistent, and after the write that the key is here for
+        2. held   = mirror.get(key)
+        3. if wanted equals held: return
+        4. mirror.put(key, wanted)          # the whole item or its absence, only if the row is still `held`
 
-Why it ends in agreement with any number of writers: whoever wrote the mirror last has read the authority after that
-and found it equal, or would have written again. So after a write of one's own only the authority is read again; what
-somebody else writes to the mirror meanwhile is theirs to check.
+Why the stores end equal, with any number of writers in any number of processes:
+
+1. Consider the last write that the mirror sees for the key. Its writer read the authority after that write.
+2. It found the two equal, for otherwise it would have written again.
+3. If the authority changed after that read, whoever changed it has a convergence of its own to come, which reads later,
+   sees the difference and writes the mirror. Then the write of step 1 was not the last: a contradiction.
+
+So after a write of its own a convergence reads only the authority again: if somebody else writes the mirror meanwhile,
+checking that is theirs. Source: `design.md`, "The one mechanism: converge".
 """
 
 from __future__ import annotations
@@ -24,15 +30,16 @@ ROUNDS: Final = 20
 
 
 async def converge(key: Key, authority: Store, mirror: Store) -> int:
-    """Gives how many times it had to write the mirror.
+    """Make `mirror` hold what `authority` holds for the key. Returns how many times the mirror was written.
 
-    Raises StoreError: Unrepresentable if the mirror cannot hold the item, Unreachable if the two kept moving.
+    Raises StoreError: Unrepresentable if the mirror cannot hold the item or the authority cannot read it, Unreachable
+    if the two stores were still changing after `ROUNDS` rounds, and whatever the stores raise.
     """
     held: StoredItem | None = None
     for repairs in range(ROUNDS):
         truth = await authority.get(key)
         if truth.unreadable is not None:
-            # It is there, and nobody can say what it is: the mirror must not lose its item over that.
+            # There is an item, and nobody can say what it is: the mirror must keep what it has.
             raise Unrepresentable(key, (unreadable(key, truth.unreadable),))
         wanted = truth.item
         image, faults = mirror.image(key, wanted)
@@ -43,4 +50,4 @@ async def converge(key: Key, authority: Store, mirror: Store) -> int:
         if image is None and wanted is not None:
             raise Unrepresentable(key, faults)
         held = await mirror.put(key, wanted, held)
-    raise Unreachable("moving", f"the two stores kept moving through {ROUNDS} rounds")
+    raise Unreachable("moving", f"the two stores were still changing after {ROUNDS} rounds")

@@ -1,7 +1,7 @@
-"""Takes keys from the journal and converges them: by workers, or at once for a write that was just rehearsed.
+"""Converges the journal's keys: one after another by workers, or at once for a write that was just rehearsed.
 
-Which way a key converges is its stage's to say, at the moment it is taken. Decides what becomes of a key whose
-convergence fails: later again, or parked. Compares nothing for verdicts.
+The stage of a key says which way it converges, at the moment that it is claimed. A key whose convergence fails is tried
+again later, or parked. Compares nothing for verdicts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import structlog
 
 from proxy.dynamodb.schema import Key
 from proxy.metrics.registry import Metrics
-from proxy.shadow.convergence.converge import converge as as_it_is
+from proxy.shadow.convergence.converge import converge as converge_key
 from proxy.shadow.convergence.refusal_log import RefusalLog
 from proxy.shadow.instrumentation import Converge
 from proxy.shadow.journal.entries import ClaimedKey
@@ -29,9 +29,9 @@ from proxy.stores.table_registry import Table
 log = structlog.get_logger(__name__)
 
 _NO_TABLE: Final = "ResourceNotFoundException"
-_SOON: Final = 1.0
-_LATER: Final = 15.0
-# While one mirror is left alone and the other is not, its keys are put back one after another, and not all at once.
+_RETRY_SECONDS: Final = 1.0
+_REFUSED_RETRY_SECONDS: Final = 15.0
+# While the breaker of one mirror is open and that of the other is not, its keys return to the journal one by one.
 _PUT_BACK_SECONDS: Final = 0.05
 
 
@@ -48,18 +48,17 @@ class Direction:
 
 
 class DirectionLookup(Protocol):
-    """Which way keys converge (`proxy.shadow.request.routing`)."""
+    """The lookup of the way that a key converges (`proxy.shadow.request.routing.Routes`)."""
 
-    def direction_of(self, key: Key) -> Direction | None: ...
+    def direction_of(self, key: Key) -> Direction | None:
+        """Return which way the key converges now; None where there is no mirror any more."""
 
     def breakers(self) -> tuple[CircuitBreaker, ...]:
-        """Those before the mirrors that are in use."""
+        """Return the breakers in front of the mirrors that are in use."""
 
 
 class Converger:
-    """`directions` says which way a key converges, and None where it has nowhere to go; `settle` gives each store's
-    settle time in seconds, by name; `find` is `Tables.find`; `failed` is told each failure's table and
-    reason; `converge` makes one key equal (`proxy.shadow.convergence.converge`)."""
+    """The worker that takes keys from the journal and makes them equal in both stores."""
 
     def __init__(
         self,
@@ -69,8 +68,11 @@ class Converger:
         settle: dict[str, float],
         find_table: Callable[[str], Awaitable[Table | None]],
         on_failure: Callable[[str, str], None] = lambda _, __: None,
-        converge: Converge = as_it_is,
+        converge: Converge = converge_key,
     ) -> None:
+        """`settle` is each store's settle time in seconds, by the store's name. `find_table` is `Tables.find`.
+        `on_failure` is called with the table and the reason of each failure. `converge` makes one key equal.
+        """
         self._journal = journal
         self._directions = directions
         self._metrics = metrics
@@ -81,19 +83,23 @@ class Converger:
         self._refusals = RefusalLog()
 
     async def converge_next(self) -> None:
-        """Converge one key: the next that is due. Waits while the mirror is being left alone."""
+        """Converge the next key that is due. While the breakers of all mirrors are open, wait first."""
         waits = [b.seconds_until_retry for b in self._directions.breakers()]
         if all(waits):
             await asyncio.sleep(min(waits))
         await self.converge(await self._journal.next(), respect_breaker=True)
 
     async def converge(self, claim: ClaimedKey, *, respect_breaker: bool = False) -> None:
-        """Converge a key taken from the journal, or say to the journal what becomes of it."""
+        """Converge a claimed key and end the claim, whatever happens.
+
+        With `respect_breaker`, a key whose mirror has an open breaker is retried later without a call.
+        """
         mirror = ""
         try:
             table = await self._find_table(claim.key.table)
             if table is None or not table.schema.has_form(claim.key):
-                # DynamoDB has no such table any more, or another of its name: there is nothing to hold.
+                # DynamoDB has no such table any more, or a new one of its name with other keys: there is nothing to
+                # hold.
                 self._journal.mark_converged(claim)
                 return
             direction = self._directions.direction_of(claim.key)
@@ -112,34 +118,35 @@ class Converger:
             return
         except UnknownOutcome as error:
             self.mark_unsettled([claim.key], mirror)
-            self._retry_later(claim, error, _SOON)
+            self._retry_later(claim, error, _RETRY_SECONDS)
             return
         except Refused as error:
             if error.reason == _NO_TABLE:
                 self._journal.mark_converged(claim)
                 return
             self._refusals.report(claim.key.table, error)
-            self._retry_later(claim, error, _LATER)
+            self._retry_later(claim, error, _REFUSED_RETRY_SECONDS)
             return
         except StoreError as error:
-            self._retry_later(claim, error, _SOON)
+            self._retry_later(claim, error, _RETRY_SECONDS)
             return
         except asyncio.CancelledError:
             self._journal.retry_later(claim, 0.0)
             raise
         except Exception:
-            self._journal.retry_later(claim, _LATER)
+            self._journal.retry_later(claim, _REFUSED_RETRY_SECONDS)
             raise
         self.mark_converged(claim)
 
     def mark_converged(self, claim: ClaimedKey) -> None:
-        """The key was seen to be equal in both stores."""
+        """End a claim: the key was seen to be equal in both stores."""
         seconds = self._journal.mark_converged(claim)
         if seconds is not None:
             self._metrics.journal.converged(seconds)
 
     def mark_unsettled(self, keys: list[Key], store: str) -> None:
-        """A call on these keys has an unknown outcome on a store: they converge again when nothing can linger."""
+        """Note that a call on these keys has an unknown outcome on `store`: they converge again after its settle
+        time."""
         self._journal.mark_unsettled(keys, self._settle[store], store)
 
     def _retry_later(self, claim: ClaimedKey, error: StoreError, seconds: float) -> None:
@@ -151,5 +158,5 @@ class Converger:
 
 
 def _reasons(error: Unrepresentable) -> list[str]:
-    """Field and reason, which name types and sizes and never values."""
+    """Return field and reason of each fault; they name types and sizes, never values."""
     return [f"{fault.field}: {fault.reason}" for fault in error.faults]

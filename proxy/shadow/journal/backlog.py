@@ -1,4 +1,4 @@
-"""How the tables stand in this process's journal, as evidence for the gate: parked keys by item type."""
+"""The journal's backlog by table, as evidence for the gate: parked keys are counted by item type."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ _MAX_PARKED: Final = 1000
 
 
 async def backlog_by_table(journal: Journal, tables: Tables) -> dict[str, JournalBacklog]:
-    """By table. A parked key of a table that has not been met is of no type."""
-    found = {}
-    for name, stand in (await journal.count_by_table(_MAX_PARKED)).items():
+    """Return each table's backlog. A parked key of a table that this process has not met yet is of no type. Raises
+    sqlite3.Error."""
+    backlogs = {}
+    for name, backlog in (await journal.count_by_table(_MAX_PARKED)).items():
         parked: Counter[str] = Counter()
-        for key in stand.parked:
+        for key in backlog.parked:
             parked[tables.type_of(key)] += 1
-        lingering = MappingProxyType(dict(stand.lingering))
-        found[name] = JournalBacklog(stand.keys, stand.oldest_seconds, MappingProxyType(dict(parked)), lingering)
-    return found
+        lingering = MappingProxyType(dict(backlog.lingering))
+        backlogs[name] = JournalBacklog(backlog.keys, backlog.oldest_seconds, MappingProxyType(dict(parked)), lingering)
+    return backlogs

@@ -1,4 +1,4 @@
-"""How full the journal is, in all and by table. Pure: from the rows of its file."""
+"""How full the journal is, in all and by table. Pure: computed from the rows of its file."""
 
 from __future__ import annotations
 
@@ -10,22 +10,28 @@ from proxy.dynamodb.schema import Key
 
 @dataclass(frozen=True, slots=True)
 class JournalDepth:
-    """How full the journal is: keys (parked ones not counted), age of the oldest in seconds, parked keys."""
+    """How full the journal is."""
 
     keys: int
+    """Keys in the journal, parked ones not counted."""
     oldest_seconds: float
+    """For how long the oldest of them has been there."""
     parked: int
+    """Parked keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class TableBacklog:
-    """How a table stands: keys (parked ones not counted), age of the oldest in seconds, parked keys, and for how many
-    seconds a write of an unknown outcome may yet land, by store."""
+    """How full the journal is with the keys of one table."""
 
     keys: int = 0
+    """Keys of the table, parked ones not counted."""
     oldest_seconds: float = 0.0
+    """For how long the oldest of them has been there."""
     parked: tuple[Key, ...] = ()
+    """Parked keys, up to the limit that the caller set."""
     lingering: Mapping[str, float] = field(default_factory=dict)
+    """Store → for how many seconds a write of an unknown outcome may yet land there."""
 
 
 def table_backlogs(
@@ -36,17 +42,19 @@ def table_backlogs(
 ) -> dict[str, TableBacklog]:
     """Return the backlog of each table that has a row, or a write that may yet land.
 
-    `rows` are table, keys that are not parked, and when the oldest of them entered; `lingering` is table and store →
-    until when a write of an unknown outcome may land. All times are seconds by the journal's clock.
+    `rows` are table, number of keys that are not parked, and when the oldest of them entered. `lingering` is table and
+    store → until when a write of an unknown outcome may land. All times are seconds by the journal's clock.
     """
-    left: dict[str, dict[str, float]] = {}
+    remaining: dict[str, dict[str, float]] = {}
     for (table, store), until in lingering.items():
         if until > now:
-            left.setdefault(table, {})[store] = until - now
-    backlogs = {table: TableBacklog(lingering=each) for table, each in left.items()}
+            remaining.setdefault(table, {})[store] = until - now
+    backlogs = {table: TableBacklog(lingering=each) for table, each in remaining.items()}
     for table, keys, since in rows:
-        age = max(0.0, now - since) if since is not None else 0.0
         backlogs[table] = TableBacklog(
-            keys, age, tuple(key for key in parked if key.table == table), left.get(table, {})
+            keys,
+            max(0.0, now - since) if since is not None else 0.0,
+            tuple(key for key in parked if key.table == table),
+            remaining.get(table, {}),
         )
     return backlogs

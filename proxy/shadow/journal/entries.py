@@ -1,4 +1,4 @@
-"""What the journal hands out: a write's entry, and a key that is claimed for convergence."""
+"""What the journal hands out: a write's entry, and a key claimed for convergence."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ from proxy.dynamodb.schema import Key
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """One operation's entry: its keys, the generation they got, which of them were in already, and when (clock)."""
+    """One write in the journal, from before the authority is called until `Journal.release`."""
 
     keys: tuple[Key, ...]
+    """The keys that the write touches, each once."""
     generation: int
+    """The generation that the keys got by this entry."""
     overlapped: frozenset[Key]
+    """Those of the keys that were in the journal already."""
     entered: float
+    """When they entered, in seconds by the journal's clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedKey:
-    """A key to converge, and the generation that a success may clear (0: none may)."""
+    """A key that its holder alone converges, until it calls `mark_converged`, `retry_later` or `park`."""
 
     key: Key
     generation: int
+    """The generation that a success may clear; 0 where it may clear none."""
 
 
 @dataclass(slots=True)
@@ -31,12 +36,16 @@ class ActiveKey:
     """The state of a key that is being written or converged, or is queued for it. Times are by the journal's clock."""
 
     generation: int
+    """The generation of its latest entry."""
     tried: float
-    """When its convergence was last begun, or it entered."""
+    """When its last convergence began; when it entered, if there was none."""
     entered: float
+    """When it entered."""
     writers: int = 0
-    """How many authority writes are in flight."""
+    """How many authority writes to it are in flight."""
     converging: bool = False
+    """Whether somebody has claimed it."""
     queued: bool = False
-    left: asyncio.Event | None = None
+    """Whether it is in the queue of keys to converge."""
+    departed: asyncio.Event | None = None
     """Set when the key leaves memory, if anybody waits for that."""

@@ -1,9 +1,8 @@
 """What the journal writes, and when: the changes of one turn of the event loop share one commit.
 
-A commit on the loop costs 5 to 25 µs; handing it to a thread costs 200 (measured). What can take long runs in a thread
-(`proxy.shadow.journal.wal`), and nothing is committed here while the log is restarted. While the file cannot be
-written, the changes stay in memory, within bounds, and `degraded` is true. Knows neither whose turn a key is nor who
-writes it.
+A commit on the loop costs 5 to 25 µs; handing it to a thread costs 200 µs (measured). Slow operations run in a thread
+(`proxy.shadow.journal.wal`), and nothing is committed while the log is restarted. While the file cannot be written, the
+changes stay in memory, within bounds, and `degraded` is true. Knows neither whose turn a key is nor who writes it.
 """
 
 from __future__ import annotations
@@ -30,17 +29,12 @@ T = TypeVar("T")
 class GroupCommit:
     """The one writer of the journal's file. Use it from one event loop."""
 
-    def __init__(
-        self, file: JournalFile, clock: Callable[[], float], restart_after: int, on_writable: Callable[[], None]
-    ) -> None:
-        """
-        `clock` gives seconds since the epoch. The log is restarted after `restart_after` changed rows. `on_writable`
-        is called whenever the file takes writes again.
-        """
+    def __init__(self, file: JournalFile, clock: Callable[[], float], restart_after: int) -> None:
+        """`clock` gives seconds since the epoch. The log is restarted after `restart_after` changed rows."""
         self._file = file
         self._clock = clock
         self._restart_after = restart_after
-        self._on_writable = on_writable
+        self._on_writable: Callable[[], None] = lambda: None
         self._committed: asyncio.Future[None] | None = None
         self.changes = PendingChanges()
         """What the next commit writes."""
@@ -49,12 +43,16 @@ class GroupCommit:
         self.degraded = False
         """Whether the file could not be read or written last time."""
         self.dropped = 0
-        """How many keys' entries memory could not hold while the file could not be written."""
+        """How many keys' entries were lost because the file could not be written and memory is bounded."""
+
+    def notify_writable(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever the file takes writes again: after a failure, and after a restart of the log."""
+        self._on_writable = listener
 
     # -- writes ---------------------------------------------------------------------------------------------------
 
     def schedule(self) -> asyncio.Future[None]:
-        """Commit at the end of this turn of the loop. The future is done after the commit, whether or not it failed."""
+        """Commit at the end of this turn of the loop. Returns a future that is done after that, even if it failed."""
         if self._committed is None:
             loop = asyncio.get_running_loop()
             self._committed = loop.create_future()

@@ -1,14 +1,12 @@
 """The durable set of keys that are not yet known to have converged.
 
-A key enters before its authority write is sent and leaves when it has converged. It counts: every entry gives the key a
-new generation, and a convergence may only clear the generation that it began with, with no write under way.
+A key enters before its authority write is sent, and departs when it has converged. The journal counts: every entry
+gives the key a new generation, and a convergence clears only the generation that it began with, and only while no write
+is in flight. So finishing an earlier write never clears a later one's entry.
 
-The file (`proxy.shadow.journal.storage`) is written on the loop: entries that come in one turn of the loop share one
-commit, which costs 5 to 25 µs; handing it to a thread costs 200 (measured). What can take long runs in a thread
-(`proxy.shadow.journal.wal`); while the log begins anew nothing is written here.
-
-Memory holds only keys with a write under way, being converged, or next in line; the rest stand in the file. The journal
-knows neither stores nor stages. Times are seconds since the epoch, by the clock it is given: they outlive the process.
+Memory holds only the keys that are being written or converged, or are queued for it; all others are in the file alone
+(`proxy.shadow.journal.storage`). Knows neither stores nor stages. Times are seconds since the epoch, by the clock that
+the journal is given: they are kept beyond the process.
 """
 
 from __future__ import annotations
@@ -33,67 +31,72 @@ from proxy.shadow.journal.storage import JournalFile
 
 log = structlog.get_logger(__name__)
 
-# Some 30 MB of log: a start reads it all.
+# This many make a log of about 30 MB, all of which the next start reads.
 _RESTART_CHANGES: Final = 8000
 
 
 class Journal:
-    """See the module. Use from one event loop; `open` before, `close` after."""
+    """The journal of one process. Call `open` first and `close` last; use it from one event loop."""
 
     def __init__(
         self,
         path: Path,
         synchronous: Literal["normal", "full"] = "normal",
         clock: Callable[[], float] = time.time,
-        anew_after: int = _RESTART_CHANGES,
+        restart_after: int = _RESTART_CHANGES,
     ) -> None:
-        """`anew_after` changes the log begins anew."""
+        """`path` is the file, which no other process may use. With `synchronous` "full", every commit is synced to the
+        disk. `clock` gives seconds since the epoch. The write-ahead log is restarted after `restart_after` changed
+        rows.
+        """
         self._file = JournalFile(path, synchronous)
         self._clock = clock
         self._active: dict[Key, ActiveKey] = {}
-        self._commit = GroupCommit(self._file, clock, anew_after, self._refill)
+        self._commit = GroupCommit(self._file, clock, restart_after)
         self._ready = ReadyQueue(self._file, self._commit, self._active, clock)
         self._settle = SettleTimes(self._file, self._commit, clock)
         self._changes = self._commit.changes
         self._activity = KeyActivity(0, clock())
         self.identity = ""
+        """The process that this file belongs to: the same name after every start. Known once the journal is open."""
 
-    # -- life ---------------------------------------------------------------------------------------------------
+    # -- lifetime ---------------------------------------------------------------------------------------------------
 
     def open(self, lingering: Mapping[str, float]) -> int:
-        """Open the file and take what an earlier process left.
+        """Open the file and take over the keys that an earlier process left. Returns how many there are.
 
-        Its writes under way may still land, on each store for so many seconds: so all its keys converge at once, and
-        once more after that. Parked ones too: the mapping may be another now. Gives their number. Raises JournalLocked,
-        OSError, sqlite3.Error.
+        Writes that were in flight then may still land: `lingering` is store → within how many seconds. So all keys
+        converge at once, and once more after that time. Parked keys do, too: the mapping may have changed.
+        Raises JournalLocked if another process uses the file, OSError, and sqlite3.Error.
         """
         self._file.open()
         now = self._clock()
-        left, latest = self._file.take_over(now, lingering)
+        keys, latest = self._file.take_over(now, lingering)
         self.identity = self._file.identity()
         self._activity = KeyActivity(latest, now)
-        self._settle.load(now + max(lingering.values()) if left else 0.0)
-        if left:
+        self._settle.load(now + max(lingering.values()) if keys else 0.0)
+        if keys:
             self._ready.refill()
-        return left
+        return keys
 
     async def maintain_wal(self) -> None:
-        """Keep the log on the disk, and short, for ever. Run as a task."""
+        """Sync the write-ahead log and keep it short, for ever. Run this as a task."""
         await self._commit.maintain_wal()
 
     def close(self) -> None:
+        """Commit what is left and close the file. Raises sqlite3.Error, OSError."""
         self._commit.flush()
         if self._changes.entered:
             log.error("journal_keys_lost", keys=len(self._changes.entered), remedy="free the disk, then run a sweep")
         self._file.close()
 
-    # -- writes under way -----------------------------------------------------------------------------------------
+    # -- writes ----------------------------------------------------------------------------------------------------
 
     async def enter(self, keys: Sequence[Key]) -> JournalEntry:
-        """Put keys in before their authority write is sent. On return they are in the file.
+        """Enter the keys of a write before it is sent to the authority. On return they are in the file.
 
-        If the file cannot be written, the keys stand in memory until it can, and `degraded` says so: the client's
-        write does not wait for a disk.
+        While the file cannot be written, the keys are in memory only and `degraded` is true: a client's write does not
+        wait for a disk. The caller must end the entry with `release`.
         """
         now = self._clock()
         distinct = tuple(dict.fromkeys(keys))
@@ -114,7 +117,7 @@ class Journal:
             self._changes.parked.pop(key, None)
         entry = JournalEntry(distinct, generation, frozenset(overlapped), now)
         try:
-            # Shielded: others wait for the same commit, and one who is cancelled must not cancel it.
+            # Shielded: other writes wait for the same commit, and cancelling one of them must not cancel it.
             await asyncio.shield(self._commit.schedule())
         except asyncio.CancelledError:
             self.release(entry)
@@ -122,9 +125,9 @@ class Journal:
         return entry
 
     def release(self, entry: JournalEntry, *, claim: bool = False) -> list[ClaimedKey]:
-        """The authority has answered, or the write has failed: its keys may converge now.
+        """End an entry: the authority has answered, or the write has failed. Its keys may converge now.
 
-        With `take` the caller converges them itself: it gets those that nobody else is writing or converging.
+        With `claim`, the caller converges them itself: it gets those that nobody else is writing or converging.
         """
         claims = []
         for key in entry.keys:
@@ -139,68 +142,75 @@ class Journal:
         return claims
 
     def mark_unsettled(self, keys: Iterable[Key], seconds: float, store: str) -> None:
-        """A write to these keys may still take effect on a store for so long: they stay, and converge again after
-        it."""
+        """Note that a write to these keys may still take effect on `store` within the next `seconds`.
+
+        The keys stay in the journal until then, and converge once more after it.
+        """
         self._settle.mark(keys, seconds, store)
         self._commit.flush()
 
     async def enqueue(self, keys: Sequence[Key]) -> None:
-        """Ask for convergence of keys that nobody is writing here."""
+        """Enter keys that this process is not writing, so that they converge. Returns when they are in the file."""
         self.release(await self.enter(keys))
 
-    # -- what others ask ------------------------------------------------------------------------------------------
+    # -- queries ----------------------------------------------------------------------------------------------------
 
     def lingering(self, table: str, store: str) -> float:
-        """For how many seconds yet a write of an unknown outcome may land on a store, in a table: 0.0, for none."""
+        """Return for how many seconds a write of an unknown outcome may yet land in a table of `store`; 0.0 if none
+        may."""
         return self._settle.remaining(table, store)
 
     def keys_of(self, table: str, limit: int) -> list[tuple[Key, bool]]:
-        """At most so many keys of a table that are in, and whether each is parked."""
+        """Return at most `limit` keys of a table from the file, all that are in memory, and whether each is parked."""
         self._commit.flush()
         found = self._commit.query(self._file.keys_of, table, limit) or {}
         found.update((key, False) for key in (*self._active, *self._changes.entered) if key.table == table)
         return list(found.items())
 
     def holds(self, key: Key) -> bool:
+        """Return whether the key is in the journal, be it parked."""
         return key in self._active or self._in_file(key)
 
     def parked_reason(self, key: Key) -> str | None:
+        """Return why the key is parked; None if it is not."""
         row = self._commit.query(self._file.row, key)
         return row.parked if row is not None else None
 
     def active_since(self, key: Key, since: int) -> bool:
-        """Whether the key, or any that it stands for (`any_of`), is in the journal, or has been since the moment
-        `since` (a reading of `latest`).
+        """Return whether the key is in the journal, or has been since `since`, an earlier value of `sequence`.
 
-        What has left is remembered for a while; where memory does not reach back so far, the answer is yes.
+        For `any_key_of` a table, any of its keys counts. Departures are remembered for a while; where memory does not
+        reach back far enough, the answer is True.
         """
         return self._activity.latest_activity(key)[0] > since or self._holds_any(key)
 
     def idle_seconds(self, key: Key) -> float:
-        """For how many seconds the key, or all that it stands for, has not been in the journal: 0.0 while it is in.
-        Where memory does not reach back so far, for how long it does."""
+        """Return for how many seconds the key has not been in the journal: 0.0 while it is.
+
+        For `any_key_of` a table, none of its keys. Never more than memory reaches back.
+        """
         return 0.0 if self._holds_any(key) else max(0.0, self._clock() - self._activity.latest_activity(key)[1])
 
     def has_later_write(self, entry: JournalEntry) -> bool:
-        """Whether another write to one of the ticket's keys has entered since."""
+        """Return whether another write to one of the entry's keys has entered since."""
         for key in entry.keys:
-            state, left = self._active.get(key), self._activity.departure(key)
-            generation = state.generation if state is not None else left.generation if left is not None else None
+            last = self._active.get(key) or self._activity.departure(key)
+            generation = last.generation if last is not None else None
             if generation is None or generation > entry.generation:
                 return True
         return False
 
     def age(self, entry: JournalEntry) -> float:
-        """Seconds since the ticket's keys entered."""
+        """Return for how many seconds the entry's keys have been in the journal."""
         return max(0.0, self._clock() - entry.entered)
 
     @property
     def sequence(self) -> int:
-        """This moment: it grows with every entry and every leave."""
+        """A number that grows with every entry and every departure."""
         return self._activity.sequence
 
     async def wait_until_absent(self, keys: Iterable[Key], seconds: float) -> bool:
-        """Wait until none of the keys is in the journal, for at most so many seconds."""
+        """Wait until none of the keys is in the journal. Returns False if that takes more than `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 for key in keys:
@@ -209,9 +219,9 @@ class Journal:
                         if state is None:
                             await asyncio.sleep(0.02)
                             continue
-                        if state.left is None:
-                            state.left = asyncio.Event()
-                        await state.left.wait()
+                        if state.departed is None:
+                            state.departed = asyncio.Event()
+                        await state.departed.wait()
         except TimeoutError:
             return False
         return True
@@ -223,37 +233,44 @@ class Journal:
 
     @property
     def busy(self) -> bool:
-        """Whether keys are being written or converged, or are next in line."""
+        """Whether any key is being written or converged, or is queued for it."""
         return bool(self._active)
 
     @property
     def empty(self) -> bool:
-        """Whether no key is in, parked ones too."""
+        """Whether the journal holds no key, not even a parked one. False where the file cannot be read."""
         self._commit.flush()
         return not self._commit.query(self._file.any) and not self._changes.entered and not self._commit.degraded
 
     async def depth(self) -> JournalDepth:
-        """Counted off the loop: after an hour's outage there may be millions."""
+        """Return how full the journal is. Raises sqlite3.Error.
+
+        Counted in a thread: after an hour's outage there may be millions of keys.
+        """
         self._commit.flush()
         keys, since, parked = await asyncio.to_thread(self._file.count)
         return JournalDepth(keys, max(0.0, self._clock() - since) if since is not None else 0.0, parked)
 
-    async def count_by_table(self, most_parked: int) -> dict[str, TableBacklog]:
-        """How each table stands that is in, or was a moment ago; at most so many parked keys. Off the loop, too."""
+    async def count_by_table(self, max_parked: int) -> dict[str, TableBacklog]:
+        """Return the backlog of each table that has keys here, or a write that may yet land. Counted in a thread.
+
+        At most `max_parked` parked keys are named, over all tables. Raises sqlite3.Error.
+        """
         self._commit.flush()
-        rows, parked = await asyncio.to_thread(self._file.count_by_table, most_parked)
+        rows, parked = await asyncio.to_thread(self._file.count_by_table, max_parked)
         return table_backlogs(rows, parked, self._settle.by_table, self._clock())
 
     # -- convergence ----------------------------------------------------------------------------------------------
 
     async def next(self) -> ClaimedKey:
-        """The next key to converge, waiting for one. Its taker must end with `done`, `again` or `park`."""
+        """Wait for the next key to converge, and claim it. The caller must end with `mark_converged`, `retry_later` or
+        `park`."""
         return await self._ready.next()
 
     def mark_converged(self, claim: ClaimedKey) -> float | None:
-        """The key has converged. It leaves, unless it was entered again meanwhile or is not settled yet.
+        """End a claim: the key has converged. It departs, unless it was entered again meanwhile or is not settled yet.
 
-        Gives how many seconds it was in the journal, if it has left.
+        Returns for how many seconds it was in the journal, if it departs; otherwise None.
         """
         state = self._active[claim.key]
         state.converging = False
@@ -273,7 +290,7 @@ class Journal:
         return max(0.0, self._clock() - state.entered)
 
     def retry_later(self, claim: ClaimedKey, delay: float) -> None:
-        """The key has not converged: try again after `delay` seconds."""
+        """End a claim: the key has not converged, and is due again after `delay` seconds."""
         state = self._active[claim.key]
         state.converging = False
         if state.writers:
@@ -281,7 +298,8 @@ class Journal:
         self._delay(claim.key, state, self._clock() + delay)
 
     def park(self, claim: ClaimedKey, reason: str) -> None:
-        """The key cannot converge until its item changes: it stays, counted and shown, and is not tried again."""
+        """End a claim: the key cannot converge until its item changes. It stays, is counted and shown with `reason`,
+        and is not tried again before the next write to it or the next start."""
         state = self._active[claim.key]
         state.converging = False
         if state.writers or state.generation != claim.generation:
@@ -296,7 +314,7 @@ class Journal:
         self._commit.flush()
         self._forget(claim.key, state)
 
-    # -- inside ---------------------------------------------------------------------------------------------------
+    # -- helpers --------------------------------------------------------------------------------------------------
 
     def _delay(self, key: Key, state: ActiveKey, due: float) -> None:
         self._changes.delayed[key] = due
@@ -308,11 +326,8 @@ class Journal:
         if not self._ready.put(key, state):
             self._forget(key, state)
 
-    def _refill(self) -> None:
-        self._ready.refill()
-
     def _holds_any(self, key: Key) -> bool:
-        """Whether the key is in; of `any_of` a table, whether one of its keys is, as far as the file can be read."""
+        """As `holds`; for `any_key_of` a table, whether any of its keys is here or the file cannot be read."""
         if key != any_key_of(key.table):
             return self.holds(key)
         return (
@@ -322,8 +337,8 @@ class Journal:
 
     def _forget(self, key: Key, state: ActiveKey) -> None:
         del self._active[key]
-        if state.left is not None:
-            state.left.set()
+        if state.departed is not None:
+            state.departed.set()
 
     def _in_file(self, key: Key) -> bool:
         if key in self._changes.entered:

@@ -1,6 +1,6 @@
-"""Which key converges next: keys in memory first come, first served; then those that are due in the journal's file.
+"""Which key converges next: those in memory in their order, then those in the journal's file that are due.
 
-Bounded: what does not fit waits in the file. Knows neither why a key is due nor what becomes of it.
+The queue is bounded: what does not fit waits in the file. Knows neither why a key is due nor what becomes of it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from proxy.shadow.journal.storage import JournalFile
 _LIMIT: Final = 4096
 _REFILL: Final = 512
 _SHORTEST_WAIT: Final = 0.05
-# A key that always has some write in flight would never get its turn; after this long it converges in between.
+# A key that always has some write in flight would never have its turn: after this long it converges nonetheless.
 _HOT_SECONDS: Final = 1.0
 
 
 class ReadyQueue:
-    """The keys to converge. `active` is the journal's own: keys taken from the file are added to it."""
+    """The queue of keys to converge. `active` is the journal's own dictionary: keys loaded from the file are added
+    to it."""
 
     def __init__(
         self, file: JournalFile, commit: GroupCommit, active: dict[Key, ActiveKey], clock: Callable[[], float]
@@ -35,9 +36,11 @@ class ReadyQueue:
         self._keys: deque[Key] = deque()
         self._wake = asyncio.Event()
         self._more_in_file = False
+        commit.notify_writable(self.refill)
 
     def put(self, key: Key, state: ActiveKey) -> bool:
-        """Add a key, if it is its turn. False where the queue is full and the key has to wait in the file."""
+        """Queue a key if it may converge now. Returns False if the queue is full and the key has to wait in the
+        file."""
         if state.queued or state.converging or not self._is_ready(state):
             return True
         fits = len(self._keys) < _LIMIT or state.writers > 0
@@ -50,16 +53,16 @@ class ReadyQueue:
         return fits
 
     def refill(self) -> None:
-        """The file may hold keys that are due: look there when no key is left here."""
+        """Read the file when the queue is next empty: it may hold keys that are due."""
         self._more_in_file = True
         self._wake.set()
 
     def wake(self) -> None:
-        """When the next key is due has changed."""
+        """Wake `next`: the time at which the next key is due may have changed."""
         self._wake.set()
 
     async def next(self) -> ClaimedKey:
-        """Take the next key, waiting for one."""
+        """Wait for the next key, and claim it."""
         while True:
             while self._keys:
                 key = self._keys.popleft()
@@ -86,7 +89,7 @@ class ReadyQueue:
         return not state.writers or self._clock() - state.tried > _HOT_SECONDS
 
     def _load_due(self) -> bool:
-        """Take keys that are due from the file. Returns whether there were any."""
+        """Queue keys of the file that are due. Returns whether there were any."""
         if not self._more_in_file or self._commit.restarting:
             return False  # during a restart, changes that wait to be written are not in the file's rows yet
         self._more_in_file = False

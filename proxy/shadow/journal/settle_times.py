@@ -10,8 +10,8 @@ from proxy.shadow.journal.storage import JournalFile
 
 
 class SettleTimes:
-    """Records these times in the next commit, and answers from memory and the file. All times are seconds by `clock`,
-    which gives seconds since the epoch."""
+    """The settle times of the journal's keys, kept in memory and in the file. Times are seconds since the epoch, by
+    `clock`."""
 
     def __init__(self, file: JournalFile, commit: GroupCommit, clock: Callable[[], float]) -> None:
         self._file = file
@@ -21,7 +21,7 @@ class SettleTimes:
         self._latest = 0.0
 
     def load(self, latest: float) -> None:
-        """Take over what the file says. No key of it is unsettled for longer than until `latest`.
+        """Load what the file says. None of its keys is unsettled beyond `latest`.
 
         Raises sqlite3.Error.
         """
@@ -29,7 +29,7 @@ class SettleTimes:
         self._latest = latest
 
     def mark(self, keys: Iterable[Key], seconds: float, store: str) -> None:
-        """A write to these keys may take effect on `store` for so many seconds."""
+        """Note that a write to these keys may take effect on `store` within the next `seconds`."""
         until = self._clock() + seconds
         self._latest = max(self._latest, until)
         changes = self._commit.changes
@@ -44,11 +44,11 @@ class SettleTimes:
         return self._by_table
 
     def remaining(self, table: str, store: str) -> float:
-        """For how many seconds a write to the table may yet take effect on the store: 0.0, for none."""
+        """Return for how many seconds a write to the table may yet take effect on the store; 0.0 if none may."""
         return max(0.0, self._by_table.get((table, store), 0.0) - self._clock())
 
     def pending_until(self, key: Key, since: float) -> float | None:
-        """Until when a write to the key may take effect; None if none could at any time after `since`."""
+        """Return until when a write to the key may take effect; None if none could after `since`."""
         if since >= self._latest:
             return None
         row = self._commit.query(self._file.row, key)

@@ -1,9 +1,10 @@
-"""The journal's file: which keys are in, as the next process finds them after `kill -9`. Every statement on it is here.
+"""The journal's file, an SQLite database in WAL mode: the keys as the next process finds them after `kill -9`.
 
-SQLite in WAL mode. Commits are not synced one by one (`synchronous = NORMAL`): a host that is lost is what the sweep is
-for. Keys are item values, so nobody else on the machine may read it. It knows neither who writes a key nor whose turn
-it is: that is `proxy.shadow.journal.journal`'s, which also decides what becomes of an error. Every method raises
-sqlite3.Error."""
+Every statement on the file is here. Commits are not synced one by one (`synchronous = NORMAL`): if the host is lost, a
+sweep finds what the file lost. Keys are item values, so only this user may read the file. Knows neither who writes a
+key nor whose turn it is, and leaves errors to `proxy.shadow.journal.group_commit`: every method may raise
+sqlite3.Error.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +44,8 @@ ON CONFLICT DO UPDATE SET until = max(until, excluded.until)
 """
 _DELAY: Final = "UPDATE journal SET due = ? WHERE tab = ? AND key = ?"
 _PARK: Final = "UPDATE journal SET parked = ? WHERE tab = ? AND key = ? AND generation = ?"
-# What a file that could not be written must take before it counts as one that can be again. Less may find a place where
-# the next entry does not.
+# A file that could not be written counts as writable again only when it takes this much. Less might still fit where the
+# next entries do not.
 _PROVE_ROOM: Final = "INSERT OR REPLACE INTO room VALUES (1, zeroblob(65536))"
 _COUNT: Final = """
 SELECT count(*) FILTER (WHERE parked IS NULL), min(since) FILTER (WHERE parked IS NULL),
@@ -61,7 +62,7 @@ _ONE: Final = "SELECT unsettled, parked FROM journal WHERE tab = ? AND key = ?"
 _ANY: Final = "SELECT 1 FROM journal LIMIT 1"
 _ANY_OF: Final = "SELECT 1 FROM journal WHERE tab = ? LIMIT 1"
 
-# A change writes the pages it is on: half of SQLite's usual size, for half of the log.
+# A change writes whole pages to the log: half of SQLite's usual page size gives half of the log.
 _PAGE_BYTES: Final = 2048
 _BUSY_SECONDS: Final = 0.25
 _MAX_PENDING: Final = 100_000
@@ -72,31 +73,39 @@ class JournalLocked(Exception):
 
 
 class JournalRow(NamedTuple):
-    """A key that is in: until when (clock) a write of an unknown outcome may land, and why it is parked, if it is."""
+    """What the file holds of a key."""
 
     unsettled: float
+    """Until when, by the journal's clock, a write of an unknown outcome may land."""
     parked: str | None
+    """Why it is parked; None if it is not."""
 
 
 class DueKey(NamedTuple):
-    """A key that may be tried now, its generation, and when (clock) it first entered."""
+    """A key that may be tried now."""
 
     key: Key
     generation: int
     since: float
+    """When it first entered, by the journal's clock."""
 
 
 @dataclass(slots=True)
 class PendingChanges:
-    """What the next commit writes: by key, generation and time of entry; generation that leaves; until when it is
-    unsettled; when it is due again; and why it is parked, at which generation."""
+    """What the next commit writes. Times are by the journal's clock."""
 
     entered: dict[Key, tuple[int, float]] = field(default_factory=dict)
+    """Key → its generation, and when it entered."""
     departed: dict[Key, int] = field(default_factory=dict)
+    """Key → the generation that departs."""
     unsettled: dict[Key, float] = field(default_factory=dict)
+    """Key → until when a write of an unknown outcome may land."""
     delayed: dict[Key, float] = field(default_factory=dict)
+    """Key → when it is due again."""
     parked: dict[Key, tuple[str, int]] = field(default_factory=dict)
+    """Key → why it is parked, and at which generation."""
     lingering: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Table and store → until when a write of an unknown outcome may land."""
 
     def __bool__(self) -> bool:
         return bool(self.entered or self.departed or self.unsettled or self.delayed or self.parked or self.lingering)
@@ -106,25 +115,26 @@ class PendingChanges:
             each.clear()
 
     def drop_excess(self) -> int:
-        """Drop what memory does not hold while the file cannot be written. Gives how many keys' entries that lost."""
-        # They are tried sooner than they need be, which does no harm.
+        """Bound memory while the file cannot be written. Returns how many keys' entries were lost by that."""
+        # Without these, keys are tried sooner than necessary, which does no harm.
         self.delayed.clear()
         self.parked.clear()
-        # Those stay in the file, and converge once more.
+        # Keys whose departure is lost stay in the file, and converge once more.
         _drop_oldest(self.departed)
         _drop_oldest(self.unsettled)
         return _drop_oldest(self.entered)
 
 
 class JournalFile:
-    """See the module. `open` before, `close` after; from one thread, but for what is said to open the file itself."""
+    """The journal's file. Call `open` first and `close` last. Use it from one thread; only `count` and
+    `count_by_table`, which open a connection of their own, may run in another."""
 
     def __init__(self, path: Path, synchronous: Literal["normal", "full"]) -> None:
         self.path = path
         self._synchronous = synchronous
 
     def open(self) -> None:
-        """Raises JournalLocked, OSError."""
+        """Lock the file and open it. Raises JournalLocked, OSError, sqlite3.Error."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(f"{self.path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
@@ -134,7 +144,7 @@ class JournalFile:
             raise JournalLocked(
                 f"{self.path}: in use by another process; give each proxy a journal.path of its own"
             ) from None
-        # SQLite gives its log the file's permissions.
+        # The file is made with these permissions before SQLite opens it; SQLite gives the log the same.
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         self._database = sqlite3.connect(
             self.path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS
@@ -150,8 +160,11 @@ class JournalFile:
         os.close(self._lock)
 
     def take_over(self, now: float, lingering: Mapping[str, float]) -> tuple[int, int]:
-        """Make every key due, parked or not, and unsettled until the writes of the process before have landed: on each
-        store within so many seconds. Gives how many keys there are, and the latest generation."""
+        """Make every key due, parked ones too, and unsettled until no write of the process before can land any more.
+
+        `now` is by the journal's clock; `lingering` is store → seconds within which such a write lands. Returns how
+        many keys there are, and the highest generation.
+        """
         unsettled = now + max(lingering.values())
         self._database.execute("UPDATE journal SET due = ?, unsettled = ?, parked = NULL", (now, unsettled))
         for store, seconds in lingering.items():
@@ -166,18 +179,18 @@ class JournalFile:
         return int(row[0]), int(row[1])
 
     def identity(self) -> str:
-        """The name of whoever writes this file: the same for ever."""
+        """Return the name of the process that owns this file: the same after every start."""
         if self._database.execute("SELECT name FROM identity").fetchone() is None:
             self._database.execute("INSERT INTO identity VALUES (?)", (uuid.uuid4().hex,))
         return str(self._database.execute("SELECT name FROM identity").fetchone()[0])
 
     def lingering(self) -> dict[tuple[str, str], float]:
-        """Table and store → until when (clock) a write of an unknown outcome may land."""
+        """Return table and store → until when, by the journal's clock, a write of an unknown outcome may land."""
         rows = self._database.execute("SELECT tab, store, until FROM lingering")
         return {(table, store): until for table, store, until in rows}
 
     def write(self, changes: PendingChanges, now: float, *, prove_room: bool) -> None:
-        """All of it or nothing. With `prove_room`, only where the disk takes more than a key or two."""
+        """Write all of the changes or none. With `prove_room`, the disk must have room for more than a key or two."""
         run = self._database.executemany
         try:
             self._database.execute("BEGIN IMMEDIATE")
@@ -197,50 +210,58 @@ class JournalFile:
 
     @property
     def written(self) -> int:
-        """How many rows have been changed: it grows."""
+        """How many rows this process has changed: a number that only grows."""
         return self._database.total_changes
 
     def row(self, key: Key) -> JournalRow | None:
+        """Return what the file holds of a key; None if the key is not in it."""
         found = self._database.execute(_ONE, (key.table, key.text)).fetchone()
         return JournalRow(*found) if found is not None else None
 
     def any(self) -> bool:
+        """Return whether the file holds any key."""
         return self._database.execute(_ANY).fetchone() is not None
 
     def any_of(self, table: str) -> bool:
+        """Return whether the file holds any key of a table."""
         return self._database.execute(_ANY_OF, (table,)).fetchone() is not None
 
     def keys_of(self, table: str, limit: int) -> dict[Key, bool]:
-        """At most so many keys of a table, and whether each is parked."""
+        """Return at most `limit` keys of a table, and whether each is parked."""
         rows = self._database.execute(_KEYS_OF, (table, limit))
         return {Key(table, text): parked is not None for text, parked in rows}
 
     def due(self, now: float, limit: int) -> list[DueKey]:
-        """At most so many keys that may be tried, the longest due first."""
+        """Return at most `limit` keys that may be tried now, those that have been due longest first."""
         rows = self._database.execute(_DUE, (now, limit))
         return [DueKey(Key(table, text), generation, since) for table, text, generation, since in rows]
 
     def next_due(self) -> float | None:
-        """When (clock) the next key may be tried."""
+        """Return when, by the journal's clock, the next key may be tried; None if there is none."""
         found: float | None = self._database.execute(_NEXT_DUE).fetchone()[0]
         return found
 
     def count(self) -> tuple[int, float | None, int]:
-        """Keys that are not parked, when (clock) the oldest of them entered, and parked keys. For a thread."""
+        """Return the number of keys that are not parked, when the oldest of them entered, and the number of parked
+        keys.
+
+        May run in another thread.
+        """
         keys, since, parked = self._query_aside((_COUNT, ()))[0][0]
         return keys, since, parked
 
-    def count_by_table(self, most_parked: int) -> tuple[list[tuple[str, int, float | None]], list[Key]]:
-        """By table: keys that are not parked, and when the oldest entered; and so many parked keys. For a thread."""
-        counts, parked = self._query_aside((_COUNT_BY_TABLE, ()), (_PARKED, (most_parked,)))
+    def count_by_table(self, max_parked: int) -> tuple[list[tuple[str, int, float | None]], list[Key]]:
+        """Return, for each table, the number of keys that are not parked and when the oldest of them entered; and at
+        most `max_parked` parked keys. May run in another thread."""
+        counts, parked = self._query_aside((_COUNT_BY_TABLE, ()), (_PARKED, (max_parked,)))
         return [(table, keys, since) for table, keys, since in counts], [Key(*each) for each in parked]
 
     def _query_aside(self, *statements: tuple[str, tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
-        side = sqlite3.connect(self.path, timeout=1)
+        connection = sqlite3.connect(self.path, timeout=1)
         try:
-            return [side.execute(*each).fetchall() for each in statements]
+            return [connection.execute(*each).fetchall() for each in statements]
         finally:
-            side.close()
+            connection.close()
 
 
 def _drop_oldest(changes: dict[Key, Any]) -> int:

@@ -1,8 +1,8 @@
-"""What may take long with the journal's file: to see the log on the disk, and to begin it anew. For a thread.
+"""The slow operations on the journal's write-ahead log: to sync it, and to checkpoint and restart it. Run in a thread.
 
-SQLite syncs its log (the WAL) once for each time that it begins at its start again: the writer does that who comes
-first when everything has been moved into the file. On a busy disk it takes 300 ms, and no client may wait for it, so
-that writer is the one here. Nobody else moves anything: then the log is never found moved, and nobody else begins it.
+SQLite syncs the log (WAL) each time that it is restarted, that is, written from its start again. The first writer after
+a complete checkpoint does this. On a busy disk it takes 300 ms, and no client may wait for that, so the function here
+is that writer. Nobody else checkpoints: so nobody else ever finds the log checkpointed, or restarts it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Final
 
 _BUSY_SECONDS: Final = 0.25
-# Not every system has it; it leaves out what the file's length and times are.
+# Not every system has fdatasync, which leaves out the file's times.
 _fdatasync: Final = getattr(os, "fdatasync", os.fsync)
 
 
 def sync(path: Path) -> None:
-    """Return when what was committed to the journal at `path` outlives the machine. Raises OSError."""
+    """Sync the log of the journal at `path`: what was committed before then survives a power failure. Raises
+    OSError."""
     # SQLite locks the file and its index, never the log: closing the log here drops no lock of this process.
     log = os.open(f"{path}-wal", os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -28,10 +29,10 @@ def sync(path: Path) -> None:
 
 
 def checkpoint_and_restart(path: Path) -> None:
-    """Move what the log holds into the file, and write the log's first page. Raises sqlite3.Error.
+    """Move the log's content into the file, and restart the log by a write. Raises sqlite3.Error.
 
-    Who writes meanwhile waits, or takes the log's beginning upon itself. Where somebody reads an older state, the log
-    goes on as it is.
+    A writer that comes meanwhile waits, or restarts the log itself. While somebody reads an older state, the log is
+    not restarted.
     """
     side = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_SECONDS)
     try:

@@ -1,6 +1,6 @@
-"""Whether there is room for one more comparison. What is left out is counted, and nothing else is ever left out.
+"""Admission control for comparisons: at the limit, new ones are shed, and counted. Nothing else is ever shed.
 
-Comparisons are the only work that can be done without: they are shed before memory or the event loop pays for them.
+Comparisons are the only work that the proxy can do without, so they are shed before they cost memory or delay clients.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from proxy.stores.circuit_breaker import CircuitBreaker
 
 
 class AdmissionControl:
-    """Ask `for_one_more` before each comparison, and once only: it counts."""
+    """The decision whether one more comparison may run."""
 
     def __init__(self, background: BackgroundTasks, fence: WriteFence, lag: LoopLag, metrics: Metrics) -> None:
         self._background = background
@@ -22,7 +22,10 @@ class AdmissionControl:
         self._metrics = metrics
 
     def admit(self, breaker: CircuitBreaker) -> bool:
-        """`breaker` stands before the mirror that would be asked."""
+        """Return whether a comparison may run, and count it as shed if not: call this once for each comparison.
+
+        `breaker` is the one in front of the mirror that would be read or written.
+        """
         reason = self._reason(breaker)
         if reason is not None:
             self._metrics.comparison.shed(reason)
@@ -34,6 +37,6 @@ class AdmissionControl:
         if not self._background.has_capacity:
             return "queue"
         if self._fence.held:
-            # What a comparison finds it nominates, and what is drained for a flip must stay so.
+            # A comparison nominates the keys that disagree, but a scope that has drained for a flip must stay empty.
             return "flip"
         return "lag" if self._lag.is_lagging() else None

@@ -1,4 +1,4 @@
-"""How the authority answers an operation, and what a client is told where it fails. Knows no journal and no mirror."""
+"""Calls the authority, and turns DSQL's failures into DynamoDB's errors. Knows no journal and no mirror."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from proxy.stores.errors import StoreError
 
 
 async def ask_authority(route: Route, call: Call) -> Outcome:
-    """The authority's. Raises StoreError where that is DynamoDB; of DSQL's failures DynamoDB's errors are made."""
+    """Return the authority's outcome; a failure of DSQL becomes a DynamoDB error. Raises StoreError if DynamoDB
+    fails."""
     try:
         return (await route.direction.authority.execute(call.operation)).outcome
     except StoreError as error:
@@ -21,6 +22,6 @@ async def ask_authority(route: Route, call: Call) -> Outcome:
 
 
 def failure_outcome(route: Route, call: Call, error: StoreError) -> Outcome:
-    """What a client is told of a failure of DSQL's."""
+    """Return the error that a client gets for a failure of DSQL, and report the failure."""
     route.on_failure(call.table.name, error.reason)
     return as_answer(error)

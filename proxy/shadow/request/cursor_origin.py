@@ -1,10 +1,10 @@
-"""Who gave a cursor: a Scan, or a Query of an index, goes on at the store where it began.
+"""Which store issued a cursor: a Scan, or a Query of an index, continues at the store where it began.
 
-The two stores hold the same items and show them in orders of their own: a Scan's order is nobody's business
-("Scan": "does not return items in any particular order"), nor is that of equal sort keys in an index. A client halfway
-through its pages when a table is flipped, or ramped, would be shown some items twice and others never. So what DSQL
-gives as `LastEvaluatedKey` of such a page carries one attribute more, and what has none is DynamoDB's. A Query of the
-table itself needs none: its sort keys differ. Pure.
+The two stores hold the same items but order them differently: the order of a Scan is unspecified ("Scan": "does not
+return items in any particular order"), and so is the order of equal sort keys in an index. If a table is flipped or
+ramped while a client pages through it, the client would see some items twice and others never. So DSQL adds one
+attribute to the `LastEvaluatedKey` of such a page; a cursor without it is DynamoDB's. A Query of the table itself needs
+no mark, because its sort keys are unique. Pure.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _FROM_DSQL: Final = {"S": DSQL}
 
 
 def ordered_by_store(operation: Operation) -> bool:
-    """Whether the order of the pages is the store's own."""
+    """Return whether each store has an order of its own for the operation's items."""
     return operation.action == "Scan" or (
         operation.action == "Query" and operation.request.get("IndexName") is not None
     )
 
 
 def issuer_of(operation: Operation) -> str | None:
-    """The store that gave the start key; None at the beginning."""
+    """Return the name of the store that issued the start key; None for a first page."""
     start = operation.request.get("ExclusiveStartKey")
     if start is None:
         return None
@@ -37,7 +37,7 @@ def issuer_of(operation: Operation) -> str | None:
 
 
 def without_origin(call: Call) -> Call:
-    """The call as the store is asked it."""
+    """Return the call without the mark, as a store must get it."""
     operation = call.operation
     start = operation.request.get("ExclusiveStartKey")
     if not isinstance(start, dict) or MARK not in start:
@@ -48,7 +48,7 @@ def without_origin(call: Call) -> Call:
 
 
 def with_origin(outcome: Outcome) -> Outcome:
-    """A page of DSQL's, as the client gets it."""
+    """Return a page of DSQL with the mark in its cursor, as the client must get it."""
     if not outcome.ok or "LastEvaluatedKey" not in outcome.document:
         return outcome
     document = outcome.document

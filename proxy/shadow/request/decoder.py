@@ -1,7 +1,7 @@
-"""From a client's bytes to a call: the operation, its tables and its item type.
+"""Decodes a client's request into a call: the operation, its tables and its item type.
 
-What cannot be decoded is for the authority to judge: DynamoDB's own words where it is DynamoDB, ours where it is DSQL.
-Knows no stages.
+The authority judges what cannot be decoded: where it is DynamoDB, DynamoDB words the error; where it is DSQL, the proxy
+does. Knows no stages.
 """
 
 from __future__ import annotations
@@ -23,23 +23,24 @@ from proxy.stores.table_registry import Table, Tables
 
 log = structlog.get_logger(__name__)
 
-_REMEMBERED = 1000
+_MAX_UNDESCRIBED = 1000
 
 
 class RequestDecoder:
-    """Decodes. Tables that DynamoDB refuses to describe are told once each, and kept in `undescribed`."""
+    """The decoder of client requests. Each table that DynamoDB refuses to describe is logged once."""
 
     def __init__(self, tables: Tables, metrics: Metrics, follow: TableFollower | None) -> None:
         self._tables = tables
         self._metrics = metrics
         self._follow = follow
         self.undescribed: set[str] = set()
+        """The tables that DynamoDB refuses to describe."""
 
     async def decode(
         self, action: str, body: bytes, request: dict[str, Any], names: Iterable[str], request_id: str
     ) -> Call | DynamoDBError | None:
-        """The call; DynamoDB's error for a request that is none; None where one of its tables is not there or may not
-        be described. Raises StoreError."""
+        """Return the call; DynamoDB's error for an invalid request; or None if one of its tables does not exist or may
+        not be described. Raises StoreError."""
         tables: dict[str, Table] = {}
         for name in names:
             try:
@@ -66,6 +67,6 @@ class RequestDecoder:
 
     def _report(self, action: str, table: str, why: str) -> None:
         self._metrics.comparison.undecoded(action)
-        if table not in self.undescribed and len(self.undescribed) < _REMEMBERED:
+        if table not in self.undescribed and len(self.undescribed) < _MAX_UNDESCRIBED:
             self.undescribed.add(table)
             log.error("table_not_described", table=table, detail=why, remedy="allow dynamodb:DescribeTable")

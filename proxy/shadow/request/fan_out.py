@@ -1,8 +1,7 @@
-"""An operation whose keys have different authorities, because some of a table's item types have been flipped and others
-have not: a batch in parts, one for each authority, and their answers put together again.
+"""Fans out an operation whose keys have different authorities, because only some item types of a table have flipped.
 
-A batch is no more than its parts ("BatchGetItem", "BatchWriteItem"), so this changes nothing for a client; a
-transaction is, and cannot be split.
+A batch is split into one part for each authority, and their answers are joined. Its parts are independent anyway
+("BatchGetItem", "BatchWriteItem"), so nothing changes for the client. A transaction is atomic and cannot be split.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ async def _execute_part(call: Call, execute: Execute) -> Outcome:
 
 
 def cross_authority_error(call: Call) -> DynamoDBError | None:
-    """The error for what cannot be split."""
+    """Return the error for an operation that cannot be split; None for a batch."""
     if call.operation.action in _UNPROCESSED:
         return None
     return validation(
@@ -51,7 +50,7 @@ def cross_authority_error(call: Call) -> DynamoDBError | None:
 
 
 def split(call: Call, authority_of: Callable[[Key], str]) -> list[Call]:
-    """The call, as one for each authority."""
+    """Split a batch into one call for each authority."""
     operation = call.operation
     member = "Keys" if operation.action == "BatchGetItem" else None
     by_authority: dict[str, tuple[list[Key], dict[str, Any]]] = {}
@@ -76,8 +75,11 @@ def _subset(call: Call, keys: tuple[Key, ...], items: dict[str, Any]) -> Call:
 
 
 def join(asked: Sequence[Call], answered: Sequence[Outcome]) -> Outcome:
-    """One answer. A part that failed in a way that can be tried again is unprocessed; if it is the client's fault, or
-    nothing was processed, its error is the answer."""
+    """Join the answers to the parts of a batch.
+
+    A part that failed counts as unprocessed. If the error is the client's (ValidationException), or every part failed,
+    the error is the answer.
+    """
     action = asked[0].operation.action
     failed = [outcome for outcome in answered if not outcome.ok]
     for outcome in failed:

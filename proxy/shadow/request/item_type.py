@@ -1,4 +1,4 @@
-"""The item type that an operation is about: the label of its verdicts, and the scope whose stage it is under.
+"""The item type that an operation is about: the label of its verdicts, and part of the scope that sets its stage.
 
 Reads the request and the mapping; knows no stages.
 """
@@ -12,12 +12,13 @@ from proxy.dynamodb.operations import LISTING, Operation
 from proxy.stores.table_registry import Table
 
 ANY_TYPE: Final = "*"
+"""The item type of an operation that is about several types, or about none that it names."""
 
 
 def item_type_of(operation: Operation, tables: Mapping[str, Table]) -> str:
-    """The one item type an operation is about, `*` where it is about several or none can be told.
+    """Return the one item type that an operation is about, or `ANY_TYPE`.
 
-    Only types that the mapping declares: a client could make up any number of others, and each is a label.
+    Only types that the mapping declares are returned: each is a label of metrics, and clients could make up any number.
     """
     if operation.action == "PutItem":
         types = {_declared_type(tables, operation.tables[0], operation.request["Item"])}
@@ -40,7 +41,7 @@ def _declared_type(tables: Mapping[str, Table], name: str, attributes: dict[str,
 
 
 def _type_of_listing(operation: Operation, tables: Mapping[str, Table]) -> str:
-    """The type that a listing's hash value names, or that a filter asks for."""
+    """Return the type that a listing's hash value names, or else a filter of it; "" if neither does."""
     table, request = tables[operation.tables[0]], operation.request
     named = {table.schema.indexes[request["IndexName"]].hash: request["Hash"]}
     asked = {each["Attribute"]: each["Equals"] for each in request.get("Where") or () if "Equals" in each}
@@ -48,7 +49,7 @@ def _type_of_listing(operation: Operation, tables: Mapping[str, Table]) -> str:
 
 
 def _type_of_query(operation: Operation, tables: Mapping[str, Table]) -> str:
-    """The type that a Query's hash value names. Values are few: every one is tried as the hash attribute's."""
+    """Return the type that a Query's hash value names; "" if it names none. Each of the few values is tried."""
     table = tables[operation.tables[0]]
     index = table.schema.indexes.get(operation.request.get("IndexName") or "")
     hash_name = table.schema.index_keys(index)[0]

@@ -1,7 +1,7 @@
-"""The ramp: which reads of a table in `shadow` DSQL serves. Pure.
+"""The ramp: which reads of a table in `shadow` are served by DSQL. Pure.
 
-The choice is a stable hash of what is read, so that one client's reads of one item all go the same way, at every
-process, and a larger share adds reads without taking any away.
+The choice is a stable hash of what is read. So all reads of one item take the same route, in every process, and a
+larger share adds reads without removing any.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import orjson
 from proxy.dynamodb.operations import Operation
 
 _BUCKETS: Final = 10_000
-# What says which items a Query is about, and not which page of them.
+# The parameters that say which items a Query is about, and not which page of them.
 _IDENTIFYING: Final = (
     "TableName",
     "IndexName",
@@ -26,10 +26,10 @@ _IDENTIFYING: Final = (
 
 
 def is_ramped(operation: Operation, percent: float) -> bool:
-    """Whether DSQL serves this read at a ramp of so many percent.
+    """Return whether DSQL serves this read at a ramp of `percent`.
 
-    Never a Scan: the stores' orders have nothing to do with each other, so that a page of one would not follow a page
-    of the other.
+    It never serves a Scan: the stores order items differently, so that a page of one could not follow a page of the
+    other.
     """
     if percent <= 0 or operation.writes or operation.action == "Scan":
         return False
@@ -37,7 +37,7 @@ def is_ramped(operation: Operation, percent: float) -> bool:
 
 
 def is_strongly_consistent(operation: Operation) -> bool:
-    """Whether the client asked for a strongly consistent read ("Read consistency")."""
+    """Return whether the client asked for a strongly consistent read ("Read consistency")."""
     request = operation.request
     if operation.action == "BatchGetItem":
         return any(part.get("ConsistentRead") is True for part in request["RequestItems"].values())
@@ -46,7 +46,7 @@ def is_strongly_consistent(operation: Operation) -> bool:
 
 def _bucket(operation: Operation) -> int:
     if operation.keys:
-        # All of a batch goes one way: by the first key in order, whichever way they were asked for.
+        # A whole batch takes one route: that of its smallest key, in whichever order the keys are given.
         return crc32(min(key.text for key in operation.keys).encode()) % _BUCKETS
     about = [operation.request.get(name) for name in _IDENTIFYING]
     return crc32(orjson.dumps(about, option=orjson.OPT_SORT_KEYS)) % _BUCKETS

@@ -1,5 +1,5 @@
-"""A read: the authority answers, and where the stage compares, the mirror reads at the same time and the two are
-compared behind the answer. On the ramp it is the mirror that serves.
+"""Reads: the authority answers. In a stage that compares, the mirror reads at the same time, and the answers are
+compared behind the client's. On the ramp, the mirror serves the client.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from proxy.shadow.request.placement import Placement, placement_of
 from proxy.shadow.request.routing import Route, Routes
 from proxy.stores.errors import StoreError
 
-_FOREIGN_CURSOR: Final = "The provided starting key is invalid: it is of a store that this table has left; begin again"
+_FOREIGN_CURSOR: Final = (
+    "The provided starting key is invalid: it comes from a store that this table has left; begin again"
+)
 
 
 class Reads:
-    """Carries out reads. Comparisons run in `behind`, where `room` has it."""
+    """The path of reads. Comparisons run in `background` if `admission` admits them."""
 
     def __init__(
         self,
@@ -46,51 +48,56 @@ class Reads:
         self._metrics = metrics
 
     async def read(self, call: Call) -> Outcome:
+        """Execute a read and return the outcome for the client. Raises StoreError where DynamoDB, as the authority,
+        does."""
         placement = placement_of(self._stages, call)
         authority = placement.authority
         if authority is None:
             return await fan_out(placement, call, self.read)
         if not cursors.ordered_by_store(call.operation):
             return (await self._read_from(authority, call, placement))[1]
-        begun = cursors.issuer_of(call.operation)
-        if begun is not None:
-            if begun != authority and not all(stage.mirrored for stage in placement.stages):
-                # The store that began it is not kept true any more: better told than shown half of the items.
+        issuer = cursors.issuer_of(call.operation)
+        if issuer is not None:
+            if issuer != authority and not all(stage.mirrored for stage in placement.stages):
+                # That store is not kept up to date any more: an error is better than half of the items.
                 return Outcome.failed(validation(_FOREIGN_CURSOR))
-            authority, call = begun, cursors.without_origin(call)
-        served, outcome = await self._read_from(authority, call, placement, begun=begun is not None)
+            authority, call = issuer, cursors.without_origin(call)
+        served, outcome = await self._read_from(authority, call, placement, continued=issuer is not None)
         return cursors.with_origin(outcome) if served == DSQL else outcome
 
     async def _read_from(
-        self, authority: str, call: Call, placement: Placement, *, begun: bool = False
+        self, authority: str, call: Call, placement: Placement, *, continued: bool = False
     ) -> tuple[str, Outcome]:
-        """The outcome, and the name of the store that gave it."""
+        """Read from an authority. Returns the name of the store that served the client, and the outcome.
+
+        A read that is `continued` goes on from a cursor of that store, so the ramp does not apply.
+        """
         route = self._routes.with_authority(authority)
-        percent = 0.0 if begun else placement.ramp_percent
+        percent = 0.0 if continued else placement.ramp_percent
         if ramp.is_ramped(call.operation, percent) and not any(map(self._journal.holds, placement.keys)):
             return await self._ramped(route, call)
         if not placement.compared or not self._admission.admit(route.direction.breaker):
             return authority, await ask_authority(route, call)
-        answered: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
-        self._background.start(route.comparison.compare(call, answered))
+        answer: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+        self._background.start(route.comparison.compare(call, answer))
         try:
             outcome = await ask_authority(route, call)
         except BaseException:
-            if not answered.done():
-                answered.set_result(None)
+            if not answer.done():
+                answer.set_result(None)
             raise
-        if not answered.done():
-            answered.set_result(outcome)
+        if not answer.done():
+            answer.set_result(outcome)
         return authority, outcome
 
     async def _ramped(self, route: Route, call: Call) -> tuple[str, Outcome]:
-        """DSQL serves, and DynamoDB where it does not: it failed, it was too slow, or (what was to be strongly
-        consistent) it did not agree."""
-        begun = route.comparison.start()
-        answered: Outcome | None = None
+        """Let the mirror serve the client, or the authority if the mirror fails or is too slow, or if it disagrees on a
+        read that is to be strongly consistent."""
+        started = route.comparison.start()
+        answer: Outcome | None = None
         try:
             if ramp.is_strongly_consistent(call.operation):
-                answered, executed = await asyncio.gather(
+                answer, executed = await asyncio.gather(
                     ask_authority(route, call), route.mirror.execute(call.operation)
                 )
             else:
@@ -100,9 +107,9 @@ class Reads:
             return route.direction.authority.name, await ask_authority(route, call)
         served = executed.outcome
         if self._admission.admit(route.direction.breaker):
-            self._background.start(route.comparison.compare_served(call, served, answered, begun))
-        if answered is not None and (answered.status, answered.document) != (served.status, served.document):
+            self._background.start(route.comparison.compare_served(call, served, answer, started))
+        if answer is not None and (answer.status, answer.document) != (served.status, served.document):
             self._metrics.comparison.ramped("differs")
-            return route.direction.authority.name, answered
+            return route.direction.authority.name, answer
         self._metrics.comparison.ramped("served")
         return route.mirror.name, served

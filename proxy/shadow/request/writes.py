@@ -1,5 +1,5 @@
-"""A write: its keys enter the journal, the authority executes it, and the client is answered if this process may still
-say so. Behind the answer it is rehearsed, and its keys converge.
+"""Writes: the keys enter the journal, the authority executes the write, and the client is answered if this process may
+still acknowledge it. Behind the answer the write is rehearsed, and its keys converge.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from proxy.shadow.request.routing import Route, Routes
 from proxy.shadow.write_fence import WriteFence
 from proxy.stores.errors import StoreError, UnknownOutcome, Unreachable
 
-LEASE_EXPIRED: Final = "this proxy cannot tell which store is the authority: it has lost touch with the stage table"
+LEASE_EXPIRED: Final = "this proxy does not know which store is the authority: it has lost contact with the stage table"
 
 
 class Writes:
-    """Carries out writes. Rehearsals run in `behind`, where `room` has it."""
+    """The path of writes. Rehearsals run in `background` if `admission` admits them."""
 
     def __init__(
         self,
@@ -58,11 +58,16 @@ class Writes:
         self._metrics = metrics
 
     async def write(self, call: Call) -> Outcome:
+        """Execute a write and return the authority's outcome.
+
+        Raises StoreError: Unreachable if nothing was written, UnknownOutcome if nobody knows or this process may no
+        longer acknowledge it, and what DynamoDB raises where it is the authority.
+        """
         lease = self._lease
         while True:
             if not lease.valid:
                 raise Unreachable("lease", LEASE_EXPIRED)
-            # No await between what is read here and the entry on the floor: stages may be moved at any other time.
+            # No await between here and `begin` at the fence: at any await the stages may be moved.
             placement = placement_of(self._stages, call)
             keys = placement.mirrored_keys
             if keys and not lease.owing:
@@ -82,24 +87,25 @@ class Writes:
         in_flight, term = self._fence.begin(tuple(placement.scopes)), lease.term
         try:
             route = self._routes.with_authority(authority)
-            outcome = await (
-                self._mirrored(route, call, keys, compared=placement.compared) if keys else ask_authority(route, call)
-            )
+            if keys:
+                outcome = await self._write_mirrored(route, call, keys, compared=placement.compared)
+            else:
+                outcome = await ask_authority(route, call)
             if not lease.holds(term):
-                # The other store may be the authority by now, and what this one took be undone: not acknowledged.
+                # The other store may be the authority by now, and this write may be undone: do not acknowledge it.
                 raise UnknownOutcome("lease", LEASE_EXPIRED)
             return outcome
         finally:
             self._fence.end(in_flight)
 
-    async def _mirrored(self, route: Route, call: Call, keys: list[Key], *, compared: bool) -> Outcome:
+    async def _write_mirrored(self, route: Route, call: Call, keys: list[Key], *, compared: bool) -> Outcome:
         operation = call.operation
         authority = route.direction.authority
         entry = await self._journal.enter(keys)
         try:
             outcome = (await authority.execute(operation)).outcome
         except UnknownOutcome as error:
-            # Sent, and no answer: it may take effect until the authority's settle time is over.
+            # It was sent and not answered: it may take effect until the authority's settle time is over.
             self._converger.mark_unsettled(keys, authority.name)
             self._journal.release(entry)
             if authority.name == DYNAMODB:
@@ -123,15 +129,19 @@ class Writes:
         return outcome
 
     async def bypass_mirror(self, action: str, body: bytes, tables: Iterable[str] = ()) -> Outcome:
-        """DynamoDB alone: nothing in these tables is mirrored, or (without any) nothing can be decoded."""
+        """Send an operation to DynamoDB alone: nothing in `tables` is mirrored, or (with none) it cannot be decoded.
+
+        Raises StoreError: Unreachable if it is a write and writes are held, UnknownOutcome if this process may no
+        longer acknowledge it.
+        """
         if action not in WRITES:
             return await self._dynamodb.call(action, body)
-        # A move of one table must not wait for the writes of others, nor hold them.
-        writes = tuple((table, "") for table in tables)
-        if self._fence.holds(writes) or (self._fence.held and not writes):
+        # The move of one table must neither wait for writes to other tables nor hold them.
+        scopes = tuple((table, "") for table in tables)
+        if self._fence.holds(scopes) or (self._fence.held and not scopes):
             self._metrics.cutover.held()
             raise Unreachable("held", "writes are held while a stage is moved")
-        in_flight, term = self._fence.begin(writes), self._lease.term
+        in_flight, term = self._fence.begin(scopes), self._lease.term
         try:
             outcome = await self._dynamodb.call(action, body)
             if not self._lease.holds(term):
