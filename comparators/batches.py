@@ -1,7 +1,7 @@
-"""How two answers about several items differ: BatchGetItem, BatchWriteItem, TransactGetItems.
+"""Compares two answers about several items: BatchGetItem, BatchWriteItem, TransactGetItems.
 
-What a batch left unprocessed is no difference, a store may do so whenever it pleases: it was not compared, and is
-counted as that. Capacity and collection metrics are not looked at.
+What a batch leaves unprocessed is no difference, for a store may do that at any time ("BatchGetItem",
+"BatchWriteItem"): it counts as not compared. Capacity and item collection metrics are ignored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,11 +15,15 @@ from comparators.rules import ItemRules
 from comparators.shapes import ItemShape, ListShape, TablesShape
 
 _UNKNOWN = ItemShape((), lambda _item: ItemRules())
-"""For a table or an action that only an answer speaks of: whatever it says of it must show up, so it is compared."""
+"""The shape for a table or an action that only an answer mentions: it is compared too, so that it shows as a
+difference."""
 
 
 def compare_batch_gets(authority: Document, mirror: Document, shape: TablesShape) -> Comparison:
-    """Compare two answers to one BatchGetItem. `uncompared` counts the keys that either left in `UnprocessedKeys`."""
+    """Compare two answers to one BatchGetItem.
+
+    `uncompared` of the result counts the keys that either answer left in `UnprocessedKeys`.
+    """
     gathering = ComparisonBuilder()
     found, mirrored = authority.get("Responses") or {}, mirror.get("Responses") or {}
     left, mirror_left = authority.get("UnprocessedKeys") or {}, mirror.get("UnprocessedKeys") or {}
@@ -68,9 +72,9 @@ def _add_table(
 
 
 def compare_batch_writes(authority: Document, mirror: Document) -> Comparison:
-    """Compare two answers to one BatchWriteItem, which say nothing but what they left undone.
+    """Compare two answers to one BatchWriteItem. They say only which requests were left unprocessed.
 
-    `uncompared` counts, table by table, the requests left unprocessed by whichever side left more.
+    `uncompared` of the result counts these requests: for each table, those of the answer that left more.
     """
     left, mirror_left = authority.get("UnprocessedItems") or {}, mirror.get("UnprocessedItems") or {}
     return Comparison(
@@ -81,7 +85,7 @@ def compare_batch_writes(authority: Document, mirror: Document) -> Comparison:
 
 
 def compare_transact_gets(authority: Document, mirror: Document, shape: ListShape) -> Comparison:
-    """Compare two answers to one TransactGetItems, position by position; an absent item is an empty object."""
+    """Compare two answers to one TransactGetItems, position by position. An absent item is an empty object there."""
     gathering = ComparisonBuilder()
     found, mirrored = authority.get("Responses") or (), mirror.get("Responses") or ()
     for index in range(max(len(found), len(mirrored))):

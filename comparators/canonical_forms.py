@@ -1,8 +1,8 @@
-"""When two spellings are one value: numbers by value, binary by bytes, sets without order.
+"""Canonical forms of values: equal exactly if two spellings are one value. Numbers by value, binary by bytes, sets
+without order.
 
-Own and tiny on purpose: the comparators judge what `proxy` computes, so they must not share its arithmetic.
-Malformed text (no number, no base64) is kept as text: a store that answers nonsense must show up as a difference,
-not as an exception.
+This arithmetic is deliberately not shared with `proxy`, whose results the comparators judge. Malformed text (no number,
+no base64) is kept as text: a store that answers nonsense must show as a difference, not as an exception.
 """
 
 import base64
@@ -13,14 +13,14 @@ from typing import Any
 
 from comparators.difference import Value
 
-_DOUBLE_DIGITS = 15  # every decimal of so many digits survives an IEEE 754 double
+_DOUBLE_DIGITS = 15  # every decimal with at most this many digits survives an IEEE 754 double
 _MAX_LENGTH = 300  # DynamoDB's numbers span 10^-130 … 10^126 with 38 digits: no spelling of one is longer
 _EXACT = Context(prec=2 * _MAX_LENGTH, Emax=10_000, Emin=-10_000)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 
 
 def parse_number(text: str) -> Decimal | None:
-    """The number a text says, exactly; None where it says none, or one far beyond what DynamoDB can hold."""
+    """Return exactly the number that a text spells; None if it spells none, or one far beyond DynamoDB's range."""
     if len(text) > _MAX_LENGTH or not _NUMBER.fullmatch(text):
         return None
     value = Decimal(text)
@@ -28,7 +28,7 @@ def parse_number(text: str) -> Decimal | None:
 
 
 def parse_binary(text: str) -> bytes | None:
-    """The bytes a base64 text says (RFC 4648 §4), with or without its padding; None where it is no base64."""
+    """Return the bytes that a base64 text spells (RFC 4648 §4), with or without padding; None if it is no base64."""
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
@@ -36,13 +36,13 @@ def parse_binary(text: str) -> bytes | None:
 
 
 def number_form(text: str) -> Decimal | str:
-    """Equal for two number texts exactly when they say one number."""
+    """Return a form that is equal for two texts exactly if they spell the same number."""
     value = parse_number(text)
     return text if value is None else value
 
 
 def binary_form(text: str) -> bytes | str:
-    """Equal for two base64 texts exactly when they say the same bytes."""
+    """Return a form that is equal for two texts exactly if they spell the same bytes."""
     value = parse_binary(text)
     return text if value is None else value
 
@@ -52,13 +52,13 @@ def _text_form(text: str) -> str:
 
 
 MEMBER_FORMS = {"SS": _text_form, "NS": number_form, "BS": binary_form}
-"""For each set type, the form by which its members are one or two."""
+"""Set type → the canonical form of its members."""
 
 
 def canonical_form(value: Value, null_is_missing: bool = False) -> tuple[str, Any]:
-    """A hashable form, equal for two values exactly when they are equal however they are spelt.
+    """Return a hashable form that is equal for two values exactly if they are equal, however they are spelt.
 
-    With `null_is_missing`, a map entry that is NULL counts as not there, at any depth.
+    With `null_is_missing`, a map entry that is NULL counts as absent, at any depth.
     """
     ((tag, held),) = value.items()
     if tag == "N":
@@ -79,9 +79,10 @@ def canonical_form(value: Value, null_is_missing: bool = False) -> tuple[str, An
 
 
 def sort_form(value: Value) -> tuple[str, Any]:
-    """A form that sorts as DynamoDB sorts key values: numbers by value, strings by UTF-8 bytes, binary by bytes.
+    """Return a form that sorts as DynamoDB sorts key values: numbers by value, strings by UTF-8 bytes, binary by bytes.
 
-    Source: "Query" in the DynamoDB developer guide. Values of two types, which no index holds, sort by their tags.
+    Source: "Query" in the DynamoDB developer guide. Values of different types, which no index mixes, sort by their
+    tags.
     """
     ((tag, held),) = value.items()
     if tag == "N" and (exact := parse_number(held)) is not None:
@@ -92,14 +93,13 @@ def sort_form(value: Value) -> tuple[str, Any]:
 
 
 def is_precision_loss(one: Decimal, other: Decimal) -> bool:
-    """Whether two unequal numbers differ only by digits that one of them lost. It does not matter which.
+    """Return whether two unequal numbers differ only by digits that one of them lost, whichever it is.
 
-    True where
-    - the one with fewer decimal places is the other cut off or rounded (half up or half to even) at its last place,
+    That is so if
+    - the one with fewer decimal places is the other, truncated or rounded (half up or half to even) at its last place,
       the units being the coarsest place: 8.5 against 8 or 9, 0.333 against 0.33, but never 15 against 10;
-    - or the one with fewer significant digits has at least 15 and is the other cut off or rounded to as many;
+    - or the one with fewer significant digits has at least 15 and is the other, truncated or rounded to as many;
     - or both are the same IEEE 754 double.
-    Everything else is another value.
     """
     first, second = one.normalize(_EXACT), other.normalize(_EXACT)
     if first and second:
@@ -108,7 +108,8 @@ def is_precision_loss(one: Decimal, other: Decimal) -> bool:
         if float(first) == float(second):
             return True
     short, long = (first, second) if _exponent(first) >= _exponent(second) else (second, first)
-    # Cut off, the longer exceeds the shorter by less than one in its last place; rounded up, it falls short by half.
+    # If the shorter is truncated, the longer exceeds it by less than one unit in its last place; if it is rounded up,
+    # the longer falls short of it by at most half a unit.
     excess = _EXACT.subtract(long.copy_abs(), short.copy_abs())
     place = _exponent(short)
     if place > 0 and len(short.as_tuple().digits) < _DOUBLE_DIGITS:
@@ -124,9 +125,9 @@ def _exponent(value: Decimal) -> int:
 
 
 def canonical_bytes(value: Value) -> bytes:
-    """Bytes that are the same for two values exactly when they are equal however they are spelt; for hashing.
+    """Return bytes that are the same for two values exactly if they are equal, however they are spelt; for hashing.
 
-    Every part is preceded by its length, so that no two values run together.
+    Every part is preceded by its length, so that different values never give the same bytes.
     """
     ((tag, held),) = value.items()
     if tag == "N":

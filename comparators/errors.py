@@ -1,6 +1,6 @@
-"""How two refusals of one operation differ: by code exactly, by message only in what it says.
+"""Compares two errors of one operation: codes exactly, messages only by their meaning.
 
-Says nothing about whether an error is worth a retry or was the store's own trouble; that is for the layer.
+Whether an error is worth a retry, or is the store's own fault, is for the caller to decide.
 """
 
 import re
@@ -16,8 +16,8 @@ from comparators.shapes import ItemShape
 
 _PARTICULAR = re.compile(
     r"""
-      (?<!\w)'[^']*'(?!\w) | "[^"]*" | `[^`]*`          # quoted
-    | arn:[^\s,;)]+                                     # a resource
+      (?<!\w)'[^']*'(?!\w) | "[^"]*" | `[^`]*`          # quoted text
+    | arn:[^\s,;)]+                                     # an ARN
     | [0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}       # a request id
     | (?<![\w.])[\#:][\w.:-]+                           # a placeholder of an expression
     | (?<![\w.])[+-]?[0-9]+(?:[.,][0-9]+)*(?:e[+-]?[0-9]+)?\b  # a number
@@ -28,23 +28,22 @@ _BRACKETED = re.compile(r"\[[^][]*\]|\{[^}{]*\}")
 
 
 def code_of(document: Document) -> str:
-    """The error code alone: what follows `#` in `__type` and precedes any `:` (AWS JSON 1.0 protocol)."""
+    """Return the error code: what follows `#` in `__type` and precedes any `:` (AWS JSON 1.0 protocol)."""
     named = document.get("__type") or document.get("code") or ""
     return str(named).rsplit("#", 1)[-1].split(":", 1)[0]
 
 
 def message_of(document: Document) -> str:
-    """The message, which some services spell `Message`."""
+    """Return the message, which some services spell `Message`."""
     return str(document.get("message") or document.get("Message") or "")
 
 
 def message_class(message: str) -> str:
-    """What a message says apart from the request it was said to; messages agree when their classes are equal.
+    """Return a message without the particulars of its request. Two messages agree if the results are equal.
 
-    In this order: anything in quotes, ARNs, UUIDs, placeholders (`#n`, `:v`) and numbers become `_`; so does anything
-    in square brackets or braces, innermost first; runs of blanks become one; letter case and a trailing period,
-    semicolon or blank are dropped. Attribute names that stand bare in a message stay: naming another key is saying
-    something else.
+    In this order: text in quotes, ARNs, UUIDs, placeholders (`#n`, `:v`) and numbers become `_`; so does text in square
+    brackets or braces, innermost first; runs of blanks become one blank; letter case and a trailing period, semicolon
+    or blank are dropped. Unquoted attribute names stay: a message that names another key has another meaning.
     """
     text = _PARTICULAR.sub("_", message)
     while (shorter := _BRACKETED.sub("_", text)) != text:
@@ -53,10 +52,11 @@ def message_class(message: str) -> str:
 
 
 def compare_errors(authority: Document, mirror: Document, shapes: Sequence[ItemShape] = ()) -> tuple[Difference, ...]:
-    """Compare two error documents. `shapes` are those of the operation's items, in order, for items that errors show.
+    """Compare two error documents.
 
-    The code must be the same; only then are compared: the message by its class; the `Item` of a failed condition by
-    its rules; `CancellationReasons` position by position, each in the same way.
+    `shapes` are the shapes of the operation's items, in order, for the items that errors show. If the codes are equal,
+    the messages are compared by `message_class`, the `Item` of a failed condition by its rules, and
+    `CancellationReasons` position by position in the same way ("TransactWriteItems").
     """
     return tuple(_errors("", authority, mirror, shapes))
 

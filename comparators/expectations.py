@@ -1,7 +1,6 @@
-"""Differences that the configuration declares and explains, so that they do not count as mismatches.
+"""Expected differences: those that the configuration declares and explains, so that they do not count as mismatches.
 
-Matches one declared expectation against one difference. Narrow by design: an expectation must say what it expects and
-why, and one that would explain everything is refused.
+Narrow by design: an expectation must say what it expects and why, and one that would explain everything is refused.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,33 +14,34 @@ from comparators.difference import Difference, Kind
 
 @dataclass(frozen=True, slots=True)
 class DifferenceContext:
-    """Where a difference was found: the table's name and the operation's (`Query`, `GetItem` …)."""
+    """Where a difference was found."""
 
     table: str
     operation: str
+    """The operation's name: `Query`, `GetItem` …"""
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """A difference that is expected, and why.
-
-    `because`    the explanation, for whoever reads the verdict.
-    `table`, `type`, `operation`  shell-style globs of the table's name, the item type and the operation's name.
-    `field`      the top-level attribute, and with it all that lies in it; None for any.
-    `path`       a glob of the path as `paths.pattern` reads it: `*` within one step, `**` across; None for any.
-    `kind`       None for any.
-    """
+    """A declaration of differences that are expected."""
 
     because: str
+    """Why they are expected: shown with the verdict."""
     table: str = "*"
+    """A shell-style glob of the table's name."""
     type: str = "*"
+    """A shell-style glob of the item type."""
     operation: str = "*"
+    """A shell-style glob of the operation's name."""
     field: str | None = None
+    """The top-level attribute, with everything inside it; None for any."""
     path: str | None = None
+    """A glob of the path, as `paths.pattern` reads it: `*` within one step, `**` across steps; None for any."""
     kind: Kind | None = None
+    """None for any."""
 
     def explains(self, difference: Difference, context: DifferenceContext) -> bool:
-        """Whether this is the difference that was expected."""
+        """Return whether this expectation covers the difference."""
         return (
             (self.kind is None or self.kind is difference.kind)
             and (self.field is None or self.field == difference.field)
@@ -55,7 +55,7 @@ class Expectation:
 def find_expectation(
     expectations: Sequence[Expectation], difference: Difference, context: DifferenceContext
 ) -> Expectation | None:
-    """The first expectation that explains the difference; None where none does."""
+    """Return the first expectation that covers the difference; None if none does."""
     return next((one for one in expectations if one.explains(difference, context)), None)
 
 
@@ -63,11 +63,11 @@ _TEXTS = ("because", "table", "type", "operation", "field", "path")
 
 
 def parse_expectation(place: str, written: Mapping[str, Any]) -> Expectation:
-    """The expectation that settings describe at `place`: a table of the attributes of `Expectation`.
+    """Parse an expectation from settings: a table with the attributes of `Expectation` as keys.
 
-    Raises ValueError, naming the place and the remedy, for an unknown key, a value that is no text, an unknown kind, a
-    missing or empty `because`, and for an expectation with none of `field`, `path` and `kind`: it would explain away
-    every difference there is.
+    `place` names the table in error messages. Raises ValueError, with the place and the remedy, for an unknown key, a
+    value that is no text, an unknown kind, a missing or empty `because`, and an expectation with none of `field`,
+    `path` and `kind`, which would cover every difference.
     """
     known = (*_TEXTS, "kind")
     for key, value in written.items():
@@ -79,8 +79,8 @@ def parse_expectation(place: str, written: Mapping[str, Any]) -> Expectation:
         raise ValueError(f"{place}: say in `because` why this difference is expected")
     if not any(key in written for key in ("field", "path", "kind")):
         raise ValueError(f"{place}: this would explain every difference; narrow it by `field`, `path` or `kind`")
-    texts = {key: written[key] for key in _TEXTS if key in written}
-    return Expectation(**texts, kind=_kind(place, written["kind"]) if "kind" in written else None)
+    arguments = {key: written[key] for key in _TEXTS if key in written}
+    return Expectation(**arguments, kind=_kind(place, written["kind"]) if "kind" in written else None)
 
 
 def _kind(place: str, name: str) -> Kind:

@@ -1,6 +1,6 @@
-"""How two items differ, attribute by attribute, under the rules of their type.
+"""Compares two items, attribute by attribute, under the rules of their type.
 
-The hot path of every comparison: almost all items are equal, and equal items cost one dict comparison in C.
+This is the hot path of every comparison: almost all items are equal, and equal items cost one dict comparison in C.
 """
 
 from comparators import paths
@@ -12,10 +12,10 @@ from comparators.values import ValueDifference, collect_differences
 def compare_items(
     authority: Item | None, mirror: Item | None, rules: ItemRules, *, within: str = "", key: Item | None = None
 ) -> tuple[Difference, ...]:
-    """The differences between two items; None stands for no item.
+    """Return the differences between two items; None stands for no item.
 
-    Where only one side has an item that is one difference, `missing` or `extra`, at the path `""`.
-    `within` and `key` are handed on to the differences (see `Difference`).
+    If only one side has an item, that is one difference, `missing` or `extra`, at the path `""`. `within` and `key`
+    become attributes of the differences.
     """
     if authority == mirror:
         return ()

@@ -1,6 +1,6 @@
-"""How two outcomes of one operation differ, whatever the operation: the one door of this room.
+"""Compares two outcomes of one operation, whatever the operation: the entry point of this package.
 
-Chooses the comparison that fits; compares nothing itself but whether both answered.
+Chooses the comparison that fits, and itself compares only whether both stores succeeded.
 """
 
 from typing import TypeAlias
@@ -13,7 +13,7 @@ from comparators.pages import compare_pages
 from comparators.shapes import ItemShape, ListShape, PageShape, Shape, TablesShape
 
 Answer: TypeAlias = tuple[int, Document]
-"""HTTP status and document, as a store answered."""
+"""A store's answer: HTTP status and document."""
 
 _FIRST_FAILURE = 300
 
@@ -23,9 +23,10 @@ _ITEM_MEMBERS = {"GetItem": "Item", "PutItem": "Attributes", "UpdateItem": "Attr
 def compare_outcomes(action: str, authority: Answer, mirror: Answer, shape: Shape) -> Comparison:
     """Compare how the authority and the mirror answered the operation `action` (`GetItem` …).
 
-    Where one answered and the other failed that is one difference, `outcome`, at the path `""`, with the failure's
-    code on its side. Two failures differ as `compare_errors` says, and in `status` where only the HTTP status does.
-    Raises ValueError for an action that is not one of the ten on items, or a shape that is not the action's.
+    `shape` says what the operation's outcome shows. If one store succeeded and the other failed, that is one difference
+    of kind `outcome` at the path `""`, with the error code on the side that failed. Two failures are compared by
+    `compare_errors`; if only their HTTP status differs, the path is `status`. Raises ValueError for an action that is
+    not one of the operations on items, or a shape that does not fit the action.
     """
     (status, document), (other_status, other_document) = authority, mirror
     failed, other_failed = status >= _FIRST_FAILURE, other_status >= _FIRST_FAILURE
@@ -45,8 +46,8 @@ def compare_outcomes(action: str, authority: Answer, mirror: Answer, shape: Shap
             member = _ITEM_MEMBERS[action]
             held, other = document.get(member), other_document.get(member)
             if action != "GetItem":
-                # A write that answers with no attributes says so by leaving them out or by an empty map; SDKs read
-                # both alike. A GetItem's empty map is an item of which the projection shows nothing.
+                # A write without attributes in its answer leaves the member out or gives an empty map; SDKs read both
+                # alike. The empty map of a GetItem is an item of which the projection shows nothing.
                 held, other = held or None, other or None
             gathering.compare(held, other, shape, member)
             return gathering.build()

@@ -1,10 +1,11 @@
-"""How two pages of a Query or Scan differ, when neither order nor a boundary among equal sort keys means anything.
+"""Compares two pages of a Query or Scan, where neither the order nor a boundary among equal sort keys means anything.
 
-What a page says about an item it does not show is the whole question. A page covers a place in the order when it must
-show every item there: after its start, before its end. An item that only one page shows is `missing` or `extra` where
-the other covers its place; elsewhere it is undecided, and only reading it by key tells. A group of equal sort keys in
-which a page starts or ends is not covered, for which of its items come first is each store's own affair; nor is
-anything covered by an answer without order that is not complete.
+The question is what a page says about an item that it does not show. A page covers a place in the order if it must show
+every item at that place: after its start and before its end. An item that only one page shows is `missing` or `extra`
+if the other page covers its place. Otherwise it is undecided, and only reading it by key decides.
+
+A page does not cover the group of equal sort keys in which it starts or ends, because each store has its own order
+within the group. An incomplete answer without order covers nothing.
 
 Source: "Query", "Paginating table query results" and "Scan" in the DynamoDB developer guide.
 """
@@ -23,16 +24,16 @@ from comparators.pairing import Pairing, key_of, pair_items
 from comparators.shapes import PageShape
 
 _NEARLY_FULL = 512 * 1024
-"""Characters of items as Python writes them, well below what 1 MB of items gives."""
+"""Characters of a page's items, as Python writes them: well below what 1 MB of items gives."""
 
 Rank: TypeAlias = tuple[str, Any]
-"""Where an item stands in the order of its page; sorts as the sort key does."""
+"""The position of an item in the order of its page; sorts as the sort key does."""
 
 
 def compare_pages(authority: Document, mirror: Document, shape: PageShape) -> Comparison:
     """Compare two answers to one Query or Scan: `Items`, `Count`, `ScannedCount`, `LastEvaluatedKey`.
 
-    Items are paired by table key, or by content where a projection drops the key. Other members are not looked at.
+    Items are paired by table key, or by content if a projection drops the key. Other members are ignored.
     """
     gathering = ComparisonBuilder()
     items, mirrored = authority.get("Items"), mirror.get("Items")
@@ -55,7 +56,8 @@ def compare_pages(authority: Document, mirror: Document, shape: PageShape) -> Co
 
 
 def rank_of(item: Item, shape: PageShape) -> Rank | None:
-    """Where an item or a cursor stands in the page's order; None where there is no order or it does not show it."""
+    """Return the position of an item or a cursor in the page's order; None if there is no order or it does not show
+    it."""
     if shape.sort is None or shape.sort not in item:
         return None
     rank = sort_form(item[shape.sort])
@@ -76,12 +78,14 @@ def _length(items: Sequence[Item] | None) -> Value | None:
 
 @dataclass(frozen=True, slots=True)
 class _Coverage:
-    """Which places in the order a page covers; `end` is its LastEvaluatedKey."""
+    """The places in the order that a page covers."""
 
     shape: PageShape
     end: Item | None
+    """The page's LastEvaluatedKey."""
 
     def covers(self, rank: Rank | None) -> bool:
+        """Return whether the page must show every item at this place."""
         shape = self.shape
         if shape.segment:
             return False
@@ -104,41 +108,41 @@ class _Coverage:
 def _add_unpaired(
     gathering: ComparisonBuilder, authority: Document, mirror: Document, pairing: Pairing, shape: PageShape
 ) -> None:
-    """Items that one page shows alone: missing or extra where the other page covers their place, else undecided."""
+    """Add the items that only one page shows: missing or extra if the other page covers their place, else undecided."""
     items, mirrored = authority.get("Items") or (), mirror.get("Items") or ()
-    real: tuple[list[int], list[int]] = ([], [])
-    for alone, shown, other, repeated, side in (
+    covered: tuple[list[int], list[int]] = ([], [])
+    for unpaired, shown, other, repeated, side in (
         (pairing.authority_only, items, mirror, pairing.repeated[0], 0),
         (pairing.mirror_only, mirrored, authority, pairing.repeated[1], 1),
     ):
-        reach = _Coverage(shape, other.get("LastEvaluatedKey"))
-        for index in alone:
+        coverage = _Coverage(shape, other.get("LastEvaluatedKey"))
+        for index in unpaired:
             item = shown[index]
-            if index in repeated or reach.covers(rank_of(item, shape)):
-                real[side].append(index)
+            if index in repeated or coverage.covers(rank_of(item, shape)):
+                covered[side].append(index)
             elif pairing.keyed:
                 key = key_of(item, shape.items.key)
                 gathering.undecided.append(ItemPair(key, item, None) if side == 0 else ItemPair(key, None, item))
             else:
                 gathering.uncompared += 1
-    if not pairing.keyed and len(real[0]) == len(real[1]):
-        # Without keys nothing says that one item is gone and another come: as many on both sides are changed items.
-        for index, other_index in zip(*real, strict=True):
+    if not pairing.keyed and len(covered[0]) == len(covered[1]):
+        # Without keys, equally many items on both sides count as changed items, not as some missing and others extra.
+        for index, other_index in zip(*covered, strict=True):
             gathering.compare(items[index], mirrored[other_index], shape.items, paths.element("Items", index))
         return
-    for index in real[0]:
+    for index in covered[0]:
         gathering.compare(items[index], None, shape.items, paths.element("Items", index))
-    for index in real[1]:
+    for index in covered[1]:
         gathering.compare(None, mirrored[index], shape.items, paths.element("Items", index))
 
 
 def _add_order(
     gathering: ComparisonBuilder, items: Sequence[Item], mirrored: Sequence[Item], pairing: Pairing, shape: PageShape
 ) -> None:
-    """Items that stand elsewhere among the others, one difference for each run that moved together.
+    """Add the items whose place among the others differs: one difference for each run of items that moved together.
 
-    The fewest items are said to have moved: those outside a longest part of the mirror's page that is in the
-    authority's order. An item whose sort key differs is left out, for that difference says it all.
+    As few items as possible count as moved: those outside a longest subsequence of the mirror's page that is in the
+    authority's order. An item whose sort key differs is left out, because that difference explains its place.
     """
     if shape.sort is None or all(one < other for one, other in pairwise(other for _, other in pairing.pairs)):
         return
@@ -149,10 +153,10 @@ def _add_order(
         if rank is not None and rank == rank_of(mirrored[other], shape):
             placed.append((other, index, group_of.setdefault(rank, len(group_of))))
     placed.sort()
-    stayed = _longest_nondecreasing([group for _, _, group in placed])
+    unmoved = _longest_nondecreasing([group for _, _, group in placed])
     previous: tuple[int, int] | None = None
     for position, (other, index, group) in enumerate(placed):
-        if position in stayed:
+        if position in unmoved:
             continue
         key = key_of(items[index], shape.items.key)
         gathering.differing.append(ItemPair(key, items[index], mirrored[other]))
@@ -165,43 +169,43 @@ def _add_order(
 
 
 def _longest_nondecreasing(groups: Sequence[int]) -> frozenset[int]:
-    """The positions of a longest part of `groups` that never falls."""
-    tails: list[int] = []  # for each length, the lowest group that a rise of that length ends with
-    at: list[int] = []  # and its position
-    before: list[int | None] = []
+    """Return the positions of a longest nondecreasing subsequence of `groups`."""
+    tails: list[int] = []  # for each length, the lowest group that such a subsequence ends with
+    positions: list[int] = []  # the position of that group
+    predecessors: list[int | None] = []
     for position, group in enumerate(groups):
         length = bisect_right(tails, group)
-        before.append(at[length - 1] if length else None)
+        predecessors.append(positions[length - 1] if length else None)
         tails[length : length + 1] = [group]
-        at[length : length + 1] = [position]
+        positions[length : length + 1] = [position]
     found: set[int] = set()
-    position_or_none = at[-1] if at else None
+    position_or_none = positions[-1] if positions else None
     while position_or_none is not None:
         found.add(position_or_none)
-        position_or_none = before[position_or_none]
+        position_or_none = predecessors[position_or_none]
     return frozenset(found)
 
 
 def _add_counts(gathering: ComparisonBuilder, authority: Document, mirror: Document, shape: PageShape) -> None:
-    """`Count` beyond the items shown and `ScannedCount` beyond `Count`, so that one lost item is not told thrice.
+    """Add `Count` beyond the items shown, and `ScannedCount` beyond `Count`: so one lost item is reported only once.
 
-    Where no items are shown or a filter hides some, a page that starts or ends inside a group of equal sort keys may
-    count other items of that group: a `tie`.
+    If no items are shown or a filter hides some, a page that starts or ends inside a group of equal sort keys may count
+    other items of that group: that is a `tie`.
     """
     whole = shape.start is None and "LastEvaluatedKey" not in authority and "LastEvaluatedKey" not in mirror
-    unsure = shape.segment or (shape.ties and not whole) or _cut_by_size(authority, mirror, shape)
+    uncertain = shape.segment or (shape.ties and not whole) or _cut_by_size(authority, mirror, shape)
     count, other_count = authority.get("Count"), mirror.get("Count")
     if count != other_count:
         shown = "Items" in authority
         if not shown or _excess(count, len(authority["Items"])) != _excess(other_count, len(mirror["Items"])):
-            _add_count(gathering, "Count", (count, other_count), unsure and not shown)
+            _add_count(gathering, "Count", (count, other_count), uncertain and not shown)
     scanned, other_scanned = authority.get("ScannedCount"), mirror.get("ScannedCount")
     if scanned != other_scanned and _excess(scanned, count) != _excess(other_scanned, other_count):
-        _add_count(gathering, "ScannedCount", (scanned, other_scanned), unsure)
+        _add_count(gathering, "ScannedCount", (scanned, other_scanned), uncertain)
 
 
 def _cut_by_size(authority: Document, mirror: Document, shape: PageShape) -> bool:
-    """Whether the pages end in different places because one ended at 1 MB and not at its limit.
+    """Return whether the pages may end in different places because one ended at 1 MB and not at its limit.
 
     DynamoDB does not document to the byte what counts towards a page, so two stores may end it some items apart.
     """
@@ -216,7 +220,7 @@ def _cut_by_size(authority: Document, mirror: Document, shape: PageShape) -> boo
 
 
 def _may_be_full(page: Document) -> bool:
-    """Whether the page may have reached 1 MB: it shows much, or does not show all that it read."""
+    """Return whether the page may have reached 1 MB: it shows much, or not everything that it read."""
     items = page.get("Items")
     return items is None or page.get("ScannedCount") != len(items) or len(str(items)) > _NEARLY_FULL
 
@@ -239,7 +243,8 @@ def _add_count(gathering: ComparisonBuilder, name: str, counts: tuple[int | None
 
 
 def _add_cursors(gathering: ComparisonBuilder, authority: Document, mirror: Document, shape: PageShape) -> None:
-    """`LastEvaluatedKey` by value, unless the page must end elsewhere because of a tie or of what was found before."""
+    """Add `LastEvaluatedKey`, compared by value. It is only a note if a tie or a difference found before explains
+    it."""
     end: Item | None = authority.get("LastEvaluatedKey")
     other: Item | None = mirror.get("LastEvaluatedKey")
     sides = (None if end is None else {"M": end}, None if other is None else {"M": other})
@@ -265,7 +270,7 @@ def _add_cursors(gathering: ComparisonBuilder, authority: Document, mirror: Docu
 
 
 def _is_tie(end: Item, other: Item, shape: PageShape) -> bool:
-    """Whether two cursors differ in the table key alone, at a place where several items may stand."""
+    """Return whether two cursors differ in the table key alone, at a place that several items may share."""
     fixed = [name for name in end if name not in shape.items.key or name == shape.sort]
     return shape.ties and all(canonical_form(end[name]) == canonical_form(other[name]) for name in fixed)
 
@@ -275,10 +280,10 @@ def _lacks_rank(gathering: ComparisonBuilder, shape: PageShape) -> bool:
 
 
 def _cursor_is_explained(gathering: ComparisonBuilder, authority: Document, mirror: Document, shape: PageShape) -> bool:
-    """Whether something else than the cursor's own making accounts for a page that ends elsewhere.
+    """Return whether something else explains that a page ends elsewhere, so that the cursor is not at fault.
 
-    That is an item found missing, extra or with another sort key; a segment; or, after the start inside a group of
-    equal sort keys, a group that the stores cut differently, seen or hidden by a filter.
+    That is an item that was found missing, extra or with another sort key; a segment of a Scan; or, if the page starts
+    inside a group of equal sort keys, that the stores divide the group differently, visibly or behind a filter.
     """
     if shape.segment or any(
         (not found.path and found.kind in (Kind.MISSING, Kind.EXTRA)) or (found.field and found.field == shape.sort)

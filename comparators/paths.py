@@ -1,8 +1,8 @@
-"""How a place inside an item is written, unambiguously, and how a pattern of places is read.
+"""Paths: how a place inside an item is written, and how a pattern of paths is read.
 
-A path is steps: `.name` into a map (no dot before the first), `[n]` into a list. A name stands bare where it is made
-of harmless characters (`type:id`, `added-at`); any other (empty, with a dot, bracket, quote, backslash, blank,
-control character, `*` or `?`) is written as a JSON string: `"a.b".c`. Two different places never share a path.
+A path consists of steps: `.name` into a map (without the dot at the beginning), `[n]` into a list. A name of plain
+characters is written as it is (`type:id`, `added-at`). Any other name (empty, or with a dot, bracket, quote, backslash,
+blank, control character, `*` or `?`) is written as a JSON string: `"a.b".c`. Different places have different paths.
 """
 
 import json
@@ -16,22 +16,22 @@ _ONE_STEP = r'(?:"(?:[^"\\]|\\.)*"|[^.\[\]"]*)'
 
 @lru_cache(maxsize=4096)
 def name(text: str) -> str:
-    """One name as a path writes it."""
+    """Return a name as a path writes it."""
     return text if _BARE.fullmatch(text) else json.dumps(text)
 
 
 def member(path: str, text: str) -> str:
-    """The path of the map entry called `text` inside `path`."""
+    """Return the path of the map entry named `text` inside `path`."""
     return f"{path}.{name(text)}" if path else name(text)
 
 
 def element(path: str, index: int) -> str:
-    """The path of the list element at `index`, counted from 0, inside `path`."""
+    """Return the path of the list element at `index`, counted from 0, inside `path`."""
     return f"{path}[{index}]"
 
 
 def steps(path: str) -> tuple[str | int, ...]:
-    """The names and indexes a path is made of: the inverse of `member` and `element`."""
+    """Return the names and indexes of a path: the inverse of `member` and `element`."""
     found: list[str | int] = []
     for text in _STEP.findall(path):
         if text[0] == "[":
@@ -43,10 +43,11 @@ def steps(path: str) -> tuple[str | int, ...]:
 
 @lru_cache(maxsize=1024)
 def pattern(text: str) -> re.Pattern[str]:
-    """A pattern of paths. `*` stands for one step or a part of it (`image.*`, `platforms[*]`), `**` for anything.
+    """Return a regular expression for a glob of paths: `*` matches one step or a part of it (`image.*`,
+    `platforms[*]`), `**` matches anything.
 
-    Deliberately narrow: `image` is that attribute as a whole and not what lies in it, so that a pattern never explains
-    away more than it names.
+    Deliberately narrow: `image` matches that attribute as a whole and nothing inside it, so that an expectation never
+    covers more than it names.
     """
     parts = re.split(r"(\*\*|\*)", text)
     spelt = {"**": ".*", "*": _ONE_STEP}

@@ -1,7 +1,7 @@
-"""Differences in a form that may be kept and shown: what kind of values differ, never what they say.
+"""Redacts differences, so that they may be kept and shown: what kind of values differ, never the values.
 
-Equal values get equal hashes whichever way they are spelt, so that one value can be followed through many differences;
-without the key nobody can test a guess.
+Equal values have equal hashes however they are spelt, so that one value can be followed through many differences.
+Without the key, nobody can test a guess against a hash.
 """
 
 from hashlib import blake2b
@@ -12,7 +12,7 @@ from comparators.canonical_forms import canonical_bytes, parse_number
 from comparators.difference import Difference, Item, Kind, Value
 
 _HEX_TO_LETTERS = str.maketrans("0123456789abcdef", "ghjkmnpqrstvwxyz")
-_SHORTEST_KEY, _LONGEST_KEY = 16, 64  # bytes; the longer is what BLAKE2b takes (RFC 7693)
+_SHORTEST_KEY, _LONGEST_KEY = 16, 64  # bytes; the longest is the limit of BLAKE2b (RFC 7693)
 _LEAST_LENGTH = 8
 _PLAIN_KINDS = frozenset({Kind.COUNT, Kind.ERROR_CODE, Kind.OUTCOME})
 _DOUBLE_DIGITS = 15
@@ -20,10 +20,10 @@ _FEW_DIGITS = 4
 
 
 class Redactor:
-    """Redacts with one secret key.
+    """A redactor with one secret key.
 
-    `key` is 16 to 64 random bytes; ValueError otherwise. Who has it can test guesses against hashes, so it stays with
-    the process and is written nowhere.
+    `key` is 16 to 64 random bytes; otherwise ValueError is raised. Whoever has the key can test guesses against hashes,
+    so it must not leave the process.
     """
 
     __slots__ = ("_key",)
@@ -34,10 +34,10 @@ class Redactor:
         self._key = key
 
     def redact(self, value: Value | None) -> dict[str, Any] | None:
-        """`{"type": tag, "hash": 16 letters, "shape": {…}}`, or None for None.
+        """Return `{"type": tag, "hash": 16 letters, "shape": {…}}`; None for None.
 
-        The hash is BLAKE2b of 8 bytes over the value in canonical form, spelt in letters so that it never looks like a
-        number. The shape is coarse, lest it tell what it should hide (a rating of two digits is 10):
+        The hash is BLAKE2b of 8 bytes over the value's canonical bytes, spelt in letters so that it never looks like a
+        number. The shape is coarse, for otherwise it might reveal the value (a rating of two digits is 10):
         - S, B: `length`, in characters (for B of its base64 text), rounded up to a power of two, at least 8;
         - N: `digits`, `few` (up to 4), `double` (up to 15, what an IEEE 754 double keeps) or `wide`, and `fraction`;
         - sets and lists: `members`, how many; M: `keys`, how many;
@@ -52,12 +52,11 @@ class Redactor:
         return blake2b(raw, digest_size=8, key=self._key).hexdigest().translate(_HEX_TO_LETTERS)
 
     def show(self, difference: Difference, values: bool) -> dict[str, Any]:
-        """The difference as a JSON object, with the values themselves only if `values`.
+        """Return the difference as a JSON object; with the values themselves only if `values` is true.
 
-        Names of attributes and map entries in a path are shown, for they are schema, save those that only a quoted
-        path can write (with blanks, dots, …): they are likely content, and are hashed. Counts, places, statuses and
-        error codes are the stores' words, not the application's, and are always shown; error messages may repeat
-        values, and are not.
+        Names of attributes and map entries in a path are shown, because they are schema. Names that must be quoted in a
+        path (with blanks, dots …) are probably content, and are hashed. Counts, places, statuses and error codes come
+        from the stores, not from the application, and are always shown. Error messages may repeat values, and are not.
         """
         plain = values or difference.kind in _PLAIN_KINDS or (difference.kind is Kind.ORDER and not difference.field)
         return {
@@ -77,7 +76,7 @@ class Redactor:
         return {self.name(name): self.redact(value) for name, value in key.items()}
 
     def name(self, name: str) -> str:
-        """A name as it may be shown: itself, or its hash where only a quoted path could write it."""
+        """Return a name as it may be shown: itself, or its hash if a path would have to quote it."""
         return name if not name or paths.name(name) == name else f"~{self._hash(name.encode('utf-8', 'surrogatepass'))}"
 
     def _path(self, path: str) -> str:

@@ -1,6 +1,6 @@
-"""How the values of an attribute are compared: a rule, the rules of an item type, and how both are read from settings.
+"""Rules: how the values of an attribute are compared, the rules of an item type, and how settings declare both.
 
-A rule says when two values are equal. It does not say which differences are acceptable; that is `expected`'s business.
+A rule says when two values are equal. Which differences are acceptable is for `comparators.expectations` to say.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,45 +12,43 @@ from typing import Any, TypeAlias
 from comparators.difference import Item
 
 ANY = "*"
-"""The name of the rules for items of every type that has none of its own, and for attributes not named."""
+"""The name of the rules for item types without rules of their own, and of the rule for attributes without one."""
 
 
 class Comparator(StrEnum):
     """How two values of one attribute are compared.
 
-    A comparator that does not fit the type of the values at hand (`timestamp` on a map) gives way to `auto`: a rule
-    that was not meant for a value never hides how it differs. Values of two types always differ.
+    A comparator that does not fit the type of the values (`timestamp` on a map) acts as `auto`: a rule that is not
+    meant for a value never hides how it differs. Values of different types always differ.
     """
 
-    AUTO = "auto"  # by the values' type, as the six below
-    NUMBER = "number"  # N by value: `5.00` is `5`; digits lost on the way are `precision`, all else `value`
+    AUTO = "auto"  # by the values' type, as the next seven
+    NUMBER = "number"  # N by value: `5.00` equals `5`; lost digits are `precision`, everything else is `value`
     STRING = "string"  # S, character for character
     BOOLEAN = "boolean"  # BOOL
-    BINARY = "binary"  # B by the bytes, not by their base64 text
+    BINARY = "binary"  # B by its bytes, not by its base64 text
     SET = "set"  # SS, NS, BS without order, members by value
     LIST = "list"  # L, element by element
-    MAP = "map"  # M, entry by entry, those with a rule in `fields` by that
-    IMAGE = "image"  # the M {url, width, height}: url as string, width and height as numbers, all else by its type
+    MAP = "map"  # M, entry by entry; an entry with a rule in `fields` by that rule
+    IMAGE = "image"  # the M {url, width, height}: url as string, width and height as numbers, other entries by type
     NUMBER_EXACT = "number_exact"  # N by value and by text: `5.00` against `5` is `spelling`, 8.5 against 8 is `value`
-    EXACT = "exact"  # as auto; what is equal in value but not in JSON is `spelling`
+    EXACT = "exact"  # as `auto`; values that are equal but not the same JSON are `spelling`
     TIMESTAMP = "timestamp"  # N as epoch milliseconds, S as ISO 8601 (UTC where it names no zone): the same instant
     UNORDERED_LIST = "unordered_list"  # L with its elements in any order, duplicates counted
-    IGNORE = "ignore"  # never differs, whatever it holds and whether it is there or not
+    IGNORE = "ignore"  # never differs, whether it is there or not
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How the values of one attribute are compared.
-
-    `tolerance_ms`     for `timestamp`: how far apart two instants may lie, in milliseconds.
-    `null_is_missing`  a NULL and no value at all are the same, here and inside maps below.
-    `fields`           for `map`: the rules of entries, by name; entries not named are compared by their type.
-    """
+    """The rule by which the values of one attribute are compared."""
 
     comparator: Comparator = Comparator.AUTO
     tolerance_ms: int | float = 0
+    """For `timestamp`: how many milliseconds two instants may differ."""
     null_is_missing: bool = False
+    """Whether NULL equals no value at all, here and inside maps."""
     fields: Mapping[str, "Rule"] = field(default_factory=lambda: MappingProxyType({}))
+    """For `map`: the rules of entries, by name. Other entries are compared by type."""
 
 
 AUTO = Rule()
@@ -58,19 +56,22 @@ AUTO = Rule()
 
 @dataclass(frozen=True, slots=True)
 class ItemRules:
-    """The rules for the items of one type; `default` is for attributes that `attributes` does not name."""
+    """The rules for the items of one type."""
 
     type: str = ANY
     attributes: Mapping[str, Rule] = field(default_factory=lambda: MappingProxyType({}))
+    """The rules by attribute."""
     default: Rule = AUTO
+    """The rule for all other attributes."""
 
 
 Picker: TypeAlias = Callable[[Item], ItemRules]
-"""Chooses the rules for an item, which may be a projection that lacks the attribute naming its type."""
+"""Chooses the rules for an item. The item may be a projection without the attribute that names its type."""
 
 
 def picker(rules: Mapping[str, ItemRules], attribute: str) -> Picker:
-    """Chooses by the string in `attribute`; an item without it, or of an unknown type, gets the rules called `*`."""
+    """Return a picker that chooses by the string in `attribute`. An item without it, or of an unknown type, gets the
+    rules named `*`."""
     fallback = rules.get(ANY) or ItemRules()
 
     def pick(item: Item) -> ItemRules:
@@ -81,15 +82,15 @@ def picker(rules: Mapping[str, ItemRules], attribute: str) -> Picker:
 
 
 def parse_rules(mapping: Mapping[str, Any]) -> Mapping[str, ItemRules]:
-    """The rules that settings describe, by item type; there is always an entry `*`.
+    """Parse the rules in settings. Returns item type → rules; there is always an entry `*`.
 
     `mapping` is type → attribute → rule, where a rule is the name of a comparator or a table of its options:
 
         {"*": {"movedAt": {"comparator": "timestamp", "tolerance_ms": 0}},
          "Book": {"rating": "number", "image": {"comparator": "map", "fields": {"etag": "ignore"}}, "*": "exact"}}
 
-    The attribute `*` sets the default. What type `*` says holds for every type that does not say otherwise.
-    Raises ValueError, naming the place and what would be right, for anything it does not know.
+    The attribute `*` sets the default. The rules of type `*` apply to every type that does not override them. Raises
+    ValueError, with the place and the remedy, for anything unknown.
     """
     common = _attributes(ANY, mapping.get(ANY, {}))
     found = {ANY: _item_rules(ANY, common)}

@@ -1,6 +1,6 @@
-"""What a comparison must be told about an operation: whose items it answers with, in which order, from where on.
+"""The shape of an operation's outcome: whose items it shows, in which order, from where on.
 
-The comparators know no schemas; whoever decoded the operation says here what matters of it.
+The comparators know no schemas: the caller, which has decoded the operation, describes it by a shape.
 """
 
 from collections.abc import Mapping
@@ -13,53 +13,50 @@ from comparators.rules import Picker
 
 @dataclass(frozen=True, slots=True)
 class ItemShape:
-    """The items of one table, or one of them: GetItem, PutItem, UpdateItem, DeleteItem.
-
-    `key`    the names of the table's key attributes.
-    `rules`  chooses the rules for an item. It sees the item as answered, which may be a part of it.
-    """
+    """The shape of one table's items: GetItem, PutItem, UpdateItem, DeleteItem, and part of the other shapes."""
 
     key: tuple[str, ...]
+    """The names of the table's key attributes."""
     rules: Picker
+    """Chooses the rules for an item. It gets the item as answered, which may be only a part of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageShape:
-    """One page of a Query or a Scan.
-
-    `items`    the table's items.
-    `sort`     the attribute the page is ordered by: the sort key of the table or index that is queried. None where
-               no order is promised: every Scan, and a Query on an index without a sort key.
-    `ties`     whether two items in the queried range may have equal sort keys. False only for a Query on the table
-               itself, whose key is unique.
-    `forward`  ScanIndexForward.
-    `start`    ExclusiveStartKey, None for a first page.
-    `segment`  whether it is one segment of a parallel Scan: stores divide their items differently, so that no item
-               need be in the same segment of both.
-    `limit`    Limit, None without one: a page with a cursor that ends before it has ended at 1 MB.
-    `then`     the attributes that order what `sort` leaves equal, where such an order is promised: with `ties` False.
-    """
+    """The shape of one page of a Query or a Scan."""
 
     items: ItemShape
+    """The shape of the table's items."""
     sort: str | None
+    """The attribute that orders the page: the sort key of the table or index that is queried. None if no order is
+    promised: for every Scan, and for a Query on an index without a sort key."""
     ties: bool = True
+    """Whether two items in the queried range may have equal sort keys. False only for a Query on the table itself,
+    whose key is unique, and together with `then`."""
     forward: bool = True
+    """ScanIndexForward."""
     start: Item | None = None
+    """ExclusiveStartKey; None for a first page."""
     segment: bool = False
+    """Whether it is one segment of a parallel Scan: the stores divide their items differently, so that an item may
+    be in different segments of the two."""
     limit: int | None = None
+    """Limit, if there is one. A page with a cursor that ends before its limit has ended at 1 MB."""
     then: tuple[str, ...] = ()
+    """The attributes that order items with equal `sort`, if such an order is promised; `ties` is then False."""
 
 
 @dataclass(frozen=True, slots=True)
 class TablesShape:
-    """Items of several tables, in no order: BatchGetItem, BatchWriteItem. Tables as the operation names them."""
+    """The shape of items of several tables, in no order: BatchGetItem, BatchWriteItem."""
 
     tables: Mapping[str, ItemShape]
+    """By table, as the operation names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListShape:
-    """One item for each action, in their order: TransactGetItems, TransactWriteItems."""
+    """The shape of one item for each action, in their order: TransactGetItems, TransactWriteItems."""
 
     items: tuple[ItemShape, ...]
 

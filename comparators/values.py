@@ -1,6 +1,6 @@
-"""How two attribute values differ, at which path inside them, under a rule.
+"""Compares two attribute values under a rule: how they differ, and at which path inside them.
 
-Compares, and nothing else: it chooses no rules and knows nothing of items or answers.
+Chooses no rules, and knows nothing of items or answers.
 """
 
 from collections import Counter
@@ -16,19 +16,19 @@ from comparators.difference import Difference, Kind, Value
 from comparators.rules import AUTO, Comparator, Rule
 
 ValueDifference: TypeAlias = tuple[str, Kind, Value | None, Value | None]
-"""A difference before it is known whose it is: path, kind, authority, mirror."""
+"""A difference inside a value: path, kind, the authority's value, the mirror's value."""
 
 _AUTO_NULLS = Rule(null_is_missing=True)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def compare_values(path: str, authority: Value | None, mirror: Value | None, rule: Rule = AUTO) -> list[Difference]:
-    """The differences between two values found at `path` (a top-level attribute as `paths.name` writes it).
+    """Return the differences between two values at `path`, a top-level attribute as `paths.name` writes it.
 
-    None stands for no value there. Maps are compared entry by entry at any depth, lists by position: of two lists of
-    different lengths the ends they share are set aside, and where the shorter rest is what the longer becomes by
-    leaving elements out, exactly those are `missing` or `extra`, at their index in the list that has them; else the
-    rests are compared by position. Lists with the same elements in another order differ once, by `order`.
+    None stands for no value. Maps are compared entry by entry at any depth, lists by position. For lists of different
+    lengths, the ends that they share are set aside. If removing elements turns the longer rest into the shorter,
+    exactly these elements are `missing` or `extra`, at their index in the list that has them; otherwise the rests are
+    compared by position. Lists with the same elements in another order differ once, by `order`.
     """
     found: list[ValueDifference] = []
     collect_differences(found, path, authority, mirror, rule)
@@ -42,7 +42,7 @@ def compare_values(path: str, authority: Value | None, mirror: Value | None, rul
 def collect_differences(
     found: list[ValueDifference], path: str, authority: Value | None, mirror: Value | None, rule: Rule
 ) -> None:
-    """Append to `found` how the two values at `path` differ. None stands for no value there."""
+    """Append to `found` the differences between the two values at `path`; None stands for no value."""
     if authority == mirror or rule.comparator is Comparator.IGNORE:
         return
     if rule.null_is_missing:
@@ -107,7 +107,7 @@ def _iso_timestamps(found: list[ValueDifference], path: str, authority: str, mir
 
 
 def _instant(text: str) -> timedelta | None:
-    """The time since the epoch that an ISO 8601 text names, to the microsecond; None where it names none."""
+    """Return the time since the epoch that an ISO 8601 text names, to the microsecond; None if it names none."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -160,24 +160,22 @@ def _lists(found: list[ValueDifference], path: str, authority: list[Value], mirr
     while end < shorter - start and forms[-1 - end] == others[-1 - end]:
         end += 1
     rest, other_rest = forms[start : len(forms) - end], others[start : len(others) - end]
-    left_out = _indexes_to_remove(rest, other_rest)
-    put_in = _indexes_to_remove(other_rest, rest)
-    if left_out is None and put_in is None:
+    missing = _indexes_to_remove(rest, other_rest)
+    extra = _indexes_to_remove(other_rest, rest)
+    if missing is None and extra is None:
         common = min(len(rest), len(other_rest))
         inherited = _AUTO_NULLS if rule.null_is_missing else AUTO
         for index in range(start, start + common):
             collect_differences(found, paths.element(path, index), authority[index], mirror[index], inherited)
-        left_out, put_in = list(range(common, len(rest))), list(range(common, len(other_rest)))
+        missing, extra = list(range(common, len(rest))), list(range(common, len(other_rest)))
     found.extend(
-        (paths.element(path, start + index), Kind.MISSING, authority[start + index], None) for index in left_out or ()
+        (paths.element(path, start + index), Kind.MISSING, authority[start + index], None) for index in missing or ()
     )
-    found.extend(
-        (paths.element(path, start + index), Kind.EXTRA, None, mirror[start + index]) for index in put_in or ()
-    )
+    found.extend((paths.element(path, start + index), Kind.EXTRA, None, mirror[start + index]) for index in extra or ())
 
 
 def _indexes_to_remove(longer: list[Any], shorter: list[Any]) -> list[int] | None:
-    """The indexes whose removal turns `longer` into `shorter`; None where no removal alone does."""
+    """Return the indexes whose removal turns `longer` into `shorter`; None if no removal does."""
     if len(longer) <= len(shorter):
         return None
     found: list[int] = []
@@ -193,9 +191,9 @@ def _indexes_to_remove(longer: list[Any], shorter: list[Any]) -> list[int] | Non
 def _unordered_lists(
     found: list[ValueDifference], path: str, authority: list[Value], mirror: list[Value], rule: Rule
 ) -> None:
-    for kind, these, those in ((Kind.MISSING, authority, mirror), (Kind.EXTRA, mirror, authority)):
-        remaining = Counter(canonical_form(value, rule.null_is_missing) for value in those)
-        for index, value in enumerate(these):
+    for kind, ours, theirs in ((Kind.MISSING, authority, mirror), (Kind.EXTRA, mirror, authority)):
+        remaining = Counter(canonical_form(value, rule.null_is_missing) for value in theirs)
+        for index, value in enumerate(ours):
             key = canonical_form(value, rule.null_is_missing)
             if remaining[key]:
                 remaining[key] -= 1

@@ -98,8 +98,8 @@ class GuardedStore:
 
 
 class ConclusiveStore:
-    """A `Store`. An answer by which the store decides nothing (it was throttled, it was ill) is a failure of the mirror
-    here."""
+    """A `Store` whose inconclusive answers are errors: an answer that decides nothing (throttled, internal error)
+    raises StoreError, so that it counts as a failure of the mirror."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
