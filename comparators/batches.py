@@ -24,51 +24,51 @@ def compare_batch_gets(authority: Document, mirror: Document, shape: TablesShape
 
     `uncompared` of the result counts the keys that either answer left in `UnprocessedKeys`.
     """
-    gathering = ComparisonBuilder()
+    builder = ComparisonBuilder()
     found, mirrored = authority.get("Responses") or {}, mirror.get("Responses") or {}
-    left, mirror_left = authority.get("UnprocessedKeys") or {}, mirror.get("UnprocessedKeys") or {}
+    unprocessed, mirror_unprocessed = authority.get("UnprocessedKeys") or {}, mirror.get("UnprocessedKeys") or {}
     for table in dict.fromkeys((*shape.tables, *found, *mirrored)):
         _add_table(
-            gathering,
+            builder,
             paths.member("Responses", table),
             (found.get(table) or (), mirrored.get(table) or ()),
-            (_keys(left.get(table)), _keys(mirror_left.get(table))),
+            (_keys(unprocessed.get(table)), _keys(mirror_unprocessed.get(table))),
             shape.tables.get(table, _UNKNOWN),
         )
-    return gathering.build()
+    return builder.build()
 
 
-def _keys(unprocessed: Mapping[str, Any] | None) -> list[Item]:
-    return [] if unprocessed is None else list(unprocessed.get("Keys") or ())
+def _keys(unprocessed_keys: Mapping[str, Any] | None) -> list[Item]:
+    return [] if unprocessed_keys is None else list(unprocessed_keys.get("Keys") or ())
 
 
 def _add_table(
-    gathering: ComparisonBuilder,
+    builder: ComparisonBuilder,
     path: str,
     items: tuple[Sequence[Item], Sequence[Item]],
-    unprocessed: tuple[list[Item], list[Item]],
+    unprocessed_keys: tuple[list[Item], list[Item]],
     shape: ItemShape,
 ) -> None:
-    left, mirror_left = ({key_identity(key) for key in keys} for keys in unprocessed)
-    gathering.uncompared += len(left | mirror_left)
+    unprocessed, mirror_unprocessed = ({key_identity(key) for key in keys} for keys in unprocessed_keys)
+    builder.uncompared += len(unprocessed | mirror_unprocessed)
     pairing = pair_items(*items, shape.key)
     for index, other in pairing.pairs:
-        gathering.compare(items[0][index], items[1][other], shape, paths.element(path, index))
+        builder.compare(items[0][index], items[1][other], shape, paths.element(path, index))
 
-    def unanswered(item: Item, other_left: set[Any]) -> bool:
+    def unanswered(item: Item, other_unprocessed: set[Any]) -> bool:
         key = key_of(item, shape.key)
-        return bool(other_left) if key is None else key_identity(key) in other_left
+        return bool(other_unprocessed) if key is None else key_identity(key) in other_unprocessed
 
-    alone = [index for index in pairing.authority_only if not unanswered(items[0][index], mirror_left)]
-    mirror_alone = [index for index in pairing.mirror_only if not unanswered(items[1][index], left)]
-    if not pairing.keyed and len(alone) == len(mirror_alone):
-        for index, other in zip(alone, mirror_alone, strict=True):
-            gathering.compare(items[0][index], items[1][other], shape, paths.element(path, index))
+    authority_only = [index for index in pairing.authority_only if not unanswered(items[0][index], mirror_unprocessed)]
+    mirror_only = [index for index in pairing.mirror_only if not unanswered(items[1][index], unprocessed)]
+    if not pairing.keyed and len(authority_only) == len(mirror_only):
+        for index, other in zip(authority_only, mirror_only, strict=True):
+            builder.compare(items[0][index], items[1][other], shape, paths.element(path, index))
         return
-    for index in alone:
-        gathering.compare(items[0][index], None, shape, paths.element(path, index))
-    for index in mirror_alone:
-        gathering.compare(None, items[1][index], shape, paths.element(path, index))
+    for index in authority_only:
+        builder.compare(items[0][index], None, shape, paths.element(path, index))
+    for index in mirror_only:
+        builder.compare(None, items[1][index], shape, paths.element(path, index))
 
 
 def compare_batch_writes(authority: Document, mirror: Document) -> Comparison:
@@ -76,23 +76,24 @@ def compare_batch_writes(authority: Document, mirror: Document) -> Comparison:
 
     `uncompared` of the result counts these requests: for each table, those of the answer that left more.
     """
-    left, mirror_left = authority.get("UnprocessedItems") or {}, mirror.get("UnprocessedItems") or {}
+    unprocessed, mirror_unprocessed = authority.get("UnprocessedItems") or {}, mirror.get("UnprocessedItems") or {}
     return Comparison(
         uncompared=sum(
-            max(len(left.get(table, ())), len(mirror_left.get(table, ()))) for table in {*left, *mirror_left}
+            max(len(unprocessed.get(table, ())), len(mirror_unprocessed.get(table, ())))
+            for table in {*unprocessed, *mirror_unprocessed}
         )
     )
 
 
 def compare_transact_gets(authority: Document, mirror: Document, shape: ListShape) -> Comparison:
     """Compare two answers to one TransactGetItems, position by position. An absent item is an empty object there."""
-    gathering = ComparisonBuilder()
+    builder = ComparisonBuilder()
     found, mirrored = authority.get("Responses") or (), mirror.get("Responses") or ()
     for index in range(max(len(found), len(mirrored))):
-        gathering.compare(
+        builder.compare(
             found[index].get("Item") if index < len(found) else None,
             mirrored[index].get("Item") if index < len(mirrored) else None,
             shape.items[index] if index < len(shape.items) else _UNKNOWN,
             paths.element("Responses", index),
         )
-    return gathering.build()
+    return builder.build()

@@ -42,15 +42,15 @@ def compare_outcomes(action: str, authority: Answer, mirror: Answer, shape: Shap
         return Comparison(differences=found)
     match action, shape:
         case (("GetItem" | "PutItem" | "UpdateItem" | "DeleteItem"), ItemShape()):
-            gathering = ComparisonBuilder()
+            builder = ComparisonBuilder()
             member = _ITEM_MEMBERS[action]
             held, other = document.get(member), other_document.get(member)
             if action != "GetItem":
                 # A write without attributes in its answer leaves the member out or gives an empty map; SDKs read both
                 # alike. The empty map of a GetItem is an item of which the projection shows nothing.
                 held, other = held or None, other or None
-            gathering.compare(held, other, shape, member)
-            return gathering.build()
+            builder.compare(held, other, shape, member)
+            return builder.build()
         case (("Query" | "Scan" | "Items.Query"), PageShape()):
             return compare_pages(document, other_document, shape)
         case "BatchGetItem", TablesShape():

@@ -35,24 +35,24 @@ def compare_pages(authority: Document, mirror: Document, shape: PageShape) -> Co
 
     Items are paired by table key, or by content if a projection drops the key. Other members are ignored.
     """
-    gathering = ComparisonBuilder()
+    builder = ComparisonBuilder()
     items, mirrored = authority.get("Items"), mirror.get("Items")
     if (items is None) != (mirrored is None):
         kind = Kind.EXTRA if items is None else Kind.MISSING
-        gathering.differences.append(_about_page("Items", kind, _length(items), _length(mirrored)))
-        return gathering.build()
+        builder.differences.append(_about_page("Items", kind, _length(items), _length(mirrored)))
+        return builder.build()
     items, mirrored = items or (), mirrored or ()
     if items == mirrored:
-        gathering.compared = len(items)
+        builder.compared = len(items)
     else:
         pairing = pair_items(items, mirrored, shape.items.key)
         for index, other in pairing.pairs:
-            gathering.compare(items[index], mirrored[other], shape.items, paths.element("Items", index))
-        _add_unpaired(gathering, authority, mirror, pairing, shape)
-        _add_order(gathering, items, mirrored, pairing, shape)
-    _add_counts(gathering, authority, mirror, shape)
-    _add_cursors(gathering, authority, mirror, shape)
-    return gathering.build()
+            builder.compare(items[index], mirrored[other], shape.items, paths.element("Items", index))
+        _add_unpaired(builder, authority, mirror, pairing, shape)
+        _add_order(builder, items, mirrored, pairing, shape)
+    _add_counts(builder, authority, mirror, shape)
+    _add_cursors(builder, authority, mirror, shape)
+    return builder.build()
 
 
 def rank_of(item: Item, shape: PageShape) -> Rank | None:
@@ -106,7 +106,7 @@ class _Coverage:
 
 
 def _add_unpaired(
-    gathering: ComparisonBuilder, authority: Document, mirror: Document, pairing: Pairing, shape: PageShape
+    builder: ComparisonBuilder, authority: Document, mirror: Document, pairing: Pairing, shape: PageShape
 ) -> None:
     """Add the items that only one page shows: missing or extra if the other page covers their place, else undecided."""
     items, mirrored = authority.get("Items") or (), mirror.get("Items") or ()
@@ -122,22 +122,22 @@ def _add_unpaired(
                 covered[side].append(index)
             elif pairing.keyed:
                 key = key_of(item, shape.items.key)
-                gathering.undecided.append(ItemPair(key, item, None) if side == 0 else ItemPair(key, None, item))
+                builder.undecided.append(ItemPair(key, item, None) if side == 0 else ItemPair(key, None, item))
             else:
-                gathering.uncompared += 1
+                builder.uncompared += 1
     if not pairing.keyed and len(covered[0]) == len(covered[1]):
         # Without keys, equally many items on both sides count as changed items, not as some missing and others extra.
         for index, other_index in zip(*covered, strict=True):
-            gathering.compare(items[index], mirrored[other_index], shape.items, paths.element("Items", index))
+            builder.compare(items[index], mirrored[other_index], shape.items, paths.element("Items", index))
         return
     for index in covered[0]:
-        gathering.compare(items[index], None, shape.items, paths.element("Items", index))
+        builder.compare(items[index], None, shape.items, paths.element("Items", index))
     for index in covered[1]:
-        gathering.compare(None, mirrored[index], shape.items, paths.element("Items", index))
+        builder.compare(None, mirrored[index], shape.items, paths.element("Items", index))
 
 
 def _add_order(
-    gathering: ComparisonBuilder, items: Sequence[Item], mirrored: Sequence[Item], pairing: Pairing, shape: PageShape
+    builder: ComparisonBuilder, items: Sequence[Item], mirrored: Sequence[Item], pairing: Pairing, shape: PageShape
 ) -> None:
     """Add the items whose place among the others differs: one difference for each run of items that moved together.
 
@@ -159,12 +159,12 @@ def _add_order(
         if position in unmoved:
             continue
         key = key_of(items[index], shape.items.key)
-        gathering.differing.append(ItemPair(key, items[index], mirrored[other]))
+        builder.differing.append(ItemPair(key, items[index], mirrored[other]))
         if previous is None or previous[0] != position - 1 or previous[1] > group:
             name = shape.items.rules(items[index]).type
             path = paths.element("Items", index)
             places = ({"N": str(index)}, {"N": str(other)})
-            gathering.differences.append(Difference(path, "", Kind.ORDER, *places, type=name, key=key))
+            builder.differences.append(Difference(path, "", Kind.ORDER, *places, type=name, key=key))
         previous = position, group
 
 
@@ -186,7 +186,7 @@ def _longest_nondecreasing(groups: Sequence[int]) -> frozenset[int]:
     return frozenset(found)
 
 
-def _add_counts(gathering: ComparisonBuilder, authority: Document, mirror: Document, shape: PageShape) -> None:
+def _add_counts(builder: ComparisonBuilder, authority: Document, mirror: Document, shape: PageShape) -> None:
     """Add `Count` beyond the items shown, and `ScannedCount` beyond `Count`: so one lost item is reported only once.
 
     If no items are shown or a filter hides some, a page that starts or ends inside a group of equal sort keys may count
@@ -198,10 +198,10 @@ def _add_counts(gathering: ComparisonBuilder, authority: Document, mirror: Docum
     if count != other_count:
         shown = "Items" in authority
         if not shown or _excess(count, len(authority["Items"])) != _excess(other_count, len(mirror["Items"])):
-            _add_count(gathering, "Count", (count, other_count), uncertain and not shown)
+            _add_count(builder, "Count", (count, other_count), uncertain and not shown)
     scanned, other_scanned = authority.get("ScannedCount"), mirror.get("ScannedCount")
     if scanned != other_scanned and _excess(scanned, count) != _excess(other_scanned, other_count):
-        _add_count(gathering, "ScannedCount", (scanned, other_scanned), uncertain)
+        _add_count(builder, "ScannedCount", (scanned, other_scanned), uncertain)
 
 
 def _cut_by_size(authority: Document, mirror: Document, shape: PageShape) -> bool:
@@ -234,15 +234,15 @@ def _excess(count: int | None, part: int | None) -> int | None:
     return None if count is None else count - (part or 0)
 
 
-def _add_count(gathering: ComparisonBuilder, name: str, counts: tuple[int | None, int | None], tied: bool) -> None:
+def _add_count(builder: ComparisonBuilder, name: str, counts: tuple[int | None, int | None], tied: bool) -> None:
     held, other = (None if count is None else {"N": str(count)} for count in counts)
     if tied and None not in counts:
-        gathering.notes.append(_about_page(name, Kind.TIE, held, other))
+        builder.notes.append(_about_page(name, Kind.TIE, held, other))
     else:
-        gathering.differences.append(_about_page(name, Kind.COUNT, held, other))
+        builder.differences.append(_about_page(name, Kind.COUNT, held, other))
 
 
-def _add_cursors(gathering: ComparisonBuilder, authority: Document, mirror: Document, shape: PageShape) -> None:
+def _add_cursors(builder: ComparisonBuilder, authority: Document, mirror: Document, shape: PageShape) -> None:
     """Add `LastEvaluatedKey`, compared by value. It is only a note if a tie or a difference found before explains
     it."""
     end: Item | None = authority.get("LastEvaluatedKey")
@@ -258,13 +258,13 @@ def _add_cursors(gathering: ComparisonBuilder, authority: Document, mirror: Docu
         elif _is_tie(end, other, shape):
             kind = Kind.TIE
         else:
-            unordered = shape.sort is None or _lacks_rank(gathering, shape)
-            moved = unordered or _cursor_is_explained(gathering, authority, mirror, shape)
+            unordered = shape.sort is None or _lacks_rank(builder, shape)
+            moved = unordered or _cursor_is_explained(builder, authority, mirror, shape)
             kind = Kind.BOUNDARY if moved or _cut_by_size(authority, mirror, shape) else Kind.CURSOR
     else:
-        moved = _cursor_is_explained(gathering, authority, mirror, shape)
+        moved = _cursor_is_explained(builder, authority, mirror, shape)
         kind = Kind.BOUNDARY if moved or _cut_by_size(authority, mirror, shape) else Kind.CURSOR
-    (gathering.differences if kind is Kind.CURSOR else gathering.notes).append(
+    (builder.differences if kind is Kind.CURSOR else builder.notes).append(
         _about_page("LastEvaluatedKey", kind, *sides)
     )
 
@@ -275,11 +275,11 @@ def _is_tie(end: Item, other: Item, shape: PageShape) -> bool:
     return shape.ties and all(canonical_form(end[name]) == canonical_form(other[name]) for name in fixed)
 
 
-def _lacks_rank(gathering: ComparisonBuilder, shape: PageShape) -> bool:
-    return any(rank_of(entry.authority or entry.mirror or {}, shape) is None for entry in gathering.undecided)
+def _lacks_rank(builder: ComparisonBuilder, shape: PageShape) -> bool:
+    return any(rank_of(entry.authority or entry.mirror or {}, shape) is None for entry in builder.undecided)
 
 
-def _cursor_is_explained(gathering: ComparisonBuilder, authority: Document, mirror: Document, shape: PageShape) -> bool:
+def _cursor_is_explained(builder: ComparisonBuilder, authority: Document, mirror: Document, shape: PageShape) -> bool:
     """Return whether something else explains that a page ends elsewhere, so that the cursor is not at fault.
 
     That is an item that was found missing, extra or with another sort key; a segment of a Scan; or, if the page starts
@@ -287,12 +287,12 @@ def _cursor_is_explained(gathering: ComparisonBuilder, authority: Document, mirr
     """
     if shape.segment or any(
         (not found.path and found.kind in (Kind.MISSING, Kind.EXTRA)) or (found.field and found.field == shape.sort)
-        for found in gathering.differences
+        for found in builder.differences
     ):
         return True
     if shape.start is None or not shape.ties:
         return False
     start = rank_of(shape.start, shape)
     hidden = any("Items" not in page or page.get("ScannedCount") != page.get("Count") for page in (authority, mirror))
-    shifted = any(rank_of(entry.authority or entry.mirror or {}, shape) == start for entry in gathering.undecided)
-    return hidden or shifted or start is None or _lacks_rank(gathering, shape) or gathering.uncompared > 0
+    shifted = any(rank_of(entry.authority or entry.mirror or {}, shape) == start for entry in builder.undecided)
+    return hidden or shifted or start is None or _lacks_rank(builder, shape) or builder.uncompared > 0

@@ -141,14 +141,14 @@ class ReadComparison:
         racing, reread, parked = False, call, False
         for delay in RECHECK_SECONDS:
             keys = self._keys_of(reread, comparison)
-            concerned = self._without_parked(keys)
-            parked = bool(keys) and not concerned
+            unparked = self._without_parked(keys)
+            parked = bool(keys) and not unparked
             if parked:
                 break
             racing = racing or any(
-                self._journal.active_since(key, started.sequence) for key in concerned or _any_keys(call)
+                self._journal.active_since(key, started.sequence) for key in unparked or _any_keys(call)
             )
-            await self._journal.wait_until_absent(concerned, _DEPARTURE_SECONDS)
+            await self._journal.wait_until_absent(unparked, _DEPARTURE_SECONDS)
             await asyncio.sleep(delay)
             started = self.start()
             reread, comparison = await self._pair.read_again(call, keys)

@@ -29,8 +29,8 @@ async def fan_out(placement: Placement, call: Call, execute: Execute) -> Outcome
     refusal = cross_authority_error(call)
     if refusal is not None:
         return Outcome.failed(refusal)
-    asked = split(call, lambda key: placement.keys[key].authority)
-    return join(asked, await asyncio.gather(*(_execute_part(each, execute) for each in asked)))
+    calls = split(call, lambda key: placement.keys[key].authority)
+    return join(calls, await asyncio.gather(*(_execute_part(each, execute) for each in calls)))
 
 
 async def _execute_part(call: Call, execute: Execute) -> Outcome:
@@ -55,13 +55,13 @@ def split(call: Call, authority_of: Callable[[Key], str]) -> list[Call]:
     member = "Keys" if operation.action == "BatchGetItem" else None
     by_authority: dict[str, tuple[list[Key], dict[str, Any]]] = {}
     keys = iter(operation.keys)
-    for name, asked in operation.request["RequestItems"].items():
-        for entry in asked[member] if member else asked:
+    for name, requested in operation.request["RequestItems"].items():
+        for entry in requested[member] if member else requested:
             key = next(keys)
             taken, request = by_authority.setdefault(authority_of(key), ([], {}))
             taken.append(key)
             if member:
-                request.setdefault(name, {**asked, member: []})[member].append(entry)
+                request.setdefault(name, {**requested, member: []})[member].append(entry)
             else:
                 request.setdefault(name, []).append(entry)
     return [_subset(call, tuple(taken), request) for taken, request in by_authority.values()]
@@ -74,19 +74,19 @@ def _subset(call: Call, keys: tuple[Key, ...], items: dict[str, Any]) -> Call:
     return replace(call, operation=Operation(operation.action, json_of(request), request, keys, schemas))
 
 
-def join(asked: Sequence[Call], answered: Sequence[Outcome]) -> Outcome:
+def join(calls: Sequence[Call], outcomes: Sequence[Outcome]) -> Outcome:
     """Join the answers to the parts of a batch.
 
     A part that failed counts as unprocessed. If the error is the client's (ValidationException), or every part failed,
     the error is the answer.
     """
-    action = asked[0].operation.action
-    failed = [outcome for outcome in answered if not outcome.ok]
+    action = calls[0].operation.action
+    failed = [outcome for outcome in outcomes if not outcome.ok]
     for outcome in failed:
-        if outcome.error_code == "ValidationException" or len(failed) == len(answered):
+        if outcome.error_code == "ValidationException" or len(failed) == len(outcomes):
             return outcome
     document: dict[str, Any] = {_UNPROCESSED[action]: {}} | ({"Responses": {}} if action == "BatchGetItem" else {})
-    for call, outcome in zip(asked, answered, strict=True):
+    for call, outcome in zip(calls, outcomes, strict=True):
         if not outcome.ok:
             _merge(document[_UNPROCESSED[action]], call.operation.request["RequestItems"])
             continue
@@ -100,10 +100,10 @@ def join(asked: Sequence[Call], answered: Sequence[Outcome]) -> Outcome:
 
 def _merge(tables: dict[str, Any], more: dict[str, Any]) -> None:
     for name, entries in more.items():
-        here = tables.get(name)
-        if here is None:
+        present = tables.get(name)
+        if present is None:
             tables[name] = entries
-        elif isinstance(here, list):
-            tables[name] = [*here, *entries]
+        elif isinstance(present, list):
+            tables[name] = [*present, *entries]
         else:
-            tables[name] = {**here, "Keys": [*here["Keys"], *entries["Keys"]]}
+            tables[name] = {**present, "Keys": [*present["Keys"], *entries["Keys"]]}

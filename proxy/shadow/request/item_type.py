@@ -43,9 +43,9 @@ def _declared_type(tables: Mapping[str, Table], name: str, attributes: dict[str,
 def _type_of_listing(operation: Operation, tables: Mapping[str, Table]) -> str:
     """Return the type that a listing's hash value names, or else a filter of it; "" if neither does."""
     table, request = tables[operation.tables[0]], operation.request
-    named = {table.schema.indexes[request["IndexName"]].hash: request["Hash"]}
-    asked = {each["Attribute"]: each["Equals"] for each in request.get("Where") or () if "Equals" in each}
-    return _declared_type(tables, table.name, named) or _declared_type(tables, table.name, asked)
+    hashed = {table.schema.indexes[request["IndexName"]].hash: request["Hash"]}
+    filtered = {each["Attribute"]: each["Equals"] for each in request.get("Where") or () if "Equals" in each}
+    return _declared_type(tables, table.name, hashed) or _declared_type(tables, table.name, filtered)
 
 
 def _type_of_query(operation: Operation, tables: Mapping[str, Table]) -> str:
