@@ -16,6 +16,8 @@ from proxy.settings import Settings
 
 DYNAMODB: Final = "dynamodb"
 DSQL: Final = "dsql"
+SEVERAL: Final = "*"
+"""Stands for the item type where an operation concerns several."""
 
 
 class Stage(StrEnum):
@@ -91,20 +93,61 @@ class ForgottenProcesses:
 
 
 NOBODY: Final = ForgottenProcesses()
+EVERYTHING: Final = Scope("*")
+"""The scope of an era that ended for all tables; no DynamoDB table has such a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Era:
+    """An unbroken time in which every acknowledged write to a scope reached both stores, or is in a journal to do so.
+
+    What was found in one era says nothing of another. `number` grows with each era of any scope; `began` is in Unix
+    seconds, 0 where it has lasted since the stage table was made; `because` is what ended the era before.
+    """
+
+    number: int = 0
+    began: float = 0.0
+    because: str = ""
+
+    def document(self) -> dict[str, Any]:
+        return {"number": self.number, "began": self.began, "because": self.because}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        return cls(int(document["number"]), float(document["began"]), str(document["because"]))
 
 
 @dataclass(frozen=True, slots=True)
 class StageMap:
-    """All that has been moved, at one epoch, and who was forgotten. What is not in it is where the settings begin."""
+    """All that has been moved, at one epoch, who was forgotten, and the eras that have begun since the stage table was
+    made. What is not in it is where the settings begin; `begins` are those beginnings, as processes last had them."""
 
     epoch: int = 0
     placed: Mapping[Scope, StagePlacement] = field(default_factory=lambda: MappingProxyType({}))
     forgotten: ForgottenProcesses = NOBODY
+    eras: Mapping[Scope, Era] = field(default_factory=lambda: MappingProxyType({}))
+    begins: str | None = None
 
-    def moved(self, scope: Scope, placed: StagePlacement) -> StageMap:
-        """The map of the next epoch. A table that is moved takes its types with it."""
+    def moved(self, scope: Scope, placed: StagePlacement, broken: Iterable[Scope] = ()) -> StageMap:
+        """The map of the next epoch. A table that is moved takes its types with it. `broken` are the scopes whose era
+        the move ends."""
         kept = {other: where for other, where in self.placed.items() if scope.item_type or other.table != scope.table}
-        return replace(self, epoch=self.epoch + 1, placed=MappingProxyType({**kept, scope: placed}))
+        after = replace(self, epoch=self.epoch + 1, placed=MappingProxyType({**kept, scope: placed}))
+        broken = tuple(broken)
+        if not broken:
+            return after
+        return after.broken(broken, placed.since, f"it was moved to {placed.stage}")
+
+    def broken(self, scopes: Iterable[Scope], now: float, because: str) -> StageMap:
+        """The same stages, with a new era for each of the scopes."""
+        number = max((era.number for era in self.eras.values()), default=0) + 1
+        begun = dict.fromkeys(scopes, Era(number, now, because))
+        return replace(self, eras=MappingProxyType({**self.eras, **begun}))
+
+    def era(self, table: str, item_type: str = "") -> Era:
+        """The era of a type, or of the table where the type is "" or has none of its own."""
+        own = self.eras.get(Scope(table, item_type)) or self.eras.get(Scope(table)) or Era()
+        return max(own, self.eras.get(EVERYTHING, Era()), key=lambda era: era.number)
 
     def document(self) -> dict[str, Any]:
         return {
@@ -114,6 +157,8 @@ class StageMap:
                 for scope, at in sorted(self.placed.items())
             },
             **({"forgotten": self.forgotten.document()} if self.forgotten.count else {}),
+            **({"eras": {str(scope): era.document() for scope, era in sorted(self.eras.items())}} if self.eras else {}),
+            **({"begins": self.begins} if self.begins is not None else {}),
         }
 
     @classmethod
@@ -128,6 +173,10 @@ class StageMap:
             int(document["epoch"]),
             MappingProxyType(placed),
             ForgottenProcesses.from_document(forgotten) if forgotten is not None else NOBODY,
+            MappingProxyType(
+                {Scope.parse(text): Era.from_document(era) for text, era in document.get("eras", {}).items()}
+            ),
+            document.get("begins"),
         )
 
 
@@ -169,6 +218,13 @@ class Stages:
             if item_type in self.types(table) and len(self._known) < 10_000:
                 self._known[table, item_type] = known
         return known
+
+    def era(self, table: str, item_type: str = "") -> Era:
+        """The era of an item type, or of the table where the type is "" or has none of its own; of what concerns
+        several types (`*`), the youngest of them."""
+        if item_type == SEVERAL:
+            return max((self.map.era(table, each) for each in self.types(table)), key=lambda era: era.number)
+        return self.map.era(table, item_type)
 
     def active(self, table: str) -> bool:
         """Whether the table, or any type in it, has left `off`."""

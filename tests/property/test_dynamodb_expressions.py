@@ -30,8 +30,8 @@ from proxy.dynamodb.expressions.ast import (
     top_level,
 )
 from proxy.dynamodb.expressions.evaluate import lookup, matches, project, update
+from proxy.dynamodb.expressions.parameters import MAX_EXPRESSION_BYTES
 from proxy.dynamodb.expressions.parse import parse_condition, parse_projection, parse_update
-from proxy.dynamodb.expressions.parser import MAX_EXPRESSION_BYTES
 from proxy.dynamodb.expressions.placeholders import Bindings, bindings
 from proxy.dynamodb.expressions.printer import Printed, unparse
 from proxy.dynamodb.values import Item, Value, canonical_item, equal

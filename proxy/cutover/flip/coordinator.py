@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from proxy.cutover.clock_skew import clock_skew_margin
+from proxy.cutover.eras import broken_by_move
 from proxy.cutover.flip import protocol as flips
 from proxy.cutover.flip.active_move import ActiveMove, MoveAborted, MoveCommitted, MoveProgress, proxies_of, read
 from proxy.cutover.flip.lease import boottime
@@ -142,6 +143,7 @@ class Coordinator:
             started=self._wall(),
             gate=judgement.document,
             ramp_before=placed.ramp,
+            broken=broken_by_move(self._stages, move.scope, move.to),
         )
 
     def _would(self, flip: Flip) -> str:

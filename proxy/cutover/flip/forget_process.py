@@ -20,7 +20,7 @@ from proxy.cutover.flip.lease import boottime
 from proxy.cutover.flip.protocol import LeaseObserver
 from proxy.cutover.gate.forgotten_writes import settled
 from proxy.cutover.stage_table import StageTable
-from proxy.cutover.stages import ForgottenProcesses
+from proxy.cutover.stages import EVERYTHING, ForgottenProcesses
 
 _LOOK_SECONDS: Final = 0.25
 
@@ -68,12 +68,14 @@ async def forget(
         "by": by,
         "because": because,
     }
-    lost = known.map.forgotten
+    after = known.map
     if lease.owes:
         # It sent nothing after its lease. A release before this one did not say when it renewed it.
         sent_last = (lease.renewed or wall()) + lease.seconds
+        lost = after.forgotten
         lost = ForgottenProcesses(lost.count + 1, process, max(lost.settled, settled(sent_last, settle_seconds)))
-    if not await table.forget(lease, known.written(None, replace(known.map, forgotten=lost)), entry):
+        after = replace(after, forgotten=lost).broken((EVERYTHING,), wall(), f"process {process} was forgotten")
+    if not await table.forget(lease, known.written(None, after), entry):
         yield MoveAborted(
             known.map.epoch, f"{process} has come back, or a stage was moved just now: look, and try again"
         )

@@ -14,10 +14,12 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import structlog
 
+from proxy.cutover.eras import broken_by_settings, history_entry
 from proxy.cutover.flip.active_move import read
 from proxy.cutover.flip.fencing import DrainStatus, FenceControl
 from proxy.cutover.flip.lease import Lease, boottime
@@ -84,6 +86,7 @@ class Participant:
         self._host = socket.gethostname()
         self._started = wall()
         self._listed = False
+        self._recorded = False
         self._over: str | None = None
         self._renewals = 0
         self._sent = float("-inf")
@@ -172,6 +175,8 @@ class Participant:
             await self._renew()
         asked = self._clock()
         known = await read(self._table)
+        if not self._recorded:
+            known = await self._record_beginnings(known)
         self._follow(known)
         if self._renewed:
             self._renewed = False
@@ -182,6 +187,24 @@ class Participant:
         if self._flip is not None and self._silence.see(self._flip, asked, self._clock()):
             with contextlib.suppress(Unreachable, UnknownOutcome):  # others are at it too; the next round tells
                 await self._take_over(known, self._flip)
+
+    async def _record_beginnings(self, known: StageTableState) -> StageTableState:
+        """Once in this life: the stages that its settings begin with. Where they began elsewhere before, what was
+        shown then is not shown any more."""
+        if known.flip is not None:
+            return known  # when the move is over
+        broken = broken_by_settings(known.map, self._begins)
+        if known.map.begins != self._begins:
+            after = replace(known.map, begins=self._begins)
+            because = "the settings begin with other stages"
+            entry = history_entry(known.map, broken, because, self._process) if broken else None
+            after = after.broken(broken, self._wall(), because) if broken else after
+            row = known.written(None, after)
+            if not await self._table.write_state(row, entry=entry):
+                return known  # somebody else was faster: the next round sees what they wrote
+            known = StageTableState.of(row)
+        self._recorded = True
+        return known
 
     def _due(self) -> bool:
         if self.lease.wanted or self._answer != self._next:

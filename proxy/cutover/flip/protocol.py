@@ -29,6 +29,10 @@ BEAT_SECONDS: Final = 1.0
 MANY_KEYS: Final = 500
 
 
+# What the history need not keep of a move.
+_UNTOLD: Final = frozenset({"beat", "phase", "held_since", "broken"})
+
+
 class Phase(StrEnum):
     ANNOUNCED = "announced"
     HOLDING = "holding"
@@ -61,7 +65,7 @@ class MoveRequest:
 class Flip:
     """A move under way, as it stands in the state. `moves` says that the authority changes; `beat` grows as long as
     its driver lives; `held_since` and `started` are Unix seconds, for people, and so is `ramp_before` (None: a driver
-    of an older version did not say); `gate` is what the gate said."""
+    of an older version did not say); `gate` is what the gate said; `broken` are the scopes whose era ends with it."""
 
     id: str
     scope: Scope
@@ -79,6 +83,7 @@ class Flip:
     beat: int = 0
     gate: Mapping[str, Any] = field(default_factory=dict)
     ramp_before: float | None = None
+    broken: tuple[Scope, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -103,6 +108,7 @@ class Flip:
             "beat": self.beat,
             "gate": dict(self.gate),
             "ramp_before": self.ramp_before,
+            "broken": [str(scope) for scope in self.broken],
         }
 
     @classmethod
@@ -125,6 +131,7 @@ class Flip:
             beat=int(document["beat"]),
             gate=document["gate"],
             ramp_before=float(before) if (before := document.get("ramp_before")) is not None else None,
+            broken=tuple(map(Scope.parse, document.get("broken", ()))),
         )
 
 
@@ -163,7 +170,7 @@ class StageTableState:
         """The commit."""
         placed = StagePlacement(flip.to, flip.ramp, now, flip.by)
         after = replace(flip, phase=Phase.SWITCHED, beat=flip.beat + 1)
-        return self.written(after, self.map.moved(flip.scope, placed))
+        return self.written(after, self.map.moved(flip.scope, placed, flip.broken))
 
     def ended(self) -> StageRow:
         """No move is under way: after `switched` it is done, before it all is as it was."""
@@ -323,7 +330,7 @@ def entry(
     """What the history keeps of a move that has ended: done, or (with a reason) not."""
     held = max(0.0, now - flip.held_since) if flip.held_since else 0.0
     return {
-        **{name: value for name, value in flip.document().items() if name not in ("beat", "phase", "held_since")},
+        **{name: value for name, value in flip.document().items() if name not in _UNTOLD},
         "at": now,
         "epoch": epoch,
         "outcome": "kept" if reason is not None else "moved",

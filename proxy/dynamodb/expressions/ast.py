@@ -201,3 +201,8 @@ def condition_paths(tree: Condition) -> Iterator[Path]:
 def top_level(paths: Iterable[Path]) -> frozenset[str]:
     """The names of the attributes that the paths start from."""
     return frozenset(str(path.parts[0]) for path in paths)
+
+
+def joined(junction: type[And] | type[Or], terms: list[Condition]) -> Condition:
+    """Conditions under one AND or OR; a single one stays itself."""
+    return terms[0] if len(terms) == 1 else junction(tuple(terms))

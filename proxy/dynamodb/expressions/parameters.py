@@ -5,6 +5,10 @@ from typing import TypeAlias
 
 from proxy.dynamodb.errors import DynamoDBError, validation
 
+MAX_EXPRESSION_BYTES = 4096
+MAX_OPERATORS = 300
+MAX_IN_OPERANDS = 100
+
 Parameter: TypeAlias = OneOf[
     "ConditionExpression", "FilterExpression", "KeyConditionExpression", "UpdateExpression", "ProjectionExpression"
 ]

@@ -35,14 +35,17 @@ from proxy.dynamodb.expressions.ast import (
     Set,
     Tree,
     Update,
+    joined,
 )
-from proxy.dynamodb.expressions.parameters import Parameter, invalid
+from proxy.dynamodb.expressions.parameters import (
+    MAX_EXPRESSION_BYTES,
+    MAX_IN_OPERANDS,
+    MAX_OPERATORS,
+    Parameter,
+    invalid,
+)
 from proxy.dynamodb.expressions.reserved_words import RESERVED
 from proxy.dynamodb.expressions.tokens import END, tokenize
-
-MAX_EXPRESSION_BYTES = 4096
-MAX_OPERATORS = 300
-MAX_IN_OPERANDS = 100
 
 
 class Parsed(NamedTuple):
@@ -157,12 +160,12 @@ class _Parser:
                     self.at += 1
                     self._count_operator()
                     if token.text == "OR":
-                        level.groups.append(_joined(And, level.terms))
+                        level.groups.append(joined(And, level.terms))
                         level.terms = []
                     level.wrapped = False
                     break
-                level.groups.append(_joined(And, level.terms))
-                read = _joined(Or, level.groups)
+                level.groups.append(joined(And, level.terms))
+                read = joined(Or, level.groups)
                 if token.text == ")" and len(levels) > 1:
                     self._close(level.wrapped)
                     levels.pop()
@@ -396,7 +399,3 @@ class _Parser:
         shown = END if token.kind == "end" else self.text[token.start : token.end]
         near = self.text[before.start : after.end].rstrip()
         raise invalid(self.parameter, f'Syntax error; token: "{shown}", near: "{near}"')
-
-
-def _joined(junction: type[And] | type[Or], terms: list[Condition]) -> Condition:
-    return terms[0] if len(terms) == 1 else junction(tuple(terms))

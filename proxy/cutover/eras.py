@@ -1,0 +1,71 @@
+"""What ends an era: a move through `off`, settings that begin elsewhere, a forgotten process, a gap in a stream.
+
+Evidence, sweeps and checkpoints are of one era; what they say of another is nothing (design: "Evidence is of something,
+and it ends"). Pure; `flip/end_era.py` writes the stage table.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+
+from proxy.cutover.stages import EVERYTHING, Scope, Stage, StageMap, Stages
+
+
+def broken_by_move(stages: Stages, scope: Scope, to: Stage) -> tuple[Scope, ...]:
+    """The scopes whose era the move ends: those that it takes from `off` into stages whose writes go to both stores, or
+    out of them into `off`. Nobody can say later what was written in `off`."""
+    table = scope.table
+    types = (each for each in stages.types(table) if stages.covers(scope, table, each))
+    return tuple(
+        Scope(table, each) for each in types if (stages.stage_of(table, each) is Stage.OFF) != (to is Stage.OFF)
+    )
+
+
+def broken_by_settings(known: StageMap, begins: str) -> tuple[Scope, ...]:
+    """The scopes whose era ends because processes now begin with `begins` (`table/Type=stage …`), and began otherwise.
+
+    What has been moved stands where it was moved to, whatever the settings say.
+    """
+    if known.begins is None or known.begins == begins:
+        return ()
+    before, after = _beginnings(known.begins), _beginnings(begins)
+    if before is None or after is None or _is_off(before, EVERYTHING) != _is_off(after, EVERYTHING):
+        return (EVERYTHING,)
+    return tuple(
+        scope
+        for scope in sorted(before.keys() | after.keys())
+        if scope not in known.placed and Scope(scope.table) not in known.placed
+        if _is_off(before, scope) != _is_off(after, scope)
+    )
+
+
+def history_entry(known: StageMap, scopes: Iterable[Scope], because: str, by: str) -> dict[str, object]:
+    """What the history keeps of an era that ended without a move."""
+    return {
+        "id": uuid.uuid4().hex[:12],
+        "at": time.time(),
+        "epoch": known.epoch,
+        "outcome": "era ended",
+        "scopes": [str(scope) for scope in scopes],
+        "by": by,
+        "because": because,
+    }
+
+
+def _beginnings(text: str) -> Mapping[Scope, Stage] | None:
+    """The stages of a `begins`; None for a text that cannot be taken apart, as with a blank in a type's name."""
+    found: dict[Scope, Stage] = {}
+    for each in text.split(" "):
+        name, _, stage = each.rpartition("=")
+        try:
+            found[Scope.parse(name)] = Stage(stage)
+        except ValueError:
+            return None
+    return found if EVERYTHING in found else None
+
+
+def _is_off(begins: Mapping[Scope, Stage], scope: Scope) -> bool:
+    at = begins.get(scope) or begins.get(Scope(scope.table)) or begins[EVERYTHING]
+    return at is Stage.OFF
