@@ -21,8 +21,7 @@ from proxy.cutover.gate_metrics import GateMetrics
 from proxy.cutover.service import CutoverService
 from proxy.cutover.stage_table import StageTable
 from proxy.mapping.column_mapping import ColumnMapping
-from proxy.mapping.given import load_mappings
-from proxy.mapping.load import LoadedMapping
+from proxy.mapping.load import LoadedMapping, load_mappings
 from proxy.metrics.registry import Metrics
 from proxy.settings import Settings
 from proxy.stores.dynamodb.client import DynamoDBClient

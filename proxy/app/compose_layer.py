@@ -12,13 +12,15 @@ from structlog.typing import FilteringBoundLogger
 from comparators.rules import ANY
 from proxy.cutover.compose import participant_of
 from proxy.cutover.flip.fencing import NoLease, ServingLease
+from proxy.cutover.gate.basis import Basis
 from proxy.cutover.gate.evidence_collector import EvidenceCollector
 from proxy.cutover.gate.latest_sweeps import LatestSweeps
 from proxy.cutover.stages import DSQL, DYNAMODB, Stages
 from proxy.dynamodb.idempotency import IdempotencyToken
 from proxy.dynamodb.schema import Key
 from proxy.mapping.column_mapping import ColumnMapping
-from proxy.mapping.given import load_mappings
+from proxy.mapping.digest import mapping_digest
+from proxy.mapping.load import load_mappings
 from proxy.metrics.registry import Metrics
 from proxy.migrate.schema.document_tables import Documents
 from proxy.migrate.schema.ledger import LEDGER_TABLES
@@ -155,6 +157,7 @@ async def compose_layer(
         standing=lambda: backlog_by_table(journal, tables),
         troubles=lambda: layer.troubles(),
         swept=last_swept.last,
+        basis=lambda table: _basis(stages, tables, table),
     )
     findings = VerdictRecorder(
         metrics, kept=settings.admin.mismatches_kept, values=settings.admin.values, evidence=witness
@@ -221,6 +224,12 @@ async def compose_layer(
         pool.start()
     log.debug("layer_open", mappings=sorted(mapped))
     return layer
+
+
+def _basis(stages: Stages, tables: Tables, table: str) -> Basis:
+    """What this process's findings about a table are of, now."""
+    known = tables.known(table)
+    return Basis.of(stages, table, mapping_digest(known.mapping) if known is not None else "")
 
 
 def _journal(settings: Settings) -> Journal:

@@ -133,7 +133,7 @@ def _collect_seldom() -> None:
 
 
 def _check(settings: Settings) -> int:
-    from proxy.mapping.given import load_mappings
+    from proxy.mapping.load import load_mappings
     from proxy.tracing.setup import setup_tracing
     from proxy.web.tls import Certificates
     from proxy.wire.client_keys import client_keys

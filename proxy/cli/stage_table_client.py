@@ -13,7 +13,7 @@ from proxy.cutover import documents
 from proxy.cutover.model import MoveOrder
 from proxy.cutover.service import CutoverService
 from proxy.cutover.stages import Scope, Stage
-from proxy.mapping.given import load_mappings
+from proxy.mapping.load import load_mappings
 from proxy.settings import Settings
 from proxy.settings.validation import SettingsError
 from proxy.stores.dynamodb.open_client import open_upstream

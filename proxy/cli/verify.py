@@ -46,6 +46,8 @@ def add(commands: Any) -> None:
 
 async def _verify(settings: Settings, arguments: argparse.Namespace, stopping: StopRequest) -> int:
     from proxy.cli.progress import ProgressSnapshot
+    from proxy.cutover.gate.basis import Basis
+    from proxy.mapping.digest import mapping_digest
     from proxy.migrate.table_jobs.rate_limiter import RateLimiter
     from proxy.migrate.table_jobs.sources import ScanSource
     from proxy.migrate.table_jobs.table_reader import TableReader
@@ -97,7 +99,8 @@ async def _verify(settings: Settings, arguments: argparse.Namespace, stopping: S
             settle=(settings.dsql if forwards else settings.dynamodb).settle_seconds,
             stopping=stopping,
         )
-        lost = await _settled(both, settings)
+        await _settled(both, settings)
+        basis = Basis.of(both.standing.stages, both.table.name, mapping_digest(both.table.mapping))
         sweeping = SweepJob(
             both.table,
             source,
@@ -110,7 +113,7 @@ async def _verify(settings: Settings, arguments: argparse.Namespace, stopping: S
             references=both.references,
             values=arguments.values,
             spots=arguments.spot,
-            forgotten=lost,
+            basis=basis,
             stop=stopping,
         )
 
@@ -129,8 +132,8 @@ async def _verify(settings: Settings, arguments: argparse.Namespace, stopping: S
         return FAILED if swept.result == DIFFERENT else 0
 
 
-async def _settled(both: TableStores, settings: Settings) -> int:
-    """How many processes have been forgotten that owed keys, when nothing that they sent can take effect any more."""
+async def _settled(both: TableStores, settings: Settings) -> None:
+    """Until nothing can take effect any more that a forgotten process sent. The stages have been read by then."""
     import time
 
     from proxy.cutover.gate.forgotten_writes import wait
@@ -142,7 +145,6 @@ async def _settled(both: TableStores, settings: Settings) -> int:
             f"crossfade: {lost.process} was forgotten: waiting {seconds:.0f} s, until nothing it sent can take effect\n"
         )
         await asyncio.sleep(seconds)
-    return lost.count
 
 
 def _authority(arguments: argparse.Namespace, found: frozenset[str], *, pinned: bool, table: str) -> str:

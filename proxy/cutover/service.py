@@ -96,9 +96,9 @@ class CutoverService:
             known = await read(self._table)
             leases = await self._table.leases()
             told = await self._table.evidence()
-        evidence = await self._together(leases, told)
         stages = Stages(self._settings, self._types)
         stages.adopt(known.map)
+        evidence = await self._together(leases, told, stages)
         met = {*self._met(), *evidence.standing, *(count.pattern.table for count in evidence.counts)}
         named = {table for table, _, _ in stages.list_all(met)}
         if scope is not None and scope.table not in named and await self._exists(scope.table):
@@ -258,8 +258,10 @@ class CutoverService:
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
-    async def _together(self, leases: Iterable[LeaseItem], told: Mapping[str, Mapping[str, Any]]) -> Evidence:
-        """The evidence of all that hold a lease; this process's as it is now.
+    async def _together(
+        self, leases: Iterable[LeaseItem], told: Mapping[str, Mapping[str, Any]], stages: Stages
+    ) -> Evidence:
+        """The evidence of all that hold a lease, as far as it is of the present eras; this process's as it is now.
 
         Who has not told anything for long, and owes nothing, is gone: a flip passes over it, and so does the gate.
         """
@@ -274,9 +276,9 @@ class CutoverService:
                 nothing = f"{name} has told nothing that can be read: it has just started, or is of another version"
                 evidence = Evidence(at={name: lease.started}, troubles=frozenset({nothing}))
             if lease.owes or evidence.at.get(name, 0.0) >= latest:
-                found.append(evidence)
+                found.append(evidence.of_now(stages.era))
         if self._own is not None:
-            found.append(await self._own())
+            found.append((await self._own()).of_now(stages.era))
         return merge(found)
 
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 
 from proxy.cutover.gate.criteria import Criterion
 from proxy.cutover.gate.evidence import Evidence
-from proxy.cutover.gate.forgotten_writes import missing_sweep_reason
-from proxy.cutover.gate.requirements import forbidden_reason, next_stage, requirements, split_reason
+from proxy.cutover.gate.requirements import TableHistory, forbidden_reason, next_stage, requirements, split_reason
 from proxy.cutover.model import GateView, StagedScope, StagesView
 from proxy.cutover.stages import Scope, Stage, StageMap, StagePlacement
 from proxy.problems import Problem
@@ -52,10 +51,11 @@ class StagesSnapshot:
         # A table takes its types with it, from wherever each of them stands.
         for at in self.concerned(judged):
             placed = StagePlacement(at.stage, at.ramp, at.since, at.by)
-            lost, last = self.stages.forgotten, self.evidence.swept.get(scope.table)
-            why = forbidden_reason(at.stage, to) or missing_sweep_reason(scope.table, last, lost, at.stage, to)
-            hindrance = hindrance or why or ""
-            for each in requirements(self.evidence, judged, placed, to, self.settings, ramp, self.now, lost):
+            name = at.scope.item_type
+            history = TableHistory({name: self.stages.era(scope.table, name)}, self.stages.forgotten)
+            missing = history.missing_sweep_reason(self.evidence, scope.table, at.stage, to)
+            hindrance = hindrance or forbidden_reason(at.stage, to) or missing or ""
+            for each in requirements(self.evidence, judged, placed, to, self.settings, ramp, self.now, history):
                 if each.name not in found or found[each.name].holds:
                     found[each.name] = each
         if scope.item_type and not hindrance:

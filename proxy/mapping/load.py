@@ -20,6 +20,8 @@ from proxy.mapping.codecs import codec
 from proxy.mapping.column_mapping import ColumnMapping
 from proxy.mapping.composites import Composite
 from proxy.mapping.references import Reference
+from proxy.settings import Settings
+from proxy.settings.validation import SettingsError
 
 _MAX_IDENTIFIER: Final = 63
 _KINDS: Final = {str: "a text", bool: "true or false", list: "a list", dict: "a table"}
@@ -332,3 +334,19 @@ def _expected(top: _Place, table: str) -> tuple[Expectation, ...]:
         except ValueError as error:
             raise MappingError(str(error)) from error
     return tuple(expectations)
+
+
+def load_mappings(settings: Settings) -> dict[str, LoadedMapping]:
+    """The mapping files by table. Raises SettingsError, naming the file and the place."""
+    mapped: dict[str, LoadedMapping] = {}
+    for path in settings.mappings or ():
+        if not path.is_file():
+            raise SettingsError([f"mappings: {path}: there is no such file: correct its name in the settings"])
+        try:
+            table = load(path)
+        except MappingError as error:
+            raise SettingsError([str(error)]) from error
+        if table.mapping.table in mapped:
+            raise SettingsError([f"{path}: table {table.mapping.table!r} has a mapping already; name one file a table"])
+        mapped[table.mapping.table] = table
+    return mapped

@@ -25,8 +25,7 @@ from proxy import logs
 from proxy.cutover.stage_table import StageTable
 from proxy.cutover.stages import DSQL, StageMap, Stages
 from proxy.dynamodb.schema import Key
-from proxy.mapping.given import load_mappings
-from proxy.mapping.load import LoadedMapping
+from proxy.mapping.load import LoadedMapping, load_mappings
 from proxy.settings import Settings, load
 from proxy.stores.dsql.connect import open_pool
 from proxy.stores.dsql.store import DSQLStore

@@ -55,6 +55,8 @@ class FlipStory:
     troubles: tuple[Trouble, ...]
     stages: Weather
     driver: Weather | None = None
+    swept_at: float | None = None
+    """When an operator sweeps the table, beside the sweeps that follow a forgotten process."""
 
 
 def tell(seed: int) -> FlipStory:
@@ -129,19 +131,20 @@ def _troubles(chance: random.Random, processes: int) -> list[Trouble]:
     return forgotten[:1] or troubles
 
 
-Kind = Literal["sleeper", "dead", "slow", "busy", "joiner", "late", "lost"]
+Kind = Literal["sleeper", "dead", "slow", "busy", "joiner", "late", "lost", "off"]
 
 
 def tell_near(seed: int, kind: Kind) -> FlipStory:
     """A story of one flip, with trouble close to it. sleeper: one that owes nothing sleeps until it is over. dead: one
     dies with keys that have not converged. slow: the stage table is far. busy: the mirror is. joiner: processes start
     while writes are held. late: writes of the stage table land late, and the command is interrupted. lost: one dies as
-    in `dead`, and its journal with it; it is forgotten, and moves are tried before and after a sweep."""
+    in `dead`, and its journal with it; it is forgotten, and moves are tried before and after a sweep. off: the table
+    stands in `off` for a while, in which clients write, and moves are tried before and after a sweep."""
     chance = random.Random(f"near {kind} {seed}")
     at = chance.uniform(0.3, 0.6) if kind == "sleeper" else chance.uniform(1.0, 1.5)
     near, far = Weather(0.01, STAGE_SETTLE), Weather(chance.uniform(0.1, 0.3), STAGE_SETTLE)
     late = Weather(0.1, STAGE_SETTLE, lingering=0.15, cut=0.15)
-    lost = kind == "lost"
+    lost, off = kind == "lost", kind == "off"
     troubles: list[Trouble] = []
     if kind == "sleeper":
         troubles.append(Trouble(chance.uniform(0.1, at), "sleep", 1, chance.uniform(5.0, 6.0)))
@@ -151,6 +154,7 @@ def tell_near(seed: int, kind: Kind) -> FlipStory:
         troubles.append(Trouble(at - 0.05, "lose", 1, 1.0))
     elif kind == "joiner":
         troubles += [Trouble(at - 0.4, "stop", n, 0.4 + chance.uniform(0.0, 0.8)) for n in (1, 2)]
+    interrupted = chance.uniform(0.3, 2.0) if kind == "late" else None
     # In `complete` nothing is mirrored, so what the old authority shows is old from the first write on.
     to = Stage.COMPLETE if kind in ("sleeper", "slow", "joiner") else Stage.LIVE
     return FlipStory(
@@ -158,7 +162,7 @@ def tell_near(seed: int, kind: Kind) -> FlipStory:
             seed=seed,
             stage="dualwrite",
             processes=3 if kind == "joiner" else 2,
-            keys=tuple(f"k{n}" for n in range(12)) if kind in ("dead", "lost") else ("k0",),
+            keys=tuple(f"k{n}" for n in range(12)) if kind in ("dead", "lost", "off") else ("k0",),
             clients=(),
             events=(),
             dynamodb=Weather(0.05, DYNAMODB_SETTLE),
@@ -174,12 +178,16 @@ def tell_near(seed: int, kind: Kind) -> FlipStory:
         hurry=0.03,
         rests=0.0,
         begins=at + 0.2 if kind == "sleeper" else 0.0,
-        ends=at + {"sleeper": 6.5, "dead": -0.06, "lost": -0.06}.get(kind, 2.0),
+        ends=at + {"sleeper": 6.5, "dead": -0.06, "lost": -0.06, "off": 0.1}.get(kind, 2.0),
         moves=(
-            Moving(at + 5.5 * lost, to, interrupted_after=chance.uniform(0.3, 2.0) if kind == "late" else None),
-            *((Moving(at + 25.0, to),) if lost else ()),
+            *((Moving(at - 0.8, Stage.OFF), Moving(at, Stage.SHADOW)) if off else ()),
+            Moving(
+                at + 1.0 * off + 5.5 * lost, to, interrupted_after=chance.uniform(0.3, 2.0) if kind == "late" else None
+            ),
+            *((Moving(at + 25.0, to),) if lost or off else ()),
         ),
         troubles=tuple(troubles),
         stages={"slow": far, "sleeper": far, "late": late}.get(kind, near),
         driver=far if kind == "joiner" else None,
+        swept_at=at + chance.uniform(8.0, 20.0) if off else None,
     )

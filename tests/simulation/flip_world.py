@@ -25,11 +25,12 @@ from proxy.cutover.flip.coordinator import Coordinator, GateDecision
 from proxy.cutover.flip.forget_process import forget
 from proxy.cutover.flip.protocol import MoveRequest
 from proxy.cutover.gate import forgotten_writes as unswept
+from proxy.cutover.gate.basis import Basis
 from proxy.cutover.gate.evidence import LastSweep
 from proxy.cutover.stage_table import StageTable
 from proxy.cutover.stages import DYNAMODB, Scope, Stages
 from proxy.dynamodb.values import Item
-from proxy.stores.dsql.system_tables.sweep_records import REPAIRED
+from proxy.stores.dsql.system_tables.sweep_records import EQUAL, REPAIRED
 from proxy.stores.errors import StoreError
 from tests.simulation.flip_story import FlipStory, Moving, Trouble
 from tests.simulation.line import Fate, Line, Outage
@@ -101,7 +102,8 @@ class FlipWorld:
         board = Board(self._lines[1], self.loop.time)
         self._stages = StageMemory(self.loop.time, changed=changed)
         self._agreed = Stages(settings_for(base, Path("/nowhere")))
-        self._swept: LastSweep | None = None
+        # Both stores begin empty, and so equal: as a sweep of the era that lasts since the stage table was made says.
+        self._swept = LastSweep(EPOCH, EQUAL, DYNAMODB, Basis())
         self._read_at = 0
         self._ways = [Line(self.loop, self._chance, story.stages, (), self._failed) for _ in range(base.processes)]
         self._ways.append(Line(self.loop, self._chance, story.driver or story.stages, (), self._failed))
@@ -143,6 +145,8 @@ class FlipWorld:
                 group.create_task(self._reader(), name=f"reader {n}")
             for trouble in story.troubles:
                 group.create_task(self._trouble(trouble), name=trouble.what)
+            if story.swept_at is not None:
+                group.create_task(self._sweep_later(story.swept_at), name="sweep")
             group.create_task(self._operator(), name="operator")
         self._note("all asked")
         for line in self._lines:
@@ -277,22 +281,27 @@ class FlipWorld:
         self._counts["forgotten"] += 1
         lost = self._stages.state.map.forgotten
         await asyncio.sleep(unswept.wait(lost, wall(), DSQL_SETTLE) + self._chance.random())
-        self._sweep(lost.count)
+        self._sweep()
 
-    def _sweep(self, forgotten: int) -> None:
+    async def _sweep_later(self, at: float) -> None:
+        await asyncio.sleep(max(0.0, at - self.loop.time()))
+        self._sweep()
+
+    def _sweep(self) -> None:
         authority = self._authority()
         truth, other = self._stores[authority], self._stores["dsql" if authority == DYNAMODB else "dynamodb"]
         for key in self._keys.values():
             if other.rows.get(key) != truth.rows.get(key):
                 other.put(key, truth.rows.get(key))
-        self._swept = LastSweep(EPOCH + self.loop.time(), REPAIRED, authority, forgotten)
-        self._note(f"swept by {authority} after {forgotten}")
+        self._swept = LastSweep(EPOCH + self.loop.time(), REPAIRED, authority, Basis.of(self._agreed, TABLE, ""))
+        self._note(f"swept by {authority}, era {self._agreed.era(TABLE).number}")
 
     async def _judge(self, move: MoveRequest) -> GateDecision:
         """Of the gate, what no force passes and a story can have."""
         stages = self._stages.state.map
         self._agreed.adopt(stages)
-        why = unswept.missing_sweep_reason(TABLE, self._swept, stages.forgotten, self._agreed.stage_of(TABLE), move.to)
+        at = self._agreed.stage_of(TABLE)
+        why = unswept.missing_sweep_reason(TABLE, self._swept, {"": stages.era(TABLE)}, (), at, move.to)
         if why is not None:
             self._counts["not swept yet"] += 1
         return GateDecision((why,) if why is not None else (), of=stages)

@@ -12,6 +12,7 @@ from typing import Any, Final, get_args
 
 import pytest
 
+from proxy.cutover.flip import coordinator
 from proxy.cutover.flip import protocol as flip
 from proxy.cutover.flip.active_move import ActiveMove
 from proxy.cutover.flip.fencing import DrainStatus
@@ -19,6 +20,7 @@ from proxy.cutover.flip.lease import Lease
 from proxy.cutover.flip.participant import Participant
 from proxy.cutover.flip.protocol import Flip, ObservedLease, Phase, VoteStatus
 from proxy.cutover.gate import forgotten_writes as unswept
+from proxy.cutover.gate.basis import Basis
 from proxy.cutover.stage_table import StageRow, StageTable
 from tests.simulation.flip_story import Kind, tell_near
 from tests.simulation.flip_world import simulate
@@ -101,6 +103,16 @@ def a_forgotten_process_needs_no_sweep(patch: Patch) -> None:
     patch.setattr(unswept, "missing_sweep_reason", lambda *_: None)
 
 
+def a_sweep_of_another_era_counts(patch: Patch) -> None:
+    """What was written while the table stood in `off` is nobody's business."""
+    patch.setattr(Basis, "in_era", lambda *_: True)
+
+
+def no_era_ends_in_off(patch: Patch) -> None:
+    """A move through `off` is a move as any other."""
+    patch.setattr(coordinator, "broken_by_move", lambda *_: ())
+
+
 def _stand(patch: Patch, careless: Callable[[Flip, ObservedLease], VoteStatus]) -> None:
     patch.setattr(flip, "standing", careless)
 
@@ -116,6 +128,10 @@ def _stand(patch: Patch, careless: Callable[[Flip, ObservedLease], VoteStatus]) 
         (nobody_waits_for_switched, "slow"),
         (the_state_is_written_whatever_it_is, "late"),
         (a_forgotten_process_needs_no_sweep, "lost"),
+        (a_forgotten_process_needs_no_sweep, "off"),
+        (a_sweep_of_another_era_counts, "off"),
+        (a_sweep_of_another_era_counts, "lost"),
+        (no_era_ends_in_off, "off"),
     ],
 )
 def test_finds(

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.cutover.gate.access_patterns import pattern_of
+from proxy.cutover.gate.basis import Basis
 from proxy.cutover.gate.evidence import (
     SEEN,
     SPAN_SECONDS,
@@ -31,7 +32,16 @@ WORDS = st.sampled_from([SEEN, *map(str, Verdict)])
 NAMES = st.sampled_from(["a", "b"])
 COUNTED = st.integers(0, 5)
 SECONDS = st.floats(0, 1e6, allow_nan=False)
-SWEEPS = st.builds(LastSweep, SECONDS, st.sampled_from(["equal", "repaired"]), NAMES, COUNTED, st.booleans())
+BASES = st.builds(Basis, NAMES, st.dictionaries(NAMES, COUNTED, max_size=3))
+SWEEPS = st.builds(
+    LastSweep,
+    SECONDS,
+    st.sampled_from(["equal", "repaired"]),
+    NAMES,
+    st.none() | BASES,
+    st.booleans(),
+    SECONDS,
+)
 EVIDENCE = st.builds(
     Evidence,
     at=st.dictionaries(NAMES, SECONDS),

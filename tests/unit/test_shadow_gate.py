@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from proxy.cutover.gate.basis import Basis
 from proxy.cutover.gate.criteria import Criterion
 from proxy.cutover.gate.evidence import (
     SEEN,
@@ -20,9 +21,16 @@ from proxy.cutover.gate.evidence import (
     span_of,
 )
 from proxy.cutover.gate.forgotten_writes import missing_sweep_reason, settled, wait
-from proxy.cutover.gate.requirements import demotion, forbidden_reason, next_stage, requirements, split_reason
+from proxy.cutover.gate.requirements import (
+    TableHistory,
+    demotion,
+    forbidden_reason,
+    next_stage,
+    requirements,
+    split_reason,
+)
 from proxy.cutover.gate.tail_latency import percentile, slowest
-from proxy.cutover.stages import ForgottenProcesses, Scope, Stage, StagePlacement
+from proxy.cutover.stages import Era, ForgottenProcesses, Scope, Stage, StagePlacement
 from proxy.metrics.histogram import STORE_BUCKETS
 from proxy.settings.gate import CRITERIA, GateSettings
 
@@ -57,7 +65,7 @@ GOOD = Evidence(
     at=MappingProxyType({"one": NOW - 2, "two": NOW - 5}),
     counts=MappingProxyType({**counts(GET, 4000), **counts(PUT, 500), **counts(GAME, 100), **counts(SCAN, 40)}),
     timings=timed("GetItem", 4, 3),
-    swept=MappingProxyType({"billio": LastSweep(NOW - 3600, "equal", "dynamodb")}),
+    swept=MappingProxyType({"billio": LastSweep(NOW - 3600, "equal", "dynamodb", Basis())}),
 )
 
 
@@ -144,9 +152,9 @@ def test_each_threshold_is_the_operator_s(change: dict[str, Any], wanted: dict[s
 def test_a_sweep_is_advice_until_it_is_asked_for() -> None:
     for last, said in (
         (None, "is on record"),
-        (LastSweep(NOW - 25 * 3600, "equal"), "too old"),
-        (LastSweep(NOW, "repaired"), "mended all; one that finds none says equal"),
-        (LastSweep(NOW, "different", mended=False), "left some"),
+        (LastSweep(NOW - 25 * 3600, "equal", "dynamodb", Basis()), "too old"),
+        (LastSweep(NOW, "repaired", "dynamodb", Basis()), "mended all of them; run crossfade verify"),
+        (LastSweep(NOW, "different", "dynamodb", Basis(), mended=False), "left differences"),
     ):
         evidence = replace(GOOD, swept={"billio": last} if last is not None else {})
         assert said in asked(evidence)["sweep"].sentence
@@ -156,33 +164,47 @@ def test_a_sweep_is_advice_until_it_is_asked_for() -> None:
 
 
 LOST = ForgottenProcesses(2, "p7", NOW)
+# The second era began when p7 was forgotten; "Book" is in its first.
+SECOND = Era(2, NOW - 60, "process p7 was forgotten")
+OF_FIRST, OF_SECOND, OF_OTHER = (Basis(mapping, {"": number}) for number, mapping in ((1, "m"), (2, "m"), (2, "other")))
 
 
 @pytest.mark.parametrize(
     ("last", "said"),
     [
-        (None, "no sweep of all of it has begun and ended since"),
-        (LastSweep(NOW + 9, "equal", "dynamodb", 1), "no sweep of all of it"),
-        (LastSweep(NOW, "different", "dynamodb", 2, mended=False), "has left differences"),
-        (LastSweep(NOW, "repaired", "dsql", 2), "by dsql, which is not the authority"),
-        (LastSweep(NOW, "repaired", "dynamodb", 2), ""),
-        (LastSweep(NOW - 10**6, "equal", "dsql", 3), ""),  # equal is equal, and which clock says when is all the same
+        (None, "no sweep of the whole table is on record"),
+        (LastSweep(NOW, "equal", "dynamodb"), "does not say of which era"),
+        (LastSweep(NOW + 9, "equal", "dynamodb", OF_FIRST), "began another era: process p7 was forgotten"),
+        (LastSweep(NOW + 9, "equal", "dynamodb", OF_OTHER), "made with another mapping"),
+        (LastSweep(NOW, "different", "dynamodb", OF_SECOND, mended=False), "has left differences"),
+        (LastSweep(NOW, "unsettled", "dynamodb", OF_SECOND, mended=False), "has left differences"),
+        (LastSweep(NOW, "repaired", "dsql", OF_SECOND), "by dsql, which is not the authority"),
+        (LastSweep(NOW, "repaired", "dynamodb", OF_SECOND), ""),
+        (LastSweep(NOW - 10**6, "equal", "dsql", OF_SECOND), ""),  # equal is equal, whichever clock says when
     ],
 )
-def test_after_a_process_was_forgotten_that_owed_a_sweep_must_follow(last: LastSweep | None, said: str) -> None:
-    found = missing_sweep_reason("billio", last, LOST, Stage.SHADOW, Stage.LIVE)
+def test_no_force_passes_over_an_era_without_a_sweep(last: LastSweep | None, said: str) -> None:
+    found = missing_sweep_reason("billio", last, {"": SECOND}, {"m"}, Stage.SHADOW, Stage.LIVE)
     assert (found is None) == (not said)
     assert said in (found or "")
     swept = {"billio": last} if last is not None else {}
-    (criterion,) = (
-        each
-        for each in requirements(
-            replace(GOOD, swept=swept), TABLE, SHADOW, Stage.LIVE, GateSettings(), now=NOW, forgotten=LOST
-        )
-        if each.name == "forgotten"
-    )
-    assert criterion.stops == bool(said)
+    evidence = replace(GOOD, swept=swept, mappings={"billio": frozenset({"m"})})
+    history = TableHistory({"": SECOND}, LOST)
+    by_name = {
+        each.name: each
+        for each in requirements(evidence, TABLE, SHADOW, Stage.LIVE, GateSettings(), now=NOW, history=history)
+    }
+    assert by_name["forgotten"].stops == bool(said)
+    if said:
+        assert not by_name["sweep"].holds
     assert "crossfade verify --table billio --repair" in (found or "crossfade verify --table billio --repair")
+
+
+def test_each_type_that_is_moved_must_have_been_swept_in_its_era() -> None:
+    last = LastSweep(NOW, "equal", "dynamodb", Basis("m", {"": 1, "Book": 1}))
+    for eras, outdated in (({"": Era(1)}, False), ({"": Era(1), "Book": Era(2)}, True), ({"Book": Era(1)}, False)):
+        found = missing_sweep_reason("billio", last, eras, (), Stage.SHADOW, Stage.LIVE)
+        assert (found is not None) == outdated
 
 
 @pytest.mark.parametrize(
@@ -196,16 +218,21 @@ def test_after_a_process_was_forgotten_that_owed_a_sweep_must_follow(last: LastS
         (Stage.OFF, Stage.DUALWRITE, False),
     ],
 )
-def test_only_where_the_authority_moves_it_matters_what_was_owed(at: Stage, to: Stage, asks: bool) -> None:
-    assert (missing_sweep_reason("billio", None, LOST, at, to) is not None) == asks
-    assert missing_sweep_reason("billio", None, ForgottenProcesses(), at, to) is None
+def test_only_where_the_authority_moves_a_sweep_is_needed(at: Stage, to: Stage, asks: bool) -> None:
+    assert (missing_sweep_reason("billio", None, {"": Era()}, (), at, to) is not None) == asks
+
+
+def test_a_sweep_in_shares_is_as_old_as_its_oldest_share() -> None:
+    last = LastSweep(NOW, "equal", "dynamodb", Basis(), began=NOW - 25 * 3600)
+    assert "too old" in asked(replace(GOOD, swept={"billio": last}))["sweep"].sentence
 
 
 def test_what_was_parked_with_a_lost_journal_is_given_up_by_force_alone() -> None:
     """A sweep mends all but what the mapping cannot hold."""
-    swept = {"billio": LastSweep(NOW, "different", "dynamodb", 2)}
-    assert missing_sweep_reason("billio", swept["billio"], LOST, Stage.SHADOW, Stage.LIVE) is None
-    found = requirements(replace(GOOD, swept=swept), TABLE, SHADOW, Stage.LIVE, GateSettings(), now=NOW, forgotten=LOST)
+    last = LastSweep(NOW, "different", "dynamodb", OF_SECOND)
+    assert missing_sweep_reason("billio", last, {"": SECOND}, (), Stage.SHADOW, Stage.LIVE) is None
+    evidence, history = replace(GOOD, swept={"billio": last}), TableHistory({"": SECOND}, LOST)
+    found = requirements(evidence, TABLE, SHADOW, Stage.LIVE, GateSettings(), now=NOW, history=history)
     assert [each.name for each in found if each.stops] == ["forgotten"]
 
 

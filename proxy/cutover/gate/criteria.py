@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from proxy.cutover.gate.binomial_bound import upper_bound
-from proxy.cutover.gate.evidence import AccessPattern, Evidence, JournalBacklog
-from proxy.cutover.gate.forgotten_writes import missing_sweep_reason
+from proxy.cutover.gate.evidence import AccessPattern, Evidence, JournalBacklog, LastSweep
 from proxy.cutover.gate.tail_latency import slowest
-from proxy.cutover.stages import ForgottenProcesses, Scope, Stage
+from proxy.cutover.stages import ForgottenProcesses, Scope
 from proxy.settings.gate import GateSettings
-from proxy.stores.dsql.system_tables.sweep_records import DIFFERENT, EQUAL, REPAIRED
+from proxy.stores.dsql.system_tables.sweep_records import DIFFERENT, EQUAL, REPAIRED, UNSETTLED
 
 _NAMED: Final = 3
 
@@ -138,31 +137,39 @@ def check_parked(here: JournalBacklog, scope: Scope) -> Criterion:
     return Criterion("parked", not count, f"{count} keys", "none", sentence)
 
 
-def check_sweep(evidence: Evidence, scope: Scope, settings: GateSettings, now: float) -> Criterion:
-    """Whether all that is in the table, and not only what was touched, has been found equal."""
-    last, hours = evidence.swept.get(scope.table), settings.max_sweep_hours
-    verify = f"crossfade verify --table {scope.table}"
+def check_sweep(
+    last: LastSweep | None, table: str, missing: str | None, settings: GateSettings, now: float
+) -> Criterion:
+    """Whether all that is in the table, and not only what was touched, has been found equal. `missing` is why the last
+    sweep does not count, forced or not (`missing_sweep_reason`)."""
+    hours = settings.max_sweep_hours
+    verify = f"crossfade verify --table {table}"
+    wanted = f"equal, begun in this era, within {hours:g} h"
     if last is None:
         sentence = f"No sweep of the whole table is on record: what nobody touched may be missing. Run {verify}."
-        return Criterion("sweep", False, "none on record", f"equal, within {hours:g} h", sentence)
-    age = max(0.0, now - last.ended) / 3600
+        return Criterion("sweep", False, "none on record", wanted, sentence)
+    # A sweep in shares is as old as the oldest of them.
+    age = max(0.0, now - (last.began or last.ended)) / 3600
+    value = f"{last.result}, {age:.1f} h ago"
+    if missing is not None:
+        return Criterion("sweep", False, f"{value}, and outdated", wanted, missing + ".")
     holds = last.result == EQUAL and age <= hours
     if last.result == REPAIRED:
-        sentence = f"The last sweep found differences, and mended all; one that finds none says equal: run {verify}."
+        sentence = f"The last sweep found differences and mended all of them; run {verify} once more to find it equal."
+    elif last.result == UNSETTLED:
+        sentence = f"The last sweep could not settle every key: run {verify} again, with more --patience."
     elif last.result != EQUAL:
         sentence = f"The last sweep found differences, and left some: read its report, and run {verify} --repair."
     elif holds:
         sentence = "The whole table was compared and found equal."
     else:
         sentence = f"It is too old: run {verify} again."
-    return Criterion("sweep", holds, f"{last.result}, {age:.1f} h ago", f"equal, within {hours:g} h", sentence)
+    return Criterion("sweep", holds, value, wanted, sentence)
 
 
-def check_forgotten(evidence: Evidence, scope: Scope, lost: ForgottenProcesses, at: Stage, to: Stage) -> Criterion:
-    """Whether what a forgotten process owed has been made good. Where it has not, no force helps (`unswept`)."""
-    last = evidence.swept.get(scope.table)
+def check_forgotten(last: LastSweep | None, lost: ForgottenProcesses, missing: str | None) -> Criterion:
+    """Whether what a forgotten process owed has been made good. Where it has not, no force helps."""
     wanted = f"a sweep that began after {lost.process} was forgotten"
-    missing = missing_sweep_reason(scope.table, last, lost, at, to)
     if missing is not None:
         return Criterion("forgotten", False, "not swept since", wanted, missing + ".")
     if last is not None and last.result == DIFFERENT:

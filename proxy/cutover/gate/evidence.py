@@ -6,14 +6,16 @@ It can be merged in any order, written as JSON, and read back. It decides nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
+from proxy.cutover.gate.basis import Basis
+from proxy.cutover.stages import Era
 from proxy.metrics.histogram import STORE_BUCKETS
 
-VERSION: Final = 2
+VERSION: Final = 3
 SPAN_SECONDS: Final = 3 * 3600
 """Counts are kept by spans of three hours: fine enough to forget by, and few enough to send every few seconds."""
 SPANS: Final = 9
@@ -64,18 +66,16 @@ class JournalBacklog:
 
 
 class LastSweep(NamedTuple):
-    """The last sweep of a whole table: when it ended (Unix seconds), its `result`
-    (`proxy.stores.dsql.system_tables.sweep_records`), which store it took for the authority, how many processes had
-    been forgotten before it began, and whether all was mended that can be: what the mapping cannot hold cannot."""
+    """The last sweep of a whole table: when it ended and when its oldest part began (Unix seconds), its `result`
+    (`proxy.stores.dsql.system_tables.sweep_records`), which store it took for the authority, what it is of, and whether
+    all was mended that can be: what the mapping cannot hold cannot."""
 
     ended: float
     result: str
     authority: str = ""
-    forgotten: int = 0
+    basis: Basis | None = None
     mended: bool = True
-
-
-H = TypeVar("H", float, LastSweep)
+    began: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,9 @@ class Evidence:
 
     `at` is when each process last told, in Unix seconds. `counts` are of the last day; `recent`, (table, type, word),
     and `timings`, (store, operation) to counts by bucket, of the last ten minutes. `troubles` are what keeps a process
-    from working, as people read it. `swept` is the last sweep of each table.
-    """
+    from working, as people read it. `swept` is the last sweep of each table; `bases` what the counts of each table are
+    of (of one process: after `merged`, the counts have been held against them); `mappings` the digests of each table's
+    mapping that processes have."""
 
     at: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     counts: Mapping[CountKey, int] = field(default_factory=lambda: MappingProxyType({}))
@@ -94,6 +95,8 @@ class Evidence:
     standing: Mapping[str, JournalBacklog] = field(default_factory=lambda: MappingProxyType({}))
     troubles: frozenset[str] = frozenset()
     swept: Mapping[str, LastSweep] = field(default_factory=lambda: MappingProxyType({}))
+    bases: Mapping[str, Basis] = field(default_factory=lambda: MappingProxyType({}))
+    mappings: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
 
     def merged(self, other: Self) -> Self:
         """What both have seen together. Of one process, only one record may be among them: its newest."""
@@ -111,8 +114,25 @@ class Evidence:
             MappingProxyType(timings),
             MappingProxyType(standing),
             self.troubles | other.troubles,
-            _highest(self.swept, other.swept),
+            _newest(self.swept, other.swept),
+            mappings=_united(self.mappings, other.mappings),
         )
+
+    def of_now(self, era_of: Callable[[str, str], Era]) -> Evidence:
+        """The same without what was counted in another era: that is no evidence any more. Of one process."""
+        outdated = {
+            (table, item_type)
+            for table, item_type in {(each.pattern.table, each.pattern.item_type) for each in self.counts}
+            if not self.bases.get(table, Basis()).in_era(item_type, era_of(table, item_type))
+        }
+        if not outdated:
+            return self
+        kept = {
+            key: count
+            for key, count in self.counts.items()
+            if (key.pattern.table, key.pattern.item_type) not in outdated
+        }
+        return replace(self, counts=MappingProxyType(kept))
 
     def document(self) -> dict[str, Any]:
         """As JSON; `from_document` reads it back."""
@@ -135,7 +155,12 @@ class Evidence:
                 for table, here in self.standing.items()
             },
             "troubles": sorted(self.troubles),
-            "swept": {table: list(last) for table, last in self.swept.items()},
+            "swept": {
+                table: [*last[:3], last.basis.document() if last.basis is not None else None, last.mended, last.began]
+                for table, last in self.swept.items()
+            },
+            "bases": {table: basis.document() for table, basis in self.bases.items()},
+            "mappings": {table: sorted(digests) for table, digests in self.mappings.items()},
         }
 
     @classmethod
@@ -166,6 +191,8 @@ class Evidence:
             ),
             troubles=frozenset(map(str, document["troubles"])),
             swept=_frozen({table: _last(*last) for table, last in document["swept"].items()}),
+            bases=_frozen({table: Basis.from_document(basis) for table, basis in document["bases"].items()}),
+            mappings=_frozen({table: frozenset(map(str, each)) for table, each in document["mappings"].items()}),
         )
 
 
@@ -188,15 +215,27 @@ def _buckets(counts: list[int]) -> tuple[int, ...]:
     return tuple(map(int, counts))
 
 
-def _last(ended: float, result: str, authority: str, forgotten: int, mended: bool) -> LastSweep:
-    return LastSweep(float(ended), str(result), str(authority), int(forgotten), bool(mended))
+def _last(
+    ended: float, result: str, authority: str, basis: Mapping[str, Any] | None, mended: bool, began: float
+) -> LastSweep:
+    of = Basis.from_document(basis) if basis is not None else None
+    return LastSweep(float(ended), str(result), str(authority), of, bool(mended), float(began))
+
+
+def _newest(one: Mapping[str, LastSweep], two: Mapping[str, LastSweep]) -> Mapping[str, LastSweep]:
+    newer = {table: last for table, last in two.items() if table not in one or one[table].ended < last.ended}
+    return MappingProxyType({**one, **newer})
+
+
+def _united(one: Mapping[str, frozenset[str]], two: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:
+    return MappingProxyType({**one, **{table: each | one.get(table, frozenset()) for table, each in two.items()}})
 
 
 def _added(one: Mapping[K, int], two: Mapping[K, int]) -> Mapping[K, int]:
     return MappingProxyType({**one, **{key: count + one.get(key, 0) for key, count in two.items()}})
 
 
-def _highest(one: Mapping[K, H], two: Mapping[K, H]) -> Mapping[K, H]:
+def _highest(one: Mapping[K, float], two: Mapping[K, float]) -> Mapping[K, float]:
     return MappingProxyType({**one, **{key: max(value, one.get(key, value)) for key, value in two.items()}})
 
 

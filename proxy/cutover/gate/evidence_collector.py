@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from proxy.cutover.gate.access_patterns import OTHER, form_of, has_parts, pattern_of
+from proxy.cutover.gate.basis import Basis
 from proxy.cutover.gate.evidence import (
     SEEN,
     SPAN_SECONDS,
@@ -25,6 +26,7 @@ from proxy.cutover.gate.evidence import (
     LastSweep,
     span_of,
 )
+from proxy.cutover.stages import SEVERAL
 from proxy.dynamodb.operations import Operation
 from proxy.verdicts import REQUEST_REFUSED, Verdict
 
@@ -39,8 +41,8 @@ Timed = Mapping[tuple[str, ...], tuple[int, ...]]
 
 class EvidenceCollector:
     """`timings` gives how long stores took since the start (`Metrics.store_timings`), `standing` how each table stands
-    in the journal, `troubles` what keeps this process from working, `swept` the sweeps on record. `name` is this
-    process's, `clock` gives Unix seconds."""
+    in the journal, `troubles` what keeps this process from working, `swept` the sweeps on record, `basis` the mapping
+    and the eras of a table now. `name` is this process's, `clock` gives Unix seconds."""
 
     def __init__(
         self,
@@ -50,6 +52,7 @@ class EvidenceCollector:
         standing: Callable[[], Awaitable[Mapping[str, JournalBacklog]]],
         troubles: Callable[[], Iterable[str]],
         swept: Callable[[], Mapping[str, LastSweep]] = dict,
+        basis: Callable[[str], Basis] = lambda _: Basis(),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._name = name
@@ -57,6 +60,8 @@ class EvidenceCollector:
         self._standing = standing
         self._troubles = troubles
         self._swept = swept
+        self._basis = basis
+        self._bases: dict[str, Basis] = {}
         self._clock = clock
         self._counts: dict[AccessPattern, dict[int, Counter[str]]] = {}
         # Where an operation of a form that has been met is counted, until the span is over: several thousand a second.
@@ -91,6 +96,8 @@ class EvidenceCollector:
         """What there is to tell now. Ask every few seconds: that is also how time is kept."""
         now = self._clock()
         self._forget(now)
+        for table in {pattern.table for pattern in self._counts} | set(await self._standing()):
+            self._rebase(table, self._basis(table))
         recent: Counter[tuple[str, str, str]] = Counter()
         for _, counted in self._minutes:
             recent.update(counted)
@@ -109,15 +116,39 @@ class EvidenceCollector:
             standing=await self._standing(),
             troubles=frozenset(self._troubles()),
             swept=MappingProxyType(dict(self._swept())),
+            bases=MappingProxyType(dict(self._bases)),
+            mappings=MappingProxyType(
+                {table: frozenset({basis.mapping}) for table, basis in self._bases.items() if basis.mapping}
+            ),
         )
 
     def resume(self, earlier: Evidence) -> None:
         """Take up what an earlier run of this process counted."""
+        for table, basis in earlier.bases.items():
+            self._bases[table] = basis
         for (pattern, span, word), count in earlier.counts.items():
             if len(self._counts) < _MOST or pattern in self._counts:
                 self._counts.setdefault(pattern, {}).setdefault(span, Counter())[word] += count
         self._met.clear()
         self._forget(self._clock())
+        for table in {pattern.table for pattern in self._counts}:
+            self._rebase(table, self._basis(table))
+
+    def _rebase(self, table: str, now: Basis) -> None:
+        """What was counted with another mapping, or in another era of its type, is no evidence any more."""
+        before = self._bases.get(table)
+        self._bases[table] = now
+        if before is None or before == now:
+            return
+        for pattern in [each for each in self._counts if each.table == table]:
+            eras = (
+                {number.eras.get(pattern.item_type, number.eras.get("", 0)) for number in (before, now)}
+                if pattern.item_type != SEVERAL
+                else {tuple(sorted(number.eras.items())) for number in (before, now)}
+            )
+            if len(eras) > 1 or before.mapping != now.mapping:
+                del self._counts[pattern]
+        self._met.clear()
 
     def _words(self, operation: Operation, table: str, item_type: str, now: float) -> Counter[str]:
         """Where the operation is counted now."""
@@ -141,6 +172,8 @@ class EvidenceCollector:
         pattern = AccessPattern(table, item_type, operation.action, pattern_of(operation))
         if pattern not in self._counts and len(self._counts) >= _MOST:
             pattern = AccessPattern(table, item_type, operation.action, OTHER)
+        if table not in self._bases:
+            self._bases[table] = self._basis(table)
         return self._counts.setdefault(pattern, {}).setdefault(span_of(now), Counter())
 
     def _recent(self, now: float) -> Counter[tuple[str, str, str]]:

@@ -1,41 +1,51 @@
-"""Whether a table may still miss what a process owed that was forgotten: then no flip may move its authority. Pure.
+"""Whether a table may miss acknowledged writes in the store that would become its authority. Pure.
 
-What it owed, nobody knows: keys that it had acknowledged and that may not have converged. So every table that is
-written to both stores is in question, until all of it has been swept by a sweep that began after the process was
-forgotten. What came first is told by a count in the stage table, which the forgetting raises and the sweep reads before
-its first look; no two clocks are compared (docs/flip.md, "Processes that are gone").
+Writes are known to be in both stores where a sweep found them so, and where every write since then reached both: the
+sweep must be of the whole table, have begun in the era that still lasts, and have left nothing that it could mend. What
+nobody has written since the era began, what a forgotten process had acknowledged, rows that only the mirror has: no
+comparison finds them, and a flip would make them the truth. So no setting and no force passes over this.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from proxy.cutover.clock_skew import clock_skew_margin
+from proxy.cutover.gate.basis import outlived
 from proxy.cutover.gate.evidence import LastSweep
-from proxy.cutover.stages import ForgottenProcesses, Stage
+from proxy.cutover.stages import Era, ForgottenProcesses, Stage
 from proxy.stores.dsql.system_tables.sweep_records import EQUAL
+
+_STORES = {"dynamodb": "DynamoDB", "dsql": "DSQL"}
 
 
 def affects(forgotten: ForgottenProcesses, at: Stage, to: Stage) -> bool:
-    """Whether a move would make the store the authority that may miss something."""
+    """Whether a move changes the authority after a process was forgotten that owed keys."""
     return forgotten.count > 0 and at.mirrored and at.authority != to.authority
 
 
 def missing_sweep_reason(
-    table: str, last: LastSweep | None, forgotten: ForgottenProcesses, at: Stage, to: Stage
+    table: str, last: LastSweep | None, eras: Mapping[str, Era], mappings: Iterable[str], at: Stage, to: Stage
 ) -> str | None:
-    """Why the authority cannot be moved yet, forced or not; None if it can."""
-    if not affects(forgotten, at, to):
+    """Why the authority cannot be moved yet, forced or not; None if it can.
+
+    `eras` are those of the item types that would be moved, `mappings` the digests that processes have of the table's.
+    """
+    if at.authority == to.authority or not at.mirrored:
         return None
-    if last is None or last.forgotten < forgotten.count:
-        why = "and no sweep of all of it has begun and ended since (one is seen ten seconds after its end)"
+    if last is None:
+        why = "no sweep of the whole table is on record (one is seen ten seconds after its end)"
+    elif (ended := outlived(last.basis, eras, mappings)) is not None:
+        why = f"the last sweep of the whole table says nothing any more: {ended}"
     elif not last.mended:
-        why = "and the sweep since has left differences"
+        why = "the last sweep of the whole table has left differences"
     elif last.result != EQUAL and last.authority != at.authority:
-        why = f"and the sweep since has mended it by {last.authority}, which is not the authority"
+        why = f"the last sweep has mended the table by {last.authority}, which is not the authority"
     else:
         return None
     return (
-        f"{table} may miss writes that {forgotten.process} had acknowledged before it was forgotten, {why}: "
-        f"run crossfade verify --table {table} --repair"
+        f"{_STORES[to.authority]} may miss acknowledged writes to {table}: {why}; run crossfade verify --table {table} "
+        "--repair"
     )
 
 

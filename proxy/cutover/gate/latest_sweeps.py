@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final, Protocol
 
+from proxy.cutover.gate.basis import Basis
 from proxy.cutover.gate.evidence import LastSweep
 from proxy.stores.dsql.system_tables.sweep_records import SweepRecord
 from proxy.stores.errors import StoreError
@@ -52,10 +53,18 @@ class LatestSweeps:
             for table in self._before.union(self._tables()):
                 sweep = await self._sweeps.newest(table)
                 if sweep is not None:
-                    found = LastSweep(sweep.ended, sweep.result, sweep.authority, sweep.forgotten, sweep.mended)
-                    self._last[table] = found
+                    self._last[table] = _last_sweep(sweep)
                 else:
                     self._last.pop(table, None)
         except StoreError:
             pass
         await asyncio.sleep(self._every)
+
+
+def _last_sweep(sweep: SweepRecord) -> LastSweep:
+    """What the gate needs of a record. One that another version wrote is of no known basis."""
+    try:
+        basis = Basis.from_document(sweep.report["basis"])
+    except (KeyError, TypeError, ValueError):
+        basis = None
+    return LastSweep(sweep.ended, sweep.result, sweep.authority, basis, sweep.mended, sweep.began)

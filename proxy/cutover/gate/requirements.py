@@ -8,20 +8,36 @@ reason is then recorded; what cannot be forced (`impossible`) would lose writes.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from proxy.cutover.gate import criteria
 from proxy.cutover.gate.criteria import Criterion, PatternCounts
 from proxy.cutover.gate.evidence import SEEN, SPANS, AccessPattern, Evidence, JournalBacklog, span_of
-from proxy.cutover.gate.forgotten_writes import affects
-from proxy.cutover.stages import DSQL, DYNAMODB, NOBODY, ForgottenProcesses, Scope, Stage, StagePlacement
+from proxy.cutover.gate.forgotten_writes import affects, missing_sweep_reason
+from proxy.cutover.stages import DSQL, DYNAMODB, NOBODY, Era, ForgottenProcesses, Scope, Stage, StagePlacement
 from proxy.settings.gate import GateSettings
 from proxy.verdicts import REQUEST_REFUSED, Verdict
 
 # What counts as compared: both stores answered, what they answered was told apart from a race, and was no refusal that
 # any store would have given.
 _COMPARED: Final = (Verdict.AGREED, Verdict.LAGGING, Verdict.EXPECTED, Verdict.MISMATCH)
+
+
+@dataclass(frozen=True, slots=True)
+class TableHistory:
+    """What the stage table remembers that bears on evidence."""
+
+    eras: Mapping[str, Era] = field(default_factory=lambda: {"": Era()})
+    """The present era of each item type that would be moved."""
+    forgotten: ForgottenProcesses = NOBODY
+
+    def missing_sweep_reason(self, evidence: Evidence, table: str, at: Stage, to: Stage) -> str | None:
+        """Why the authority cannot be moved yet, forced or not; None if it can."""
+        mappings = evidence.mappings.get(table, frozenset())
+        return missing_sweep_reason(table, evidence.swept.get(table), self.eras, mappings, at, to)
+
 
 LEFT_BY_NO_MOVE: Final = (
     "complete is left by no move, forced or not, to whatever stage: DynamoDB misses what was written there"
@@ -69,9 +85,9 @@ def requirements(
     settings: GateSettings,
     ramp: float = 0.0,
     now: float | None = None,
-    forgotten: ForgottenProcesses = NOBODY,
+    history: TableHistory = TableHistory(),
 ) -> list[Criterion]:
-    """What must hold before `scope`, which stands `at`, goes to stage `to`. `now` is in Unix seconds."""
+    """What must hold before `scope`, which is `at` a stage, goes to stage `to`. `now` is in Unix seconds."""
     now = time.time() if now is None else now
     here = evidence.standing.get(scope.table, JournalBacklog())
     seen = counted(evidence, scope, now)
@@ -84,10 +100,12 @@ def requirements(
             criteria.check_settled(here),
             criteria.check_parked(here, scope),
         ]
+        last = evidence.swept.get(scope.table)
+        missing = history.missing_sweep_reason(evidence, scope.table, at.stage, to)
         if at.stage.mirrored:
-            found.append(criteria.check_sweep(evidence, scope, settings, now))
-        if affects(forgotten, at.stage, to):
-            found.append(criteria.check_forgotten(evidence, scope, forgotten, at.stage, to))
+            found.append(criteria.check_sweep(last, scope.table, missing, settings, now))
+        if affects(history.forgotten, at.stage, to):
+            found.append(criteria.check_forgotten(last, history.forgotten, missing))
     if (at.stage.authority, to.authority) == (DYNAMODB, DSQL):
         found += [
             *criteria.check_coverage(seen, settings),

@@ -79,11 +79,9 @@ _CONDITION_WORDS = frozenset(("AND", "OR", "NOT", "BETWEEN", "IN"))
 
 @dataclass(slots=True)
 class _Level:
-    """What stands between one opening parenthesis and its closing one, as far as it has been read.
-
-    `groups` are the terms of OR that are complete; `terms` the terms of the AND being read; `nots` the NOTs waiting for
-    the next term; `wrapped` says that all there is so far is one term in parentheses of its own.
-    """
+    """What has been read inside one pair of parentheses. `groups` are the terms of OR that are complete; `terms` the
+    terms of the AND being read; `nots` the NOTs waiting for the next term; `wrapped` says that all there is so far is
+    one term in parentheses of its own."""
 
     groups: list[Condition] = field(default_factory=list)
     terms: list[Condition] = field(default_factory=list)

@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from proxy.dynamodb.schema import TableSchema
-from proxy.mapping.given import load_mappings
-from proxy.mapping.load import LoadedMapping
+from proxy.mapping.load import LoadedMapping, load_mappings
 from proxy.settings import Settings
 from proxy.settings.validation import SettingsError
 from proxy.stores.dynamodb.open_client import open_upstream

@@ -63,6 +63,11 @@ class TableAuthority:
         await self.look()
         return self._stages.map.forgotten
 
+    @property
+    def stages(self) -> Stages:
+        """The stages as they were read last."""
+        return self._stages
+
     def adopt(self, new: StageMap) -> None:
         """These are the stages now."""
         self._stages.adopt(new)

@@ -40,7 +40,7 @@ def document(swept: SweepResult) -> dict[str, Any]:
         "resumed": swept.resumed,
         "began": swept.began,
         "ended": swept.ended,
-        "forgotten": swept.forgotten,
+        "basis": swept.basis.document(),
         "mended": swept.mended,
         "counts": swept.counts.document(),
         "references": [

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from comparators.redact import Redactor
+from proxy.cutover.gate.basis import Basis
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
@@ -49,7 +50,7 @@ MOST_KEPT: Final = 1000
 @dataclass(slots=True)
 class _Part:
     began: float
-    forgotten: int
+    basis: Basis
     position: dict[str, Any] | None = None
     counts: Counts = field(default_factory=Counts)
     sums: KeySums = field(default_factory=KeySums)
@@ -59,7 +60,7 @@ class _Part:
     def state(self) -> dict[str, Any]:
         return {
             "began": self.began,
-            "forgotten": self.forgotten,
+            "basis": self.basis.document(),
             "position": self.position,
             "counts": self.counts.document(),
             "sums": self.sums.text(),
@@ -74,8 +75,8 @@ def job(table: str, authority: str, source: ScanSource) -> str:
 
 class SweepJob:
     """One sweep. `counts` grows while it runs. `spots` is how many keys to pick at random for a look by eye.
-    `forgotten` is how many processes have been forgotten until now that owed keys: what an earlier run looked at before
-    the last of them was is looked at again. Once `stop` says so, it raises Stopped when what is begun is done."""
+    `basis` is the mapping and the eras that it is of: what an earlier run looked at in another era, or with another
+    mapping, is looked at again. Once `stop` says so, it raises Stopped when what is begun is done."""
 
     def __init__(
         self,
@@ -91,7 +92,7 @@ class SweepJob:
         references: Sequence[Reference] = (),
         values: bool = False,
         spots: int = 0,
-        forgotten: int = 0,
+        basis: Basis = Basis(),  # noqa: B008  (frozen)
         stop: Callable[[], bool] = lambda: False,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -109,7 +110,7 @@ class SweepJob:
         self._redactor = Redactor(secrets.token_bytes(32))
         self._wanted_spots = spots
         self._spots: list[Key] = []
-        self._forgotten = forgotten
+        self._basis = basis
         self._stop = stop
         self._now = now
         self.job = job(table.name, authority, source)
@@ -125,7 +126,7 @@ class SweepJob:
             await self._checkpoints.forget(self.job, begun)
             begun = []
         works = {part: _work(each.state) for part, each in (await self._checkpoints.parts(self.job, begun)).items()}
-        early = [part for part, work in works.items() if work.forgotten < self._forgotten]
+        early = [part for part, work in works.items() if work.basis != self._basis]
         if early:
             await self._checkpoints.forget(self.job, early)
             begun = [part for part in begun if part not in early]
@@ -182,15 +183,14 @@ class SweepJob:
 
     def _swept(self, works: Mapping[str, _Part], **rest: Any) -> SweepResult:
         began = min(work.began for work in works.values())
-        forgotten = min(work.forgotten for work in works.values())
         ended = self._now()
         return SweepResult(
-            self._table.name, self._authority, began, ended, spots=self._spots, forgotten=forgotten, **rest
+            self._table.name, self._authority, began, ended, spots=self._spots, basis=self._basis, **rest
         )
 
     async def _part(self, part: str) -> _Part:
         claim = await self._checkpoints.claim(self.job, part)
-        work = _Part(self._now(), self._forgotten) if claim.saved is None else _work(claim.saved.state)
+        work = _Part(self._now(), self._basis) if claim.saved is None else _work(claim.saved.state)
         work.saved = time.monotonic()
         looks: list[asyncio.Task[None]] = []
         suspected = 0
@@ -344,9 +344,7 @@ async def _all(looks: Sequence[asyncio.Task[None]]) -> None:
 
 
 def _work(state: dict[str, Any]) -> _Part:
-    # A release before this one kept no count.
-    forgotten = state.get("forgotten", 0)
-    work = _Part(state["began"], forgotten, state["position"], findings=state["findings"])
+    work = _Part(state["began"], Basis.from_document(state["basis"]), state["position"], findings=state["findings"])
     work.counts.add(state["counts"])
     work.sums = KeySums.from_text(state["sums"])
     return work

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from proxy.cutover.gate.basis import Basis
 from proxy.dynamodb.schema import Key
 from proxy.migrate.verify.recheck import Result
 from proxy.stores.dsql.system_tables.sweep_records import DIFFERENT, EQUAL, REPAIRED
@@ -67,8 +68,8 @@ class SweepResult:
     findings: list[dict[str, Any]]
     references: list[ReferenceCheck]
     spots: list[Key]
-    forgotten: int = 0
-    """How many processes had been forgotten with keys owed before any part of it began."""
+    basis: Basis = Basis()  # noqa: RUF009  (frozen)
+    """The mapping and the eras that every part of it is of."""
 
     @property
     def mended(self) -> bool:

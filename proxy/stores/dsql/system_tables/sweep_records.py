@@ -17,12 +17,14 @@ SWEEPS_TABLE: Final = "crossfade_sweeps"
 EQUAL: Final = "equal"
 REPAIRED: Final = "repaired"
 DIFFERENT: Final = "different"
+UNSETTLED: Final = "unsettled"
 
 
 @dataclass(frozen=True, slots=True)
 class SweepRecord:
     """One sweep of a whole table. `began` and `ended` are Unix seconds. `result` is `equal`, or `repaired` (differences
-    were found, and all mended: only the next sweep can say `equal`), or `different`. `report` is as `report` makes it,
+    were found, and all mended: only the next sweep can say `equal`), or `different`, or `unsettled` (some keys were
+    written, or could not be read, at each look). `report` is as `report` makes it,
     without values."""
 
     table: str
@@ -33,15 +35,9 @@ class SweepRecord:
     report: dict[str, Any]
 
     @property
-    def forgotten(self) -> int:
-        """How many processes had been forgotten with keys owed when it began
-        (`proxy.cutover.gate.forgotten_writes`)."""
-        return int(self.report.get("forgotten", 0))
-
-    @property
     def mended(self) -> bool:
         """Whether nothing that differed was left so, but for what the mapping cannot hold."""
-        return bool(self.report.get("mended", self.result != DIFFERENT))
+        return bool(self.report.get("mended", self.result not in (DIFFERENT, UNSETTLED)))
 
     @property
     def found_equal(self) -> float | None:

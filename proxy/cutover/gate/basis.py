@@ -1,0 +1,63 @@
+"""What a finding is of: the mapping, and the era of each item type. Another basis, and it is no finding any more. Pure.
+
+A basis travels with comparisons (`evidence`), with the record of a sweep, and with the checkpoints of a backfill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Self
+
+from proxy.cutover.stages import SEVERAL, Era, Stages
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """Of one table."""
+
+    mapping: str = ""
+    """The digest of the mapping's content; "" where it is not known."""
+    eras: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """The number of the era of each item type; of "", that of all types that have none of their own."""
+
+    @classmethod
+    def of(cls, stages: Stages, table: str, mapping: str) -> Self:
+        eras = {each: stages.era(table, each).number for each in stages.types(table)}
+        return cls(mapping, MappingProxyType(eras))
+
+    def document(self) -> dict[str, Any]:
+        return {"mapping": self.mapping, "eras": dict(self.eras)}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Raises KeyError, TypeError or ValueError for what is not such a document."""
+        eras = {str(each): int(number) for each, number in document["eras"].items()}
+        return cls(str(document["mapping"]), MappingProxyType(eras))
+
+    def same_mapping(self, other: str) -> bool:
+        """Whether it is of this mapping, for all that is known."""
+        return not self.mapping or not other or self.mapping == other
+
+    def in_era(self, item_type: str, era: Era) -> bool:
+        """Whether it is of this era of a type; of what concerns several types (`*`), of the youngest of theirs."""
+        if item_type == SEVERAL:
+            return max(self.eras.values(), default=0) == era.number
+        return self.eras.get(item_type, self.eras.get("", 0)) == era.number
+
+
+def outlived(basis: Basis | None, eras: Mapping[str, Era], mappings: Iterable[str]) -> str | None:
+    """Why what was found on a basis is no finding any more, as the end of a sentence; None where it still is one.
+
+    `eras` are those of the types concerned, now; `mappings` the digests of the mappings that processes have, now.
+    """
+    if basis is None:
+        return "it does not say of which era and mapping it is"
+    for item_type, era in sorted(eras.items()):
+        if not basis.in_era(item_type, era):
+            name = f"{item_type} " if item_type else ""
+            return f"since then {name}began another era: {era.because or 'the stage table is another one'}"
+    if not all(map(basis.same_mapping, mappings)):
+        return "it was made with another mapping"
+    return None
