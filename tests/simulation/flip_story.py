@@ -181,9 +181,7 @@ def tell_near(seed: int, kind: Kind) -> FlipStory:
         ends=at + {"sleeper": 6.5, "dead": -0.06, "lost": -0.06, "off": 0.1}.get(kind, 2.0),
         moves=(
             *((Moving(at - 0.8, Stage.OFF), Moving(at, Stage.SHADOW)) if off else ()),
-            Moving(
-                at + 1.0 * off + 5.5 * lost, to, interrupted_after=chance.uniform(0.3, 2.0) if kind == "late" else None
-            ),
+            Moving(at + {"lost": 5.5, "off": 1.0}.get(kind, 0.0), to, interrupted_after=interrupted),
             *((Moving(at + 25.0, to),) if lost or off else ()),
         ),
         troubles=tuple(troubles),
