@@ -43,7 +43,7 @@ class StagesSnapshot:
         """What must hold before a scope goes to a stage. Raises Problem (404)."""
         self.place(scope)
         found: dict[str, Criterion] = {}
-        hindrance = ""
+        hindrance = unswept = ""
         if scope.item_type and scope.table in self.whole:
             hindrance = f"the keys of {scope.table} do not tell the type of an item: move the whole table"
         # What most operations are about cannot be told of such a table's keys: it is judged as it is moved.
@@ -54,13 +54,14 @@ class StagesSnapshot:
             name = at.scope.item_type
             history = TableHistory({name: self.stages.era(scope.table, name)}, self.stages.forgotten)
             missing = history.missing_sweep_reason(self.evidence, scope.table, at.stage, to)
-            hindrance = hindrance or forbidden_reason(at.stage, to) or missing or ""
+            hindrance = hindrance or forbidden_reason(at.stage, to) or ""
+            unswept = unswept or missing or ""
             for each in requirements(self.evidence, judged, placed, to, self.settings, ramp, self.now, history):
                 if each.name not in found or found[each.name].holds:
                     found[each.name] = each
         if scope.item_type and not hindrance:
             hindrance = split_reason(scope, to, self.place(Scope(scope.table)).stage) or ""
-        return GateView(scope, to, list(found.values()), hindrance)
+        return GateView(scope, to, list(found.values()), hindrance or unswept)
 
     def concerned(self, scope: Scope) -> list[StagedScope]:
         """What a move of the scope would move."""

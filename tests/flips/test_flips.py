@@ -27,7 +27,7 @@ from tests import equality
 from tests.flips.clients import TABLE, clients
 from tests.flips.history import Event, History, violations
 from tests.flips.table import final_items, make_table
-from tests.integration.scenes import Scene, scene
+from tests.integration.scenes import Scene, scene, swept
 
 PROXIES = 3
 FLIPS = int(os.environ.get("FLIPS", "4"))
@@ -73,6 +73,7 @@ def move(admin: str, to: str) -> tuple[int, dict[str, Any]]:
 @contextmanager
 def cluster(dynamodb: str, database: str, dsql: str) -> Iterator[list[Scene]]:
     make_table(dynamodb)
+    swept(dsql, TABLE)
     with ExitStack() as stack:
         yield [
             stack.enter_context(

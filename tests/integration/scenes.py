@@ -16,8 +16,12 @@ from typing import Any, TypeVar
 
 import asyncpg
 
+from proxy.cutover.gate.basis import Basis
 from proxy.migrate.schema.migration_files import read_folder
 from proxy.migrate.schema.runner import migrate
+from proxy.settings import DSQL
+from proxy.stores.dsql.connect import open_pool
+from proxy.stores.dsql.system_tables.sweep_records import EQUAL, SweepRecord, SweepRecords
 from tests import equality
 from tests.proxy_process import ProxyProcess
 from tests.standins.billio import TABLE, dynamodb_client
@@ -105,6 +109,23 @@ def scene(
         dynamodb=endpoint, dsql=dsn, mappings=mappings, stage=stage, environment=settings, extra=extra
     ) as proxy:
         yield Scene(proxy, endpoint, rows or dsn)
+
+
+def swept(dsn: str, table: str = TABLE) -> None:
+    """Record that the table was swept and found equal in the era that lasts since the stage table was made: tests that
+    flip begin with two empty stores. No flip is made without, forced or not."""
+
+    async def add() -> None:
+        pool = open_pool(DSQL(dsn=dsn))
+        try:
+            now, basis = time.time(), Basis("", {"": 0})
+            report = {"basis": basis.document(), "mended": True}
+            sweeps = SweepRecords(pool, "public", seconds=60.0)
+            await sweeps.add(SweepRecord(table, now, now, "dynamodb", EQUAL, report))
+        finally:
+            await pool.close()
+
+    asyncio.run(add())
 
 
 def billio_rows(dsn: str) -> None:

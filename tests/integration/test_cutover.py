@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from proxy.admin.compose import types_of
-from proxy.cutover.gate.evidence import SEEN, AccessPattern, CountKey, Evidence, span_of
+from proxy.cutover.gate.basis import Basis
+from proxy.cutover.gate.evidence import SEEN, AccessPattern, CountKey, Evidence, LastSweep, span_of
 from proxy.cutover.gate.evidence_publisher import EvidencePublisher, fingerprint
 from proxy.cutover.model import MoveOrder
 from proxy.cutover.service import CutoverService
@@ -81,6 +82,7 @@ def seen(name: str, ago: float = 0.0, agreed: int = 100) -> Evidence:
     return Evidence(
         at={name: now - ago},
         counts={CountKey(pattern, span_of(now), word): agreed for word in (SEEN, "agreed")},
+        swept={TABLE: LastSweep(now, "equal", "dynamodb", Basis())},
     )
 
 
@@ -139,6 +141,7 @@ async def test_a_table_is_not_moved_past_a_type_that_cannot_be(dynamodb: str) ->
             await here.cutover.prepare(forced)
         preview = await here.cutover.preview(forced)
         assert (preview["outcome"], preview["gate"]["impossible"]) == ("would_not", preview["detail"])
+        await here.process("p0", seen("p0"))
         prepared = await here.cutover.prepare(replace(forced, scope=Scope(TABLE, "Book")))
         assert (prepared.at.stage, prepared.unchanged) == (Stage.SHADOW, False)
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.integration.forked import crossfade as command
-from tests.integration.scenes import SETTLE_SECONDS, Scene, insist, run_sql, scene, wait_until
+from tests.integration.scenes import SETTLE_SECONDS, Scene, insist, run_sql, scene, swept, wait_until
 from tests.integration.test_stages import BOOKS, GAMES, item
 from tests.standins.billio import TABLE, billio_table
 
@@ -77,6 +77,7 @@ def moving(
     dynamodb: str, database: str, dsql: str, *, extra: str = EASY, lease_seconds: float = 20.0
 ) -> Iterator[Scene]:
     stages = STAGES.format(lease_seconds)
+    swept(dsql)
     with scene(dynamodb, dsql, rows=database, extra=stages + extra, environment=ENVIRONMENT) as here:
         yield here
 

@@ -17,7 +17,7 @@ import asyncpg
 import pytest
 
 from proxy.cutover.flip.protocol import StageTableState
-from proxy.cutover.stages import ForgottenProcesses, StageMap
+from proxy.cutover.stages import EVERYTHING, ForgottenProcesses, StageMap
 from proxy.settings import DSQL
 from proxy.stores.dsql.connect import open_pool
 from proxy.stores.dsql.system_tables.sweep_records import SweepRecords
@@ -202,7 +202,11 @@ async def one_is_forgotten(dynamodb: str) -> str:
     async with table_at(dynamodb) as table:
         await table.ensure()
         assert await table.write_state(
-            StageTableState(0, StageMap(forgotten=ForgottenProcesses(1, "p1")), None).written(None)
+            StageTableState(
+                0,
+                StageMap(forgotten=ForgottenProcesses(1, "p1")).broken((EVERYTHING,), 1.0, "process p1 was forgotten"),
+                None,
+            ).written(None)
         )
         return table.name
 
@@ -212,8 +216,8 @@ def test_a_killed_sweep_goes_on_and_is_recorded(operator: Operator, dynamodb: st
     assert operator.run("backfill").code == 0
     sql(database, "DELETE FROM items WHERE id = (SELECT min(id) FROM items)")
 
-    def killed(forgotten: int) -> None:
-        like = f"job LIKE 'verify/%' AND state LIKE '%\"forgotten\":{forgotten}%'"
+    def killed(era: int) -> None:
+        like = f"job LIKE 'verify/%' AND state LIKE '%\"eras\":{{\"\":{era},%'"
         saved = f"SELECT part FROM crossfade_checkpoints WHERE {like}"
         with operator.started("verify", "--rate", "150", "--patience", "0") as child:
             wait_until(lambda: bool(asyncio.run(run_sql(database, saved))), 120, "something to be saved")
@@ -226,7 +230,8 @@ def test_a_killed_sweep_goes_on_and_is_recorded(operator: Operator, dynamodb: st
     operator.environment["CROSSFADE_STAGES__TABLE"] = asyncio.run(one_is_forgotten(dynamodb))
     killed(1)
     found = report(operator, "--patience", "0")
-    assert (found["resumed"], found["forgotten"]) == (True, 1)
+    assert found["resumed"]
+    assert set(found["basis"]["eras"].values()) == {1}
     assert found["whole"]
     assert found["counts"]["results"] == {"missing": 1}
     assert sum(found["counts"]["items"].values()) == 3000

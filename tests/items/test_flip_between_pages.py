@@ -1,10 +1,12 @@
 """Stages moved for real while clients are halfway through their pages: each item once, and in order."""
 
+import asyncio
 from typing import Any
 
 import aiohttp
 
 from proxy.items.client import ItemsClient
+from tests.integration.scenes import swept
 from tests.items.stores import CONFIG
 from tests.proxy_process import ProxyProcess
 from tests.standins.billio import TABLE
@@ -41,6 +43,7 @@ async def move(admin: str, scope: str, stage: str) -> None:
 
 async def test_pages_go_on_across_flips(stores: tuple[str, str]) -> None:
     endpoint, dsn = stores
+    await asyncio.to_thread(swept, dsn)
     settings = {"mappings": [CONFIG / "billio.toml"], "environment": SETTLED, "extra": SETTINGS}
     with ProxyProcess(dynamodb=endpoint, dsql=dsn, stage="shadow", **settings) as proxy:  # type: ignore[arg-type]
         async with ItemsClient(proxy.items) as items:
