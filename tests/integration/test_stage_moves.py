@@ -358,7 +358,7 @@ def test_the_command_straight_at_the_stage_table_moves_two_proxies(
         said = straight("stage", "forget", gone, "--because", "the host is lost")
         assert f"{gone} is forgotten" in said
         assert "crossfade verify --table TABLE --repair" in said
-        acknowledged = f"may miss writes that {gone} had acknowledged"
+        acknowledged = f"process {gone} was forgotten"
         straight(*forced, "nothing is missing, I think", said=acknowledged, code=1)
         straight("verify", "--repair", "--quiet")
         # The proxy sees the sweep within five seconds, and tells within five more.

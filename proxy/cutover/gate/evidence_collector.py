@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -137,6 +138,8 @@ class EvidenceCollector:
     def _rebase(self, table: str, now: Basis) -> None:
         """What was counted with another mapping, or in another era of its type, is no evidence any more."""
         before = self._bases.get(table)
+        if before is not None and not now.mapping:
+            now = replace(now, mapping=before.mapping)  # the table has not been met yet in this run
         self._bases[table] = now
         if before is None or before == now:
             return
