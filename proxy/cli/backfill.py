@@ -38,6 +38,8 @@ def add(commands: Any) -> None:
 
 async def _backfill(settings: Settings, arguments: argparse.Namespace, stopping: StopRequest) -> int:
     from proxy.cli.progress import ProgressSnapshot
+    from proxy.cutover.gate.basis import Basis
+    from proxy.mapping.digest import mapping_digest
     from proxy.migrate.backfill.job import Backfill, job
     from proxy.migrate.table_jobs.cancellation import StopRequestedError
     from proxy.migrate.table_jobs.rate_limiter import RateLimiter
@@ -68,6 +70,7 @@ async def _backfill(settings: Settings, arguments: argparse.Namespace, stopping:
                 checkpoints=both.checkpoints,
                 pace=pace,
                 settle=settings.dsql.settle_seconds,
+                basis=Basis.of(both.standing.stages, name, mapping_digest(both.table.mapping)),
                 references=() if arguments.unordered else [each.attribute for each in both.references],
                 again=counting.again,
                 stop=stopping,
@@ -82,6 +85,8 @@ async def _backfill(settings: Settings, arguments: argparse.Namespace, stopping:
 
             async with shown("backfill", name, now, arguments):
                 await backfill.run(arguments.parallel, fresh=arguments.fresh)
+            if backfill.begun_anew is not None:
+                sys.stdout.write(f"{name}: what an earlier run had done began anew: {backfill.begun_anew}\n")
             sys.stdout.write(_summary(name, backfill, values=arguments.values, stopped=stopping()) + "\n")
             if stopping():
                 raise StopRequestedError

@@ -5,6 +5,7 @@ holds for each page, so above 20,000 a server that only reads (`benchmarks.scann
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -197,6 +198,14 @@ def test_beside_writers_nothing_is_alarming(dynamodb: str, database: str, dsql_d
         here.assert_equal()
 
 
+def saved(database: str, job: str, text: str) -> bool:
+    """Whether work of such a job has saved such a state."""
+    with contextlib.suppress(asyncpg.UndefinedTableError):
+        like = f"job LIKE '{job}/%' AND state LIKE '%{text}%'"
+        return bool(asyncio.run(run_sql(database, f"SELECT part FROM crossfade_checkpoints WHERE {like}")))
+    return False
+
+
 async def one_is_forgotten(dynamodb: str) -> str:
     """The name of a stage table that says so."""
     async with table_at(dynamodb) as table:
@@ -211,16 +220,44 @@ async def one_is_forgotten(dynamodb: str) -> str:
         return table.name
 
 
+def test_a_backfill_does_not_go_on_where_another_era_began(operator: Operator, dynamodb: str, database: str) -> None:
+    """What was written while the table stood in `off` is in no part that is done (L4)."""
+    items = billio_items(600)
+    load(dynamodb, items)
+    with operator.started("backfill", "--rate", "100") as child:
+        wait_until(lambda: saved(database, "backfill", '"position":{'), 120, "a position to be saved")
+        child.kill()
+        child.communicate(timeout=60)
+    held = asyncio.run(run_sql(database, "SELECT type, id FROM items LIMIT 40"))
+    client = dynamodb_client(dynamodb)
+    for number, (item_type, name) in enumerate(held):
+        key = {HASH_KEY: {"S": f"{item_type}:{name}"}}
+        if number % 2:
+            client.delete_item(TableName=TABLE, Key=key)
+        else:
+            change = {":t": {"S": "changed in off"}}
+            client.update_item(
+                TableName=TABLE, Key=key, UpdateExpression="SET notes = :t", ExpressionAttributeValues=change
+            )
+    operator.environment["CROSSFADE_STAGES__TABLE"] = asyncio.run(one_is_forgotten(dynamodb))
+    ran = operator.run("backfill")
+    assert ran.code == 0, ran.err
+    assert "began anew: the table began another era since" in ran.out
+    # Deleted items that only the mirror has are a repair's: backfill reads what is there.
+    left = report(operator, "--patience", "0.5")["counts"]["results"]
+    assert set(left) <= {"extra"}
+    assert report(operator, "--patience", "0.5", "--repair")["code"] == 0
+    assert equality.disagreements(dynamodb, database, TABLE) == []
+
+
 def test_a_killed_sweep_goes_on_and_is_recorded(operator: Operator, dynamodb: str, database: str) -> None:
     load(dynamodb, billio_items(3000))
     assert operator.run("backfill").code == 0
     sql(database, "DELETE FROM items WHERE id = (SELECT min(id) FROM items)")
 
     def killed(era: int) -> None:
-        like = f"job LIKE 'verify/%' AND state LIKE '%\"eras\":{{\"\":{era},%'"
-        saved = f"SELECT part FROM crossfade_checkpoints WHERE {like}"
         with operator.started("verify", "--rate", "150", "--patience", "0") as child:
-            wait_until(lambda: bool(asyncio.run(run_sql(database, saved))), 120, "something to be saved")
+            wait_until(lambda: saved(database, "verify", f'"eras":{{"":{era},'), 120, "something to be saved")
             assert child.poll() is None
             child.kill()
             child.communicate(timeout=60)

@@ -151,3 +151,21 @@ def test_what_is_no_array_is_refused_by_name(tmp_path: Path, text: str) -> None:
 def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"holds no \.json files"):
         source(tmp_path)
+
+
+def test_checkpoints_know_a_backup_by_its_content(tmp_path: Path) -> None:
+    """A position in one backup says nothing of another, be it in the same folder (L4)."""
+    one, same, other, renamed = (tmp_path / name for name in ("one", "same", "other", "renamed"))
+    for folder, name, titles in (
+        (one, "Book.json", ["a", "b"]),
+        (same, "Book.json", ["a", "b"]),
+        (other, "Book.json", ["a", "c"]),
+        (renamed, "Feature.json", ["a", "b"]),
+    ):
+        folder.mkdir()
+        (folder / name).write_text(json.dumps([BOOK | {"title": title} for title in titles]), "utf-8")
+    assert source(one).name == source(same).name
+    assert len({source(folder).name for folder in (one, other, renamed)}) == 3
+    before = source(one).name
+    (one / "Book.json").write_text((other / "Book.json").read_text("utf-8"), "utf-8")
+    assert source(one).name == source(other).name != before

@@ -36,6 +36,18 @@ class Basis:
         eras = {str(each): int(number) for each, number in document["eras"].items()}
         return cls(str(document["mapping"]), MappingProxyType(eras))
 
+    def unlike(self, saved: Iterable[Mapping[str, Any] | None]) -> str | None:
+        """Why work that was saved is of another mapping or another era; None where all of it is of this basis."""
+        for document in saved:
+            try:
+                basis = type(self).from_document(document or {})
+            except (KeyError, TypeError, ValueError):
+                return "it does not say of which era and mapping it is"
+            if basis != self:
+                made = basis.mapping != self.mapping
+                return "it was made with another mapping" if made else "the table began another era since"
+        return None
+
     def same_mapping(self, other: str) -> bool:
         """Whether it is of this mapping, for all that is known."""
         return not self.mapping or not other or self.mapping == other

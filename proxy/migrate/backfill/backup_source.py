@@ -9,6 +9,7 @@ read a piece at a time, whatever their size.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +43,16 @@ class _Number(str):
 _DECODER: Final = json.JSONDecoder(parse_float=_Number, parse_int=_Number)
 
 
+def _digest(folder: Path, files: Sequence[str]) -> str:
+    """Of the names and the contents: a position in one backup says nothing of another one in the same folder."""
+    digest = hashlib.sha256()
+    for name in files:
+        digest.update(f"{name}\0".encode())
+        with (folder / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
 class BackupSource:
     """See the module. `folder` holds the files; a file's name is the type of those of its items that name none.
 
@@ -72,10 +83,11 @@ class BackupSource:
         if not files:
             raise SourceError(f"{folder}: holds no .json files: give the folder that the backup was written to")
         self.total = None
+        self._name = f"backup/{_digest(folder, files)}"
 
     @property
     def name(self) -> str:
-        return "backup"
+        return self._name
 
     def parts(self) -> Sequence[str]:
         return self._files

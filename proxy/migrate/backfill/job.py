@@ -25,6 +25,7 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 
+from proxy.cutover.gate.basis import Basis
 from proxy.dynamodb.item_writes import items_equal
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
@@ -97,6 +98,7 @@ class Backfill:
         pace: RateLimiter,
         settle: float,
         references: Sequence[str] = (),
+        basis: Basis = Basis(),  # noqa: B008  (frozen)
         again: Callable[[str], None] = lambda _: None,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -109,6 +111,7 @@ class Backfill:
         self._checkpoints = checkpoints
         self._pace = pace
         self._settle = settle
+        self._basis = basis
         self._again = again
         self._stop = stop
         self._begun: dict[str, _Part] = {}
@@ -120,6 +123,8 @@ class Backfill:
             self._passes = (("first", Referring(names, wanted=False)), ("then", Referring(names, wanted=True)))
         self.tally = BackfillCounts()
         self.resumed = False
+        self.begun_anew: str | None = None
+        """Why what an earlier run had done does not count, where it does not."""
 
     async def run(self, workers: int, *, fresh: bool = False) -> BackfillCounts:
         """Do all parts, or what an earlier run has left of them. Raises StoreError, SourceError."""
@@ -129,6 +134,8 @@ class Backfill:
             if each.state["inserted"] or each.state["converging"]:
                 self._begun[name] = await self._taken_up(name)
         self._moves.settled()
+        self.begun_anew = self._basis.unlike(each.state.get("basis") for each in mine.values())
+        fresh = fresh or self.begun_anew is not None
         if mine and (fresh or (len(mine) == len(wanted) and all(each.done for each in mine.values()))):
             # What an earlier run wrote and did not look at again has been looked at even if all begins anew.
             await self._moves.wait_until_settled(self._stop)
@@ -200,6 +207,7 @@ class Backfill:
             "tally": work.counted,
             "inserted": work.inserted,
             "converging": [*work.converging, *work.unsettled],
+            "basis": self._basis.document(),
         }
 
     async def _unlike(self, keys: Sequence[Key]) -> list[Key]:
