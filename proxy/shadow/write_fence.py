@@ -56,6 +56,7 @@ class WriteFence:
         self._can_mirror = can_mirror
         self._on_change = on_change
         self._held: Scope | None = None
+        self._held_since = float("-inf")
         self._released = asyncio.Event()
         self._generation = 0
         self._in_flight: set[InFlightWrite] = set()
@@ -99,11 +100,14 @@ class WriteFence:
         """Hold new writes in the scope from now on."""
         if self._held is None:
             self._released.clear()
+            # What only settles converges once more: a write of an unknown outcome may have become visible meanwhile.
+            self._held_since = self._journal.hasten(scope.table)
         self._held = scope
 
     def release(self) -> None:
         """Let held writes go on, under the present stages."""
         self._held = None
+        self._held_since = float("-inf")
         self._released.set()
 
     @property
@@ -111,17 +115,26 @@ class WriteFence:
         """Whether any writes are held."""
         return self._held is not None
 
-    def drain(self, scope: Scope) -> DrainStatus:
-        """Return what is still to drain before the scope can flip."""
+    def drain(self, scope: Scope, authority: str | None = None) -> DrainStatus:
+        """Return what is still to drain before the scope can flip to `authority` (None: to either store).
+
+        1. A write of an unknown outcome may land on the coming authority: it would land on the truth. Nothing but time
+           helps.
+        2. It may land on the store that becomes the mirror: it is repaired there like anything else, once nothing can
+           land any more. That must not hold up the way back.
+        3. But readers may have seen it already. So its key has to have converged since writes are held.
+        """
         writers = sum(self._covers(scope, write) for write in self._in_flight)
         keys = parked = 0
         for key, is_parked in self._journal.keys_of(scope.table, _MAX_COUNTED):
             if self._stages.covers(scope, key.table, self._tables.type_of(key, unknown=scope.item_type)):
-                keys += not is_parked
+                converged = authority is not None and self._journal.converged_since(key, self._held_since)
+                keys += not is_parked and not converged
                 parked += is_parked
         if self._journal.degraded:
             keys += 1  # nobody can say what a file holds that cannot be read
-        lingering = max(self._journal.lingering(scope.table, store) for store in (DYNAMODB, DSQL))
+        stores = (DYNAMODB, DSQL) if authority is None else (authority,)
+        lingering = max(self._journal.lingering(scope.table, store) for store in stores)
         return DrainStatus(writers, keys, lingering, parked)
 
     def adopt(self, new: StageMap) -> None:

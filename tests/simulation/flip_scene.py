@@ -49,7 +49,7 @@ class CountingFloor:
         self.held = scope
         self.holds += 1
 
-    def drain(self, scope: Scope) -> DrainStatus:
+    def drain(self, scope: Scope, authority: str | None = None) -> DrainStatus:
         return DrainStatus(self.writers, self.keys, self.lingering, self.parked)
 
     def adopt(self, new: StageMap) -> None:

@@ -130,3 +130,28 @@ async def test_a_type_that_the_mapping_does_not_declare_cannot_be_moved(bench: B
     without = WriteFence(bench.stages, bench.journal, bench.tables, hold_seconds=1, can_mirror=False)
     assert "no DSQL" in str(without.problem(ALL, Stage.SHADOW))
     assert without.problem(ALL, Stage.OFF) is None
+
+
+async def test_what_may_land_on_the_store_that_one_leaves_does_not_hold_up_the_way_back(bench: Bench) -> None:
+    """Live; DSQL's connections are cut at COMMIT again and again (J4). The key has converged and only settles."""
+    floor, journal = bench.floor, bench.journal
+    (claim,) = journal.release(await journal.enter([BOOK]), claim=True)
+    assert floor.drain(ALL, "dynamodb").keys == 1
+    journal.mark_unsettled([BOOK], 60, "dsql")
+    journal.mark_converged(claim)
+    assert not floor.drain(ALL, "dsql").done, "on the truth nothing may land"
+    assert not floor.drain(ALL).done
+    assert floor.drain(ALL, "dynamodb").done
+    # A reader may have seen what landed since: once writes are held, the key converges again before all is drained.
+    floor.hold(ALL)
+    assert floor.drain(ALL, "dynamodb").keys == 1
+    again = await asyncio.wait_for(journal.next(), 60)
+    assert again.key == BOOK
+    assert floor.drain(ALL, "dynamodb").keys == 1
+    journal.mark_converged(again)
+    assert floor.drain(ALL, "dynamodb") == DrainStatus(0, 0, 0.0, 0)
+    assert journal.holds(BOOK), "it converges once more when it is settled"
+    floor.release()
+    # A later write has yet to converge, whatever an earlier one did.
+    journal.release(await journal.enter([BOOK]))
+    assert floor.drain(ALL, "dynamodb").keys == 1

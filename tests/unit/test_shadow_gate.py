@@ -294,9 +294,9 @@ def test_the_way_back_asks_only_whether_dynamodb_holds_everything(at: Stage, to:
         bad, standing={"billio": JournalBacklog(keys=9, oldest_seconds=60.0, lingering={"dynamodb": 3.0})}
     )
     assert stopping(lingering, to, StagePlacement(at)) == {"journal", "settled"}
-    assert stopping(
-        replace(bad, standing={"billio": JournalBacklog(lingering={"dsql": 3.0})}), to, StagePlacement(at)
-    ) == {"settled"}
+    # What may land on the store that one leaves is repaired there, and does not hold up the way back (J4).
+    leaving = replace(bad, standing={"billio": JournalBacklog(lingering={"dsql": 3.0})})
+    assert stopping(leaving, to, StagePlacement(at)) == set()
 
 
 @pytest.mark.parametrize("at", [Stage.LIVE, Stage.RAMPDOWN])

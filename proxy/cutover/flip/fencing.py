@@ -12,8 +12,8 @@ from proxy.cutover.stages import Scope, Stage, StageMap
 
 @dataclass(frozen=True, slots=True)
 class DrainStatus:
-    """What still stands between a scope and its flip: writes under way; keys in the journal (parked ones apart), be it
-    that they only settle; and for how many seconds a write of an unknown outcome may yet land on either store."""
+    """What is still to drain before a scope can flip: writes in flight; keys in the journal that have not converged
+    (parked ones apart); and for how many seconds a write of an unknown outcome may yet land on the coming authority."""
 
     writers: int
     keys: int
@@ -66,7 +66,7 @@ class FenceControl(Protocol):
 
     def hold(self, scope: Scope) -> None: ...
 
-    def drain(self, scope: Scope) -> DrainStatus: ...
+    def drain(self, scope: Scope, authority: str | None = None) -> DrainStatus: ...
 
     def adopt(self, new: StageMap) -> None: ...
 

@@ -317,7 +317,7 @@ class Participant:
         if flip is None:
             self._next, self._note = ("", ""), {}
             return
-        drain = self._floor.drain(flip.scope)
+        drain = self._floor.drain(flip.scope, flip.to.authority if flip.moves else None)
         problem = self._floor.problem(flip.scope, flip.to)
         self._next = (flip.id, str(self._answer_to(flip, drain, problem)))
         self._note = {

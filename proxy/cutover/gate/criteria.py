@@ -117,12 +117,13 @@ def check_journal(here: JournalBacklog, settings: GateSettings) -> Criterion:
     return Criterion("journal", holds, value, f"empty, or no key older than {most:g} s", sentence)
 
 
-def check_settled(here: JournalBacklog) -> Criterion:
-    """Whether anything could still land on either store: on the coming authority it would land on the truth."""
-    seconds, store = max(((left, name) for name, left in here.lingering.items()), default=(0.0, ""))
-    sentence = "No call of an unknown outcome may still land on either store."
+def check_settled(here: JournalBacklog, authority: str) -> Criterion:
+    """Whether anything could still land on the store that is about to become the authority: it would land on the truth.
+    What may land on the coming mirror is repaired there, and holds up nothing."""
+    seconds = here.lingering.get(authority, 0.0)
+    sentence = f"No call of an unknown outcome may still land on {authority}."
     if seconds > 0:
-        sentence = f"A call to {store} had no answer, and may still take effect there: wait {seconds:.0f} s."
+        sentence = f"A call to {authority} had no answer, and may still take effect there: wait {seconds:.0f} s."
     value = f"{seconds:.0f} s to go" if seconds > 0 else "nothing"
     return Criterion("settled", seconds <= 0, value, "nothing", sentence)
 

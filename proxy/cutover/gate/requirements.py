@@ -97,7 +97,7 @@ def requirements(
             criteria.check_heard_from(evidence, settings, now),
             criteria.check_working(evidence),
             criteria.check_journal(here, settings),
-            criteria.check_settled(here),
+            criteria.check_settled(here, to.authority),
             criteria.check_parked(here, scope),
         ]
         last = evidence.swept.get(scope.table)

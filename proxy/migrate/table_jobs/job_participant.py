@@ -209,7 +209,7 @@ class JobParticipant:
     def release(self) -> None:
         """As `hold`."""
 
-    def drain(self, scope: Scope) -> DrainStatus:
+    def drain(self, scope: Scope, authority: str | None = None) -> DrainStatus:  # noqa: ARG002
         if scope.table != self._table:
             return DrainStatus(0, 0, 0.0, 0)
         until = max(self._unsettled.values(), default=self._quiet_until)

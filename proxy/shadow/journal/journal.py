@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 
 # This many make a log of about 30 MB, all of which the next start reads.
 _RESTART_CHANGES: Final = 8000
+# More keys than this with an unknown outcome within one settle time count as not converged until they are settled.
+_MAX_SETTLING: Final = 100_000
 
 
 class Journal:
@@ -52,6 +54,8 @@ class Journal:
         self._file = JournalFile(path, synchronous)
         self._clock = clock
         self._active: dict[Key, ActiveKey] = {}
+        # Keys that have converged and stay only until they are settled: when that convergence began.
+        self._settling: dict[Key, float] = {}
         self._commit = GroupCommit(self._file, clock, restart_after)
         self._ready = ReadyQueue(self._file, self._commit, self._active, clock)
         self._settle = SettleTimes(self._file, self._commit, clock)
@@ -103,6 +107,7 @@ class Journal:
         generation = self._activity.enter((key.table for key in distinct), now)
         overlapped = set()
         for key in distinct:
+            self._settling.pop(key, None)
             state = self._active.get(key)
             if state is None:
                 if self._in_file(key):
@@ -166,6 +171,20 @@ class Journal:
         found = self._commit.query(self._file.keys_of, table, limit) or {}
         found.update((key, False) for key in (*self._active, *self._changes.entered) if key.table == table)
         return list(found.items())
+
+    def converged_since(self, key: Key, since: float) -> bool:
+        """Return whether the key has converged, by a convergence that began at `since` or later, and is here only until
+        nothing can land on it any more. `since` is by the journal's clock."""
+        return key not in self._active and self._settling.get(key, float("-inf")) >= since
+
+    def hasten(self, table: str) -> float:
+        """Let the keys of a table that only settle converge once more, now. Returns the present time of its clock."""
+        now = self._clock()
+        for key in [key for key in self._settling if key.table == table and key not in self._active]:
+            self._changes.delayed[key] = now
+        self._commit.flush()
+        self._ready.refill()
+        return now
 
     def holds(self, key: Key) -> bool:
         """Return whether the key is in the journal, be it parked."""
@@ -279,8 +298,11 @@ class Journal:
             return None
         settled = self._settle.pending_until(claim.key, state.tried)
         if settled is not None:
+            if len(self._settling) < _MAX_SETTLING:
+                self._settling[claim.key] = state.tried
             self._delay(claim.key, state, settled)
             return None
+        self._settling.pop(claim.key, None)
         if self._changes.entered.get(claim.key, (0, 0.0))[0] == claim.generation:
             del self._changes.entered[claim.key]
         self._changes.departed[claim.key] = claim.generation
