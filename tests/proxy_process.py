@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -130,6 +131,22 @@ class ProxyProcess(Standin):
         self.child.stop(signal.SIGTERM, _STOP_SECONDS)
         self._environment |= environment or {}
         self.start(ready=ready)
+
+    def run(self, *command: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
+        """Run one of Crossfade's commands with this proxy's settings, as an operator does beside it."""
+        return subprocess.run(
+            [
+                str(Path(sys.executable).with_name("crossfade")),
+                *command,
+                "--config",
+                str(self._directory / "crossfade.toml"),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            cwd=self._directory,
+            env=bare_environment() | {"HOME": str(self._directory)} | self._environment,
+        )
 
     def ready(self) -> bool:
         """Whether `/readyz` says that it may get traffic."""

@@ -167,6 +167,16 @@ def clients(
     make: Sequence[Callable[[], Any]], history: History, seed: int, stop: threading.Event, pause: float
 ) -> list[Client]:
     """A fixed company of them, started. `make` gives a boto3 client of each proxy."""
+    company = idle_clients(make, history, seed, stop, pause)
+    for each in company:
+        each.thread.start()
+    return company
+
+
+def idle_clients(
+    make: Sequence[Callable[[], Any]], history: History, seed: int, stop: threading.Event, pause: float
+) -> list[Client]:
+    """The same, not started: each acts once when it is told to (`act`)."""
 
     def reaching() -> list[Any]:
         return [each() for each in make]
@@ -181,6 +191,4 @@ def clients(
         raiser = Raiser(f"raiser-{register}", reaching(), history, seed, stop, pause)
         raiser.register = register
         company.append(raiser)
-    for each in company:
-        each.thread.start()
     return company

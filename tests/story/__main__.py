@@ -3,7 +3,8 @@
 First without the proxy, to know what a client should be answered. Then through the proxy, with the lossless schema.
 Then through the proxy with the migration plan's schema taken literally, to see what cutting over on it would lose. In
 the end the flag is flipped, and flipped back, under load.
-With ONCE=1 it ends by itself and its exit code says whether everything was as it must be; else it stays up.
+With ONCE=1 it ends by itself and its exit code says whether everything was as it must be; else it stays up. Where
+something is not, it says what happened, and keeps the servers' logs.
 """
 
 import asyncio
@@ -11,20 +12,28 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
-from dataclasses import asdict
+import traceback
+from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
+
+from botocore.exceptions import BotoCoreError
 
 from tests.proxy_process import ProxyProcess
 from tests.standins.billio import HASH_KEY, TABLE, billio_table
 from tests.standins.dsql import Dsql
 from tests.standins.dynamodb import Ministack
 from tests.standins.postgres import Postgres
-from tests.story import cutover, independent, report
+from tests.standins.processes import StandinError
+from tests.story import cutover, events, independent, report
 from tests.story.chapters import CHAPTERS, Narrator
+from tests.story.logs import KEPT, ServerLogs
 from tests.story.migrations import apply
+from tests.story.patience import PATIENT, WAIT_SECONDS
 
 ROOT = Path(__file__).parents[2]
 REPORT = ROOT / "demo-report.json"
@@ -34,80 +43,135 @@ ENOUGH_COMPARED = 1000
 PLAN_LOSSES = {"(edits)", "(no row)", "(order)", "(shared row)", "category", "id", "image", "rating", "tags"}
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A proxy, and its two stores as they are asked past it."""
+
+    proxy: ProxyProcess
+    dynamodb: str
+    dsn: str
+
+
 def main() -> int:
-    """0 if both parts came out as they must, else 1."""
+    """0 if all parts came out as they must, else 1."""
     # Ctrl-C and SIGTERM alike unwind the stack, which stops every server.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     began = time.monotonic()
+    logs = ServerLogs()
+    REPORT.unlink(missing_ok=True)
     with Postgres() as postgres, Dsql(postgres) as gate, Ministack() as direct, contextlib.ExitStack() as stack:
+        logs.of("postgres", postgres)
+        logs.of("dsql-gate", gate)
+        logs.of("alone-dynamodb", direct)
         _say(f"PostgreSQL 16, the DSQL gate and ministack are up after {time.monotonic() - began:.1f} s\n")
-        _say("The story without Crossfade, to know what a client should be answered")
-        billio_table(direct.endpoint, TABLE)
-        expected = Narrator(direct.endpoint, TABLE)
-        _tell(expected)
-
-        _say("\nPart one: through Crossfade in stage shadow, with config/billio.toml")
-        first = _part(stack, postgres, gate, "billio.toml", "migrations", expected)
-        equal = independent.disagreements(first["items"], first["rows"])
-        _say(f"\n  Read again by plain SQL and boto3: {len(first['items'])} items, {len(equal)} disagreements")
-        for sentence in equal[:20]:
-            _say(f"    {sentence}")
-
-        _say("\nPart two: the same story, with the migration plan's schema taken literally (config/billio-plan.toml)")
-        second = _part(stack, postgres, gate, "billio-plan.toml", "migrations-plan", expected)
-        losses = independent.plan_losses(second["items"], second["rows"])
-        _say("\n  What a cutover on the plan would lose, as the rows stand now\n")
-        shown = [[loss.field, str(loss.items), loss.sentence] for loss in losses]
-        dropped = _dropped_by_edits(second["differences"])
-        if dropped:
-            edited = f"an edit of one attribute in `data` dropped those it did not name: {', '.join(dropped)}"
-            shown.append(["(edits)", str(max(dropped.values())), f"{edited} (the row was repaired since)"])
-        _say(report.table(["field", "items", "for example"], shown, left=3))
-
-        _say("\nPart three: the flag is flipped, and flipped back, under load\n")
-        third = cutover.tell(stack, postgres, gate, _say)
-
-        problems = [
-            *_problems_of_part_one(first["verdicts"], first["unlike"], equal),
-            *_problems_of_part_two(second["unlike"], {row[0] for row in shown}, second["verdicts"]),
-            *cutover.problems(third),
-        ]
-        _write_report(first, second, third, equal, [asdict(loss) for loss in losses], dropped, problems)
+        proxies: dict[str, ProxyProcess] = {}
+        try:
+            problems = _story(stack, postgres, gate, direct, logs, proxies)
+        except (StandinError, OSError, subprocess.SubprocessError, BotoCoreError) as error:
+            problems = [f"the demo could not go on: {error}"]
+            (logs.keep() / "demo.log").write_text(traceback.format_exc(), encoding="utf-8")
         _say("")
         for problem in problems:
             _say(f"  NOT AS IT MUST BE: {problem}")
-        verdict = "Everything is as it must be." if not problems else f"{len(problems)} problems."
-        _say(f"{verdict} {time.monotonic() - began:.0f} s; details in {REPORT.relative_to(ROOT)}")
+        seconds = f"{time.monotonic() - began:.0f} s"
+        details = f"details in {REPORT.name}" if REPORT.exists() else "no report was written"
+        if problems:
+            logs.keep()
+            _say(f"{len(problems)} problems. {seconds}; {details}, the servers' logs in {KEPT.name}/")
+        else:
+            _say(f"Everything is as it must be. {seconds}; {details}")
         if os.environ.get("ONCE") != "1":
-            _stay_up({"part one": first["proxy"], "part two": second["proxy"], "part three": third["proxies"][0]})
+            _stay_up(proxies)
     return 1 if problems else 0
 
 
-def _part(
-    stack: contextlib.ExitStack, postgres: Postgres, gate: Dsql, mapping: str, migrations: str, expected: Narrator
-) -> dict[str, Any]:
-    """Tell the story through a fresh proxy over fresh stores, print the tables, and return all that was found."""
-    store = stack.enter_context(Ministack())
-    database = postgres.create_database().rsplit("/", 1)[1]
-    apply(ROOT / "config" / migrations, gate.dsn(database))
+def _story(
+    stack: contextlib.ExitStack,
+    postgres: Postgres,
+    gate: Dsql,
+    direct: Ministack,
+    logs: ServerLogs,
+    proxies: dict[str, ProxyProcess],
+) -> list[str]:
+    """All of it; what is not as it must be. `proxies` gets those that can be looked at."""
+    _say("The story without Crossfade, to know what a client should be answered")
+    billio_table(direct.endpoint, TABLE)
+    expected = Narrator(direct.endpoint, TABLE)
+    _tell(expected)
+
+    _say("\nPart one: through Crossfade in stage shadow, with config/billio.toml")
+    place = _place(stack, postgres, gate, logs, "part-one", "billio.toml", "migrations")
+    proxies["part one"] = place.proxy
+    first = _part(place, expected)
+    equal = independent.disagreements(first["items"], first["rows"])
+    _say(f"\n  Read again by plain SQL and boto3: {len(first['items'])} items, {len(equal)} disagreements")
+    for sentence in equal[:20]:
+        _say(f"    {sentence}")
+
+    _say("\nPart two: the same story, with the migration plan's schema taken literally (config/billio-plan.toml)")
+    place = _place(stack, postgres, gate, logs, "part-two", "billio-plan.toml", "migrations-plan")
+    proxies["part two"] = place.proxy
+    second = _part(place, expected)
+    losses = independent.plan_losses(second["items"], second["rows"])
+    _say("\n  What a cutover on the plan would lose, as the rows stand now\n")
+    shown = [[loss.field, str(loss.items), loss.sentence] for loss in losses]
+    dropped = _dropped_by_edits(second["differences"])
+    if dropped:
+        edited = f"an edit of one attribute in `data` dropped those it did not name: {', '.join(dropped)}"
+        shown.append(["(edits)", str(max(dropped.values())), f"{edited} (the row was repaired since)"])
+    _say(report.table(["field", "items", "for example"], shown, left=3))
+
+    _say("\nPart three: the flag is flipped, and flipped back, under load\n")
+    third = cutover.tell(stack, postgres, gate, logs, _say)
+    proxies["part three"] = third["proxies"][0]
+
+    problems = [
+        *_problems_of_part_one(first, equal),
+        *_problems_of_part_two(second, {row[0] for row in shown}),
+        *cutover.problems(third),
+    ]
+    _write_report(first, second, third, equal, [asdict(loss) for loss in losses], dropped, problems)
+    return problems
+
+
+def _place(
+    stack: contextlib.ExitStack,
+    postgres: Postgres,
+    gate: Dsql,
+    logs: ServerLogs,
+    name: str,
+    mapping: str,
+    migrations: str,
+) -> Place:
+    """A fresh proxy over fresh stores."""
+    store = logs.of(f"{name}-dynamodb", stack.enter_context(Ministack()))
+    dsn = postgres.create_database()
+    dsql = gate.dsn(dsn.rsplit("/", 1)[1])
+    apply(ROOT / "config" / migrations, dsql)
     billio_table(store.endpoint, TABLE)
-    proxy = stack.enter_context(
-        ProxyProcess(
-            dynamodb=store.endpoint,
-            dsql=gate.dsn(database),
-            mappings=[ROOT / "config" / mapping],
-            stage=os.environ.get("CROSSFADE_STAGE", "shadow"),
-            environment={"CROSSFADE_MIRROR__ALONE": "true"},
-        )
+    proxy = ProxyProcess(
+        dynamodb=store.endpoint,
+        dsql=dsql,
+        mappings=[ROOT / "config" / mapping],
+        stage=os.environ.get("CROSSFADE_STAGE", "shadow"),
+        environment=PATIENT | {"CROSSFADE_MIRROR__ALONE": "true"},
     )
+    return Place(logs.of(f"{name}-proxy", stack.enter_context(proxy)), store.endpoint, dsn)
+
+
+def _part(place: Place, expected: Narrator) -> dict[str, Any]:
+    """Tell the story through a proxy, print the tables, and return all that was found."""
+    proxy = place.proxy
     story = Narrator(proxy.data, TABLE)
     _tell(story)
     settling = time.monotonic()
-    proxy.settle(120)
+    proxy.settle(WAIT_SECONDS)
     _say(f"  the journal is empty and every verdict given after {time.monotonic() - settling:.1f} s more")
     unlike = [
-        (position, operation)
-        for position, ((operation, answer), (_, wanted)) in enumerate(zip(story.answers, expected.answers, strict=True))
+        {"call": position, "operation": operation, "sentence": events.unlike(position, operation, answer, wanted)}
+        for position, ((operation, answer), (_, wanted)) in enumerate(
+            zip_longest(story.answers, expected.answers, fillvalue=("no call", {}))
+        )
         if answer != wanted
     ]
     _say(f"  the client's {len(story.answers)} answers: {len(unlike)} unlike those without Crossfade\n")
@@ -118,15 +182,15 @@ def _part(
     _say("\n  Differences, by field\n" if by_field else "")
     _say(report.difference_table(by_field))
     return {
-        "proxy": proxy,
         "unlike": unlike,
         "comparisons": by_operation,
         "differences": by_field,
         "verdicts": report.total(by_operation.values()),
         "status": proxy.status(),
         "mismatches": proxy.mismatches(),
-        "items": independent.scan(store.endpoint, TABLE),
-        "rows": asyncio.run(independent.rows(postgres.dsn(database))),
+        "mirror_errors": events.mirror_errors(proxy.log_file),
+        "items": independent.scan(place.dynamodb, TABLE),
+        "rows": asyncio.run(independent.rows(place.dsn)),
         "calls": dict(story.calls),
     }
 
@@ -154,26 +218,42 @@ def _dropped_by_edits(by_field: dict[tuple[str, str], report.Counts]) -> dict[st
     return {field: count for field, count in missing.items() if count > 0}
 
 
-def _problems_of_part_one(verdicts: report.Counts, unlike: list[Any], equal: list[str]) -> list[str]:
-    problems = [f"part one: {verdicts[name]} comparisons came to {name}" for name in report.AGAINST if verdicts[name]]
+def _problems_of_part_one(part: dict[str, Any], equal: list[str]) -> list[str]:
+    verdicts: report.Counts = part["verdicts"]
+    problems = []
+    against = sum(verdicts[name] for name in report.AGAINST)
+    if against:
+        which = events.first(events.differences(part["mismatches"]))
+        problems.append(f"part one: {against} comparisons speak against a cutover: {which}")
     if verdicts["mirror_error"]:
-        problems.append(f"part one: the mirror failed {verdicts['mirror_error']} times")
+        failed = events.first(part["mirror_errors"])
+        problems.append(f"part one: the mirror failed {verdicts['mirror_error']} times: {failed}")
     if sum(verdicts.values()) < ENOUGH_COMPARED:
-        problems.append(f"part one: only {sum(verdicts.values())} comparisons, {ENOUGH_COMPARED} are the least")
-    if unlike:
-        problems.append(f"part one: {len(unlike)} answers were not those the client gets without Crossfade")
+        behind = part["status"]["stage"]
+        problems.append(
+            f"part one: only {sum(verdicts.values())} of {sum(part['calls'].values())} calls were compared in stage "
+            f"{behind}, {ENOUGH_COMPARED} are the least"
+        )
     if equal:
-        problems.append(f"part one: plain SQL and boto3 find {len(equal)} disagreements between the stores")
-    return problems
+        count = len(equal)
+        problems.append(
+            f"part one: plain SQL and boto3 find {count} disagreements between the stores: {events.first(equal)}"
+        )
+    return problems + _unlike("part one", part)
 
 
-def _problems_of_part_two(unlike: list[Any], found: set[str], verdicts: report.Counts) -> list[str]:
-    problems = [f"part two: nothing came to {name}" for name in report.AGAINST if not verdicts[name]]
+def _problems_of_part_two(part: dict[str, Any], found: set[str]) -> list[str]:
+    problems = [f"part two: nothing came to {name}" for name in report.AGAINST if not part["verdicts"][name]]
     if PLAN_LOSSES - found:
         problems.append(f"part two: these losses were not found: {', '.join(sorted(PLAN_LOSSES - found))}")
-    if unlike:
-        problems.append(f"part two: {len(unlike)} answers were not those the client gets without Crossfade")
-    return problems
+    return problems + _unlike("part two", part)
+
+
+def _unlike(name: str, part: dict[str, Any]) -> list[str]:
+    unlike = [each["sentence"] for each in part["unlike"]]
+    if not unlike:
+        return []
+    return [f"{name}: {len(unlike)} answers were not those the client gets without Crossfade: {events.first(unlike)}"]
 
 
 def _write_report(
@@ -189,7 +269,7 @@ def _write_report(
         return {
             "calls": found["calls"],
             "items": len(found["items"]),
-            "answers_unlike": [{"call": position, "operation": operation} for position, operation in found["unlike"]],
+            "answers_unlike": found["unlike"],
             "comparisons": [
                 {"type": kind, "operation": operation, **counts}
                 for (kind, operation), counts in found["comparisons"].items()
@@ -200,6 +280,7 @@ def _write_report(
             "verdicts": found["verdicts"],
             "status": found["status"],
             "mismatches": found["mismatches"],
+            "mirror_errors": found["mirror_errors"],
         }
 
     document = {

@@ -1,0 +1,40 @@
+"""The logs of the demo's servers, kept where it fails: each server removes its own files when it stops."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+
+KEPT: Final = Path(__file__).parents[2] / "demo-logs"
+
+
+class Logging(Protocol):
+    """A server with a log."""
+
+    @property
+    def log_file(self) -> Path: ...
+
+
+T = TypeVar("T", bound=Logging)
+
+
+class ServerLogs:
+    """`keep` while the servers run."""
+
+    def __init__(self) -> None:
+        self._servers: dict[str, Logging] = {}
+        shutil.rmtree(KEPT, ignore_errors=True)
+
+    def of(self, name: str, server: T) -> T:
+        """The server, whose log is to be kept under this name."""
+        self._servers[name] = server
+        return server
+
+    def keep(self) -> Path:
+        """Copy every log. Returns the folder."""
+        KEPT.mkdir(exist_ok=True)
+        for name, server in self._servers.items():
+            if server.log_file.exists():
+                shutil.copyfile(server.log_file, KEPT / f"{name}.log")
+        return KEPT
