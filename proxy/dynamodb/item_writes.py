@@ -105,7 +105,7 @@ def read_write(kind: Kind, schema: TableSchema, parameters: Mapping[str, Any], *
         _check_item(schema, item)
     else:
         key = schema.key_parameter(request["Key"])
-    check_key(schema, key)
+    schema.check_key(key)
     if update is not None:
         _check_update(schema, update)
     if kind == "ConditionCheck" and condition is None:
@@ -185,12 +185,6 @@ def _check_update(schema: TableSchema, update: Update) -> None:
                 "One or more parameter values were invalid: "
                 f"Cannot update attribute {name}. This attribute is part of the key"
             )
-
-
-def check_key(schema: TableSchema, key: Key) -> None:
-    """No operation takes a key with an empty value, or one that is too long. Raises ValidationException."""
-    for name, value in key.attributes.items():
-        _check_key_value(name, value, MAX_HASH_KEY_SIZE if name == schema.hash else MAX_RANGE_KEY_SIZE, None)
 
 
 def _check_key_value(name: str, value: Value, limit: int, index: Index | None) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import orjson
 
 from proxy.dynamodb import errors
+from proxy.dynamodb.sizes import MAX_HASH_KEY_SIZE, MAX_RANGE_KEY_SIZE, value_size
 from proxy.dynamodb.values import Item, Value, canonical
 
 _ARN_TABLE: Final = ":table/"
@@ -100,6 +101,26 @@ class TableSchema:
                 )
             parts[name] = canonical(value)
         return Key(self.name, orjson.dumps(parts).decode())
+
+    def check_key(self, key: Key) -> None:
+        """Raises ValidationException for a key that no item can have: with an empty value, or one that is too long
+        ("Quotas in Amazon DynamoDB", Partition keys and sort keys)."""
+        if '""' not in key.text and len(key.text) <= MAX_RANGE_KEY_SIZE:
+            return
+        for name, value in key.attributes.items():
+            if value in ({"S": ""}, {"B": ""}):
+                kind = "string" if "S" in value else "binary"
+                raise errors.validation(
+                    "One or more parameter values are not valid. "
+                    f"The AttributeValue for a key attribute cannot contain an empty {kind} value. Key: {name}"
+                )
+            limit = MAX_HASH_KEY_SIZE if name == self.hash else MAX_RANGE_KEY_SIZE
+            if value_size(value) > limit:
+                role = "hashkey" if name == self.hash else "rangekey"
+                raise errors.validation(
+                    "One or more parameter values were invalid: "
+                    f"Size of {role} has exceeded the maximum size limit of{limit} bytes"
+                )
 
     def key_parameter(self, attributes: Item) -> Key:
         """The key in a `Key` parameter, which must hold the key attributes and nothing else."""

@@ -117,12 +117,15 @@ def binary(text: str) -> bytes:
 
 
 def canonical_item(item: Item) -> Item:
-    """The item as DynamoDB would return it: numbers canonical, sets in order, NULL true.
+    """The item as DynamoDB would return it: numbers canonical, sets in order.
 
     Returns `item` itself, not a copy, when nothing needs to change; never changes `item`. Checks every value on the
     way and raises ValidationException or SerializationException with DynamoDB's words. Key attributes are the
     caller's business: an empty string is in order here.
     """
+    if "" in item:
+        # Developer guide, "Supported data types and naming rules": a name has at least one character.
+        raise validation(f"{_INVALID}Empty attribute name")
     return _canonical_members(item, 1)
 
 
@@ -154,8 +157,8 @@ def canonical(value: Value, depth: int = 1) -> Value:
         if content is True:
             return value
         if content is False:
-            # Refused in earlier years; since 2026 DynamoDB takes it and gives back true.
-            return {"NULL": True}
+            # API reference, "AttributeValue", NULL; the message is AWS's (dynamodb-conformance, tier 3, putItem).
+            raise validation(f"{_INVALID}Null attribute value types must have the value of true")
         _refuse(content, "Boolean")
     if tag == "B":
         if type(content) is str:
@@ -299,8 +302,6 @@ def _canonical_strings(value: Value, content: Any) -> Value:
     _expect_texts(content, "String")
     if not content:
         raise validation(f"{_INVALID}An string set  may not be empty")
-    if "" in content:
-        raise validation(f"{_INVALID}An string set may not have a empty string as a member")
     if len(set(content)) != len(content):
         raise validation(f"{_INVALID}Input collection [{', '.join(content)}] contains duplicates.")
     ordered = sorted(content)
@@ -322,8 +323,6 @@ def _canonical_binaries(value: Value, content: Any) -> Value:
     _expect_texts(content, "Blob")
     if not content:
         raise validation(f"{_INVALID}Binary sets should not be empty")
-    if "" in content:
-        raise validation(f"{_INVALID}Binary sets may not contain null or empty values")
     ordered = sorted(content, key=binary)
     if len(set(content)) != len(content):
         raise validation(f"{_INVALID}Input collection [{', '.join(content)}]of type BS contains duplicates.")

@@ -601,3 +601,16 @@ async def test_a_write_that_asks_nothing_of_it_replaces_such_a_row(dsn: str, sto
     left = await store.get(key("b"))
     assert left.unreadable is None
     assert left.item == (item("b", v="2") if way in ("PutItem", "TransactWriteItems") else None)
+
+
+async def test_a_transaction_of_small_requests_may_touch_large_items(store: DSQLStore) -> None:
+    """The 4 MB are the request's own (API reference, "TransactWriteItems"), not those of what it deletes or updates."""
+    names = [f"large{number}" for number in range(45)]
+    for name in names:
+        await store.execute(operation("PutItem", {"TableName": "things", "Item": item(name, v="x" * 100_000)}))
+    add = {"UpdateExpression": "ADD n :one", "ExpressionAttributeValues": {":one": {"N": "1"}}}
+    updates = [{"Update": {"TableName": "things", "Key": item(name)} | add} for name in names]
+    assert (await store.execute(transaction(*updates))).outcome.ok
+    deletes = [{"Delete": {"TableName": "things", "Key": item(name)}} for name in names]
+    assert (await store.execute(transaction(*deletes))).outcome.ok
+    assert (await store.get(key(names[0]))).item is None

@@ -23,8 +23,6 @@ from proxy.stores.execution.row_store import AuthorityRows, RowStore
 from proxy.stores.execution.single_item import ItemProjection, check_keys, write_row
 from proxy.stores.interface import ExecutionResult, StoredItem, Unrepresentable
 
-MAX_BATCH_GET: Final = 100
-MAX_BATCH_WRITE: Final = 25
 MAX_GET_SIZE: Final = 16 * 1024 * 1024
 _MAX_ITEM: Final = 400 * 1024
 # A batch of the authority's holds no more connections than this: others wait for them too.
@@ -37,8 +35,6 @@ Entry: TypeAlias = tuple[str, Mapping[str, Any], ItemWrite]
 async def batch_get(rows: RowStore, operation: Operation, meter: Meter) -> ExecutionResult:
     requests = operation.request["RequestItems"]
     refuse_empty(requests, "requestItems")
-    if len(operation.keys) > MAX_BATCH_GET:
-        raise errors.validation("Too many items requested for the BatchGetItem call")
     _refuse_duplicates(operation.keys)
     projections = {table_name(name): ItemProjection(part) for name, part in requests.items()}
     check_keys(operation)
@@ -117,8 +113,6 @@ def _entries(operation: Operation) -> Iterator[Entry]:
     """Raises ValidationException before any of them is carried out, if all are taken before."""
     requests = operation.request["RequestItems"]
     refuse_empty(requests, "requestItems")
-    if len(operation.keys) > MAX_BATCH_WRITE:
-        raise errors.validation("Too many items requested for the BatchWriteItem call")
     _refuse_duplicates(operation.keys)
     for name, entries in requests.items():
         schema = operation.schemas[table_name(name)]

@@ -14,7 +14,7 @@ from proxy.dynamodb.expressions import evaluate
 from proxy.dynamodb.expressions import legacy_parameters as legacy
 from proxy.dynamodb.expressions.parse import parse_projection
 from proxy.dynamodb.expressions.placeholders import bindings
-from proxy.dynamodb.item_writes import ItemWrite, Kind, WriteResult, apply, check_key, read_write
+from proxy.dynamodb.item_writes import ItemWrite, Kind, WriteResult, apply, read_write
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.sizes import item_size
@@ -100,4 +100,4 @@ class ItemProjection:
 def check_keys(operation: Operation) -> None:
     """Raises ValidationException for a key that no item can have."""
     for key in operation.keys:
-        check_key(operation.schemas[key.table], key)
+        operation.schemas[key.table].check_key(key)

@@ -122,7 +122,6 @@ async def _write(
         planned.append((write, wanted, held))
     if any(reasons):
         raise errors.transaction_canceled([errors.cancellation_reason(reason) for reason in reasons])
-    _refuse_large(wanted or held.item for _, wanted, held in planned)
     for write, wanted, held in planned:
         meter.wrote(write.schema, held.item, wanted, transactional=True)
         nothing = wanted is None and held.item is None and held.unreadable is None
@@ -147,6 +146,9 @@ async def _read(transaction: Transaction, writes: Sequence[ItemWrite], meter: Me
 
 def _writes(operation: Operation) -> list[ItemWrite]:
     _check_parts(operation)
+    parts = [part for _, part in transaction_parts(operation.request)]
+    # What the request carries counts, not what it touches: 50 deletions of large items are taken.
+    _refuse_large({**(part.get("Item") or {}), **(part.get("ExpressionAttributeValues") or {})} for part in parts)
     return [
         read_write(_KINDS[kind], operation.schemas[table_name(part["TableName"])], part, in_transaction=True)
         for kind, part in transaction_parts(operation.request)
