@@ -19,6 +19,7 @@ from proxy.dynamodb.expressions import legacy_parameters as legacy
 from proxy.dynamodb.expressions.ast import Condition, Path, Update
 from proxy.dynamodb.expressions.parse import parse_condition, parse_update
 from proxy.dynamodb.expressions.placeholders import bindings
+from proxy.dynamodb.request_form import check_enums
 from proxy.dynamodb.schema import Index, Key, TableSchema
 from proxy.dynamodb.sizes import MAX_HASH_KEY_SIZE, MAX_ITEM_SIZE, MAX_RANGE_KEY_SIZE, item_size, value_size
 from proxy.dynamodb.values import Item, Value, canonical_item, equal
@@ -78,6 +79,7 @@ class WriteResult:
 
 def read_write(kind: Kind, schema: TableSchema, parameters: Mapping[str, Any], *, in_transaction: bool) -> ItemWrite:
     """From a request's parameters, or those of a transaction's part (`Put`). Raises ValidationException."""
+    check_enums(parameters)
     members = _MEMBERS[kind]
     if not in_transaction:
         members += (*_OLDER, "AttributeUpdates") if kind == "Update" else _OLDER

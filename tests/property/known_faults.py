@@ -144,6 +144,18 @@ def _judged_first(asked: Asked) -> bool:
     return _failed(asked.dsql, VALIDATION, _STATIC) and not _same_words(asked)
 
 
+def _key_of_a_member(asked: Asked) -> bool:
+    """A transaction with a key that is none of its table's: ministack takes it, or refuses the whole request."""
+    reasons = asked.dsql[1].get("CancellationReasons", ())
+    told = [
+        message_of({"message": each.get("Message", "")}) for each in reasons if each.get("Code") == "ValidationError"
+    ]
+    return asked.action.startswith("Transact") and any(re.search(_MEMBERS_KEY, text) for text in told)
+
+
+_MEMBERS_KEY: Final = "Type mismatch for key|Missing the key|does not match the schema"
+
+
 def _same_words(asked: Asked) -> bool:
     return all(_same_reason(one, other) for one, other in _refusals(asked))
 
@@ -351,6 +363,12 @@ KNOWN: Final = (
         "API reference, 'UpdateItem', ValidationException; 'Condition expressions': what the request alone shows to be "
         "wrong is refused whatever the item",
         _judged_first,
+    ),
+    KnownFault(
+        "a transaction's member without a proper key",
+        "Measured on AWS in four regions (paritysuite/dynamodb-conformance #10, #46, #60): TransactionCanceledException "
+        "with ValidationError at that member",
+        _key_of_a_member,
     ),
     KnownFault(
         "removing makes an item",

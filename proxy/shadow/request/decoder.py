@@ -13,6 +13,7 @@ import structlog
 
 from proxy.dynamodb.errors import DynamoDBError, serialization
 from proxy.dynamodb.operations import KEYLESS, decode
+from proxy.dynamodb.request_form import form_fault
 from proxy.dynamodb.schema import TableSchema
 from proxy.metrics.registry import Metrics
 from proxy.shadow.call import Call
@@ -49,7 +50,8 @@ class RequestDecoder:
                 self._report(action, name, str(error))
                 return None
             if table is None:
-                return None
+                # A name that no table can have is DynamoDB's to refuse before it looks for the table.
+                return form_fault(action, request)
             tables[name] = table
         schemas: dict[str, TableSchema] = {name: table.schema for name, table in tables.items()}
         try:
