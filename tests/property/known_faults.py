@@ -366,7 +366,7 @@ KNOWN: Final = (
     ),
     KnownFault(
         "a transaction's member without a proper key",
-        "Measured on AWS in four regions (paritysuite/dynamodb-conformance #10, #46, #60): TransactionCanceledException "
+        "Measured on AWS (paritysuite/dynamodb-conformance #10, #46, #60): TransactionCanceledException "
         "with ValidationError at that member",
         _key_of_a_member,
     ),
