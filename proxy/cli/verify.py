@@ -1,7 +1,7 @@
 """`crossfade verify`: whether both stores of a table are equal, all of it; repairs on request; records the sweep.
 
-Exit status 0: equal, or all that differed was repaired; 1: they differ, or a store went away (run it again: it goes
-on); 2: settings or arguments; 130: it was asked to stop.
+Exit status 0: equal, or all that differed was repaired; 1: they differ, or some keys could not be settled, or a store
+went away (run it again: it goes on); 2: settings or arguments; 130: it was asked to stop.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ async def _verify(settings: Settings, arguments: argparse.Namespace, stopping: S
     from proxy.migrate.table_jobs.table_stores import collect_seldom, open_table_stores
     from proxy.migrate.verify.recheck import Rechecker
     from proxy.migrate.verify.sweep import SweepJob, job
-    from proxy.stores.dsql.system_tables.sweep_records import DIFFERENT
+    from proxy.stores.dsql.system_tables.sweep_records import DIFFERENT, UNSETTLED
     from proxy.stores.interface import StoredItem
 
     counting = Counting()
@@ -129,7 +129,7 @@ async def _verify(settings: Settings, arguments: argparse.Namespace, stopping: S
             if moves is not None:
                 await moves.wait_until_settled(stopping)
         await _told(settings, both, reader, swept, arguments)
-        return FAILED if swept.result == DIFFERENT else 0
+        return FAILED if swept.result in (DIFFERENT, UNSETTLED) else 0
 
 
 async def _settled(both: TableStores, settings: Settings) -> None:

@@ -178,6 +178,7 @@ OF_FIRST, OF_SECOND, OF_OTHER = (Basis(mapping, {"": number}) for number, mappin
         (LastSweep(NOW + 9, "equal", "dynamodb", OF_OTHER), "made with another mapping"),
         (LastSweep(NOW, "different", "dynamodb", OF_SECOND, mended=False), "has left differences"),
         (LastSweep(NOW, "unsettled", "dynamodb", OF_SECOND, mended=False), "has left differences"),
+        (LastSweep(NOW, "unsettled", "dynamodb", OF_SECOND), "could not settle every key"),
         (LastSweep(NOW, "repaired", "dsql", OF_SECOND), "by dsql, which is not the authority"),
         (LastSweep(NOW, "repaired", "dynamodb", OF_SECOND), ""),
         (LastSweep(NOW - 10**6, "equal", "dsql", OF_SECOND), ""),  # equal is equal, whichever clock says when

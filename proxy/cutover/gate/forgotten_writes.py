@@ -14,7 +14,7 @@ from proxy.cutover.clock_skew import clock_skew_margin
 from proxy.cutover.gate.basis import outlived
 from proxy.cutover.gate.evidence import LastSweep
 from proxy.cutover.stages import Era, ForgottenProcesses, Stage
-from proxy.stores.dsql.system_tables.sweep_records import EQUAL
+from proxy.stores.dsql.system_tables.sweep_records import EQUAL, UNSETTLED
 
 _STORES = {"dynamodb": "DynamoDB", "dsql": "DSQL"}
 
@@ -39,6 +39,8 @@ def missing_sweep_reason(
         why = f"the last sweep of the whole table says nothing any more: {ended}"
     elif not last.mended:
         why = "the last sweep of the whole table has left differences"
+    elif last.result == UNSETTLED:
+        why = "the last sweep of the whole table could not settle every key"
     elif last.result != EQUAL and last.authority != at.authority:
         why = f"the last sweep has mended the table by {last.authority}, which is not the authority"
     else:

@@ -10,14 +10,15 @@ import orjson
 
 from proxy.migrate.verify.recheck import Result
 from proxy.migrate.verify.sweep import MOST_KEPT
-from proxy.migrate.verify.sweep_result import SweepResult
-from proxy.stores.dsql.system_tables.sweep_records import DIFFERENT, EQUAL, REPAIRED
+from proxy.migrate.verify.sweep_result import UNREADABLE, SweepResult
+from proxy.stores.dsql.system_tables.sweep_records import DIFFERENT, EQUAL, REPAIRED, UNSETTLED
 
 _SHOWN: Final = 20
 _HEADLINES: Final = {
     EQUAL: "The two stores are equal.",
     REPAIRED: "Differences were found, and all were repaired. Only another sweep can say that they are equal.",
     DIFFERENT: "The two stores differ.",
+    UNSETTLED: "Some keys were being written at each look: the sweep cannot say that the two stores are equal.",
 }
 _SAYS: Final = {
     Result.MISSING: "the authority has it, the mirror lacks it",
@@ -26,7 +27,7 @@ _SAYS: Final = {
     Result.UNREPRESENTABLE: "the mapping cannot hold it without loss",
     Result.EXPECTED: "differs as the mapping declares and explains",
     Result.RACING: "was being written at each look",
-    "unreadable": "a row that reads as no item of the table",
+    UNREADABLE: "a row that reads as no item of the table",
 }
 
 
@@ -107,6 +108,8 @@ def _remedies(swept: SweepResult) -> Iterator[str]:
         yield "What could not be repaired is told below: mend that, and run it again. "
     elif not swept.mended:
         yield f"`crossfade verify --repair` makes {mirror} hold what {right} holds. "
+    if found[Result.RACING]:
+        yield "Run it again with more `--patience`, or when the keys named below are written less often. "
     if found[Result.UNREPRESENTABLE]:
         yield "What the mapping cannot hold, no repair mends: widen its columns (`crossfade preflight` says which). "
 

@@ -35,7 +35,7 @@ from proxy.migrate.table_jobs.sources import ScanSource
 from proxy.migrate.table_jobs.table_reader import TableReader
 from proxy.migrate.verify.key_checksums import KeySums, buckets_for
 from proxy.migrate.verify.recheck import Rechecker, Result, SweepFinding
-from proxy.migrate.verify.sweep_result import Counts, ReferenceCheck, SweepResult
+from proxy.migrate.verify.sweep_result import UNREADABLE, Counts, ReferenceCheck, SweepResult
 from proxy.stores.dsql.bulk import BucketSum, Bulk, Slice
 from proxy.stores.dsql.sql import checksums
 from proxy.stores.dsql.system_tables.checkpoints import Checkpoints
@@ -284,7 +284,7 @@ class SweepJob:
                 held.append(self._table.schema.key_of(self._mapping.decode(values)))
             except (DynamoDBError, UnreadableRow):
                 # A row that reads as no item of this table: somebody's SQL made it. It has no key to be told by.
-                self.counts.results["unreadable"] += 1
+                self.counts.results[UNREADABLE] += 1
         there = await self._reader.get_many(held)
         return [key for key in held if key not in there]
 

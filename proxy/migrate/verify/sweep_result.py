@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from proxy.cutover.gate.basis import Basis
 from proxy.dynamodb.schema import Key
 from proxy.migrate.verify.recheck import Result
-from proxy.stores.dsql.system_tables.sweep_records import DIFFERENT, EQUAL, REPAIRED
+from proxy.stores.dsql.system_tables.sweep_records import DIFFERENT, EQUAL, REPAIRED, UNSETTLED
+
+UNREADABLE: Final = "unreadable"
+"""A row that reads as no item of the table, and has no key to be named by."""
 
 
 @dataclass(slots=True)
@@ -78,9 +81,12 @@ class SweepResult:
 
     @property
     def result(self) -> str:
-        """As `sweeps` has it. What cannot be represented is not equal, and no repair makes it so."""
-        if not self.mended or self.counts.results[Result.UNREPRESENTABLE]:
+        """As `sweep_records` has it. What cannot be represented is not equal, and no repair makes it so. A key that was
+        written at each look, or could not be read, is undecided: that is not equal either."""
+        if not self.mended or self.counts.results[Result.UNREPRESENTABLE] or self.counts.results[UNREADABLE]:
             return DIFFERENT
+        if self.counts.results[Result.RACING]:
+            return UNSETTLED
         return REPAIRED if self._wrong else EQUAL
 
     @property
