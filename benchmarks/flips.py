@@ -19,6 +19,7 @@ from benchmarks import crossfade
 from benchmarks.documents import put
 from benchmarks.load import steady
 from benchmarks.measure import pin
+from tests.integration.scenes import swept
 from tests.proxy_process import ProxyProcess
 from tests.standins.billio import TABLE
 from tests.standins.dynamodb import Ministack
@@ -38,6 +39,7 @@ def hold(say: Callable[[str], None], server: Postgres, flips: int) -> dict[str, 
 
 def _with(say: Callable[[str], None], server: Postgres, number: int, flips: int) -> dict[str, Any]:
     dsn = crossfade.books(server, _KEYS)
+    swept(dsn, TABLE)
     with ExitStack() as stack:
         store = stack.enter_context(Ministack())
         upstream = stack.enter_context(crossfade.remembering(store.endpoint))

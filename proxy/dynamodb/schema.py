@@ -7,7 +7,7 @@ the stores.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
@@ -60,21 +60,38 @@ class TableSchema:
     range: str | None
     types: Mapping[str, str]
     indexes: Mapping[str, Index]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Indexes of the description that are not understood: by name, why."""
 
     @classmethod
     def from_description(cls, table: Mapping[str, Any]) -> TableSchema:
-        """From DescribeTable's `Table`, CreateTable's `TableDescription`, or a CreateTable request."""
-        hash_name, range_name = _key_schema(table["KeySchema"])
-        types = {a["AttributeName"]: a["AttributeType"] for a in table["AttributeDefinitions"]}
+        """From DescribeTable's `Table`, CreateTable's `TableDescription`, or a CreateTable request.
+
+        A description is a foreign format. An index in it that is not understood is left out, and data operations go on:
+        one that is being deleted may lack its KeySchema or its attributes' definitions, and newer forms have several
+        hash or range attributes. Raises ValueError for a table whose own key is not understood.
+        """
+        try:
+            name = table_name(table["TableName"])
+            types = {a["AttributeName"]: a["AttributeType"] for a in table["AttributeDefinitions"]}
+            hash_name, range_name = _key_schema(table["KeySchema"], types)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"the description lacks {error}") from error
         indexes: dict[str, Index] = {}
+        left_out: dict[str, str] = {}
         for parameter, local in (("GlobalSecondaryIndexes", False), ("LocalSecondaryIndexes", True)):
-            for index in table.get(parameter) or ():
-                index_hash, index_range = _key_schema(index["KeySchema"])
-                projection = index.get("Projection") or {}
-                kind = projection.get("ProjectionType", "ALL")
-                projected = None if kind == "ALL" else frozenset(projection.get("NonKeyAttributes") or ())
-                indexes[index["IndexName"]] = Index(index["IndexName"], index_hash, index_range, projected, local)
-        return cls(table_name(table["TableName"]), hash_name, range_name, types, indexes)
+            listed = table.get(parameter) or []
+            if not isinstance(listed, list):
+                left_out[parameter] = "it is no list"
+                continue
+            for number, index in enumerate(listed):
+                try:
+                    indexes[index["IndexName"]] = _index(index, types, local=local)
+                except (AttributeError, KeyError, TypeError, ValueError) as error:
+                    named = index.get("IndexName") if isinstance(index, dict) else None
+                    why = str(error) if isinstance(error, ValueError) else f"its description lacks {error}"
+                    left_out[str(named or f"{parameter}.{number}")] = why
+        return cls(name, hash_name, range_name, types, indexes, left_out)
 
     @property
     def key_names(self) -> tuple[str, ...]:
@@ -157,6 +174,24 @@ class TableSchema:
         return {name: item[name] for name in names}
 
 
-def _key_schema(elements: list[dict[str, str]]) -> tuple[str, str | None]:
-    by_role = {e["KeyType"]: e["AttributeName"] for e in elements}
-    return by_role["HASH"], by_role.get("RANGE")
+def _key_schema(elements: Any, types: Mapping[str, str]) -> tuple[str, str | None]:
+    """The hash and the range attribute. Raises ValueError for a key of another form, KeyError, TypeError."""
+    roles: dict[str, list[str]] = {"HASH": [], "RANGE": []}
+    for element in elements:
+        roles[element["KeyType"]].append(element["AttributeName"])
+    if len(roles["HASH"]) != 1 or len(roles["RANGE"]) > 1:
+        raise ValueError("its key has several hash or range attributes")
+    for name in (*roles["HASH"], *roles["RANGE"]):
+        if types.get(name) not in ("S", "N", "B"):
+            raise ValueError(f"its key attribute {name} is not defined")
+    return roles["HASH"][0], roles["RANGE"][0] if roles["RANGE"] else None
+
+
+def _index(index: Mapping[str, Any], types: Mapping[str, str], *, local: bool) -> Index:
+    if index.get("IndexStatus") == "DELETING":
+        raise ValueError("it is being deleted")
+    hash_name, range_name = _key_schema(index["KeySchema"], types)
+    projection = index.get("Projection") or {}
+    kind = projection.get("ProjectionType", "ALL")
+    projected = None if kind == "ALL" else frozenset(projection.get("NonKeyAttributes") or ())
+    return Index(str(index["IndexName"]), hash_name, range_name, projected, local)

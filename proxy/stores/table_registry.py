@@ -107,6 +107,14 @@ class Tables:
     def learn(self, schema: TableSchema) -> Table:
         """Take a table's description, replacing what was known of it."""
         self._absent.pop(schema.name, None)
+        for index, why in schema.left_out.items():
+            log.warning(
+                "index_left_out",
+                table=schema.name,
+                index=index,
+                reason=why,
+                remedy="reads of this index are not served by DSQL, and differ where they are compared",
+            )
         mapped = self._mapped.get(schema.name)
         if mapped is not None:
             table = Table(

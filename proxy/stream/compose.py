@@ -82,9 +82,11 @@ def followers(
                 return None
             raise
         enabled = (described.get("StreamSpecification") or {}).get("StreamEnabled", False)
-        return StreamedTable(
-            TableSchema.from_description(described), described.get("LatestStreamArn") if enabled else None
-        )
+        try:
+            schema = TableSchema.from_description(described)
+        except ValueError as error:
+            raise Refused("description", f"the description of {name} is not understood: {error}") from error
+        return StreamedTable(schema, described.get("LatestStreamArn") if enabled else None)
 
     streams = Streams(upstream, settings.dynamodb.timeout_seconds)
     positions = Positions(settings.journal.path)

@@ -21,7 +21,7 @@ import pytest
 
 from tests.faults.fault_proxy import Fault, FaultProxy
 from tests.faults.under_fault import nothing_leaks, own_faults, recovered
-from tests.integration.scenes import Scene, scene, wait_until
+from tests.integration.scenes import Scene, scene, swept, wait_until
 from tests.integration.test_stage_moves import ask
 from tests.integration.writers import billio_item, one_write
 from tests.standins.billio import HASH_KEY, TABLE, billio_table
@@ -117,6 +117,7 @@ def here(postgres: Postgres) -> Iterator[Scene]:
         rows = postgres.create_database()
         dsn = rows.replace(str(postgres.port), str(to_dsql.port))
         endpoint = f"http://{LOOPBACK}:{to_dynamodb.port}"
+        swept(rows)
         with scene(endpoint, dsn, environment=ENVIRONMENT, extra=STAGES) as through:
             here = Scene(through.proxy, ministack.endpoint, rows)
             recovered(here)

@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.integration.scenes import CONFIG, Scene, run_sql, scene, wait_until
+from tests.integration.scenes import CONFIG, Scene, run_sql, scene, swept, wait_until
 from tests.integration.whole_tables import Operator, billio_items, load
 from tests.integration.writers import BILLIO_KEYS, Writers
 from tests.observed.prometheus import Prometheus
@@ -161,6 +161,7 @@ def scenery(dynamodb: str, database: str, dsql: str, folder: Path) -> Iterator[S
     billio_table(dynamodb)
     load(dynamodb, billio_items(400))
     with ExitStack() as stack:
+        swept(dsql)
         here = stack.enter_context(scene(dynamodb, dsql, rows=database, extra=SETTINGS))
         job_port = free_port()
         targets = [here.proxy.admin.removeprefix("http://"), f"{LOOPBACK}:{job_port}"]

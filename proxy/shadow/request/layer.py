@@ -176,7 +176,12 @@ class Layer:
         if action == "DeleteTable":
             self._follow.drop(name)
         else:
-            self._follow.ensure([self._tables.learn(TableSchema.from_description(description))])
+            try:
+                schema = TableSchema.from_description(description)
+            except ValueError as error:
+                log.error("table_not_described", table=name, detail=str(error), remedy="none: it is passed through")
+                return
+            self._follow.ensure([self._tables.learn(schema)])
 
     # -- life ----------------------------------------------------------------------------------------------------------
 

@@ -114,11 +114,15 @@ class DynamoDBStore:
         return Outcome(answer.status, answer.headers, answer.body)
 
     async def describe(self, table: str) -> TableSchema | None:
-        """The table's schema; None if there is no such table."""
+        """The table's schema; None if there is no such table. Raises StoreError; Refused where it is not understood."""
         outcome = await self.call("DescribeTable", orjson.dumps({"TableName": table}))
         if outcome.ok:
+            try:
+                schema = TableSchema.from_description(outcome.document["Table"])
+            except (KeyError, ValueError) as error:
+                raise Refused("description", f"the description of {table} is not understood: {error}") from error
             self._described(outcome.document["Table"])
-            return TableSchema.from_description(outcome.document["Table"])
+            return schema
         if outcome.error_code == "ResourceNotFoundException":
             return None
         raise _failure(outcome)
