@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.conftest import Watch
-from tests.integration.scenes import Scene, run_sql, scene
+from tests.integration.scenes import Scene, run_sql, scene, swept
 from tests.standins.billio import HASH_KEY, TABLE, billio_table
 from tests.standins.dsql import Dsql
 from tests.standins.dynamodb import Ministack
@@ -43,6 +43,7 @@ def here(postgres: Postgres, dsql_gate: Dsql, ministack: Ministack) -> Iterator[
     with contextlib.ExitStack() as stack:
         stack.callback(postgres.drop_database, dsn)
         gate = dsql_gate.dsn(dsn.rsplit("/", 1)[1])
+        swept(gate, TABLE)
         yield stack.enter_context(
             scene(ministack.endpoint, gate, rows=dsn, stage="shadow", environment=tokens, extra=STAGES)
         )
