@@ -43,7 +43,7 @@ def test_mdns_compatibility_data_is_brought_over(
     report = json.loads(path.read_text("utf-8"))
     assert report["counts"]["results"] == {"different": 2, "missing": 1}
     assert [each["reasons"] for each in report["findings"] if each["reasons"]] == [
-        ["the columns of its indexes do not say what its item says"]
+        ["its columns are not what this mapping writes for the item"]
     ]
     assert operator.run("verify", *table, "--patience", "0", "--repair").code == 0
     assert equality.disagreements(dynamodb, database, real.TABLE) == []
