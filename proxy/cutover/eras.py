@@ -1,7 +1,7 @@
-"""What ends an era: a move through `off`, settings that begin elsewhere, a forgotten process, a gap in a stream.
+"""What ends an era: a move through `off`, settings that begin elsewhere, a forgotten process.
 
 Evidence, sweeps and checkpoints are of one era; what they say of another is nothing (design: "Evidence is of something,
-and it ends"). Pure; `flip/end_era.py` writes the stage table.
+and it ends"). Pure.
 """
 
 from __future__ import annotations
