@@ -122,7 +122,8 @@ class TableSchema:
     def check_key(self, key: Key) -> None:
         """Raises ValidationException for a key that no item can have: with an empty value, or one that is too long
         ("Quotas in Amazon DynamoDB", Partition keys and sort keys)."""
-        if '""' not in key.text and len(key.text) <= MAX_RANGE_KEY_SIZE:
+        # A character has at most four bytes in UTF-8, and the limits are in bytes.
+        if '""' not in key.text and len(key.text) * 4 <= MAX_RANGE_KEY_SIZE:
             return
         for name, value in key.attributes.items():
             if value in ({"S": ""}, {"B": ""}):

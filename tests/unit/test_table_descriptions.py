@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.schema import TableSchema
 
 DESCRIPTION: dict[str, Any] = {
@@ -108,3 +109,13 @@ def test_whatever_stands_for_a_member_the_table_is_understood_or_refused(anythin
     except ValueError:
         return
     assert set(schema.types.values()) <= {"S", "N", "B"} or schema.left_out or member == "AttributeDefinitions"
+
+
+@pytest.mark.parametrize(("letter", "most"), [("x", 1024), ("\u00e9", 512), ("\u96ea", 341), ("\U0001f600", 256)])
+def test_the_limit_of_a_sort_key_is_in_bytes(letter: str, most: int) -> None:
+    """ "Quotas in Amazon DynamoDB", Sort keys: 1,024 bytes of UTF-8."""
+    keys = [{"AttributeName": "id", "KeyType": "HASH"}, {"AttributeName": "customer", "KeyType": "RANGE"}]
+    schema = TableSchema.from_description({**DESCRIPTION, "KeySchema": keys})
+    schema.check_key(schema.key_of({"id": {"S": "a"}, "customer": {"S": letter * most}}))
+    with pytest.raises(DynamoDBError, match="rangekey"):
+        schema.check_key(schema.key_of({"id": {"S": "a"}, "customer": {"S": letter * (most + 1)}}))
