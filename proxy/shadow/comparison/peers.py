@@ -63,6 +63,10 @@ class PeerMessageStore(Protocol):
 class PeerActivity(Protocol):
     """What other processes were writing: a comparison asks before it calls a difference a mismatch."""
 
+    @property
+    def can_ask(self) -> bool:
+        """Whether there is a way to know, as far as is known before asking."""
+
     async def recently_written(self, keys: Sequence[Key], seconds: float, /) -> frozenset[Key] | None:
         """Return the keys that another process may have had in its journal in the last `seconds`; None if there is no
         way to know."""
@@ -74,6 +78,10 @@ class NoPeers:
 
     alone: bool
     """Whether the operator says that no other process writes."""
+
+    @property
+    def can_ask(self) -> bool:
+        return self.alone
 
     async def recently_written(self, *_: object) -> frozenset[Key] | None:
         return frozenset() if self.alone else None
@@ -119,6 +127,10 @@ class Peers:
     async def withdraw(self) -> None:
         """Post that this process ends with an empty journal."""
         await self._clear(_PRESENT, self._journal.identity)
+
+    @property
+    def can_ask(self) -> bool:
+        return not self._refused
 
     async def recently_written(self, keys: Sequence[Key], seconds: float, /) -> frozenset[Key] | None:
         if self._refused:

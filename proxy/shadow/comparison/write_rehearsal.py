@@ -82,6 +82,8 @@ class _Finding:
     equal: frozenset[Key] = frozenset()
     """The keys that were seen to be equal: they have converged."""
     reason: str | None = None
+    undisturbed: bool = False
+    """Whether it is known already that no later write of this process had entered when the stores were read."""
 
 
 class WriteRehearsal:
@@ -147,19 +149,14 @@ class WriteRehearsal:
                 claims = self._journal.release(entry, claim=True)
             finding = _Finding(Verdict.RACING)
             if isinstance(failed, Unrepresentable) and len(claims) == len(entry.keys):
-                finding = await self._judge_unrepresentable(call, entry, authority_outcome, failed)
+                finding = await self._judge_unrepresentable(call, entry, authority_outcome, failed, claims)
             elif failed is not None:
                 finding = self._failure(call, failed)
             elif executed is not None and len(claims) == len(entry.keys):
-                finding = await self._compare_stores(call, entry, authority_outcome, executed)
-            if self._journal.has_later_write(entry):
+                finding = await self._compare_stores(call, entry, authority_outcome, executed, claims)
+            if not finding.undisturbed and self._journal.has_later_write(entry):
                 finding = _Finding(Verdict.RACING)
-            while claims:
-                claim = claims.pop()
-                if claim.key in finding.equal:
-                    self._converger.mark_converged(claim)
-                else:
-                    await self._converger.converge(claim)
+            await self._converge(claims, finding.equal)
         finally:
             # Whatever happened, even a bug here: a key that stays claimed would never converge.
             for claim in claims:
@@ -185,7 +182,12 @@ class WriteRehearsal:
             return  # without the mirror there is no flip while a client may still repeat the transaction
 
     async def _judge_unrepresentable(
-        self, call: Call, entry: JournalEntry, authority_outcome: Outcome, error: Unrepresentable
+        self,
+        call: Call,
+        entry: JournalEntry,
+        authority_outcome: Outcome,
+        error: Unrepresentable,
+        claims: list[ClaimedKey],
     ) -> _Finding:
         """Judge a write whose result the mirror cannot hold.
 
@@ -198,19 +200,34 @@ class WriteRehearsal:
                     return self._failure(call, error)
         except StoreError as other:
             return _Finding(Verdict.MIRROR_ERROR, reason=other.reason)
-        return await self._compare_stores(call, entry, authority_outcome, None)
+        return await self._compare_stores(call, entry, authority_outcome, None, claims)
 
     async def _compare_stores(
-        self, call: Call, entry: JournalEntry, authority_outcome: Outcome, executed: ExecutionResult | None
+        self,
+        call: Call,
+        entry: JournalEntry,
+        authority_outcome: Outcome,
+        executed: ExecutionResult | None,
+        claims: list[ClaimedKey],
     ) -> _Finding:
-        """Compare the outcomes and the items that the write left; only the items if the mirror gave no outcome."""
+        """Compare the outcomes and the items that the write left; only the items if the mirror gave no outcome.
+
+        Where another process has to be asked, the keys converge first: it answers within a second, and clients may
+        be waiting, because a move of stages holds writes until every key has converged.
+        """
         try:
             states = await self._read_both(entry.keys, executed.left if executed is not None else {})
+            if self._journal.has_later_write(entry):
+                return _Finding(Verdict.RACING)
             judged = self._judge(call, authority_outcome, executed, states)
             equal = frozenset(key for key, state in states.items() if state.equal)
+            undisturbed = False
             if gravest_verdict(judged) is Verdict.MISMATCH:
+                undisturbed = self._peers.can_ask
+                if undisturbed:
+                    await self._converge(claims, equal)
                 rewritten = await self._peers.recently_written(entry.keys, self._journal.age(entry))
-                if rewritten:
+                if rewritten or (rewritten is None and undisturbed):
                     return _Finding(Verdict.RACING, equal=equal, reason="another_process")
                 if rewritten is None and len(equal) < len(states):
                     repaired = await self._watch_for_repair(entry)
@@ -218,7 +235,16 @@ class WriteRehearsal:
                         return repaired
         except StoreError as error:
             return _Finding(Verdict.MIRROR_ERROR, reason=error.reason)
-        return _Finding(gravest_verdict(judged), tuple(judged), equal)
+        return _Finding(gravest_verdict(judged), tuple(judged), equal, undisturbed=undisturbed)
+
+    async def _converge(self, claims: list[ClaimedKey], equal: frozenset[Key]) -> None:
+        """Converge the claimed keys and empty the list. Of `equal` keys it is known that they have converged."""
+        while claims:
+            claim = claims.pop()
+            if claim.key in equal:
+                self._converger.mark_converged(claim)
+            else:
+                await self._converger.converge(claim)
 
     async def _watch_for_repair(self, entry: JournalEntry) -> _Finding | None:
         """Read again what differs. If the stores become equal, another process has repaired them, for this one has not;
