@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import backfill, cost, flips, items, nginx, outage, scrape, tracing, waiting
+from benchmarks import backfill, cost, flips, hot_keys, items, nginx, outage, scrape, tracing, waiting
 from benchmarks.load import wrk_available
 from benchmarks.measure import pin, stand_back
 from benchmarks.plot import plot
@@ -30,7 +30,9 @@ def main() -> int:
     """The exit code of the command: 0, whatever the figures are."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--quick", action="store_true", help="less of everything: a look, not a measurement")
-    parser.add_argument("--only", default="a,b,c,d,backfill,flips,tracing,items,scrape", help="the parts to measure")
+    parser.add_argument(
+        "--only", default="a,b,c,d,backfill,flips,hot,tracing,items,scrape", help="the parts to measure"
+    )
     parser.add_argument("--results", type=Path, help="by default .crossfade/benchmarks.json, or benchmarks-quick.json")
     parser.add_argument("--publish", action="store_true", help="put the results into docs/performance.md and its plot")
     chosen = parser.parse_args()
@@ -82,6 +84,7 @@ def _measure(results: dict[str, Any], parts: list[str], *, quick: bool) -> None:
                 lambda: items.combine(_say, server, *((10_000, 1, 1.0) if quick else (100_000, 3, 3.0))),
             ),
             "flips": ("flips", lambda: flips.hold(_say, server, 4 if quick else 20)),
+            "hot": ("hot_keys", lambda: hot_keys.hold(_say, server, 8 if quick else 40)),
             "scrape": ("scrape", lambda: scrape.scrape(_say, 1_000 if quick else 10_000, 5 if quick else 50)),
             "backfill": ("backfill", lambda: backfill.compare(_say, *((20_000, 1) if quick else (200_000, 2)))),
         }

@@ -1,7 +1,7 @@
 """The figures as tables: what `make bench` prints, and docs/performance.md holds."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from statistics import median
+from statistics import median, quantiles
 from typing import Any, Final
 
 _PROXY: Final = "nginx proxy_pass"
@@ -27,6 +27,8 @@ def lines(results: Mapping[str, Any]) -> Iterator[str]:
         yield from _backfill(results["backfill"])
     if "flips" in results:
         yield from _flips(results["flips"])
+    if "hot_keys" in results:
+        yield from _hot_keys(results["hot_keys"])
     if "tracing" in results:
         yield from _tracing(results["tracing"])
     if "items" in results:
@@ -166,6 +168,21 @@ def _flips(found: Mapping[str, Any]) -> Iterator[str]:
         if each["held_ms"]
     ]
     yield from _table(("proxies", "flips", "p50", "longest", "writes/s answered", "errors"), rows)
+
+
+def _hot_keys(found: Mapping[str, Any]) -> Iterator[str]:
+    yield "Eleven clients on few keys, two proxies and the stores beside them on the same machine:\n"
+    rows = []
+    for phase, means in (
+        ("ready_ms", "until all are ready: no write is held yet"),
+        ("drain_ms", "until every process has drained"),
+        ("switch_ms", "until every process has switched"),
+        ("held_ms", "all that writes were held"),
+    ):
+        values = sorted(flip[phase] for flip in found["flips"])
+        cuts = quantiles(values, n=20, method="inclusive")
+        rows.append((means, str(len(values)), f"{cuts[9]:,.0f}", f"{cuts[18]:,.0f}", f"{values[-1]:,.0f}"))
+    yield from _table(("phase, ms", "flips", "p50", "p95", "longest"), rows)
 
 
 def _tracing(stages: Mapping[str, Any]) -> Iterator[str]:

@@ -100,12 +100,15 @@ class WriteFence:
         """Hold new writes in the scope from now on."""
         if self._held is None:
             self._released.clear()
-            # What only settles converges once more: a write of an unknown outcome may have become visible meanwhile.
+            # What failed is tried again at once. What only settles converges once more: a write of an unknown outcome
+            # may have become visible meanwhile.
             self._held_since = self._journal.hasten(scope.table)
         self._held = scope
 
     def release(self) -> None:
         """Let held writes go on, under the present stages."""
+        if self._held is not None:
+            self._journal.relax(self._held.table)
         self._held = None
         self._held_since = float("-inf")
         self._released.set()

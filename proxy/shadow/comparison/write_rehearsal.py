@@ -139,7 +139,7 @@ class WriteRehearsal:
         try:
             try:
                 await self._remember_token(call, authority_outcome)
-                if comparable and not entry.overlapped:
+                if comparable and not entry.overlapped and not self._is_awaited(call):
                     executed = await self._mirror.execute(call.operation)
             except StoreError as error:
                 failed = error
@@ -164,6 +164,10 @@ class WriteRehearsal:
         if comparable:
             reason = finding.reason or (None if shows_state(authority_outcome) else REQUEST_REFUSED)
             self._sink.record(VerdictRecord(call, finding.verdict, finding.judged, reason))
+
+    def _is_awaited(self, call: Call) -> bool:
+        """Return whether clients wait for the keys to converge: then nothing else is done with them."""
+        return any(self._journal.haste.covers(table) for table in call.operation.tables)
 
     async def _remember_token(self, call: Call, authority_outcome: Outcome) -> None:
         """Note a transaction's token on the mirror, so that a client that repeats it after a flip finds it done.
@@ -248,10 +252,10 @@ class WriteRehearsal:
 
     async def _watch_for_repair(self, entry: JournalEntry) -> _Finding | None:
         """Read again what differs. If the stores become equal, another process has repaired them, for this one has not;
-        then return a finding, otherwise None."""
+        then return a finding, otherwise None. When clients begin to wait for the keys, end undecided."""
         for delay in RECHECK_SECONDS:
-            await asyncio.sleep(delay)
-            if self._journal.has_later_write(entry):
+            awaited = await self._journal.haste.pause(entry.keys[0].table, delay)
+            if awaited or self._journal.has_later_write(entry):
                 return _Finding(Verdict.RACING)
             states = await self._read_both(entry.keys, {})
             if all(state.equal for state in states.values()):

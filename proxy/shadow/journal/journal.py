@@ -24,6 +24,7 @@ from proxy.dynamodb.schema import Key
 from proxy.shadow.journal.depth import JournalDepth, TableBacklog, table_backlogs
 from proxy.shadow.journal.entries import ActiveKey, ClaimedKey, JournalEntry
 from proxy.shadow.journal.group_commit import GroupCommit
+from proxy.shadow.journal.haste import RETRY_SECONDS, Haste
 from proxy.shadow.journal.key_activity import KeyActivity, any_key_of
 from proxy.shadow.journal.ready_queue import ReadyQueue
 from proxy.shadow.journal.settle_times import SettleTimes
@@ -61,6 +62,7 @@ class Journal:
         self._settle = SettleTimes(self._file, self._commit, clock)
         self._changes = self._commit.changes
         self._activity = KeyActivity(0, clock())
+        self.haste = Haste()
         self.identity = ""
         """The process that this file belongs to: the same name after every start. Known once the journal is open."""
 
@@ -178,13 +180,18 @@ class Journal:
         return key not in self._active and self._settling.get(key, float("-inf")) >= since
 
     def hasten(self, table: str) -> float:
-        """Let the keys of a table that only settle converge once more, now. Returns the present time of its clock."""
+        """Let the keys of a table converge without delay until `relax`: those that wait for another try, and once more
+        those that only settle. Returns the present time of its clock."""
         now = self._clock()
-        for key in [key for key in self._settling if key.table == table and key not in self._active]:
-            self._changes.delayed[key] = now
+        self.haste.begin(table)
+        self._changes.hastened[table] = now
         self._commit.flush()
         self._ready.refill()
         return now
+
+    def relax(self, table: str) -> None:
+        """Let the keys of a table wait again between one try and the next."""
+        self.haste.end(table)
 
     def holds(self, key: Key) -> bool:
         """Return whether the key is in the journal, be it parked."""
@@ -317,6 +324,8 @@ class Journal:
         state.converging = False
         if state.writers:
             return
+        if self.haste.covers(claim.key.table):
+            delay = min(delay, RETRY_SECONDS)
         self._delay(claim.key, state, self._clock() + delay)
 
     def park(self, claim: ClaimedKey, reason: str) -> None:

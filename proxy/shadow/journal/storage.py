@@ -43,6 +43,7 @@ INSERT INTO lingering (tab, store, until) VALUES (?, ?, ?)
 ON CONFLICT DO UPDATE SET until = max(until, excluded.until)
 """
 _DELAY: Final = "UPDATE journal SET due = ? WHERE tab = ? AND key = ?"
+_HASTEN: Final = "UPDATE journal SET due = ? WHERE tab = ? AND due > ? AND parked IS NULL"
 _PARK: Final = "UPDATE journal SET parked = ? WHERE tab = ? AND key = ? AND generation = ?"
 # A file that could not be written counts as writable again only when it takes this much. Less might still fit where the
 # next entries do not.
@@ -102,17 +103,30 @@ class PendingChanges:
     """Key → until when a write of an unknown outcome may land."""
     delayed: dict[Key, float] = field(default_factory=dict)
     """Key → when it is due again."""
+    hastened: dict[str, float] = field(default_factory=dict)
+    """Table → when all of its keys are due at the latest."""
     parked: dict[Key, tuple[str, int]] = field(default_factory=dict)
     """Key → why it is parked, and at which generation."""
     lingering: dict[tuple[str, str], float] = field(default_factory=dict)
     """Table and store → until when a write of an unknown outcome may land."""
 
     def __bool__(self) -> bool:
-        return bool(self.entered or self.departed or self.unsettled or self.delayed or self.parked or self.lingering)
+        return any(self._all())
 
     def clear(self) -> None:
-        for each in (self.entered, self.departed, self.unsettled, self.delayed, self.parked, self.lingering):
+        for each in self._all():
             each.clear()
+
+    def _all(self) -> tuple[dict[Any, Any], ...]:
+        return (
+            self.entered,
+            self.departed,
+            self.unsettled,
+            self.delayed,
+            self.hastened,
+            self.parked,
+            self.lingering,
+        )
 
     def drop_excess(self) -> int:
         """Bound memory while the file cannot be written. Returns how many keys' entries were lost by that."""
@@ -198,6 +212,7 @@ class JournalFile:
             run(_ENTER, [(k.table, k.text, generation, at, at) for k, (generation, at) in changes.entered.items()])
             run(_UNSETTLE, [(until, k.table, k.text) for k, until in changes.unsettled.items()])
             run(_DELAY, [(due, k.table, k.text) for k, due in changes.delayed.items()])
+            run(_HASTEN, [(due, table, due) for table, due in changes.hastened.items()])
             run(_PARK, [(why, k.table, k.text, generation) for k, (why, generation) in changes.parked.items()])
             run(_LINGER, [(*place, until) for place, until in changes.lingering.items()])
             if prove_room:
