@@ -40,6 +40,7 @@ from proxy.shadow.instrumentation import (
     no_instrumentation,
 )
 from proxy.shadow.journal.backlog import backlog_by_table
+from proxy.shadow.journal.file_version import JournalFormatError
 from proxy.shadow.journal.journal import Journal
 from proxy.shadow.journal.storage import JournalLocked
 from proxy.shadow.request.follow_tables import TableFollower
@@ -237,11 +238,14 @@ def _journal(settings: Settings) -> Journal:
     journal = Journal(settings.journal.path, "full" if settings.journal.synchronous == "full" else "normal")
     try:
         left = journal.open({DYNAMODB: settings.dynamodb.settle_seconds, DSQL: settings.dsql.settle_seconds})
-    except JournalLocked as error:
+    except (JournalLocked, JournalFormatError) as error:
         raise SettingsError([str(error)]) from error
     except (OSError, sqlite3.Error) as error:
         what = error.strerror if isinstance(error, OSError) else error
-        remedy = "set journal.path to a file that can be written, or move this one away if it is broken"
+        remedy = (
+            "set journal.path to a file that can be written; if this one is broken, move it away and sweep each table "
+            "(crossfade verify --repair): which keys it held is not known"
+        )
         raise SettingsError([f"{settings.journal.path}: {what}: {remedy}"]) from error
     if left:
         log.info("journal_resumed", keys=left)

@@ -73,7 +73,8 @@ class Journal:
 
         Writes that were in flight then may still land: `lingering` is store → within how many seconds. So all keys
         converge at once, and once more after that time. Parked keys do, too: the mapping may have changed.
-        Raises JournalLocked if another process uses the file, OSError, and sqlite3.Error.
+        Raises JournalLocked if another process uses the file, JournalFormatError if it is another release's or no
+        journal, OSError, and sqlite3.Error.
         """
         self._file.open()
         now = self._clock()

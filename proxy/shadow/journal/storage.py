@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from proxy.dynamodb.schema import Key
+from proxy.shadow.journal.file_version import JournalFormatError, check_format, mark_format
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS journal (
@@ -148,7 +149,7 @@ class JournalFile:
         self._synchronous = synchronous
 
     def open(self) -> None:
-        """Lock the file and open it. Raises JournalLocked, OSError, sqlite3.Error."""
+        """Lock the file and open it. Raises JournalLocked, JournalFormatError, OSError, sqlite3.Error."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(f"{self.path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
@@ -163,11 +164,17 @@ class JournalFile:
         self._database = sqlite3.connect(
             self.path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS
         )
+        try:
+            check_format(self._database, self.path)
+        except (JournalFormatError, sqlite3.Error):
+            self.close()
+            raise
         self._database.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute(f"PRAGMA synchronous = {self._synchronous}")
         self._database.execute("PRAGMA wal_autocheckpoint = 0")
         self._database.executescript(_SCHEMA)
+        mark_format(self._database)
 
     def close(self) -> None:
         self._database.close()

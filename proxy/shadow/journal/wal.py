@@ -12,6 +12,8 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from proxy.shadow.journal.file_version import mark_format
+
 _BUSY_SECONDS: Final = 0.25
 # Not every system has fdatasync, which leaves out the file's times.
 _fdatasync: Final = getattr(os, "fdatasync", os.fsync)
@@ -39,6 +41,6 @@ def checkpoint_and_restart(path: Path) -> None:
         side.execute("PRAGMA synchronous = NORMAL")
         side.execute("PRAGMA wal_autocheckpoint = 0")
         side.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        side.execute("PRAGMA user_version = 1")
+        mark_format(side)  # any write will do
     finally:
         side.close()
