@@ -63,6 +63,7 @@ def test_backfill_beside_writers_survives_kills(
         arguments = ["backfill", "--rate", "400", *source(kind, tmp_path, before[:ITEMS])]
         writers = Writers(here.client, seed, keys=hot, threads=2).start()
         killed = sum(operator.killed(*arguments, after=dice.uniform(1.2, 3)) for _ in range(KILLS))
+        wait_until(lambda: writers.answers["ok"] > 50, 120, "writes to go through beside it")
         ran = operator.run(*arguments)
         if kind != "scan":
             # These files hold what was there when they were made, and the writers' items were not.
@@ -72,7 +73,6 @@ def test_backfill_beside_writers_survives_kills(
         assert ran.code == 0
         assert killed > 0
         here.assert_equal()
-        assert writers.answers["ok"] > 50
         verified = operator.run("verify", "--patience", "2")
         assert verified.code == 0, verified.out + verified.err
         assert "**The two stores are equal.**" in verified.out

@@ -68,8 +68,9 @@ def test_killed_again_and_again_beside_writers_that_go_past(dynamodb: str, datab
     with scene(dynamodb, dsql_database, rows=database, stage="dualwrite", extra=FOLLOWED) as here:
         writers = Writers(here.direct, 3).start()
         try:
-            for _ in range(3):
+            for kills in range(3):
                 time.sleep(dice.uniform(0.2, 0.8))
+                wait_until(lambda: writers.answers["ok"] > 40 * (kills + 1), 120, "writes to go through")  # noqa: B023
                 here.proxy.kill()
                 time.sleep(dice.uniform(0, 0.3))
                 here.proxy.restart()

@@ -190,10 +190,14 @@ def test_beside_writers_nothing_is_alarming(dynamodb: str, database: str, dsql_d
         assert operator.run("backfill").code == 0
         hot = [*BILLIO_KEYS, *({HASH_KEY: item[HASH_KEY]} for item in items[::40])]
         writers = Writers(here.client, 5, keys=hot, threads=2).start()
-        found = [report(operator, "--rate", "800") for _ in range(2)]
-        writers.stop()
+        found: list[Any] = []
+        try:
+            while len(found) < 2 or (writers.answers["ok"] <= 100 and len(found) < 20):  # some sweeps on a slow machine
+                found.append(report(operator, "--rate", "800"))
+        finally:
+            writers.stop()
         assert writers.answers["ok"] > 100
-        assert [each["result"] for each in found] == ["equal", "equal"], found
+        assert {each["result"] for each in found} == {"equal"}, found
         assert all(not {"missing", "extra", "different"} & set(each["counts"]["results"]) for each in found)
         here.assert_equal()
 
