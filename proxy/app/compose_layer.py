@@ -112,25 +112,25 @@ async def compose_layer(
     documents = Documents(pool, settings.dsql.schema, reserved)
     follow = TableFollower(documents.create, documents.drop) if settings.follow_tables else None
 
-    def dsql(promises: AuthorityGuarantees | None) -> DSQLStore:
+    def dsql(guarantees: AuthorityGuarantees | None) -> DSQLStore:
         return DSQLStore(
             pool,
             tables.mapping_of,
             followed=follow,
             schema=settings.dsql.schema,
-            retried=metrics.stores.mirror_retried,
+            on_retry=metrics.stores.mirror_retried,
             observe=lambda action, s: metrics.stores.store_seconds(DSQL, action, s),
-            promises=promises,
-            wait_seconds=_BUSY_SECONDS if promises is not None else None,
+            guarantees=guarantees,
+            acquire_seconds=_BUSY_SECONDS if guarantees is not None else None,
         )
 
-    promises = AuthorityGuarantees(pool, settings.dsql.schema)
+    guarantees = AuthorityGuarantees(pool, settings.dsql.schema)
 
     async def keep_promises() -> None:
         try:
             # Now, and not at the first write past a flip.
-            await promises.ensure_tables()
-            await promises.tidy()
+            await guarantees.ensure_tables()
+            await guarantees.tidy()
         except StoreError:
             await asyncio.sleep(_AGAIN_SECONDS)
 
@@ -182,12 +182,12 @@ async def compose_layer(
         metrics,
         dynamodb=dynamodb,
         dsql=dsql(None),
-        serving=dsql(promises),
+        serving=dsql(guarantees),
         others=peers,
         floor=floor,
         lease=lease,
         failed=failed,
-        note=promises.note,
+        note=guarantees.note,
         instrumentation=instrumentation,
     )
     nominate = KeyEnqueuer(journal, floor, tables, ways)

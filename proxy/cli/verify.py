@@ -85,7 +85,7 @@ async def _verify(settings: Settings, arguments: argparse.Namespace, stopping: S
             return {key: StoredItem(found.get(key)) for key in keys}
 
         async def from_dsql(keys: Any) -> dict[Key, StoredItem]:
-            return dict(await both.dsql.get_many(keys))
+            return dict(await both.dsql.rows.get_many(keys))
 
         forwards = name == "dynamodb"
         looking = Rechecker(
@@ -196,7 +196,7 @@ async def _spots(both: TableStores, reader: TableReader, keys: list[Key], *, val
     from comparators.redact import Redactor
 
     redactor = Redactor(secrets.token_bytes(32))
-    there, here = await reader.get_many(keys), await both.dsql.get_many(keys)
+    there, here = await reader.get_many(keys), await both.dsql.rows.get_many(keys)
     lines = ["## Spot checks", ""]
     for key in keys:
         held = (("DynamoDB", there.get(key)), ("DSQL", here[key].item))

@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable
 from typing import Final, Self
 
-REASON: Final = "occ"
+CONFLICT_REASON: Final = "occ"
 ATTEMPTS: Final = 10
 _FIRST_SECONDS: Final = 0.005
 _LONGEST_SECONDS: Final = 0.5
@@ -48,6 +48,6 @@ class Attempts:
             raise StopAsyncIteration
         self._next = attempt + 1
         if attempt:
-            self._again(REASON)
+            self._again(CONFLICT_REASON)
             await asyncio.sleep(random.uniform(0.0, longest_pause(attempt)))  # noqa: S311
         return attempt

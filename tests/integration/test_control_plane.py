@@ -14,11 +14,11 @@ from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.load import load
 from proxy.stores.dsql.offline_control_plane import ControlPlane
 from proxy.stores.dsql.pool import Pool
-from proxy.stores.dsql.store import create_pool
 from proxy.stores.dsql.system_tables.table_descriptions import CATALOGUE_TABLE, TableDescriptions
 from tests.property.twins import Ministacks
 from tests.standins.billio import table_definition
 from tests.standins.dynamodb import Ministack
+from tests.standins.pools import open_dsn_pool
 
 CONFIG = Path(__file__).parents[2] / "config"
 DEFINITION = {
@@ -42,7 +42,7 @@ DEFINITION = {
 
 @pytest_asyncio.fixture
 async def pool(dsql_database: str) -> AsyncIterator[Pool]:
-    made = await create_pool(dsql_database, maximum=2, connect_seconds=60)
+    made = open_dsn_pool(dsql_database, maximum=2)
     yield made
     made.terminate()
 

@@ -14,7 +14,7 @@ from proxy.dynamodb.idempotency import IdempotencyToken
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.schema import Key
 from proxy.shadow.convergence.converge import converge
-from proxy.stores.dsql.store import DSQLStore, create_pool
+from proxy.stores.dsql.store import DSQLStore
 from proxy.stores.dsql.system_tables.absence_locks import LOCKS_TABLE, stripe
 from proxy.stores.dsql.system_tables.authority_guarantees import AuthorityGuarantees
 from proxy.stores.dsql.system_tables.idempotency_tokens import SWEPT_AT_ONCE, TOKENS_TABLE
@@ -32,6 +32,7 @@ from tests.integration.test_dsql_store import (
     put,
     transaction,
 )
+from tests.standins.pools import open_dsn_pool
 from tests.standins.postgres import Postgres
 
 ABSENT = "attribute_not_exists(pk)"
@@ -41,10 +42,10 @@ ABSENT = "attribute_not_exists(pk)"
 async def opened(
     dsn: str, *, authority: bool = True, connections: int = 8
 ) -> AsyncIterator[tuple[DSQLStore, AuthorityGuarantees]]:
-    pool = await create_pool(dsn, maximum=connections, connect_seconds=60)
-    promises = AuthorityGuarantees(pool)
+    pool = open_dsn_pool(dsn, maximum=connections)
+    guarantees = AuthorityGuarantees(pool)
     try:
-        yield DSQLStore(pool, _MAPPINGS.__getitem__, promises=promises if authority else None), promises
+        yield DSQLStore(pool, _MAPPINGS.__getitem__, guarantees=guarantees if authority else None), guarantees
     finally:
         pool.terminate()
 
@@ -57,8 +58,8 @@ async def dsn(dsql_database: str) -> str:
 
 @pytest_asyncio.fixture
 async def store(dsn: str) -> AsyncIterator[DSQLStore]:
-    async with opened(dsn) as (made, promises):
-        await promises.ensure_tables()
+    async with opened(dsn) as (made, guarantees):
+        await guarantees.ensure_tables()
         yield made
 
 
@@ -71,7 +72,7 @@ async def other(dsn: str) -> AsyncIterator[DSQLStore]:
 
 @pytest_asyncio.fixture
 async def mirror(dsn: str) -> AsyncIterator[DSQLStore]:
-    """The same store without promises."""
+    """The same store without guarantees."""
     async with opened(dsn, authority=False) as (made, _):
         yield made
 
@@ -114,8 +115,8 @@ async def count(store: DSQLStore, text: str) -> int:
 async def overlap(one: DSQLStore, two: DSQLStore) -> bool:
     """Each of two transactions finds both items absent and inserts one of them. Whether both were committed."""
     async with AsyncExitStack() as first, AsyncExitStack() as second:
-        mine = await first.enter_async_context(one.transaction(read_only=False))
-        theirs = await second.enter_async_context(two.transaction(read_only=False))
+        mine = await first.enter_async_context(one.rows.transaction(read_only=False))
+        theirs = await second.enter_async_context(two.rows.transaction(read_only=False))
         held = {name: (await mine.get(key(name)), await theirs.get(key(name))) for name in "ab"}
         await mine.put(key("a"), item("a"), held["a"][0])
         await theirs.put(key("b"), item("b"), held["b"][1])
@@ -161,7 +162,7 @@ async def test_whoever_loses_sees_the_winners_item_and_is_told_so(store: DSQLSto
 async def creation_under_a_check(checking: DSQLStore, writing: DSQLStore) -> bool:
     """An item is put by itself while a transaction relies on its absence. Whether the transaction was committed."""
     try:
-        async with checking.transaction(read_only=False) as relying:
+        async with checking.rows.transaction(read_only=False) as relying:
             assert (await relying.get(key("marker"))).item is None
             put_alone = operation("PutItem", {"TableName": "things", "Item": item("marker")})
             assert (await writing.execute(put_alone)).outcome.ok
@@ -305,12 +306,12 @@ async def test_a_token_is_forgotten_after_ten_minutes_and_its_row_a_while_later(
 
 async def test_a_token_that_the_other_store_has_carried_out_can_be_noted(dsn: str) -> None:
     """Before a flip, so that a client's retry after it is not done again."""
-    async with opened(dsn) as (store, promises):
+    async with opened(dsn) as (store, guarantees):
         asked = counted("a", "token-1")
         token = IdempotencyToken.of(asked.request)
         assert token is not None
         for _ in range(2):
-            await promises.note(token)
+            await guarantees.note(token)
         assert (await store.execute(asked)).outcome.ok
         assert await count(store, "a") == 0
         another = (await store.execute(counted("b", "token-1"))).outcome
@@ -318,11 +319,11 @@ async def test_a_token_that_the_other_store_has_carried_out_can_be_noted(dsn: st
 
 
 async def test_old_tokens_are_swept_up_and_young_ones_stay(dsn: str) -> None:
-    async with opened(dsn) as (store, promises):
+    async with opened(dsn) as (store, guarantees):
         assert (await store.execute(counted("a", "young"))).outcome.ok
         old = f"SELECT 'old' || n, 'x', now() - interval '1 hour' FROM generate_series(1, {2 * SWEPT_AT_ONCE + 10}) n"
         await rows(dsn, f"INSERT INTO {TOKENS_TABLE} {old}")
-        await promises.sweep()
+        await guarantees.sweep()
         assert len(await rows(dsn, f"SELECT 1 FROM {TOKENS_TABLE}")) == 1
         assert (await store.execute(counted("a", "young"))).outcome.ok
         assert await count(store, "a") == 1
@@ -363,8 +364,8 @@ async def test_tables_that_were_dropped_are_made_again(dsn: str, store: DSQLStor
 
 async def test_waiting_for_a_connection_ends_without_effect(dsn: str) -> None:
     """And is told so: a caller's own limit would have to say that nobody knows."""
-    pool = await create_pool(dsn, maximum=1, connect_seconds=60)
-    store = DSQLStore(pool, _MAPPINGS.__getitem__, wait_seconds=0.1)
+    pool = open_dsn_pool(dsn, maximum=1)
+    store = DSQLStore(pool, _MAPPINGS.__getitem__, acquire_seconds=0.1)
     async with pool.connection():
         for asked in (counted("a"), operation("PutItem", {"TableName": "things", "Item": item("a")})):
             with pytest.raises(Unreachable) as raised:
@@ -377,15 +378,15 @@ async def test_waiting_for_a_connection_ends_without_effect(dsn: str) -> None:
 
 async def test_a_role_that_may_make_no_tables_uses_those_that_are_there(database: str) -> None:
     await make_things(database)
-    async with opened(database) as (_, promises):
-        await promises.ensure_tables()
+    async with opened(database) as (_, guarantees):
+        await guarantees.ensure_tables()
     connection = await asyncpg.connect(database)
     await connection.execute("CREATE ROLE lowly LOGIN")
     try:
         await connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
         await connection.execute(f"GRANT ALL ON things, {LOCKS_TABLE}, {TOKENS_TABLE} TO lowly")
-        async with opened(database.replace("postgres@", "lowly@")) as (store, promises):
-            async with promises._pool.connection() as lowly:
+        async with opened(database.replace("postgres@", "lowly@")) as (store, guarantees):
+            async with guarantees._pool.connection() as lowly:
                 assert await lowly.fetchval("SELECT current_user") == "lowly"
             assert (await store.execute(counted("a", "token-1"))).outcome.ok
     finally:
@@ -424,8 +425,8 @@ def conflicts_about(text: bytes) -> Any:
 
 
 async def test_what_a_batch_could_not_write_is_given_back(relay: Relay, database: str) -> None:
-    async with opened(relay.dsn(database), connections=1) as (store, promises):
-        await promises.ensure_tables()
+    async with opened(relay.dsn(database), connections=1) as (store, guarantees):
+        await guarantees.ensure_tables()
         relay.judge = conflicts_about(b"stuck")
         asked = batch(put_request("a"), put_request("stuck"), put_request("b"))
         done = (await store.execute(asked)).outcome
@@ -436,8 +437,8 @@ async def test_what_a_batch_could_not_write_is_given_back(relay: Relay, database
 
 
 async def test_a_batch_of_which_nothing_could_be_written_fails(relay: Relay, database: str) -> None:
-    async with opened(relay.dsn(database)) as (store, promises):
-        await promises.ensure_tables()
+    async with opened(relay.dsn(database)) as (store, guarantees):
+        await guarantees.ensure_tables()
         relay.judge = conflicts_about(b"stuck")
         with pytest.raises(TooMuchContention):
             await store.execute(batch(put_request("stuck")))
@@ -445,8 +446,8 @@ async def test_a_batch_of_which_nothing_could_be_written_fails(relay: Relay, dat
 
 async def test_a_batch_with_an_unknown_outcome_fails_as_a_whole(relay: Relay, database: str) -> None:
     """The keys of it must settle, which an answer with leftovers would hide."""
-    async with opened(relay.dsn(database)) as (store, promises):
-        await promises.ensure_tables()
+    async with opened(relay.dsn(database)) as (store, guarantees):
+        await guarantees.ensure_tables()
         await store.get(key("warm"))
         sending = False
 

@@ -21,11 +21,12 @@ from proxy.mapping.interface import TableMapping
 from proxy.mapping.load import load
 from proxy.migrate.schema.document_tables import Documents
 from proxy.migrate.schema.runner import migrate, read_folder
-from proxy.stores.dsql.store import DSQLStore, create_pool
+from proxy.stores.dsql.store import DSQLStore
 from proxy.stores.errors import Refused, UnknownOutcome, Unreachable
 from proxy.stores.interface import StoredItem, Unrepresentable
 from tests.integration.scenes import run_sql, wait_until
 from tests.standins.billio import INDEXES, table_definition
+from tests.standins.pools import open_dsn_pool
 from tests.standins.postgres import Postgres
 from tests.standins.processes import LOOPBACK
 
@@ -85,7 +86,7 @@ def check(text: str, condition: str, **values: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def opened(dsn: str, *, maximum: int = 5, connect_seconds: float = 60) -> AsyncIterator[DSQLStore]:
-    pool = await create_pool(dsn, maximum=maximum, connect_seconds=connect_seconds)
+    pool = open_dsn_pool(dsn, maximum=maximum, connect_seconds=connect_seconds)
     try:
         yield DSQLStore(pool, _MAPPINGS.__getitem__)
     finally:
@@ -93,7 +94,7 @@ async def opened(dsn: str, *, maximum: int = 5, connect_seconds: float = 60) -> 
 
 
 async def make_things(dsn: str) -> None:
-    pool = await create_pool(dsn, maximum=1, connect_seconds=60)
+    pool = open_dsn_pool(dsn, maximum=1)
     await Documents(pool, "public").create(DocumentMapping(SCHEMA))
     await pool.close()
 
@@ -220,7 +221,7 @@ async def test_a_transaction_takes_effect_wholly_or_not_at_all(store: DSQLStore)
         "None",
         "ConditionalCheckFailed",
     ]
-    held = await store.get_many([key(name) for name in "abcd"])
+    held = await store.rows.get_many([key(name) for name in "abcd"])
     assert [held[key(name)].item for name in "abcd"] == [item("a"), item("b"), None, None]
 
 
@@ -409,8 +410,8 @@ async def test_a_conflict_at_commit_is_tried_again(relay: Relay, database: str, 
         return "pass"
 
     reasons: list[str] = []
-    pool = await create_pool(relay.dsn(database), maximum=2, connect_seconds=60)
-    store = DSQLStore(pool, _MAPPINGS.__getitem__, retried=reasons.append)
+    pool = open_dsn_pool(relay.dsn(database), maximum=2)
+    store = DSQLStore(pool, _MAPPINGS.__getitem__, on_retry=reasons.append)
     await store.get(key("warm"))
     relay.judge = judge
     done = await store.execute(transaction(put("a"), put("b")))
@@ -552,7 +553,7 @@ async def test_a_cancelled_call_costs_its_connection_and_nothing_else(dsn: str, 
     async with opened(dsn, maximum=2) as store, opened(dsn, maximum=1) as holder:
         await write(store, item("a", v="1"))
         for _ in range(6):
-            async with holder.transaction(read_only=False) as locked:
+            async with holder.rows.transaction(read_only=False) as locked:
                 assert (await locked.get(key("a"))).item is not None
                 # The row is locked: this waits until it is cancelled (DSQL would not wait, and answer late instead).
                 with pytest.raises(TimeoutError):
@@ -573,7 +574,7 @@ async def test_no_more_connections_than_allowed_and_waiting_ends_with_the_caller
     async with opened(dsn, maximum=2) as store, opened(dsn, maximum=1) as holder:
         await write(store, item("a", v="1"))
         before = await store.get(key("a"))
-        async with holder.transaction(read_only=False) as locked:
+        async with holder.rows.transaction(read_only=False) as locked:
             await locked.get(key("a"))
             # Neither leaves the row as it is, or the other one could follow it.
             stuck = [asyncio.create_task(store.put(key("a"), item("a", v=v), before)) for v in ("2", "3")]
@@ -734,15 +735,15 @@ async def _first_page(store: DSQLStore, asked: Any, sent: list[tuple[str, tuple[
     async def logged(connection: asyncpg.Connection) -> None:
         connection.add_query_logger(lambda record: sent.append((record.query, record.args)))
 
-    async with store._pool.connection() as connection:
+    async with store.rows._runner.pool.connection() as connection:
         await logged(connection)
     found = []
-    async for each in store.range(asked):
+    async for each in store.rows.range(asked):
         found.append(each)
         if len(found) == 3:
             break
     await asyncio.sleep(0)  # asyncpg calls its loggers when the loop is next free
-    async with store._pool.connection() as connection:
+    async with store.rows._runner.pool.connection() as connection:
         connection._query_loggers.clear()
     return found
 

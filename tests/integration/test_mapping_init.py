@@ -23,11 +23,12 @@ from proxy.migrate.preflight.cross_item_checks import CrossItemChecks
 from proxy.migrate.preflight.preflight import Preflight
 from proxy.migrate.schema.migration_files import read_folder
 from proxy.stores.dsql.sql.statements import Statements
-from proxy.stores.dsql.store import DSQLStore, create_pool
+from proxy.stores.dsql.store import DSQLStore
 from proxy.stores.interface import StoredItem
 from tests.data import real
 from tests.standins.billio import dynamodb_client
 from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY, Ministack
+from tests.standins.pools import open_dsn_pool
 
 SCHEMA = TableSchema.from_description(real.table_definition())
 ITEMS = 800
@@ -108,7 +109,7 @@ async def test_what_it_writes_is_taken_by_all_that_comes_after(
     assert (status, json.loads(stdout)["items"]) == (0, ITEMS)
 
     mapping = load(mapping_file).mapping
-    pool = await create_pool(dsql_database, maximum=2, connect_seconds=60)
+    pool = open_dsn_pool(dsql_database, maximum=2)
     try:
         store = DSQLStore(pool, {real.TABLE: mapping}.__getitem__)
         for item in some[:200]:

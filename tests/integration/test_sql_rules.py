@@ -329,7 +329,7 @@ async def test_what_a_story_really_sends_keeps_the_rules(dsql_database: str, aut
     mappings: dict[str, TableMapping] = {"billio": load(CONFIG / "billio.toml").mapping}
     async with pool.connection() as connection:
         await migrate(connection, read_folder(FOLDERS["billio"]))
-    store = DSQLStore(pool, mappings.__getitem__, promises=AuthorityGuarantees(pool) if authority else None)
+    store = DSQLStore(pool, mappings.__getitem__, guarantees=AuthorityGuarantees(pool) if authority else None)
     schemas = {"billio": BILLIO}
     for number in range(6):
         whole = schema_of(f"table-{number}", definition(random.Random(number)))

@@ -10,7 +10,7 @@ from proxy.dynamodb.operations import LISTING, Operation, decode, json_of
 from proxy.dynamodb.schema import TableSchema
 from proxy.dynamodb.values import Item
 from proxy.mapping.load import load
-from proxy.stores.dsql.store import DSQLStore, create_pool
+from proxy.stores.dsql.store import DSQLStore
 from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.credentials import Credentials
 from proxy.stores.dynamodb.sigv4 import Credential
@@ -18,6 +18,7 @@ from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.interface import Store, StoredItem
 from tests.standins.billio import TABLE, table_definition
 from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY
+from tests.standins.pools import open_dsn_pool
 
 CONFIG = Path(__file__).parents[2] / "config"
 BILLIO = TableSchema.from_description(table_definition())
@@ -49,7 +50,7 @@ class Both:
 @asynccontextmanager
 async def both_stores(endpoint: str, dsn: str) -> AsyncIterator[Both]:
     """Over a DynamoDB that has the table and a database that has its rows' table."""
-    pool = await create_pool(dsn, maximum=4, connect_seconds=60)
+    pool = open_dsn_pool(dsn, maximum=4)
     upstream = DynamoDBClient(endpoint, region=REGION, credentials=Credentials(Credential(ACCESS_KEY, SECRET_KEY)))
     try:
         yield Both(DynamoDBStore(upstream, 20), DSQLStore(pool, {TABLE: MAPPING}.__getitem__))

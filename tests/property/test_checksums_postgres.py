@@ -27,7 +27,7 @@ from proxy.migrate.verify.key_checksums import KeySums
 from proxy.stores.dsql.bulk import Bulk
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.sql import checksums
-from proxy.stores.dsql.store import DSQLStore, create_pool
+from proxy.stores.dsql.store import DSQLStore
 from tests.property.mapping_cases import (
     BILLIO,
     BILLIO_MAPPING,
@@ -39,6 +39,7 @@ from tests.property.mapping_cases import (
     plain_billio_items,
     schemas,
 )
+from tests.standins.pools import open_dsn_pool
 
 _MANY: Final[dict[str, Any]] = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 _BUCKETS: Final = 4
@@ -50,7 +51,7 @@ class Place:
 
     def __init__(self, dsn: str, runner: asyncio.Runner) -> None:
         self._runner = runner
-        self.pool: Pool = self.run(create_pool(dsn, maximum=2, connect_seconds=60))
+        self.pool: Pool = open_dsn_pool(dsn, maximum=2)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self._runner.run(work)
@@ -109,7 +110,7 @@ async def _one_digest(place: Place, mapping: TableMapping, schema: TableSchema, 
         assert sums.unlike(_BUCKETS, totals) == set()
         come = await bulk.in_buckets(whole, _BUCKETS, range(_BUCKETS))
         store = DSQLStore(place.pool, lambda _: mapping)
-        held = await store.get_many([key for key, _ in rows.values()])
+        held = await store.rows.get_many([key for key, _ in rows.values()])
         assert set(come) == {one.token for one in held.values()}
         assert all(held[key].item == mapping.encode(key, dict(held[key].item or {})).image for key, _ in rows.values())
     finally:

@@ -24,7 +24,7 @@ from proxy.mapping.interface import Fault, TableMapping
 from proxy.migrate.schema.document_tables import Documents
 from proxy.migrate.schema.runner import migrate, read_folder
 from proxy.stores.dsql.pool import Pool
-from proxy.stores.dsql.store import DSQLStore, create_pool
+from proxy.stores.dsql.store import DSQLStore
 from proxy.stores.interface import StoredItem, Unrepresentable
 from tests.property.mapping_cases import (
     BILLIO,
@@ -38,6 +38,7 @@ from tests.property.mapping_cases import (
     plain_billio_items,
     schemas,
 )
+from tests.standins.pools import open_dsn_pool
 
 _MANY: Final[dict[str, Any]] = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 # The one rule of the plan's schema that a mapping does not know: only a TvSeason has a series_id.
@@ -50,7 +51,7 @@ class Tables:
     def __init__(self, dsn: str, runner: asyncio.Runner) -> None:
         self.mappings: dict[str, TableMapping] = {}
         self._runner = runner
-        self.pool: Pool = self.run(create_pool(dsn, maximum=2, connect_seconds=60))
+        self.pool: Pool = open_dsn_pool(dsn, maximum=2)
         self.store = DSQLStore(self.pool, self.mappings.__getitem__)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
@@ -104,7 +105,7 @@ async def _there_and_back(store: DSQLStore, mapping: TableMapping, schema: Table
         if not encoded.faults:
             assert read.item == canonical_item(item)
         assert mapping.decode(read.token) == mapping.decode(encoded.values)
-        assert (await store.get_many([key]))[key] == read
+        assert (await store.rows.get_many([key]))[key] == read
         held[key] = read
     for key, row in held.items():
         assert await store.put(key, None, row) is not None

@@ -28,9 +28,10 @@ from proxy.migrate.schema.document_tables import Documents
 from proxy.migrate.schema.runner import migrate, read_folder
 from proxy.shadow.comparison.outcome_shapes import shape_of
 from proxy.stores.dsql.pool import Pool
-from proxy.stores.dsql.store import DSQLStore, create_pool
+from proxy.stores.dsql.store import DSQLStore
 from proxy.stores.dsql.system_tables.authority_guarantees import AuthorityGuarantees
 from proxy.stores.table_registry import Table
+from tests.standins.pools import open_dsn_pool
 from tests.standins.processes import LOOPBACK
 
 _TARGET = "DynamoDB_20120810."
@@ -100,12 +101,12 @@ class Twins:
 
     def ask_as_authority(self, yes: bool) -> None:
         """From now on DSQL is asked as the authority, or as a mirror again: its answers must be the same."""
-        promises = AuthorityGuarantees(self.pool) if yes else None
-        self.store = DSQLStore(self.pool, lambda name: self.tables[name].mapping, promises=promises)
+        guarantees = AuthorityGuarantees(self.pool) if yes else None
+        self.store = DSQLStore(self.pool, lambda name: self.tables[name].mapping, guarantees=guarantees)
 
     @classmethod
     async def open(cls, port: int, dsn: str) -> "Twins":
-        return cls(Ministacks(port), await create_pool(dsn, maximum=4, connect_seconds=60))
+        return cls(Ministacks(port), open_dsn_pool(dsn, maximum=4))
 
     async def close(self) -> None:
         self.ministack.close()

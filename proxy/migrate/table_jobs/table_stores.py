@@ -88,7 +88,7 @@ async def open_table_stores(
             table = tables.learn(schema)
             if mapped is None and settings.follow_tables:
                 await Documents(pool, settings.dsql.schema).create(table.mapping)  # type: ignore[arg-type]
-            dsql = DSQLStore(pool, tables.mapping_of, schema=settings.dsql.schema, retried=retried)
+            dsql = DSQLStore(pool, tables.mapping_of, schema=settings.dsql.schema, on_retry=retried)
             schema_name = settings.dsql.schema
             bulk = Bulk(pool, table.mapping, schema=schema_name, seconds=_STATEMENT_SECONDS, retried=retried)
             yield TableStores(

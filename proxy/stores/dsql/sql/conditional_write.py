@@ -1,4 +1,4 @@
-"""Rows and guarded writes of them: what one statement takes a row from what is held to what is wanted.
+"""One row as an item, and the one guarded statement that changes it from what was read to what is wanted.
 
 Knows mappings and statements; sends nothing.
 """
@@ -22,41 +22,44 @@ from proxy.stores.interface import StoredItem, Unrepresentable
 
 @dataclass(frozen=True, slots=True)
 class ConditionalWrite:
-    """A statement with its parameters, and what is held once it has changed one row. `creates`: there was no row."""
+    """A guarded statement with its parameters, and the `result`: what the store holds once it has changed one row.
+
+    `creates` means that there was no row before.
+    """
 
     statement: str
     parameters: tuple[Any, ...]
-    left: StoredItem
+    result: StoredItem
     creates: bool = False
 
 
-def plan(statements: Statements, key: Key, wanted: Item | None, held: StoredItem) -> ConditionalWrite:
-    """Raises Unrepresentable for an item that no row can hold without loss."""
+def plan_write(statements: Statements, key: Key, wanted: Item | None, stored: StoredItem) -> ConditionalWrite:
+    """The statement that writes `wanted` (None: deletes) while the row is as `stored`. Raises Unrepresentable."""
     mapping = statements.mapping
     key_values = mapping.key_values(key)
     if wanted is None:
         assert key_values is not None
-        return ConditionalWrite(statements.delete, (*key_values, *_others(statements, held.token)), StoredItem(None))
-    encoded = encode(mapping, key, wanted)
+        return ConditionalWrite(statements.delete, (*key_values, *_others(statements, stored.token)), StoredItem(None))
+    encoded = encode_row(mapping, key, wanted)
     if encoded.values is None or key_values is None or (encoded.faults and mapping.on_loss == "park"):
         raise Unrepresentable(key, encoded.faults or (Fault(next(iter(key.attributes)), "no row can have this key"),))
-    left = StoredItem(encoded.image, None)
-    if held.token is None:
-        return ConditionalWrite(statements.insert, encoded.values, left, creates=True)
-    parameters = (*key_values, *_others(statements, encoded.values), *_others(statements, held.token))
-    return ConditionalWrite(statements.update, parameters, left)
+    result = StoredItem(encoded.image, None)
+    if stored.token is None:
+        return ConditionalWrite(statements.insert, encoded.values, result, creates=True)
+    parameters = (*key_values, *_others(statements, encoded.values), *_others(statements, stored.token))
+    return ConditionalWrite(statements.update, parameters, result)
 
 
-def encode(mapping: TableMapping, key: Key, item: Item) -> Encoded:
-    """The item as a row. What DynamoDB itself would refuse (only a stand-in holds it) has none."""
+def encode_row(mapping: TableMapping, key: Key, item: Item) -> Encoded:
+    """The item as a row. An item that DynamoDB itself would refuse, and only a stand-in holds, has none."""
     try:
         return mapping.encode(key, item)
     except DynamoDBError as error:
         return Encoded(None, None, (Fault(next(iter(key.attributes)), f"it is no item of DynamoDB's: {error.code}"),))
 
 
-def held(mapping: TableMapping, row: asyncpg.Record | None) -> StoredItem:
-    """What a row holds; None is no row."""
+def stored_item(mapping: TableMapping, row: asyncpg.Record | None) -> StoredItem:
+    """What a row holds. None is no row."""
     if row is None:
         return StoredItem(None)
     values = tuple(row)

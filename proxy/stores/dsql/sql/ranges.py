@@ -74,7 +74,7 @@ class RangeQuery:
         return tuple(by_column[name] for name in self.order)
 
 
-def ranged(statements: Statements, request: PageRequest) -> RangeQuery | None:
+def range_query(statements: Statements, request: PageRequest) -> RangeQuery | None:
     """The range of a request; None where no row can be in it. Raises Refused for an index that nothing serves."""
     mapping = statements.mapping
     if request.condition is None and request.index is None:

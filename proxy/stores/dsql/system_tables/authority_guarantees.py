@@ -49,7 +49,7 @@ class AuthorityGuarantees:
                 await table.make()
             self._made = True
 
-    def missing(self) -> None:
+    def forget_tables(self) -> None:
         """A table was not there: it may be one of these."""
         self._made = False
 
@@ -106,7 +106,7 @@ class AuthorityGuarantees:
             except asyncpg.PostgresError as error:
                 if is_conflict(error):
                     return  # another process is at it
-                self.missing()
+                self.forget_tables()
                 raise to_store_error(error, None, reading=True) from error
             except (OSError, asyncpg.InterfaceError) as error:
                 raise to_unsent_error(error, None) from error

@@ -1,0 +1,204 @@
+"""DSQL's rows as DynamoDB's operations need them (`proxy.stores.execution`): by key, by range, in transactions.
+
+Items become rows by their table's mapping. Knows nothing of operations, of clients, or of who the authority is.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final
+
+import asyncpg
+
+from proxy.dynamodb.item_writes import WriteResult
+from proxy.dynamodb.listing import Listing
+from proxy.dynamodb.pages import PageRequest
+from proxy.dynamodb.schema import Key
+from proxy.dynamodb.values import Item
+from proxy.mapping.foreign_rows import UnreadableRow
+from proxy.mapping.interface import Fault, TableMapping
+from proxy.stores.dsql.followed_tables import FollowedTables, request_creation
+from proxy.stores.dsql.sql.conditional_write import encode_row, plan_write, stored_item
+from proxy.stores.dsql.sql.listing_statements import count_statement, page_statement
+from proxy.stores.dsql.sql.ranges import range_query
+from proxy.stores.dsql.sql.statements import Statements
+from proxy.stores.dsql.statement_runner import StatementRunner
+from proxy.stores.dsql.system_tables.authority_guarantees import AuthorityGuarantees
+from proxy.stores.dsql.transaction import SQLTransaction, open_transaction
+from proxy.stores.dsql.unreadable_rows import UnreadableRowLog
+from proxy.stores.errors import Refused
+from proxy.stores.interface import StoredItem
+
+_FIRST_ROWS: Final = 100
+_MAX_ROWS: Final = 1000
+
+MappingOf = Callable[[str], TableMapping]
+"""The mapping of a DynamoDB table, by its name. Raises KeyError if there is none."""
+
+
+class DSQLRowStore:
+    """A `RowStore` that also lists; with `guarantees` its transactions are an authority's (`AuthorityRows`).
+
+    All methods that are awaited raise StoreError.
+    """
+
+    def __init__(
+        self,
+        runner: StatementRunner,
+        mapping_of: MappingOf,
+        schema: str,
+        followed: FollowedTables,
+        guarantees: AuthorityGuarantees | None,
+    ) -> None:
+        self._runner = runner
+        self._mapping_of = mapping_of
+        self._schema = schema
+        self._followed = followed
+        self._guarantees = guarantees
+        self._statements: dict[str, tuple[TableMapping, Statements]] = {}
+        self._unreadable = UnreadableRowLog()
+
+    # -- by key -----------------------------------------------------------------------------------------------------
+
+    async def get(self, key: Key) -> StoredItem:
+        await self._followed.wait((key.table,))
+        statements = self._statements_of(key.table)
+        values = statements.mapping.key_values(key)
+        if values is None:
+            return StoredItem(None)
+        try:
+            row = await self._runner.read(lambda c: c.fetchrow(statements.select, *values))
+        except Refused as error:
+            request_creation(self._followed, error, (key.table,))
+            raise
+        return stored_item(statements.mapping, row)
+
+    async def get_many(self, keys: Sequence[Key]) -> Mapping[Key, StoredItem]:
+        found = dict.fromkeys(keys, StoredItem(None))
+        by_table: dict[str, list[tuple[Key, tuple[Any, ...]]]] = {}
+        for key in keys:
+            values = self._mapping_of(key.table).key_values(key)
+            if values is not None:
+                by_table.setdefault(key.table, []).append((key, values))
+        for table, wanted in by_table.items():
+            statements = self._statements_of(table)
+            # A power of two of keys, the last one repeated, keeps the number of prepared statements small.
+            capacity = 1 << (len(wanted) - 1).bit_length()
+            padded = [*wanted, *[wanted[-1]] * (capacity - len(wanted))]
+            parameters = [value for _, values in padded for value in values]
+            sql = statements.select_many(capacity)
+            rows = await self._runner.read(lambda c, s=sql, p=parameters: c.fetch(s, *p))  # type: ignore[misc]
+            positions = [
+                next(n for n, column in enumerate(statements.mapping.columns) if column.name == name)
+                for name in statements.mapping.key_columns
+            ]
+            by_key = {_comparable(row[n] for n in positions): row for row in rows}
+            for key, values in wanted:
+                found[key] = stored_item(statements.mapping, by_key.get(_comparable(values)))
+        return found
+
+    async def put(self, key: Key, wanted: Item | None, stored: StoredItem) -> StoredItem | None:
+        if wanted is None and stored.token is None:
+            return stored if (await self.get(key)).item is None else None
+        write = plan_write(self._statements_of(key.table), key, wanted, stored)
+        guarantees = self._guarantees
+        try:
+            if guarantees is not None and write.creates:
+                await guarantees.ensure_tables()
+                tag = await self._runner.write(lambda c: guarantees.insert(c, key, write), key)
+            else:
+                tag = await self._runner.write(lambda c: c.execute(write.statement, *write.parameters), key)
+        except Refused as error:
+            request_creation(self._followed, error, (key.table,))
+            raise
+        return write.result if tag.endswith(" 1") else None
+
+    def image(self, key: Key, item: Item | None) -> tuple[Item | None, tuple[Fault, ...]]:
+        if item is None:
+            return None, ()
+        encoded = encode_row(self._mapping_of(key.table), key, item)
+        return encoded.image, encoded.faults
+
+    def after_update(self, key: Key, written: WriteResult) -> Item | None:
+        if written.item is None:
+            return None
+        return self._mapping_of(key.table).after_update(written.item, written.touched)
+
+    # -- by range ---------------------------------------------------------------------------------------------------
+
+    async def range(self, request: PageRequest) -> AsyncIterator[Item]:
+        statements = self._statements_of(request.schema.name)
+        query = range_query(statements, request)
+        if query is None:
+            return
+        try:
+            after = query.start()
+        except KeyError as unknown:
+            after = query.start_with(await self._column_of_start_row(statements, request, str(unknown.args[0])))
+        count = min(request.limit or _FIRST_ROWS, _MAX_ROWS)
+        while True:
+            sql, parameters = query.next(after, count)
+            rows = await self._runner.read(lambda c, s=sql, p=parameters: c.fetch(s, *p))  # type: ignore[misc]
+            for row in rows:
+                item = self._readable_item(statements.mapping, row)
+                if item is not None:
+                    yield item
+            if len(rows) < count:
+                return
+            after = tuple(rows[-1][name] for name in query.order)
+            count = min(count * 2, _MAX_ROWS)
+
+    async def listed(self, listing: Listing, count: int) -> list[Item]:
+        statements = self._statements_of(listing.schema.name)
+        query = page_statement(statements, listing, count)
+        if query is None:
+            return []
+        rows = await self._runner.read(lambda c: c.fetch(query.sql, *query.parameters))
+        found = (self._readable_item(statements.mapping, row) for row in rows)
+        return [item for item in found if item is not None]
+
+    async def counted(self, listing: Listing) -> int:
+        query = count_statement(self._statements_of(listing.schema.name), listing)
+        return 0 if query is None else await self._runner.read(lambda c: c.fetchval(query.sql, *query.parameters))
+
+    # -- in transactions --------------------------------------------------------------------------------------------
+
+    def transaction(self, *, read_only: bool) -> AbstractAsyncContextManager[SQLTransaction]:
+        return open_transaction(self._runner, self._statements_of, self._guarantees, read_only=read_only)
+
+    # -- helpers ----------------------------------------------------------------------------------------------------
+
+    def _statements_of(self, table: str) -> Statements:
+        """The statements for a table, built again when its mapping is replaced. Raises Refused without a mapping."""
+        try:
+            mapping = self._mapping_of(table)
+        except KeyError:
+            raise Refused("unmapped", f"{table} has no mapping") from None
+        cached = self._statements.get(table)
+        if cached is None or cached[0] is not mapping:
+            cached = self._statements[table] = (mapping, Statements(self._schema, mapping))
+        return cached[1]
+
+    def _readable_item(self, mapping: TableMapping, row: asyncpg.Record) -> Item | None:
+        """A row's item. A row that cannot be read as an item is logged and left out of the page: None."""
+        try:
+            return mapping.decode(tuple(row))
+        except UnreadableRow as error:
+            self._unreadable.log(mapping.table, error)
+            return None
+
+    async def _column_of_start_row(self, statements: Statements, request: PageRequest, column: str) -> dict[str, Any]:
+        """A column of the row that the start key names, for a query whose order is by a column outside the key."""
+        key = request.schema.key_of(request.start or {})
+        values = statements.mapping.key_values(key) or ()
+        row = await self._runner.read(lambda c: c.fetchrow(statements.select, *values))
+        if row is None:
+            raise Refused("cursor", "the row that the start key names does not exist any more")
+        return {column: row[column]}
+
+
+def _comparable(values: Iterable[Any]) -> tuple[Any, ...]:
+    """Key values in one form, whether sent or read: asyncpg reads a uuid as an object and takes it as text."""
+    return tuple(str(value) if isinstance(value, uuid.UUID) else value for value in values)
