@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
+from typing import Literal
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -145,7 +146,7 @@ async def compose_layer(
         except TimeoutError:
             pool.terminate()
 
-    journal = _journal(settings)
+    journal = open_journal(settings)
     sweeps = SweepRecords(pool, settings.dsql.schema, seconds=settings.dsql.timeout_seconds)
     last_swept = LatestSweeps(
         sweeps,
@@ -233,9 +234,10 @@ def _basis(stages: Stages, tables: Tables, table: str) -> Basis:
     return Basis.of(stages, table, mapping_digest(known.mapping) if known is not None else "")
 
 
-def _journal(settings: Settings) -> Journal:
+def open_journal(settings: Settings) -> Journal:
     """The journal, open, with what an earlier process left. Raises SettingsError."""
-    journal = Journal(settings.journal.path, "full" if settings.journal.synchronous == "full" else "normal")
+    synchronous: Literal["normal", "full"] = "full" if settings.journal.synchronous == "full" else "normal"
+    journal = Journal(settings.journal.path, synchronous, queue_limit=settings.mirror.queue)
     try:
         left = journal.open({DYNAMODB: settings.dynamodb.settle_seconds, DSQL: settings.dsql.settle_seconds})
     except (JournalLocked, JournalFormatError) as error:

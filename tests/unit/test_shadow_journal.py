@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from proxy.app.compose_layer import open_journal
 from proxy.dynamodb.schema import Key
+from proxy.settings import JournalSettings, Mirror, Settings
 from proxy.shadow.journal.entries import ClaimedKey
 from proxy.shadow.journal.journal import Journal
 from proxy.shadow.journal.storage import JournalLocked
@@ -237,19 +239,45 @@ async def test_only_one_process_may_have_it(journal: Journal, bench: Bench) -> N
         bench.open()
 
 
-async def test_many_keys_stand_in_the_file_and_not_in_memory(journal: Journal) -> None:
-    many = [Key("t", f'{{"id":{{"N":"{number}"}}}}') for number in range(6000)]
-    for start in range(0, len(many), 500):
-        journal.release(await journal.enter(many[start : start + 500]))
-    assert (await keys(journal))[0] == 6000
-    assert len(journal._active) < 5000
+async def test_the_queue_setting_bounds_the_keys_in_memory(tmp_path: Path) -> None:
+    settings = Settings(journal=JournalSettings(path=tmp_path / "journal.sqlite"), mirror=Mirror(queue=20))
+    journal = open_journal(settings)
+    many = [Key("t", f'{{"id":{{"N":"{number}"}}}}') for number in range(600)]
+    for start in range(0, len(many), 50):
+        journal.release(await journal.enter(many[start : start + 50]))
+        assert len(journal._active) <= 20
+    assert (await keys(journal))[0] == 600
     seen: set[Key] = set()
-    while len(seen) < 6000:
-        work = await taken(journal)
-        seen.add(work.key)
-        journal.mark_converged(work)
+    while len(seen) < 600:
+        claim = await taken(journal)
+        assert len(journal._active) <= 20 + 1  # the claimed one is not in the queue
+        seen.add(claim.key)
+        journal.mark_converged(claim)
     assert seen == set(many)
     assert await keys(journal) == (0, 0)
+    journal.close()
+
+
+async def test_keys_left_by_an_earlier_process_are_loaded_within_the_same_bound(bench: Bench) -> None:
+    """Whatever else is being written at that moment, and so in memory."""
+    before, _ = bench.open()
+    left = [Key("t", f'{{"id":{{"N":"{number}"}}}}') for number in range(40)]
+    before.release(await before.enter(left))
+    end_as_killed(before)
+    journal = Journal(bench.path, clock=bench.clock, queue_limit=5)
+    journal.open({"dynamodb": 0.0, "dsql": 0.0})
+    bench.clock.now += 1
+    being_written = [Key("t", f'{{"id":{{"S":"{number}"}}}}') for number in range(30)]
+    writing = await journal.enter(being_written)
+    for _ in left:
+        claim = await taken(journal)
+        assert len(journal._active) <= 5 + 1 + len(being_written)
+        journal.mark_converged(claim)
+    journal.release(writing)
+    for _ in being_written:
+        journal.mark_converged(await taken(journal))
+    assert await keys(journal) == (0, 0)
+    journal.close()
 
 
 async def test_waiting_for_keys_to_leave(journal: Journal, bench: Bench) -> None:

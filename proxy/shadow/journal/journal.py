@@ -34,6 +34,8 @@ log = structlog.get_logger(__name__)
 
 # This many make a log of about 30 MB, all of which the next start reads.
 _RESTART_CHANGES: Final = 8000
+# As the setting `mirror.queue` has it.
+_QUEUE_LIMIT: Final = 10_000
 # More keys than this with an unknown outcome within one settle time count as not converged until they are settled.
 _MAX_SETTLING: Final = 100_000
 
@@ -47,10 +49,12 @@ class Journal:
         synchronous: Literal["normal", "full"] = "normal",
         clock: Callable[[], float] = time.time,
         restart_after: int = _RESTART_CHANGES,
+        queue_limit: int = _QUEUE_LIMIT,
     ) -> None:
         """`path` is the file, which no other process may use. With `synchronous` "full", every commit is synced to the
         disk. `clock` gives seconds since the epoch. The write-ahead log is restarted after `restart_after` changed
-        rows.
+        rows. At most `queue_limit` keys are in memory to be converged, beside those that are being written or converged;
+        the others wait in the file.
         """
         self._file = JournalFile(path, synchronous)
         self._clock = clock
@@ -58,7 +62,7 @@ class Journal:
         # Keys that have converged and stay only until they are settled: when that convergence began.
         self._settling: dict[Key, float] = {}
         self._commit = GroupCommit(self._file, clock, restart_after)
-        self._ready = ReadyQueue(self._file, self._commit, self._active, clock)
+        self._ready = ReadyQueue(self._file, self._commit, self._active, clock, queue_limit)
         self._settle = SettleTimes(self._file, self._commit, clock)
         self._changes = self._commit.changes
         self._activity = KeyActivity(0, clock())

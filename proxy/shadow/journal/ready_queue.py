@@ -15,7 +15,6 @@ from proxy.shadow.journal.entries import ActiveKey, ClaimedKey
 from proxy.shadow.journal.group_commit import GroupCommit
 from proxy.shadow.journal.storage import JournalFile
 
-_LIMIT: Final = 4096
 _REFILL: Final = 512
 _SHORTEST_WAIT: Final = 0.05
 # A key that always has some write in flight would never have its turn: after this long it converges nonetheless.
@@ -23,16 +22,24 @@ _HOT_SECONDS: Final = 1.0
 
 
 class ReadyQueue:
-    """The queue of keys to converge. `active` is the journal's own dictionary: keys loaded from the file are added
-    to it."""
+    """The queue of keys to converge: at most `limit` of them, apart from those that are being written.
+
+    `active` is the journal's own dictionary: keys loaded from the file are added to it.
+    """
 
     def __init__(
-        self, file: JournalFile, commit: GroupCommit, active: dict[Key, ActiveKey], clock: Callable[[], float]
+        self,
+        file: JournalFile,
+        commit: GroupCommit,
+        active: dict[Key, ActiveKey],
+        clock: Callable[[], float],
+        limit: int,
     ) -> None:
         self._file = file
         self._commit = commit
         self._active = active
         self._clock = clock
+        self._limit = limit
         self._keys: deque[Key] = deque()
         self._wake = asyncio.Event()
         self._more_in_file = False
@@ -43,7 +50,7 @@ class ReadyQueue:
         file."""
         if state.queued or state.converging or not self._is_ready(state):
             return True
-        fits = len(self._keys) < _LIMIT or state.writers > 0
+        fits = len(self._keys) < self._limit or state.writers > 0
         if fits:
             state.queued = True
             self._keys.append(key)
@@ -95,14 +102,15 @@ class ReadyQueue:
         self._more_in_file = False
         self._commit.flush()
         now = self._clock()
-        loaded = False
-        for key, generation, since in self._commit.query(self._file.due, now, _REFILL + len(self._active)) or ():
+        count = min(_REFILL, self._limit)
+        for key, generation, since in self._commit.query(self._file.due, now, count + len(self._active)) or ():
+            if len(self._keys) >= count:
+                break
             if key not in self._active:
                 self._active[key] = ActiveKey(generation, now, since, queued=True)
                 self._keys.append(key)
-                loaded = True
-        self._more_in_file = loaded
-        return loaded
+        self._more_in_file = bool(self._keys)
+        return self._more_in_file
 
     def _seconds_until_due(self) -> float | None:
         due = self._commit.query(self._file.next_due)
