@@ -4,9 +4,8 @@ Defines the vocabulary only and judges nothing: whether a difference counts is a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 Value: TypeAlias = dict[str, Any]
@@ -39,9 +38,6 @@ class Kind(StrEnum):
     OUTCOME = "outcome"  # one succeeded, the other failed
 
 
-_SWAPPED: Mapping[Kind, Kind] = MappingProxyType({Kind.MISSING: Kind.EXTRA, Kind.EXTRA: Kind.MISSING})
-
-
 @dataclass(frozen=True, slots=True)
 class Difference:
     """One path at which two outcomes disagree, and how."""
@@ -66,7 +62,3 @@ class Difference:
     is in both; `""` if the whole answer was compared as one item."""
     key: Item | None = None
     """The item's table key, if the answer shows it."""
-
-    def swapped(self) -> "Difference":
-        """Return the same difference with the stores' roles exchanged, as after a flip."""
-        return replace(self, kind=_SWAPPED.get(self.kind, self.kind), authority=self.mirror, mirror=self.authority)

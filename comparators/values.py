@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from comparators import paths
 from comparators.canonical_forms import MEMBER_FORMS, binary_form, canonical_form, is_precision_loss, parse_number
-from comparators.difference import Difference, Kind, Value
+from comparators.difference import Kind, Value
 from comparators.rules import AUTO, Comparator, Rule
 
 ValueDifference: TypeAlias = tuple[str, Kind, Value | None, Value | None]
@@ -22,27 +22,16 @@ _AUTO_NULLS = Rule(null_is_missing=True)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def compare_values(path: str, authority: Value | None, mirror: Value | None, rule: Rule = AUTO) -> list[Difference]:
-    """Return the differences between two values at `path`, a top-level attribute as `paths.name` writes it.
-
-    None stands for no value. Maps are compared entry by entry at any depth, lists by position. For lists of different
-    lengths, the ends that they share are set aside. If removing elements turns the longer rest into the shorter,
-    exactly these elements are `missing` or `extra`, at their index in the list that has them; otherwise the rests are
-    compared by position. Lists with the same elements in another order differ once, by `order`.
-    """
-    found: list[ValueDifference] = []
-    collect_differences(found, path, authority, mirror, rule)
-    if not found:
-        return []
-    steps = paths.steps(path)
-    field = str(steps[0]) if steps else ""
-    return [Difference(at, field, kind, held, other) for at, kind, held, other in found]
-
-
 def collect_differences(
     found: list[ValueDifference], path: str, authority: Value | None, mirror: Value | None, rule: Rule
 ) -> None:
-    """Append to `found` the differences between the two values at `path`; None stands for no value."""
+    """Append to `found` the differences between two values at `path`, as `paths.name` writes it. None is no value.
+
+    Maps are compared entry by entry at any depth, lists by position. For lists of different lengths, the ends that they
+    share are set aside. If removing elements turns the longer rest into the shorter, exactly these elements are
+    `missing` or `extra`, at their index in the list that has them; otherwise the rests are compared by position. Lists
+    with the same elements in another order differ once, by `order`.
+    """
     if authority == mirror or rule.comparator is Comparator.IGNORE:
         return
     if rule.null_is_missing:

@@ -112,11 +112,6 @@ def transaction_conflict() -> DynamoDBError:
     return DynamoDBError("TransactionConflictException", "Transaction is ongoing for the item")
 
 
-def transaction_in_progress() -> DynamoDBError:
-    """The same ClientRequestToken is being carried out at this moment."""
-    return DynamoDBError("TransactionInProgressException", "Transaction from previous request is still in progress")
-
-
 def idempotent_parameter_mismatch() -> DynamoDBError:
     """A ClientRequestToken came again with another request under it."""
     return DynamoDBError(
@@ -128,24 +123,6 @@ def idempotent_parameter_mismatch() -> DynamoDBError:
 def resource_not_found(message: str = "Requested resource not found") -> DynamoDBError:
     """No such table (or index, where DynamoDB says so with this code)."""
     return DynamoDBError("ResourceNotFoundException", message)
-
-
-def resource_in_use(message: str) -> DynamoDBError:
-    """The table exists already, or is being made or deleted."""
-    return DynamoDBError("ResourceInUseException", message)
-
-
-def item_collection_size_limit_exceeded() -> DynamoDBError:
-    """A hash key's items with their local indexes would outgrow 10 GB."""
-    return DynamoDBError("ItemCollectionSizeLimitExceededException", "Collection size exceeded.")
-
-
-def throughput_exceeded(
-    message: str = "The level of configured provisioned throughput for the table was exceeded. "
-    "Consider increasing your provisioning level with the UpdateTable API.",
-) -> DynamoDBError:
-    """The table's capacity is used up: SDKs retry it."""
-    return DynamoDBError("ProvisionedThroughputExceededException", message)
 
 
 def throttling(message: str = "Rate exceeded") -> DynamoDBError:

@@ -1,5 +1,5 @@
 """The catalogue as GraphQL, by graphql-core, GraphQL's reference implementation for Python. The schema is made of the
-declared types, as the OpenAPI document is (`graphql_schema`); `schema.graphql` beside this file is its text.
+declared types, as the OpenAPI document is (`graphql_schema`).
 
     { items(type: Book, shelf: "Read", filter: {searchTerm: "dune", minRating: 8}) { items { title } nextPageCursor } }
 

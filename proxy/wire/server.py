@@ -24,6 +24,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from proxy.dynamodb.errors import DynamoDBError, access_denied, internal_server_error, service_unavailable
+from proxy.dynamodb.operations import ACTIONS
 from proxy.dynamodb.outcome import JSON_1_0, Outcome
 from proxy.metrics.histogram import clock
 from proxy.metrics.labels import OTHER
@@ -36,20 +37,6 @@ from proxy.wire.browser_requests import CORS_HEADERS, cors_preflight, is_browser
 from proxy.wire.passthrough_response import DROPPED, PassthroughResponse, can_pass_through
 from proxy.wire.signatures import Claimed, Signatures
 
-SHADOWED: Final = frozenset(
-    {
-        "BatchGetItem",
-        "BatchWriteItem",
-        "DeleteItem",
-        "GetItem",
-        "PutItem",
-        "Query",
-        "Scan",
-        "TransactGetItems",
-        "TransactWriteItems",
-        "UpdateItem",
-    }
-)
 DATA_PLANE: Final = "DynamoDB_20120810"
 
 MAX_BODY: Final = 16 * 1024 * 1024  # "Service, account, and table quotas": 16 MB; above it the answer is a bare 413
@@ -183,7 +170,7 @@ class WireServer:
         if self._signatures is None:
             _turned_away(request)
         service, _, action = target.partition(".")
-        if service == DATA_PLANE and action in SHADOWED:
+        if service == DATA_PLANE and action in ACTIONS:
             return action, await self._layer.execute(action, body, next(self._ids))
         self._metrics.wire.passed_through(action)
         return action, await self._layer.pass_through(action, target, body, _headers(request.headers))

@@ -28,7 +28,7 @@ from tests.items.ports import port
 
 READ, WRITE = "read-0123456789abcdef", "write-0123456789abcdef"
 DOCS = Path(__file__).parents[2] / "docs" / "items.md"
-SDL = Path(__file__).parents[2] / "proxy" / "items" / "schema.graphql"
+SDL = Path(__file__).with_name("schema.graphql")
 
 
 @pytest_asyncio.fixture

@@ -7,20 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.stores.batches import MAX_BYTES, MAX_ROWS, batches
+from proxy.stores.dsql.bulk import MAX_BYTES, MAX_ROWS, batches
 
 
 @given(st.lists(st.integers(0, 50), max_size=80), st.integers(1, 10), st.integers(1, 100))
-def test_batches_hold_all_rows_in_order_within_both_limits(sizes: list[int], most_rows: int, most_bytes: int) -> None:
+def test_batches_hold_all_rows_in_order_within_both_limits(sizes: list[int], max_rows: int, max_bytes: int) -> None:
     rows = list(enumerate(sizes))
-    made = list(batches(rows, lambda row: row[1], most_rows=most_rows, most_bytes=most_bytes))
+    made = list(batches(rows, lambda row: row[1], max_rows=max_rows, max_bytes=max_bytes))
     assert [row for batch in made for row in batch] == rows
     for batch in made:
-        assert 1 <= len(batch) <= most_rows
-        assert len(batch) == 1 or sum(size for _, size in batch) <= most_bytes
+        assert 1 <= len(batch) <= max_rows
+        assert len(batch) == 1 or sum(size for _, size in batch) <= max_bytes
     # None is shorter than it must be: the next row would not have fitted.
     for batch, following in pairwise(made):
-        full = len(batch) == most_rows or sum(size for _, size in batch) + following[0][1] > most_bytes
+        full = len(batch) == max_rows or sum(size for _, size in batch) + following[0][1] > max_bytes
         assert full
 
 
@@ -40,11 +40,11 @@ def test_a_batch_comes_before_the_next_rows_are_read() -> None:
             read += 1
             yield read
 
-    first = next(batches(rows(), lambda _: 1, most_rows=10))
+    first = next(batches(rows(), lambda _: 1, max_rows=10))
     assert len(first) == 10
     assert read == 11
 
 
 def test_limits_that_nothing_fits_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        next(batches([1], lambda _: 1, most_rows=0))
+        next(batches([1], lambda _: 1, max_rows=0))

@@ -366,7 +366,7 @@ class FlipWorld:
             and process.run.at_rest()
             and not process.run.layer._behind.running
             and process.run.participant is not None
-            and process.run.participant.lease.seconds_left > 0
+            and process.run.participant.lease.valid
             and not process.run.floor.held
             for process in self._processes
         )

@@ -9,13 +9,19 @@ from comparators.canonical_forms import sort_form
 from comparators.difference import Item, Kind, Value
 from comparators.items import compare_items
 from comparators.rules import Comparator, ItemRules, Rule, parse_rules, picker
-from comparators.values import compare_values
+from comparators.values import ValueDifference, collect_differences
 
 Found = list[tuple[str, str]]
 
 
+def compared(authority: Value | None, mirror: Value | None, rule: Rule | None = None) -> list[ValueDifference]:
+    found: list[ValueDifference] = []
+    collect_differences(found, "at", authority, mirror, rule or Rule())
+    return found
+
+
 def differ(authority: Value | None, mirror: Value | None, rule: Rule | None = None) -> Found:
-    return [(found.path, found.kind.value) for found in compare_values("at", authority, mirror, rule or Rule())]
+    return [(path, kind.value) for path, kind, _, _ in compared(authority, mirror, rule)]
 
 
 def n(text: str) -> Value:
@@ -134,11 +140,11 @@ def test_null_and_missing_are_one_only_by_rule_and_then_at_any_depth() -> None:
 
 
 def test_sets_show_on_each_side_the_members_only_it_has() -> None:
-    assert compare_values("at", {"NS": ["1", "2.0"]}, {"NS": ["2", "1e0"]}) == []
-    (found,) = compare_values("at", {"SS": ["a", "b"]}, {"SS": ["c", "b", "d"]})
-    assert (found.kind, found.authority, found.mirror) == (Kind.MEMBERSHIP, {"SS": ["a"]}, {"SS": ["c", "d"]})
-    (found,) = compare_values("at", {"BS": ["AQ==", "Ag=="]}, {"BS": ["AQ"]})
-    assert (found.authority, found.mirror) == ({"BS": ["Ag=="]}, None)
+    assert compared({"NS": ["1", "2.0"]}, {"NS": ["2", "1e0"]}) == []
+    assert compared({"SS": ["a", "b"]}, {"SS": ["c", "b", "d"]}) == [
+        ("at", Kind.MEMBERSHIP, {"SS": ["a"]}, {"SS": ["c", "d"]})
+    ]
+    assert compared({"BS": ["AQ==", "Ag=="]}, {"BS": ["AQ"]}) == [("at", Kind.MEMBERSHIP, {"BS": ["Ag=="]}, None)]
 
 
 @pytest.mark.parametrize(
@@ -216,8 +222,8 @@ def test_items_say_field_path_type_and_key() -> None:
 def test_a_whole_item_is_one_difference() -> None:
     (found,) = compare_items({"id": s("1"), "b": n("2")}, None, ItemRules())
     assert (found.path, found.field, found.kind, found.mirror) == ("", "", Kind.MISSING, None)
-    assert found.swapped().kind is Kind.EXTRA
-    assert found.swapped().mirror == {"M": {"id": s("1"), "b": n("2")}}
+    (found,) = compare_items(None, {"id": s("1"), "b": n("2")}, ItemRules())
+    assert (found.kind, found.authority, found.mirror) == (Kind.EXTRA, None, {"M": {"id": s("1"), "b": n("2")}})
     assert compare_items(None, None, ItemRules()) == ()
 
 

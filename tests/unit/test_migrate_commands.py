@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from proxy.cli.main import main
-from proxy.stores.dsql.system_tables.sweep_records import SweepRecord
 
 DSN = 'dsn = "postgresql://nobody@127.0.0.1:1/nothing"'
 
@@ -59,8 +58,3 @@ def test_the_table_must_be_named_where_it_is_not_clear(
     path.write_text(f"[dsql]\n{DSN}\n")
     assert main([command, "--config", str(path)]) == 2
     assert "give --table" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("result", "since"), [("equal", 1.0), ("repaired", None), ("different", None)])
-def test_a_table_is_equal_from_when_the_sweep_began(result: str, since: float | None) -> None:
-    assert SweepRecord("t", 1.0, 9.0, "dynamodb", result, {}).found_equal == since

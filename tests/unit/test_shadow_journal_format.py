@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.app.compose_layer import _journal
+from proxy.app.compose_layer import open_journal
 from proxy.dynamodb.schema import Key
 from proxy.settings import Settings
 from proxy.settings.shadow import JournalSettings
@@ -134,7 +134,7 @@ def test_a_database_of_something_else_is_left_alone(path: Path, statements: tupl
 def test_a_file_that_is_no_database_is_refused_at_the_start(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(SettingsError) as caught:
-        _journal(Settings(journal=JournalSettings(path)))
+        open_journal(Settings(journal=JournalSettings(path)))
     assert str(path) in str(caught.value)
     assert "verify --repair" in str(caught.value)
     assert path.read_bytes() == content
@@ -144,5 +144,5 @@ async def test_another_release_s_journal_ends_the_start_with_a_sentence(path: Pa
     await with_a_key(path)
     script(path, f"PRAGMA user_version = {FORMAT + 1}")
     with pytest.raises(SettingsError) as caught:
-        _journal(Settings(journal=JournalSettings(path)))
+        open_journal(Settings(journal=JournalSettings(path)))
     assert "another release" in str(caught.value)

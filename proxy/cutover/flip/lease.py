@@ -71,10 +71,6 @@ class Lease:
         """Whether somebody waits for `owe`."""
         return self._owed is not None
 
-    @property
-    def seconds_left(self) -> float:
-        return max(0.0, self._until - self._clock())
-
     def sends(self, until: float, *, owes: bool) -> None:
         """A renewal is about to be sent, to end then. If no answer comes it may have been taken all the same: so the
         lease ends by then at the latest, and from now on this process owes only if the renewal says so."""

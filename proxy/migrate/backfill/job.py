@@ -37,8 +37,7 @@ from proxy.migrate.table_jobs.job_participant import JobParticipant
 from proxy.migrate.table_jobs.rate_limiter import RateLimiter
 from proxy.migrate.table_jobs.sources import Portion, Referring, Source
 from proxy.shadow.convergence.converge import converge
-from proxy.stores.batches import MAX_ROWS, SAFE_BYTES, batches
-from proxy.stores.dsql.bulk import Bulk
+from proxy.stores.dsql.bulk import MAX_ROWS, SAFE_BYTES, Bulk, batches
 from proxy.stores.dsql.system_tables.checkpoints import Checkpoints, Claim
 from proxy.stores.errors import Refused, UnknownOutcome, Unreachable
 from proxy.stores.interface import Unrepresentable
@@ -242,7 +241,7 @@ class Backfill:
             work.expect_rows = bool(found)
         # A row is hardly larger than its item: a page of a Scan is 1 MB at most, and need not be measured row by row.
         size = rough_size if portion.size > SAFE_BYTES // 2 else no_size
-        for batch in batches(rows, size, most_rows=_ROWS):
+        for batch in batches(rows, size, max_rows=_ROWS):
             unlike += await self._insert(work, batch, portion)
         if unlike:
             await self._converge(work, unlike)

@@ -53,8 +53,8 @@ class Journal:
     ) -> None:
         """`path` is the file, which no other process may use. With `synchronous` "full", every commit is synced to the
         disk. `clock` gives seconds since the epoch. The write-ahead log is restarted after `restart_after` changed
-        rows. At most `queue_limit` keys are in memory to be converged, beside those that are being written or converged;
-        the others wait in the file.
+        rows. Beside the keys that are being written or converged, at most `queue_limit` keys are in memory; the
+        others wait in the file.
         """
         self._file = JournalFile(path, synchronous)
         self._clock = clock

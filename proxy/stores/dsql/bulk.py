@@ -7,7 +7,7 @@ are tried again after conflicts and while the server is away; a write says what 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -26,7 +26,36 @@ from proxy.stores.errors import Refused, StoreError, UnknownOutcome
 T = TypeVar("T")
 Bound = tuple[Any, ...]
 
+# DSQL ends a transaction that modifies more than 3,000 rows, whatever their indexes, or 10 MiB, with SQLSTATE 54000
+# ("Cluster quotas and database limits", user guide).
+MAX_ROWS: Final = 3_000
+MAX_BYTES: Final = 10 * 1024 * 1024
+# The guide does not say whether index entries count towards the bytes, and callers only estimate the size of a row.
+SAFE_BYTES: Final = MAX_BYTES // 2
 _SLICE_ROWS: Final = 100_000
+
+
+def batches(
+    rows: Iterable[T], size_of: Callable[[T], int], *, max_rows: int = MAX_ROWS, max_bytes: int = SAFE_BYTES
+) -> Iterator[list[T]]:
+    """All rows in their order, in lists that one transaction may write: never empty, and within both limits.
+
+    `size_of` gives the bytes of a row. A row larger than `max_bytes` is in a list of its own: whether it can be written
+    is for the database to say. At most one list is in memory at a time.
+    """
+    if max_rows < 1 or max_bytes < 1:
+        raise ValueError(f"max_rows ({max_rows}) and max_bytes ({max_bytes}) must be at least 1")
+    batch: list[T] = []
+    batch_bytes = 0
+    for row in rows:
+        row_bytes = size_of(row)
+        if batch and (len(batch) >= max_rows or batch_bytes + row_bytes > max_bytes):
+            yield batch
+            batch, batch_bytes = [], 0
+        batch.append(row)
+        batch_bytes += row_bytes
+    if batch:
+        yield batch
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,12 +39,6 @@ class SweepRecord:
         """Whether nothing that differed was left so, but for what the mapping cannot hold."""
         return bool(self.report.get("mended", self.result not in (DIFFERENT, UNSETTLED)))
 
-    @property
-    def found_equal(self) -> float | None:
-        """The moment, in Unix seconds, from which every key was found equal once: when the sweep began. None if one was
-        not."""
-        return self.began if self.result == EQUAL else None
-
 
 class SweepRecords:
     """Over a pool of connections. Raises Unreachable or Refused."""
