@@ -8,7 +8,8 @@ nobody must fail for saying something. Nothing here decides what is worth saying
 import json
 import logging
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, TextIO
 
 import orjson
@@ -16,6 +17,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
 _FOREIGN_LEVEL: Final = logging.WARNING
+_MAX_KEYS: Final = 1000  # of a throttle: reasons and tables, which a client cannot make up without end
 
 
 class _Lines:
@@ -46,6 +48,28 @@ class _Lines:
 
 # Without local variables: they hold items, and no item value goes into a log.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
+
+class LogThrottle:
+    """Decides which repeated events are logged: the first of each key, then at most one every `seconds`.
+
+    What lasts, such as a table that is missing, fails at every try alike; one line a minute says as much.
+    """
+
+    def __init__(self, seconds: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._logged_at: dict[Hashable, float] = {}
+
+    def allows(self, key: Hashable = None) -> bool:
+        """Whether an event with this key is to be logged now; if so, none is allowed for the next `seconds`."""
+        now = self._clock()
+        if now - self._logged_at.get(key, float("-inf")) < self._seconds:
+            return False
+        if len(self._logged_at) >= _MAX_KEYS:
+            self._logged_at.clear()
+        self._logged_at[key] = now
+        return True
 
 
 def configure(

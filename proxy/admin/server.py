@@ -31,6 +31,7 @@ from proxy.metrics.registry import Metrics
 from proxy.settings import Address
 from proxy.stores.errors import Unreachable
 from proxy.web.access_control import Access
+from proxy.web.http_site import HTTPSite
 from proxy.web.problem_responses import HEADERS, Handler, problem_middleware
 
 READY_SECONDS: Final = 2.0
@@ -86,13 +87,12 @@ class AdminServer:
         self._most = max(1, most)
         self._stages = stages
         self._metrics_need_token = metrics_need_token
-        self._tls = tls
+        self._site = HTTPSite(tls)
         self._pages = pages
         self._loops = loops
         self._behind = BackgroundTasks(len(loops))
         self._since = time.monotonic()
         self._stopping = False
-        self._runner: web.AppRunner | None = None
 
     async def start(self, listen: Address) -> Address:
         """Listen, and return the address with its real port. Raises OSError if it cannot be had."""
@@ -107,13 +107,10 @@ class AdminServer:
             self._stages.add(app)
         self._pages(app)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        self._runner = runner
-        await web.TCPSite(runner, listen.host, listen.port, ssl_context=self._tls).start()
+        address = await self._site.start(runner, listen)
         for each in self._loops:
             self._behind.loop(each)
-        host, port = runner.addresses[0][:2]
-        return Address(host, port)
+        return address
 
     async def stopping(self) -> None:
         """From now on it is not ready: whoever balances load should send no more. Nothing more is told by itself."""
@@ -125,9 +122,7 @@ class AdminServer:
         if self._stages is not None:
             await self._stages.close()
         await self._behind.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        await self._site.stop()
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:

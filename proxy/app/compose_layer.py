@@ -67,7 +67,6 @@ from proxy.stream.compose import KeyEnqueuer, followers
 
 log = structlog.get_logger(__name__)
 
-_CLOSE_SECONDS = 5.0
 # A client waits no longer for a connection than it would for a DynamoDB that is busy.
 _BUSY_SECONDS = 1.0
 _AGAIN_SECONDS = 5.0
@@ -141,10 +140,7 @@ async def compose_layer(
 
     async def let_go() -> None:
         stop_following()
-        try:
-            await asyncio.wait_for(pool.close(), _CLOSE_SECONDS)
-        except TimeoutError:
-            pool.terminate()
+        await pool.close_or_terminate()
 
     journal = open_journal(settings)
     sweeps = SweepRecords(pool, settings.dsql.schema, seconds=settings.dsql.timeout_seconds)

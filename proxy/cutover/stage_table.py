@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 
 import orjson
 
+from proxy.dynamodb.errors import RETRYABLE, TRANSACTION_CONFLICT
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.values import Item
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
@@ -23,19 +24,7 @@ _STATE: Final = {"scope": {"S": "stages"}, "name": {"S": "state"}}
 _MAKING_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 0.25
 _NEEDED: Final = "CreateTable, DescribeTable, GetItem, PutItem, DeleteItem, Query"
-# What DynamoDB asks to be tried again ("Error handling with DynamoDB").
-_AGAIN: Final = frozenset(
-    {
-        "InternalServerError",
-        "LimitExceededException",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "ServiceUnavailable",
-        "ThrottlingException",
-        "TransactionConflictException",
-        "TransactionInProgressException",
-    }
-)
+_RETRYABLE: Final = RETRYABLE | {TRANSACTION_CONFLICT, "LimitExceededException", "TransactionInProgressException"}
 _DENIED: Final = frozenset(
     {"AccessDeniedException", "UnrecognizedClientException", "MissingAuthenticationTokenException"}
 )
@@ -308,7 +297,7 @@ class StageTable:
         message = str(outcome.document.get("message") or outcome.document.get("Message") or code)
         if outcome.status >= 500:
             return UnknownOutcome(code, message)
-        if code in _AGAIN:
+        if code in _RETRYABLE:
             return Unreachable(code, message)
         if code in _DENIED:
             remedy = (

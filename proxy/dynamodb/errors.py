@@ -8,7 +8,24 @@ which members an error has and how its message member is spelt.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
+
+THROTTLED: Final = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "ThrottlingException",
+    }
+)
+"""Codes that say nothing of the request: DynamoDB did nothing, for want of capacity, and asks to be asked again."""
+
+RETRYABLE: Final = THROTTLED | {"InternalServerError"}
+"""Codes by which DynamoDB decided nothing and asks to be asked again; after InternalServerError, a write may have
+happened ("Error handling with DynamoDB", developer guide)."""
+
+TRANSACTION_CONFLICT: Final = "TransactionConflictException"
+"""Nothing was done, because a transaction holds the item: the same request may be sent again."""
 
 _DYNAMODB = "com.amazonaws.dynamodb.v20120810#"
 
@@ -109,7 +126,7 @@ def transaction_canceled(reasons: Sequence[Mapping[str, Any]]) -> DynamoDBError:
 
 def transaction_conflict() -> DynamoDBError:
     """Another transaction holds the item."""
-    return DynamoDBError("TransactionConflictException", "Transaction is ongoing for the item")
+    return DynamoDBError(TRANSACTION_CONFLICT, "Transaction is ongoing for the item")
 
 
 def idempotent_parameter_mismatch() -> DynamoDBError:

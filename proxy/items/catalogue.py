@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, Protocol
 
-from proxy.dynamodb.errors import DynamoDBError
+from proxy.dynamodb.errors import THROTTLED, TRANSACTION_CONFLICT, DynamoDBError
 from proxy.dynamodb.operations import LISTING, json_of
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.values import Item, Value, canonical_number
@@ -30,16 +30,7 @@ from proxy.stores.errors import StoreError, UnknownOutcome
 
 _ATTEMPTS: Final = 5
 _ABSENT: Final = "ConditionalCheckFailedException"
-# What nothing was done for, and may be tried again ("Error handling with DynamoDB").
-_BUSY: Final = frozenset(
-    {
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "ServiceUnavailable",
-        "ThrottlingException",
-        "TransactionConflictException",
-    }
-)
+_BUSY: Final = THROTTLED | {TRANSACTION_CONFLICT}
 
 
 class Executes(Protocol):

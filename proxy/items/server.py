@@ -40,6 +40,7 @@ from proxy.items.type_definitions import WATCHING
 from proxy.problems import Problem
 from proxy.settings import Address
 from proxy.web.access_control import Access, Caller
+from proxy.web.http_site import HTTPSite
 from proxy.web.problem_responses import HEADERS, Handler, problem_response
 from proxy.wire.server import IDLE_SECONDS, LINGER_SECONDS, MAX_HEADER
 
@@ -71,10 +72,9 @@ class ItemsServer:
         self._metrics = metrics
         self._version = version
         self._finish = finish_seconds
-        self._tls = tls
+        self._site = HTTPSite(tls)
         self._around = tuple(around)
         self._graphql = GraphQL(catalogue)
-        self._runner: web.AppRunner | None = None
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[*self._around, self._told], client_max_size=MOST_BODY)
@@ -104,16 +104,11 @@ class ItemsServer:
             max_line_size=MAX_HEADER,
             max_field_size=MAX_HEADER,
         )
-        await runner.setup()
-        self._runner = runner
-        await web.TCPSite(runner, listen.host, listen.port, ssl_context=self._tls).start()
-        host, port = runner.addresses[0][:2]
-        return Address(host, port)
+        return await self._site.start(runner, listen)
 
     async def stop(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        """Accept no more requests, let those in progress finish for `finish_seconds`, and close."""
+        await self._site.stop()
 
     # -- reads ---------------------------------------------------------------------------------------------------------
 

@@ -2,16 +2,16 @@
 
 from typing import Final
 
-OPERATIONS: Final = frozenset(
+from proxy.dynamodb.operations import ACTIONS, LISTING
+
+# Operations that the proxy passes through: of tables, backups, streams, and PartiQL.
+_PASSED_THROUGH: Final = frozenset(
     {
         "BatchExecuteStatement",
-        "BatchGetItem",
-        "BatchWriteItem",
         "CreateBackup",
         "CreateGlobalTable",
         "CreateTable",
         "DeleteBackup",
-        "DeleteItem",
         "DeleteTable",
         "DescribeBackup",
         "DescribeContinuousBackups",
@@ -21,27 +21,22 @@ OPERATIONS: Final = frozenset(
         "DescribeTimeToLive",
         "ExecuteStatement",
         "ExecuteTransaction",
-        "GetItem",
         "GetRecords",
         "GetShardIterator",
-        "Items.Query",
         "ListBackups",
         "ListStreams",
         "ListTables",
         "ListTagsOfResource",
-        "PutItem",
-        "Query",
-        "Scan",
         "TagResource",
-        "TransactGetItems",
-        "TransactWriteItems",
         "UntagResource",
         "UpdateContinuousBackups",
-        "UpdateItem",
         "UpdateTable",
         "UpdateTimeToLive",
     }
 )
+OPERATIONS: Final = ACTIONS | {LISTING} | _PASSED_THROUGH
+"""Every operation that may be the value of a label."""
+
 OTHER: Final = "other"
 
 

@@ -32,6 +32,7 @@ from proxy.metrics.registry import Metrics
 from proxy.settings import Address
 from proxy.stores.dynamodb.http_connection import HTTPResponse
 from proxy.stores.errors import UnknownOutcome, Unreachable
+from proxy.web.http_site import HTTPSite
 from proxy.web.request_ids import request_ids
 from proxy.wire.browser_requests import CORS_HEADERS, cors_preflight, is_browser_request
 from proxy.wire.passthrough_response import DROPPED, PassthroughResponse, can_pass_through
@@ -100,11 +101,10 @@ class WireServer:
         self._timeout = timeout_seconds
         self._finish = finish_seconds
         self._signatures = signatures
-        self._tls = tls
+        self._site = HTTPSite(tls, backlog=1024)
         self._traced = traced
         self._ids = request_ids()
         self._log = structlog.get_logger()
-        self._runner: web.ServerRunner | None = None
 
     async def start(self, listen: Address) -> Address:
         """Listen, and return the address with its real port. Raises OSError if it cannot be had."""
@@ -119,17 +119,11 @@ class WireServer:
             max_line_size=MAX_HEADER,
         )
         runner = web.ServerRunner(server, shutdown_timeout=self._finish)
-        await runner.setup()
-        self._runner = runner
-        await web.TCPSite(runner, listen.host, listen.port, backlog=1024, ssl_context=self._tls).start()
-        host, port = runner.addresses[0][:2]
-        return Address(host, port)
+        return await self._site.start(runner, listen)
 
     async def stop(self) -> None:
         """Accept no more, let requests under way finish for `finish_seconds`, then cancel them and close."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        await self._site.stop()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         started = clock()

@@ -10,7 +10,7 @@ import orjson
 import pytest
 import structlog
 
-from proxy.logs import configure
+from proxy.logs import LogThrottle, configure
 
 
 @pytest.fixture(autouse=True)
@@ -106,3 +106,26 @@ def test_what_cannot_be_written_is_counted_and_hurts_nobody() -> None:
     log.info("again")
     said = [(line["event"], line.get("lines")) for line in lines(stream)]
     assert said == [("log_lines_lost", 3), ("there", None), ("again", None)]
+
+
+def test_a_throttle_lets_one_event_of_each_key_through_in_a_minute() -> None:
+    now = 0.0
+    throttle = LogThrottle(60.0, lambda: now)
+    assert [throttle.allows("a"), throttle.allows("a"), throttle.allows("b"), throttle.allows()] == [
+        True,
+        False,
+        True,
+        True,
+    ]
+    now = 59.9
+    assert not throttle.allows("a")
+    now = 60.0
+    assert throttle.allows("a")
+    assert not throttle.allows("a")
+
+
+def test_a_throttle_forgets_its_keys_before_they_are_too_many() -> None:
+    throttle = LogThrottle(60.0, lambda: 0.0)
+    for number in range(5000):
+        assert throttle.allows(number)
+    assert len(throttle._logged_at) <= 1000

@@ -28,7 +28,8 @@ FLOORS: Final = (
     {"cutover", "web"},
     {"stores"},
     {"mapping", "verdicts"},
-    {"dynamodb", "settings", "metrics", "comparators"},
+    {"settings", "metrics", "comparators"},
+    {"dynamodb"},
     {"background_tasks", "formatting", "logs", "problems", "signals", "version"},
 )
 # What a pure room may not import: whatever reads a clock of the loop, a socket, a file or a database.

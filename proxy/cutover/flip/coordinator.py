@@ -26,14 +26,15 @@ from proxy.cutover.flip.participant import FLIP_POLL_SECONDS
 from proxy.cutover.flip.protocol import Flip, MoveRequest, Phase, StageTableState
 from proxy.cutover.stage_table import StageRow, StageTable
 from proxy.cutover.stages import StageMap, Stages
+from proxy.stores.attempts import Backoff, retry
 from proxy.stores.errors import StoreError, UnknownOutcome, Unreachable
 
 T = TypeVar("T")
 
 _BEAT_SECONDS: Final = 0.3
 _SILENCE_SECONDS: Final = 10.0
-_TRIES: Final = 5
-_PAUSE_SECONDS: Final = 0.1
+_ATTEMPTS: Final = 5
+_BACKOFF: Final = Backoff(0.1, 0.1, min_share=1.0)
 _SAY_SECONDS: Final = 0.25
 _CROWDED: Final = "another change of the stages came first: look at the stages, and try again"
 
@@ -86,7 +87,7 @@ class Coordinator:
         """Make a move, and say how it goes; the last word is Moved or Kept. Raises StoreError only where it cannot be
         told how it ended."""
         began = self._clock()
-        known = await _patiently(lambda: read(self._table))
+        known = await _retry(lambda: read(self._table))
         start = await self._begin(known, move)
         if isinstance(start, MoveAborted):
             yield start
@@ -246,14 +247,9 @@ class Coordinator:
             sent = True
             return await self._table.write_state(state)
 
-        return await _patiently(attempt)
+        return await _retry(attempt)
 
 
-async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
-    """A few tries, because a command that fails at the first lost packet is tiresome. Raises StoreError."""
-    for _ in range(_TRIES - 1):
-        try:
-            return await ask()
-        except (Unreachable, UnknownOutcome):
-            await asyncio.sleep(_PAUSE_SECONDS)
-    return await ask()
+async def _retry(call: Callable[[], Awaitable[T]]) -> T:
+    """A few attempts, because a command that fails at the first lost packet is tiresome. Raises StoreError."""
+    return await retry(call, _BACKOFF, attempts=_ATTEMPTS, retryable=(Unreachable, UnknownOutcome))

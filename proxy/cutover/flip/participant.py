@@ -35,6 +35,7 @@ from proxy.cutover.flip.protocol import (
     entry,
 )
 from proxy.cutover.stage_table import LeaseItem, StageTable
+from proxy.logs import LogThrottle
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
 
 log = structlog.get_logger(__name__)
@@ -48,7 +49,6 @@ _ROUNDS_A_LEASE: Final = 4
 _ARRIVALS: Final = 5
 _AGAIN_SECONDS: Final = 0.1
 _NOTE_SECONDS: Final = 0.25
-_TELL_SECONDS: Final = 60.0
 
 
 class Participant:
@@ -103,7 +103,7 @@ class Participant:
         self._clean_since: float | None = None
         self._silence = HeartbeatTimeout()
         self._watch = LeaseObserver()
-        self._told = float("-inf")
+        self._throttle = LogThrottle(clock=clock)
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -356,7 +356,5 @@ class Participant:
     def _tell(self, error: StoreError) -> None:
         """Once a minute: while it lasts, every round fails alike."""
         self.problem = f"the stages cannot be read: {error}"
-        now = self._clock()
-        if now - self._told >= _TELL_SECONDS:
-            self._told = now
+        if self._throttle.allows():
             log.error("stage_table_out_of_reach", reason=error.reason, detail=str(error))

@@ -15,6 +15,7 @@ import structlog
 
 from proxy.cutover.gate.evidence import Evidence
 from proxy.cutover.stage_table import StageTable
+from proxy.logs import LogThrottle
 from proxy.settings import Settings
 from proxy.stores.errors import StoreError
 from proxy.version import VERSION
@@ -22,7 +23,6 @@ from proxy.version import VERSION
 log = structlog.get_logger(__name__)
 
 TELL_SECONDS: Final = 5.0
-_COMPLAIN_SECONDS: Final = 60.0
 
 
 class EvidencePublisher:
@@ -45,7 +45,7 @@ class EvidencePublisher:
         self._made_by = made_by
         self._every = every
         self._resumed = False
-        self._complained = float("-inf")
+        self._throttle = LogThrottle(clock=lambda: asyncio.get_running_loop().time())
 
     async def publish_once(self) -> None:
         """Once, and wait until it is time again. Run it in a loop."""
@@ -71,9 +71,7 @@ class EvidencePublisher:
         log.info("evidence_resumed", counts=len(evidence.counts))
 
     def _complain(self, error: StoreError) -> None:
-        now = asyncio.get_running_loop().time()
-        if now - self._complained >= _COMPLAIN_SECONDS:
-            self._complained = now
+        if self._throttle.allows():
             log.warning("evidence_not_told", why=str(error), remedy="the gate stays shut until the stage table answers")
 
 

@@ -15,8 +15,6 @@ items come from.
 
 from __future__ import annotations
 
-import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
@@ -37,16 +35,18 @@ from proxy.migrate.table_jobs.job_participant import JobParticipant
 from proxy.migrate.table_jobs.rate_limiter import RateLimiter
 from proxy.migrate.table_jobs.sources import Portion, Referring, Source
 from proxy.shadow.convergence.converge import converge
+from proxy.stores.attempts import Backoff, retry
 from proxy.stores.dsql.bulk import MAX_ROWS, SAFE_BYTES, Bulk, batches
 from proxy.stores.dsql.system_tables.checkpoints import Checkpoints, Claim
-from proxy.stores.errors import Refused, UnknownOutcome, Unreachable
+from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
 from proxy.stores.interface import Unrepresentable
 
 T = TypeVar("T")
 
 _ROWS: Final = MAX_ROWS // 2
 _CONVERGING: Final = 8
-_PATIENCE_SECONDS: Final = 60.0
+_RETRY_SECONDS: Final = 60.0
+_BACKOFF: Final = Backoff(0.1, 5.0, min_share=0.5)
 _SAVE_SECONDS: Final = 2.0
 _CLAIMS: Final = 5
 
@@ -128,7 +128,7 @@ class Backfill:
     async def run(self, workers: int, *, fresh: bool = False) -> BackfillCounts:
         """Do all parts, or what an earlier run has left of them. Raises StoreError, SourceError."""
         wanted = [f"{name}:{part}" for name, _ in self._passes for part in self._source.parts()]
-        mine = await self._patiently(lambda: self._checkpoints.parts(self.job, wanted))
+        mine = await self._retry(lambda: self._checkpoints.parts(self.job, wanted))
         for name, each in mine.items():
             if each.state["inserted"] or each.state["converging"]:
                 self._begun[name] = await self._taken_up(name)
@@ -140,7 +140,7 @@ class Backfill:
             await self._moves.wait_until_settled(self._stop)
             if self._stop():
                 return self.tally
-            await self._patiently(lambda: self._checkpoints.forget(self.job, list(mine)))
+            await self._retry(lambda: self._checkpoints.forget(self.job, list(mine)))
             mine, self._begun = {}, {}
         self.resumed = bool(mine)
         for each in mine.values():
@@ -180,7 +180,7 @@ class Backfill:
 
     async def _taken_up(self, part: str) -> _Part:
         """Claim a part, and look at what whoever had it before wrote, or was about to write."""
-        claim = await self._patiently(lambda: self._checkpoints.claim(self.job, part))
+        claim = await self._retry(lambda: self._checkpoints.claim(self.job, part))
         if claim.saved is None:
             return _Part(claim, None, BackfillCounts(), counted=BackfillCounts().document())
         state = claim.saved.state
@@ -215,7 +215,7 @@ class Backfill:
         rows = {key: self._rows_of.row(key, wanted[key]) for key in keys if key in wanted}
         key_values = {key: values for key in keys if (values := self._mapping.key_values(key)) is not None}
         order = list(key_values)
-        found = await self._patiently(lambda: self._bulk.digests([key_values[key] for key in order]))
+        found = await self._retry(lambda: self._bulk.digests([key_values[key] for key in order]))
         held = {order[place]: digest for place, digest in found.items()}
         unlike = []
         for key in keys:
@@ -263,7 +263,7 @@ class Backfill:
     async def _found(self, rows: Sequence[EncodedRow]) -> dict[int, bytes]:
         """Digests of what the mirror has under the rows' keys, by their places."""
         keys = [self._bulk.statements.key_of(row.values) for row in rows]
-        return await self._patiently(lambda: self._bulk.digests(keys))
+        return await self._retry(lambda: self._bulk.digests(keys))
 
     def _held_otherwise(self, work: _Part, rows: Sequence[EncodedRow], found: Mapping[int, bytes]) -> list[Key]:
         unlike = []
@@ -277,7 +277,7 @@ class Backfill:
         """Insert where there is no row, and read the table again; gives the keys that do not agree with it."""
         work.inserted = [row.key.text for row in rows]
         try:
-            inserted = await self._patiently(lambda: self._inserted(work, rows))
+            inserted = await self._retry(lambda: self._inserted(work, rows))
         except Refused:
             # One of the rows breaks a rule that only the database knows: one by one, it is found.
             work.inserted = []
@@ -313,7 +313,7 @@ class Backfill:
                 return await self._bulk.insert(values, self._saved_first(work))
             except UnknownOutcome as error:
                 self._again(error.reason)
-                claim = await self._patiently(lambda: self._checkpoints.claim(work.claim.job, work.claim.part))
+                claim = await self._retry(lambda: self._checkpoints.claim(work.claim.job, work.claim.part))
                 work.claim = claim
                 if claim.saved is not None and claim.saved.state["inserted"] == work.inserted:
                     return 0  # how many were there before is not known: their digests will be looked at
@@ -338,55 +338,39 @@ class Backfill:
         work.inserted, work.converging = [], []
 
     async def _converge_one(self, work: _Part, key: Key, tallies: Iterable[BackfillCounts]) -> None:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        attempt = 0
-        while True:
+        async def attempt() -> bool:
             try:
-                repairs = await converge(key, self._moves.authority, self._moves.mirror)
-            except Unrepresentable as error:
-                for tally in tallies:
-                    tally.unheld(key, [f"{fault.field}: {fault.reason}" for fault in error.faults])
-                return
-            except (Unreachable, UnknownOutcome) as error:
-                if isinstance(error, UnknownOutcome):
-                    self._unsettle(work, key.text, self._settle)
-                if time.monotonic() > deadline:
-                    raise
-                attempt += 1
-                self._again(error.reason)
-                await _pause(attempt)
-            else:
-                for tally in tallies:
-                    tally.converged += bool(repairs)
-                    tally.equal += not repairs
-                return
+                return bool(await converge(key, self._moves.authority, self._moves.mirror))
+            except UnknownOutcome:
+                self._unsettle(work, key.text, self._settle)
+                raise
+
+        try:
+            repaired = await self._retry(attempt, retryable=(Unreachable, UnknownOutcome))
+        except Unrepresentable as error:
+            for tally in tallies:
+                tally.unheld(key, [f"{fault.field}: {fault.reason}" for fault in error.faults])
+            return
+        for tally in tallies:
+            tally.converged += repaired
+            tally.equal += not repaired
 
     async def _save(self, work: _Part, *, done: bool = False) -> None:
-        await self._patiently(lambda: self._checkpoints.save(work.claim, self._state(work), done=done))
+        await self._retry(lambda: self._checkpoints.save(work.claim, self._state(work), done=done))
         work.saved = time.monotonic()
 
     def _count(self, work: _Part, name: str, more: int) -> None:
         for tally in (work.tally, self.tally):
             setattr(tally, name, getattr(tally, name) + more)
 
-    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Calls that may be made again, for as long as a minute of nothing but failures."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        attempt = 0
-        while True:
-            try:
-                return await call()
-            except Unreachable as error:
-                if time.monotonic() > deadline:
-                    raise
-                attempt += 1
-                self._again(error.reason)
-                await _pause(attempt)
+    async def _retry(
+        self,
+        call: Callable[[], Awaitable[T]],
+        retryable: type[StoreError] | tuple[type[StoreError], ...] = Unreachable,
+    ) -> T:
+        """The result of a call that may be repeated. Raises StoreError after a minute of nothing but failures."""
+        return await retry(call, _BACKOFF, seconds=_RETRY_SECONDS, on_retry=self._again, retryable=retryable)
 
 
 def _agrees(item: Item, now: Item | None) -> bool:
     return now is item or (now is not None and items_equal(item, now))
-
-
-async def _pause(attempt: int) -> None:
-    await asyncio.sleep(random.uniform(0.5, 1.0) * min(5.0, 0.05 * 2.0**attempt))  # noqa: S311

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any, Final
 
 from proxy.dynamodb.values import Item
 from proxy.migrate.table_jobs.rate_limiter import Rate, RateLimiter
+from proxy.stores.attempts import Backoff, retry
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.errors import StoreError, UnknownOutcome, Unreachable
 
@@ -22,8 +23,7 @@ _PARTS: Final = 1000
 _PLACES: Final = 16
 _READERS: Final = 4
 _ATTEMPTS: Final = 10
-_FIRST_WAIT: Final = 0.1
-_LONGEST_WAIT: Final = 10.0
+_BACKOFF: Final = Backoff(0.1, 10.0, min_share=0.5)
 
 Pages = AsyncGenerator[list[Item], None]
 
@@ -99,7 +99,7 @@ async def _segment(store: DynamoDBStore, pace: RateLimiter, request: dict[str, A
     request |= {"Segment": segment, "TotalSegments": total, "ReturnConsumedCapacity": "TOTAL"}
     while True:
         await pace.wait()
-        document = await _asked(store, request)
+        document = await _read_page(store, request)
         items = document.get("Items", [])
         pace.spent(items=len(items), rcu=(document.get("ConsumedCapacity") or {}).get("CapacityUnits", 0.0))
         yield items
@@ -109,10 +109,8 @@ async def _segment(store: DynamoDBStore, pace: RateLimiter, request: dict[str, A
         request["ExclusiveStartKey"] = after
 
 
-async def _asked(store: DynamoDBStore, request: dict[str, Any]) -> dict[str, Any]:
-    """One page; throttling and lost connections are waited out."""
-    for attempt in range(_ATTEMPTS - 1):
-        with suppress(Unreachable, UnknownOutcome):  # reads may be asked again
-            return await store.ask("Scan", request)
-        await asyncio.sleep(min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT) * random.uniform(0.5, 1))  # noqa: S311
-    return await store.ask("Scan", request)
+async def _read_page(store: DynamoDBStore, request: dict[str, Any]) -> dict[str, Any]:
+    """One page. Waits out throttling and lost connections: a read may be repeated."""
+    return await retry(
+        lambda: store.ask("Scan", request), _BACKOFF, attempts=_ATTEMPTS, retryable=(Unreachable, UnknownOutcome)
+    )

@@ -55,7 +55,7 @@ class Documents:
     async def _attempt(self, action: Any, subject: Any) -> None:
         try:
             async with self._pool.connection() as connection:
-                changed = await retry_conflicts(lambda: action(connection, subject), lost=_lost)
+                changed = await retry_conflicts(lambda: action(connection, subject), is_retryable=_lost)
             if changed:
                 # Statements that connections have prepared know the columns of the table that was.
                 self._pool.expire_connections()

@@ -59,7 +59,7 @@ class Ledger:
     async def create(self) -> None:
         """Make what is not there. DDL that does nothing is a change of the catalog all the same, for every session."""
         for name, columns in _COLUMNS.items():
-            await retry_conflicts(lambda n=name, c=columns: self._make(n, c), lost=is_ddl_race)  # type: ignore[misc]
+            await retry_conflicts(lambda n=name, c=columns: self._make(n, c), is_retryable=is_ddl_race)  # type: ignore[misc]
 
     async def applied(self) -> dict[str, Applied]:
         """By name; empty where nothing was ever written down."""

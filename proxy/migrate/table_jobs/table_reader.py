@@ -7,35 +7,24 @@ consistent Scan holds every write that was answered before that page was asked f
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
+from proxy.dynamodb.errors import RETRYABLE
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
 from proxy.migrate.table_jobs.rate_limiter import RateLimiter
+from proxy.stores.attempts import Backoff, retry
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.errors import Refused, UnknownOutcome, Unreachable
 
 _MOST_KEYS: Final = 100
 _ATTEMPTS: Final = 14
-_FIRST_WAIT: Final = 0.05
-_LONGEST_WAIT: Final = 8.0
-# What DynamoDB asks to be tried again ("Error handling with DynamoDB").
-_RETRYABLE: Final = frozenset(
-    {
-        "InternalServerError",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "ServiceUnavailable",
-        "ThrottlingException",
-    }
-)
+_BACKOFF: Final = Backoff(0.1, 8.0, min_share=0.5)
 _UNIT_BYTES: Final = 4096
 
 
@@ -135,31 +124,32 @@ class TableReader:
                 raise Unreachable("unprocessed", "BatchGetItem went on leaving keys unprocessed")
             if left:
                 self._again("unprocessed")
-                await _pause(attempt)
+                await _BACKOFF.pause(attempt)
         return found
 
     async def _ask(self, action: str, request: dict[str, Any], *, paced: bool) -> Outcome:
         """`paced`: it waits for its turn. What is asked again does not, because a flip may be waiting for it; the next
         page pays for it."""
         body = orjson.dumps(request)
-        reason = ""
-        for attempt in range(_ATTEMPTS):
-            if attempt:
-                self._again(reason)
-                await _pause(attempt)
+
+        async def attempt() -> Outcome:
             if paced:
                 await self._pace.wait()
-            try:
-                outcome = await self._store.call(action, body)
-            except (Unreachable, UnknownOutcome) as error:  # a read may be asked again
-                reason = error.reason
-                continue
+            outcome = await self._store.call(action, body)
             if outcome.ok:
                 return outcome
             reason = outcome.error_code or "unknown"
-            if reason not in _RETRYABLE and outcome.status < 500:
-                raise Refused(reason, f"{action}: {reason}")
-        raise Unreachable(reason, f"{action} went on failing: {reason}")
+            if reason in RETRYABLE or outcome.status >= 500:
+                raise Unreachable(reason)
+            raise Refused(reason, f"{action}: {reason}")
+
+        try:
+            # A read whose outcome is unknown has done nothing, and may be repeated.
+            return await retry(
+                attempt, _BACKOFF, attempts=_ATTEMPTS, on_retry=self._again, retryable=(Unreachable, UnknownOutcome)
+            )
+        except (Unreachable, UnknownOutcome) as error:
+            raise Unreachable(error.reason, f"{action} went on failing: {error.reason}") from error
 
     def _spend(self, units: float) -> None:
         self._pace.spent(rcu=units)
@@ -169,7 +159,3 @@ class TableReader:
 def _units(consumed: Mapping[str, Any] | None, size: int) -> float:
     # A stand-in may not say what a read would have cost.
     return float(consumed["CapacityUnits"]) if consumed is not None else size / _UNIT_BYTES
-
-
-async def _pause(attempt: int) -> None:
-    await asyncio.sleep(random.uniform(0.5, 1.0) * min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt))  # noqa: S311

@@ -5,7 +5,6 @@ Puts together what `shadow.build` puts together for traffic, without traffic: no
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 from collections.abc import AsyncIterator, Callable
@@ -36,7 +35,6 @@ from proxy.stores.table_registry import Table, Tables
 
 # A statement over many rows takes longer than one of a client's; DSQL ends a transaction at 300 s.
 _STATEMENT_SECONDS: Final = 120.0
-_CLOSE_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ async def open_table_stores(
                 await Documents(pool, settings.dsql.schema).create(table.mapping)  # type: ignore[arg-type]
             dsql = DSQLStore(pool, tables.mapping_of, schema=settings.dsql.schema, on_retry=retried)
             schema_name = settings.dsql.schema
-            bulk = Bulk(pool, table.mapping, schema=schema_name, seconds=_STATEMENT_SECONDS, retried=retried)
+            bulk = Bulk(pool, table.mapping, schema=schema_name, seconds=_STATEMENT_SECONDS, on_retry=retried)
             yield TableStores(
                 table,
                 dynamodb,
@@ -105,10 +103,7 @@ async def open_table_stores(
                 lambda named, part: participant_of(settings, upstream, part, named),
             )
     finally:
-        try:
-            await asyncio.wait_for(pool.close(), _CLOSE_SECONDS)
-        except TimeoutError:
-            pool.terminate()
+        await pool.close_or_terminate()
 
 
 def collect_seldom() -> None:

@@ -84,7 +84,10 @@ class BucketSum:
 
 
 class Bulk:
-    """One mapping's rows, over a pool. `seconds` bounds each statement, `retried` hears of each that is made again."""
+    """The rows of one mapping, over a pool.
+
+    `seconds` bounds each statement; `on_retry` is called with the reason before each retry.
+    """
 
     def __init__(
         self,
@@ -93,13 +96,13 @@ class Bulk:
         *,
         schema: str,
         seconds: float,
-        retried: Callable[[str], None] = lambda _: None,
+        on_retry: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.statements = BulkStatements(schema, mapping)
         self._pool = pool
         self._mapping = mapping
         self._seconds = seconds
-        self._retried = retried
+        self._on_retry = on_retry
         self._row_texts = parameters(mapping.columns)
         by_name = {column.name: text for column, text in zip(mapping.columns, self._row_texts, strict=True)}
         self._key_texts = tuple(by_name[name] for name in mapping.key_columns)
@@ -111,7 +114,7 @@ class Bulk:
         rows by no means, and what `first` raises. At most as many rows as a transaction takes (`batches`).
         """
         arrays = self._arrays(rows, self._row_texts)
-        return await run_with_retry(self._pool, lambda c: self._insert(c, arrays, first), again=self._retried)
+        return await run_with_retry(self._pool, lambda c: self._insert(c, arrays, first), on_retry=self._on_retry)
 
     async def digests(self, keys: Sequence[SqlValues]) -> dict[int, bytes]:
         """Digests of the rows that keys have, by the keys' places."""
@@ -200,7 +203,7 @@ class Bulk:
         return int(done.rsplit(" ", 1)[1])
 
     async def _read(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-        return await run_with_retry(self._pool, work, again=self._retried)
+        return await run_with_retry(self._pool, work, on_retry=self._on_retry)
 
     @staticmethod
     def _arrays(rows: Sequence[SqlValues], texts: tuple[Callable[[Any], str], ...]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which of PostgreSQL's errors are conflicts between writers, and how a call that met one is made again."""
+"""Conflicts between writers: which of PostgreSQL's errors are conflicts, and the retry of a call that met one."""
 
 from __future__ import annotations
 
@@ -11,30 +11,32 @@ from proxy.stores.attempts import ATTEMPTS, Attempts
 
 T = TypeVar("T")
 
-# OC000 (data) and OC001 (catalog) stand in the message only; both are 40001. 40P01 is a PostgreSQL's deadlock: DSQL,
-# where nothing waits, has none.
+# DSQL names OC000 (data) or OC001 (catalog) in the message only; both are 40001. 40P01 is PostgreSQL's deadlock: DSQL,
+# where no transaction waits for another, has none.
 CONFLICTS: Final = frozenset({"40001", "40P01"})
 
 
 def is_conflict(error: BaseException) -> bool:
-    """Whether the database says that another writer was faster, so that nothing has happened."""
+    """Whether the database says that another writer was faster, and that nothing has happened."""
     return getattr(error, "sqlstate", None) in CONFLICTS
 
 
 async def retry_conflicts(
-    ask: Callable[[], Awaitable[T]],
-    most: int = ATTEMPTS,
-    again: Callable[[str], None] = lambda _: None,
-    lost: Callable[[BaseException], bool] = is_conflict,
+    call: Callable[[], Awaitable[T]],
+    attempts: int = ATTEMPTS,
+    on_retry: Callable[[str], None] = lambda _: None,
+    is_retryable: Callable[[BaseException], bool] = is_conflict,
 ) -> T:
-    """The result of `ask`, called again while `lost` says that its error means another session was faster. Raises the
-    last such error, and every other at once."""
+    """Return the result of `call`, repeated while its error means that another session was faster.
+
+    Raises asyncpg's error: the last such one after `attempts`, and any other at once.
+    """
     conflict: BaseException | None = None
-    async for _ in Attempts(most, again):
+    async for _ in Attempts(attempts, on_retry):
         try:
-            return await ask()
+            return await call()
         except asyncpg.PostgresError as error:
-            if not lost(error):
+            if not is_retryable(error):
                 raise
             conflict = error
     assert conflict is not None

@@ -39,6 +39,7 @@ DOUBTFUL_SECONDS: Final = 30.0
 PROBE_SECONDS: Final = 1.0
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 3.0
+CLOSE_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 15.0
 _SOMEWHERE: Final = Target("dsn in [dsql]")
 
@@ -205,6 +206,13 @@ class Pool:
             connection = self._idle.pop()
             del self._lines[connection]
             await connection.close()
+
+    async def close_or_terminate(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Close the pool, or cut its connections if they are not all released within `seconds`."""
+        try:
+            await asyncio.wait_for(self.close(), seconds)
+        except TimeoutError:
+            self.terminate()
 
     def terminate(self) -> None:
         """Cut every connection."""

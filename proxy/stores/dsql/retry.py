@@ -1,5 +1,6 @@
-"""One piece of work on a connection of the pool's, done again while DSQL answers with a conflict; its failures are told
-in the seam's words. For work that may be done twice, or that says itself what may have happened. Knows no statement.
+"""Runs a piece of work on a pooled connection, repeats it after conflicts, and translates its failures to the seam's.
+
+For work that may be repeated without harm, or that reports an unknown outcome itself. Knows no statement.
 """
 
 from __future__ import annotations
@@ -23,18 +24,21 @@ async def run_with_retry(
     pool: Pool,
     work: Callable[[asyncpg.Connection], Awaitable[T]],
     *,
-    again: Callable[[str], None] = lambda _: None,
+    on_retry: Callable[[str], None] = lambda _: None,
     create: str | None = None,
     seconds: float | None = None,
 ) -> T:
-    """What the work gives. `again` hears of each time it is done once more; `create` makes the table that it finds
-    missing, within `seconds`. Raises Unreachable, Refused, and what the work raises of StoreError."""
+    """Return the result of the work. `on_retry` is called with the reason before each retry.
+
+    If the work finds its table missing, the statement `create` creates the table, within `seconds`. Raises Unreachable,
+    Refused, and any StoreError of the work.
+    """
     missing: str | None = None
-    async for _ in Attempts(again=again):
-        connection = await _taken(pool)
+    async for _ in Attempts(on_retry=on_retry):
+        connection = await _acquire(pool)
         try:
             if missing is not None:
-                await _make(connection, missing, seconds)
+                await _create(connection, missing, seconds)
             return await work(connection)
         except asyncpg.PostgresError as error:
             missing = create if error.sqlstate == NO_TABLE else None
@@ -49,11 +53,11 @@ async def run_with_retry(
         finally:
             pool.release(connection)
     if missing is not None:
-        raise Refused(NO_TABLE, "the table is missing, however often it is made")
-    raise Unreachable("occ", "conflicts went on")
+        raise Refused(NO_TABLE, "the table is missing each time it has been created")
+    raise Unreachable("occ", "every attempt met a conflict")
 
 
-async def _taken(pool: Pool) -> asyncpg.Connection:
+async def _acquire(pool: Pool) -> asyncpg.Connection:
     try:
         return await pool.acquire()
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -61,8 +65,8 @@ async def _taken(pool: Pool) -> asyncpg.Connection:
         raise Unreachable("connect", detail) from error
 
 
-async def _make(connection: asyncpg.Connection, create: str, seconds: float | None) -> None:
-    """Make the table, unless another session is at it: then the work finds it made, or missing once more."""
+async def _create(connection: asyncpg.Connection, create: str, seconds: float | None) -> None:
+    """Create the table. If another session does so meanwhile, the work finds it there, or missing once more."""
     try:
         await connection.execute(create, timeout=seconds)
     except asyncpg.PostgresError as error:

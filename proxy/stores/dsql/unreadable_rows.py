@@ -1,40 +1,32 @@
-"""Reports rows that pages left out because they are no items, once a minute for each column, without their keys."""
+"""Logs rows that pages left out because they cannot be read as items, without their keys or values."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import Final
-
 import structlog
 
+from proxy.logs import LogThrottle
 from proxy.mapping.foreign_rows import UnreadableRow
 
 log = structlog.get_logger(__name__)
 
-_EVERY_SECONDS: Final = 60.0
-
 
 class UnreadableRowLog:
-    """Rate-limited: one line a minute for each table and column, with how many rows were left out since the last."""
+    """One line a minute for each table and column, with the number of rows left out since the line before."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
+        self._throttle = LogThrottle()
         self._counts: dict[tuple[str, str], int] = {}
-        self._logged: dict[tuple[str, str], float] = {}
 
     def log(self, table: str, error: UnreadableRow) -> None:
+        """Count a row of `table`, and log the count unless that was done in the last minute."""
         place = (table, error.column)
         self._counts[place] = self._counts.get(place, 0) + 1
-        now = self._clock()
-        if now - self._logged.get(place, float("-inf")) < _EVERY_SECONDS:
-            return
-        self._logged[place] = now
-        log.error(
-            "row_unreadable",
-            table=table,
-            column=error.column,
-            reason=str(error),
-            rows=self._counts.pop(place),
-            remedy=f"run crossfade verify --table {table}: it names the rows; mend or delete them with SQL",
-        )
+        if self._throttle.allows(place):
+            log.error(
+                "row_unreadable",
+                table=table,
+                column=error.column,
+                reason=str(error),
+                rows=self._counts.pop(place),
+                remedy=f"run crossfade verify --table {table}: it names the rows; mend or delete them with SQL",
+            )

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import orjson
 
+from proxy.dynamodb.errors import RETRYABLE, TRANSACTION_CONFLICT
 from proxy.dynamodb.operations import LISTING, TARGET_PREFIX, Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key, TableSchema
@@ -22,19 +23,6 @@ from proxy.stores.dynamodb.listing_query import gather
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
 from proxy.stores.interface import ExecutionResult, StoredItem
 
-# What DynamoDB asks to be tried again ("Error handling with DynamoDB").
-_RETRYABLE: Final = frozenset(
-    {
-        "InternalServerError",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "ServiceUnavailable",
-        "ThrottlingException",
-        "TransactionConflictException",
-    }
-)
-# Of those, the ones that say nothing of the request: DynamoDB throttled it, or was ill.
-_UNDECIDED: Final = _RETRYABLE - {"TransactionConflictException"}
 _MAX_GUARDS: Final = 100
 
 
@@ -103,7 +91,7 @@ class DynamoDBStore:
         finally:
             self._observe(action, time.perf_counter() - started)
         outcome = Outcome(answer.status, answer.headers, answer.body)
-        if not outcome.ok and (code := outcome.error_code) in _UNDECIDED:
+        if not outcome.ok and (code := outcome.error_code) in RETRYABLE:
             assert code is not None
             self._undecided(action, code)
         return outcome
@@ -163,4 +151,5 @@ def _guard(key: Key, held: Item | None, wanted: Item | None) -> dict[str, Any]:
 
 def _failure(outcome: Outcome) -> StoreError:
     code = outcome.error_code or "unknown"
-    return Unreachable(code) if code in _RETRYABLE or outcome.status >= 500 else Refused(code)
+    retryable = code in RETRYABLE or code == TRANSACTION_CONFLICT or outcome.status >= 500
+    return Unreachable(code) if retryable else Refused(code)

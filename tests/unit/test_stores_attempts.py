@@ -8,8 +8,9 @@ from itertools import pairwise
 import asyncpg
 import pytest
 
-from proxy.stores.attempts import ATTEMPTS, Attempts, longest_pause
+from proxy.stores.attempts import ATTEMPTS, CONFLICT_BACKOFF, Attempts, Backoff, retry
 from proxy.stores.dsql.conflicts import is_conflict, retry_conflicts
+from proxy.stores.errors import Refused, UnknownOutcome, Unreachable
 
 
 @pytest.fixture
@@ -47,14 +48,13 @@ async def test_a_pause_is_anything_up_to_twice_the_one_before_and_never_long(pau
     longest = [max(each) for each in zip(*by_attempt, strict=True)]
     shortest = [min(each) for each in zip(*by_attempt, strict=True)]
     for n, (high, low) in enumerate(zip(longest, shortest, strict=True), 1):
-        bound = longest_pause(n)
+        bound = CONFLICT_BACKOFF.max_pause(n)
         # Full jitter: of 200 the greatest is near the bound, and the least near nothing (each fails once in 10^14).
         assert 0.85 * bound < high <= bound
         assert low < 0.15 * bound
-    bounds = [longest_pause(n) for n in range(1, 40)]
+    bounds = [CONFLICT_BACKOFF.max_pause(n) for n in range(1, 40)]
     assert all(after in (before * 2, 0.5) for before, after in pairwise(bounds))
-    assert longest_pause(0) == 0
-    assert longest_pause(10**6) == 0.5
+    assert CONFLICT_BACKOFF.max_pause(10**6) == 0.5
 
 
 async def test_leaving_the_loop_in_the_middle_leaves_no_task_behind() -> None:
@@ -81,11 +81,11 @@ async def test_what_is_insisted_on_is_asked_again_after_conflicts_only(pauses: l
             raise answer
         return answer
 
-    assert await retry_conflicts(ask, again=again.append) == "yes"
+    assert await retry_conflicts(ask, on_retry=again.append) == "yes"
     assert again == ["occ", "occ"]
     answers.append(asyncpg.UniqueViolationError("taken"))
     with pytest.raises(asyncpg.UniqueViolationError):
-        await retry_conflicts(ask, again=again.append)
+        await retry_conflicts(ask, on_retry=again.append)
     assert len(again) == 2
 
 
@@ -111,3 +111,52 @@ def test_only_conflicts_are_conflicts() -> None:
         TimeoutError(),
     )
     assert not any(is_conflict(error) for error in others)
+
+
+_SLOW = Backoff(0.1, 0.4, min_share=0.5)
+
+
+async def test_a_call_is_repeated_after_retryable_errors_only(pauses: list[float]) -> None:
+    results: list[Exception | str] = [Unreachable("busy"), Unreachable("connect"), "done"]
+    reasons: list[str] = []
+
+    async def call() -> str:
+        result = results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    assert await retry(call, _SLOW, attempts=5, on_retry=reasons.append) == "done"
+    assert reasons == ["busy", "connect"]
+    assert [low <= pause <= 2 * low for low, pause in zip((0.05, 0.1), pauses, strict=True)] == [True, True]
+    for error in (Refused("42P01"), UnknownOutcome("timeout")):
+        results[:] = [error, "done"]
+        with pytest.raises(type(error)):
+            await retry(call, _SLOW, attempts=5, on_retry=reasons.append)
+    assert await retry(call, _SLOW, attempts=5) == "done"
+    results[:] = [UnknownOutcome("timeout"), "done"]
+    assert await retry(call, _SLOW, attempts=2, retryable=(Unreachable, UnknownOutcome)) == "done"
+
+
+async def test_a_call_is_given_up_at_either_limit(pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    async def call() -> None:
+        calls.append(1)
+        raise Unreachable(f"number {len(calls)}")
+
+    with pytest.raises(Unreachable, match="number 3"):
+        await retry(call, _SLOW, attempts=3)
+    assert max(pauses) <= 0.2
+    now = iter(range(100))
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: float(next(now)))
+    with pytest.raises(Unreachable, match="number 7"):
+        await retry(call, _SLOW, seconds=3.0)
+    with pytest.raises(ValueError, match="limit"):
+        await retry(call, _SLOW)
+
+
+async def test_a_pause_without_jitter_is_always_the_longest(pauses: list[float]) -> None:
+    for number in (1, 2, 3, 4):
+        await Backoff(0.1, 0.4, min_share=1.0).pause(number)
+    assert pauses == [0.1, 0.2, 0.4, 0.4]
