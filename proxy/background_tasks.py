@@ -1,7 +1,7 @@
 """Work behind the client's answer: bounded, owned, and never able to fail the client.
 
-Every task stands in one set until it ends, and `close` ends them all: a TaskGroup does the same at twice the price, and
-each comparison is a task. Starting is refused, not queued, when there are too many: that is what sheds comparisons.
+Every task is in one set until it ends, and `close` ends them all. A TaskGroup does the same at twice the cost, and each
+comparison is a task. At the limit, new work is refused rather than queued; this is how comparisons are shed.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ log = structlog.get_logger(__name__)
 
 
 class BackgroundTasks:
-    """At most `limit` pieces of work at once."""
+    """The owner of tasks: at most `limit` pieces of work at once, and loops, which do not count."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int = 0) -> None:
         self._limit = limit
-        # In their order, so that what happens at the end is the same each time.
+        # In the order of their start, so that a simulation ends them in the same order each time.
         self._tasks: dict[asyncio.Task[None], None] = {}
         self.running = 0
         self._idle = asyncio.Event()
@@ -28,20 +28,21 @@ class BackgroundTasks:
 
     @property
     def has_capacity(self) -> bool:
+        """Whether one more piece of work may be started."""
         return self.running < self._limit
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a piece of work. Ask `has_room` first."""
+        """Run a piece of work. Ask `has_capacity` first."""
         self.running += 1
         self._idle.clear()
         self._own(self._run(work))
 
-    def loop(self, forever: Callable[[], Awaitable[None]]) -> None:
-        """Run something until `close`; a fault in it is told and it goes on."""
-        self._own(self._repeat(forever))
+    def loop(self, once: Callable[[], Awaitable[None]]) -> None:
+        """Call something again and again until `close`. A fault in it is logged, and the loop goes on."""
+        self._own(self._repeat(once))
 
     async def finish(self, seconds: float) -> bool:
-        """Wait for the work under way. Gives whether all of it has ended."""
+        """Wait for the work under way, not for loops. Returns whether all of it has ended."""
         try:
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
@@ -50,8 +51,8 @@ class BackgroundTasks:
         return True
 
     async def close(self) -> None:
-        """Cancel what still runs and wait for its end."""
-        while self._tasks:  # one that is ending may have started another
+        """Cancel all work and all loops, and wait for their end."""
+        while self._tasks:  # a task that is ending may have started another
             for task in self._tasks:
                 task.cancel()
             await asyncio.wait(list(self._tasks))
@@ -71,10 +72,10 @@ class BackgroundTasks:
             if not self.running:
                 self._idle.set()
 
-    async def _repeat(self, forever: Callable[[], Awaitable[None]]) -> None:
+    async def _repeat(self, once: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                await forever()
+                await once()
             except Exception:
                 log.exception("fault_in_a_loop")
                 await asyncio.sleep(1)

@@ -1,4 +1,4 @@
-"""The admin port: is it alive, is it ready, what does it count, where do the stores disagree, and how stages are moved.
+"""The admin port: liveness, readiness, metrics, the latest disagreements, and the moves of stages.
 
     GET /livez             200 as long as the process answers
     GET /readyz            200, or 503 with the reasons
@@ -8,7 +8,7 @@
     GET /v1/openapi.json   all of this for programs
     …                      stages, the gate, history (`proxy.admin.stages_api`), and the console at `/`
 
-Who may ask is `access`'s to say, and every error is a problem of `problems`'. Nothing here decides about stages.
+`Access` decides who may call, and every error is a problem document. Nothing here decides about stages.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import orjson
@@ -27,6 +28,7 @@ from proxy.admin import request_parsing as asked
 from proxy.admin.stages_api import StagesApi, reply
 from proxy.background_tasks import BackgroundTasks
 from proxy.cutover import documents
+from proxy.cutover.process_status import ProcessStatus
 from proxy.metrics.registry import Metrics
 from proxy.settings import Address
 from proxy.stores.errors import Unreachable
@@ -39,24 +41,25 @@ MISMATCHES_SHOWN: Final = 100
 _MOST_BODY: Final = 64 * 1024
 
 
-class ProcessStatus(Protocol):
-    """What the layer tells of itself, without asking a store."""
-
-    async def status(self) -> Mapping[str, Any]:
-        """Stages, journal, verdicts, breaker: JSON-able."""
-
-    def mismatches(self, limit: int) -> Sequence[Mapping[str, Any]]:
-        """At most `limit` disagreements, newest first, redacted as the settings say; `at` is in Unix seconds."""
-
-    def problems(self) -> Sequence[str]:
-        """Why it cannot work now (the journal is not open, say); empty if it can."""
-
-
 class ReachabilityCheck(Protocol):
-    """What can be asked whether it is there."""
+    """A client that can say whether its server can be reached (`proxy.stores.dynamodb.client`)."""
 
     async def reach(self, *, timeout: float) -> None:  # noqa: ASYNC109  # the upstream's own limit
-        """Return if there is a connection to be had, else raise Unreachable."""
+        """Return if a connection can be made. Raises Unreachable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminOptions:
+    """The options of an admin port."""
+
+    version: str
+    """The version that it reports."""
+    max_mismatches: int
+    """The largest `limit` that a caller may ask for."""
+    metrics_need_token: bool = False
+    """Whether /metrics asks for the read token."""
+    tls: ssl.SSLContext | None = None
+    """The certificate; None for plain HTTP."""
 
 
 class AdminServer:
@@ -64,38 +67,33 @@ class AdminServer:
 
     def __init__(
         self,
-        layer: ProcessStatus,
+        process: ProcessStatus,
         upstream: ReachabilityCheck,
         metrics: Metrics,
-        *,
-        version: str,
         access: Access,
-        most: int,
+        options: AdminOptions,
+        *,
         stages: StagesApi | None = None,
-        metrics_need_token: bool = False,
-        tls: ssl.SSLContext | None = None,
-        pages: Callable[[web.Application], None] = lambda _: None,
+        add_pages: Callable[[web.Application], None] = lambda _: None,
         loops: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
-        """`most` bounds `limit`; `stages` answers what is about them; `pages` adds the console's; `loops` run as long
-        as the port is open."""
-        self._layer = layer
+        """`stages` answers requests about stages; `add_pages` adds the console. `loops` run from `start` to
+        `stopping`."""
+        self._process = process
         self._upstream = upstream
         self._metrics = metrics
-        self._version = version
         self._access = access
-        self._most = max(1, most)
+        self._options = options
         self._stages = stages
-        self._metrics_need_token = metrics_need_token
-        self._site = HTTPSite(tls)
-        self._pages = pages
+        self._site = HTTPSite(options.tls)
+        self._add_pages = add_pages
         self._loops = loops
-        self._behind = BackgroundTasks(len(loops))
+        self._tasks = BackgroundTasks()
         self._since = time.monotonic()
         self._stopping = False
 
     async def start(self, listen: Address) -> Address:
-        """Listen, and return the address with its real port. Raises OSError if it cannot be had."""
+        """Listen, and return the address with its real port. Raises OSError if the address cannot be used."""
         app = web.Application(middlewares=[problem_middleware, self._guard], client_max_size=_MOST_BODY)
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
@@ -105,23 +103,23 @@ class AdminServer:
         app.router.add_get("/v1/openapi.json", self._openapi)
         if self._stages is not None:
             self._stages.add(app)
-        self._pages(app)
+        self._add_pages(app)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         address = await self._site.start(runner, listen)
         for each in self._loops:
-            self._behind.loop(each)
+            self._tasks.loop(each)
         return address
 
     async def stopping(self) -> None:
-        """From now on it is not ready: whoever balances load should send no more. Nothing more is told by itself."""
+        """Report from now on that the process is not ready, so that load balancers send no more. End the loops."""
         self._stopping = True
-        await self._behind.close()
+        await self._tasks.close()
 
     async def stop(self) -> None:
         """End what is under way, and close the port."""
         if self._stages is not None:
             await self._stages.close()
-        await self._behind.close()
+        await self._tasks.close()
         await self._site.stop()
 
     @web.middleware
@@ -133,7 +131,7 @@ class AdminServer:
         return _json({"live": True})
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        reasons = list(self._layer.problems())
+        reasons = list(self._process.problems())
         if self._stopping:
             reasons.append("the proxy is stopping")
         try:
@@ -143,7 +141,7 @@ class AdminServer:
         return _json({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
 
     async def _text(self, request: web.Request) -> web.Response:
-        if self._metrics_need_token:
+        if self._options.metrics_need_token:
             self._access.caller(request)
         # In a thread: it still holds the interpreter for part of the time, but the loop gets its turns.
         text = await asyncio.to_thread(self._metrics.text)
@@ -153,19 +151,19 @@ class AdminServer:
         self._access.caller(request)
         asked.only(request)
         uptime = round(time.monotonic() - self._since, 3)
-        return reply({"version": self._version, "uptime_seconds": uptime, **await self._layer.status()})
+        return reply({"version": self._options.version, "uptime_seconds": uptime, **await self._process.status()})
 
     async def _mismatches(self, request: web.Request) -> web.Response:
         self._access.caller(request)
         asked.only(request, "limit")
-        limit = asked.number(request, "limit", MISMATCHES_SHOWN, self._most)
-        found = [{**each, "at": documents.moment(each["at"])} for each in self._layer.mismatches(limit)]
+        limit = asked.number(request, "limit", MISMATCHES_SHOWN, max(1, self._options.max_mismatches))
+        found = [{**each, "at": documents.moment(each["at"])} for each in self._process.mismatches(limit)]
         return reply({"mismatches": found})
 
     async def _openapi(self, request: web.Request) -> web.Response:
         self._access.caller(request)
         asked.only(request)
-        return reply(openapi.document(self._version))
+        return reply(openapi.document(self._options.version))
 
 
 def _json(document: Mapping[str, Any], status: int = 200) -> web.Response:

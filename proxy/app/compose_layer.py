@@ -1,336 +1,196 @@
-"""Puts the layer together from settings: stores, journal, mappings, and what works between them."""
+"""Composes the layer over two stores: the fence, evidence, comparisons, convergence, and the paths of requests.
+
+Production composes it over the stores that `open_stores` opens, simulations over stores of their own. It opens nothing,
+and starts nothing: the layer's life is `proxy.app.process`.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
-from collections.abc import Awaitable, Callable
-from typing import Literal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
 
-import structlog
-from structlog.typing import FilteringBoundLogger
-
-from comparators.rules import ANY
-from proxy.cutover.compose import participant_of
+from proxy.app.compose_routes import ComposedRoutes, RouteParts, compose_breakers, compose_routes
+from proxy.app.open_stores import Loop, Stores
+from proxy.background_tasks import BackgroundTasks
+from proxy.cutover.compose import types_of
 from proxy.cutover.flip.fencing import NoLease, ServingLease
+from proxy.cutover.flip.participant import Participant
 from proxy.cutover.gate.basis import Basis
 from proxy.cutover.gate.evidence_collector import EvidenceCollector
 from proxy.cutover.gate.latest_sweeps import LatestSweeps
-from proxy.cutover.stages import DSQL, DYNAMODB, Stages
-from proxy.dynamodb.idempotency import IdempotencyToken
-from proxy.dynamodb.schema import Key
-from proxy.mapping.column_mapping import ColumnMapping
+from proxy.cutover.stages import Stages
 from proxy.mapping.digest import mapping_digest
-from proxy.mapping.load import load_mappings
 from proxy.metrics.registry import Metrics
-from proxy.migrate.schema.document_tables import Documents
-from proxy.migrate.schema.ledger import LEDGER_TABLES
 from proxy.settings import Settings
-from proxy.settings.validation import SettingsError
-from proxy.shadow.comparison.peers import NoPeers, PeerActivity, Peers
-from proxy.shadow.comparison.read_comparison import ReadComparison
+from proxy.shadow.comparison.peers import Peers
 from proxy.shadow.comparison.verdict_recorder import VerdictRecorder
-from proxy.shadow.comparison.write_rehearsal import WriteRehearsal
-from proxy.shadow.convergence.converge import converge
-from proxy.shadow.convergence.converger import Converger, Direction
-from proxy.shadow.instrumentation import (
-    NO_INSTRUMENTATION,
-    Instrument,
-    Instrumentation,
-    VerdictSink,
-    no_instrumentation,
-)
+from proxy.shadow.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from proxy.shadow.journal.backlog import backlog_by_table
-from proxy.shadow.journal.file_version import JournalFormatError
 from proxy.shadow.journal.journal import Journal
-from proxy.shadow.journal.storage import JournalLocked
-from proxy.shadow.request.follow_tables import TableFollower
+from proxy.shadow.request.admission import AdmissionControl
+from proxy.shadow.request.bypass import Bypass
+from proxy.shadow.request.decoder import RequestDecoder
 from proxy.shadow.request.layer import Layer
-from proxy.shadow.request.routing import Route, Routes
+from proxy.shadow.request.loop_lag import LoopLag
+from proxy.shadow.request.reads import Reads
+from proxy.shadow.request.table_operations import TableOperations
+from proxy.shadow.request.writes import Writes
+from proxy.shadow.status import Health, ShadowStatus
 from proxy.shadow.write_fence import WriteFence
-from proxy.stores.circuit_breaker import BreakerState, CircuitBreaker
-from proxy.stores.dsql.connect import open_pool
-from proxy.stores.dsql.offline_control_plane import ControlPlane
-from proxy.stores.dsql.store import DSQLStore
-from proxy.stores.dsql.system_tables.authority_guarantees import PROMISE_TABLES, AuthorityGuarantees
-from proxy.stores.dsql.system_tables.checkpoints import CHECKPOINTS_TABLE
-from proxy.stores.dsql.system_tables.peer_messages import BOARD_TABLE, PeerMessages
-from proxy.stores.dsql.system_tables.sweep_records import SWEEPS_TABLE, SweepRecords
-from proxy.stores.dsql.system_tables.table_descriptions import CATALOGUE_TABLE, TableDescriptions
-from proxy.stores.dynamodb.client import DynamoDBClient
-from proxy.stores.dynamodb.store import DynamoDBStore
-from proxy.stores.errors import Refused, StoreError
-from proxy.stores.guarded_store import ConclusiveStore, GuardedStore
-from proxy.stores.interface import Store
 from proxy.stores.table_registry import Tables
-from proxy.stream.compose import KeyEnqueuer, followers
 
-log = structlog.get_logger(__name__)
-
-# A client waits no longer for a connection than it would for a DynamoDB that is busy.
-_BUSY_SECONDS = 1.0
-_AGAIN_SECONDS = 5.0
-_REMEMBERED = 1000
+InstrumentLayer: TypeAlias = Callable[[Stages, Tables], Instrumentation]
+"""Gives the instrumentation of a layer over these stages and tables."""
 
 
-async def compose_layer(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComposedLayer:
+    """The layer, and the parts of it that its process works with."""
+
+    layer: Layer
+    """Answers requests."""
+    status: ShadowStatus
+    """Reports on the layer's process."""
+    stages: Stages
+    """The stages of this process."""
+    tables: Tables
+    """The tables that have been met."""
+    journal: Journal
+    """The journal of this process."""
+    fence: WriteFence
+    """Holds writes while a stage is moved."""
+    routes: ComposedRoutes
+    """What is between the stores."""
+    background: BackgroundTasks
+    """The work behind the answers."""
+    lag: LoopLag
+    """Says when the event loop has no time for it."""
+    lease: ServingLease
+    """The lease without which nothing is served or converged."""
+    participant: Participant | None
+    """The participant in moving stages; None where they are pinned."""
+    peers: Peers | None
+    """The other processes over the same stores; None where none is asked."""
+    loops: tuple[Loop, ...]
+    """What must run for ever beside the layer."""
+
+
+def compose_layer(
     settings: Settings,
     metrics: Metrics,
-    _: FilteringBoundLogger,
-    upstream: DynamoDBClient,
-    instrument: Instrument = no_instrumentation,
-) -> Layer:
-    """An open layer, wrapped by `instrument`. Raises SettingsError for what an operator has to mend."""
-    mapped = load_mappings(settings)
-    # With every table off there need be no DSQL; the pool then has nowhere to go, and is never asked.
-    pool = open_pool(settings.dsql, metrics.stores)
-    metrics.stores.dsql_pool(lambda: pool.state)
-    catalogue = TableDescriptions(pool, settings.dsql.schema)
-    dynamodb = DynamoDBStore(
-        upstream,
-        settings.dynamodb.timeout_seconds,
-        lambda action, s: metrics.stores.store_seconds(DYNAMODB, action, s),
-        described=catalogue.keep,
-        undecided=metrics.stores.dynamodb_undecided,
+    stores: Stores,
+    journal: Journal,
+    instrument: InstrumentLayer = lambda _, __: NO_INSTRUMENTATION,
+) -> ComposedLayer:
+    """Return a layer over these stores, with its parts wrapped by what `instrument` gives. The journal is open."""
+    tables = stores.tables
+    stages = Stages(settings, types_of(stores.mappings))
+    instrumentation = instrument(stages, tables)
+    fence = WriteFence(
+        stages, journal, tables, hold_seconds=settings.stages.hold_seconds, can_mirror=settings.dsql.given
     )
-    columns = {n: t.mapping for n, t in mapped.items() if isinstance(t.mapping, ColumnMapping)}
-    control = None if settings.needs_dynamodb else ControlPlane(catalogue, columns)
-    tables = Tables(dynamodb.describe if control is None else control.schema, mapped)
-    stages = Stages(settings, {name: (each for each in table.rules if each != ANY) for name, table in mapped.items()})
-    instrumentation = instrument(stages, tables, upstream)
-    reserved = frozenset(
-        {
-            BOARD_TABLE,
-            CATALOGUE_TABLE,
-            CHECKPOINTS_TABLE,
-            SWEEPS_TABLE,
-            *LEDGER_TABLES,
-            *PROMISE_TABLES,
-            *(table.mapping.sql_table for table in mapped.values()),
-        }
-    )
-    documents = Documents(pool, settings.dsql.schema, reserved)
-    follow = TableFollower(documents.create, documents.drop) if settings.follow_tables else None
-
-    def dsql(guarantees: AuthorityGuarantees | None) -> DSQLStore:
-        return DSQLStore(
-            pool,
-            tables.mapping_of,
-            followed=follow,
-            schema=settings.dsql.schema,
-            on_retry=metrics.stores.mirror_retried,
-            observe=lambda action, s: metrics.stores.store_seconds(DSQL, action, s),
-            guarantees=guarantees,
-            acquire_seconds=_BUSY_SECONDS if guarantees is not None else None,
-        )
-
-    guarantees = AuthorityGuarantees(pool, settings.dsql.schema)
-
-    async def keep_promises() -> None:
-        try:
-            # Now, and not at the first write past a flip.
-            await guarantees.ensure_tables()
-            await guarantees.tidy()
-        except StoreError:
-            await asyncio.sleep(_AGAIN_SECONDS)
-
-    def failed(table: str, reason: str) -> None:
-        metrics.stores.gave_up(table, reason)
-        witness.count_failure(table, reason)
-
-    async def let_go() -> None:
-        stop_following()
-        await pool.close_or_terminate()
-
-    journal = open_journal(settings)
-    sweeps = SweepRecords(pool, settings.dsql.schema, seconds=settings.dsql.timeout_seconds)
-    last_swept = LatestSweeps(
-        sweeps,
-        lambda: (name for name, _, _ in stages.list_all(tables.names())),
-        lambda: catalogue.names("", _REMEMBERED),
-    )
-    witness = EvidenceCollector(
+    participant = stores.enlist(fence, journal.identity)
+    lease: ServingLease = participant.lease if participant is not None else NoLease()
+    # What no process writes to the mirror, none needs to be asked about.
+    may_mirror = settings.stages.table is not None or settings.beginnings() != {"off"}
+    peers = None
+    if may_mirror and not settings.mirror.alone:
+        peers = Peers(stores.messages, journal, settings.dsql.timeout_seconds)
+    decoder = RequestDecoder(tables, metrics, stores.follow)
+    breakers = compose_breakers(settings, metrics)
+    health = Health(lease=lease, journal=journal, decoder=decoder, breakers=breakers)
+    latest_sweeps = LatestSweeps(stores.sweeps, lambda: _named(stages, tables), stores.remembered_tables)
+    collector = EvidenceCollector(
         lambda: journal.identity,
         timings=metrics.stores.store_timings,
         standing=lambda: backlog_by_table(journal, tables),
-        troubles=lambda: layer.troubles(),
-        swept=last_swept.last,
+        troubles=health.troubles,
+        swept=latest_sweeps.last,
         basis=lambda table: _basis(stages, tables, table),
     )
-    findings = VerdictRecorder(
-        metrics, kept=settings.admin.mismatches_kept, values=settings.admin.values, evidence=witness
+    verdicts = VerdictRecorder(
+        metrics, kept=settings.admin.mismatches_kept, values=settings.admin.values, evidence=collector
     )
-    # What no process writes to the mirror, none needs to be asked about.
-    mirrors = settings.stages.table is not None or settings.beginnings() != {"off"}
-    peers = None
-    if mirrors and not settings.mirror.alone:
-        peers = Peers(PeerMessages(pool, settings.dsql.schema), journal, settings.dsql.timeout_seconds)
-    floor = WriteFence(
-        stages, journal, tables, hold_seconds=settings.stages.hold_seconds, can_mirror=settings.dsql.given
-    )
-    participant = participant_of(settings, upstream, floor, journal.identity, listen=str(settings.listen))
-    lease: ServingLease = participant.lease if participant is not None else NoLease()
-    ways, converger = compose_routes(
+
+    def count_failure(table: str, reason: str) -> None:
+        metrics.stores.gave_up(table, reason)
+        collector.count_failure(table, reason)
+
+    routes = compose_routes(
         settings,
-        stages,
-        tables,
-        journal,
-        findings,
         metrics,
-        dynamodb=dynamodb,
-        dsql=dsql(None),
-        serving=dsql(guarantees),
-        others=peers,
-        floor=floor,
-        lease=lease,
-        failed=failed,
-        note=guarantees.note,
-        instrumentation=instrumentation,
+        RouteParts(
+            stores=stores,
+            stages=stages,
+            journal=journal,
+            fence=fence,
+            lease=lease,
+            breakers=breakers,
+            peers=peers,
+            verdicts=verdicts,
+            on_failure=count_failure,
+        ),
+        instrumentation,
     )
-    nominate = KeyEnqueuer(journal, floor, tables, ways)
-    following, stop_following = followers(settings, upstream, dynamodb, nominate, metrics.registry)
+    background = BackgroundTasks(settings.mirror.comparisons_queue)
+    lag = LoopLag(settings.mirror.max_turn_seconds)
+    admission = AdmissionControl(background, fence, lag, metrics)
+    reads = Reads(stages, routes.by_authority, journal, admission, metrics)
+    writes = Writes(stages, routes.by_authority, journal, fence, lease, routes.converger, admission, metrics)
+    dynamodb = instrumentation.passthrough(stores.dynamodb)
     layer = Layer(
-        settings=settings,
-        metrics=metrics,
+        stages=stages,
+        lease=lease,
+        decoder=decoder,
+        read=instrumentation.execute(reads.read),
+        write=instrumentation.execute(writes.write),
+        bypass=Bypass(dynamodb=dynamodb, fence=fence, lease=lease, metrics=metrics),
+        table_operations=TableOperations(
+            stages=stages,
+            tables=tables,
+            dynamodb=dynamodb,
+            control=stores.control,
+            follow=stores.follow,
+            on_table_deleted=stores.on_table_deleted,
+        ),
+        nominate=fence.nominate,
+        count_seen=collector.count_seen,
+    )
+    status = ShadowStatus(
+        initial_stage=settings.stage,
         stages=stages,
         tables=tables,
         journal=journal,
-        dynamodb=dynamodb,
-        ways=ways,
-        converger=converger,
-        findings=findings,
-        floor=floor,
-        follow=follow,
-        let_go=let_go,
-        peers=peers,
-        witness=witness,
-        also=[
-            *(each.turn for each in following),
-            *([last_swept.watch, catalogue.work, keep_promises] if mirrors else []),
-        ],
-        control=control,
-        dropped=catalogue.drop,
+        background=background,
+        metrics=metrics,
+        verdicts=verdicts,
+        collector=collector,
+        health=health,
+    )
+    return ComposedLayer(
+        layer=layer,
+        status=status,
+        stages=stages,
+        tables=tables,
+        journal=journal,
+        fence=fence,
+        routes=routes,
+        background=background,
+        lag=lag,
         lease=lease,
         participant=participant,
-        instrumentation=instrumentation,
+        peers=peers,
+        loops=(latest_sweeps.watch, *stores.loops) if may_mirror else (),
     )
-    try:
-        await layer.open()
-    except Refused as error:
-        raise SettingsError([str(error)]) from error
-    if settings.dsql.given:
-        pool.start()
-    log.debug("layer_open", mappings=sorted(mapped))
-    return layer
+
+
+def _named(stages: Stages, tables: Tables) -> Iterable[str]:
+    """Return the tables that stages, settings, mappings or clients have named."""
+    return (name for name, _, _ in stages.list_all(tables.names()))
 
 
 def _basis(stages: Stages, tables: Tables, table: str) -> Basis:
-    """What this process's findings about a table are of, now."""
+    """Return what this process's findings about a table are of, now."""
     known = tables.known(table)
     return Basis.of(stages, table, mapping_digest(known.mapping) if known is not None else "")
-
-
-def open_journal(settings: Settings) -> Journal:
-    """The journal, open, with what an earlier process left. Raises SettingsError."""
-    synchronous: Literal["normal", "full"] = "full" if settings.journal.synchronous == "full" else "normal"
-    journal = Journal(settings.journal.path, synchronous, queue_limit=settings.mirror.queue)
-    try:
-        left = journal.open({DYNAMODB: settings.dynamodb.settle_seconds, DSQL: settings.dsql.settle_seconds})
-    except (JournalLocked, JournalFormatError) as error:
-        raise SettingsError([str(error)]) from error
-    except (OSError, sqlite3.Error) as error:
-        what = error.strerror if isinstance(error, OSError) else error
-        remedy = (
-            "set journal.path to a file that can be written; if this one is broken, move it away and sweep each table "
-            "(crossfade verify --repair): which keys it held is not known"
-        )
-        raise SettingsError([f"{settings.journal.path}: {what}: {remedy}"]) from error
-    if left:
-        log.info("journal_resumed", keys=left)
-    return journal
-
-
-def compose_routes(
-    settings: Settings,
-    stages: Stages,
-    tables: Tables,
-    journal: Journal,
-    findings: VerdictSink,
-    metrics: Metrics,
-    *,
-    dynamodb: Store,
-    dsql: Store,
-    serving: Store,
-    others: PeerActivity | None,
-    floor: WriteFence,
-    lease: ServingLease,
-    failed: Callable[[str, str], None] = lambda _, __: None,
-    note: Callable[[IdempotencyToken], Awaitable[None]] | None = None,
-    instrumentation: Instrumentation = NO_INSTRUMENTATION,
-) -> tuple[Routes, Converger]:
-    """What stands between the two stores, for either of them as the authority, and what converges keys both ways.
-
-    DynamoDB's own calls have a time limit already, as the authority; whatever is the mirror stands behind a breaker.
-    `serving` is DSQL as the authority, which keeps promises that a mirror need not; `note` tells it of a client's token
-    that DynamoDB has seen, so that a retry after the flip finds it.
-    """
-    by_authority: dict[str, Route] = {}
-    ways = Routes(by_authority, stages, tables)
-    settle = {DYNAMODB: settings.dynamodb.settle_seconds, DSQL: settings.dsql.settle_seconds}
-    converger = Converger(journal, ways, metrics, settle, tables.find, failed, instrumentation.converge(converge))
-    findings = instrumentation.verdict_sink(findings)
-    alone = settings.mirror.alone
-    asking = settings.mirror.rehearse_timeout_seconds
-    to_dsql, to_dynamodb = (_breaker(settings, metrics, name) for name in (DSQL, DYNAMODB))
-    for authority, served, mirror, seconds, breaker in (
-        (dynamodb, dynamodb, dsql, settings.dsql.timeout_seconds, to_dsql),
-        (
-            serving,
-            GuardedStore(serving, settings.dsql.timeout_seconds),
-            dynamodb,
-            settings.dynamodb.timeout_seconds,
-            to_dynamodb,
-        ),
-    ):
-
-        def stands(key: Key, authority: str = authority.name) -> bool:
-            return lease.valid and ways.stage_of(key).authority == authority
-
-        served = instrumentation.store(served, "authority")
-        asked = instrumentation.store(GuardedStore(ConclusiveStore(mirror), asking, breaker, stands), "mirror")
-        rehearsal = WriteRehearsal(
-            journal,
-            served,
-            asked,
-            converger,
-            findings,
-            alone=alone,
-            peers=others,
-            remember_token=note if mirror is dsql else None,
-        )
-        reading = ReadComparison(
-            journal,
-            served,
-            asked,
-            findings,
-            others or NoPeers(alone=True),
-            nominate=instrumentation.nominate(floor.nominate),
-        )
-        by_authority[authority.name] = Route(
-            Direction(served, instrumentation.store(GuardedStore(mirror, seconds, breaker, stands), "mirror"), breaker),
-            asked,
-            instrumentation.write_rehearser(rehearsal, authority.name),
-            instrumentation.read_comparer(reading, authority.name),
-            failed,
-        )
-    return ways, converger
-
-
-def _breaker(settings: Settings, metrics: Metrics, store: str) -> CircuitBreaker:
-    limits = settings.mirror.breaker
-    metrics.stores.breaker(store, is_open=False)
-    return CircuitBreaker(
-        limits.failures,
-        limits.reset_seconds,
-        lambda state: metrics.stores.breaker(store, state is not BreakerState.CLOSED),
-    )

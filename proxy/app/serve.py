@@ -1,7 +1,7 @@
-"""Put the parts together and run them until told to stop.
+"""Runs a proxy: puts its ports before the service behind them, and stops all in order.
 
-The order of a stop is what matters here: accept no more, finish what is under way, let the layer converge, and only
-then let go of the stores. Nothing here knows what any part does.
+A stop accepts no more, finishes what is under way, lets the process converge, and only then closes the admin port, the
+journal and the stores. Nothing here knows what any part does.
 """
 
 import asyncio
@@ -9,41 +9,30 @@ import errno
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from structlog.typing import FilteringBoundLogger
 
-from proxy.admin.compose import LayerStatus, build_admin
+from proxy.admin.compose import build_admin
+from proxy.app.service import Service
 from proxy.metrics.registry import Metrics
 from proxy.settings import Address, Settings
-from proxy.settings.validation import SettingsError
 from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.open_client import open_upstream
 from proxy.tracing.setup import OFF, Tracing
 from proxy.version import VERSION
 from proxy.web.tls import Certificates
 from proxy.wire.client_keys import client_keys
-from proxy.wire.server import OperationHandler, WireServer
+from proxy.wire.server import WireServer
 from proxy.wire.signatures import Signatures
 
-
-class Service(OperationHandler, LayerStatus, Protocol):
-    """The layer, as the wire and the admin port see it, and as it is ended."""
-
-    def listens(self, at: str) -> None:
-        """Clients reach this process there."""
-
-    async def close(self) -> None:
-        """Converge within the settings' limit, keep the rest in the journal, and let go of everything."""
-
-
-Build = Callable[[Settings, Metrics, FilteringBoundLogger, DynamoDBClient], Awaitable[Service]]
+OpenService = Callable[[Settings, Metrics, DynamoDBClient], AbstractAsyncContextManager[Service]]
 Announce = Callable[[Address, Address, Address | None], None]
 
 
 async def serve(
     settings: Settings,
-    build: Build,
+    open_service: OpenService,
     log: FilteringBoundLogger,
     *,
     stop: asyncio.Event,
@@ -51,22 +40,26 @@ async def serve(
     certificates: Certificates | None = None,
     tracing: Tracing = OFF,
 ) -> None:
-    """Run the proxy until `stop` is set. `announce` is told the data, the admin and the items address (None: there is
-    none) once all listen.
+    """Run the proxy until `stop` is set. Once all ports listen, `announce` is called with the address of the data, the
+    admin and the items port (None: there is none).
 
     `certificates` are the settings', if they have been read; they are kept fresh while the proxy runs. `tracing` is
-    what `build` traces the layer with, too.
+    what `open_service` traces the layer with, too.
 
     Raises SettingsError and CredentialsError for what an operator has to mend, OSError if an address is taken.
     """
     metrics = Metrics()
     keys = client_keys(settings.auth)
     certificates = certificates or Certificates.of(settings)
-    async with open_upstream(settings, os.environ, tracing.headers) as upstream, certificates.kept_fresh(log):
+    async with AsyncExitStack() as stack:
+        upstream = await stack.enter_async_context(open_upstream(settings, os.environ, tracing.headers))
+        await stack.enter_async_context(certificates.kept_fresh(log))
         tracing.start(metrics.registry)
-        service = await build(settings, metrics, log, upstream)
+        stack.push_async_callback(tracing.close)
+        service = await stack.enter_async_context(open_service(settings, metrics, upstream))
+        layer = tracing.layer(service.layer)
         wire = WireServer(
-            tracing.layer(service),
+            layer,
             upstream,
             metrics,
             timeout_seconds=settings.dynamodb.timeout_seconds,
@@ -75,42 +68,37 @@ async def serve(
             tls=certificates.data.context if certificates.data is not None else None,
             traced=tracing.handler,
         )
-        try:
-            admin = build_admin(settings, service, upstream, metrics, certificates)
-            items = None
-            if settings.items.listen is not None:
-                from proxy.items.compose import build_items  # a seventh of all that a start loads, and few want it
+        admin = build_admin(settings, service.status, service.cutover, upstream, metrics, certificates)
+        items = None
+        if settings.items.listen is not None:
+            from proxy.items.compose import build_items  # a seventh of all that a start loads, and few want it
 
-                items = build_items(settings, tracing.layer(service), metrics, certificates, tracing.around)
-        except SettingsError:
-            await service.close()
-            raise
-        try:
-            admin_address = await _listening("admin.listen", settings.admin.listen, admin.start)
-            data_address = await _listening("listen", settings.listen, wire.start)
-            service.listens(str(data_address))
-            items_address = None
-            if items is not None and settings.items.listen is not None:
-                items_address = await _listening("items.listen", settings.items.listen, items.start)
-            _warn(settings, log)
-            others = {} if items_address is None else {"items": str(items_address)}
-            log.info("started", version=VERSION, data=str(data_address), admin=str(admin_address), **others)
-            announce(data_address, admin_address, items_address)
-            await stop.wait()
-            log.info("stopping")
-            await admin.stopping()
-        finally:
-            if items is not None:
-                await items.stop()
-            await wire.stop()
-            await service.close()
-            await admin.stop()
-            await tracing.close()
-        log.info("stopped")
+            items = build_items(settings, layer, metrics, certificates, tracing.around)
+        await service.process.open()
+        # The admin port answers until the keys have converged.
+        stack.push_async_callback(admin.stop)
+        stack.push_async_callback(service.process.close)
+        admin_address = await _listening("admin.listen", settings.admin.listen, admin.start)
+        stack.push_async_callback(wire.stop)
+        data_address = await _listening("listen", settings.listen, wire.start)
+        service.process.listens(str(data_address))
+        items_address = None
+        if items is not None and settings.items.listen is not None:
+            stack.push_async_callback(items.stop)
+            items_address = await _listening("items.listen", settings.items.listen, items.start)
+        _warn(settings, log)
+        others = {} if items_address is None else {"items": str(items_address)}
+        log.info("started", version=VERSION, data=str(data_address), admin=str(admin_address), **others)
+        announce(data_address, admin_address, items_address)
+        await stop.wait()
+        log.info("stopping")
+        await admin.stopping()
+        await service.process.quiesce()
+    log.info("stopped")
 
 
 async def _listening(setting: str, address: Address, start: Callable[[Address], Awaitable[Address]]) -> Address:
-    """Listen, naming the setting whose address cannot be had."""
+    """Listen. Raises OSError, with the setting whose address cannot be used."""
     try:
         return await start(address)
     except OSError as error:
@@ -120,7 +108,7 @@ async def _listening(setting: str, address: Address, start: Callable[[Address], 
 
 
 def renew_on_hangup(certificates: Certificates) -> None:
-    """Read the certificates again at SIGHUP; without any, SIGHUP stays what it was: the terminal has gone."""
+    """Read the certificates again at SIGHUP. Without any, SIGHUP keeps its meaning: the terminal has gone."""
     if certificates.data is not None or certificates.admin is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, certificates.ask)
 

@@ -1,17 +1,17 @@
-"""Runs what `crossfade stream` is: the layer with its journal and its loops, the admin port, and no data port."""
+"""Runs what `crossfade stream` is: the journal and the loops of a process, the admin port, and no data port."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 
 from structlog.typing import FilteringBoundLogger
 
 from proxy.admin.compose import build_admin
-from proxy.app.compose_layer import compose_layer
+from proxy.app.service import open_service
 from proxy.metrics.registry import Metrics
 from proxy.settings import Address, Settings
-from proxy.settings.validation import SettingsError
 from proxy.stores.dynamodb.open_client import open_upstream
 from proxy.version import VERSION
 from proxy.web.tls import Certificates
@@ -25,24 +25,25 @@ async def follow(
     stop: asyncio.Event,
     announce: Callable[[Address], None],
 ) -> None:
-    """Until `stop` is set. Raises SettingsError and CredentialsError, OSError if the admin port is taken."""
+    """Run until `stop` is set. Once the admin port listens, `announce` is called with its address.
+
+    Raises SettingsError and CredentialsError, and OSError if the admin port is taken.
+    """
     metrics = Metrics()
     certificates = Certificates.of(settings)
-    async with open_upstream(settings, environ) as upstream, certificates.kept_fresh(log):
-        service = await compose_layer(settings, metrics, log, upstream)
-        try:
-            admin = build_admin(settings, service, upstream, metrics, certificates)
-        except SettingsError:
-            await service.close()
-            raise
-        try:
-            address = await admin.start(settings.admin.listen)
-            log.info("started", version=VERSION, following=settings.stream.tables, admin=str(address))
-            announce(address)
-            await stop.wait()
-            log.info("stopping")
-            await admin.stopping()
-        finally:
-            await service.close()
-            await admin.stop()
-        log.info("stopped")
+    async with AsyncExitStack() as stack:
+        upstream = await stack.enter_async_context(open_upstream(settings, environ))
+        await stack.enter_async_context(certificates.kept_fresh(log))
+        service = await stack.enter_async_context(open_service(settings, metrics, upstream))
+        admin = build_admin(settings, service.status, service.cutover, upstream, metrics, certificates)
+        await service.process.open()
+        stack.push_async_callback(admin.stop)
+        stack.push_async_callback(service.process.close)
+        address = await admin.start(settings.admin.listen)
+        log.info("started", version=VERSION, following=settings.stream.tables, admin=str(address))
+        announce(address)
+        await stop.wait()
+        log.info("stopping")
+        await admin.stopping()
+        await service.process.quiesce()
+    log.info("stopped")

@@ -82,8 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(settings: Settings) -> int:
     from proxy import logs  # the other commands start at once: these take most of a second
-    from proxy.app.compose_layer import compose_layer
     from proxy.app.serve import renew_on_hangup, serve
+    from proxy.app.service import open_service
     from proxy.signals import stop_on_signals
     from proxy.tracing.setup import setup_tracing
     from proxy.web.tls import Certificates
@@ -104,7 +104,7 @@ def _serve(settings: Settings) -> int:
         certificates = Certificates.of(settings)
         renew_on_hangup(certificates)
         _collect_seldom()
-        traced = partial(compose_layer, instrument=tracing.parts)
+        traced = partial(open_service, instrument=tracing.parts)
         await serve(settings, traced, log, stop=stop, announce=announce, certificates=certificates, tracing=tracing)
 
     try:

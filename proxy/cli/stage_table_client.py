@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from proxy.admin.compose import cutover_of
 from proxy.cli.stage_client import Say
 from proxy.cutover import documents
+from proxy.cutover.compose import cutover_of
 from proxy.cutover.model import MoveOrder
 from proxy.cutover.service import CutoverService
 from proxy.cutover.stages import Scope, Stage

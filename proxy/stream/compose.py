@@ -30,26 +30,27 @@ _WAIT_SECONDS: Final = 0.1
 
 
 class StageLookup(Protocol):
-    """What of `Ways` is needed."""
+    """The lookup of the stage of a key (`proxy.shadow.request.routing.KeyStages`)."""
 
-    def stage_of(self, key: Key) -> Stage: ...
+    def stage_of(self, key: Key) -> Stage:
+        """Return the stage of a key now."""
 
 
 class KeyEnqueuer:
-    """Call it with keys: it returns when they stand in the journal's file."""
+    """The way of keys from a stream into the journal. A call returns when its keys are in the journal's file."""
 
-    def __init__(self, journal: Journal, floor: WriteFence, tables: Tables, ways: StageLookup) -> None:
+    def __init__(self, journal: Journal, fence: WriteFence, tables: Tables, key_stages: StageLookup) -> None:
         self._journal = journal
-        self._floor = floor
+        self._fence = fence
         self._tables = tables
-        self._ways = ways
+        self._key_stages = key_stages
 
     async def __call__(self, keys: Sequence[Key]) -> None:
         for name in {key.table for key in keys}:
             await self._tables.find(name)
         while keys:
             now = [key for key in keys if not self._held(key)]
-            mirrored = [key for key in now if self._ways.stage_of(key).mirrored]
+            mirrored = [key for key in now if self._key_stages.stage_of(key).mirrored]
             if mirrored:
                 await self._journal.enqueue(mirrored)
             keys = [key for key in keys if key not in now]
@@ -59,7 +60,7 @@ class KeyEnqueuer:
             await asyncio.sleep(_WAIT_SECONDS)
 
     def _held(self, key: Key) -> bool:
-        return self._floor.holds([(key.table, self._tables.type_of(key))])
+        return self._fence.holds([(key.table, self._tables.type_of(key))])
 
 
 def followers(

@@ -15,8 +15,8 @@ from typing import Any, Self
 import structlog
 import uvloop
 
-from proxy.app.compose_layer import compose_layer
 from proxy.app.serve import serve
+from proxy.app.service import open_service
 from proxy.settings import Address, load
 
 # What the proxy logs of its own faults, never of a store's.
@@ -78,7 +78,7 @@ class Serving:
     def _run(self) -> None:
         try:
             self._runner.run(
-                serve(self._settings, compose_layer, structlog.get_logger(), stop=self._stop, announce=self._announce)
+                serve(self._settings, open_service, structlog.get_logger(), stop=self._stop, announce=self._announce)
             )
         except BaseException as error:
             self._failed = error

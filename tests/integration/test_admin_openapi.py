@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from proxy.admin.compose import types_of
 from proxy.admin.openapi import document
-from proxy.admin.server import AdminServer
+from proxy.admin.server import AdminOptions, AdminServer
 from proxy.admin.stages_api import StagesApi
+from proxy.cutover.compose import types_of
 from proxy.cutover.gate.evidence import Evidence
 from proxy.cutover.service import CutoverService
 from proxy.cutover.stage_table import StageTable
@@ -33,6 +33,7 @@ from proxy.web.access_control import Access
 from proxy.web.bearer_tokens import BearerTokens, Role
 from tests.standins.billio import TABLE, billio_table
 from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY
+from tests.unit.plain_layer import PlainProcess
 
 ROOT = Path(__file__).parents[2]
 READ, OPERATE = "read-0123456789abcdef", "operate-0123456789abcdef"
@@ -42,8 +43,8 @@ CHECKS = (
 )
 
 
-class Told:
-    """What a layer tells."""
+class Told(PlainProcess):
+    """A process in `shadow` that has found a mismatch."""
 
     async def status(self) -> dict[str, Any]:
         return {
@@ -57,9 +58,6 @@ class Told:
     def mismatches(self, limit: int) -> list[dict[str, Any]]:
         found = {"at": 1e9, "table": TABLE, "type": "Book", "operation": "GetItem", "request_id": "R"}
         return [{**found, "path": "title", "kind": "value"}][:limit]
-
-    def problems(self) -> list[str]:
-        return []
 
 
 class Port:
@@ -94,9 +92,8 @@ async def port(endpoint: str) -> AsyncIterator[Port]:
         Told(),
         upstream,
         Metrics(),
-        version="1.2.3",
-        access=access,
-        most=100,
+        access,
+        AdminOptions(version="1.2.3", max_mismatches=100),
         stages=StagesApi(cutover, access),
     )
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.admin.compose import types_of
+from proxy.cutover.compose import types_of
 from proxy.cutover.gate.basis import Basis
 from proxy.cutover.gate.evidence import SEEN, AccessPattern, CountKey, Evidence, LastSweep, span_of
 from proxy.cutover.gate.evidence_publisher import EvidencePublisher, fingerprint

@@ -4,8 +4,9 @@ import asyncio
 import hashlib
 import http.client
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -18,12 +19,15 @@ import uvloop
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from proxy.app.serve import Service, serve
+from proxy.app.serve import serve
+from proxy.app.service import Service
+from proxy.cutover.compose import cutover_of
 from proxy.metrics.registry import Metrics
 from proxy.settings import Address, Settings, load
 from proxy.stores.dynamodb.client import DynamoDBClient
+from proxy.stores.dynamodb.store import DynamoDBStore
 from tests.standins.dynamodb import Ministack
-from tests.unit.plain_layer import PlainLayer
+from tests.unit.plain_layer import PlainLayer, PlainProcess
 
 TABLE = "things"
 ONE = {":i": {"S": "one"}}
@@ -45,7 +49,7 @@ class Proxy:
             **variables,
         }
         self.settings = load(config, environ)
-        self.layer: PlainLayer | None = None
+        self.process = PlainProcess()
         self.data: Address | None = None
         self.admin: Address | None = None
         self._listening = threading.Event()
@@ -54,9 +58,20 @@ class Proxy:
         self._fault: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    async def build(self, settings: Settings, metrics: Metrics, log: Any, upstream: DynamoDBClient) -> Service:
-        self.layer = PlainLayer(upstream, settings.dynamodb.timeout_seconds)
-        return self.layer
+    @asynccontextmanager
+    async def open_service(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        upstream: DynamoDBClient,
+    ) -> AsyncIterator[Service]:
+        dynamodb = DynamoDBStore(upstream, settings.dynamodb.timeout_seconds)
+        yield Service(
+            layer=PlainLayer(upstream, settings.dynamodb.timeout_seconds),
+            status=self.process,
+            cutover=cutover_of(settings, dynamodb, {}, self.process),
+            process=self.process,
+        )
 
     def start(self) -> "Proxy":
         self._thread.start()
@@ -75,7 +90,9 @@ class Proxy:
         async def main() -> None:
             self._loop = asyncio.get_running_loop()
             self._stop = asyncio.Event()
-            await serve(self.settings, self.build, structlog.get_logger(), stop=self._stop, announce=self._announce)
+            await serve(
+                self.settings, self.open_service, structlog.get_logger(), stop=self._stop, announce=self._announce
+            )
 
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -104,8 +121,7 @@ def proxy(store: Ministack, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     running = Proxy(store.endpoint, tmp_path_factory.mktemp("proxy")).start()
     yield running
     running.stop()
-    assert running.layer is not None
-    assert running.layer.closed
+    assert running.process.closed
 
 
 def client(endpoint: str, service: str = "dynamodb") -> Any:

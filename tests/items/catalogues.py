@@ -1,21 +1,20 @@
 """A catalogue over a layer of one process, in any stage, with both stores behind it: as the items port has it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import structlog
-
-from proxy.app.compose_layer import compose_layer
+from proxy.app.service import Service, open_service
+from proxy.dynamodb.outcome import Outcome
 from proxy.items.catalogue import Catalogue, Executes
 from proxy.items.cursors import Cursors
 from proxy.items.item_validation import shown_item
 from proxy.items.queries import ItemQuery
 from proxy.metrics.registry import Metrics
 from proxy.settings import DSQL, DynamoDB, JournalSettings, Mirror, Settings, Stage, TableSettings, TypeSettings
-from proxy.shadow.request.layer import Layer
 from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.credentials import Credentials
 from proxy.stores.dynamodb.sigv4 import Credential
@@ -27,10 +26,23 @@ from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY
 _PATIENCE_SECONDS = 30.0
 
 
+@dataclass(frozen=True)
+class RunningLayer:
+    """The layer of a running process, and the process's status."""
+
+    service: Service
+
+    async def execute(self, action: str, body: bytes, request_id: str) -> Outcome:
+        return await self.service.layer.execute(action, body, request_id)
+
+    async def status(self) -> Mapping[str, Any]:
+        return await self.service.status.status()
+
+
 @asynccontextmanager
 async def layer_at(
     stage: Stage, endpoint: str, dsn: str, folder: Path, types: dict[str, Stage] | None = None
-) -> AsyncIterator[Layer]:
+) -> AsyncIterator[RunningLayer]:
     settings = Settings(
         stage=stage,
         mappings=(CONFIG / "billio.toml",),
@@ -42,11 +54,14 @@ async def layer_at(
         tables={TABLE: TableSettings(types={name: TypeSettings(each) for name, each in (types or {}).items()})},
     )
     upstream = DynamoDBClient(endpoint, region=REGION, credentials=Credentials(Credential(ACCESS_KEY, SECRET_KEY)))
-    layer = await compose_layer(settings, Metrics(), structlog.get_logger(), upstream)
     try:
-        yield layer
+        async with open_service(settings, Metrics(), upstream) as service:
+            await service.process.open()
+            try:
+                yield RunningLayer(service)
+            finally:
+                await service.process.close()
     finally:
-        await layer.close()
         await upstream.close()
 
 
@@ -54,17 +69,17 @@ def catalogue_of(layer: Executes, table: str = TABLE, secret: bytes = b"01234567
     return Catalogue(layer, table, Cursors(secret), request_ids())
 
 
-async def verdicts(layer: Layer) -> dict[tuple[str, str], int]:
+async def verdicts(layer: RunningLayer) -> dict[tuple[str, str], int]:
     """(operation, verdict) → how many."""
     counts: dict[tuple[str, str], int] = {}
-    status: dict[str, Any] = await layer.status()
+    status = await layer.status()
     for each in status["comparisons"]:
         at = (each["operation"], each["verdict"])
         counts[at] = counts.get(at, 0) + each["count"]
     return counts
 
 
-async def settled(layer: Layer) -> dict[tuple[str, str], int]:
+async def settled(layer: RunningLayer) -> dict[tuple[str, str], int]:
     """The verdicts, once nothing is left to be done behind the answers."""
     async with asyncio.timeout(4 * _PATIENCE_SECONDS):
         while (status := await layer.status())["behind"] or status["journal"]["keys"]:  # noqa: ASYNC110

@@ -23,8 +23,7 @@ from proxy.items.item_validation import shown_item
 from proxy.items.queries import asked
 from proxy.items.type_definitions import KINDS, WATCHING
 from proxy.settings import Stage
-from proxy.shadow.request.layer import Layer
-from tests.items.catalogues import all_pages, catalogue_of, layer_at, settled
+from tests.items.catalogues import RunningLayer, all_pages, catalogue_of, layer_at, settled
 from tests.items.model import ATTRIBUTES, Model
 
 STAGES: tuple[Stage, ...] = ("off", "dualwrite", "shadow", "live", "rampdown", "complete")
@@ -92,7 +91,7 @@ def stage(request: pytest.FixtureRequest) -> Stage:
 
 
 @pytest_asyncio.fixture
-async def layer(stage: Stage, stores: tuple[str, str], tmp_path: Path) -> AsyncIterator[Layer]:
+async def layer(stage: Stage, stores: tuple[str, str], tmp_path: Path) -> AsyncIterator[RunningLayer]:
     async with layer_at(stage, *stores, tmp_path) as made:
         yield made
 
@@ -116,7 +115,9 @@ async def emptied(catalogue: Catalogue, model: Model) -> None:
 
 @given(st.data())
 @MADE
-async def test_every_filter_is_answered_as_the_model_says(stage: Stage, layer: Layer, data: st.DataObject) -> None:
+async def test_every_filter_is_answered_as_the_model_says(
+    stage: Stage, layer: RunningLayer, data: st.DataObject
+) -> None:
     catalogue = catalogue_of(layer)
     model = await made(catalogue, data.draw(st.lists(drafts(), min_size=15, max_size=25)))
     try:
@@ -137,7 +138,7 @@ async def test_every_filter_is_answered_as_the_model_says(stage: Stage, layer: L
 
 @given(st.data())
 @MADE
-async def test_no_item_comes_twice_while_others_come_and_go(layer: Layer, data: st.DataObject) -> None:
+async def test_no_item_comes_twice_while_others_come_and_go(layer: RunningLayer, data: st.DataObject) -> None:
     """Between pages items are made and deleted, on both sides of the place; what stays is shown, each once."""
     catalogue = catalogue_of(layer)
     model = await made(catalogue, data.draw(st.lists(drafts(), min_size=12, max_size=20)))

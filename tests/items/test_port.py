@@ -21,9 +21,8 @@ from proxy.items import client
 from proxy.items.client import ItemsClient, ItemsError
 from proxy.items.errors import ItemsAPIError
 from proxy.items.graphql_schema import schema
-from proxy.shadow.request.layer import Layer
 from proxy.web.bearer_tokens import BearerTokens, Role
-from tests.items.catalogues import catalogue_of, layer_at
+from tests.items.catalogues import RunningLayer, catalogue_of, layer_at
 from tests.items.ports import port
 
 READ, WRITE = "read-0123456789abcdef", "write-0123456789abcdef"
@@ -32,13 +31,13 @@ SDL = Path(__file__).with_name("schema.graphql")
 
 
 @pytest_asyncio.fixture
-async def layer(stores: tuple[str, str], tmp_path: Path) -> AsyncIterator[Layer]:
+async def layer(stores: tuple[str, str], tmp_path: Path) -> AsyncIterator[RunningLayer]:
     async with layer_at("shadow", *stores, tmp_path) as made:
         yield made
 
 
 @pytest_asyncio.fixture
-async def url(layer: Layer) -> AsyncIterator[str]:
+async def url(layer: RunningLayer) -> AsyncIterator[str]:
     async with port(layer) as at:
         yield at
 
@@ -120,14 +119,14 @@ async def test_refusals_name_field_and_rule(url: str) -> None:
                 assert answer.status == 400, body[:10]
 
 
-async def test_a_table_that_is_not_there_is_named(layer: Layer) -> None:
+async def test_a_table_that_is_not_there_is_named(layer: RunningLayer) -> None:
     with pytest.raises(
         ItemsAPIError, match=r"there is no table elsewhere, or it lacks an index: see table in \[items\]"
     ):
         await catalogue_of(layer, "elsewhere").with_id("Book", "00000000-0000-4000-8000-000000000000")
 
 
-async def test_tokens_say_who_reads_and_who_writes(layer: Layer) -> None:
+async def test_tokens_say_who_reads_and_who_writes(layer: RunningLayer) -> None:
     registry = CollectorRegistry()
     tokens = BearerTokens([(Role.READER, READ), (Role.OPERATOR, WRITE)])
     book = {"type": "Book", "shelf": "s", "title": "t"}
@@ -159,7 +158,7 @@ async def test_tokens_say_who_reads_and_who_writes(layer: Layer) -> None:
     assert counted == 1
 
 
-async def test_nobody_comes_in_another_way(layer: Layer) -> None:
+async def test_nobody_comes_in_another_way(layer: RunningLayer) -> None:
     """With what the data port takes, a wrong token, or the token where none is looked for."""
     body = {"type": "Book", "shelf": "s", "title": "t"}
     signed = (

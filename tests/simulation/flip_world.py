@@ -364,10 +364,10 @@ class FlipWorld:
         return all(
             process.run is not None
             and process.run.at_rest()
-            and not process.run.layer._behind.running
-            and process.run.participant is not None
-            and process.run.participant.lease.valid
-            and not process.run.floor.held
+            and not process.run.parts.background.running
+            and process.run.parts.participant is not None
+            and process.run.parts.participant.lease.valid
+            and not process.run.parts.fence.held
             for process in self._processes
         )
 
@@ -376,12 +376,12 @@ class FlipWorld:
         found = [f"flip {flip}"]
         for process in self._processes:
             run = process.run
-            if run is None or run.participant is None:
+            if run is None or run.parts.participant is None:
                 found.append(f"{process.name} is down")
                 continue
             found.append(
-                f"{process.name}: lease {run.participant.lease.valid} {run.participant.problem}, "
-                f"held {run.floor.held}, behind {run.layer._behind.running}, open {run.journal._active}"
+                f"{process.name}: lease {run.parts.participant.lease.valid} {run.parts.participant.problem}, "
+                f"held {run.parts.fence.held}, behind {run.parts.background.running}, open {run.journal._active}"
             )
         return "; ".join(found)
 
@@ -435,7 +435,7 @@ class FlipWorld:
         epoch = self._stages.state.map.epoch
         for process in self._processes:
             assert process.run is not None
-            stages = process.run.layer._stages
+            stages = process.run.parts.stages
             if stages.map.epoch != epoch:
                 raise Violated(f"{process.name} goes by epoch {stages.map.epoch}, and it is {epoch}")
         moved = [row for key, row in self._stages.memory.rows.items() if row["scope"]["S"] == "history"]

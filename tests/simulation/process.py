@@ -1,5 +1,4 @@
-"""One proxy process: the real layer with its journal, put together as `proxy.app.compose_layer` does, on simulated
-stores.
+"""One proxy process: the real layer with its journal, composed by `proxy.app.compose_layer` over simulated stores.
 
 It can be killed at any step, stopped as an operator stops it, started again on the same journal, and its disk can be
 full. Requests come in as the wire would bring them, each in a task of its own.
@@ -18,27 +17,23 @@ from typing import Any, Final, cast
 import pytest
 import structlog
 
-from proxy.app.compose_layer import compose_routes
-from proxy.cutover.flip.fencing import NoLease, ServingLease
+from proxy.app.compose_layer import ComposedLayer, compose_layer
+from proxy.app.process import compose_process
+from proxy.cutover.flip.fencing import FenceControl
 from proxy.cutover.flip.participant import Participant
 from proxy.cutover.stage_table import StageTable
-from proxy.cutover.stages import Stages
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.metrics.registry import Metrics
-from proxy.settings import DSQL, BreakerSettings, DynamoDB, JournalSettings, Mirror, Settings, Shutdown
-from proxy.shadow.comparison.peers import Peers
-from proxy.shadow.comparison.verdict_recorder import VerdictRecorder
+from proxy.settings import DSQL, Admin, BreakerSettings, DynamoDB, JournalSettings, Mirror, Settings, Shutdown
 from proxy.shadow.journal.journal import Journal
-from proxy.shadow.request.layer import Layer
-from proxy.shadow.verdict_record import VerdictRecord
-from proxy.shadow.write_fence import WriteFence
 from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.table_registry import Tables
 from proxy.verdicts import Verdict
 from tests.killed import end_as_killed
+from tests.simulation.composition import hearing, simulated_stores
 from tests.simulation.loop import OWNER, Loop
 from tests.simulation.memory import Board
 from tests.simulation.stores import Dsql, Dynamo
@@ -152,14 +147,18 @@ class Run:
         settings = settings_for(story, path)
         self.limit = settings.mirror.comparisons_queue
         self.journal = Journal(path, clock=lambda: EPOCH + loop.time(), restart_after=1)
-        part = (lambda floor: take_part(floor, stage_table, path.stem, loop)) if stage_table is not None else None
-        self.layer, self.floor, self.participant = build(settings, self.journal, dynamo, dsql, board, recorded, part)
+        self._context.run(self.journal.open, {"dynamodb": DYNAMODB_SETTLE, "dsql": DSQL_SETTLE})
+
+        def enlist(fence: FenceControl) -> Participant | None:
+            return take_part(stage_table, loop, path.stem, fence) if stage_table is not None else None
+
+        self.parts = compose(settings, self.journal, dynamo, dsql, board, recorded, enlist)
+        self._process = compose_process(settings, _METRICS, self.parts)
         self._ended: asyncio.Future[None] = loop.create_future()
         self._main = loop.create_task(self._live(), name=f"live {path.stem}", context=self._context)
 
     async def _live(self) -> None:
-        self.journal.open({"dynamodb": DYNAMODB_SETTLE, "dsql": DSQL_SETTLE})
-        await self.layer.open()
+        await self._process.open()
         self.started.set_result(None)
         await self._stopping.wait()
         if self._handlers:
@@ -168,7 +167,8 @@ class Run:
             handler.cancel()
         if self._handlers:
             await asyncio.wait(list(self._handlers))
-        await self.layer.close()
+        await self._process.close()
+        self.journal.close()
         self.closed = True
         self._ended.set_result(None)
 
@@ -198,7 +198,7 @@ class Run:
 
         async def handle() -> None:
             try:
-                outcome = await self.layer.execute(action, body, request_id)
+                outcome = await self.parts.layer.execute(action, body, request_id)
             except BaseException as error:
                 if not answer.done():
                     answer.set_exception(Gone() if isinstance(error, asyncio.CancelledError) else error)
@@ -250,18 +250,6 @@ class FullDisk:
         raise sqlite3.OperationalError("database or disk is full")
 
 
-class _Told(VerdictRecorder):
-    """Findings that are told on."""
-
-    def __init__(self, recorded: Recorded) -> None:
-        super().__init__(_METRICS, kept=10, values=False)
-        self._told = recorded
-
-    def record(self, record: VerdictRecord) -> None:
-        super().record(record)
-        self._told(record.call.operation, record.verdict, record.call.request_id)
-
-
 def settings_for(story: Story, path: Path) -> Settings:
     return Settings(
         stage=story.stage,
@@ -276,14 +264,15 @@ def settings_for(story: Story, path: Path) -> Settings:
             breaker=BreakerSettings(failures=4, reset_seconds=1.0),
         ),
         shutdown=Shutdown(converge_seconds=1.0),
+        admin=Admin(mismatches_kept=10),
     )
 
 
-def take_part(floor: WriteFence, table: StageTable, name: str, loop: Loop) -> Participant:
-    """As `proxy.app.compose_layer`, with leases a fifth as long. The journal's name stands for its identity."""
+def take_part(table: StageTable, loop: Loop, name: str, fence: FenceControl) -> Participant:
+    """As `proxy.cutover.compose`, with leases a fifth as long, on the virtual clock. `name` is that of the journal."""
     return Participant(
         table,
-        floor,
+        fence,
         process=name,
         lease_seconds=LEASE_SECONDS,
         poll_seconds=LEASE_SECONDS / 8,
@@ -293,60 +282,27 @@ def take_part(floor: WriteFence, table: StageTable, name: str, loop: Loop) -> Pa
     )
 
 
-def build(
+def compose(
     settings: Settings,
     journal: Journal,
     dynamo: Dynamo,
     dsql: Dsql,
     board: Board,
     recorded: Recorded,
-    take_part: Callable[[WriteFence], Participant] | None = None,
-) -> tuple[Layer, WriteFence, Participant | None]:
-    """As `proxy.app.compose_layer`, with other stores."""
+    enlist: Callable[[FenceControl], Participant | None] = lambda _: None,
+) -> ComposedLayer:
+    """The layer over these stores. The journal is open."""
     authority = DynamoDBStore(cast("DynamoDBClient", dynamo), settings.dynamodb.timeout_seconds)
-    tables = Tables(authority.describe, {})
-    stages = Stages(settings)
-    findings = _Told(recorded)
-    peers = None if settings.mirror.alone else Peers(board, journal)
-    floor = WriteFence(stages, journal, tables, hold_seconds=2.0, can_mirror=True)
-    participant = take_part(floor) if take_part is not None else None
-    lease: ServingLease = participant.lease if participant is not None else NoLease()
-    ways, converger = compose_routes(
+    stores = simulated_stores(
+        authority, dsql, Tables(authority.describe, {}), board, enlist=lambda fence, _: enlist(fence)
+    )
+    return compose_layer(
         settings,
-        stages,
-        tables,
-        journal,
-        findings,
         _METRICS,
-        dynamodb=authority,
-        dsql=dsql,
-        serving=dsql,
-        others=peers,
-        floor=floor,
-        lease=lease,
+        stores,
+        journal,
+        hearing(lambda each: recorded(each.call.operation, each.verdict, each.call.request_id)),
     )
-
-    async def let_go() -> None:
-        return None
-
-    layer = Layer(
-        settings=settings,
-        metrics=_METRICS,
-        stages=stages,
-        tables=tables,
-        journal=journal,
-        dynamodb=authority,
-        ways=ways,
-        converger=converger,
-        findings=findings,
-        floor=floor,
-        follow=None,
-        let_go=let_go,
-        peers=peers,
-        lease=lease,
-        participant=participant,
-    )
-    return layer, floor, participant
 
 
 class Silence:
@@ -362,7 +318,7 @@ class Silence:
 
     def __enter__(self) -> Silence:
         self._before = structlog.get_config()
-        self._patch.setattr("proxy.shadow.request.layer._GAUGE_SECONDS", 7.0)
+        self._patch.setattr("proxy.app.process._GAUGE_SECONDS", 7.0)
         self._patch.setattr("proxy.shadow.journal.group_commit._SYNC_SECONDS", 11.0)
         structlog.configure(
             processors=[self._take],

@@ -17,7 +17,7 @@ from proxy.shadow.journal.journal import Journal
 from proxy.stores.dynamodb.http_connection import HTTPResponse
 from proxy.stores.errors import Unreachable
 from tests.simulation.flip_story import tell_near
-from tests.simulation.process import build, settings_for
+from tests.simulation.process import compose, settings_for
 
 
 class Nowhere:
@@ -53,24 +53,23 @@ async def test_a_move_waits_for_and_holds_only_what_it_moves(tmp_path: Path) -> 
     )
     journal, slow = Journal(settings.journal.path), Slow()
     journal.open({"dynamodb": 1.0, "dsql": 1.0})
-    layer, floor, _ = build(
-        settings, journal, cast("Any", slow), cast("Any", Nowhere()), cast("Any", None), lambda *_: None
-    )
+    parts = compose(settings, journal, cast("Any", slow), cast("Any", Nowhere()), cast("Any", None), lambda *_: None)
+    layer, fence = parts.layer, parts.fence
     put = orjson.dumps({"TableName": "other", "Item": {"id": {"S": "1"}}})
     moved, other = Scope("things"), Scope("other")
     under_way = asyncio.ensure_future(layer.execute("PutItem", put, "1"))
     await slow.is_asked.wait()
-    assert floor.drain(moved).writers == 0
-    assert floor.drain(other).writers == 1
-    floor.hold(moved)
+    assert fence.drain(moved).writers == 0
+    assert fence.drain(other).writers == 1
+    fence.hold(moved)
     beside = asyncio.ensure_future(layer.execute("PutItem", put, "2"))
     slow.answers.set()
     assert (await under_way).ok
     assert (await beside).ok
-    floor.hold(other)
+    fence.hold(other)
     with pytest.raises(Unreachable, match="held"):
         await layer.execute("PutItem", put, "3")
-    floor.release()
+    fence.release()
     assert (await layer.execute("PutItem", put, "4")).ok
     assert len(slow.asked) == 3
     journal.close()

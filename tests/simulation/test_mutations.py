@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from proxy.app import compose_layer as build
+from proxy.app import compose_routes
 from proxy.dynamodb.item_writes import items_equal
 from proxy.dynamodb.schema import Key
 from proxy.shadow.comparison import read_comparison as reading
@@ -45,7 +45,7 @@ def no_reading_after_the_write(patch: Patch) -> None:
             held = await mirror.get(key)
         raise AssertionError
 
-    patch.setattr(build, "converge", converge)
+    patch.setattr(compose_routes, "converge", converge)
 
 
 def entry_after_the_write(patch: Patch) -> None:

@@ -255,7 +255,7 @@ class World:
         for process in self._processes:
             run = process.run
             assert run is not None
-            if not run.at_rest() or run.layer._behind.running:
+            if not run.at_rest() or run.parts.background.running:
                 return False
         return True
 
@@ -270,7 +270,7 @@ class World:
                 "SELECT key, generation, due, unsettled, parked FROM journal"
             ).fetchall()
             found.append(
-                f"{process.name}: behind={run.layer._behind.running} open={journal._active} "
+                f"{process.name}: behind={run.parts.background.running} open={journal._active} "
                 f"changes={journal._changes} rows={rows}"
             )
         return "; ".join(found)
@@ -337,7 +337,7 @@ class World:
         for process in self._processes:
             run = process.run
             if run is not None and not run.closed:
-                self._check_memory(process.name, run.journal, run.layer._behind.running, run.limit)
+                self._check_memory(process.name, run.journal, run.parts.background.running, run.limit)
 
     def _check_memory(self, name: str, journal: Journal, running: int, limit: int) -> None:
         most = len(self._keys)

@@ -17,8 +17,8 @@ import uvloop
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from proxy.app.compose_layer import compose_layer
 from proxy.app.serve import serve
+from proxy.app.service import open_service
 from proxy.settings import Address, load
 from proxy.tracing.otel import OpenTelemetry
 from tests.proxy_process import settings_text
@@ -94,7 +94,7 @@ def traced(dynamodb: str, dsql: str, folder: Path) -> Iterator[Traced]:
 
         await serve(
             settings,
-            partial(compose_layer, instrument=tracing.parts),
+            partial(open_service, instrument=tracing.parts),
             structlog.get_logger(),
             stop=stop,
             announce=announce,

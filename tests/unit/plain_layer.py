@@ -1,4 +1,4 @@
-"""A layer that only passes through: what the wire needs behind it where the shadow is not under test."""
+"""A layer that only passes through, and a process around it: what ports need behind them where they are under test."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,9 +17,6 @@ class PlainLayer:
         self.executed: list[str] = []
         self.passed: list[str] = []
         self.finished = 0
-        self.closed = False
-        self.reasons: list[str] = []
-        self.at = ""
 
     async def execute(self, action: str, body: bytes, request_id: str) -> Outcome:
         self.executed.append(action)
@@ -32,15 +29,24 @@ class PlainLayer:
         answer = await self.upstream.request(target, body, headers, timeout=self.seconds)
         return Outcome(answer.status, answer.headers, answer.body)
 
+
+class PlainProcess:
+    """`ProcessStatus` and `Lifecycle` of a process that has nothing to do. `reasons` are its problems."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.reasons: list[str] = []
+        self.at = ""
+
+    @property
+    def identity(self) -> str:
+        return "plain"
+
     async def status(self) -> Mapping[str, Any]:
         return {"stages": {"items": {"stage": "off"}}}
 
     def mismatches(self, limit: int) -> Sequence[Mapping[str, Any]]:
         return [{"number": number, "at": 1_000_000_000.5} for number in range(5)][:limit]
-
-    @property
-    def identity(self) -> str:
-        return "plain"
 
     async def evidence(self) -> Evidence:
         return Evidence()
@@ -53,6 +59,12 @@ class PlainLayer:
 
     def problems(self) -> Sequence[str]:
         return self.reasons
+
+    async def open(self) -> None:
+        return None
+
+    async def quiesce(self) -> None:
+        return None
 
     def listens(self, at: str) -> None:
         self.at = at

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from proxy.admin.server import AdminServer
+from proxy.admin.server import AdminOptions, AdminServer
 from proxy.cli.admin_client import over_admin
 from proxy.metrics.registry import Metrics
 from proxy.problems import Problem
@@ -25,7 +25,7 @@ from proxy.web.bearer_tokens import BearerTokens, Role
 from proxy.web.tls import Certificate
 from tests.certificates import Authority
 from tests.unit.peer import OK, always, peer
-from tests.unit.plain_layer import PlainLayer
+from tests.unit.plain_layer import PlainProcess
 
 READ, OPERATE = "read-0123456789abcdef", "operate-0123456789abcdef"
 TOKENS = BearerTokens([(Role.READER, READ), (Role.OPERATOR, OPERATE)])
@@ -34,9 +34,17 @@ TOKENS = BearerTokens([(Role.READER, READ), (Role.OPERATOR, OPERATE)])
 class Port:
     """A running admin port, and a client for it."""
 
-    def __init__(self, server: AdminServer, layer: PlainLayer, at: Address, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        server: AdminServer,
+        process: PlainProcess,
+        upstream: DynamoDBClient,
+        at: Address,
+        session: aiohttp.ClientSession,
+    ) -> None:
         self.server = server
-        self.layer = layer
+        self.process = process
+        self.upstream = upstream
         self.at = at
         self.session = session
 
@@ -71,22 +79,13 @@ async def admin(
 
     async with peer(always(OK)) as other:
         upstream = DynamoDBClient(other.url, region="us-east-1", credentials=Credentials(Credential("A", "B")))
-        layer = PlainLayer(upstream)
-        server = AdminServer(
-            layer,
-            upstream,
-            Metrics(),
-            version="1.2.3",
-            access=access,
-            most=10,
-            metrics_need_token=metrics_need_token,
-            pages=pages,
-            tls=tls,
-        )
+        process = PlainProcess()
+        options = AdminOptions(version="1.2.3", max_mismatches=10, metrics_need_token=metrics_need_token, tls=tls)
+        server = AdminServer(process, upstream, Metrics(), access, options, add_pages=pages)
         at = await server.start(Address("127.0.0.1", 0))
         async with aiohttp.ClientSession() as session:
             try:
-                yield Port(server, layer, at, session)
+                yield Port(server, process, upstream, at, session)
             finally:
                 await server.stop()
                 await upstream.close()
@@ -104,9 +103,9 @@ async def test_alive_and_ready() -> None:
 
 async def test_not_ready_says_why() -> None:
     async with admin() as here:
-        here.layer.reasons = ["the journal is not open"]
+        here.process.reasons = ["the journal is not open"]
         await here.server.stopping()
-        await here.layer.upstream.close()
+        await here.upstream.close()
         status, said = await here.get("/readyz")
         assert (status, said["ready"]) == (503, False)
         assert said["reasons"][:2] == ["the journal is not open", "the proxy is stopping"]
@@ -120,7 +119,7 @@ async def test_metrics_are_prometheus_s_text() -> None:
         assert "# TYPE crossfade_journal_keys gauge" in await answer.text()
 
 
-async def test_status_is_the_layer_s_with_version_and_uptime() -> None:
+async def test_status_is_the_process_s_with_version_and_uptime() -> None:
     async with admin() as here:
         await asyncio.sleep(0.01)
         status, said = await here.get("/v1/status")
@@ -131,7 +130,7 @@ async def test_status_is_the_layer_s_with_version_and_uptime() -> None:
 
 
 @pytest.mark.parametrize(("query", "count"), [("", 5), ("?limit=2", 2), ("?limit=10", 5)])
-async def test_mismatches_are_the_layer_s_with_their_times_as_people_write_them(query: str, count: int) -> None:
+async def test_mismatches_are_the_process_s_with_their_times_as_people_write_them(query: str, count: int) -> None:
     async with admin() as here:
         status, said = await here.get(f"/v1/mismatches{query}")
         assert (status, [each["number"] for each in said["mismatches"]]) == (200, list(range(count)))

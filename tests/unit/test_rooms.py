@@ -39,15 +39,11 @@ IO: Final = {"aioboto3", "aiohttp", "asyncio", "asyncpg", "boto3", "botocore", "
 STILL: Final = frozenset(
     {
         "proxy.admin.console.view.view",
-        "proxy.admin.server.__init__",
-        "proxy.app.compose_layer.compose_routes",
         "proxy.cutover.flip.coordinator.__init__",
         "proxy.cutover.flip.participant.__init__",
         "proxy.migrate.backfill.job.__init__",
         "proxy.migrate.verify.recheck.__init__",
         "proxy.migrate.verify.sweep.__init__",
-        "proxy.shadow.request.layer.__init__",
-        "proxy.shadow.request.writes.__init__",
         "proxy.stores.dynamodb.client.__init__",
     }
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.app.compose_layer import open_journal
+from proxy.app.service import open_journal
 from proxy.dynamodb.schema import Key
 from proxy.settings import JournalSettings, Mirror, Settings
 from proxy.shadow.journal.entries import ClaimedKey
@@ -241,21 +241,20 @@ async def test_only_one_process_may_have_it(journal: Journal, bench: Bench) -> N
 
 async def test_the_queue_setting_bounds_the_keys_in_memory(tmp_path: Path) -> None:
     settings = Settings(journal=JournalSettings(path=tmp_path / "journal.sqlite"), mirror=Mirror(queue=20))
-    journal = open_journal(settings)
-    many = [Key("t", f'{{"id":{{"N":"{number}"}}}}') for number in range(600)]
-    for start in range(0, len(many), 50):
-        journal.release(await journal.enter(many[start : start + 50]))
-        assert len(journal._active) <= 20
-    assert (await keys(journal))[0] == 600
-    seen: set[Key] = set()
-    while len(seen) < 600:
-        claim = await taken(journal)
-        assert len(journal._active) <= 20 + 1  # the claimed one is not in the queue
-        seen.add(claim.key)
-        journal.mark_converged(claim)
-    assert seen == set(many)
+    with open_journal(settings) as journal:
+        many = [Key("t", f'{{"id":{{"N":"{number}"}}}}') for number in range(600)]
+        for start in range(0, len(many), 50):
+            journal.release(await journal.enter(many[start : start + 50]))
+            assert len(journal._active) <= 20
+        assert (await keys(journal))[0] == 600
+        seen: set[Key] = set()
+        while len(seen) < 600:
+            claim = await taken(journal)
+            assert len(journal._active) <= 20 + 1  # the claimed one is not in the queue
+            seen.add(claim.key)
+            journal.mark_converged(claim)
+        assert seen == set(many)
     assert await keys(journal) == (0, 0)
-    journal.close()
 
 
 async def test_keys_left_by_an_earlier_process_are_loaded_within_the_same_bound(bench: Bench) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.app.compose_layer import open_journal
+from proxy.app.service import open_journal
 from proxy.dynamodb.schema import Key
 from proxy.settings import Settings
 from proxy.settings.shadow import JournalSettings
@@ -133,8 +133,8 @@ def test_a_database_of_something_else_is_left_alone(path: Path, statements: tupl
 @pytest.mark.parametrize("content", [b"not a database, though it is long enough to be one" * 100, b"\0" * 4096])
 def test_a_file_that_is_no_database_is_refused_at_the_start(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    with pytest.raises(SettingsError) as caught:
-        open_journal(Settings(journal=JournalSettings(path)))
+    with pytest.raises(SettingsError) as caught, open_journal(Settings(journal=JournalSettings(path))):
+        pass
     assert str(path) in str(caught.value)
     assert "verify --repair" in str(caught.value)
     assert path.read_bytes() == content
@@ -143,6 +143,6 @@ def test_a_file_that_is_no_database_is_refused_at_the_start(path: Path, content:
 async def test_another_release_s_journal_ends_the_start_with_a_sentence(path: Path) -> None:
     await with_a_key(path)
     script(path, f"PRAGMA user_version = {FORMAT + 1}")
-    with pytest.raises(SettingsError) as caught:
-        open_journal(Settings(journal=JournalSettings(path)))
+    with pytest.raises(SettingsError) as caught, open_journal(Settings(journal=JournalSettings(path))):
+        pass
     assert "another release" in str(caught.value)

@@ -13,7 +13,7 @@ from proxy.cutover.stages import Scope, Stage, StageMap, StagePlacement, Stages
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.settings import Settings, load
 from proxy.shadow.journal.journal import Journal
-from proxy.shadow.request.routing import Routes
+from proxy.shadow.request.routing import KeyStages
 from proxy.shadow.write_fence import WriteFence
 from proxy.stores.table_registry import Tables
 from proxy.stream.compose import KeyEnqueuer
@@ -43,7 +43,7 @@ class Here:
 
         tables = Tables(describe, {})
         self.floor = WriteFence(self.stages, self.journal, tables, hold_seconds=1.0, can_mirror=True)
-        self.nominate = KeyEnqueuer(self.journal, self.floor, tables, Routes({}, self.stages, tables))
+        self.nominate = KeyEnqueuer(self.journal, self.floor, tables, KeyStages(self.stages, tables))
 
     def move(self, stage: Stage) -> None:
         self.stages.adopt(self.stages.map.moved(Scope("things"), StagePlacement(stage)))

@@ -1,7 +1,7 @@
 """Two stores and the processes over them, under a clock of their own: what becomes of every comparison, by its request.
 
-A `Process` is the real layer, journal and all, built from its parts; it can be stopped, killed and started again with
-other settings. A `World` is a function of its seed.
+A `Process` is the real layer, journal and all, composed as in production; it can be stopped, killed and started
+again with other settings. A `World` is a function of its seed.
 """
 
 from __future__ import annotations
@@ -20,28 +20,25 @@ from typing import Any, Final, Literal, TypeVar
 
 import orjson
 
-from proxy.app.compose_layer import compose_routes
-from proxy.cutover.flip.fencing import NoLease
-from proxy.cutover.stages import Stages
+from proxy.app.compose_layer import ComposedLayer, compose_layer
+from proxy.app.process import Process as LifeOfProcess
+from proxy.app.process import compose_process
 from proxy.dynamodb.item_writes import items_equal
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.mapping.interface import TableMapping
 from proxy.metrics.registry import Metrics
-from proxy.settings import DSQL, DynamoDB, JournalSettings, Settings, Shutdown
+from proxy.settings import DSQL, Admin, DynamoDB, JournalSettings, Settings, Shutdown
 from proxy.settings import Mirror as MirrorSettings
-from proxy.shadow.comparison.peers import NoPeers, Peers
-from proxy.shadow.comparison.verdict_recorder import VerdictRecorder
 from proxy.shadow.journal.journal import Journal as KeyJournal
-from proxy.shadow.request.layer import Layer
 from proxy.shadow.verdict_record import VerdictRecord
-from proxy.shadow.write_fence import WriteFence
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.errors import StoreError
 from proxy.stores.table_registry import Tables
 from proxy.verdicts import JudgedDifference, Verdict
 from tests.killed import end_as_killed
+from tests.simulation.composition import hearing, simulated_stores
 from tests.simulation.line import Line, Weather
 from tests.simulation.loop import OWNER, Loop
 from tests.simulation.memory import Board, Memory
@@ -78,22 +75,6 @@ class Life:
     asleep_until: float = 0.0
 
 
-class _Heard(VerdictRecorder):
-    """The layer's findings, which the world hears too."""
-
-    def __init__(self, metrics: Metrics, hear: Callable[[Told], None], clock: Callable[[], float]) -> None:
-        super().__init__(metrics, kept=1000, values=True)
-        self._hear = hear
-        self._clock = clock
-
-    def record(self, record: VerdictRecord) -> None:
-        super().record(record)
-        call = record.call
-        self._hear(
-            Told(call.request_id, call.operation.action, record.verdict, record.judged, record.reason, self._clock())
-        )
-
-
 @dataclass(slots=True)
 class Process:
     """One layer over the world's stores, with a journal of its own. `name` names its journal's file."""
@@ -102,9 +83,10 @@ class Process:
     name: str
     stage: Stage = "shadow"
     alone: bool = False
-    layer: Layer = field(init=False)
+    parts: ComposedLayer = field(init=False)
     journal: KeyJournal = field(init=False)
     _life: Life = field(init=False, default_factory=Life)
+    _process: LifeOfProcess = field(init=False)
     _stop: asyncio.Event = field(init=False)
     _main: asyncio.Task[None] = field(init=False)
 
@@ -145,17 +127,19 @@ class Process:
 
     async def _ask(self, action: str, body: bytes, name: str) -> Outcome | None:
         try:
-            return await self.layer.execute(action, body, name)
+            return await self.parts.layer.execute(action, body, name)
         except StoreError:
             return None
 
     async def _run(self, ready: asyncio.Future[None]) -> None:
-        await self._build()
+        self._compose()
+        await self._process.open()
         ready.set_result(None)
         await self._stop.wait()
-        await self.layer.close()
+        await self._process.close()
+        self.journal.close()
 
-    async def _build(self) -> None:
+    def _compose(self) -> None:
         world, metrics = self.world, Metrics()
         settings = Settings(
             stage=self.stage,
@@ -164,51 +148,23 @@ class Process:
             journal=JournalSettings(path=world.folder / f"{self.name}.sqlite"),
             mirror=MirrorSettings(concurrency=4, alone=self.alone),
             shutdown=Shutdown(converge_seconds=10.0),
+            admin=Admin(values=True),
         )
         authority = DynamoDBStore(world.authority, 30.0)  # type: ignore[arg-type]
-        tables = Tables(authority.describe, mapped())
+        mappings = mapped()
+        tables = Tables(authority.describe, mappings)
         for schema in SCHEMAS.values():
             tables.learn(schema)
         self.journal = KeyJournal(settings.journal.path, clock=lambda: _EPOCH + world.loop.time())
-        findings = _Heard(metrics, world.hear, world.loop.time)
-        peers = None if self.alone else Peers(world.board, self.journal)
-        stages = Stages(settings)
-        floor = WriteFence(stages, self.journal, tables, hold_seconds=2.0, can_mirror=True)
-        ways, converger = compose_routes(
-            settings,
-            stages,
-            tables,
-            self.journal,
-            findings,
-            metrics,
-            dynamodb=authority,
-            dsql=world.mirror,
-            serving=world.mirror,
-            others=peers or NoPeers(alone=True),
-            floor=floor,
-            lease=NoLease(),
-        )
-        self.layer = Layer(
-            settings=settings,
-            metrics=metrics,
-            stages=stages,
-            tables=tables,
-            journal=self.journal,
-            dynamodb=authority,
-            ways=ways,
-            converger=converger,
-            findings=findings,
-            floor=floor,
-            follow=None,
-            let_go=_nothing,
-            peers=peers,
-        )
         self.journal.open({"dynamodb": DYNAMODB_SETTLE, "dsql": DSQL_SETTLE})
-        await self.layer.open()
+        stores = simulated_stores(authority, world.mirror, tables, world.board, mappings=mappings)
+        self.parts = compose_layer(settings, metrics, stores, self.journal, hearing(self._hear))
+        self._process = compose_process(settings, metrics, self.parts)
 
-
-async def _nothing() -> None:
-    return None
+    def _hear(self, record: VerdictRecord) -> None:
+        call = record.call
+        at = self.world.loop.time()
+        self.world.hear(Told(call.request_id, call.operation.action, record.verdict, record.judged, record.reason, at))
 
 
 class World:
@@ -314,7 +270,7 @@ class World:
                 await asyncio.sleep(0.25)
 
     async def _busy(self, process: Process) -> bool:
-        return bool(process.layer._behind.running or (await process.journal.depth()).keys)
+        return bool(process.parts.background.running or (await process.journal.depth()).keys)
 
 
 async def _nowhere(_: str) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import structlog
 
-from proxy.admin.server import ProcessStatus
 from proxy.cutover.model import HistoryEntry, MoveOrder, MoveRefused
+from proxy.cutover.process_status import ProcessStatus
 from proxy.cutover.service import CutoverService, PreparedMove
 from proxy.cutover.snapshot import StagesSnapshot
 from proxy.cutover.stages import Scope
@@ -23,19 +23,19 @@ log = structlog.get_logger(__name__)
 class ProcessBackend:
     """One of a process. `close` ends a move that is under way."""
 
-    def __init__(self, layer: ProcessStatus, cutover: CutoverService) -> None:
-        self._layer = layer
+    def __init__(self, process: ProcessStatus, cutover: CutoverService) -> None:
+        self._process = process
         self._cutover = cutover
         self._moves: set[asyncio.Task[None]] = set()
 
     async def status(self) -> Mapping[str, Any]:
-        return await self._layer.status()
+        return await self._process.status()
 
     def mismatches(self, limit: int) -> Sequence[Mapping[str, Any]]:
-        return self._layer.mismatches(limit)
+        return self._process.mismatches(limit)
 
     def problems(self) -> Sequence[str]:
-        return self._layer.problems()
+        return self._process.problems()
 
     async def look(self) -> StagesSnapshot:
         return await self._cutover.look()

@@ -5,6 +5,9 @@ Comparisons are the only work that the proxy can do without, so they are shed be
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 from proxy.background_tasks import BackgroundTasks
 from proxy.metrics.registry import Metrics
 from proxy.shadow.request.loop_lag import LoopLag
@@ -13,7 +16,7 @@ from proxy.stores.circuit_breaker import CircuitBreaker
 
 
 class AdmissionControl:
-    """The decision whether one more comparison may run."""
+    """The admission of comparisons to the work behind the answer."""
 
     def __init__(self, background: BackgroundTasks, fence: WriteFence, lag: LoopLag, metrics: Metrics) -> None:
         self._background = background
@@ -30,6 +33,10 @@ class AdmissionControl:
         if reason is not None:
             self._metrics.comparison.shed(reason)
         return reason is None
+
+    def start(self, comparison: Coroutine[Any, Any, None]) -> None:
+        """Run a comparison that was admitted, behind the answer."""
+        self._background.start(comparison)
 
     def _reason(self, breaker: CircuitBreaker) -> str | None:
         if breaker.is_open:

@@ -67,6 +67,22 @@ class RequestDecoder:
             self._follow.ensure(tables.values())
         return Call(operation, tables, item_type, request_id)
 
+    async def decode_again(
+        self, action: str, body: bytes, request: dict[str, Any], names: tuple[str, ...]
+    ) -> Call | None:
+        """Decode a request that DynamoDB has accepted, with its tables described anew.
+
+        Returns None if it still cannot be decoded, and logs that: only a sweep finds what it wrote. Raises StoreError.
+        """
+        for name in names:
+            self._tables.forget(name)
+        call = await self.decode(action, body, request, names, "")
+        if isinstance(call, Call):
+            return call
+        self._metrics.comparison.undecoded(action)
+        log.error("write_not_followed", operation=action, tables=names, remedy="run a sweep of these tables")
+        return None
+
     def _report(self, action: str, table: str, why: str) -> None:
         self._metrics.comparison.undecoded(action)
         if table not in self.undescribed and len(self.undescribed) < _MAX_UNDESCRIBED:

@@ -5,9 +5,9 @@ compared behind the client's. On the ramp, the mirror serves the client.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final
 
-from proxy.background_tasks import BackgroundTasks
 from proxy.cutover.stages import DSQL, Stages
 from proxy.dynamodb.errors import validation
 from proxy.dynamodb.outcome import Outcome
@@ -20,7 +20,7 @@ from proxy.shadow.request.admission import AdmissionControl
 from proxy.shadow.request.authority import ask_authority
 from proxy.shadow.request.fan_out import fan_out
 from proxy.shadow.request.placement import Placement, placement_of
-from proxy.shadow.request.routing import Route, Routes
+from proxy.shadow.request.routing import Route
 from proxy.stores.errors import StoreError
 
 _FOREIGN_CURSOR: Final = (
@@ -29,21 +29,19 @@ _FOREIGN_CURSOR: Final = (
 
 
 class Reads:
-    """The path of reads. Comparisons run in `background` if `admission` admits them."""
+    """The path of reads. Comparisons run behind the answer if `admission` admits them."""
 
     def __init__(
         self,
         stages: Stages,
-        routes: Routes,
+        routes: Mapping[str, Route],
         journal: Journal,
-        background: BackgroundTasks,
         admission: AdmissionControl,
         metrics: Metrics,
     ) -> None:
         self._stages = stages
         self._routes = routes
         self._journal = journal
-        self._background = background
         self._admission = admission
         self._metrics = metrics
 
@@ -72,14 +70,14 @@ class Reads:
 
         A read that is `continued` goes on from a cursor of that store, so the ramp does not apply.
         """
-        route = self._routes.with_authority(authority)
+        route = self._routes[authority]
         percent = 0.0 if continued else placement.ramp_percent
         if ramp.is_ramped(call.operation, percent) and not any(map(self._journal.holds, placement.keys)):
             return await self._ramped(route, call)
         if not placement.compared or not self._admission.admit(route.direction.breaker):
             return authority, await ask_authority(route, call)
         answer: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
-        self._background.start(route.comparison.compare(call, answer))
+        self._admission.start(route.comparison.compare(call, answer))
         try:
             outcome = await ask_authority(route, call)
         except BaseException:
@@ -107,7 +105,7 @@ class Reads:
             return route.direction.authority.name, await ask_authority(route, call)
         served = executed.outcome
         if self._admission.admit(route.direction.breaker):
-            self._background.start(route.comparison.compare_served(call, served, answer, started))
+            self._admission.start(route.comparison.compare_served(call, served, answer, started))
         if answer is not None and (answer.status, answer.document) != (served.status, served.document):
             self._metrics.comparison.ramped("differs")
             return route.direction.authority.name, answer

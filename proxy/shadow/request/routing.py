@@ -32,31 +32,31 @@ class Route:
     """Called with the table and the reason when DSQL fails to answer a client."""
 
 
-class Routes:
-    """The lookup of routes. `by_authority` has one for each store that may be the authority; it may be filled later."""
+class KeyStages:
+    """The lookup of the stage of a key."""
 
-    def __init__(self, by_authority: Mapping[str, Route], stages: Stages, tables: Tables) -> None:
-        self._by_authority = by_authority
+    def __init__(self, stages: Stages, tables: Tables) -> None:
         self._stages = stages
         self._tables = tables
-
-    def with_authority(self, store: str) -> Route:
-        """Return the route with this store as the authority. Raises KeyError."""
-        return self._by_authority[store]
 
     def stage_of(self, key: Key) -> Stage:
         """Return the stage of a key: its item type's, if its attributes name the type, or else the table's."""
         return self._stages.stage_of(key.table, self._tables.type_of(key))
 
+
+class Directions:
+    """`DirectionLookup`: which way each key converges. `by_authority` has one for each store."""
+
+    def __init__(self, by_authority: Mapping[str, Direction], stages: Stages, key_stages: KeyStages) -> None:
+        self._by_authority = by_authority
+        self._stages = stages
+        self._key_stages = key_stages
+
     def direction_of(self, key: Key) -> Direction | None:
         """Return which way a key converges now; None where there is no mirror any more."""
-        stage = self.stage_of(key)
-        return None if stage is Stage.COMPLETE else self.with_authority(stage.authority).direction
-
-    def mirrors(self) -> dict[str, CircuitBreaker]:
-        """Return the breakers, by the name of the store that each is in front of."""
-        return {route.direction.mirror.name: route.direction.breaker for route in self._by_authority.values()}
+        stage = self._key_stages.stage_of(key)
+        return None if stage is Stage.COMPLETE else self._by_authority[stage.authority]
 
     def breakers(self) -> tuple[CircuitBreaker, ...]:
         """Return the breakers in front of the mirrors that are in use."""
-        return tuple(self._by_authority[name].direction.breaker for name in self._stages.authorities)
+        return tuple(self._by_authority[name].breaker for name in self._stages.authorities)

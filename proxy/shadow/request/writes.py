@@ -4,26 +4,23 @@ still acknowledge it. Behind the answer the write is rehearsed, and its keys con
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Final
 
-from proxy.background_tasks import BackgroundTasks
 from proxy.cutover.flip.fencing import ServingLease
 from proxy.cutover.stages import DYNAMODB, Stages
-from proxy.dynamodb.operations import WRITES
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.metrics.histogram import clock
 from proxy.metrics.registry import Metrics
 from proxy.shadow.call import Call
 from proxy.shadow.convergence.converger import Converger
-from proxy.shadow.instrumentation import Passthrough
 from proxy.shadow.journal.journal import Journal
 from proxy.shadow.request.admission import AdmissionControl
 from proxy.shadow.request.authority import ask_authority, failure_outcome
 from proxy.shadow.request.fan_out import fan_out
 from proxy.shadow.request.placement import placement_of
-from proxy.shadow.request.routing import Route, Routes
+from proxy.shadow.request.routing import Route
 from proxy.shadow.write_fence import WriteFence
 from proxy.stores.errors import StoreError, UnknownOutcome, Unreachable
 
@@ -31,18 +28,16 @@ LEASE_EXPIRED: Final = "this proxy does not know which store is the authority: i
 
 
 class Writes:
-    """The path of writes. Rehearsals run in `background` if `admission` admits them."""
+    """The path of writes. Rehearsals run behind the answer if `admission` admits them."""
 
     def __init__(
         self,
         stages: Stages,
-        routes: Routes,
+        routes: Mapping[str, Route],
         journal: Journal,
         fence: WriteFence,
         lease: ServingLease,
         converger: Converger,
-        dynamodb: Passthrough,
-        background: BackgroundTasks,
         admission: AdmissionControl,
         metrics: Metrics,
     ) -> None:
@@ -52,8 +47,6 @@ class Writes:
         self._fence = fence
         self._lease = lease
         self._converger = converger
-        self._dynamodb = dynamodb
-        self._background = background
         self._admission = admission
         self._metrics = metrics
 
@@ -86,7 +79,7 @@ class Writes:
             return await fan_out(placement, call, self.write)
         in_flight, term = self._fence.begin(tuple(placement.scopes)), lease.term
         try:
-            route = self._routes.with_authority(authority)
+            route = self._routes[authority]
             if keys:
                 outcome = await self._write_mirrored(route, call, keys, compared=placement.compared)
             else:
@@ -123,29 +116,7 @@ class Writes:
         if outcome.status >= 500:
             self._converger.mark_unsettled(keys, authority.name)
         if compared and self._admission.admit(route.direction.breaker) and not route.rehearsal.is_repeat(call):
-            self._background.start(route.rehearsal.rehearse(call, entry, outcome))
+            self._admission.start(route.rehearsal.rehearse(call, entry, outcome))
         else:
             self._journal.release(entry)
         return outcome
-
-    async def bypass_mirror(self, action: str, body: bytes, tables: Iterable[str] = ()) -> Outcome:
-        """Send an operation to DynamoDB alone: nothing in `tables` is mirrored, or (with none) it cannot be decoded.
-
-        Raises StoreError: Unreachable if it is a write and writes are held, UnknownOutcome if this process may no
-        longer acknowledge it.
-        """
-        if action not in WRITES:
-            return await self._dynamodb.call(action, body)
-        # The move of one table must neither wait for writes to other tables nor hold them.
-        scopes = tuple((table, "") for table in tables)
-        if self._fence.holds(scopes) or (self._fence.held and not scopes):
-            self._metrics.cutover.held()
-            raise Unreachable("held", "writes are held while a stage is moved")
-        in_flight, term = self._fence.begin(scopes), self._lease.term
-        try:
-            outcome = await self._dynamodb.call(action, body)
-            if not self._lease.holds(term):
-                raise UnknownOutcome("lease", LEASE_EXPIRED)
-            return outcome
-        finally:
-            self._fence.end(in_flight)

@@ -1,0 +1,163 @@
+"""Opens both stores of a process with what it keeps in them, and closes them again.
+
+`Stores` is all that the layer knows of the world outside: a simulation composes the same layer over stores of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from proxy.cutover.compose import participant_of
+from proxy.cutover.flip.fencing import FenceControl
+from proxy.cutover.flip.participant import Participant
+from proxy.cutover.gate.latest_sweeps import SweepHistory
+from proxy.cutover.stages import DSQL, DYNAMODB
+from proxy.dynamodb.idempotency import IdempotencyToken
+from proxy.mapping.column_mapping import ColumnMapping
+from proxy.mapping.load import LoadedMapping, load_mappings
+from proxy.metrics.registry import Metrics
+from proxy.migrate.schema.document_tables import Documents
+from proxy.migrate.schema.ledger import LEDGER_TABLES
+from proxy.settings import Settings
+from proxy.shadow.comparison.peers import PeerMessageStore
+from proxy.shadow.request.follow_tables import TableFollower
+from proxy.shadow.request.table_operations import OfflineControl
+from proxy.stores.dsql.connect import open_pool
+from proxy.stores.dsql.offline_control_plane import ControlPlane
+from proxy.stores.dsql.store import DSQLStore
+from proxy.stores.dsql.system_tables.authority_guarantees import PROMISE_TABLES, AuthorityGuarantees
+from proxy.stores.dsql.system_tables.checkpoints import CHECKPOINTS_TABLE
+from proxy.stores.dsql.system_tables.peer_messages import BOARD_TABLE, PeerMessages
+from proxy.stores.dsql.system_tables.sweep_records import SWEEPS_TABLE, SweepRecords
+from proxy.stores.dsql.system_tables.table_descriptions import CATALOGUE_TABLE, TableDescriptions
+from proxy.stores.dynamodb.client import DynamoDBClient
+from proxy.stores.dynamodb.store import DynamoDBStore
+from proxy.stores.errors import StoreError
+from proxy.stores.interface import Store
+from proxy.stores.table_registry import Tables
+
+# A client waits no longer for a connection than it would for a DynamoDB that is busy.
+_BUSY_SECONDS: Final = 1.0
+_RETRY_SECONDS: Final = 5.0
+_MAX_REMEMBERED: Final = 1000
+
+Loop = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """Both stores of a process, and what it keeps in them."""
+
+    mappings: Mapping[str, LoadedMapping]
+    """The mapping files, by table."""
+    tables: Tables
+    """The tables that have been met, and how each maps."""
+    dynamodb: DynamoDBStore
+    """DynamoDB, as the authority and as the mirror."""
+    dsql_mirror: Store
+    """DSQL as the mirror."""
+    dsql_authority: Store
+    """DSQL as the authority, which gives guarantees that a mirror need not give."""
+    control: OfflineControl | None
+    """What answers operations on tables where there is no DynamoDB; None where there is one."""
+    follow: TableFollower | None
+    """What repeats the changes of tables on DSQL; None where that is off."""
+    messages: PeerMessageStore
+    """The messages between the processes over these stores."""
+    sweeps: SweepHistory
+    """The sweeps on record."""
+    remembered_tables: Callable[[], Awaitable[Iterable[str]]]
+    """Returns the names of tables that were met before this process started. Raises StoreError."""
+    on_table_deleted: Callable[[str], None]
+    """Called with the name of a table that DynamoDB has deleted."""
+    remember_token: Callable[[IdempotencyToken], Awaitable[None]] | None
+    """Makes DSQL know a client's token that DynamoDB has seen, so that a retry after the flip finds it."""
+    enlist: Callable[[FenceControl, str], Participant | None]
+    """Gives the participant with this fence and process name in moving stages; None where stages are pinned."""
+    loops: tuple[Loop, ...] = ()
+    """What keeps the system tables in DSQL up to date. Each runs for ever while this process may write to a mirror."""
+
+
+@asynccontextmanager
+async def open_stores(settings: Settings, metrics: Metrics, upstream: DynamoDBClient) -> AsyncIterator[Stores]:
+    """Open both stores until the end of the block. Raises SettingsError.
+
+    Where every table is `off`, there need be no DSQL: the pool is then never asked.
+    """
+    mappings = load_mappings(settings)
+    async with AsyncExitStack() as stack:
+        pool = open_pool(settings.dsql, metrics.stores)
+        stack.push_async_callback(pool.close_or_terminate)
+        metrics.stores.dsql_pool(lambda: pool.state)
+        schema = settings.dsql.schema
+        descriptions = TableDescriptions(pool, schema)
+        dynamodb = DynamoDBStore(
+            upstream,
+            settings.dynamodb.timeout_seconds,
+            partial(metrics.stores.store_seconds, DYNAMODB),
+            described=descriptions.keep,
+            undecided=metrics.stores.dynamodb_undecided,
+        )
+        control = None
+        if not settings.needs_dynamodb:
+            columns = {n: each.mapping for n, each in mappings.items() if isinstance(each.mapping, ColumnMapping)}
+            control = ControlPlane(descriptions, columns)
+        tables = Tables(dynamodb.describe if control is None else control.schema, mappings)
+        follow = None
+        if settings.follow_tables:
+            documents = Documents(pool, schema, _reserved(mappings))
+            follow = TableFollower(documents.create, documents.drop)
+            stack.push_async_callback(follow.close)
+        guarantees = AuthorityGuarantees(pool, schema)
+        dsql = partial(
+            DSQLStore,
+            pool,
+            tables.mapping_of,
+            followed=follow,
+            schema=schema,
+            on_retry=metrics.stores.mirror_retried,
+            observe=partial(metrics.stores.store_seconds, DSQL),
+        )
+        if settings.dsql.given:
+            pool.start()
+        yield Stores(
+            mappings=mappings,
+            tables=tables,
+            dynamodb=dynamodb,
+            dsql_mirror=dsql(),
+            dsql_authority=dsql(guarantees=guarantees, acquire_seconds=_BUSY_SECONDS),
+            control=control,
+            follow=follow,
+            messages=PeerMessages(pool, schema),
+            sweeps=SweepRecords(pool, schema, seconds=settings.dsql.timeout_seconds),
+            remembered_tables=partial(descriptions.names, "", _MAX_REMEMBERED),
+            on_table_deleted=descriptions.drop,
+            remember_token=guarantees.note,
+            enlist=partial(_enlist, settings, upstream),
+            loops=(descriptions.work, partial(_keep_guarantees, guarantees)),
+        )
+
+
+def _enlist(settings: Settings, upstream: DynamoDBClient, fence: FenceControl, process: str) -> Participant | None:
+    return participant_of(settings, upstream, fence, process, listen=str(settings.listen))
+
+
+def _reserved(mappings: Mapping[str, LoadedMapping]) -> frozenset[str]:
+    """Return the SQL tables that no followed table may have the name of."""
+    system = (BOARD_TABLE, CATALOGUE_TABLE, CHECKPOINTS_TABLE, SWEEPS_TABLE, *LEDGER_TABLES, *PROMISE_TABLES)
+    return frozenset((*system, *(each.mapping.sql_table for each in mappings.values())))
+
+
+async def _keep_guarantees(guarantees: AuthorityGuarantees) -> None:
+    """Create the tables that DSQL needs as the authority now, and not at the first write after a flip; then tidy
+    them."""
+    try:
+        await guarantees.ensure_tables()
+        await guarantees.tidy()
+    except StoreError:
+        await asyncio.sleep(_RETRY_SECONDS)

@@ -1,0 +1,34 @@
+"""The status of a process, as the admin port, the console and the gate need it: a protocol, which asks no store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from proxy.cutover.gate.evidence import Evidence
+
+
+class ProcessStatus(Protocol):
+    """What a process reports of itself (`proxy.shadow.status`)."""
+
+    @property
+    def identity(self) -> str:
+        """The name of this process, which it keeps with its journal."""
+
+    async def status(self) -> Mapping[str, Any]:
+        """Return stages, journal, verdicts and breakers as a JSON document."""
+
+    def mismatches(self, limit: int) -> Sequence[Mapping[str, Any]]:
+        """Return at most `limit` disagreements, newest first, redacted as the settings say; `at` is in Unix seconds."""
+
+    def problems(self) -> Sequence[str]:
+        """Return why this process should get no traffic now; empty if it can work."""
+
+    async def evidence(self) -> Evidence:
+        """Return what the gate needs to know of this process."""
+
+    def resume(self, earlier: Evidence) -> None:
+        """Take up what an earlier run of this process counted."""
+
+    def met(self) -> Iterable[str]:
+        """Return the names of the tables that this process has met."""

@@ -1,0 +1,81 @@
+"""Operations that the layer does not decode: they pass through unread, or DSQL answers them where DynamoDB is gone.
+
+A table that such an operation has created, changed or deleted is described anew, and followed where that is on. Knows
+nothing of items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import structlog
+
+from proxy.cutover.stages import Stages
+from proxy.dynamodb.outcome import Outcome
+from proxy.dynamodb.schema import TableSchema
+from proxy.shadow.instrumentation import Passthrough
+from proxy.shadow.request.follow_tables import TableFollower
+from proxy.stores.table_registry import Tables
+
+log = structlog.get_logger(__name__)
+
+_STREAMS: Final = "DynamoDBStreams_"
+
+
+class OfflineControl(Protocol):
+    """What answers operations on tables where there is no DynamoDB (`proxy.stores.dsql.offline_control_plane`)."""
+
+    async def answer(self, action: str, body: bytes) -> Outcome:
+        """Return the outcome. Raises StoreError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableOperations:
+    """The path of all operations but the ten on items."""
+
+    stages: Stages
+    """The stages of this process: a table in `off` is not followed."""
+    tables: Tables
+    """The tables that have been met."""
+    dynamodb: Passthrough
+    """DynamoDB, called past the mirror."""
+    control: OfflineControl | None
+    """What answers where there is no DynamoDB; None where there is one."""
+    follow: TableFollower | None
+    """What repeats the changes of tables on DSQL; None where that is off."""
+    on_table_deleted: Callable[[str], None]
+    """Called with the name of a table that DynamoDB has deleted."""
+
+    async def pass_through(self, action: str, target: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        """Send an operation to DynamoDB unread, and return its outcome. Raises StoreError."""
+        if self.control is not None:
+            return await self.control.answer(action, body)
+        outcome = await self.dynamodb.carry(target, body, headers)
+        if outcome.ok and not target.startswith(_STREAMS):
+            self._notice(action, outcome)
+        return outcome
+
+    def _notice(self, action: str, outcome: Outcome) -> None:
+        """Forget what was known of a table that was created, changed or deleted, and follow it."""
+        if action not in ("CreateTable", "UpdateTable", "DeleteTable"):
+            return
+        description = outcome.document.get("TableDescription")
+        if not isinstance(description, dict) or "TableName" not in description:
+            return
+        name = description["TableName"]
+        self.tables.forget(name)
+        if action == "DeleteTable":
+            self.on_table_deleted(name)
+        if self.follow is None or not self.stages.active(name) or self.tables.mapped(name):
+            return
+        if action == "DeleteTable":
+            self.follow.drop(name)
+            return
+        try:
+            schema = TableSchema.from_description(description)
+        except ValueError as error:
+            log.error("table_not_described", table=name, detail=str(error), remedy="none: it is passed through")
+            return
+        self.follow.ensure([self.tables.learn(schema)])

@@ -1,0 +1,80 @@
+"""What a simulation has in place of the stores that `proxy.app.open_stores` opens: `compose_layer` is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from proxy.app.compose_layer import InstrumentLayer
+from proxy.app.open_stores import Stores
+from proxy.cutover.flip.fencing import FenceControl
+from proxy.cutover.flip.participant import Participant
+from proxy.mapping.load import LoadedMapping
+from proxy.shadow.comparison.peers import PeerMessageStore
+from proxy.shadow.instrumentation import Instrumentation, VerdictSink
+from proxy.shadow.verdict_record import VerdictRecord
+from proxy.stores.dsql.system_tables.sweep_records import SweepRecord
+from proxy.stores.dynamodb.store import DynamoDBStore
+from proxy.stores.interface import Store
+from proxy.stores.table_registry import Tables
+
+Hear = Callable[[VerdictRecord], None]
+
+
+class _NoSweeps:
+    """`SweepHistory` with no sweep on record."""
+
+    async def newest(self, table: str) -> SweepRecord | None:
+        return None
+
+
+async def _no_tables() -> Iterable[str]:
+    return ()
+
+
+def simulated_stores(
+    dynamodb: DynamoDBStore,
+    dsql: Store,
+    tables: Tables,
+    messages: PeerMessageStore,
+    *,
+    mappings: Mapping[str, LoadedMapping] | None = None,
+    enlist: Callable[[FenceControl, str], Participant | None] = lambda _, __: None,
+) -> Stores:
+    """`Stores` over a simulated DynamoDB and a simulated DSQL, which is the same as the authority and as the mirror."""
+    return Stores(
+        mappings=mappings or {},
+        tables=tables,
+        dynamodb=dynamodb,
+        dsql_mirror=dsql,
+        dsql_authority=dsql,
+        control=None,
+        follow=None,
+        messages=messages,
+        sweeps=_NoSweeps(),
+        remembered_tables=_no_tables,
+        on_table_deleted=lambda _: None,
+        remember_token=None,
+        enlist=enlist,
+    )
+
+
+class _HeardVerdicts:
+    """`VerdictSink` that the simulation hears, after the layer's own has taken a verdict."""
+
+    def __init__(self, sink: VerdictSink, hear: Hear) -> None:
+        self._sink = sink
+        self._hear = hear
+
+    def record(self, record: VerdictRecord, /) -> None:
+        self._sink.record(record)
+        self._hear(record)
+
+
+def hearing(hear: Hear) -> InstrumentLayer:
+    """Instrumentation by which `hear` is called with every verdict."""
+
+    def instrument(*_: Any) -> Instrumentation:
+        return Instrumentation(verdict_sink=lambda sink: _HeardVerdicts(sink, hear))
+
+    return instrument
