@@ -254,7 +254,7 @@ async def test_the_queue_setting_bounds_the_keys_in_memory(tmp_path: Path) -> No
             seen.add(claim.key)
             journal.mark_converged(claim)
         assert seen == set(many)
-    assert await keys(journal) == (0, 0)
+        assert await keys(journal) == (0, 0)
 
 
 async def test_keys_left_by_an_earlier_process_are_loaded_within_the_same_bound(bench: Bench) -> None:

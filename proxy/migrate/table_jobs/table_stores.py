@@ -1,6 +1,6 @@
-"""Both stores of one table, opened for a command that works over the whole of it: backfill or verify.
+"""Opens both stores of one table, for a command that works on the whole of it: backfill or verify.
 
-Puts together what `shadow.build` puts together for traffic, without traffic: no journal, no breaker, no metrics.
+Opens what `proxy.app.open_stores` opens for traffic, without traffic: no journal, no breaker, no metrics.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,28 +37,38 @@ from proxy.stores.table_registry import Table, Tables
 _STATEMENT_SECONDS: Final = 120.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TableStores:
     """A table's two stores, and what is known of the table."""
 
     table: Table
+    """The table, and how it maps."""
     dynamodb: DynamoDBStore
+    """DynamoDB."""
     dsql: DSQLStore
+    """DSQL."""
     pool: Pool
+    """The connections to DSQL."""
     bulk: Bulk
+    """Statements over many rows of the table."""
     checkpoints: Checkpoints
+    """How far earlier runs came."""
     references: tuple[Reference, ...]
+    """The references to other tables that the mapping declares."""
     items: int
-    """What DescribeTable says, which may be six hours old."""
+    """The number of items that DescribeTable says, which may be six hours old."""
     size: int
-    """Bytes, as old."""
+    """The size in bytes, as old."""
     standing: TableAuthority
+    """Knows which store is the table's authority."""
     enlist: Callable[[str, FenceControl], Participant | None]
-    """A process's part in moving stages, by its name; None where they are pinned."""
+    """Gives the participant of a process name in moving stages; None where stages are pinned."""
 
     def job_participant(self, name: str, authority: str, *, left: bool) -> JobParticipant:
-        """A command's part in moving stages while it writes to the other store; it keeps its name when it is started
-        again. `left` as `TakingPart` has it."""
+        """Return the command's participant in moving stages while it writes to the mirror of `authority`.
+
+        It keeps its name when the command is started again. `left` is as `JobParticipant` has it.
+        """
         stores: tuple[Store, Store] = (self.dynamodb, self.dsql)
         truth, mirror = stores if authority == DYNAMODB else stores[::-1]
         # Names go into paths and onto command lines (`crossfade stage forget`).
@@ -72,42 +82,39 @@ class TableStores:
 async def open_table_stores(
     settings: Settings, name: str | None, retried: Callable[[str], None] = lambda _: None
 ) -> AsyncIterator[TableStores]:
-    """Until the end of the block. Raises SettingsError, CredentialsError, StoreError."""
+    """Open a table's stores until the end of the block. Raises SettingsError, CredentialsError, StoreError."""
     if settings.dsql.dsn is None and settings.dsql.endpoint is None:
         raise SettingsError(["this needs DSQL: set endpoint or dsn in [dsql]"])
     chosen, mapped = opening.chosen(settings, name)
-    pool = open_pool(settings.dsql)
-    try:
-        async with open_upstream(settings, os.environ) as upstream:
-            dynamodb = DynamoDBStore(upstream, settings.dynamodb.timeout_seconds)
-            schema = await opening.described(dynamodb, chosen)
-            description = await dynamodb.ask("DescribeTable", {"TableName": chosen})
-            tables = Tables(dynamodb.describe, {} if mapped is None else {chosen: mapped})
-            table = tables.learn(schema)
-            if mapped is None and settings.follow_tables:
-                await Documents(pool, settings.dsql.schema).create(table.mapping)  # type: ignore[arg-type]
-            dsql = DSQLStore(pool, tables.mapping_of, schema=settings.dsql.schema, on_retry=retried)
-            schema_name = settings.dsql.schema
-            bulk = Bulk(pool, table.mapping, schema=schema_name, seconds=_STATEMENT_SECONDS, on_retry=retried)
-            yield TableStores(
-                table,
-                dynamodb,
-                dsql,
-                pool,
-                bulk,
-                Checkpoints(pool, schema_name, seconds=settings.dsql.timeout_seconds),
-                () if mapped is None else mapped.references,
-                int(description["Table"].get("ItemCount", 0)),
-                int(description["Table"].get("TableSizeBytes", 0)),
-                TableAuthority(settings, dynamodb, chosen, mapped.rules if mapped is not None else ()),
-                lambda named, part: participant_of(settings, upstream, part, named),
-            )
-    finally:
-        await pool.close_or_terminate()
+    async with AsyncExitStack() as stack:
+        pool = open_pool(settings.dsql)
+        stack.push_async_callback(pool.close_or_terminate)
+        upstream = await stack.enter_async_context(open_upstream(settings, os.environ))
+        dynamodb = DynamoDBStore(upstream, settings.dynamodb.timeout_seconds)
+        table_schema = await opening.described(dynamodb, chosen)
+        description = await dynamodb.ask("DescribeTable", {"TableName": chosen})
+        tables = Tables(dynamodb.describe, {} if mapped is None else {chosen: mapped})
+        table = tables.learn(table_schema)
+        schema = settings.dsql.schema
+        if mapped is None and settings.follow_tables:
+            await Documents(pool, schema).create(table.mapping)  # type: ignore[arg-type]
+        yield TableStores(
+            table=table,
+            dynamodb=dynamodb,
+            dsql=DSQLStore(pool, tables.mapping_of, schema=schema, on_retry=retried),
+            pool=pool,
+            bulk=Bulk(pool, table.mapping, schema=schema, seconds=_STATEMENT_SECONDS, on_retry=retried),
+            checkpoints=Checkpoints(pool, schema, seconds=settings.dsql.timeout_seconds),
+            references=() if mapped is None else mapped.references,
+            items=int(description["Table"].get("ItemCount", 0)),
+            size=int(description["Table"].get("TableSizeBytes", 0)),
+            standing=TableAuthority(settings, dynamodb, chosen, mapped.rules if mapped is not None else ()),
+            enlist=lambda process, fence: participant_of(settings, upstream, fence, process),
+        )
 
 
 def collect_seldom() -> None:
-    """What has been loaded stays: the garbage collector need not look at it again, nor at each 700th dict of a page."""
+    """Take what has been loaded out of garbage collection, and collect less often: a page has thousands of dicts."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
