@@ -24,6 +24,8 @@ _PARTICULAR = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+# DynamoDB puts a refusal of a request's form into this envelope or not, by operation and region.
+_ENVELOPE = "1 validation error detected: "
 _BRACKETED = re.compile(r"\[[^][]*\]|\{[^}{]*\}")
 
 
@@ -41,11 +43,12 @@ def message_of(document: Document) -> str:
 def message_class(message: str) -> str:
     """Return a message without the particulars of its request. Two messages agree if the results are equal.
 
-    In this order: text in quotes, ARNs, UUIDs, placeholders (`#n`, `:v`) and numbers become `_`; so does text in square
-    brackets or braces, innermost first; runs of blanks become one blank; letter case and a trailing period, semicolon
-    or blank are dropped. Unquoted attribute names stay: a message that names another key has another meaning.
+    In this order: DynamoDB's envelope for one validation error is dropped; text in quotes, ARNs, UUIDs, placeholders
+    (`#n`, `:v`) and numbers become `_`; so does text in square brackets or braces, innermost first; runs of blanks
+    become one blank; letter case and a trailing period, semicolon or blank are dropped. Unquoted attribute names stay:
+    a message that names another key has another meaning.
     """
-    text = _PARTICULAR.sub("_", message)
+    text = _PARTICULAR.sub("_", message.removeprefix(_ENVELOPE))
     while (shorter := _BRACKETED.sub("_", text)) != text:
         text = shorter
     return " ".join(text.split()).casefold().rstrip(".; ")

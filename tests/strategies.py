@@ -43,6 +43,8 @@ def number_texts(draw: st.DrawFn) -> str:
     # The text's first digit is to stand for 10^magnitude: a point after `point` digits leaves this exponent.
     point = draw(st.integers(0, len(text)))
     exponent = magnitude - (point - 1)
+    if not digits:
+        exponent = min(max(exponent, -130), 125)  # a zero is measured by the exponent that it is written with
     spare = "0" * draw(st.integers(0, 2))
     whole, fraction = text[:point], text[point:]
     mantissa = f"{spare}{whole or '0'}"

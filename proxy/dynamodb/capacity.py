@@ -12,15 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from proxy.dynamodb import errors
 from proxy.dynamodb.schema import Index, TableSchema, table_name
 from proxy.dynamodb.sizes import item_size
 from proxy.dynamodb.values import Item
 
 _READ_BLOCK: Final = 4096
 _WRITE_BLOCK: Final = 1024
-_LEVELS: Final = ("INDEXES", "TOTAL", "NONE")
-_METRICS: Final = ("SIZE", "NONE")
 
 
 def read_units(size: int, *, consistent: bool, transactional: bool = False) -> float:
@@ -34,17 +31,6 @@ def read_units(size: int, *, consistent: bool, transactional: bool = False) -> f
 def write_units(size: int, *, transactional: bool = False) -> float:
     """Of an item of `size` bytes, the larger of before and after: 1 KB a unit, at least one; twice in a transaction."""
     return max(1, -(-size // _WRITE_BLOCK)) * (2.0 if transactional else 1.0)
-
-
-def check_asked(request: Mapping[str, Any]) -> None:
-    """Raises ValidationException where a request asks for capacity or collection metrics in no known way."""
-    for name, known in (("ReturnConsumedCapacity", _LEVELS), ("ReturnItemCollectionMetrics", _METRICS)):
-        wanted = request.get(name)
-        if wanted is not None and wanted not in known:
-            raise errors.validation(
-                f"1 validation error detected: Value '{wanted}' at '{name[0].lower()}{name[1:]}' failed to satisfy "
-                f"constraint: Member must satisfy enum value set: [{', '.join(known)}]"
-            )
 
 
 @dataclass(slots=True)
@@ -80,7 +66,7 @@ class Meter:
 
     @classmethod
     def of(cls, action: str, request: Mapping[str, Any]) -> Meter:
-        """A meter for a request; see `check_asked` for what it may ask."""
+        """A meter for a request."""
         members = {"TransactGetItems": "ReadCapacityUnits", "TransactWriteItems": "WriteCapacityUnits"}
         return cls(request.get("ReturnConsumedCapacity") or "NONE", members.get(action))
 

@@ -88,9 +88,37 @@ class DynamoDBError(Exception):
         return {"__type": _NAMESPACES.get(self.code, _DYNAMODB) + self.code, spelling: self.message, **self.extra}
 
 
+class ValidationFault(DynamoDBError):
+    """A ValidationException about a value, which DynamoDB words in two ways.
+
+    `message` is in the words of its present validation layer, `older` in those of the layer that some operations still
+    use (`proxy.dynamodb.requests.wording` has which).
+    """
+
+    def __init__(self, message: str, older: str) -> None:
+        super().__init__("ValidationException", message)
+        self.older = older
+
+
+class SchemaMismatch(DynamoDBError):
+    """A ValidationException about a key, or an index's key, that is not of the table's schema.
+
+    Inside a transaction it cancels, with ValidationError at its member; every other ValidationException that needs no
+    item refuses the whole transaction (measured on AWS: dynamodb-conformance, tier 3, transactWriteItems).
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("ValidationException", message)
+
+
 def validation(message: str) -> DynamoDBError:
     """The request makes no sense: 400 ValidationException, not retried."""
     return DynamoDBError("ValidationException", message)
+
+
+def key_mismatch() -> SchemaMismatch:
+    """A `Key` does not hold the table's key attributes, and nothing else."""
+    return SchemaMismatch("The provided key element does not match the schema")
 
 
 def serialization(message: str) -> DynamoDBError:

@@ -11,42 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from proxy.dynamodb import errors
+from proxy.dynamodb.errors import SchemaMismatch
 from proxy.dynamodb.expressions import evaluate
-from proxy.dynamodb.expressions import legacy_parameters as legacy
-from proxy.dynamodb.expressions.ast import Condition, Path, Update
-from proxy.dynamodb.expressions.parse import parse_condition, parse_update
-from proxy.dynamodb.expressions.placeholders import bindings
-from proxy.dynamodb.request_form import check_enums
+from proxy.dynamodb.expressions.ast import Condition, Literal, Path, Set, Update
+from proxy.dynamodb.requests.write_parameters import Kind as Kind
+from proxy.dynamodb.requests.write_parameters import read_write_parameters
 from proxy.dynamodb.schema import Index, Key, TableSchema
 from proxy.dynamodb.sizes import MAX_HASH_KEY_SIZE, MAX_ITEM_SIZE, MAX_RANGE_KEY_SIZE, item_size, value_size
-from proxy.dynamodb.values import Item, Value, canonical_item, equal
+from proxy.dynamodb.values import Item, Value, equal
 
-Kind = Literal["Put", "Update", "Delete", "ConditionCheck"]
-
-_RETURN_VALUES: Final[Mapping[Kind, frozenset[str]]] = {
-    "Put": frozenset({"NONE", "ALL_OLD"}),
-    "Delete": frozenset({"NONE", "ALL_OLD"}),
-    "Update": frozenset({"NONE", "ALL_OLD", "ALL_NEW", "UPDATED_OLD", "UPDATED_NEW"}),
-    "ConditionCheck": frozenset({"NONE"}),
-}
-_CONDITION: Final = (
-    "ConditionExpression",
-    "ExpressionAttributeNames",
-    "ExpressionAttributeValues",
-    "ReturnValuesOnConditionCheckFailure",
-)
-_OLDER: Final = ("Expected", "ConditionalOperator", "ReturnValues")
-# What a request, or a transaction's part, may have of its own. DynamoDB takes no notice of anything else in it.
-_MEMBERS: Final[Mapping[Kind, tuple[str, ...]]] = {
-    "Put": ("Item", *_CONDITION),
-    "Update": ("Key", "UpdateExpression", *_CONDITION),
-    "Delete": ("Key", *_CONDITION),
-    "ConditionCheck": ("Key", *_CONDITION),
-}
-_ALL_RETURN_VALUES: Final = "[ALL_NEW, UPDATED_OLD, ALL_OLD, NONE, UPDATED_NEW]"
+_ATTEMPTED: Final = "The update expression attempted to update"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +38,7 @@ class ItemWrite:
     condition: Condition | None
     return_values: str
     return_old: bool
+    in_transaction: bool = False
 
     @property
     def blind(self) -> bool:
@@ -77,50 +55,27 @@ class WriteResult:
     touched: frozenset[str]
 
 
-def read_write(kind: Kind, schema: TableSchema, parameters: Mapping[str, Any], *, in_transaction: bool) -> ItemWrite:
-    """From a request's parameters, or those of a transaction's part (`Put`). Raises ValidationException."""
-    check_enums(parameters)
-    members = _MEMBERS[kind]
-    if not in_transaction:
-        members += (*_OLDER, "AttributeUpdates") if kind == "Update" else _OLDER
-    request = {name: parameters[name] for name in members if parameters.get(name) is not None}
-    condition: Condition | None = None
-    update: Update | None = None
-    item: Item | None = None
-    taken = [name for name in ("ConditionExpression", "UpdateExpression") if name in members]
-    expressions = [name for name in taken if name in request]
-    legacy.refuse_mixture(request, expressions)
-    legacy.refuse_idle_bindings(request, taken)
-    given = bindings(request.get("ExpressionAttributeNames"), request.get("ExpressionAttributeValues"))
-    if "UpdateExpression" in expressions:
-        update = parse_update(request["UpdateExpression"], given)
-    if "ConditionExpression" in expressions:
-        condition = parse_condition(request["ConditionExpression"], given)
-    elif "Expected" in request:
-        condition = legacy.condition_from_expected(request["Expected"], request.get("ConditionalOperator"))
-    if "AttributeUpdates" in request:
-        update = legacy.update_from_attribute_updates(request["AttributeUpdates"])
-    given.check_all_used()
-    if kind == "Put":
-        item = canonical_item(request["Item"])
-        key = schema.key_of(item)
-        _check_item(schema, item)
-    else:
-        key = schema.key_parameter(request["Key"])
+def read_write(kind: Kind, schema: TableSchema, parameters: Mapping[str, Any], *, action: str) -> ItemWrite:
+    """From the parameters of a request, or of a part of `action`. Raises ValidationException."""
+    given = read_write_parameters(kind, parameters, action)
+    item = given.attributes if kind == "Put" else None
+    key = schema.key_of(item) if item is not None else schema.key_parameter(given.attributes)
     schema.check_key(key)
-    if update is not None:
-        _check_update(schema, update)
-    if kind == "ConditionCheck" and condition is None:
-        raise errors.validation(
-            "1 validation error detected: Value null at 'transactItems.1.member.conditionCheck.conditionExpression' "
-            "failed to satisfy constraint: Member must not be null"
-        )
-    if kind == "Update" and update is None:
-        update = Update(())
-    return_values = request.get("ReturnValues") or "NONE"
-    _check_return_values(kind, return_values)
-    return_old = request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
-    return ItemWrite(kind, schema, key, item, update, condition, return_values, return_old)
+    if item is not None:
+        _check_index_keys(schema, item)
+    if given.update is not None:
+        _check_update(schema, given.update)
+    return ItemWrite(
+        kind,
+        schema,
+        key,
+        item,
+        given.update,
+        given.condition,
+        given.return_values,
+        given.return_old,
+        action == "TransactWriteItems",
+    )
 
 
 def apply(write: ItemWrite, current: Item | None) -> WriteResult:
@@ -143,9 +98,11 @@ def _updated(write: ItemWrite, current: Item | None) -> WriteResult:
     base = write.key.attributes if current is None else current
     new, touched = evaluate.update(write.update, base, exists=current is not None)
     if write.update.legacy:
-        _check_item(write.schema, new)
+        _check_index_keys(write.schema, new)
+        if item_size(new) > MAX_ITEM_SIZE:
+            raise errors.validation("Item size has exceeded the maximum allowed size")
     else:
-        _check_updated(write.schema, new)
+        _check_updated(write.schema, new, in_transaction=write.in_transaction)
     return WriteResult(
         new, _update_attributes(write, current, new, touched), frozenset(str(p.parts[0]) for p in touched)
     )
@@ -168,25 +125,24 @@ def _old(write: ItemWrite, current: Item | None) -> Item | None:
     return current if write.return_values == "ALL_OLD" else None
 
 
-def _check_return_values(kind: Kind, wanted: str) -> None:
-    if wanted in _RETURN_VALUES[kind]:
-        return
-    if wanted not in _RETURN_VALUES["Update"]:
-        raise errors.validation(
-            f"1 validation error detected: Value '{wanted}' at 'returnValues' failed to satisfy constraint: "
-            f"Member must satisfy enum value set: {_ALL_RETURN_VALUES}"
-        )
-    raise errors.validation("ReturnValues can only be ALL_OLD or NONE")
-
-
 def _check_update(schema: TableSchema, update: Update) -> None:
     for action in update.actions:
         name = action.path.parts[0]
         if name in schema.key_names:
-            raise errors.validation(
+            raise SchemaMismatch(
                 "One or more parameter values were invalid: "
                 f"Cannot update attribute {name}. This attribute is part of the key"
             )
+    if not update.legacy:
+        # What the request itself sets an index's key to needs no item to be refused.
+        literals = {
+            str(action.path.parts[0]): action.value.value
+            for action in update.actions
+            if isinstance(action, Set) and len(action.path.parts) == 1 and isinstance(action.value, Literal)
+        }
+        for _, name, value, _ in _index_keys(schema, literals):
+            if schema.types[name] in value:
+                _check_set_to_empty(value)
 
 
 def _check_key_value(name: str, value: Value, limit: int, index: Index | None) -> None:
@@ -218,41 +174,50 @@ def _empty(value: Value) -> str | None:
 
 def _index_keys(schema: TableSchema, item: Item) -> Iterator[tuple[Index, str, Value, int]]:
     """The index keys an item has beside the table's: index, name, value, and the most bytes it may have."""
-    for index in schema.indexes.values():
+    for _, index in sorted(schema.indexes.items()):
         for name, limit in ((index.hash, MAX_HASH_KEY_SIZE), (index.range, MAX_RANGE_KEY_SIZE)):
             if name is not None and name in item and name not in schema.key_names:
                 yield index, name, item[name], limit
 
 
-def _check_item(schema: TableSchema, item: Item) -> None:
+def _check_index_keys(schema: TableSchema, item: Item) -> None:
     for index, name, value, limit in _index_keys(schema, item):
         expected = schema.types[name]
         if expected not in value:
-            raise errors.validation(
-                f"One or more parameter values were invalid: Type mismatch for Index Key {name} "
-                f"Expected: {expected} Actual: {next(iter(value))} IndexName: {index.name}"
-            )
+            raise _index_mismatch(index, name, expected, value)
         _check_key_value(name, value, limit, index)
-    if item_size(item) > MAX_ITEM_SIZE:
-        raise errors.validation("Item size has exceeded the maximum allowed size")
 
 
-def _check_updated(schema: TableSchema, item: Item) -> None:
-    """As `_check_item`, in the words for what an update has made of an item ("TransactWriteItems" lists them)."""
-    attempted = "The update expression attempted to update"
-    for _, name, value, limit in _index_keys(schema, item):
-        if schema.types[name] not in value:
-            raise errors.validation(f"{attempted} the secondary index key to unsupported type")
-        empty = _empty(value)
-        if empty is not None:
-            raise errors.validation(
-                f"One or more parameter values are not valid. {attempted} a secondary index key to a value that is "
-                f"not supported. The AttributeValue for a key attribute cannot contain an empty {empty} value."
-            )
+def _index_mismatch(index: Index, name: str, expected: str, value: Value) -> SchemaMismatch:
+    return SchemaMismatch(
+        f"One or more parameter values were invalid: Type mismatch for Index Key {name} "
+        f"Expected: {expected} Actual: {next(iter(value))} IndexName: {index.name}"
+    )
+
+
+def _check_updated(schema: TableSchema, item: Item, *, in_transaction: bool) -> None:
+    """As `_check_index_keys`, in the words for what an update has made of an item ("TransactWriteItems" lists them). A
+    transaction has a put's words for a type (dynamodb-conformance, tier 3, transactIndexKeys)."""
+    for index, name, value, limit in _index_keys(schema, item):
+        expected = schema.types[name]
+        if expected not in value:
+            if in_transaction:
+                raise _index_mismatch(index, name, expected, value)
+            raise errors.validation(f"{_ATTEMPTED} the secondary index key to unsupported type")
+        _check_set_to_empty(value)
         if value_size(value) > limit:
-            raise errors.validation(f"{attempted} the secondary index key beyond allowed size limits")
+            raise errors.validation(f"{_ATTEMPTED} the secondary index key beyond allowed size limits")
     if item_size(item) > MAX_ITEM_SIZE:
         raise errors.validation("Item size to update has exceeded the maximum allowed size")
+
+
+def _check_set_to_empty(value: Value) -> None:
+    empty = _empty(value)
+    if empty is not None:
+        raise errors.validation(
+            f"One or more parameter values are not valid. {_ATTEMPTED} a secondary index key to a value that is "
+            f"not supported. The AttributeValue for a key attribute cannot contain an empty {empty} value."
+        )
 
 
 def items_equal(one: Item | None, other: Item | None) -> bool:

@@ -13,8 +13,12 @@ from typing import Any, Final
 
 import orjson
 
-from proxy.dynamodb import batches, errors
+from proxy.dynamodb import errors
+from proxy.dynamodb.errors import DynamoDBError, SchemaMismatch
+from proxy.dynamodb.requests import batches
+from proxy.dynamodb.requests.batches import transaction_parts as transaction_parts
 from proxy.dynamodb.schema import Key, TableSchema, table_name
+from proxy.dynamodb.values import Item
 
 READS: Final = frozenset({"GetItem", "Query", "Scan", "BatchGetItem", "TransactGetItems"})
 WRITES: Final = frozenset({"PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"})
@@ -99,18 +103,6 @@ def decode(action: str, body: bytes, request: dict[str, Any], schemas: Mapping[s
     return Operation(action, body, request, keys, schemas)
 
 
-def transaction_parts(request: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """(`Put`, its parameters) and so on, of a TransactWriteItems or TransactGetItems request.
-
-    Raises DynamoDBError for an entry that does not hold exactly one ("TransactWriteItem", API reference).
-    """
-    for entry in request["TransactItems"]:
-        parts = [(kind, part) for kind, part in entry.items() if part is not None]
-        if len(parts) != 1:
-            raise errors.validation("TransactItems can only contain one of Check, Put, Update or Delete")
-        yield parts[0]
-
-
 def _named_tables(action: str, request: Mapping[str, Any]) -> Iterator[object]:
     if action.startswith("Batch"):
         items = request.get("RequestItems")
@@ -140,7 +132,7 @@ def _keys(action: str, request: Mapping[str, Any], schemas: Mapping[str, TableSc
             schema = schemas[table_name(name)]
             for entry in entries:
                 if entry.get("PutRequest") is not None:
-                    yield schema.key_of(entry["PutRequest"]["Item"])
+                    yield _batch_key(schema, entry["PutRequest"]["Item"])
                 else:
                     yield schema.key_parameter(entry["DeleteRequest"]["Key"])
     elif action.startswith("Transact"):
@@ -149,18 +141,24 @@ def _keys(action: str, request: Mapping[str, Any], schemas: Mapping[str, TableSc
         yield _key(schemas[table_name(request["TableName"])], action == "PutItem", request)
 
 
+def _batch_key(schema: TableSchema, item: Item) -> Key:
+    """A batch has the words for a key where a single put has those for an item."""
+    try:
+        return schema.key_of(item)
+    except SchemaMismatch:
+        raise errors.key_mismatch() from None
+
+
 def _transaction_keys(request: Mapping[str, Any], schemas: Mapping[str, TableSchema]) -> list[Key]:
     """A part without a proper key cancels the transaction, with ValidationError at that member; the others would have
     been carried out (measured on AWS: dynamodb-conformance #10, #46, #60)."""
     batches.check_transaction(request["TransactItems"])
     keys: list[Key] = []
-    faults: list[errors.DynamoDBError | None] = []
+    faults: list[DynamoDBError | None] = []
     for kind, part in transaction_parts(request):
         try:
             keys.append(_key(schemas[table_name(part["TableName"])], kind == "Put", part))
-        except errors.DynamoDBError as error:
-            if error.code != "ValidationException":
-                raise
+        except SchemaMismatch as error:
             faults.append(error)
         else:
             faults.append(None)

@@ -8,41 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
-from typing import Literal as OneOf
+from typing import Any
 
 import orjson
 
 from proxy.dynamodb import errors
 from proxy.dynamodb.expressions import evaluate
-from proxy.dynamodb.expressions import legacy_parameters as legacy
 from proxy.dynamodb.expressions.ast import Condition, Path, condition_paths, top_level
-from proxy.dynamodb.expressions.key_conditions import KeyCondition, key_condition
-from proxy.dynamodb.expressions.parse import parse_filter, parse_key_condition, parse_projection
-from proxy.dynamodb.expressions.placeholders import Bindings, bindings
+from proxy.dynamodb.expressions.key_conditions import KeyCondition, assemble_key_condition
+from proxy.dynamodb.requests.page_parameters import PageParameters, read_page_parameters
 from proxy.dynamodb.schema import Index, TableSchema
 from proxy.dynamodb.sizes import MAX_PAGE_SIZE, item_size
-from proxy.dynamodb.values import Item, Value, binary, canonical_item, equal, order
-
-_MEMBERS: Final = frozenset(
-    {
-        "AttributesToGet",
-        "ConditionalOperator",
-        "ConsistentRead",
-        "ExclusiveStartKey",
-        "ExpressionAttributeNames",
-        "ExpressionAttributeValues",
-        "FilterExpression",
-        "IndexName",
-        "Limit",
-        "ProjectionExpression",
-        "Select",
-    }
-)
-# What Query and Scan have of their own. DynamoDB takes no notice of the other's, or of anything else.
-_QUERY_MEMBERS: Final = _MEMBERS | {"KeyConditionExpression", "KeyConditions", "QueryFilter", "ScanIndexForward"}
-_SCAN_MEMBERS: Final = _MEMBERS | {"ScanFilter", "Segment", "TotalSegments"}
-_SELECTS: Final = frozenset({"ALL_ATTRIBUTES", "ALL_PROJECTED_ATTRIBUTES", "SPECIFIC_ATTRIBUTES", "COUNT"})
+from proxy.dynamodb.values import Item, Value, binary, equal, order
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,29 +148,21 @@ class Page:
 
 def read_query(schema: TableSchema, parameters: Mapping[str, Any]) -> PageRequest:
     """Raises ValidationException."""
-    request = {name: value for name, value in parameters.items() if name in _QUERY_MEMBERS}
-    index = _index(schema, request)
+    given = read_page_parameters("Query", parameters)
+    index = _index(schema, given)
     hash_name, range_name = schema.index_keys(index)
-    hash_key = (hash_name, schema.types[hash_name])
-    range_key = None if range_name is None else (range_name, schema.types[range_name])
-    text = request.get("KeyConditionExpression")
-    given = _bindings(request, "KeyConditionExpression")
-    if text is not None:
-        condition = key_condition(parse_key_condition(text, given), hash_key, range_key)
-    elif request.get("KeyConditions") is not None:
-        condition = legacy.key_condition_from_conditions(request["KeyConditions"], hash_key, range_key)
-    else:
-        raise errors.validation(
-            "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."
-        )
-    chosen = _filter(request, given, "queryFilter")
-    if chosen is not None:
-        named = "QueryFilter" if request.get("FilterExpression") is None else "Filter Expression"
-        for name in sorted(top_level(condition_paths(chosen)) & {hash_name, range_name or hash_name}):
+    assert given.key_terms is not None
+    condition = assemble_key_condition(
+        given.key_terms,
+        (hash_name, schema.types[hash_name]),
+        None if range_name is None else (range_name, schema.types[range_name]),
+    )
+    if given.filter is not None:
+        for name in sorted(top_level(condition_paths(given.filter)) & {hash_name, range_name or hash_name}):
             raise errors.validation(
-                f"{named} can only contain non-primary key attributes: Primary key attribute: {name}"
+                f"{given.filter_member} can only contain non-primary key attributes: Primary key attribute: {name}"
             )
-    page = _page_request(schema, index, condition, chosen, request, given)
+    page = _page_request(schema, index, condition, given)
     _check_filter_projected(page)
     _check_start_in_range(page)
     return page
@@ -201,10 +170,8 @@ def read_query(schema: TableSchema, parameters: Mapping[str, Any]) -> PageReques
 
 def read_scan(schema: TableSchema, parameters: Mapping[str, Any]) -> PageRequest:
     """Raises ValidationException."""
-    request = {name: value for name, value in parameters.items() if name in _SCAN_MEMBERS}
-    index = _index(schema, request)
-    given = _bindings(request)
-    return _page_request(schema, index, None, _filter(request, given, "scanFilter"), request, given)
+    given = read_page_parameters("Scan", parameters)
+    return _page_request(schema, _index(schema, given), None, given)
 
 
 def in_range(value: Value, condition: KeyCondition) -> bool:
@@ -230,84 +197,52 @@ def _bytes(value: Value, tag: str) -> bytes:
     return binary(value["B"]) if tag == "B" else str(value[tag]).encode()
 
 
-def _bindings(request: Mapping[str, Any], *more: str) -> Bindings:
-    """The request's names and values, once it is clear that its parameters go together."""
-    accepted = (*more, "FilterExpression", "ProjectionExpression")
-    legacy.refuse_mixture(request, [name for name in accepted if request.get(name) is not None])
-    legacy.refuse_idle_bindings(request, accepted)
-    return bindings(request.get("ExpressionAttributeNames"), request.get("ExpressionAttributeValues"))
-
-
-def _index(schema: TableSchema, request: Mapping[str, Any]) -> Index | None:
-    name = request.get("IndexName")
+def _index(schema: TableSchema, given: PageParameters) -> Index | None:
+    name = given.index_name
     if name is None:
         return None
     index = schema.indexes.get(name)
     if index is None:
         raise errors.validation(f"The table does not have the specified index: {name}")
-    if request.get("ConsistentRead") and not index.local:
+    if given.consistent and not index.local:
         raise errors.validation("Consistent reads are not supported on global secondary indexes")
     return index
 
 
-def _filter(
-    request: Mapping[str, Any], given: Bindings, parameter: OneOf["queryFilter", "scanFilter"]
-) -> Condition | None:
-    if request.get("FilterExpression") is not None:
-        return parse_filter(request["FilterExpression"], given)
-    conditions = request.get(parameter[0].upper() + parameter[1:])
-    if conditions:
-        return legacy.condition_from_filter(conditions, request.get("ConditionalOperator"), parameter=parameter)
-    return None
-
-
 def _page_request(
-    schema: TableSchema,
-    index: Index | None,
-    condition: KeyCondition | None,
-    chosen: Condition | None,
-    request: Mapping[str, Any],
-    given: Bindings,
+    schema: TableSchema, index: Index | None, condition: KeyCondition | None, given: PageParameters
 ) -> PageRequest:
-    projection = None
-    if request.get("ProjectionExpression") is not None:
-        projection = parse_projection(request["ProjectionExpression"], given).paths
-    elif request.get("AttributesToGet") is not None:
-        projection = legacy.paths_from_attributes_to_get(request["AttributesToGet"])
-    given.check_all_used()
-    select = request.get("Select")
-    _check_select(select, index, request, projection)
-    limit = request.get("Limit")
-    if limit is not None and limit < 1:
-        raise errors.validation(
-            f"1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: "
-            "Member must have value greater than or equal to 1"
-        )
-    kept = None if index is None else schema.held_names(index)
-    if kept is not None and index is not None and projection is not None and not index.local:
-        missing = sorted(top_level(projection) - kept)
-        if missing:
-            raise errors.validation(
-                "One or more parameter values were invalid: "
-                f"Global secondary index {index.name} does not project [{', '.join(missing)}]"
-            )
-    segment, segments = _segments(request)
-    start = request.get("ExclusiveStartKey")
+    _check_projected(schema, index, given)
     return PageRequest(
         schema=schema,
         index=index,
         condition=condition,
-        filter=chosen,
-        projection=projection,
-        count_only=select == "COUNT",
-        all_attributes=select == "ALL_ATTRIBUTES",
-        forward=request.get("ScanIndexForward", True) is not False,
-        limit=limit,
-        start=None if start is None else _start(schema, index, canonical_item(start)),
-        segment=segment,
-        segments=segments,
-        kept=kept,
+        filter=given.filter,
+        projection=given.projection,
+        count_only=given.select == "COUNT",
+        all_attributes=given.select == "ALL_ATTRIBUTES",
+        forward=given.forward,
+        limit=given.limit,
+        start=None if given.start is None else _start(schema, index, given.start),
+        segment=given.segment,
+        segments=given.segments,
+        kept=None if index is None else schema.held_names(index),
     )
+
+
+def _check_projected(schema: TableSchema, index: Index | None, given: PageParameters) -> None:
+    """What a global index does not hold cannot be asked for."""
+    if index is None or index.local or index.projected is None:
+        return
+    invalid = "One or more parameter values were invalid: "
+    if given.select == "ALL_ATTRIBUTES":
+        raise errors.validation(
+            f"{invalid}Select type ALL_ATTRIBUTES is not supported for global "
+            f"secondary index {index.name} because its projection type is not ALL"
+        )
+    missing = sorted(top_level(given.projection or ()) - (schema.held_names(index) or frozenset()))
+    if missing:
+        raise errors.validation(f"{invalid}Global secondary index {index.name} does not project [{', '.join(missing)}]")
 
 
 def _check_filter_projected(page: PageRequest) -> None:
@@ -332,59 +267,10 @@ def _check_start_in_range(page: PageRequest) -> None:
         raise errors.validation("The provided starting key is outside query boundaries based on provided conditions")
 
 
-def _check_select(
-    select: str | None, index: Index | None, request: Mapping[str, Any], projection: tuple[Path, ...] | None
-) -> None:
-    if select is None:
-        return
-    if select not in _SELECTS:
-        raise errors.validation(
-            f"1 validation error detected: Value '{select}' at 'select' failed to satisfy constraint: Member must "
-            "satisfy enum value set: [SPECIFIC_ATTRIBUTES, COUNT, ALL_ATTRIBUTES, ALL_PROJECTED_ATTRIBUTES]"
-        )
-    if projection is not None and select != "SPECIFIC_ATTRIBUTES":
-        named = "AttributesToGet" if request.get("ProjectionExpression") is None else "ProjectionExpression"
-        wanted = "only the Count" if select == "COUNT" else select
-        raise errors.validation(f"Cannot specify the {named} when choosing to get {wanted}")
-    if select == "ALL_PROJECTED_ATTRIBUTES" and index is None:
-        raise errors.validation("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")
-    if projection is None and select == "SPECIFIC_ATTRIBUTES":
-        raise errors.validation(
-            "Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES"
-        )
-    if select == "ALL_ATTRIBUTES" and index is not None and index.projected is not None and not index.local:
-        raise errors.validation(
-            "One or more parameter values were invalid: Select type ALL_ATTRIBUTES is not supported for global "
-            f"secondary index {index.name} because its projection type is not ALL"
-        )
-
-
-def _segments(request: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    segment, segments = request.get("Segment"), request.get("TotalSegments")
-    if segments is not None and segment is None:
-        raise errors.validation(
-            "The Segment parameter is required but was not present in the request when parameter TotalSegments "
-            "is present"
-        )
-    if segment is not None and segments is None:
-        raise errors.validation(
-            "The TotalSegments parameter is required but was not present in the request when Segment parameter "
-            "is present"
-        )
-    if segment is not None and segments is not None and segment >= segments:
-        raise errors.validation(
-            "The Segment parameter is zero-based and must be less than parameter TotalSegments: "
-            f"Segment: {segment} is not less than TotalSegments: {segments}"
-        )
-    return segment, segments
-
-
 def _start(schema: TableSchema, index: Index | None, start: Item) -> Item:
     wanted = set(schema.key_names)
     if index is not None:
         wanted |= {name for name in (index.hash, index.range) if name is not None}
     if set(start) != wanted or any(schema.types[name] not in start[name] for name in wanted):
-        raise errors.validation(
-            "The provided starting key is invalid: The provided key element does not match the schema"
-        )
+        raise errors.validation("The provided starting key is invalid")
     return start

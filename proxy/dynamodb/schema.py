@@ -13,6 +13,7 @@ from typing import Any, Final
 import orjson
 
 from proxy.dynamodb import errors
+from proxy.dynamodb.errors import SchemaMismatch
 from proxy.dynamodb.sizes import MAX_HASH_KEY_SIZE, MAX_RANGE_KEY_SIZE, value_size
 from proxy.dynamodb.values import Item, Value, canonical
 
@@ -106,13 +107,11 @@ class TableSchema:
         for name in self.key_names:
             value = attributes.get(name)
             if value is None:
-                raise errors.validation(
-                    f"One or more parameter values were invalid: Missing the key {name} in the item"
-                )
+                raise SchemaMismatch(f"One or more parameter values were invalid: Missing the key {name} in the item")
             expected = self.types[name]
             if expected not in value:
                 actual = next(iter(value), "NULL")
-                raise errors.validation(
+                raise SchemaMismatch(
                     f"One or more parameter values were invalid: Type mismatch for key {name} "
                     f"expected: {expected} actual: {actual}"
                 )
@@ -145,7 +144,7 @@ class TableSchema:
         if len(attributes) != len(self.key_names) or any(
             self.types[name] not in attributes.get(name, {}) for name in self.key_names
         ):
-            raise errors.validation("The provided key element does not match the schema")
+            raise errors.key_mismatch()
         return self.key_of(attributes)
 
     def has_form(self, key: Key) -> bool:

@@ -11,34 +11,46 @@ Sources: "Supported data types and naming rules in Amazon DynamoDB" and "Quotas 
 import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
+from collections.abc import Iterable, Sequence
 from decimal import Context, Decimal
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 
-from proxy.dynamodb.errors import DynamoDBError, serialization, validation
+from proxy.dynamodb.errors import DynamoDBError, ValidationFault, serialization, validation
+from proxy.dynamodb.json_types import expect_list, expect_texts, refuse
 
 Value: TypeAlias = dict[str, Any]
 Item: TypeAlias = dict[str, Value]
 
 TYPES = ("S", "N", "B", "BOOL", "NULL", "SS", "NS", "BS", "L", "M")
 MAX_DEPTH = 32
+MAX_NAME_BYTES = 65535
+# A name of this many characters may be too long: one takes four bytes of UTF-8 at most.
+_LONG_NAME = MAX_NAME_BYTES // 4
 MAX_DIGITS = 38
 MAX_MAGNITUDE = 125
 MIN_MAGNITUDE = -130
 
 # Text that is already as DynamoDB would give it back, and is too short to break a limit: nearly every number there is.
 _PLAIN = re.compile(r"(?:0|-?[1-9][0-9]{0,37}|-?(?:0|[1-9][0-9]{0,17})\.[0-9]{0,18}[1-9])", re.ASCII).fullmatch
-_NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,10}))?", re.ASCII).fullmatch
+_NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,30}))?", re.ASCII).fullmatch
+_INT_MAX = 2**31 - 1
+_LONG_MAX = 2**63 - 1
 _NOT_BASE64 = re.compile(r"[^a-zA-Z0-9+/=]|=[^=]").search
 
 # Between the largest and the smallest digit that a number can have lie fewer than 300 places: sums are exact.
 _EXACT = Context(prec=400)
 
 _INVALID = "One or more parameter values were invalid: "
+_NOT_NUMERIC = "The parameter cannot be converted to a numeric value"
 _OVERFLOW = "Number overflow. Attempting to store a number with magnitude larger than supported range"
 _UNDERFLOW = "Number underflow. Attempting to store a number with magnitude smaller than supported range"
 _TOO_DEEP = (
     "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit"
 )
+
+
+class _NameFault(DynamoDBError):
+    """A refusal of a name inside a value, which comes after all that is wrong with the item's other values."""
 
 
 def kind(value: Value) -> str:
@@ -56,20 +68,23 @@ def canonical_number(text: str) -> str:
         return text
     match = _NUMBER(text)
     if match is None or not (match[2] or match[3]):
-        suffix = f": {text}" if text else ""
-        raise validation(f"The parameter cannot be converted to a numeric value{suffix}")
+        raise ValidationFault(f"{_NOT_NUMERIC}: {text}", f"{_NOT_NUMERIC}: {text}" if text else _NOT_NUMERIC)
     sign, whole, fraction, exponent = match[1], match[2], match[3] or "", int(match[4] or 0)
+    if abs(exponent) > _LONG_MAX:
+        raise validation(f"{_NOT_NUMERIC}: {text}")
     digits = (whole + fraction).lstrip("0")
     significant = digits.rstrip("0")
-    if not significant:
-        return "0"
-    # The value is `significant` × 10^shift, and its first digit stands for 10^magnitude.
+    # The value is `significant` × 10^shift, and its first digit stands for 10^magnitude. A zero is measured by the
+    # exponent that it is written with.
     shift = exponent - len(fraction) + len(digits) - len(significant)
-    magnitude = shift + len(significant) - 1
+    magnitude = shift + len(significant) - 1 if significant else exponent
     if magnitude > MAX_MAGNITUDE:
-        raise validation(_OVERFLOW)
+        # The older layer reads it as Java's BigDecimal, whose exponent wraps round at the end of an int.
+        raise ValidationFault(_OVERFLOW, _UNDERFLOW if magnitude == _INT_MAX else _OVERFLOW)
     if magnitude < MIN_MAGNITUDE:
         raise validation(_UNDERFLOW)
+    if not significant:
+        return "0"
     if len(significant) > MAX_DIGITS:
         raise validation("Attempting to store more than 38 significant digits in a Number")
     if shift >= 0:
@@ -123,10 +138,19 @@ def canonical_item(item: Item) -> Item:
     way and raises ValidationException or SerializationException with DynamoDB's words. Key attributes are the
     caller's business: an empty string is in order here.
     """
-    if "" in item:
-        # Developer guide, "Supported data types and naming rules": a name has at least one character.
-        raise validation(f"{_INVALID}Empty attribute name")
+    check_names(item)
     return _canonical_members(item, 1)
+
+
+def check_names(members: Iterable[str]) -> None:
+    """Raises ValidationException for an attribute name that is empty or longer than 64 KB ("Supported data types and
+    naming rules"; the words for an empty one are AWS's: dynamodb-conformance, tier 3, deepRequests)."""
+    for name in members:
+        if not name:
+            raise _NameFault("ValidationException", "Empty attribute name")
+        if len(name) > _LONG_NAME and len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
+            too_large = f"Attribute name is too large, must be less than {MAX_NAME_BYTES + 1} bytes"
+            raise _NameFault("ValidationException", f"{_INVALID}{too_large}")
 
 
 def canonical(value: Value, depth: int = 1) -> Value:
@@ -137,18 +161,18 @@ def canonical(value: Value, depth: int = 1) -> Value:
     if tag == "S":
         if type(content) is str:
             return value
-        _refuse(content, "String")
+        refuse(content, "String")
     if tag == "N":
         if type(content) is str:
             if _PLAIN(content):
                 return value
             text = canonical_number(content)
             return value if text is content else {"N": text}
-        _refuse(content, "String")
+        refuse(content, "String")
     if tag == "BOOL":
         if type(content) is bool:
             return value
-        _refuse(content, "Boolean")
+        refuse(content, "Boolean")
     if tag == "M":
         return _canonical_map(value, content, depth)
     if tag == "L":
@@ -159,12 +183,12 @@ def canonical(value: Value, depth: int = 1) -> Value:
         if content is False:
             # API reference, "AttributeValue", NULL; the message is AWS's (dynamodb-conformance, tier 3, putItem).
             raise validation(f"{_INVALID}Null attribute value types must have the value of true")
-        _refuse(content, "Boolean")
+        refuse(content, "Boolean")
     if tag == "B":
         if type(content) is str:
             binary(content)
             return value
-        _refuse(content, "Blob")
+        refuse(content, "Blob")
     if tag == "SS":
         return _canonical_strings(value, content)
     if tag == "NS":
@@ -232,9 +256,10 @@ def show(value: Value) -> str:
 
 def _result(exact: Decimal) -> str:
     # DynamoDB does not round: a result that needs a 39th digit is refused, with the words for an overflow.
-    if len(exact.normalize(_EXACT).as_tuple().digits) > MAX_DIGITS:
+    plain = exact.normalize(_EXACT)
+    if len(plain.as_tuple().digits) > MAX_DIGITS:
         raise validation(_OVERFLOW)
-    return canonical_number(format(exact, "f"))
+    return canonical_number(format(plain, "f"))
 
 
 def _shown(content: Any) -> str:
@@ -258,12 +283,14 @@ def _canonical_map(value: Value, content: Any, depth: int) -> Value:
     if content and depth >= MAX_DEPTH:
         raise validation(_TOO_DEEP)
     fixed = _canonical_members(content, depth + 1)
+    check_names(content)
     return value if fixed is content else {"M": fixed}
 
 
 def _canonical_members(members: Item, depth: int) -> Item:
     """Named values that all stand at one level; `members` itself where nothing needs to change."""
     fixed: Item | None = None
+    late: _NameFault | None = None
     for name, value in members.items():
         # Nearly every one is of these types, and done with without a call.
         if type(value) is dict and len(value) == 1:
@@ -276,16 +303,22 @@ def _canonical_members(members: Item, depth: int) -> Item:
                     continue
             elif "BOOL" in value and type(value["BOOL"]) is bool:
                 continue
-        better = canonical(value, depth)
+        try:
+            better = canonical(value, depth)
+        except _NameFault as error:
+            late = late or error
+            continue
         if better is not value:
             if fixed is None:
                 fixed = members.copy()
             fixed[name] = better
+    if late is not None:
+        raise late
     return members if fixed is None else fixed
 
 
 def _canonical_list(value: Value, content: Any, depth: int) -> Value:
-    _expect_list(content)
+    expect_list(content)
     if content and depth >= MAX_DEPTH:
         raise validation(_TOO_DEEP)
     fixed: list[Value] | None = None
@@ -299,34 +332,54 @@ def _canonical_list(value: Value, content: Any, depth: int) -> Value:
 
 
 def _canonical_strings(value: Value, content: Any) -> Value:
-    _expect_texts(content, "String")
+    expect_texts(content, "String")
     if not content:
         raise validation(f"{_INVALID}An string set  may not be empty")
     if len(set(content)) != len(content):
-        raise validation(f"{_INVALID}Input collection [{', '.join(content)}] contains duplicates.")
+        shown = ", ".join(f'"{member}"' for member in _up_to_repeat(content, content))
+        raise ValidationFault(
+            f"{_INVALID}Input collection [{shown}] contains duplicates.",
+            f"{_INVALID}Input collection [{', '.join(content)}] contains duplicates.",
+        )
     ordered = sorted(content)
     return value if ordered == content else {"SS": ordered}
 
 
 def _canonical_numbers(value: Value, content: Any) -> Value:
-    _expect_texts(content, "String")
+    expect_texts(content, "String")
     if not content:
         raise validation(f"{_INVALID}An number set  may not be empty")
     texts = [canonical_number(text) for text in content]
     if len(set(texts)) != len(texts):
-        raise validation("Input collection contains duplicates")
+        older = "Input collection contains duplicates"
+        raise ValidationFault(f"{_INVALID}{older}.", older)
     texts.sort(key=Decimal)
     return value if texts == content else {"NS": texts}
 
 
 def _canonical_binaries(value: Value, content: Any) -> Value:
-    _expect_texts(content, "Blob")
+    expect_texts(content, "Blob")
     if not content:
         raise validation(f"{_INVALID}Binary sets should not be empty")
     ordered = sorted(content, key=binary)
     if len(set(content)) != len(content):
-        raise validation(f"{_INVALID}Input collection [{', '.join(content)}]of type BS contains duplicates.")
+        shown = ",".join(f'"{member}"' for member in _up_to_repeat(content, [binary(member) for member in content]))
+        raise ValidationFault(
+            f"{_INVALID}Input collection [{shown}]of type BS contains duplicates.",
+            f"{_INVALID}Input collection [{', '.join(content)}]of type BS contains duplicates.",
+        )
     return value if ordered == content else {"BS": ordered}
+
+
+def _up_to_repeat(members: list[str], order: Sequence[Any]) -> list[str]:
+    """A set's members as the present layer shows them: in order up to the first repeated one, then as they came."""
+    seen: set[str] = set()
+    for number, member in enumerate(members):
+        if member in seen:
+            ordered = [each for _, each in sorted(zip(order[:number], members[:number], strict=True))]
+            return [*ordered, *members[number:]]
+        seen.add(member)
+    return members
 
 
 def _misshapen(value: Any, depth: int) -> Value:
@@ -345,42 +398,3 @@ def _misshapen(value: Any, depth: int) -> Value:
             "must contain exactly one of the supported datatypes"
         )
     return checked[0]
-
-
-def _expect_list(content: Any) -> None:
-    if type(content) is not list:
-        if isinstance(content, dict):
-            raise serialization("Start of structure or map found where not expected")
-        raise serialization("Unexpected field type")
-
-
-def _expect_texts(content: Any, wanted: str) -> None:
-    _expect_list(content)
-    for text in content:
-        if type(text) is not str:
-            _refuse(text, wanted)
-
-
-def _refuse(content: Any, wanted: str) -> NoReturn:
-    """JSON of another type than the member has: the refusal of the framework that reads requests for DynamoDB."""
-    raise _conversion_error(content, wanted)
-
-
-def _conversion_error(content: Any, wanted: str) -> DynamoDBError:
-    if content is None:
-        return validation("Supplied AttributeValue is empty, must contain exactly one of the supported datatypes")
-    if isinstance(content, dict):
-        return serialization("Start of structure or map found where not expected")
-    if isinstance(content, list):
-        java = {"String": "java.lang.String", "Boolean": "java.lang.Boolean", "Blob": "java.nio.ByteBuffer"}[wanted]
-        return serialization(f"Unrecognized collection type class {java}")
-    if wanted == "Blob":
-        return serialization("only base-64-encoded strings are convertible to bytes")
-    if isinstance(content, str):
-        return serialization("Unexpected token received from parser")
-    token = (
-        f"{str(content).upper()}_VALUE"
-        if isinstance(content, bool)
-        else ("NUMBER_VALUE" if isinstance(content, int) else "DECIMAL_VALUE")
-    )
-    return serialization(f"{token} cannot be converted to {wanted}")

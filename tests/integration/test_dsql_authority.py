@@ -344,7 +344,7 @@ async def test_a_token_of_the_wrong_length_is_refused(store: DSQLStore, mirror: 
     for each in (store, mirror):
         outcome = (await each.execute(counted("a", token))).outcome
         assert outcome.error_code == "ValidationException"
-        assert "clientRequestToken" in outcome.document["message"]
+        assert "ClientRequestToken" in outcome.document["message"]
 
 
 async def test_a_mirror_remembers_no_token(dsn: str, mirror: DSQLStore) -> None:

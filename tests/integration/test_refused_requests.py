@@ -13,13 +13,18 @@ from typing import Any
 
 import pytest
 
+from comparators.errors import code_of, message_of
+from proxy.dynamodb.operations import tables_of
 from tests.integration.scenes import Scene, scene, wait_until
+from tests.rules.all_rules import RULES
+from tests.rules.rule import TABLES, Rule
+from tests.rules.values import IMPOSSIBLE, OF_ANOTHER_FORM
 from tests.standins.billio import dynamodb_client
+from tests.standins.processes import free_port
 
 CASES = sorted((Path(__file__).parents[1] / "data" / "cases").glob("*.json"))
 TABLE = "cases"
 FOLLOW = {"CROSSFADE_FOLLOW_TABLES": "true"}
-MANY = [{"DeleteRequest": {"Key": {"pk": {"S": f"k{number}"}}}} for number in range(26)]
 DEFINITION: dict[str, Any] = {
     "TableName": TABLE,
     "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
@@ -55,21 +60,26 @@ def told(status: int, document: dict[str, Any]) -> str:
     return f"{status} {code}" + (f" [{listed}]" if reasons else "")
 
 
-@pytest.fixture(scope="module", params=["live", "dualwrite"])
+@pytest.fixture
 def stage(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+    return str(getattr(request, "param", "live"))
 
 
 @pytest.fixture
 def here(dynamodb: str, database: str, dsql_database: str, stage: str) -> Iterator[Scene]:
-    dynamodb_client(dynamodb).create_table(**DEFINITION)
+    for definition in (DEFINITION, *TABLES):
+        dynamodb_client(dynamodb).create_table(**definition)
+    if stage == "complete":
+        # A proxy that is not to need DynamoDB knows its tables from before.
+        with scene(dynamodb, dsql_database, rows=database, billio=False, environment=FOLLOW) as before:
+            for definition in (DEFINITION, *TABLES):
+                before.client().scan(TableName=definition["TableName"])
+            before.proxy.settle()
     with scene(dynamodb, dsql_database, rows=database, stage=stage, billio=False, environment=FOLLOW) as running:
         yield running
 
 
-def test_each_case_is_answered_as_by_dynamodb(here: Scene, stage: str) -> None:
-    if stage != "live":
-        pytest.skip("the stand-in for DynamoDB answers there, with its own faults")
+def test_each_case_is_answered_as_by_dynamodb(here: Scene) -> None:
     for path in CASES:
         case = json.loads(path.read_text("utf-8").replace("@T", TABLE))
         answers = [told(*ask(here, action, request)) for action, request in case["requests"]]
@@ -83,28 +93,77 @@ def test_each_case_is_answered_as_by_dynamodb(here: Scene, stage: str) -> None:
             assert got == wanted, (path.name, case["why"])
 
 
+def test_each_rule_is_kept_in_live(here: Scene) -> None:
+    """All of tests/rules through a client's port: forms, tables, keys, expressions, values, sizes, in this order."""
+    broken = broken_rules(here, [rule for rule in RULES if tables_of(rule.action, rule.request)])
+    assert not broken, broken[:5]
+    assert nothing_stays(here)
+
+
+def broken_rules(here: Scene, rules: list[Rule]) -> list[tuple[object, ...]]:
+    broken: list[tuple[object, ...]] = []
+    for rule in rules:
+        status, document = ask(here, rule.action, rule.request)
+        said = code_of(document), message_of(document)
+        reasons = tuple(reason.get("Message", "") for reason in document.get("CancellationReasons", ()))
+        if status != 400 or not rule.matches(*said) or reasons != rule.reasons:
+            broken.append((rule.page, rule.action, rule.message[:200], status, str(document)[:400]))
+    return broken
+
+
+def keyed(table: str, key: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Every operation that names a key, about this one."""
+    one = {"TableName": table, "Key": key}
+    put = {"TableName": table, "Item": key}
+    update = {**one, "UpdateExpression": "SET x = :x", "ExpressionAttributeValues": {":x": {"S": "y"}}}
+    check = {**one, "ConditionExpression": "attribute_not_exists(x)"}
+    return [
+        ("PutItem", put),
+        ("UpdateItem", update),
+        ("DeleteItem", one),
+        ("GetItem", one),
+        ("BatchGetItem", {"RequestItems": {table: {"Keys": [key]}}}),
+        ("BatchWriteItem", {"RequestItems": {table: [{"PutRequest": {"Item": key}}]}}),
+        ("BatchWriteItem", {"RequestItems": {table: [{"DeleteRequest": {"Key": key}}]}}),
+        ("TransactGetItems", {"TransactItems": [{"Get": one}]}),
+        *(
+            ("TransactWriteItems", {"TransactItems": [part]})
+            for part in ({"Put": put}, {"Update": update}, {"Delete": one}, {"ConditionCheck": check})
+        ),
+    ]
+
+
+MANY = [{"DeleteRequest": {"Key": {"pk": {"S": f"k{number}"}}}} for number in range(26)]
 REFUSALS = {"ValidationException", "TransactionCanceledException"}
-IMPOSSIBLE: list[tuple[str, dict[str, Any]]] = [
-    ("PutItem", {"TableName": TABLE, "Item": {"pk": {"S": ""}}}),
-    ("PutItem", {"TableName": TABLE, "Item": {"pk": {"S": "x" * 2049}}}),
-    ("PutItem", {"TableName": TABLE, "Item": {"pk": {"N": "1"}}}),
-    ("PutItem", {"TableName": TABLE, "Item": {"other": {"S": "x"}}}),
-    ("UpdateItem", {"TableName": TABLE, "Key": {"pk": {"S": ""}}}),
-    ("DeleteItem", {"TableName": TABLE, "Key": {"pk": {"S": "é" * 1025}}}),
-    ("GetItem", {"TableName": TABLE, "Key": {"pk": {"S": "x" * 2100}}}),
-    ("BatchWriteItem", {"RequestItems": {TABLE: [{"PutRequest": {"Item": {"pk": {"S": ""}}}}]}}),
-    ("BatchWriteItem", {"RequestItems": {TABLE: MANY}}),
-    ("BatchGetItem", {"RequestItems": {TABLE: {"Keys": [{"pk": {"S": ""}}]}}}),
-    ("TransactWriteItems", {"TransactItems": [{"Put": {"TableName": TABLE, "Item": {"pk": {"S": ""}}}}]}),
-    ("TransactWriteItems", {"TransactItems": [{"Delete": {"TableName": TABLE, "Key": {"pk": {"S": "x" * 3000}}}}]}),
-]  # fmt: skip
+DSQL_ANSWERS = ("live", "rampdown", "complete")
 
 
+@pytest.mark.parametrize("stage", ["dualwrite", "shadow", *DSQL_ANSWERS], indirect=True)
 def test_a_key_that_no_item_can_have_stays_nowhere(here: Scene, stage: str) -> None:
-    for action, request in IMPOSSIBLE:
+    """No such key enters the journal, whichever operation names it and whichever store answers (J1)."""
+    asked = [*IMPOSSIBLE, *OF_ANOTHER_FORM, ("things", {"pk": {"S": "x" * 2100}}, "")]
+    requests = [request for table, key, _ in asked for request in keyed(table, key)]
+    requests.append(("BatchWriteItem", {"RequestItems": {TABLE: MANY}}))
+    for action, request in requests:
         status, document = ask(here, action, request)
-        if stage == "live":
+        if stage in DSQL_ANSWERS:
             assert told(status, document).split()[1] in REFUSALS, (action, document)
     ask(here, "PutItem", {"TableName": TABLE, "Item": {"pk": {"S": "possible"}}})
+    assert nothing_stays(here)
+
+
+def nothing_stays(here: Scene) -> bool:
     wait_until(lambda: here.proxy.status()["journal"]["keys"] == 0, 120, "the journal to be empty")
-    assert here.proxy.status()["journal"]["parked"] == 0
+    return bool(here.proxy.status()["journal"]["parked"] == 0)
+
+
+def test_without_dynamodb_the_form_is_judged_all_the_same(database: str, dsql_database: str) -> None:
+    """A request that names no table is no failure of a store, which an SDK would try again (D5)."""
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    with scene(nowhere, dsql_database, rows=database, stage="complete", billio=False, environment=FOLLOW) as alone:
+        nameless = [rule for rule in RULES if not tables_of(rule.action, rule.request)]
+        broken = broken_rules(alone, nameless)
+        assert nameless
+        assert not broken, broken[:5]
+        unknown = ask(alone, "PutItem", {"TableName": "nowhere", "Item": {"pk": {"S": "a"}}})
+        assert told(*unknown) == "400 ResourceNotFoundException"

@@ -86,7 +86,8 @@ _WORDS: Final = tuple(
         (r"invalid for update: ", r"invalid for update$"),
         (r"Member must satisfy enum value set", r"ReturnValues can only be ALL_OLD or NONE$"),
         (r"ReturnValues can only be ALL_OLD or NONE$", r"Member must satisfy enum value set"),
-        (r"The provided starting key is invalid", r"The provided starting key is invalid"),
+        (r"The provided starting key is invalid", r"The provided starting key is invalid$"),
+        (r"Conditions can be of length 1 or 2 only|condition not supported", r"number of query conditions"),
         (r"starting key does not match the range key predicate", r"starting key is outside query boundaries"),
         (r"Action DELETE is not supported for the type", r"DELETE action with value is not supported for the type"),
         (r"Action ADD is only supported for", r"ADD action is not supported for the type"),
@@ -145,7 +146,8 @@ def _judged_first(asked: Asked) -> bool:
 
 
 def _key_of_a_member(asked: Asked) -> bool:
-    """A transaction with a key that is none of its table's: ministack takes it, or refuses the whole request."""
+    """A transaction with a key that is none of its table's, or is to be changed: ministack takes it, refuses the whole
+    request, or looks at the items first."""
     reasons = asked.dsql[1].get("CancellationReasons", ())
     told = [
         message_of({"message": each.get("Message", "")}) for each in reasons if each.get("Code") == "ValidationError"
@@ -153,7 +155,10 @@ def _key_of_a_member(asked: Asked) -> bool:
     return asked.action.startswith("Transact") and any(re.search(_MEMBERS_KEY, text) for text in told)
 
 
-_MEMBERS_KEY: Final = "Type mismatch for key|Missing the key|does not match the schema"
+_MEMBERS_KEY: Final = (
+    "Type mismatch for key|Missing the key|does not match the schema|This attribute is part of the key|"
+    "Type mismatch for Index Key"
+)
 
 
 def _same_words(asked: Asked) -> bool:

@@ -420,7 +420,7 @@ ONE = {"Count": 1, "ScannedCount": 1}
         pytest.param(
             "PutItem",
             {"Item": HELD, "ExpressionAttributeValues": {":a": {"S": "a"}}},
-            "ExpressionAttributeValues can only be specified when using expressions: ConditionExpression is null",
+            "1 validation error detected: ExpressionAttributeValues can only be specified when using expressions",
             id="and has no UpdateExpression to be null",
         ),
         pytest.param(

@@ -149,6 +149,7 @@ def test_codes_are_read_whatever_surrounds_them() -> None:
             "2 validation errors detected: Value 'x' at 'key'",
             False,
         ),
+        ("1 validation error detected: Invalid UpdateExpression: x", "Invalid UpdateExpression: x", True),
         ("Missing the key id in the item", "Missing the key at in the item", False),
         ("The document isn't valid, it's 'x'", "The document isn't valid, it's 'y'", True),
         ("failed [ConditionalCheckFailed, None]", "failed [None]", True),

@@ -233,7 +233,7 @@ class Binder:
         if tag not in _SETS and not (section == "ADD" and tag == "N"):
             raise self._invalid(
                 "Incorrect operand type for operator or function; "
-                f"operator: {section}, operand type: {_LONG_TYPES[tag]}"
+                f"operator: {section}, operand type: {_LONG_TYPES[tag]}, typeSet: ALLOWED_FOR_{section}_OPERAND"
             )
 
     def _check_arity(self, call: FunctionCall) -> None:

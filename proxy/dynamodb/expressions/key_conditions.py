@@ -5,6 +5,7 @@ Source (developer guide): "Key condition expressions for the Query operation".
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from proxy.dynamodb.errors import validation
 from proxy.dynamodb.expressions.ast import (
@@ -20,6 +21,7 @@ from proxy.dynamodb.expressions.ast import (
     Or,
     Path,
 )
+from proxy.dynamodb.expressions.parameters import invalid
 from proxy.dynamodb.values import Value
 
 
@@ -36,6 +38,9 @@ class KeyCondition:
     operands: tuple[Value, ...] = ()
 
 
+KeyTerms: TypeAlias = Mapping[str, tuple[str, tuple[Value, ...]]]
+"""A Query's conditions by attribute name: operator and operands as KeyCondition has them."""
+
 _MIRRORED = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _REFUSED_IN_KEYS = {Or: "OR", Not: "NOT", In: "IN"}
 
@@ -46,29 +51,37 @@ def key_condition(tree: Condition, hash_key: tuple[str, str], range_key: tuple[s
     Raises ValidationException where the condition is not of the form that Query can serve: the hash key equal to a
     value, and at most one condition on the range key ("Key condition expressions for the Query operation").
     """
+    return assemble_key_condition(key_terms(tree), hash_key, range_key)
+
+
+def key_terms(tree: Condition) -> KeyTerms:
+    """The conditions of a bound KeyConditionExpression. Raises ValidationException for what is no condition on keys."""
     found: dict[str, tuple[str, tuple[Value, ...]]] = {}
     for term in _key_terms(tree):
         name, operator, operands = _key_term(term)
         if name in found:
-            raise validation("KeyConditionExpressions must only contain one condition per key")
+            raise invalid("KeyConditionExpression", "KeyConditionExpressions must only contain one condition per key")
         found[name] = (operator, operands)
-    return assemble_key_condition(found, hash_key, range_key)
+    return found
 
 
 def assemble_key_condition(
-    found: Mapping[str, tuple[str, tuple[Value, ...]]],
+    found: KeyTerms,
     hash_key: tuple[str, str],
     range_key: tuple[str, str] | None,
 ) -> KeyCondition:
     """A KeyCondition from conditions by attribute name: operator and operands as KeyCondition has them."""
-    if len(found) > 2:
-        raise validation("Conditions can be of length 1 or 2 only")
+    attributes = 1 if range_key is None else 2
+    if len(found) > attributes:
+        raise validation(
+            f"The number of query conditions ({len(found)}) exceeds the number of key attributes defined in the "
+            f"schema ({attributes})"
+        )
     name, wanted = hash_key
     if name not in found:
         raise validation(f"Query condition missed key schema element: {name}")
     if len(found) == 2:
-        if range_key is None:
-            raise validation("Query key condition not supported")
+        assert range_key is not None
         if range_key[0] not in found:
             raise validation(f"Query condition missed key schema element: {range_key[0]}")
     operator, operands = found[name]

@@ -10,7 +10,7 @@ AttributeUpdates, ConditionalOperator, Expected, KeyConditions, QueryFilter, Sca
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-from proxy.dynamodb.errors import DynamoDBError, validation
+from proxy.dynamodb.errors import DynamoDBError, ValidationFault, validation
 from proxy.dynamodb.expressions.ast import (
     Action,
     Add,
@@ -29,7 +29,7 @@ from proxy.dynamodb.expressions.ast import (
     Set,
     Update,
 )
-from proxy.dynamodb.expressions.key_conditions import KeyCondition, assemble_key_condition
+from proxy.dynamodb.expressions.key_conditions import KeyTerms
 from proxy.dynamodb.values import Value, canonical, kind, order
 
 _INVALID = "One or more parameter values were invalid: "
@@ -117,18 +117,15 @@ def refuse_idle_bindings(request: Mapping[str, Any], accepted: Container[str]) -
         and all(request.get(name) is None for name in valued)
     ):
         verb = "are" if len(valued) > 1 else "is"
-        raise validation(
-            "ExpressionAttributeValues can only be specified when using expressions: "
-            f"{' and '.join(valued)} {verb} null"
-        )
+        present = "ExpressionAttributeValues can only be specified when using expressions"
+        raise ValidationFault(present, f"{present}: {' and '.join(valued)} {verb} null")
 
 
 def condition_from_expected(expected: Mapping[str, Any] | None, operator: str | None = None) -> Condition | None:
     """Expected and ConditionalOperator as a condition; None when nothing is expected. Raises ValidationException."""
-    _check_conditional_operator(expected, operator)
-    if not expected:
-        return None
-    return _combined([_expectation(name, entry) for name, entry in expected.items()], operator)
+    conditions = [_expectation(name, entry) for name, entry in (expected or {}).items()]
+    _check_conditional_operator(len(conditions), operator)
+    return _combined(conditions, operator) if conditions else None
 
 
 def condition_from_filter(
@@ -138,23 +135,20 @@ def condition_from_filter(
 
     `parameter` is the parameter's name as DynamoDB spells it in messages. Raises ValidationException.
     """
-    _check_conditional_operator(conditions, operator)
-    if not conditions:
-        return None
-    return _combined([_filtered(name, entry, parameter) for name, entry in conditions.items()], operator)
+    filters = [_filtered(name, entry, parameter) for name, entry in (conditions or {}).items()]
+    _check_conditional_operator(len(filters), operator)
+    return _combined(filters, operator) if filters else None
 
 
-def key_condition_from_conditions(
-    conditions: Mapping[str, Any], hash_key: tuple[str, str], range_key: tuple[str, str] | None = None
-) -> KeyCondition:
-    """KeyConditions as a KeyCondition, given the (name, type) of the key's attributes. Raises ValidationException."""
+def key_terms_from_conditions(conditions: Mapping[str, Any]) -> KeyTerms:
+    """KeyConditions as the conditions on a key, by attribute name. Raises ValidationException."""
     found: dict[str, tuple[str, tuple[Value, ...]]] = {}
     for name, entry in conditions.items():
         comparison, values = _entry(name, entry, "keyConditions")
         if comparison not in _KEY_OPERATORS:
             raise validation("Attempted conditional constraint is not an indexable operation")
         found[name] = (_KEY_OPERATORS[comparison], tuple(values))
-    return assemble_key_condition(found, hash_key, range_key)
+    return found
 
 
 def update_from_attribute_updates(updates: Mapping[str, Any]) -> Update:
@@ -175,17 +169,13 @@ def paths_from_attributes_to_get(names: Sequence[str]) -> tuple[Path, ...]:
     return tuple(Path((name,)) for name in names)
 
 
-def _check_conditional_operator(conditions: Mapping[str, Any] | None, operator: str | None) -> None:
-    if operator is None:
+def _check_conditional_operator(conditions: int, operator: str | None) -> None:
+    if operator is None or conditions > 1:
         return
-    if operator not in ("AND", "OR"):
-        raise _not_in_enum(operator, "conditionalOperator", ("OR", "AND"))
+    present = "ConditionalOperator can only be used when Filter or Expected has two or more elements"
     if not conditions:
-        raise validation(f"{_INVALID}ConditionalOperator cannot be used without Filter or Expected")
-    if len(conditions) == 1:
-        raise validation(
-            f"{_INVALID}ConditionalOperator can only be used when Filter or Expected has two or more elements"
-        )
+        present = "ConditionalOperator cannot be used without Filter or Expected"
+    raise ValidationFault(present, f"{_INVALID}{present}")
 
 
 def _combined(conditions: list[Condition], operator: str | None) -> Condition:

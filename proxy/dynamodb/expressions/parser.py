@@ -1,6 +1,6 @@
 """DynamoDB's expression language: a text to a tree, with names as they are written and placeholders for values.
 
-A text is parsed once and remembered; what a request means by it is the binder's to say (`binder`).
+A text is parsed once and kept; `binder` puts a request's names and values in the tree.
 
 Sources (developer guide): "Condition and filter expressions, operators, and functions", "Using update expressions",
 "Using projection expressions"; "Quotas in Amazon DynamoDB" for the limits.
@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple, NoReturn
 
-from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.expressions.ast import (
     CONDITION_FUNCTIONS,
     SECTIONS,
@@ -37,10 +36,13 @@ from proxy.dynamodb.expressions.ast import (
     Update,
     joined,
 )
+from proxy.dynamodb.expressions.faults import ExpressionFaults
 from proxy.dynamodb.expressions.parameters import (
     MAX_EXPRESSION_BYTES,
     MAX_IN_OPERANDS,
+    MAX_LIST_INDEX,
     MAX_OPERATORS,
+    MAX_PATH_LEVELS,
     Parameter,
     invalid,
 )
@@ -49,6 +51,8 @@ from proxy.dynamodb.expressions.tokens import END, tokenize
 
 
 class Parsed(NamedTuple):
+    """A text's tree, with the placeholders for names and for values that stand in it."""
+
     tree: Tree
     names: frozenset[str]
     values: frozenset[str]
@@ -61,7 +65,8 @@ def parse(parameter: Parameter, text: str) -> Parsed:
         raise invalid(parameter, "The expression can not be empty;")
     size = len(text.encode())
     if size > MAX_EXPRESSION_BYTES:
-        raise invalid(parameter, f"Expression size has exceeded the maximum allowed size; expression size: {size}")
+        shown = "" if parameter == "UpdateExpression" else f" expression size: {size}"
+        raise invalid(parameter, f"Expression size has exceeded the maximum allowed size;{shown}")
     parser = _Parser(parameter, text)
     tree: Tree
     if parameter == "UpdateExpression":
@@ -90,7 +95,7 @@ class _Level:
 
 
 class _Parser:
-    """One pass over a text's tokens. Refusals that need the whole of it are collected, and the first due raised."""
+    """A parser that makes one pass over a text's tokens, and reports what needs the whole text at its end."""
 
     def __init__(self, parameter: Parameter, text: str) -> None:
         self.parameter = parameter
@@ -101,12 +106,7 @@ class _Parser:
         self.tokens = tokenize(text, words)
         self.at = 0
         self.operators = 0
-        # DynamoDB looks at the whole text before it says any of these, and says the first kind in this order.
-        self.redundant: str | None = None
-        self.unknown_function: str | None = None
-        self.misused_function: str | None = None
-        self.reserved: str | None = None
-        self.repeated_section: str | None = None
+        self.faults = ExpressionFaults(parameter)
 
     # A condition is read with a stack of its own instead of Python's: a request must not be able to exhaust that.
     def condition(self) -> Condition:
@@ -170,7 +170,7 @@ class _Parser:
                     wrapped = True
                     continue
                 if token.kind == "end" and len(levels) == 1:
-                    self._raise_collected()
+                    self.faults.report()
                     return read
                 self._syntax_error()
 
@@ -179,8 +179,8 @@ class _Parser:
         seen: set[str] = set()
         while True:
             section = self._take("word")
-            if section in seen and self.repeated_section is None:
-                self.repeated_section = section
+            if section in seen and self.faults.repeated_section is None:
+                self.faults.repeated_section = section
             seen.add(section)
             while True:
                 actions.append(self._action(section))
@@ -188,7 +188,7 @@ class _Parser:
                     break
                 self.at += 1
             if self.tokens[self.at].kind == "end":
-                self._raise_collected()
+                self.faults.report()
                 return Update(tuple(actions))
 
     def projection(self) -> Projection:
@@ -198,7 +198,7 @@ class _Parser:
             paths.append(self._path())
         if self.tokens[self.at].kind != "end":
             self._syntax_error()
-        self._raise_collected()
+        self.faults.report()
         return Projection(tuple(paths))
 
     def _action(self, section: str) -> Action:
@@ -300,8 +300,8 @@ class _Parser:
         self._count_operator()
         in_update = self.parameter == "UpdateExpression"
         if function not in CONDITION_FUNCTIONS and function not in UPDATE_FUNCTIONS:
-            if self.unknown_function is None:
-                self.unknown_function = function
+            if self.faults.unknown_function is None:
+                self.faults.unknown_function = function
         elif (function in UPDATE_FUNCTIONS) != in_update:
             self._misuse(function)
         operands = self._operands()
@@ -320,17 +320,22 @@ class _Parser:
                 parts.append(self._name())
             elif mark == "[":
                 self.at += 1
-                parts.append(int(self._take("index")))
+                index = self._take("index")
+                if int(index) > MAX_LIST_INDEX and self.faults.index_out_of_range is None:
+                    self.faults.index_out_of_range = index
+                parts.append(int(index))
                 self._expect("]")
             else:
+                if len(parts) > MAX_PATH_LEVELS and self.faults.path_depth is None:
+                    self.faults.path_depth = len(parts)
                 return Path(tuple(parts))
 
     def _name(self) -> str:
         text = self._take("name")
         if text[0] == "#":
             self.names.add(text)
-        elif text.upper() in RESERVED and self.reserved is None:
-            self.reserved = text
+        elif text.upper() in RESERVED and self.faults.reserved_word is None:
+            self.faults.reserved_word = text
         return text
 
     def _take(self, wanted: str) -> str:
@@ -347,8 +352,8 @@ class _Parser:
 
     def _close(self, redundant: bool) -> None:
         self._expect(")")
-        if redundant and self.redundant is None:
-            self.redundant = "The expression has redundant parentheses;"
+        if redundant:
+            self.faults.redundant_parentheses = True
 
     def _check_values(self, *operands: Operand) -> None:
         for operand in operands:
@@ -356,8 +361,8 @@ class _Parser:
                 self._misuse(operand.function)
 
     def _misuse(self, function: str) -> None:
-        if self.misused_function is None:
-            self.misused_function = function
+        if self.faults.misused_function is None:
+            self.faults.misused_function = function
 
     def _count_operator(self) -> None:
         self.operators += 1
@@ -365,29 +370,6 @@ class _Parser:
             raise invalid(
                 self.parameter, f"The expression contains too many operators; operator count: {self.operators}"
             )
-
-    def _raise_collected(self) -> None:
-        if self.redundant is not None:
-            raise invalid(self.parameter, self.redundant)
-        if self.reserved is not None and self.parameter == "UpdateExpression":
-            raise self._reserved_error()
-        if self.unknown_function is not None:
-            raise invalid(self.parameter, f"Invalid function name; function: {self.unknown_function}")
-        if self.misused_function is not None:
-            raise invalid(
-                self.parameter,
-                f"The function is not allowed to be used this way in an expression; function: {self.misused_function}",
-            )
-        if self.reserved is not None:
-            raise self._reserved_error()
-        if self.repeated_section is not None:
-            raise invalid(
-                self.parameter,
-                f'The "{self.repeated_section}" section can only be used once in an update expression;',
-            )
-
-    def _reserved_error(self) -> DynamoDBError:
-        return invalid(self.parameter, f"Attribute name is a reserved keyword; reserved keyword: {self.reserved}")
 
     def _syntax_error(self) -> NoReturn:
         # DynamoDB shows the token that it could not take, and the text from the one before it to the one after it.

@@ -6,9 +6,15 @@ Source (developer guide): "Expression attribute names (aliases)".
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
-from proxy.dynamodb.errors import DynamoDBError, validation
+from proxy.dynamodb.errors import DynamoDBError, ValidationFault, validation
+from proxy.dynamodb.json_types import refuse
+from proxy.dynamodb.sizes import value_size
 from proxy.dynamodb.values import Value, canonical
+
+MAX_BYTES: Final = 2 * 1024 * 1024
+"""The most that all substitution variables of an expression may come to ("Quotas in Amazon DynamoDB")."""
 
 _NAME_KEY = re.compile(r"#[0-9a-zA-Z_]+", re.ASCII).fullmatch
 _VALUE_KEY = re.compile(r":[0-9a-zA-Z_]+", re.ASCII).fullmatch
@@ -44,6 +50,7 @@ def bindings(names: Mapping[str, str] | None = None, values: Mapping[str, Value]
     """
     if names is not None:
         _check_keys("ExpressionAttributeNames", names, _NAME_KEY)
+        _check_meant(names)
     if values is None:
         return Bindings(names or {}, {})
     _check_keys("ExpressionAttributeValues", values, _VALUE_KEY)
@@ -54,10 +61,21 @@ def bindings(names: Mapping[str, str] | None = None, values: Mapping[str, Value]
         except DynamoDBError as error:
             if error.code != "ValidationException":
                 raise
-            raise validation(
-                f"ExpressionAttributeValues contains invalid value: {error.message} for key {key}"
+            older = error.older if isinstance(error, ValidationFault) else error.message
+            raise ValidationFault(
+                error.message, f"ExpressionAttributeValues contains invalid value: {older} for key {key}"
             ) from error
+    if sum(map(value_size, bound.values())) > MAX_BYTES:
+        raise validation(f"The total size of ExpressionAttributeValues exceeds {MAX_BYTES} bytes")
     return Bindings(names or {}, bound)
+
+
+def _check_meant(names: Mapping[str, str]) -> None:
+    for key, name in names.items():
+        if type(name) is not str:
+            refuse(name, "String")
+        if not name:
+            raise validation(f"ExpressionAttributeNames contains invalid value: Empty attribute name for key {key}")
 
 
 def _check_keys(parameter: str, given: Mapping[str, object], form: Callable[[str], object]) -> None:

@@ -13,7 +13,7 @@ import structlog
 
 from proxy.dynamodb.errors import DynamoDBError, serialization
 from proxy.dynamodb.operations import KEYLESS, decode
-from proxy.dynamodb.request_form import form_fault
+from proxy.dynamodb.requests.form import form_fault
 from proxy.dynamodb.schema import TableSchema
 from proxy.metrics.registry import Metrics
 from proxy.shadow.call import Call
@@ -58,9 +58,9 @@ class RequestDecoder:
             operation = decode(action, body, request, schemas)
             item_type = item_type_of(operation, tables)
         except DynamoDBError as error:
-            return error
+            return form_fault(action, request) or error
         except (AttributeError, KeyError, TypeError) as error:
-            return serialization(type(error).__name__)
+            return form_fault(action, request) or serialization(type(error).__name__)
         if not operation.keys and action not in KEYLESS:
             return serialization("")
         if self._follow is not None:

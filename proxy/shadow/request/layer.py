@@ -16,6 +16,7 @@ from proxy.cutover.stages import Stages
 from proxy.dynamodb.errors import DynamoDBError, resource_not_found
 from proxy.dynamodb.operations import LISTING, WRITES, Operation, parse_body, tables_of
 from proxy.dynamodb.outcome import Outcome
+from proxy.dynamodb.requests.form import form_fault
 from proxy.shadow.call import Call
 from proxy.shadow.instrumentation import Execute, Nominate
 from proxy.shadow.request.bypass import Bypass
@@ -61,6 +62,9 @@ class Layer:
             return await self.bypass.execute(action, body)
         request = parse_body(body)
         names = tables_of(action, request)
+        if not names and self.table_operations.control is not None:
+            # No DynamoDB is left to refuse a request that names no table.
+            return _refused(form_fault(action, request))
         if action != LISTING and not any(self.stages.active(name) for name in names):
             return await self.bypass.execute(action, body, names)
         call = await self.decoder.decode(action, body, request, names, request_id)

@@ -15,12 +15,13 @@ from proxy.dynamodb.capacity import Meter
 from proxy.dynamodb.item_writes import ItemWrite, read_write
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
+from proxy.dynamodb.requests.item_projection import ItemProjection
 from proxy.dynamodb.schema import Key, table_name
 from proxy.dynamodb.sizes import item_size
 from proxy.dynamodb.values import Item
 from proxy.stores.errors import Unreachable
 from proxy.stores.execution.row_store import AuthorityRows, RowStore
-from proxy.stores.execution.single_item import ItemProjection, check_keys, write_row
+from proxy.stores.execution.single_item import check_keys, write_row
 from proxy.stores.interface import ExecutionResult, StoredItem, Unrepresentable
 
 MAX_GET_SIZE: Final = 16 * 1024 * 1024
@@ -34,7 +35,6 @@ Entry: TypeAlias = tuple[str, Mapping[str, Any], ItemWrite]
 
 async def batch_get(rows: RowStore, operation: Operation, meter: Meter) -> ExecutionResult:
     requests = operation.request["RequestItems"]
-    refuse_empty(requests, "requestItems")
     _refuse_duplicates(operation.keys)
     projections = {table_name(name): ItemProjection(part) for name, part in requests.items()}
     check_keys(operation)
@@ -112,7 +112,6 @@ async def batch_write_answered(rows: AuthorityRows, operation: Operation, meter:
 def _entries(operation: Operation) -> Iterator[Entry]:
     """Raises ValidationException before any of them is carried out, if all are taken before."""
     requests = operation.request["RequestItems"]
-    refuse_empty(requests, "requestItems")
     _refuse_duplicates(operation.keys)
     for name, entries in requests.items():
         schema = operation.schemas[table_name(name)]
@@ -120,9 +119,9 @@ def _entries(operation: Operation) -> Iterator[Entry]:
             # Of what else may stand in an entry, conditions among it, DynamoDB takes no notice.
             put = entry.get("PutRequest")
             write = (
-                read_write("Put", schema, {"Item": put["Item"]}, in_transaction=False)
+                read_write("Put", schema, {"Item": put["Item"]}, action=operation.action)
                 if put is not None
-                else read_write("Delete", schema, {"Key": entry["DeleteRequest"]["Key"]}, in_transaction=False)
+                else read_write("Delete", schema, {"Key": entry["DeleteRequest"]["Key"]}, action=operation.action)
             )
             yield name, entry, write
 
@@ -137,16 +136,6 @@ def _within(keys: Sequence[Key], held: Mapping[Key, StoredItem]) -> tuple[Sequen
         if size > MAX_GET_SIZE:
             return keys[:number], keys[number:]
     return keys, ()
-
-
-def refuse_empty(found: Mapping[str, Any] | Sequence[Any], where: str) -> None:
-    """Raises ValidationException for a list or map of requests that holds none."""
-    if not found:
-        shown = "[]" if isinstance(found, list) else "{}"
-        raise errors.validation(
-            f"1 validation error detected: Value '{shown}' at '{where}' failed to satisfy constraint: "
-            "Member must have length greater than or equal to 1"
-        )
 
 
 def _refuse_duplicates(keys: Sequence[Key]) -> None:

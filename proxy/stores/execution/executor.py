@@ -11,12 +11,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeVar
 
 from proxy.dynamodb import errors
-from proxy.dynamodb.capacity import Meter, check_asked
+from proxy.dynamodb.capacity import Meter
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.listing import read_listing
 from proxy.dynamodb.operations import LISTING, Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.pages import Page, read_query, read_scan
+from proxy.dynamodb.requests.constraints import check_constraints
+from proxy.dynamodb.requests.form import form_fault
 from proxy.stores.errors import Refused
 from proxy.stores.execution.batch_operations import batch_get, batch_write, batch_write_answered
 from proxy.stores.execution.row_store import AuthorityRows, ListingRowStore, RowStore
@@ -25,6 +27,8 @@ from proxy.stores.execution.row_store import Transaction as Transaction
 from proxy.stores.execution.single_item import get_item, write_item
 from proxy.stores.execution.transactions import transact_get, transact_write, transact_write_answered
 from proxy.stores.interface import ExecutionResult
+
+_REFUSALS: Final = frozenset({"ValidationException", "TransactionCanceledException"})
 
 R = TypeVar("R", bound=RowStore)
 
@@ -46,13 +50,17 @@ async def _run(
     meter: Meter,
 ) -> ExecutionResult:
     try:
-        check_asked(operation.request)
+        if operation.action != LISTING:
+            check_constraints(operation.action, operation.request)
         return await operations[operation.action](rows, operation, meter)
     except DynamoDBError as error:
-        return ExecutionResult(Outcome.failed(error), {})
+        # What is wrong with the request's form comes before all that is wrong with it besides.
+        refused = form_fault(operation.action, operation.request) if error.code in _REFUSALS else None
+        return ExecutionResult(Outcome.failed(refused or error), {})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # A request of the wrong form: DynamoDB's deserialiser refuses it before anything is looked at.
-        return ExecutionResult(Outcome.failed(errors.serialization(type(error).__name__)), {})
+        refused = form_fault(operation.action, operation.request)
+        return ExecutionResult(Outcome.failed(refused or errors.serialization(type(error).__name__)), {})
 
 
 async def _page(rows: RowStore, operation: Operation, meter: Meter) -> ExecutionResult:

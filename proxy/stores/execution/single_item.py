@@ -5,26 +5,18 @@ Semantics come from `proxy.dynamodb`. No SQL here, and no knowledge of who is au
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
-
 from proxy.dynamodb import errors
 from proxy.dynamodb.capacity import Meter
-from proxy.dynamodb.expressions import evaluate
-from proxy.dynamodb.expressions import legacy_parameters as legacy
-from proxy.dynamodb.expressions.parse import parse_projection
-from proxy.dynamodb.expressions.placeholders import bindings
-from proxy.dynamodb.item_writes import ItemWrite, Kind, WriteResult, apply, read_write
+from proxy.dynamodb.item_writes import ItemWrite, WriteResult, apply, read_write
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
+from proxy.dynamodb.requests.item_projection import ItemProjection
+from proxy.dynamodb.requests.write_parameters import KINDS
 from proxy.dynamodb.sizes import item_size
-from proxy.dynamodb.values import Item
 from proxy.stores.attempts import ATTEMPTS, Attempts
 from proxy.stores.errors import TooMuchContention
 from proxy.stores.execution.row_store import RowStore
 from proxy.stores.interface import ExecutionResult, StoredItem
-
-_KINDS: Final[Mapping[str, Kind]] = {"PutItem": "Put", "UpdateItem": "Update", "DeleteItem": "Delete"}
 
 
 async def get_item(rows: RowStore, operation: Operation, meter: Meter) -> ExecutionResult:
@@ -41,7 +33,7 @@ async def get_item(rows: RowStore, operation: Operation, meter: Meter) -> Execut
 
 
 async def write_item(rows: RowStore, operation: Operation, meter: Meter) -> ExecutionResult:
-    write = read_write(_KINDS[operation.action], operation.schema, operation.request, in_transaction=False)
+    write = read_write(KINDS[operation.action], operation.schema, operation.request, action=operation.action)
     written, held = await write_row(rows, write, meter)
     document = {} if written.attributes is None else {"Attributes": written.attributes}
     return ExecutionResult(Outcome.of(document | meter.one(operation.request["TableName"])), {write.key: held})
@@ -69,32 +61,6 @@ def refuse_unreadable(held: StoredItem, write: ItemWrite | None = None) -> None:
         raise errors.internal_server_error(
             f"The item's row cannot be read ({held.unreadable}): mend it with SQL, or put the whole item"
         )
-
-
-class ItemProjection:
-    """Applies the projection of a GetItem, or of a part of its like, to items."""
-
-    __slots__ = ("_paths",)
-
-    def __init__(self, parameters: Mapping[str, Any], *, in_transaction: bool = False) -> None:
-        older = () if in_transaction else ("AttributesToGet",)
-        members = ("ProjectionExpression", "ExpressionAttributeNames", *older)
-        request = {name: parameters[name] for name in members if parameters.get(name) is not None}
-        self._paths = None
-        if not request:
-            return
-        text = request.get("ProjectionExpression")
-        legacy.refuse_mixture(request, () if text is None else ("ProjectionExpression",))
-        legacy.refuse_idle_bindings(request, ("ProjectionExpression",))
-        given = bindings(request.get("ExpressionAttributeNames"))
-        if text is not None:
-            self._paths = parse_projection(text, given).paths
-        elif request.get("AttributesToGet") is not None:
-            self._paths = legacy.paths_from_attributes_to_get(request["AttributesToGet"])
-        given.check_all_used()
-
-    def __call__(self, item: Item) -> Item:
-        return item if self._paths is None else evaluate.project(self._paths, item)
 
 
 def check_keys(operation: Operation) -> None:

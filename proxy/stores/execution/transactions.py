@@ -7,35 +7,29 @@ Sources: API reference, "TransactWriteItems" (100 parts, 4 MB, ClientRequestToke
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from proxy.dynamodb import errors
 from proxy.dynamodb.capacity import Meter
-from proxy.dynamodb.errors import DynamoDBError
+from proxy.dynamodb.errors import DynamoDBError, SchemaMismatch
 from proxy.dynamodb.idempotency import IdempotencyToken
-from proxy.dynamodb.item_writes import ItemWrite, Kind, apply, read_write
+from proxy.dynamodb.item_writes import ItemWrite, apply, read_write
 from proxy.dynamodb.operations import Operation, transaction_parts
 from proxy.dynamodb.outcome import Outcome
+from proxy.dynamodb.requests.item_projection import ItemProjection
+from proxy.dynamodb.requests.write_parameters import TRANSACTED
 from proxy.dynamodb.schema import Key, table_name
-from proxy.dynamodb.sizes import item_size
+from proxy.dynamodb.sizes import MAX_ITEM_SIZE, item_size
 from proxy.dynamodb.values import Item
 from proxy.stores.attempts import ATTEMPTS, Attempts
 from proxy.stores.errors import TooMuchContention
-from proxy.stores.execution.batch_operations import refuse_empty
 from proxy.stores.execution.row_store import AuthorityRows, Conflict, RowStore, Transaction
-from proxy.stores.execution.single_item import ItemProjection, check_keys, refuse_unreadable
+from proxy.stores.execution.single_item import check_keys, refuse_unreadable
 from proxy.stores.interface import ExecutionResult, StoredItem
 
-MAX_TRANSACTION: Final = 100
 MAX_SIZE: Final = 4 * 1024 * 1024
-_MAX_ITEM: Final = 400 * 1024
-_KINDS: Final[Mapping[str, Kind]] = {
-    "Put": "Put",
-    "Update": "Update",
-    "Delete": "Delete",
-    "ConditionCheck": "ConditionCheck",
-}
+_TOO_LARGE: Final = "The aggregate size of the items in the transaction exceeds 4 MB"
 
 
 async def transact_get(rows: RowStore, operation: Operation, meter: Meter) -> ExecutionResult:
@@ -43,7 +37,7 @@ async def transact_get(rows: RowStore, operation: Operation, meter: Meter) -> Ex
     projections = [ItemProjection(part, in_transaction=True) for _, part in transaction_parts(operation.request)]
     check_keys(operation)
     items = await _read_all(rows, operation)
-    _refuse_large(items)
+    _refuse_large_items(items)
     if meter.on:
         for key, item in zip(operation.keys, items, strict=True):
             meter.read(key.table, item_size(item or {}), consistent=True, transactional=True)
@@ -68,7 +62,6 @@ async def _read_all(rows: RowStore, operation: Operation) -> list[Item | None]:
 
 async def transact_write(rows: RowStore, operation: Operation, meter: Meter) -> ExecutionResult:
     """Tokens are for the authority to remember: a request that it would not carry out again is not rehearsed."""
-    IdempotencyToken.of(operation.request)
     writes = _writes(operation)
     async for _ in Attempts():
         try:
@@ -145,14 +138,22 @@ async def _read(transaction: Transaction, writes: Sequence[ItemWrite], meter: Me
 
 
 def _writes(operation: Operation) -> list[ItemWrite]:
+    """A fault that takes the table's schema to see cancels at its member; every other refuses the request."""
     _check_parts(operation)
-    parts = [part for _, part in transaction_parts(operation.request)]
-    # What the request carries counts, not what it touches: 50 deletions of large items are taken.
-    _refuse_large({**(part.get("Item") or {}), **(part.get("ExpressionAttributeValues") or {})} for part in parts)
-    return [
-        read_write(_KINDS[kind], operation.schemas[table_name(part["TableName"])], part, in_transaction=True)
-        for kind, part in transaction_parts(operation.request)
-    ]
+    writes: list[ItemWrite] = []
+    faults: list[DynamoDBError | None] = []
+    for kind, part in transaction_parts(operation.request):
+        schema = operation.schemas[table_name(part["TableName"])]
+        try:
+            writes.append(read_write(TRANSACTED[kind], schema, part, action=operation.action))
+        except SchemaMismatch as error:
+            faults.append(error)
+        else:
+            faults.append(None)
+    _refuse_large_payload(operation)
+    if any(faults):
+        raise errors.transaction_canceled([errors.cancellation_reason(fault) for fault in faults])
+    return writes
 
 
 def _names(operation: Operation) -> dict[str, Any]:
@@ -163,18 +164,22 @@ def _names(operation: Operation) -> dict[str, Any]:
 
 def _check_parts(operation: Operation) -> None:
     """What TransactGetItems and TransactWriteItems ask of their parts: 1 to 100, no two about one item."""
-    refuse_empty(operation.request["TransactItems"], "transactItems")
-    if len(operation.keys) > MAX_TRANSACTION:
-        raise errors.validation(
-            "1 validation error detected: Value at 'transactItems' failed to satisfy constraint: "
-            f"Member must have length less than or equal to {MAX_TRANSACTION}"
-        )
     if len(set(operation.keys)) != len(operation.keys):
         raise errors.validation("Transaction request cannot include multiple operations on one item")
 
 
-def _refuse_large(items: Iterable[Item | None]) -> None:
-    """Items of up to 400 KB are only counted where there are enough of them to come to 4 MB."""
-    found = [item for item in items if item is not None]
-    if len(found) * _MAX_ITEM > MAX_SIZE and sum(map(item_size, found)) > MAX_SIZE:
-        raise errors.validation("The aggregate size of the items in the transaction exceeds 4 MB")
+def _refuse_large_payload(operation: Operation) -> None:
+    """What the request carries counts, not what it touches: 50 deletions of large items are taken. JSON is longer than
+    what is counted of it."""
+    if len(operation.body) <= MAX_SIZE:
+        return
+    parts = [part for _, part in transaction_parts(operation.request)]
+    carried = [part.get(name) or {} for part in parts for name in ("Item", "Key", "ExpressionAttributeValues")]
+    if sum(map(item_size, carried)) > MAX_SIZE:
+        raise errors.validation(_TOO_LARGE)
+
+
+def _refuse_large_items(items: Sequence[Item | None]) -> None:
+    """Items of at most 400 KB are only counted where there are enough of them to come to 4 MB."""
+    if len(items) * MAX_ITEM_SIZE > MAX_SIZE and sum(item_size(item or {}) for item in items) > MAX_SIZE:
+        raise errors.validation(_TOO_LARGE)
