@@ -8,33 +8,21 @@ from __future__ import annotations
 import asyncio
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 from aiohttp import web
 
+from proxy.cutover.move_request import MoveRequest
 from proxy.cutover.stages import Scope, Stage
 from proxy.problems import Problem
+from proxy.web.access_control import Caller
 
 MOST_BYTES: Final = 16 * 1024
 MOST_TEXT: Final = 500
 MOST_NAME: Final = 100
 _BODY_SECONDS: Final = 10.0
 _MEMBERS: Final = ("stage", "ramp", "force", "because", "by", "epoch", "dry_run")
-
-
-@dataclass(frozen=True, slots=True)
-class StageChangeRequest:
-    """A change of stage as it was asked for. `epoch` is the one that the caller saw; None: whichever it is."""
-
-    stage: Stage
-    ramp: float | None = None
-    force: bool = False
-    because: str = ""
-    by: str = ""
-    epoch: int | None = None
-    dry_run: bool = False
 
 
 def scope_of(request: web.Request) -> Scope:
@@ -76,8 +64,9 @@ def ramp(value: object) -> float:
     return float(value)
 
 
-async def change(request: web.Request) -> StageChangeRequest:
-    """The body of a change of stage."""
+async def move_request(request: web.Request, caller: Caller) -> MoveRequest:
+    """The move that a path and its body ask for."""
+    scope = scope_of(request)
     document = await _object(request)
     for name, value in document.items():
         if name not in _MEMBERS:
@@ -91,18 +80,25 @@ async def change(request: web.Request) -> StageChangeRequest:
     epoch = document.get("epoch")
     if epoch is not None and (isinstance(epoch, bool) or not isinstance(epoch, int) or not 0 <= epoch < 2**53):
         raise Problem(400, "epoch: the number that GET /v1/stages gave")
-    asked = StageChangeRequest(
-        stage=to,
+    move = MoveRequest(
+        scope,
+        to,
+        requester(_text(document, "by", MOST_NAME), caller),
         ramp=ramp(share) if share is not None else None,
-        force=_flag(document, "force"),
         because=_text(document, "because", MOST_TEXT),
-        by=_text(document, "by", MOST_NAME),
+        force=_flag(document, "force"),
         epoch=epoch,
         dry_run=_flag(document, "dry_run"),
     )
-    if asked.force and not asked.because:
+    if move.force and not move.because:
         raise Problem(400, "because: force needs a reason, which the history keeps")
-    return asked
+    return move
+
+
+def requester(name: str, caller: Caller) -> str:
+    """Who asks, for the history: the name that they give, and the token's, which is all that is known of them."""
+    name = name.strip()[:MOST_NAME]
+    return f"{name} ({caller.name})" if name else caller.name
 
 
 async def _object(request: web.Request) -> Mapping[str, Any]:

@@ -23,12 +23,10 @@ from aiohttp import web
 
 from proxy.admin import request_parsing as asked
 from proxy.cutover import documents
-from proxy.cutover.model import MoveOrder
 from proxy.cutover.service import CutoverService, PreparedMove
-from proxy.cutover.stages import Scope
 from proxy.problems import Problem
 from proxy.stores.errors import StoreError
-from proxy.web.access_control import Access, Caller
+from proxy.web.access_control import Access
 from proxy.web.problem_responses import HEADERS
 
 log = structlog.get_logger(__name__)
@@ -76,7 +74,7 @@ class StagesApi:
     async def _one(self, request: web.Request) -> web.StreamResponse:
         self._access.caller(request)
         asked.only(request)
-        scope = _scope(request)
+        scope = asked.scope_of(request)
         look = await self._cutover.look(scope)
         at = look.place(scope)
         return reply({"epoch": look.standing.epoch, **documents.place(at, look.gate_before(at))})
@@ -84,7 +82,7 @@ class StagesApi:
     async def _gate(self, request: web.Request) -> web.StreamResponse:
         self._access.caller(request)
         asked.only(request, "to", "ramp")
-        scope = _scope(request)
+        scope = asked.scope_of(request)
         look = await self._cutover.look(scope)
         at = look.place(scope)
         to = asked.stage(request.query["to"], "to") if "to" in request.query else look.next(scope)
@@ -95,27 +93,18 @@ class StagesApi:
         self._access.caller(request)
         asked.only(request, "limit")
         limit = asked.number(request, "limit", _HISTORY, _MOST_HISTORY)
-        return reply({"history": await self._cutover.history(limit)})
+        entries = await self._cutover.history(limit)
+        return reply({"history": [documents.entry(each) for each in entries]})
 
     # -- changes ---------------------------------------------------------------------------------------------------
 
     async def _move(self, request: web.Request) -> web.StreamResponse:
         caller = self._access.operator(request)
         asked.only(request)
-        scope = _scope(request)
-        wanted = await asked.change(request)
-        wish = MoveOrder(
-            scope=scope,
-            to=wanted.stage,
-            ramp=wanted.ramp,
-            because=wanted.because,
-            by=_by(wanted.by, caller),
-            force=wanted.force,
-            epoch=wanted.epoch,
-        )
-        if wanted.dry_run:
-            return reply(await self._cutover.preview(wish))
-        prepared = await self._cutover.prepare(wish)
+        move = await asked.move_request(request, caller)
+        if move.dry_run:
+            return reply(await self._cutover.preview(move))
+        prepared = await self._cutover.prepare(move)
         steps: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue(_WAITING)
         # A task of its own: a caller who goes away must not leave writes held, nor a move half done.
         task = asyncio.create_task(self._carry_out(prepared, steps))
@@ -170,7 +159,8 @@ class StagesApi:
         if not because or len(because) > asked.MOST_TEXT:
             raise Problem(400, f"because: say in 1 to {asked.MOST_TEXT} characters why its keys are not missed")
         process = request.match_info["process"]
-        follows = await self._cutover.forget(process, _by(request.query.get("by", ""), caller), because)
+        by = asked.requester(request.query.get("by", ""), caller)
+        follows = await self._cutover.forget(process, by, because)
         return reply({"process": process, "forgotten": True, "follows": follows})
 
 
@@ -183,10 +173,6 @@ async def _write(response: web.StreamResponse, line: Mapping[str, Any]) -> None:
     await response.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
 
-def _scope(request: web.Request) -> Scope:
-    return asked.scope_of(request)
-
-
 def _share(request: web.Request) -> float:
     text = request.query.get("ramp")
     if text is None:
@@ -195,9 +181,3 @@ def _share(request: web.Request) -> float:
         return asked.ramp(float(text))
     except ValueError:
         raise Problem(400, "ramp: a number from 0 to 100, in percent") from None
-
-
-def _by(said: str, caller: Caller) -> str:
-    """Who it was, as they say; and by which token, which is what is known of them."""
-    said = said.strip()[: asked.MOST_NAME]
-    return f"{said} ({caller.name})" if said else caller.name

@@ -16,7 +16,7 @@ import aiohttp
 import orjson
 
 from proxy.cli.stage_client import Say
-from proxy.cutover.model import MoveOrder
+from proxy.cutover.move_request import MoveRequest
 from proxy.cutover.stages import Scope, Stage
 from proxy.problems import Problem
 from proxy.settings import AdminTokens
@@ -43,12 +43,12 @@ class AdminAPIClient:
     async def gate(self, scope: Scope, to: Stage | None) -> Mapping[str, Any]:
         return await self._ask("GET", f"/v1/gate/{_path(scope)}", {"to": str(to)} if to is not None else {})
 
-    async def preview(self, wish: MoveOrder) -> Mapping[str, Any]:
-        return await self._ask("PUT", f"/v1/stages/{_path(wish.scope)}", body={**_change(wish), "dry_run": True})
+    async def preview(self, request: MoveRequest) -> Mapping[str, Any]:
+        return await self._ask("PUT", f"/v1/stages/{_path(request.scope)}", body={**_change(request), "dry_run": True})
 
-    async def moving(self, wish: MoveOrder) -> AsyncIterator[Mapping[str, Any]]:
-        path = f"/v1/stages/{_path(wish.scope)}"
-        async with self._asked("PUT", path, {}, _change(wish), "application/x-ndjson") as answer:
+    async def moving(self, request: MoveRequest) -> AsyncIterator[Mapping[str, Any]]:
+        path = f"/v1/stages/{_path(request.scope)}"
+        async with self._asked("PUT", path, {}, _change(request), "application/x-ndjson") as answer:
             async for line in answer.content:
                 yield orjson.loads(line)
 
@@ -122,11 +122,15 @@ def _path(scope: Scope) -> str:
     return "/".join(quote(each, safe="") for each in (scope.table, scope.item_type) if each)
 
 
-def _change(wish: MoveOrder) -> dict[str, Any]:
-    said = {"stage": str(wish.to), "ramp": wish.ramp, "because": wish.because, "by": wish.by}
-    return {**{name: value for name, value in said.items() if value}, "force": wish.force} | (
-        {"ramp": 0} if wish.ramp == 0 else {}
-    )
+def _change(request: MoveRequest) -> dict[str, Any]:
+    members = {
+        "stage": str(request.to),
+        "ramp": request.ramp,
+        "because": request.because or None,
+        "by": request.by or None,
+        "force": request.force,
+    }
+    return {name: value for name, value in members.items() if value is not None}
 
 
 async def _problem(answer: aiohttp.ClientResponse) -> Problem:

@@ -27,7 +27,7 @@ from proxy.stores.errors import StoreError
 
 if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
     from proxy.cli.stage_client import StageClient
-    from proxy.cutover.model import MoveOrder
+    from proxy.cutover.move_request import MoveRequest
     from proxy.problems import Problem
 
 OK: Final = 0
@@ -116,7 +116,7 @@ def _run_stage(arguments: argparse.Namespace) -> int:
 
 
 def _move(arguments: argparse.Namespace, table: str, stage: str) -> int:
-    from proxy.cutover.model import MoveOrder
+    from proxy.cutover.move_request import MoveRequest
 
     if stage not in _STAGES:
         return _complain(f"{stage!r} is no stage: use one of {', '.join(_STAGES)}", WRONG)
@@ -124,36 +124,36 @@ def _move(arguments: argparse.Namespace, table: str, stage: str) -> int:
         return _complain("--ramp goes with shadow: reads are not shared in any other stage", WRONG)
     if arguments.force and not arguments.because.strip():
         return _complain('--force needs --because "…": the history keeps it', WRONG)
-    wish = MoveOrder(
-        scope=Scope(table, arguments.type),
-        to=Stage(stage),
+    request = MoveRequest(
+        Scope(table, arguments.type),
+        Stage(stage),
+        _by(arguments),
         ramp=arguments.ramp,
         because=arguments.because.strip(),
-        by=_by(arguments),
         force=arguments.force,
-        epoch=None,
+        dry_run=arguments.dry_run,
     )
 
     async def carry_out(way: StageClient) -> int:
         asks = not arguments.yes and not arguments.json and sys.stdin.isatty() and sys.stdout.isatty()
         if arguments.dry_run or asks:
-            document = await way.preview(wish)
+            document = await way.preview(request)
             _say(document if arguments.json else shown.preview(document))
             if arguments.dry_run or document["outcome"] != "would_move":
                 return OK if document["outcome"] == "would_move" else FAILED
-            if not await _agreed(f"Move {wish.scope} to {wish.to}?"):
+            if not await _agreed(f"Move {request.scope} to {request.to}?"):
                 return _complain("nothing was moved", FAILED)
-        return await _watch(way, wish, as_json=arguments.json)
+        return await _watch(way, request, as_json=arguments.json)
 
     return _with_way(arguments, carry_out)
 
 
-async def _watch(way: StageClient, wish: MoveOrder, *, as_json: bool) -> int:
+async def _watch(way: StageClient, request: MoveRequest, *, as_json: bool) -> int:
     """Print each step of a move as it comes."""
     end: dict[str, Any] = {"outcome": "unknown", "detail": "the proxy did not say how it ended: look at the stages"}
     progress = _Progress()
     try:
-        async for step in way.moving(wish):
+        async for step in way.moving(request):
             if "end" in step:
                 end = step["end"]
             elif as_json:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
-from proxy.cutover.model import MoveOrder
+from proxy.cutover.move_request import MoveRequest
 from proxy.cutover.stages import Scope, Stage
 
 Say = Callable[[Mapping[str, Any]], None]
@@ -22,9 +22,9 @@ class StageClient(Protocol):
 
     async def gate(self, scope: Scope, to: Stage | None) -> Mapping[str, Any]: ...
 
-    async def preview(self, wish: MoveOrder) -> Mapping[str, Any]: ...
+    async def preview(self, request: MoveRequest) -> Mapping[str, Any]: ...
 
-    def moving(self, wish: MoveOrder) -> AsyncIterator[Mapping[str, Any]]:
+    def moving(self, request: MoveRequest) -> AsyncIterator[Mapping[str, Any]]:
         """Each step of a move; the last one has one member, `end`."""
 
     async def history(self, limit: int) -> list[Mapping[str, Any]]: ...

@@ -10,7 +10,7 @@ from typing import Any, Final
 from proxy.cli.stage_client import Say
 from proxy.cutover import documents
 from proxy.cutover.compose import cutover_of
-from proxy.cutover.model import MoveOrder
+from proxy.cutover.move_request import MoveRequest
 from proxy.cutover.service import CutoverService
 from proxy.cutover.stages import Scope, Stage
 from proxy.mapping.load import load_mappings
@@ -38,16 +38,16 @@ class StageTableClient:
         look = await self._cutover.look(scope)
         return documents.gate(look.gate(scope, to or look.next(scope)), look.place(scope).stage)
 
-    async def preview(self, wish: MoveOrder) -> Mapping[str, Any]:
-        return await self._cutover.preview(wish)
+    async def preview(self, request: MoveRequest) -> Mapping[str, Any]:
+        return await self._cutover.preview(request)
 
-    async def moving(self, wish: MoveOrder) -> AsyncIterator[Mapping[str, Any]]:
-        prepared = await self._cutover.prepare(wish)
+    async def moving(self, request: MoveRequest) -> AsyncIterator[Mapping[str, Any]]:
+        prepared = await self._cutover.prepare(request)
         async for step in self._cutover.carry_out(prepared):
             yield {"end": step.document} if step.end else step.document
 
     async def history(self, limit: int) -> list[Mapping[str, Any]]:
-        return list(await self._cutover.history(limit))
+        return [documents.entry(each) for each in await self._cutover.history(limit)]
 
     async def forget(self, process: str, by: str, because: str, say: Say) -> str:
         return await self._cutover.forget(process, by, because, lambda progress: say(documents.progress(progress)))

@@ -12,9 +12,9 @@ from typing import Final
 import structlog
 
 from proxy.cutover.gate.requirements import demotion
-from proxy.cutover.model import MoveOrder
+from proxy.cutover.move_request import MoveRequest
 from proxy.cutover.service import CutoverService
-from proxy.cutover.stages import Stage, StagePlacement
+from proxy.cutover.stages import Stage
 from proxy.problems import Problem
 from proxy.settings.gate import GateSettings
 from proxy.stores.errors import StoreError
@@ -46,11 +46,10 @@ class AutoDemotion:
         for at in look.standing.places:
             if not at.own or at.ramp <= 0:
                 continue
-            placed = StagePlacement(at.stage, at.ramp, at.since, at.by)
-            why = demotion(look.evidence, at.scope, placed, self._settings, look.now)
+            why = demotion(look.evidence, at.scope, at.placement, self._settings, look.now)
             if why is None:
                 continue
             log.warning("ramp_taken_back", scope=str(at.scope), ramp=at.ramp, why=why)
-            wish = MoveOrder(at.scope, Stage.SHADOW, 0.0, why[:500], BY, force=False, epoch=look.standing.epoch)
-            async for _ in self._cutover.carry_out(await self._cutover.prepare(wish)):
+            request = MoveRequest(at.scope, Stage.SHADOW, BY, ramp=0.0, because=why[:500], epoch=look.standing.epoch)
+            async for _ in self._cutover.carry_out(await self._cutover.prepare(request)):
                 pass

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from proxy.cutover.stages import Scope, Stage
+from proxy.cutover.move_request import MoveRequest
+from proxy.cutover.stages import Scope, Stage, StagePlacement
 
-if TYPE_CHECKING:  # a command that asks a proxy makes its wish here, and judges nothing itself
+if TYPE_CHECKING:  # the command line shows what a proxy answers, and evaluates no criterion itself
     from proxy.cutover.gate.criteria import Criterion
 
 
@@ -30,6 +31,10 @@ class StagedScope:
     since: float = 0.0
     by: str = ""
     own: bool = True
+
+    @property
+    def placement(self) -> StagePlacement:
+        return StagePlacement(self.stage, self.ramp, self.since, self.by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +121,6 @@ class HistoryEntry:
     forced: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class MoveOrder:
-    """A move as it is asked for. `epoch` is the one that the asker saw."""
-
-    scope: Scope
-    to: Stage
-    ramp: float | None
-    because: str
-    by: str
-    force: bool
-    epoch: int | None
-
-
 class StagesSource(Protocol):
     """How everything stood at one moment."""
 
@@ -158,5 +150,5 @@ class ConsoleBackend(Protocol):
     async def history(self, limit: int) -> Sequence[HistoryEntry]:
         """The last moves, newest first."""
 
-    async def move(self, wish: MoveOrder) -> None:
+    async def move(self, request: MoveRequest) -> None:
         """Begin a move and return: its progress is seen in `standing`, its end in `history`. Raises Refusal."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Container, Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -22,9 +22,10 @@ from proxy.cutover.flip import protocol as flips
 from proxy.cutover.flip.active_move import MoveAborted, MoveCommitted, MoveProgress, read
 from proxy.cutover.flip.coordinator import Coordinator, GateCheck, GateDecision
 from proxy.cutover.flip.forget_process import follows, forget
-from proxy.cutover.flip.protocol import MoveRequest, StageTableState
+from proxy.cutover.flip.protocol import StageTableState
 from proxy.cutover.gate.evidence import Evidence, merge
-from proxy.cutover.model import FlipView, GateView, MoveOrder, ProcessView, StagedScope, StagesView
+from proxy.cutover.model import FlipView, GateView, ProcessView, StagedScope, StagesView
+from proxy.cutover.move_request import MoveRequest
 from proxy.cutover.snapshot import StagesSnapshot
 from proxy.cutover.stage_table import LeaseItem, StageTable
 from proxy.cutover.stages import Scope, Stage, StageMap, Stages
@@ -38,14 +39,15 @@ PINNED = "the stages are those of the settings (stages.table is not set): change
 
 @dataclass(frozen=True, slots=True)
 class PreparedMove:
-    """A move that may be made: from where, to where, and what the gate said. `unchanged`: it stands there already."""
+    """A request that may be carried out, its ramp filled in, with what the decision rests on."""
 
-    wish: MoveOrder
+    request: MoveRequest
     at: StagedScope
-    ramp: float
     gate: GateView
     stages: StageMap
+    """The stages that the gate was asked for: on others, it has decided nothing."""
     unchanged: bool
+    """Whether the scope is there already."""
 
     @property
     def epoch(self) -> int:
@@ -116,25 +118,25 @@ class CutoverService:
             look.place(scope)
         return look
 
-    async def history(self, limit: int) -> list[dict[str, Any]]:
-        """The newest changes of stage, the newest first."""
+    async def history(self, limit: int) -> list[Mapping[str, Any]]:
+        """The latest changes of stage as the stage table keeps them, newest first."""
         if self._table is None:
             return []
-        return [documents.entry(each) for each in await self._table.history(limit)]
+        return await self._table.history(limit)
 
     # -- moves -----------------------------------------------------------------------------------------------------
 
-    async def prepare(self, wish: MoveOrder) -> PreparedMove:
+    async def prepare(self, request: MoveRequest) -> PreparedMove:
         """Whether a move may be made, and what it is. Raises Problem (404, 409) and StoreError."""
-        look = await self.look(wish.scope)
-        prepared = self._understood(look, wish)
+        look = await self.look(request.scope)
+        prepared = self._understood(look, request)
         if look.standing.pinned:
             raise Problem(409, PINNED, outcome="refused")
         if prepared.unchanged:
             return prepared
         if prepared.gate.impossible:
             raise Problem(409, prepared.gate.impossible, outcome="refused", gate=self._gate(prepared))
-        if prepared.gate.stopping and not wish.force:
+        if prepared.gate.stopping and not request.force:
             names = ", ".join(each.name for each in prepared.gate.stopping)
             detail = (
                 f'the gate is shut: {names}: mend that, or pass it with --force --because "…", which the history keeps '
@@ -143,15 +145,15 @@ class CutoverService:
             raise Problem(409, detail, outcome="refused", gate=self._gate(prepared))
         return prepared
 
-    async def preview(self, wish: MoveOrder) -> dict[str, Any]:
+    async def preview(self, request: MoveRequest) -> dict[str, Any]:
         """What a move would do, and whether it would be let through. Raises Problem (404) and StoreError."""
-        look = await self.look(wish.scope)
-        prepared = self._understood(look, wish)
+        look = await self.look(request.scope)
+        prepared = self._understood(look, request)
         stopping = prepared.gate.stopping
         would = look.standing.pinned or prepared.gate.impossible
-        if not would and stopping and not wish.force:
+        if not would and stopping and not request.force:
             would = "the gate is shut: " + ", ".join(each.name for each in stopping)
-        at, to = prepared.at.stage, wish.to
+        at, to = prepared.at.stage, request.to
         said = consequences(at, to, len(look.standing.processes), look.standing.hold_seconds)
         return {
             "outcome": "would_not" if would else "would_move",
@@ -169,17 +171,15 @@ class CutoverService:
         if prepared.unchanged:
             yield MoveUpdate({"outcome": "unchanged", **ends}, end=True)
             return
-        wish = prepared.wish
+        request = prepared.request
         gate = prepared.gate
         told = {"open": gate.is_open, "criteria": [each.document() for each in gate.criteria]}
 
         async def judge(_: MoveRequest) -> GateDecision:
             return GateDecision(tuple(each.sentence for each in gate.stopping), told, prepared.stages)
 
-        ramp = prepared.ramp if wish.to is Stage.SHADOW else None
-        move = MoveRequest(wish.scope, wish.to, wish.by, ramp, wish.because or None, wish.force)
-        log.info("stage_moving", **ends, by=wish.by, because=wish.because or None, forced=wish.force)
-        events = self._driver(judge).move(move)
+        log.info("stage_moving", **ends, by=request.by, because=request.because or None, forced=request.force)
+        events = self._driver(judge).move(request)
         assert isinstance(events, AsyncGenerator)
         async with aclosing(events):
             async for event in events:
@@ -191,7 +191,7 @@ class CutoverService:
                     end = {"outcome": "moved", **ends, "held_ms": event.held_ms}
                 else:
                     end = {"outcome": "kept", **ends, "detail": event.reason}
-                log.info("stage_moved" if isinstance(event, MoveCommitted) else "stage_kept", **end, by=wish.by)
+                log.info("stage_moved" if isinstance(event, MoveCommitted) else "stage_kept", **end, by=request.by)
                 yield MoveUpdate(end, end=True)
 
     async def forget(
@@ -229,31 +229,30 @@ class CutoverService:
             judge=judge or _open,
         )
 
-    def _understood(self, look: StagesSnapshot, wish: MoveOrder) -> PreparedMove:
-        at = look.place(wish.scope)
-        ramp = wish.ramp
+    def _understood(self, look: StagesSnapshot, request: MoveRequest) -> PreparedMove:
+        at = look.place(request.scope)
+        ramp = request.ramp
         if ramp is None:
-            ramp = at.ramp if at.stage is wish.to is Stage.SHADOW else 0.0
-        if wish.epoch is not None and wish.epoch != look.standing.epoch:
-            moved = (
-                f"the stages have moved meanwhile: this is epoch {look.standing.epoch}, not {wish.epoch}: look again"
-            )
-            raise Problem(409, moved, outcome="refused")
-        unchanged = all((each.stage, each.ramp) == (wish.to, ramp) for each in look.concerned(wish.scope))
-        return PreparedMove(wish, at, ramp, look.gate(wish.scope, wish.to, ramp), look.stages, unchanged)
+            ramp = at.ramp if at.stage is request.to is Stage.SHADOW else 0.0
+        if request.epoch is not None and request.epoch != look.standing.epoch:
+            moved = f"the stages have moved meanwhile: this is epoch {look.standing.epoch}, not {request.epoch}"
+            raise Problem(409, f"{moved}: look again", outcome="refused")
+        unchanged = all((each.stage, each.ramp) == (request.to, ramp) for each in look.concerned(request.scope))
+        complete = replace(request, ramp=ramp if request.to is Stage.SHADOW else None)
+        return PreparedMove(complete, at, look.gate(request.scope, request.to, ramp), look.stages, unchanged)
 
     def _gate(self, prepared: PreparedMove) -> dict[str, Any]:
         return documents.gate(prepared.gate, prepared.at.stage)
 
     @staticmethod
     def _from_to(prepared: PreparedMove) -> dict[str, Any]:
-        scope = prepared.wish.scope
+        scope = prepared.request.scope
         return {
             "table": scope.table,
             "type": scope.item_type or None,
             "from": str(prepared.at.stage),
-            "to": str(prepared.wish.to),
-            "ramp": prepared.ramp,
+            "to": str(prepared.request.to),
+            "ramp": prepared.request.ramp or 0.0,
         }
 
     # -- inside ----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from proxy.cutover.gate.criteria import Criterion
 from proxy.cutover.gate.evidence import Evidence
 from proxy.cutover.gate.requirements import TableHistory, forbidden_reason, next_stage, requirements, split_reason
 from proxy.cutover.model import GateView, StagedScope, StagesView
-from proxy.cutover.stages import Scope, Stage, StageMap, StagePlacement
+from proxy.cutover.stages import Scope, Stage, StageMap
 from proxy.problems import Problem
 from proxy.settings.gate import GateSettings
 
@@ -50,13 +50,12 @@ class StagesSnapshot:
         judged = Scope(scope.table) if scope.table in self.whole else scope
         # A table takes its types with it, from wherever each of them stands.
         for at in self.concerned(judged):
-            placed = StagePlacement(at.stage, at.ramp, at.since, at.by)
             name = at.scope.item_type
             history = TableHistory({name: self.stages.era(scope.table, name)}, self.stages.forgotten)
             missing = history.missing_sweep_reason(self.evidence, scope.table, at.stage, to)
             hindrance = hindrance or forbidden_reason(at.stage, to) or ""
             unswept = unswept or missing or ""
-            for each in requirements(self.evidence, judged, placed, to, self.settings, ramp, self.now, history):
+            for each in requirements(self.evidence, judged, at.placement, to, self.settings, ramp, self.now, history):
                 if each.name not in found or found[each.name].holds:
                     found[each.name] = each
         if scope.item_type and not hindrance:

@@ -24,13 +24,13 @@ from proxy.cutover.model import (
     FlipView,
     GateView,
     HistoryEntry,
-    MoveOrder,
     MoveRefused,
     ProcessView,
     StagedScope,
     StagesSource,
     StagesView,
 )
+from proxy.cutover.move_request import MoveRequest
 from proxy.cutover.stages import Scope, Stage
 from proxy.metrics.registry import Metrics
 
@@ -74,7 +74,7 @@ class StageSet:
     parked: int = 0
     refuse: str = ""
     unread: Exception | None = None
-    wishes: list[MoveOrder] = field(default_factory=list)
+    requests: list[MoveRequest] = field(default_factory=list)
 
     async def status(self) -> Mapping[str, Any]:
         return {
@@ -116,10 +116,10 @@ class StageSet:
     async def history(self, limit: int) -> Sequence[HistoryEntry]:
         return self.entries[:limit]
 
-    async def move(self, wish: MoveOrder) -> None:
+    async def move(self, request: MoveRequest) -> None:
         if self.refuse:
             raise MoveRefused(self.refuse)
-        self.wishes.append(wish)
+        self.requests.append(request)
 
 
 def places(stage: Stage, ramp: float = 0.0, **types: Stage) -> list[StagedScope]:

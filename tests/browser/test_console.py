@@ -61,8 +61,8 @@ async def test_without_javascript_a_stage_is_moved_by_forms(watch: Watch) -> Non
         await page.get_by_label("Why").fill("wrong mapping")
         await page.get_by_role("button", name="Move to off").click()
         await expect(page.get_by_role("heading", level=1)).to_contain_text("agree")
-    (wish,) = stage.wishes
-    assert (wish.scope, wish.to, wish.because) == (Scope("billio", "TvSeason"), Stage.OFF, "wrong mapping")
+    (request,) = stage.requests
+    assert (request.scope, request.to, request.because) == (Scope("billio", "TvSeason"), Stage.OFF, "wrong mapping")
 
 
 async def test_a_mismatch_appears_while_one_looks_and_nothing_that_was_opened_closes(watch: Watch) -> None:
@@ -177,8 +177,8 @@ async def test_a_stage_is_moved_by_keyboard_alone(watch: Watch) -> None:
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("dialog")).to_have_count(0)
         await expect(wanted).to_be_focused()
-    (wish,) = stage.wishes
-    assert (wish.scope, wish.to, wish.by, wish.epoch) == (Scope("billio", "Feature"), Stage.LIVE, "ann", 7)
+    (request,) = stage.requests
+    assert (request.scope, request.to, request.by, request.epoch) == (Scope("billio", "Feature"), Stage.LIVE, "ann", 7)
 
 
 async def test_it_says_what_will_happen_and_lets_go_with_escape(watch: Watch) -> None:
@@ -197,7 +197,7 @@ async def test_it_says_what_will_happen_and_lets_go_with_escape(watch: Watch) ->
         await page.keyboard.press("Escape")
         await expect(dialog).to_have_count(0)
         await expect(page.get_by_role("link", name="Move billio…", exact=True)).to_be_focused()
-    assert stage.wishes == []
+    assert stage.requests == []
 
 
 async def test_a_closed_gate_wants_a_reason_and_a_second_thought(watch: Watch) -> None:
@@ -209,13 +209,13 @@ async def test_a_closed_gate_wants_a_reason_and_a_second_thought(watch: Watch) -
         force = page.get_by_role("button", name="Force it to live")
         await expect(page.get_by_role("dialog")).to_contain_text("Closed: 2 of 8 criteria do not hold.")
         await force.click()
-        assert stage.wishes == []
+        assert stage.requests == []
         await page.get_by_label("Why").fill("the old\nstore goes tonight")
         await page.get_by_label("Move although the gate is closed").check()
         await force.click()
         await expect(page.get_by_role("dialog")).to_have_count(0)
-    (wish,) = stage.wishes
-    assert (wish.force, wish.because) == (True, "the old store goes tonight")
+    (request,) = stage.requests
+    assert (request.force, request.because) == (True, "the old store goes tonight")
 
 
 async def test_what_cannot_be_done_is_not_offered(watch: Watch) -> None:
@@ -267,7 +267,9 @@ async def test_what_was_typed_stays_when_another_stage_is_chosen(watch: Watch) -
         await page.keyboard.type("slow")
         await dialog.get_by_role("button", name="Move to dualwrite").click()
         await expect(dialog).to_have_count(0)
-    assert [(wish.to, wish.by, wish.because) for wish in stage.wishes] == [(Stage.DUALWRITE, "ann", "too slow")]
+    assert [(request.to, request.by, request.because) for request in stage.requests] == [
+        (Stage.DUALWRITE, "ann", "too slow")
+    ]
 
 
 async def test_the_ramp_is_set_in_percent(watch: Watch) -> None:
@@ -280,7 +282,7 @@ async def test_the_ramp_is_set_in_percent(watch: Watch) -> None:
         await page.get_by_label("Reads served by DSQL, in percent").fill("12.5")
         await page.get_by_role("button", name="Set the ramp").click()
         await expect(page.get_by_role("dialog")).to_have_count(0)
-    assert [(wish.to, wish.ramp) for wish in stage.wishes] == [(Stage.SHADOW, 12.5)]
+    assert [(request.to, request.ramp) for request in stage.requests] == [(Stage.SHADOW, 12.5)]
 
 
 # -- who may -----------------------------------------------------------------------------------------------------------
@@ -315,7 +317,7 @@ async def test_an_operator_signs_in_moves_and_signs_out(watch: Watch) -> None:
         await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
         await page.goto(url)
         assert page.url == f"{url}sign-in"
-    assert [wish.by for wish in stage.wishes] == ["ann (lisa)"]
+    assert [request.by for request in stage.requests] == ["ann (lisa)"]
 
 
 async def test_a_reader_sees_everything_and_no_buttons(watch: Watch) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from proxy.cutover.flip.active_move import MoveAborted, MoveCommitted
 from proxy.cutover.flip.coordinator import Coordinator
-from proxy.cutover.flip.protocol import MoveRequest
+from proxy.cutover.move_request import MoveRequest
 from proxy.cutover.stage_table import StageTable
 from proxy.cutover.stages import Scope, Stage, Stages
 from proxy.dynamodb.schema import Key

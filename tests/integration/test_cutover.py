@@ -12,7 +12,7 @@ from proxy.cutover.compose import types_of
 from proxy.cutover.gate.basis import Basis
 from proxy.cutover.gate.evidence import SEEN, AccessPattern, CountKey, Evidence, LastSweep, span_of
 from proxy.cutover.gate.evidence_publisher import EvidencePublisher, fingerprint
-from proxy.cutover.model import MoveOrder
+from proxy.cutover.move_request import MoveRequest
 from proxy.cutover.service import CutoverService
 from proxy.cutover.stage_table import LeaseItem, StageTable
 from proxy.cutover.stages import Scope, Stage
@@ -33,7 +33,7 @@ SETTINGS = Settings(
     stages=StagesSettings(table="crossfade_stages"),
     tables={TABLE: TableSettings(types={"Feature": TypeSettings(stage="off")})},
 )
-LIVE = MoveOrder(Scope(TABLE), Stage.LIVE, None, "", "tests", force=False, epoch=None)
+LIVE = MoveRequest(Scope(TABLE), Stage.LIVE, "tests")
 
 
 class Ground:

@@ -15,7 +15,7 @@ from proxy.cutover.flip.active_move import MoveAborted, MoveCommitted, MoveProgr
 from proxy.cutover.flip.coordinator import Coordinator
 from proxy.cutover.flip.fencing import DrainStatus
 from proxy.cutover.flip.participant import Participant
-from proxy.cutover.flip.protocol import MoveRequest
+from proxy.cutover.move_request import MoveRequest
 from proxy.cutover.stage_table import StageTable
 from proxy.cutover.stages import Scope, Stage, StageMap, Stages
 from proxy.settings import DSQL, Settings

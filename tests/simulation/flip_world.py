@@ -23,10 +23,10 @@ import orjson
 from proxy.cutover.flip.active_move import MoveAborted, MoveCommitted, MoveProgress
 from proxy.cutover.flip.coordinator import Coordinator, GateDecision
 from proxy.cutover.flip.forget_process import forget
-from proxy.cutover.flip.protocol import MoveRequest
 from proxy.cutover.gate import forgotten_writes as unswept
 from proxy.cutover.gate.basis import Basis
 from proxy.cutover.gate.evidence import LastSweep
+from proxy.cutover.move_request import MoveRequest
 from proxy.cutover.stage_table import StageTable
 from proxy.cutover.stages import DYNAMODB, Scope, Stages
 from proxy.dynamodb.values import Item

@@ -11,7 +11,8 @@ import pytest
 from proxy.cutover.flip.active_move import MoveAborted, MoveCommitted, MoveProgress, read
 from proxy.cutover.flip.coordinator import GateDecision
 from proxy.cutover.flip.forget_process import forget
-from proxy.cutover.flip.protocol import MoveRequest, Phase, Vote
+from proxy.cutover.flip.protocol import Phase, Vote
+from proxy.cutover.move_request import MoveRequest
 from proxy.cutover.stage_table import StageRow
 from proxy.cutover.stages import Scope, Stage
 from proxy.stores.errors import Refused, Unreachable

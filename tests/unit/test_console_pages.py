@@ -63,9 +63,9 @@ async def stranger() -> AsyncIterator[Visitor]:
 
 async def test_a_form_of_its_own_is_taken(visitor: Visitor) -> None:
     answer = await visitor.post("move", FORM, Origin=visitor.origin, Sec_Fetch_Site="same-origin")
-    assert (answer.status, answer.headers["Location"], len(visitor.stage.wishes)) == (303, "./", 1)
+    assert (answer.status, answer.headers["Location"], len(visitor.stage.requests)) == (303, "./", 1)
     await visitor.post("move", FORM, Origin=visitor.origin)
-    assert len(visitor.stage.wishes) == 2
+    assert len(visitor.stage.requests) == 2
 
 
 @pytest.mark.parametrize(
@@ -84,12 +84,12 @@ async def test_a_form_of_its_own_is_taken(visitor: Visitor) -> None:
 @pytest.mark.parametrize("path", ["move", "sign-in", "sign-out"])
 async def test_a_form_of_another_page_is_not(visitor: Visitor, path: str, headers: dict[str, str]) -> None:
     answer = await visitor.post(path, FORM, **headers)
-    assert (answer.status, visitor.stage.wishes) == (403, [])
+    assert (answer.status, visitor.stage.requests) == (403, [])
 
 
 async def test_its_own_name_with_another_s_origin_is_refused(visitor: Visitor) -> None:
     answer = await visitor.post("move", FORM, Origin=visitor.origin, Sec_Fetch_Site="cross-site")
-    assert (answer.status, visitor.stage.wishes) == (403, [])
+    assert (answer.status, visitor.stage.requests) == (403, [])
 
 
 @pytest.mark.parametrize("path", ["", "move?table=billio", "move?table=none", "sign-in"])
@@ -118,7 +118,7 @@ async def test_a_form_that_is_none_of_ours_is_refused_and_not_a_fault(visitor: V
     headers = {**own, "Content-Type": "text/plain"}
     async with visitor.session.post(f"{visitor.url}move", data=b"to=off", headers=headers) as answer:
         assert answer.status == 415
-    assert visitor.stage.wishes == []
+    assert visitor.stage.requests == []
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ async def test_without_a_session_every_page_leads_to_the_sign_in(stranger: Visit
         await stranger.get("", Cookie=f"{COOKIE}=guessed"),
     ):
         assert (answer.status, answer.headers["Location"]) == (303, "sign-in")
-    assert stranger.stage.wishes == []
+    assert stranger.stage.requests == []
 
 
 async def test_a_reader_moves_nothing(stranger: Visitor) -> None:
@@ -162,7 +162,7 @@ async def test_a_reader_moves_nothing(stranger: Visitor) -> None:
     assert (await stranger.get()).status == 200
     for answer in (await stranger.get("move?table=billio"), await stranger.post("move", FORM, Origin=stranger.origin)):
         assert answer.status == 403
-    assert stranger.stage.wishes == []
+    assert stranger.stage.requests == []
 
 
 async def test_a_session_ends_with_the_sign_out(stranger: Visitor) -> None:

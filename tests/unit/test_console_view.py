@@ -214,7 +214,7 @@ def test_a_move_that_ended_is_told_for_a_while() -> None:
     ],
 )
 def test_a_move_is_told_with_the_ramp_before_and_after(kept: dict[str, Any], said: tuple[int | None, ...]) -> None:
-    entry = entry_of({"table": "billio", "outcome": "moved", **kept})
+    entry = entry_of({"scope": "billio", "outcome": "moved", **kept})
     ramps = ("" if each is None else f", {each} % of reads from DSQL" for each in said)
     assert [entry.before, entry.after] == [f"{kept[at]}{ramp}" for at, ramp in zip(("from", "to"), ramps, strict=True)]
 

@@ -8,7 +8,6 @@ from proxy.cutover.flip.protocol import (
     Flip,
     HeartbeatTimeout,
     LeaseObserver,
-    MoveRequest,
     ObservedLease,
     Phase,
     StageTableState,
@@ -22,6 +21,7 @@ from proxy.cutover.flip.protocol import (
     refusal,
     standing,
 )
+from proxy.cutover.move_request import MoveRequest
 from proxy.cutover.stage_table import LeaseItem, StageRow
 from proxy.cutover.stages import Scope, Stage, StageMap, StagePlacement, Stages
 from proxy.settings import DSQL, Settings

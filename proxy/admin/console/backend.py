@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import structlog
 
-from proxy.cutover.model import HistoryEntry, MoveOrder, MoveRefused
+from proxy.cutover.model import HistoryEntry, MoveRefused
+from proxy.cutover.move_request import MoveRequest
 from proxy.cutover.process_status import ProcessStatus
 from proxy.cutover.service import CutoverService, PreparedMove
 from proxy.cutover.snapshot import StagesSnapshot
-from proxy.cutover.stages import Scope
 from proxy.problems import Problem
 from proxy.stores.errors import StoreError
 
@@ -43,14 +42,14 @@ class ProcessBackend:
     async def history(self, limit: int) -> Sequence[HistoryEntry]:
         return [entry_of(each) for each in await self._cutover.history(limit)]
 
-    async def move(self, wish: MoveOrder) -> None:
+    async def move(self, request: MoveRequest) -> None:
         """Begin a move. Raises Refusal for one that may not be made, StoreError where nobody can tell."""
         try:
-            prepared = await self._cutover.prepare(wish)
+            prepared = await self._cutover.prepare(request)
         except Problem as problem:
             raise MoveRefused(problem.detail) from problem
         if prepared.unchanged:
-            raise MoveRefused(f"{wish.scope} stands there already")
+            raise MoveRefused(f"{request.scope} stands there already")
         task = asyncio.create_task(self._carry_out(prepared))
         self._moves.add(task)
         task.add_done_callback(self._moves.discard)
@@ -62,25 +61,25 @@ class ProcessBackend:
             await asyncio.wait(self._moves)
 
     async def _carry_out(self, prepared: PreparedMove) -> None:
+        scope = str(prepared.request.scope)
         try:
             async for _ in self._cutover.carry_out(prepared):
                 pass
         except StoreError as error:
-            log.error("stage_move_unknown", scope=str(prepared.wish.scope), why=str(error), remedy="look at the stages")
+            log.error("stage_move_unknown", scope=scope, why=str(error), remedy="look at the stages")
         except Exception:
-            log.exception("move_fault", scope=str(prepared.wish.scope))
+            log.exception("move_fault", scope=scope)
 
 
 def entry_of(kept: Mapping[str, Any]) -> HistoryEntry:
-    at = kept.get("at")
-    scope = Scope(kept.get("table") or "", kept.get("type") or "")
+    """An entry of the stage table's history as the console shows it."""
     forgotten = kept.get("outcome") == "forgotten"
     before = kept.get("from") or ""
     after = "forgotten" if forgotten else kept.get("to") or ""
     ramp_set = before == after == "shadow"
     return HistoryEntry(
-        at=datetime.fromisoformat(at).timestamp() if at else 0.0,
-        scope=str(kept.get("process")) if forgotten else str(scope),
+        at=float(kept.get("at") or 0.0),
+        scope=str(kept.get("process") if forgotten else kept.get("scope", "")),
         before=_ramped(before, kept.get("ramp_before"), always=ramp_set and kept.get("ramp_before") is not None),
         after=_ramped(after, kept.get("ramp"), always=ramp_set),
         by=kept.get("by") or "",

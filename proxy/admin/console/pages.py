@@ -28,12 +28,12 @@ from proxy.cutover.model import (
     ConsoleBackend,
     GateView,
     HistoryEntry,
-    MoveOrder,
     MoveRefused,
     StagedScope,
     StagesSource,
     StagesView,
 )
+from proxy.cutover.move_request import MoveRequest
 from proxy.cutover.stages import Scope, Stage
 from proxy.problems import Problem
 from proxy.stores.errors import StoreError
@@ -148,7 +148,7 @@ class Pages:
             return self._fault(403, "This needs an operator's token", "You are signed in to read only.")
         form = await _form(request)
         try:
-            await self._console.desk.move(_wish(form, session))
+            await self._console.desk.move(_move_request(form, session))
         except StoreError as failure:
             return self._fault(503, "The move could not be begun", f"The stage table cannot be reached: {failure}")
         except MoveRefused as refusal:
@@ -272,8 +272,8 @@ def _gates(look: StagesSource) -> dict[str, GateView]:
     return {scope.table: look.gate(scope, flip_of(stages[scope])) for scope in shown if scope in stages}
 
 
-def _wish(form: Mapping[str, str], session: Session | None) -> MoveOrder:
-    """Raises Refusal for a form that the console does not make."""
+def _move_request(form: Mapping[str, str], session: Session | None) -> MoveRequest:
+    """Raises MoveRefused for a form that the console does not make."""
     try:
         to = Stage(form.get("to", ""))
     except ValueError:
@@ -284,12 +284,12 @@ def _wish(form: Mapping[str, str], session: Session | None) -> MoveOrder:
     by = " ".join(form.get("by", "").split())[:80]
     name = session.name if session else ""
     epoch = form.get("epoch", "")
-    return MoveOrder(
-        scope=Scope(form.get("table", ""), form.get("type", "")),
-        to=to,
+    return MoveRequest(
+        Scope(form.get("table", ""), form.get("type", "")),
+        to,
+        f"{by} ({name})" if by and name and by != name else by or name or "console",
         ramp=ramp,
         because=" ".join(form.get("because", "").split())[:500],
-        by=f"{by} ({name})" if by and name and by != name else by or name or "console",
         force=form.get("force") == "yes",
         epoch=int(epoch) if epoch.isdecimal() and len(epoch) < 16 else None,
     )

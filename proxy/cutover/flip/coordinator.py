@@ -23,7 +23,8 @@ from proxy.cutover.flip import protocol as flips
 from proxy.cutover.flip.active_move import ActiveMove, MoveAborted, MoveCommitted, MoveProgress, proxies_of, read
 from proxy.cutover.flip.lease import boottime
 from proxy.cutover.flip.participant import FLIP_POLL_SECONDS
-from proxy.cutover.flip.protocol import Flip, MoveRequest, Phase, StageTableState
+from proxy.cutover.flip.protocol import Flip, Phase, StageTableState
+from proxy.cutover.move_request import MoveRequest
 from proxy.cutover.stage_table import StageRow, StageTable
 from proxy.cutover.stages import StageMap, Stages
 from proxy.stores.attempts import Backoff, retry
@@ -136,7 +137,7 @@ class Coordinator:
             to=move.to,
             ramp=move.ramp or 0.0,
             by=move.by,
-            because=move.because,
+            because=move.because or None,
             forced=move.force,
             moves=flips.moves_authority(self._stages, move),
             phase=Phase.ANNOUNCED,

@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Any, Final, Self
 
 from proxy.cutover.clock_skew import clock_skew_margin
+from proxy.cutover.move_request import MoveRequest
 from proxy.cutover.stage_table import LeaseItem, StageRow
 from proxy.cutover.stages import Scope, Stage, StageMap, StagePlacement, Stages
 
@@ -46,19 +47,6 @@ class Vote(StrEnum):
     DRAINED = "drained"
     SWITCHED = "switched"
     REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class MoveRequest:
-    """What is asked for. `ramp` is in percent, and goes with `shadow` only."""
-
-    scope: Scope
-    to: Stage
-    by: str
-    ramp: float | None = None
-    because: str | None = None
-    force: bool = False
-    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +281,7 @@ def not_ready_reason(flip: Flip, seen: Sequence[ObservedLease]) -> str | None:
 
 def refusal(move: MoveRequest) -> str | None:
     """Why a move makes no sense, whatever the stages are; None if it does."""
-    if move.force and not (move.because or "").strip():
+    if move.force and not move.because.strip():
         return "force needs a reason: say because of what"
     if move.ramp is not None and move.to is not Stage.SHADOW:
         return f"a ramp belongs to shadow: in {move.to} every read is served by {move.to.authority}"
