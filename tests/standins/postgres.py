@@ -136,6 +136,11 @@ class Postgres(Standin):
         """`postgresql://…` over TCP for a database of this server."""
         return f"postgresql://{_USER}@{LOOPBACK}:{self.port}/{database}"
 
+    @property
+    def sockets(self) -> Path:
+        """The folder of the unix socket."""
+        return self._sockets
+
     def socket_dsn(self, database: str = "postgres") -> str:
         """The same over the unix socket, which is about twice as fast."""
         return f"postgresql:///{database}?host={self._sockets}&port={self.port}&user={_USER}"

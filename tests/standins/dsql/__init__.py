@@ -1,0 +1,3 @@
+"""A stand-in for Aurora DSQL, held to what real clusters answered: PostgreSQL behind a gate. README.md says how."""
+
+from tests.standins.dsql.gate import Dsql as Dsql
