@@ -117,16 +117,41 @@ class Era:
         return cls(int(document["number"]), float(document["began"]), str(document["because"]))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabasePairing:
+    """The stage table's half of an installation: one stage table and one DSQL database that belong together."""
+
+    installation: str
+    """The id of the installation."""
+    database: str = ""
+    """The id of the database; "" while the pairing is under way."""
+    flipped: int = 0
+    """The epoch at which an authority was moved last, since they are paired; 0 if none was."""
+
+    def document(self) -> dict[str, Any]:
+        return {"installation": self.installation, "database": self.database, "flipped": self.flipped}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        return cls(
+            installation=str(document["installation"]),
+            database=str(document["database"]),
+            flipped=int(document["flipped"]),
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class StageMap:
     """All that has been moved, at one epoch, who was forgotten, and the eras that have begun since the stage table was
-    made. What is not in it is where the settings begin; `begins` are those beginnings, as processes last had them."""
+    made. What is not in it is where the settings begin; `begins` are those beginnings, as processes last had them.
+    `pairing` is None until a process has met DSQL."""
 
     epoch: int = 0
     placed: Mapping[Scope, StagePlacement] = field(default_factory=lambda: MappingProxyType({}))
     forgotten: ForgottenProcesses = NOBODY
     eras: Mapping[Scope, Era] = field(default_factory=lambda: MappingProxyType({}))
     begins: str | None = None
+    pairing: DatabasePairing | None = None
 
     def moved(self, scope: Scope, placed: StagePlacement, broken: Iterable[Scope] = ()) -> StageMap:
         """The map of the next epoch. A table that is moved takes its types with it. `broken` are the scopes whose era
@@ -137,6 +162,12 @@ class StageMap:
         if not broken:
             return after
         return after.broken(broken, placed.since, f"it was moved to {placed.stage}")
+
+    def flipped(self) -> StageMap:
+        """Return the same map, which says that an authority was moved at its epoch."""
+        if self.pairing is None:
+            return self
+        return replace(self, pairing=replace(self.pairing, flipped=self.epoch))
 
     def broken(self, scopes: Iterable[Scope], now: float, because: str) -> StageMap:
         """The same stages, with a new era for each of the scopes."""
@@ -159,6 +190,7 @@ class StageMap:
             **({"forgotten": self.forgotten.document()} if self.forgotten.count else {}),
             **({"eras": {str(scope): era.document() for scope, era in sorted(self.eras.items())}} if self.eras else {}),
             **({"begins": self.begins} if self.begins is not None else {}),
+            **({"pairing": self.pairing.document()} if self.pairing is not None else {}),
         }
 
     @classmethod
@@ -168,7 +200,7 @@ class StageMap:
             Scope.parse(text): StagePlacement(Stage(at["stage"]), float(at["ramp"]), float(at["since"]), str(at["by"]))
             for text, at in document["placed"].items()
         }
-        forgotten = document.get("forgotten")
+        forgotten, pairing = document.get("forgotten"), document.get("pairing")
         return cls(
             int(document["epoch"]),
             MappingProxyType(placed),
@@ -177,6 +209,7 @@ class StageMap:
                 {Scope.parse(text): Era.from_document(era) for text, era in document.get("eras", {}).items()}
             ),
             document.get("begins"),
+            DatabasePairing.from_document(pairing) if pairing is not None else None,
         )
 
 

@@ -6,6 +6,7 @@ from typing import cast
 from proxy.migrate.schema.migration_files import read_folder
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.system_tables.absence_locks import AbsenceLocks
+from proxy.stores.dsql.system_tables.authority_record import AuthorityTable
 from proxy.stores.dsql.system_tables.checkpoints import Checkpoints
 from proxy.stores.dsql.system_tables.idempotency_tokens import IdempotencyTokens
 from proxy.stores.dsql.system_tables.peer_messages import PeerMessages
@@ -30,6 +31,7 @@ def test_they_make_what_the_code_makes() -> None:
         *TableDescriptions(NO_POOL, "public").definitions,
         SweepRecords(NO_POOL, "public", seconds=1)._create,
         Checkpoints(NO_POOL, "public", seconds=1)._create,
+        *AuthorityTable(NO_POOL, "public", seconds=1).definitions,
         AbsenceLocks("public").create,
         IdempotencyTokens("public").create,
     }

@@ -32,6 +32,7 @@ from proxy.stores.dsql.sql.statements import Comparison, Statements
 from proxy.stores.dsql.store import DSQLStore
 from proxy.stores.dsql.system_tables.absence_locks import AbsenceLocks
 from proxy.stores.dsql.system_tables.authority_guarantees import AuthorityGuarantees
+from proxy.stores.dsql.system_tables.authority_record import AuthorityTable
 from proxy.stores.dsql.system_tables.idempotency_tokens import IdempotencyTokens
 from proxy.stores.dsql.system_tables.peer_messages import PeerMessages
 from proxy.stores.dsql.system_tables.table_descriptions import TableDescriptions
@@ -244,15 +245,18 @@ def test_a_row_is_locked_by_its_whole_key(mapping: TableMapping) -> None:
 
 
 def side_statements() -> tuple[list[str], list[str]]:
-    """DDL, and all else that is sent to Crossfade's own tables: peers' notes, locks, tokens, descriptions."""
+    """DDL, and all else that is sent to Crossfade's own tables: peers' notes, locks, tokens, descriptions, the
+    authority."""
     pool = Pool(_unconnected, 1)
     absences, remembered = AbsenceLocks("public"), IdempotencyTokens("public")
     board, catalogue = PeerMessages(pool, "public"), TableDescriptions(pool, "public")
-    ddl = [absences.create, remembered.create, *board.definitions, *catalogue.definitions]
+    authority = AuthorityTable(pool, "public", seconds=1)
+    ddl = [absences.create, remembered.create, *board.definitions, *catalogue.definitions, *authority.definitions]
     insert = Statements("public", DOCUMENTS[0]).insert
     locking = absences.with_insert(insert, len(DOCUMENTS[0].columns))
     taking = [absences.take(stripes) for stripes in range(1, 101)]
-    return ddl, [locking, *taking, *remembered.statements, *board.statements, *catalogue.statements]
+    kept = (remembered, board, catalogue, authority)
+    return ddl, [locking, *taking, *(statement for each in kept for statement in each.statements)]
 
 
 async def _unconnected() -> asyncpg.Connection:

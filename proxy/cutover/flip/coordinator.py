@@ -146,6 +146,7 @@ class Coordinator:
             gate=judgement.document,
             ramp_before=placed.ramp,
             broken=broken_by_move(self._stages, move.scope, move.to),
+            paired=known.map.pairing is not None,
         )
 
     def _would(self, flip: Flip) -> str:

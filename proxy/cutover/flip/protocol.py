@@ -30,8 +30,12 @@ BEAT_SECONDS: Final = 1.0
 MANY_KEYS: Final = 500
 
 
+RECORDED: Final = "recorded"
+"""The member of a lease's note that has the id of the flip that the process has seen recorded in DSQL."""
+
+
 # What the history need not keep of a move.
-_UNTOLD: Final = frozenset({"beat", "phase", "held_since", "broken"})
+_UNTOLD: Final = frozenset({"beat", "phase", "held_since", "broken", "paired"})
 
 
 class Phase(StrEnum):
@@ -53,7 +57,8 @@ class Vote(StrEnum):
 class Flip:
     """A move under way, as it stands in the state. `moves` says that the authority changes; `beat` grows as long as
     its driver lives; `held_since` and `started` are Unix seconds, for people, and so is `ramp_before` (None: a driver
-    of an older version did not say); `gate` is what the gate said; `broken` are the scopes whose era ends with it."""
+    of an older version did not say); `gate` is what the gate said; `broken` are the scopes whose era ends with it;
+    `paired` says that DSQL keeps a record of the authority, which has to be written before the commit."""
 
     id: str
     scope: Scope
@@ -72,6 +77,12 @@ class Flip:
     gate: Mapping[str, Any] = field(default_factory=dict)
     ramp_before: float | None = None
     broken: tuple[Scope, ...] = ()
+    paired: bool = False
+
+    @property
+    def recorded(self) -> bool:
+        """Whether it has to be recorded in DSQL before its commit."""
+        return self.moves and self.paired
 
     @property
     def holds(self) -> bool:
@@ -97,6 +108,7 @@ class Flip:
             "gate": dict(self.gate),
             "ramp_before": self.ramp_before,
             "broken": [str(scope) for scope in self.broken],
+            "paired": self.paired,
         }
 
     @classmethod
@@ -120,6 +132,7 @@ class Flip:
             gate=document["gate"],
             ramp_before=float(before) if (before := document.get("ramp_before")) is not None else None,
             broken=tuple(map(Scope.parse, document.get("broken", ()))),
+            paired=bool(document.get("paired", False)),
         )
 
 
@@ -158,7 +171,8 @@ class StageTableState:
         """The commit."""
         placed = StagePlacement(flip.to, flip.ramp, now, flip.by)
         after = replace(flip, phase=Phase.SWITCHED, beat=flip.beat + 1)
-        return self.written(after, self.map.moved(flip.scope, placed, flip.broken))
+        moved = self.map.moved(flip.scope, placed, flip.broken)
+        return self.written(after, moved.flipped() if flip.moves else moved)
 
     def ended(self) -> StageRow:
         """No move is under way: after `switched` it is done, before it all is as it was."""
@@ -265,6 +279,8 @@ def not_ready_reason(flip: Flip, seen: Sequence[ObservedLease]) -> str | None:
     """Why nothing should be held yet, because it could not be drained; None if it could."""
     if not flip.moves:
         return None
+    if flip.recorded and not any(each.lease.note.get(RECORDED) == flip.id for each in seen):
+        return "no process has recorded it in DSQL: start a proxy that serves the table"
     seconds, keys = lingering(seen), parked(seen)
     if seconds > 0:
         return f"writes whose outcome is unknown may still take effect: try again in {seconds:.0f} s"

@@ -1,0 +1,1 @@
+CREATE TABLE IF NOT EXISTS crossfade_authority (scope text PRIMARY KEY, installation text NOT NULL, database_id text NOT NULL, stage_table text NOT NULL, pulse bigint NOT NULL, authority text NOT NULL, epoch bigint NOT NULL, mapping text NOT NULL, moving text NOT NULL, changed_by text NOT NULL, because text NOT NULL, changed timestamptz NOT NULL);
