@@ -21,7 +21,7 @@ from proxy.web.bearer_tokens import BearerTokens
 from proxy.web.tls import Certificates
 
 
-def build_admin(
+def compose_admin(
     settings: Settings,
     process: ProcessStatus,
     cutover: CutoverService,

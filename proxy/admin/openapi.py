@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxy.admin.request_parsing import MOST_NAME, MOST_TEXT
+from proxy.admin.request_parsing import MAX_NAME, MAX_TEXT
 from proxy.cutover.stages import Stage
 from proxy.settings.gate import CRITERIA
 from proxy.web.openapi_frame import Schema, frame, parameter, problem, ref
@@ -21,8 +21,8 @@ _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 _NUMBER: Final[Schema] = {"type": "number"}
 _FREE: Final[Schema] = {"type": "object", "additionalProperties": True}
 _RAMP: Final[Schema] = {"type": "number", "minimum": 0, "maximum": 100}
-_LINE: Final[Schema] = {"type": "string", "maxLength": MOST_TEXT, "pattern": r"^[^\u0000-\u001f]*$"}
-_NAME: Final[Schema] = {"type": "string", "maxLength": MOST_NAME, "pattern": r"^[^\u0000-\u001f]*$"}
+_LINE: Final[Schema] = {"type": "string", "maxLength": MAX_TEXT, "pattern": r"^[^\u0000-\u001f]*$"}
+_NAME: Final[Schema] = {"type": "string", "maxLength": MAX_NAME, "pattern": r"^[^\u0000-\u001f]*$"}
 
 
 def document(version: str) -> Schema:

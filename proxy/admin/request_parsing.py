@@ -18,9 +18,9 @@ from proxy.cutover.stages import Scope, Stage
 from proxy.problems import Problem
 from proxy.web.access_control import Caller
 
-MOST_BYTES: Final = 16 * 1024
-MOST_TEXT: Final = 500
-MOST_NAME: Final = 100
+MAX_BYTES: Final = 16 * 1024
+MAX_TEXT: Final = 500
+MAX_NAME: Final = 100
 _BODY_SECONDS: Final = 10.0
 _MEMBERS: Final = ("stage", "ramp", "force", "because", "by", "epoch", "dry_run")
 
@@ -41,7 +41,7 @@ def number(request: web.Request, name: str, default: int, most: int) -> int:
     return int(text)
 
 
-def only(request: web.Request, *names: str) -> None:
+def allow_only(request: web.Request, *names: str) -> None:
     """Refuse a query that says something else, or the same thing twice: it would be passed over in silence."""
     for name in request.query:
         if name not in names:
@@ -54,7 +54,7 @@ def stage(text: str, where: str) -> Stage:
     try:
         return Stage(text)
     except ValueError:
-        raise Problem(400, f"{where}: {text[:MOST_NAME]!r} is no stage: use one of {', '.join(Stage)}") from None
+        raise Problem(400, f"{where}: {text[:MAX_NAME]!r} is no stage: use one of {', '.join(Stage)}") from None
 
 
 def ramp(value: object) -> float:
@@ -70,10 +70,10 @@ async def move_request(request: web.Request, caller: Caller) -> MoveRequest:
     document = await _object(request)
     for name, value in document.items():
         if name not in _MEMBERS:
-            raise Problem(400, f"there is no member {name[:MOST_NAME]!r}{_known(name, _MEMBERS)}")
+            raise Problem(400, f"there is no member {name[:MAX_NAME]!r}{_known(name, _MEMBERS)}")
         if value is None:
             raise Problem(400, f"{name}: null is no value: leave it out")
-    to = stage(_text(document, "stage", MOST_NAME, required=True), "stage")
+    to = stage(_text(document, "stage", MAX_NAME, required=True), "stage")
     share = document.get("ramp")
     if share is not None and to is not Stage.SHADOW:
         raise Problem(400, "ramp: only shadow has one: leave it out")
@@ -83,9 +83,9 @@ async def move_request(request: web.Request, caller: Caller) -> MoveRequest:
     move = MoveRequest(
         scope,
         to,
-        requester(_text(document, "by", MOST_NAME), caller),
+        requester(_text(document, "by", MAX_NAME), caller),
         ramp=ramp(share) if share is not None else None,
-        because=_text(document, "because", MOST_TEXT),
+        because=_text(document, "because", MAX_TEXT),
         force=_flag(document, "force"),
         epoch=epoch,
         dry_run=_flag(document, "dry_run"),
@@ -97,15 +97,15 @@ async def move_request(request: web.Request, caller: Caller) -> MoveRequest:
 
 def requester(name: str, caller: Caller) -> str:
     """Who asks, for the history: the name that they give, and the token's, which is all that is known of them."""
-    name = name.strip()[:MOST_NAME]
+    name = name.strip()[:MAX_NAME]
     return f"{name} ({caller.name})" if name else caller.name
 
 
 async def _object(request: web.Request) -> Mapping[str, Any]:
     if request.content_type != "application/json":
         raise Problem(415, "send application/json", {"Accept": "application/json"})
-    if request.content_length is not None and request.content_length > MOST_BYTES:
-        raise Problem(413, f"the body is larger than {MOST_BYTES} bytes")
+    if request.content_length is not None and request.content_length > MAX_BYTES:
+        raise Problem(413, f"the body is larger than {MAX_BYTES} bytes")
     try:
         async with asyncio.timeout(_BODY_SECONDS):
             body = await request.read()

@@ -24,7 +24,7 @@ import orjson
 from aiohttp import web
 
 from proxy.admin import openapi
-from proxy.admin import request_parsing as asked
+from proxy.admin import request_parsing as parsing
 from proxy.admin.stages_api import StagesApi, reply
 from proxy.background_tasks import BackgroundTasks
 from proxy.cutover import documents
@@ -38,7 +38,7 @@ from proxy.web.problem_responses import HEADERS, Handler, problem_middleware
 
 READY_SECONDS: Final = 2.0
 MISMATCHES_SHOWN: Final = 100
-_MOST_BODY: Final = 64 * 1024
+_MAX_BODY_BYTES: Final = 64 * 1024
 
 
 class ReachabilityCheck(Protocol):
@@ -94,10 +94,10 @@ class AdminServer:
 
     async def start(self, listen: Address) -> Address:
         """Listen, and return the address with its real port. Raises OSError if the address cannot be used."""
-        app = web.Application(middlewares=[problem_middleware, self._guard], client_max_size=_MOST_BODY)
+        app = web.Application(middlewares=[problem_middleware, self._guard], client_max_size=_MAX_BODY_BYTES)
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
-        app.router.add_get("/metrics", self._text)
+        app.router.add_get("/metrics", self._metrics_text)
         app.router.add_get("/v1/status", self._status)
         app.router.add_get("/v1/mismatches", self._mismatches)
         app.router.add_get("/v1/openapi.json", self._openapi)
@@ -140,7 +140,7 @@ class AdminServer:
             reasons.append(f"DynamoDB cannot be reached: {error}")
         return _json({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
 
-    async def _text(self, request: web.Request) -> web.Response:
+    async def _metrics_text(self, request: web.Request) -> web.Response:
         if self._options.metrics_need_token:
             self._access.caller(request)
         # In a thread: it still holds the interpreter for part of the time, but the loop gets its turns.
@@ -149,20 +149,20 @@ class AdminServer:
 
     async def _status(self, request: web.Request) -> web.Response:
         self._access.caller(request)
-        asked.only(request)
+        parsing.allow_only(request)
         uptime = round(time.monotonic() - self._since, 3)
         return reply({"version": self._options.version, "uptime_seconds": uptime, **await self._process.status()})
 
     async def _mismatches(self, request: web.Request) -> web.Response:
         self._access.caller(request)
-        asked.only(request, "limit")
-        limit = asked.number(request, "limit", MISMATCHES_SHOWN, max(1, self._options.max_mismatches))
-        found = [{**each, "at": documents.moment(each["at"])} for each in self._process.mismatches(limit)]
+        parsing.allow_only(request, "limit")
+        limit = parsing.number(request, "limit", MISMATCHES_SHOWN, max(1, self._options.max_mismatches))
+        found = [{**each, "at": documents.timestamp(each["at"])} for each in self._process.mismatches(limit)]
         return reply({"mismatches": found})
 
     async def _openapi(self, request: web.Request) -> web.Response:
         self._access.caller(request)
-        asked.only(request)
+        parsing.allow_only(request)
         return reply(openapi.document(self._options.version))
 
 

@@ -21,7 +21,7 @@ import orjson
 import structlog
 from aiohttp import web
 
-from proxy.admin import request_parsing as asked
+from proxy.admin import request_parsing as parsing
 from proxy.cutover import documents
 from proxy.cutover.service import CutoverService, PreparedMove
 from proxy.problems import Problem
@@ -33,9 +33,9 @@ log = structlog.get_logger(__name__)
 
 NDJSON: Final = "application/x-ndjson"
 _HISTORY: Final = 20
-_MOST_HISTORY: Final = 500
+_MAX_HISTORY: Final = 500
 # So many lines wait for a caller who reads slowly; older progress is dropped for newer, and the end is never.
-_WAITING: Final = 64
+_BUFFERED_LINES: Final = 64
 
 
 class StagesApi:
@@ -66,46 +66,46 @@ class StagesApi:
 
     async def _all(self, request: web.Request) -> web.StreamResponse:
         self._access.caller(request)
-        asked.only(request)
-        look = await self._cutover.look()
-        gates = {at: look.gate_before(at) for at in look.standing.places}
-        return reply(documents.standing(look.standing, gates))
+        parsing.allow_only(request)
+        snapshot = await self._cutover.snapshot()
+        gates = {at: snapshot.gate_to_next_stage(at) for at in snapshot.overview.scopes}
+        return reply(documents.stages(snapshot.overview, gates))
 
     async def _one(self, request: web.Request) -> web.StreamResponse:
         self._access.caller(request)
-        asked.only(request)
-        scope = asked.scope_of(request)
-        look = await self._cutover.look(scope)
-        at = look.place(scope)
-        return reply({"epoch": look.standing.epoch, **documents.place(at, look.gate_before(at))})
+        parsing.allow_only(request)
+        scope = parsing.scope_of(request)
+        snapshot = await self._cutover.snapshot(scope)
+        at = snapshot.find(scope)
+        return reply({"epoch": snapshot.overview.epoch, **documents.staged_scope(at, snapshot.gate_to_next_stage(at))})
 
     async def _gate(self, request: web.Request) -> web.StreamResponse:
         self._access.caller(request)
-        asked.only(request, "to", "ramp")
-        scope = asked.scope_of(request)
-        look = await self._cutover.look(scope)
-        at = look.place(scope)
-        to = asked.stage(request.query["to"], "to") if "to" in request.query else look.next(scope)
-        gate = look.gate(at.scope, to, _share(request))
+        parsing.allow_only(request, "to", "ramp")
+        scope = parsing.scope_of(request)
+        snapshot = await self._cutover.snapshot(scope)
+        at = snapshot.find(scope)
+        to = parsing.stage(request.query["to"], "to") if "to" in request.query else snapshot.next_stage_of(scope)
+        gate = snapshot.gate(at.scope, to, _share(request))
         return reply(documents.gate(gate, at.stage))
 
     async def _history(self, request: web.Request) -> web.StreamResponse:
         self._access.caller(request)
-        asked.only(request, "limit")
-        limit = asked.number(request, "limit", _HISTORY, _MOST_HISTORY)
+        parsing.allow_only(request, "limit")
+        limit = parsing.number(request, "limit", _HISTORY, _MAX_HISTORY)
         entries = await self._cutover.history(limit)
-        return reply({"history": [documents.entry(each) for each in entries]})
+        return reply({"history": [documents.history_entry(each) for each in entries]})
 
     # -- changes ---------------------------------------------------------------------------------------------------
 
     async def _move(self, request: web.Request) -> web.StreamResponse:
         caller = self._access.operator(request)
-        asked.only(request)
-        move = await asked.move_request(request, caller)
+        parsing.allow_only(request)
+        move = await parsing.move_request(request, caller)
         if move.dry_run:
             return reply(await self._cutover.preview(move))
         prepared = await self._cutover.prepare(move)
-        steps: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue(_WAITING)
+        steps: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue(_BUFFERED_LINES)
         # A task of its own: a caller who goes away must not leave writes held, nor a move half done.
         task = asyncio.create_task(self._carry_out(prepared, steps))
         self._moves.add(task)
@@ -124,7 +124,7 @@ class StagesApi:
         try:
             async for step in self._cutover.carry_out(prepared):
                 last = step.document
-                if not step.end:
+                if not step.is_last:
                     if steps.full():
                         steps.get_nowait()
                     steps.put_nowait(last)
@@ -154,12 +154,12 @@ class StagesApi:
 
     async def _forget(self, request: web.Request) -> web.StreamResponse:
         caller = self._access.operator(request)
-        asked.only(request, "because", "by")
+        parsing.allow_only(request, "because", "by")
         because = request.query.get("because", "").strip()
-        if not because or len(because) > asked.MOST_TEXT:
-            raise Problem(400, f"because: say in 1 to {asked.MOST_TEXT} characters why its keys are not missed")
+        if not because or len(because) > parsing.MAX_TEXT:
+            raise Problem(400, f"because: say in 1 to {parsing.MAX_TEXT} characters why its keys are not missed")
         process = request.match_info["process"]
-        by = asked.requester(request.query.get("by", ""), caller)
+        by = parsing.requester(request.query.get("by", ""), caller)
         follows = await self._cutover.forget(process, by, because)
         return reply({"process": process, "forgotten": True, "follows": follows})
 
@@ -178,6 +178,6 @@ def _share(request: web.Request) -> float:
     if text is None:
         return 0.0
     try:
-        return asked.ramp(float(text))
+        return parsing.ramp(float(text))
     except ValueError:
         raise Problem(400, "ramp: a number from 0 to 100, in percent") from None

@@ -104,9 +104,9 @@ def compose_layer(
     collector = EvidenceCollector(
         lambda: journal.identity,
         timings=metrics.stores.store_timings,
-        standing=lambda: backlog_by_table(journal, tables),
+        backlogs=lambda: backlog_by_table(journal, tables),
         troubles=health.troubles,
-        swept=latest_sweeps.last,
+        sweeps=latest_sweeps.by_table,
         basis=lambda table: _basis(stages, tables, table),
     )
     verdicts = VerdictRecorder(

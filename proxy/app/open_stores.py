@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from proxy.cutover.compose import participant_of
+from proxy.cutover.compose import compose_participant
 from proxy.cutover.flip.fencing import FenceControl
 from proxy.cutover.flip.participant import Participant
 from proxy.cutover.gate.latest_sweeps import SweepHistory
@@ -144,7 +144,7 @@ async def open_stores(settings: Settings, metrics: Metrics, upstream: DynamoDBCl
 
 
 def _enlist(settings: Settings, upstream: DynamoDBClient, fence: FenceControl, process: str) -> Participant | None:
-    return participant_of(settings, upstream, fence, process, listen=str(settings.listen))
+    return compose_participant(settings, upstream, fence, process, listen=str(settings.listen))
 
 
 def _reserved(mappings: Mapping[str, LoadedMapping]) -> frozenset[str]:

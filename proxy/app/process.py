@@ -80,7 +80,7 @@ class ProcessGauges:
         self.metrics.tasks(len(asyncio.all_tasks()))
         for table, item_type, stage in self.stages.list_all(self.tables.names()):
             self.metrics.cutover.stage(table, item_type, stage)
-            self.metrics.cutover.ramp(table, item_type, self.stages.placed(table, item_type).ramp)
+            self.metrics.cutover.ramp(table, item_type, self.stages.placement(table, item_type).ramp)
         self.metrics.cutover.lease(self.stages.map.epoch, valid=self.lease.valid)
         await asyncio.sleep(_GAUGE_SECONDS)
 
@@ -131,7 +131,7 @@ class Process:
     def listens(self, at: str) -> None:
         """Report to the other processes that clients reach this process at an address."""
         if self._parts.participant is not None:
-            self._parts.participant.listens(at)
+            self._parts.participant.set_listen_address(at)
 
     async def quiesce(self) -> None:
         """End the loops that act on other processes or report to them: this process is about to stop."""
@@ -162,7 +162,7 @@ class Process:
         parts = self._parts
         if parts.participant is not None:
             try:
-                await parts.participant.arrive()
+                await parts.participant.join()
             except Unreachable as error:
                 # It serves nothing until it has a lease, and says so; but it need not be started again for that.
                 log.error("no_lease", reason=error.reason, detail=str(error), remedy="let it reach the stage table")

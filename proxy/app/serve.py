@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from structlog.typing import FilteringBoundLogger
 
-from proxy.admin.compose import build_admin
+from proxy.admin.compose import compose_admin
 from proxy.app.service import Service
 from proxy.metrics.registry import Metrics
 from proxy.settings import Address, Settings
@@ -68,7 +68,7 @@ async def serve(
             tls=certificates.data.context if certificates.data is not None else None,
             traced=tracing.handler,
         )
-        admin = build_admin(settings, service.status, service.cutover, upstream, metrics, certificates)
+        admin = compose_admin(settings, service.status, service.cutover, upstream, metrics, certificates)
         items = None
         if settings.items.listen is not None:
             from proxy.items.compose import build_items  # a seventh of all that a start loads, and few want it

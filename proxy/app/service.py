@@ -13,7 +13,7 @@ import structlog
 from proxy.app.compose_layer import compose_layer
 from proxy.app.open_stores import open_stores
 from proxy.app.process import compose_process
-from proxy.cutover.compose import cutover_loops, cutover_of
+from proxy.cutover.compose import compose_cutover, cutover_loops
 from proxy.cutover.process_status import ProcessStatus
 from proxy.cutover.service import CutoverService
 from proxy.cutover.stages import DSQL, DYNAMODB
@@ -82,7 +82,7 @@ async def open_service(
         # Its calls are not clients' calls, whose latencies the gate looks at.
         dynamodb = DynamoDBStore(upstream, settings.dynamodb.timeout_seconds)
         status = composed.status
-        cutover = cutover_of(settings, dynamodb, stores.mappings, status)
+        cutover = compose_cutover(settings, dynamodb, stores.mappings, status)
         process = compose_process(
             settings,
             metrics,

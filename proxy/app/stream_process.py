@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 from structlog.typing import FilteringBoundLogger
 
-from proxy.admin.compose import build_admin
+from proxy.admin.compose import compose_admin
 from proxy.app.service import open_service
 from proxy.metrics.registry import Metrics
 from proxy.settings import Address, Settings
@@ -35,7 +35,7 @@ async def follow(
         upstream = await stack.enter_async_context(open_upstream(settings, environ))
         await stack.enter_async_context(certificates.kept_fresh(log))
         service = await stack.enter_async_context(open_service(settings, metrics, upstream))
-        admin = build_admin(settings, service.status, service.cutover, upstream, metrics, certificates)
+        admin = compose_admin(settings, service.status, service.cutover, upstream, metrics, certificates)
         await service.process.open()
         stack.push_async_callback(admin.stop)
         stack.push_async_callback(service.process.close)

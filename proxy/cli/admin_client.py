@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 import orjson
 
-from proxy.cli.stage_client import Say
+from proxy.cli.stage_client import ReportProgress
 from proxy.cutover.move_request import MoveRequest
 from proxy.cutover.stages import Scope, Stage
 from proxy.problems import Problem
@@ -37,7 +37,7 @@ class AdminAPIClient:
         self._headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
         self._tls: ssl.SSLContext | bool = tls if tls is not None else True
 
-    async def standing(self) -> Mapping[str, Any]:
+    async def stages(self) -> Mapping[str, Any]:
         return await self._ask("GET", "/v1/stages")
 
     async def gate(self, scope: Scope, to: Stage | None) -> Mapping[str, Any]:
@@ -46,7 +46,7 @@ class AdminAPIClient:
     async def preview(self, request: MoveRequest) -> Mapping[str, Any]:
         return await self._ask("PUT", f"/v1/stages/{_path(request.scope)}", body={**_change(request), "dry_run": True})
 
-    async def moving(self, request: MoveRequest) -> AsyncIterator[Mapping[str, Any]]:
+    async def move(self, request: MoveRequest) -> AsyncIterator[Mapping[str, Any]]:
         path = f"/v1/stages/{_path(request.scope)}"
         async with self._asked("PUT", path, {}, _change(request), "application/x-ndjson") as answer:
             async for line in answer.content:
@@ -56,9 +56,9 @@ class AdminAPIClient:
         found: list[Mapping[str, Any]] = (await self._ask("GET", "/v1/history", {"limit": str(limit)}))["history"]
         return found
 
-    async def forget(self, process: str, by: str, because: str, say: Say) -> str:
+    async def forget(self, process: str, by: str, because: str, report: ReportProgress) -> str:
         text = "the proxy looks whether it renews its lease, for as long as a lease lasts"
-        say({"phase": "watching", "seconds": 0.0, "text": text, "processes": []})
+        report({"phase": "watching", "seconds": 0.0, "text": text, "processes": []})
         path = f"/v1/processes/{quote(process, safe='')}"
         return str((await self._ask("DELETE", path, {"by": by, "because": because})).get("follows", ""))
 
@@ -89,7 +89,7 @@ class AdminAPIClient:
 
 
 @asynccontextmanager
-async def over_admin(url: str, token: str | None, authorities: Path | None) -> AsyncIterator[AdminAPIClient]:
+async def open_admin_api(url: str, token: str | None, authorities: Path | None) -> AsyncIterator[AdminAPIClient]:
     """`authorities` is a PEM file of those that the port's certificate is believed of. Raises SettingsError."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from proxy.cli import stage_output as shown
+from proxy.cli import stage_output as output
 from proxy.cutover.stages import Scope, Stage
 from proxy.settings import load, load_admin_tokens
 from proxy.stores.errors import StoreError
@@ -80,12 +80,12 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_history(arguments: argparse.Namespace) -> int:
-    async def show(way: StageClient) -> int:
-        entries = await way.history(arguments.limit)
-        _say({"history": entries} if arguments.json else shown.history(entries))
+    async def show(client: StageClient) -> int:
+        entries = await client.history(arguments.limit)
+        _print({"history": entries} if arguments.json else output.history(entries))
         return OK
 
-    return _with_way(arguments, show)
+    return _with_client(arguments, show)
 
 
 def _run_stage(arguments: argparse.Namespace) -> int:
@@ -93,37 +93,37 @@ def _run_stage(arguments: argparse.Namespace) -> int:
     if words[:1] == ["forget"] and len(words) == 2 and words[1] not in _STAGES:
         return _forget(arguments, words[1])
     if len(words) > 2:
-        return _complain(f"too many words: crossfade stage TABLE STAGE, not {' '.join(words)!r}", WRONG)
+        return _fail(f"too many words: crossfade stage TABLE STAGE, not {' '.join(words)!r}", WRONG)
     if len(words) == 2:
         return _move(arguments, words[0], words[1])
     moves = [f"--{name}" for name in ("ramp", "force", "because") if getattr(arguments, name)]
     if moves or arguments.dry_run:
-        return _complain(f"{(moves or ['--dry-run'])[0]} goes with a stage: crossfade stage TABLE STAGE", WRONG)
+        return _fail(f"{(moves or ['--dry-run'])[0]} goes with a stage: crossfade stage TABLE STAGE", WRONG)
     if arguments.type and not words:
-        return _complain("--type goes with a table: crossfade stage TABLE --type TYPE", WRONG)
+        return _fail("--type goes with a table: crossfade stage TABLE --type TYPE", WRONG)
 
-    async def show(way: StageClient) -> int:
+    async def show(client: StageClient) -> int:
         if not words:
-            document = await way.standing()
-            _say(document if arguments.json else shown.standing(document))
+            document = await client.stages()
+            _print(document if arguments.json else output.stages(document))
             return OK
         scope = Scope(words[0], arguments.type)
-        document = await way.gate(scope, None)
-        _say(document if arguments.json else shown.gate(document))
+        document = await client.gate(scope, None)
+        _print(document if arguments.json else output.gate(document))
         return OK
 
-    return _with_way(arguments, show)
+    return _with_client(arguments, show)
 
 
 def _move(arguments: argparse.Namespace, table: str, stage: str) -> int:
     from proxy.cutover.move_request import MoveRequest
 
     if stage not in _STAGES:
-        return _complain(f"{stage!r} is no stage: use one of {', '.join(_STAGES)}", WRONG)
+        return _fail(f"{stage!r} is no stage: use one of {', '.join(_STAGES)}", WRONG)
     if arguments.ramp is not None and stage != "shadow":
-        return _complain("--ramp goes with shadow: reads are not shared in any other stage", WRONG)
+        return _fail("--ramp goes with shadow: reads are not shared in any other stage", WRONG)
     if arguments.force and not arguments.because.strip():
-        return _complain('--force needs --because "…": the history keeps it', WRONG)
+        return _fail('--force needs --because "…": the history keeps it', WRONG)
     request = MoveRequest(
         Scope(table, arguments.type),
         Stage(stage),
@@ -134,106 +134,106 @@ def _move(arguments: argparse.Namespace, table: str, stage: str) -> int:
         dry_run=arguments.dry_run,
     )
 
-    async def carry_out(way: StageClient) -> int:
+    async def carry_out(client: StageClient) -> int:
         asks = not arguments.yes and not arguments.json and sys.stdin.isatty() and sys.stdout.isatty()
         if arguments.dry_run or asks:
-            document = await way.preview(request)
-            _say(document if arguments.json else shown.preview(document))
+            document = await client.preview(request)
+            _print(document if arguments.json else output.preview(document))
             if arguments.dry_run or document["outcome"] != "would_move":
                 return OK if document["outcome"] == "would_move" else FAILED
-            if not await _agreed(f"Move {request.scope} to {request.to}?"):
-                return _complain("nothing was moved", FAILED)
-        return await _watch(way, request, as_json=arguments.json)
+            if not await _confirm(f"Move {request.scope} to {request.to}?"):
+                return _fail("nothing was moved", FAILED)
+        return await _watch(client, request, as_json=arguments.json)
 
-    return _with_way(arguments, carry_out)
+    return _with_client(arguments, carry_out)
 
 
-async def _watch(way: StageClient, request: MoveRequest, *, as_json: bool) -> int:
+async def _watch(client: StageClient, request: MoveRequest, *, as_json: bool) -> int:
     """Print each step of a move as it comes."""
     end: dict[str, Any] = {"outcome": "unknown", "detail": "the proxy did not say how it ended: look at the stages"}
     progress = _Progress()
     try:
-        async for step in way.moving(request):
+        async for step in client.move(request):
             if "end" in step:
                 end = step["end"]
             elif as_json:
-                _say(step)
+                _print(step)
             else:
-                progress.say(shown.step(step), shown.news(step), step["seconds"])
+                progress.report(output.progress_line(step), output.progress_key(step), step["seconds"])
     finally:
         progress.close()
     if as_json:
-        _say({"end": end})
+        _print({"end": end})
     elif end["outcome"] in ("moved", "unchanged"):
-        _say(shown.end(end))
+        _print(output.move_outcome(end))
     else:
-        _complain(shown.end(end), FAILED)
+        _fail(output.move_outcome(end), FAILED)
     return OK if end["outcome"] in ("moved", "unchanged") else FAILED
 
 
 def _forget(arguments: argparse.Namespace, process: str) -> int:
     because = arguments.because.strip()
     if not because:
-        return _complain('forget needs --because "…": why the keys in its journal are not missed', WRONG)
+        return _fail('forget needs --because "…": why the keys in its journal are not missed', WRONG)
 
-    async def forget(way: StageClient) -> int:
+    async def forget(client: StageClient) -> int:
         progress = _Progress()
 
-        def say(step: Mapping[str, Any]) -> None:
+        def report(step: Mapping[str, Any]) -> None:
             if not arguments.json:
-                progress.say(shown.step(step), step["phase"], step["seconds"])
+                progress.report(output.progress_line(step), step["phase"], step["seconds"])
 
         try:
-            follows = await way.forget(process, _by(arguments), because, say)
+            follows = await client.forget(process, _by(arguments), because, report)
         finally:
             progress.close()
         document = {"process": process, "forgotten": True, "follows": follows}
-        _say(document if arguments.json else f"{process} is forgotten: {follows}")
+        _print(document if arguments.json else f"{process} is forgotten: {follows}")
         return OK
 
-    return _with_way(arguments, forget)
+    return _with_client(arguments, forget)
 
 
-def _with_way(arguments: argparse.Namespace, ask: Callable[[StageClient], Awaitable[int]]) -> int:
+def _with_client(arguments: argparse.Namespace, ask: Callable[[StageClient], Awaitable[int]]) -> int:
     """Raises SettingsError and CredentialsError."""
     from proxy.problems import Problem
 
     async def run() -> int:
-        async with _way(arguments) as way:
-            return await ask(way)
+        async with _client(arguments) as client:
+            return await ask(client)
 
     try:
         return asyncio.run(run())
     except Problem as problem:
         if arguments.json:
-            _say(problem.document())
+            _print(problem.document())
         elif "gate" in problem.members and not problem.members["gate"]["impossible"]:
-            sys.stderr.write(shown.shut(problem.members["gate"]) + "\n")
-        return _complain(_detail(problem, arguments), WRONG if problem.status in (400, 404) else FAILED)
+            sys.stderr.write(output.unmet_criteria(problem.members["gate"]) + "\n")
+        return _fail(_detail(problem, arguments), WRONG if problem.status in (400, 404) else FAILED)
     except StoreError as error:
-        return _complain(f"the stage table: {error}: see [stages] and [dynamodb]", FAILED)
+        return _fail(f"the stage table: {error}: see [stages] and [dynamodb]", FAILED)
     except KeyboardInterrupt:
         goes_on = "the proxy goes on with it" if arguments.admin else "what was under way was given up"
-        return _complain(f"interrupted; {goes_on}: see crossfade stage", FAILED)
+        return _fail(f"interrupted; {goes_on}: see crossfade stage", FAILED)
 
 
 @asynccontextmanager
-async def _way(arguments: argparse.Namespace) -> AsyncIterator[StageClient]:
+async def _client(arguments: argparse.Namespace) -> AsyncIterator[StageClient]:
     """Either way, with what it needs of the settings."""
     if arguments.admin is None:
         from proxy import logs
-        from proxy.cli.stage_table_client import straight
+        from proxy.cli.stage_table_client import open_stage_table
 
         settings = load(arguments.config, os.environ)
         # What went wrong is one message; who wants the events that a proxy would log asks for them.
         logs.configure("info" if arguments.verbose else "critical", "console", sys.stderr)
-        async with straight(settings) as at_the_table:
+        async with open_stage_table(settings) as at_the_table:
             yield at_the_table
         return
-    from proxy.cli.admin_client import over_admin, token_of
+    from proxy.cli.admin_client import open_admin_api, token_of
 
     token = token_of(load_admin_tokens(arguments.config, os.environ), arguments.token_file)
-    async with over_admin(arguments.admin, token, arguments.ca) as over:
+    async with open_admin_api(arguments.admin, token, arguments.ca) as over:
         yield over
 
 
@@ -254,7 +254,7 @@ class _Progress:
         self._said: object = None
         self._at = 0.0
 
-    def say(self, line: str, news: object, seconds: float) -> None:
+    def report(self, line: str, news: object, seconds: float) -> None:
         if self._live:
             sys.stdout.write(_CLEAR + line[: shutil.get_terminal_size().columns - 1])
         elif news != self._said or seconds - self._at >= _SAY:
@@ -268,7 +268,7 @@ class _Progress:
             sys.stdout.flush()
 
 
-async def _agreed(question: str) -> bool:
+async def _confirm(question: str) -> bool:
     sys.stdout.write(f"{question} [y/N] ")
     sys.stdout.flush()
     return (await asyncio.to_thread(sys.stdin.readline)).strip().lower() in ("y", "yes")
@@ -299,7 +299,7 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _say(said: Any) -> None:
+def _print(said: Any) -> None:
     if isinstance(said, str):
         sys.stdout.write(said + "\n")
     else:
@@ -307,6 +307,6 @@ def _say(said: Any) -> None:
     sys.stdout.flush()
 
 
-def _complain(text: str, code: int) -> int:
+def _fail(text: str, code: int) -> int:
     sys.stderr.write(f"crossfade: {text}\n")
     return code

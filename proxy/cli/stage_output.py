@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 # Who has given one of these answers is not waited for any more in this phase.
-_PAST: Final = {
+_VOTED: Final = {
     "announced": ("ready", "drained", "switched", "passed over"),
     "holding": ("drained", "switched", "passed over"),
     "switched": ("switched", "passed over"),
 }
-_DOING: Final = {"announced": "getting ready", "holding": "writes are held", "switched": "taking up the new stage"}
+_PHASES: Final = {"announced": "getting ready", "holding": "writes are held", "switched": "taking up the new stage"}
 _COMPLETE: Final = """\
   DynamoDB is not written any more, and no move leads out of complete. Nothing in DynamoDB was deleted.
   When all tables are complete, proxies can run without it: set stage = "complete" and take table out of [stages]
@@ -24,7 +24,7 @@ _NONE: Final = "no table yet: a proxy meets a table with the first request for i
 _HEAD: Final = ("TABLE / TYPE", "STAGE", "AUTHORITY", "RAMP", "SINCE", "BY", "NEXT", "BLOCKED BY")
 
 
-def standing(document: Mapping[str, Any]) -> str:
+def stages(document: Mapping[str, Any]) -> str:
     """All stages, what blocks the next one of each, and the proxies."""
     lines = table([_HEAD, *(_row(each) for each in document["stages"])]) if document["stages"] else [_NONE]
     lines.append(f"epoch {document['epoch']}" + (f"; {document['pinned']}" if document["pinned"] else ""))
@@ -50,7 +50,7 @@ def gate(document: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def shut(document: Mapping[str, Any]) -> str:
+def unmet_criteria(document: Mapping[str, Any]) -> str:
     """What of a gate stops a move, and nothing else."""
     stops = [each for each in document["criteria"] if each["blocks"] and not each["holds"]]
     return "\n".join([f"{scope(document)}: {document['from']} → {document['to']}", *criteria(stops)])
@@ -76,12 +76,12 @@ def criteria(found: Iterable[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def step(document: Mapping[str, Any]) -> str:
+def progress_line(document: Mapping[str, Any]) -> str:
     """How far a move is, in one line: its phase, and who is waited for."""
     phase = document["phase"]
-    awaited = [each for each in document["processes"] if each["phase"] not in _PAST.get(phase, ())]
-    head = f"  {document['seconds']:5.1f} s  {_DOING.get(phase, phase)}"
-    if phase not in _PAST:
+    awaited = [each for each in document["processes"] if each["phase"] not in _VOTED.get(phase, ())]
+    head = f"  {document['seconds']:5.1f} s  {_PHASES.get(phase, phase)}"
+    if phase not in _VOTED:
         return f"{head}: {document['text']}".rstrip(": ")
     count = len(document["processes"])
     names = ", ".join(_awaited(each) for each in awaited[:_NAMED])
@@ -89,12 +89,12 @@ def step(document: Mapping[str, Any]) -> str:
     return f"{head}: {count - len(awaited)} of {count} processes" + (f", waiting for {names}{more}" if names else "")
 
 
-def news(document: Mapping[str, Any]) -> object:
+def progress_key(document: Mapping[str, Any]) -> object:
     """What of a step is worth a line of its own when it changes: counts of keys are not."""
     return document["phase"], [(each["process"], each["phase"]) for each in document["processes"]]
 
 
-def end(document: Mapping[str, Any]) -> str:
+def move_outcome(document: Mapping[str, Any]) -> str:
     """How a move ended, and where it was not made, why, and what to do."""
     outcome = document["outcome"]
     if outcome == "moved":

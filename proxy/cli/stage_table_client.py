@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from proxy.cli.stage_client import Say
+from proxy.cli.stage_client import ReportProgress
 from proxy.cutover import documents
-from proxy.cutover.compose import cutover_of
+from proxy.cutover.compose import compose_cutover
 from proxy.cutover.move_request import MoveRequest
 from proxy.cutover.service import CutoverService
 from proxy.cutover.stages import Scope, Stage
@@ -30,34 +30,38 @@ class StageTableClient:
     def __init__(self, cutover: CutoverService) -> None:
         self._cutover = cutover
 
-    async def standing(self) -> Mapping[str, Any]:
-        look = await self._cutover.look()
-        return documents.standing(look.standing, {at: look.gate_before(at) for at in look.standing.places})
+    async def stages(self) -> Mapping[str, Any]:
+        snapshot = await self._cutover.snapshot()
+        return documents.stages(
+            snapshot.overview, {at: snapshot.gate_to_next_stage(at) for at in snapshot.overview.scopes}
+        )
 
     async def gate(self, scope: Scope, to: Stage | None) -> Mapping[str, Any]:
-        look = await self._cutover.look(scope)
-        return documents.gate(look.gate(scope, to or look.next(scope)), look.place(scope).stage)
+        snapshot = await self._cutover.snapshot(scope)
+        return documents.gate(snapshot.gate(scope, to or snapshot.next_stage_of(scope)), snapshot.find(scope).stage)
 
     async def preview(self, request: MoveRequest) -> Mapping[str, Any]:
         return await self._cutover.preview(request)
 
-    async def moving(self, request: MoveRequest) -> AsyncIterator[Mapping[str, Any]]:
+    async def move(self, request: MoveRequest) -> AsyncIterator[Mapping[str, Any]]:
         prepared = await self._cutover.prepare(request)
         async for step in self._cutover.carry_out(prepared):
-            yield {"end": step.document} if step.end else step.document
+            yield {"end": step.document} if step.is_last else step.document
 
     async def history(self, limit: int) -> list[Mapping[str, Any]]:
-        return [documents.entry(each) for each in await self._cutover.history(limit)]
+        return [documents.history_entry(each) for each in await self._cutover.history(limit)]
 
-    async def forget(self, process: str, by: str, because: str, say: Say) -> str:
-        return await self._cutover.forget(process, by, because, lambda progress: say(documents.progress(progress)))
+    async def forget(self, process: str, by: str, because: str, report: ReportProgress) -> str:
+        return await self._cutover.forget(
+            process, by, because, lambda progress: report(documents.move_progress(progress))
+        )
 
 
 @asynccontextmanager
-async def straight(settings: Settings) -> AsyncIterator[StageTableClient]:
+async def open_stage_table(settings: Settings) -> AsyncIterator[StageTableClient]:
     """Raises SettingsError where no stage table is set, CredentialsError."""
     if settings.stages.table is None:
         raise SettingsError([_NO_TABLE])
     async with open_upstream(settings, os.environ) as upstream:
         dynamodb = DynamoDBStore(upstream, settings.dynamodb.timeout_seconds)
-        yield StageTableClient(cutover_of(settings, dynamodb, load_mappings(settings)))
+        yield StageTableClient(compose_cutover(settings, dynamodb, load_mappings(settings)))

@@ -136,13 +136,14 @@ async def _settled(both: TableStores, settings: Settings) -> None:
     """Until nothing can take effect any more that a forgotten process sent. The stages have been read by then."""
     import time
 
-    from proxy.cutover.gate.forgotten_writes import wait
+    from proxy.cutover.gate.forgotten_writes import wait_seconds
 
     lost = await both.standing.forgotten()
-    seconds = wait(lost, time.time(), max(settings.dynamodb.settle_seconds, settings.dsql.settle_seconds))
+    seconds = wait_seconds(lost, time.time(), max(settings.dynamodb.settle_seconds, settings.dsql.settle_seconds))
     if seconds > 0:
         sys.stderr.write(
-            f"crossfade: {lost.process} was forgotten: waiting {seconds:.0f} s, until nothing it sent can take effect\n"
+            f"crossfade: {lost.last_process} was forgotten: waiting {seconds:.0f} s, until nothing that it sent can "
+            "take effect\n"
         )
         await asyncio.sleep(seconds)
 

@@ -42,14 +42,16 @@ class AutoDemotion:
         await asyncio.sleep(self._every)
 
     async def _look(self) -> None:
-        look = await self._cutover.look()
-        for at in look.standing.places:
-            if not at.own or at.ramp <= 0:
+        snapshot = await self._cutover.snapshot()
+        for at in snapshot.overview.scopes:
+            if not at.has_own_stage or at.ramp <= 0:
                 continue
-            why = demotion(look.evidence, at.scope, at.placement, self._settings, look.now)
+            why = demotion(snapshot.evidence, at.scope, at.placement, self._settings, snapshot.now)
             if why is None:
                 continue
             log.warning("ramp_taken_back", scope=str(at.scope), ramp=at.ramp, why=why)
-            request = MoveRequest(at.scope, Stage.SHADOW, BY, ramp=0.0, because=why[:500], epoch=look.standing.epoch)
+            request = MoveRequest(
+                at.scope, Stage.SHADOW, BY, ramp=0.0, because=why[:500], epoch=snapshot.overview.epoch
+            )
             async for _ in self._cutover.carry_out(await self._cutover.prepare(request)):
                 pass

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from comparators.rules import ANY
 from proxy.cutover.auto_demotion import AutoDemotion
 from proxy.cutover.flip.fencing import FenceControl
-from proxy.cutover.flip.participant import Participant
+from proxy.cutover.flip.participant import Participant, ProcessIdentity
 from proxy.cutover.gate.evidence_publisher import EvidencePublisher, fingerprint
 from proxy.cutover.gate_metrics import GateMetrics
 from proxy.cutover.process_status import ProcessStatus
@@ -28,7 +28,7 @@ from proxy.stores.dynamodb.store import DynamoDBStore
 _LEASE_CALL_SECONDS: Final = 0.5
 
 
-def participant_of(
+def compose_participant(
     settings: Settings, upstream: DynamoDBClient, fence: FenceControl, process: str, *, listen: str = ""
 ) -> Participant | None:
     """Return the participant of a process in moving stages, under the process's name; None where stages are pinned."""
@@ -40,9 +40,7 @@ def participant_of(
     return Participant(
         StageTable(DynamoDBStore(upstream, limit), settings.stages.table),
         fence,
-        process=process,
-        begins=_beginnings(settings),
-        listen=listen,
+        ProcessIdentity(name=process, initial_stages=_initial_stages(settings), listen=listen),
         lease_seconds=settings.stages.lease_seconds,
         poll_seconds=settings.stages.poll_seconds,
     )
@@ -53,7 +51,7 @@ def types_of(mapped: Mapping[str, LoadedMapping]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(each for each in table.rules if each != ANY) for name, table in mapped.items()}
 
 
-def undivided(mapped: Mapping[str, LoadedMapping]) -> frozenset[str]:
+def indivisible_tables(mapped: Mapping[str, LoadedMapping]) -> frozenset[str]:
     """Return the tables whose keys do not say the type of an item."""
     return frozenset(
         name
@@ -62,7 +60,7 @@ def undivided(mapped: Mapping[str, LoadedMapping]) -> frozenset[str]:
     )
 
 
-def cutover_of(
+def compose_cutover(
     settings: Settings,
     dynamodb: DynamoDBStore,
     mapped: Mapping[str, LoadedMapping],
@@ -78,16 +76,18 @@ def cutover_of(
 
     table = _stage_table(settings, dynamodb)
     if process is None:
-        return CutoverService(settings, table, types=types_of(mapped), whole=undivided(mapped), exists=exists)
+        return CutoverService(
+            settings, table, types=types_of(mapped), indivisible=indivisible_tables(mapped), exists=exists
+        )
     return CutoverService(
         settings,
         table,
         types=types_of(mapped),
-        whole=undivided(mapped),
+        indivisible=indivisible_tables(mapped),
         exists=exists,
-        own=process.evidence,
-        here=process.identity,
-        met=process.met,
+        own_evidence=process.evidence,
+        process=process.identity,
+        known_tables=process.met,
     )
 
 
@@ -116,7 +116,7 @@ def _stage_table(settings: Settings, dynamodb: DynamoDBStore) -> StageTable | No
     return StageTable(dynamodb, settings.stages.table) if settings.stages.table is not None else None
 
 
-def _beginnings(settings: Settings) -> str:
+def _initial_stages(settings: Settings) -> str:
     """Return where each table and type begins: by this, proxies see whether they all have the same settings."""
     here = [f"*={settings.stage}"]
     for name, table in sorted(settings.tables.items()):

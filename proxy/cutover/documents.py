@@ -15,38 +15,38 @@ from proxy.cutover.model import FlipView, GateView, ProcessView, StagedScope, St
 from proxy.cutover.stages import Scope, Stage
 
 
-def moment(seconds: float) -> str | None:
+def timestamp(seconds: float) -> str | None:
     """Unix seconds as RFC 3339; None for 0, which says that it is not known."""
     if not seconds:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def place(at: StagedScope, gate: GateView | None) -> dict[str, Any]:
+def staged_scope(at: StagedScope, gate: GateView | None) -> dict[str, Any]:
     """Where a scope stands, and what stands between it and the next stage (`gate`: None at the end of the way)."""
     further = next_stage(at.stage)
     return {
         "table": at.scope.table,
         "type": at.scope.item_type or None,
-        "own": at.own,
+        "own": at.has_own_stage,
         "stage": str(at.stage),
         "authority": at.stage.authority,
         "ramp": at.ramp,
-        "since": moment(at.since),
+        "since": timestamp(at.since),
         "by": at.by or None,
         "next": str(further) if further is not None else None,
-        "blocked_by": [each.document() for each in gate.stopping] if gate is not None else [],
+        "blocked_by": [each.document() for each in gate.unmet] if gate is not None else [],
     }
 
 
-def standing(whole: StagesView, gates: Mapping[StagedScope, GateView | None]) -> dict[str, Any]:
+def stages(whole: StagesView, gates: Mapping[StagedScope, GateView | None]) -> dict[str, Any]:
     """All stages, and the proxies that serve them."""
     return {
         "epoch": whole.epoch,
         "pinned": whole.pinned or None,
         "flip": _flip(whole.flip) if whole.flip is not None else None,
         "processes": [process(each) for each in whole.processes],
-        "stages": [place(at, gates.get(at)) for at in whole.places],
+        "stages": [staged_scope(at, gates.get(at)) for at in whole.scopes],
     }
 
 
@@ -56,13 +56,13 @@ def process(each: ProcessView) -> dict[str, Any]:
         "host": each.host or None,
         "pid": each.pid or None,
         "listen": each.listen or None,
-        "seen": moment(each.seen),
-        "gone": each.gone,
+        "seen": timestamp(each.renewed),
+        "gone": each.lease_expired,
         "epoch": each.epoch,
-        "phase": each.answer or None,
+        "phase": each.vote or None,
         "note": each.note or None,
         "owes": each.owes,
-        "here": each.here,
+        "here": each.is_this_process,
     }
 
 
@@ -74,16 +74,16 @@ def gate(asked: GateView, at: Stage) -> dict[str, Any]:
         "from": str(at),
         "to": str(asked.to),
         "open": asked.is_open,
-        "impossible": asked.impossible or None,
+        "impossible": asked.forbidden or None,
         "criteria": [each.document() for each in asked.criteria],
     }
 
 
-def entry(kept: Mapping[str, Any]) -> dict[str, Any]:
+def history_entry(kept: Mapping[str, Any]) -> dict[str, Any]:
     """One change of stage, as the history keeps it."""
     scope = Scope.parse(str(kept.get("scope", "")))
     return {
-        "at": moment(float(kept.get("at") or 0.0)),
+        "at": timestamp(float(kept.get("at") or 0.0)),
         "table": scope.table or None,
         "type": scope.item_type or None,
         **{name: kept.get(name) for name in _ENTRY},
@@ -92,7 +92,7 @@ def entry(kept: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def progress(now: MoveProgress) -> dict[str, Any]:
+def move_progress(now: MoveProgress) -> dict[str, Any]:
     """How far a move is, and each proxy in it."""
     return {
         "phase": now.phase,
@@ -100,7 +100,7 @@ def progress(now: MoveProgress) -> dict[str, Any]:
         "text": now.text,
         "processes": [
             {"process": each.process, "host": each.host, "phase": each.phase, "note": note(each.note)}
-            for each in now.proxies
+            for each in now.processes
         ],
     }
 
@@ -126,9 +126,9 @@ def _flip(under_way: FlipView) -> dict[str, Any]:
     return {
         "table": under_way.scope.table,
         "type": under_way.scope.item_type or None,
-        "from": str(under_way.at),
+        "from": str(under_way.from_stage),
         "to": str(under_way.to),
         "phase": under_way.phase,
         "by": under_way.by or None,
-        "started": moment(under_way.started),
+        "started": timestamp(under_way.started),
     }

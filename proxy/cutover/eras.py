@@ -10,10 +10,10 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping
 
-from proxy.cutover.stages import EVERYTHING, Scope, Stage, StageMap, Stages
+from proxy.cutover.stages import ALL_TABLES, Scope, Stage, StageMap, Stages
 
 
-def broken_by_move(stages: Stages, scope: Scope, to: Stage) -> tuple[Scope, ...]:
+def ended_by_move(stages: Stages, scope: Scope, to: Stage) -> tuple[Scope, ...]:
     """The scopes whose era the move ends: those that it takes from `off` into stages whose writes go to both stores, or
     out of them into `off`. Nobody can say later what was written in `off`."""
     table = scope.table
@@ -23,25 +23,25 @@ def broken_by_move(stages: Stages, scope: Scope, to: Stage) -> tuple[Scope, ...]
     )
 
 
-def broken_by_settings(known: StageMap, begins: str) -> tuple[Scope, ...]:
+def ended_by_settings(known: StageMap, begins: str) -> tuple[Scope, ...]:
     """The scopes whose era ends because processes now begin with `begins` (`table/Type=stage …`), and began otherwise.
 
     What has been moved stands where it was moved to, whatever the settings say.
     """
-    if known.begins is None or known.begins == begins:
+    if known.initial_stages is None or known.initial_stages == begins:
         return ()
-    before, after = _beginnings(known.begins), _beginnings(begins)
-    if before is None or after is None or _is_off(before, EVERYTHING) != _is_off(after, EVERYTHING):
-        return (EVERYTHING,)
+    before, after = _parse_initial_stages(known.initial_stages), _parse_initial_stages(begins)
+    if before is None or after is None or _is_off(before, ALL_TABLES) != _is_off(after, ALL_TABLES):
+        return (ALL_TABLES,)
     return tuple(
         scope
         for scope in sorted(before.keys() | after.keys())
-        if scope not in known.placed and Scope(scope.table) not in known.placed
+        if scope not in known.placements and Scope(scope.table) not in known.placements
         if _is_off(before, scope) != _is_off(after, scope)
     )
 
 
-def history_entry(known: StageMap, scopes: Iterable[Scope], because: str, by: str) -> dict[str, object]:
+def era_entry(known: StageMap, scopes: Iterable[Scope], because: str, by: str) -> dict[str, object]:
     """What the history keeps of an era that ended without a move."""
     return {
         "id": uuid.uuid4().hex[:12],
@@ -54,7 +54,7 @@ def history_entry(known: StageMap, scopes: Iterable[Scope], because: str, by: st
     }
 
 
-def _beginnings(text: str) -> Mapping[Scope, Stage] | None:
+def _parse_initial_stages(text: str) -> Mapping[Scope, Stage] | None:
     """The stages of a `begins`; None for a text that cannot be taken apart, as with a blank in a type's name."""
     found: dict[Scope, Stage] = {}
     for each in text.split(" "):
@@ -63,9 +63,9 @@ def _beginnings(text: str) -> Mapping[Scope, Stage] | None:
             found[Scope.parse(name)] = Stage(stage)
         except ValueError:
             return None
-    return found if EVERYTHING in found else None
+    return found if ALL_TABLES in found else None
 
 
 def _is_off(begins: Mapping[Scope, Stage], scope: Scope) -> bool:
-    at = begins.get(scope) or begins.get(Scope(scope.table)) or begins[EVERYTHING]
+    at = begins.get(scope) or begins.get(Scope(scope.table)) or begins[ALL_TABLES]
     return at is Stage.OFF

@@ -19,7 +19,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from proxy.cutover.gate.binomial_bound import upper_bound
 from proxy.cutover.gate.criteria import Criterion
-from proxy.cutover.gate.requirements import counted, next_stage, requirements
+from proxy.cutover.gate.requirements import count_patterns, next_stage, requirements
 from proxy.cutover.model import StagedScope
 from proxy.cutover.service import CutoverService
 from proxy.cutover.snapshot import StagesSnapshot
@@ -29,7 +29,7 @@ from proxy.stores.errors import StoreError
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS: Final = 10.0
-_MOST: Final = 50
+_MAX_SCOPES: Final = 50
 
 _OF_PLACE: Final = ("table", "type")
 _FAMILIES: Final = {
@@ -67,7 +67,7 @@ class GateMetrics:
     async def watch(self) -> None:
         """Look once, and wait until it is time again."""
         try:
-            self._numbers = numbers(await self.cutover.look())
+            self._numbers = numbers(await self.cutover.snapshot())
         except StoreError as error:
             # What held when it could be read last may not hold any more: say nothing of it.
             self._numbers = MappingProxyType({"crossfade_gate_read": {(): 0.0}})
@@ -86,41 +86,43 @@ class GateMetrics:
             yield family
 
 
-def numbers(look: StagesSnapshot) -> Numbers:
+def numbers(snapshot: StagesSnapshot) -> Numbers:
     """What a look comes to, as series by their labels."""
     found: dict[str, dict[tuple[str, ...], float]] = {name: {} for name in _FAMILIES}
-    for at in _shown(look.standing.places):
+    for at in _shown(snapshot.overview.scopes):
         place = (at.scope.table, at.scope.item_type)
-        to, criteria = _criteria(look, at)
+        to, criteria = _criteria(snapshot, at)
         if to is not None:
             found["crossfade_gate_open"][(*place, str(to))] = float(not any(each.stops for each in criteria))
             for each in criteria:
                 blocks = "yes" if each.blocks else "no"
                 found["crossfade_gate_holds"][(*place, str(to), each.name, blocks)] = float(each.holds)
-        seen = counted(look.evidence, at.scope, look.now)
+        seen = count_patterns(snapshot.evidence, at.scope, snapshot.now)
         compared = sum(each.compared for each in seen.values())
         mismatches = sum(each.mismatches for each in seen.values())
         found["crossfade_gate_compared"][place] = compared
         found["crossfade_gate_mismatches"][place] = mismatches
         found["crossfade_gate_mismatch_bound"][place] = upper_bound(mismatches, compared)
-    found["crossfade_gate_mismatch_limit"][()] = look.settings.max_mismatch_rate
-    found["crossfade_gate_latency_factor_limit"][()] = look.settings.max_latency_factor
+    found["crossfade_gate_mismatch_limit"][()] = snapshot.settings.max_mismatch_rate
+    found["crossfade_gate_latency_factor_limit"][()] = snapshot.settings.max_latency_factor
     found["crossfade_gate_read"][()] = 1.0
     return MappingProxyType(found)
 
 
-def _criteria(look: StagesSnapshot, at: StagedScope) -> tuple[Stage | None, Sequence[Criterion]]:
+def _criteria(snapshot: StagesSnapshot, at: StagedScope) -> tuple[Stage | None, Sequence[Criterion]]:
     """Where a place goes next, and what must hold before. Past the flip it is what had to hold before the flip, and
     should go on holding: the way back is open, and DSQL is the truth."""
     if at.stage.authority == DSQL:
         before = StagePlacement(Stage.SHADOW, 0.0, at.since, at.by)
-        return Stage.LIVE, requirements(look.evidence, at.scope, before, Stage.LIVE, look.settings, 0.0, look.now)
+        return Stage.LIVE, requirements(
+            snapshot.evidence, at.scope, before, Stage.LIVE, snapshot.settings, 0.0, snapshot.now
+        )
     further = next_stage(at.stage)
     if further is None:
         return None, ()
-    return further, look.gate(at.scope, further).criteria
+    return further, snapshot.gate(at.scope, further).criteria
 
 
 def _shown(places: Iterable[StagedScope]) -> list[StagedScope]:
     """Tables and types with a stage of their own, then the others, up to a bound."""
-    return sorted(places, key=lambda at: (not at.own, at.scope.table, at.scope.item_type))[:_MOST]
+    return sorted(places, key=lambda at: (not at.has_own_stage, at.scope.table, at.scope.item_type))[:_MAX_SCOPES]

@@ -30,7 +30,7 @@ class StagedScope:
     ramp: float = 0.0
     since: float = 0.0
     by: str = ""
-    own: bool = True
+    has_own_stage: bool = True
 
     @property
     def placement(self) -> StagePlacement:
@@ -48,14 +48,14 @@ class ProcessView:
     name: str
     host: str = ""
     epoch: int = 0
-    answer: str = ""
+    vote: str = ""
     note: str = ""
     owes: bool = False
-    here: bool = False
+    is_this_process: bool = False
     pid: int = 0
     listen: str = ""
-    seen: float = 0.0
-    gone: bool = False
+    renewed: float = 0.0
+    lease_expired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class FlipView:
     """A move under way: announced, holding or switched."""
 
     scope: Scope
-    at: Stage
+    from_stage: Stage
     to: Stage
     phase: str
     by: str = ""
@@ -78,7 +78,7 @@ class StagesView:
     """
 
     epoch: int
-    places: Sequence[StagedScope]
+    scopes: Sequence[StagedScope]
     processes: Sequence[ProcessView] = ()
     flip: FlipView | None = None
     pinned: str = ""
@@ -92,15 +92,15 @@ class GateView:
     scope: Scope
     to: Stage
     criteria: Sequence[Criterion]
-    impossible: str = ""
+    forbidden: str = ""
 
     @property
-    def stopping(self) -> Sequence[Criterion]:
+    def unmet(self) -> Sequence[Criterion]:
         return [each for each in self.criteria if each.stops]
 
     @property
     def is_open(self) -> bool:
-        return not self.impossible and not self.stopping
+        return not self.forbidden and not self.unmet
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class StagesSource(Protocol):
     """How everything stood at one moment."""
 
     @property
-    def standing(self) -> StagesView:
+    def overview(self) -> StagesView:
         """Where everything stood."""
 
     def gate(self, scope: Scope, to: Stage, ramp: float = 0.0) -> GateView:
@@ -144,7 +144,7 @@ class ConsoleBackend(Protocol):
     def problems(self) -> Sequence[str]:
         """Why this process should get no traffic."""
 
-    async def look(self) -> StagesSource:
+    async def snapshot(self) -> StagesSource:
         """How everything stands now. Raises StoreError."""
 
     async def history(self, limit: int) -> Sequence[HistoryEntry]:

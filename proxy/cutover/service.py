@@ -19,9 +19,9 @@ from proxy.cutover import documents
 from proxy.cutover.clock_skew import clock_skew_margin
 from proxy.cutover.explanations import consequences, way_back
 from proxy.cutover.flip import protocol as flips
-from proxy.cutover.flip.active_move import MoveAborted, MoveCommitted, MoveProgress, read
+from proxy.cutover.flip.active_move import MoveAborted, MoveCommitted, MoveProgress, read_state
 from proxy.cutover.flip.coordinator import Coordinator, GateCheck, GateDecision
-from proxy.cutover.flip.forget_process import follows, forget
+from proxy.cutover.flip.forget_process import follow_up, forget
 from proxy.cutover.flip.protocol import StageTableState
 from proxy.cutover.gate.evidence import Evidence, merge
 from proxy.cutover.model import FlipView, GateView, ProcessView, StagedScope, StagesView
@@ -44,14 +44,14 @@ class PreparedMove:
     request: MoveRequest
     at: StagedScope
     gate: GateView
-    stages: StageMap
+    stage_map: StageMap
     """The stages that the gate was asked for: on others, it has decided nothing."""
     unchanged: bool
     """Whether the scope is there already."""
 
     @property
     def epoch(self) -> int:
-        return self.stages.epoch
+        return self.stage_map.epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class MoveUpdate:
     """What a move tells: its progress, or its end."""
 
     document: Mapping[str, Any]
-    end: bool = False
+    is_last: bool = False
 
 
 class CutoverService:
@@ -75,48 +75,52 @@ class CutoverService:
         *,
         types: Mapping[str, Iterable[str]],
         exists: Callable[[str], Awaitable[bool]],
-        whole: Container[str] = frozenset(),
-        own: Callable[[], Awaitable[Evidence]] | None = None,
-        here: str = "",
-        met: Callable[[], Iterable[str]] = tuple,
+        indivisible: Container[str] = frozenset(),
+        own_evidence: Callable[[], Awaitable[Evidence]] | None = None,
+        process: str = "",
+        known_tables: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self._settings = settings
         self._table = table
         self._types = {name: tuple(each) for name, each in types.items()}
         self._exists = exists
-        self._whole = whole
-        self._own = own
-        self._here = here
-        self._met = met
+        self._indivisible = indivisible
+        self._own_evidence = own_evidence
+        self._process_name = process
+        self._known_tables = known_tables
 
     # -- questions -------------------------------------------------------------------------------------------------
 
-    async def look(self, scope: Scope | None = None) -> StagesSnapshot:
+    async def snapshot(self, scope: Scope | None = None) -> StagesSnapshot:
         """How everything stands. Raises StoreError, and Problem (404) for a `scope` that is none."""
-        known, leases, told = StageTableState(0, StageMap(), None), list[LeaseItem](), dict[str, Mapping[str, Any]]()
+        known, leases, published = (
+            StageTableState(0, StageMap(), None),
+            list[LeaseItem](),
+            dict[str, Mapping[str, Any]](),
+        )
         if self._table is not None:
-            known = await read(self._table)
+            known = await read_state(self._table)
             leases = await self._table.leases()
-            told = await self._table.evidence()
+            published = await self._table.evidence()
         stages = Stages(self._settings, self._types)
         stages.adopt(known.map)
-        evidence = await self._together(leases, told, stages)
-        met = {*self._met(), *evidence.standing, *(count.pattern.table for count in evidence.counts)}
-        named = {table for table, _, _ in stages.list_all(met)}
+        evidence = await self._merged_evidence(leases, published, stages)
+        known_tables = {*self._known_tables(), *evidence.backlogs, *(count.pattern.table for count in evidence.counts)}
+        named = {table for table, _, _ in stages.list_all(known_tables)}
         if scope is not None and scope.table not in named and await self._exists(scope.table):
-            met.add(scope.table)
-        standing = StagesView(
+            known_tables.add(scope.table)
+        overview = StagesView(
             epoch=known.map.epoch,
-            places=_places(stages, sorted(met)),
-            processes=[_process(each, known.flip, self._here, time.time()) for each in leases],
-            flip=_flip(known.flip) if known.flip is not None else None,
+            scopes=_staged_scopes(stages, sorted(known_tables)),
+            processes=[_process_view(each, known.flip, self._process_name, time.time()) for each in leases],
+            flip=_flip_view(known.flip) if known.flip is not None else None,
             pinned="" if self._table is not None else PINNED,
             hold_seconds=self._settings.stages.hold_seconds,
         )
-        look = StagesSnapshot(standing, evidence, self._settings.gate, time.time(), known.map, self._whole)
+        snapshot = StagesSnapshot(overview, evidence, self._settings.gate, time.time(), known.map, self._indivisible)
         if scope is not None:
-            look.place(scope)
-        return look
+            snapshot.find(scope)
+        return snapshot
 
     async def history(self, limit: int) -> list[Mapping[str, Any]]:
         """The latest changes of stage as the stage table keeps them, newest first."""
@@ -128,16 +132,16 @@ class CutoverService:
 
     async def prepare(self, request: MoveRequest) -> PreparedMove:
         """Whether a move may be made, and what it is. Raises Problem (404, 409) and StoreError."""
-        look = await self.look(request.scope)
-        prepared = self._understood(look, request)
-        if look.standing.pinned:
+        snapshot = await self.snapshot(request.scope)
+        prepared = self._check(snapshot, request)
+        if snapshot.overview.pinned:
             raise Problem(409, PINNED, outcome="refused")
         if prepared.unchanged:
             return prepared
-        if prepared.gate.impossible:
-            raise Problem(409, prepared.gate.impossible, outcome="refused", gate=self._gate(prepared))
-        if prepared.gate.stopping and not request.force:
-            names = ", ".join(each.name for each in prepared.gate.stopping)
+        if prepared.gate.forbidden:
+            raise Problem(409, prepared.gate.forbidden, outcome="refused", gate=self._gate(prepared))
+        if prepared.gate.unmet and not request.force:
+            names = ", ".join(each.name for each in prepared.gate.unmet)
             detail = (
                 f'the gate is shut: {names}: mend that, or pass it with --force --because "…", which the history keeps '
                 "(over HTTP, the members force and because)"
@@ -147,20 +151,20 @@ class CutoverService:
 
     async def preview(self, request: MoveRequest) -> dict[str, Any]:
         """What a move would do, and whether it would be let through. Raises Problem (404) and StoreError."""
-        look = await self.look(request.scope)
-        prepared = self._understood(look, request)
-        stopping = prepared.gate.stopping
-        would = look.standing.pinned or prepared.gate.impossible
-        if not would and stopping and not request.force:
-            would = "the gate is shut: " + ", ".join(each.name for each in stopping)
+        snapshot = await self.snapshot(request.scope)
+        prepared = self._check(snapshot, request)
+        stopping = prepared.gate.unmet
+        refusal = snapshot.overview.pinned or prepared.gate.forbidden
+        if not refusal and stopping and not request.force:
+            refusal = "the gate is shut: " + ", ".join(each.name for each in stopping)
         at, to = prepared.at.stage, request.to
-        said = consequences(at, to, len(look.standing.processes), look.standing.hold_seconds)
+        sentences = consequences(at, to, len(snapshot.overview.processes), snapshot.overview.hold_seconds)
         return {
-            "outcome": "would_not" if would else "would_move",
-            "detail": would or ("it stands there already" if prepared.unchanged else "it would be moved"),
+            "outcome": "would_not" if refusal else "would_move",
+            "detail": refusal or ("it stands there already" if prepared.unchanged else "it would be moved"),
             **self._from_to(prepared),
-            "epoch": look.standing.epoch,
-            "sentences": [] if prepared.unchanged else [*said, f"The way back: {way_back(at, to)}"],
+            "epoch": snapshot.overview.epoch,
+            "sentences": [] if prepared.unchanged else [*sentences, f"The way back: {way_back(at, to)}"],
             "gate": self._gate(prepared),
         }
 
@@ -169,22 +173,22 @@ class CutoverService:
         it ended. Close it to give the move up."""
         ends = {**self._from_to(prepared), "epoch": prepared.epoch, "held_ms": 0}
         if prepared.unchanged:
-            yield MoveUpdate({"outcome": "unchanged", **ends}, end=True)
+            yield MoveUpdate({"outcome": "unchanged", **ends}, is_last=True)
             return
         request = prepared.request
         gate = prepared.gate
-        told = {"open": gate.is_open, "criteria": [each.document() for each in gate.criteria]}
+        published = {"open": gate.is_open, "criteria": [each.document() for each in gate.criteria]}
 
-        async def judge(_: MoveRequest) -> GateDecision:
-            return GateDecision(tuple(each.sentence for each in gate.stopping), told, prepared.stages)
+        async def gate_check(_: MoveRequest) -> GateDecision:
+            return GateDecision(tuple(each.sentence for each in gate.unmet), published, prepared.stage_map)
 
         log.info("stage_moving", **ends, by=request.by, because=request.because or None, forced=request.force)
-        events = self._driver(judge).move(request)
+        events = self._coordinator(gate_check).move(request)
         assert isinstance(events, AsyncGenerator)
         async with aclosing(events):
             async for event in events:
                 if isinstance(event, MoveProgress):
-                    yield MoveUpdate(documents.progress(event))
+                    yield MoveUpdate(documents.move_progress(event))
                     continue
                 ends |= {"epoch": event.epoch}
                 if isinstance(event, MoveCommitted):
@@ -192,7 +196,7 @@ class CutoverService:
                 else:
                     end = {"outcome": "kept", **ends, "detail": event.reason}
                 log.info("stage_moved" if isinstance(event, MoveCommitted) else "stage_kept", **end, by=request.by)
-                yield MoveUpdate(end, end=True)
+                yield MoveUpdate(end, is_last=True)
 
     async def forget(
         self, process: str, by: str, because: str, say: Callable[[MoveProgress], None] = lambda _: None
@@ -201,7 +205,7 @@ class CutoverService:
         what has to follow, as a sentence. Raises Problem and StoreError."""
         if self._table is None:
             raise Problem(409, PINNED, outcome="refused")
-        before = (await read(self._table)).map.forgotten.count
+        before = (await read_state(self._table)).map.forgotten.count
         known = [each.process for each in await self._table.leases()]
         if process not in known:
             # Progress names processes by the beginnings of their names. Whom to forget is not guessed.
@@ -214,11 +218,11 @@ class CutoverService:
                 raise Problem(409, event.reason, outcome="kept")
             if isinstance(event, MoveProgress):
                 say(event)
-        owed = (await read(self._table)).map.forgotten.count > before
+        owed = (await read_state(self._table)).map.forgotten.count > before
         log.warning("process_forgotten", process=process, by=by, because=because, owed=owed)
-        return follows(process, owed=owed)
+        return follow_up(process, owed=owed)
 
-    def _driver(self, judge: GateCheck | None = None) -> Coordinator:
+    def _coordinator(self, gate_check: GateCheck | None = None) -> Coordinator:
         assert self._table is not None
         stages = Stages(self._settings, self._types)
         return Coordinator(
@@ -226,20 +230,20 @@ class CutoverService:
             stages,
             lease_seconds=self._settings.stages.lease_seconds,
             hold_seconds=self._settings.stages.hold_seconds,
-            judge=judge or _open,
+            gate_check=gate_check or _open_gate,
         )
 
-    def _understood(self, look: StagesSnapshot, request: MoveRequest) -> PreparedMove:
-        at = look.place(request.scope)
+    def _check(self, snapshot: StagesSnapshot, request: MoveRequest) -> PreparedMove:
+        at = snapshot.find(request.scope)
         ramp = request.ramp
         if ramp is None:
             ramp = at.ramp if at.stage is request.to is Stage.SHADOW else 0.0
-        if request.epoch is not None and request.epoch != look.standing.epoch:
-            moved = f"the stages have moved meanwhile: this is epoch {look.standing.epoch}, not {request.epoch}"
+        if request.epoch is not None and request.epoch != snapshot.overview.epoch:
+            moved = f"the stages have moved meanwhile: this is epoch {snapshot.overview.epoch}, not {request.epoch}"
             raise Problem(409, f"{moved}: look again", outcome="refused")
-        unchanged = all((each.stage, each.ramp) == (request.to, ramp) for each in look.concerned(request.scope))
+        unchanged = all((each.stage, each.ramp) == (request.to, ramp) for each in snapshot.affected_by(request.scope))
         complete = replace(request, ramp=ramp if request.to is Stage.SHADOW else None)
-        return PreparedMove(complete, at, look.gate(request.scope, request.to, ramp), look.stages, unchanged)
+        return PreparedMove(complete, at, snapshot.gate(request.scope, request.to, ramp), snapshot.stage_map, unchanged)
 
     def _gate(self, prepared: PreparedMove) -> dict[str, Any]:
         return documents.gate(prepared.gate, prepared.at.stage)
@@ -257,8 +261,8 @@ class CutoverService:
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
-    async def _together(
-        self, leases: Iterable[LeaseItem], told: Mapping[str, Mapping[str, Any]], stages: Stages
+    async def _merged_evidence(
+        self, leases: Iterable[LeaseItem], published: Mapping[str, Mapping[str, Any]], stages: Stages
     ) -> Evidence:
         """The evidence of all that hold a lease, as far as it is of the present eras; this process's as it is now.
 
@@ -267,50 +271,50 @@ class CutoverService:
         found, latest = [], time.time() - self._settings.gate.max_evidence_seconds
         for lease in leases:
             name = lease.process
-            if name == self._here or (lease.renewed and not lease.listen and name not in told):
+            if name == self._process_name or (lease.renewed and not lease.listen and name not in published):
                 continue  # serves nobody, and so has nothing to tell: a command that takes part in moves
             try:
-                evidence = Evidence.from_document(told[name])
+                evidence = Evidence.from_document(published[name])
             except (KeyError, TypeError, ValueError):
                 nothing = f"{name} has told nothing that can be read: it has just started, or is of another version"
-                evidence = Evidence(at={name: lease.started}, troubles=frozenset({nothing}))
-            if lease.owes or evidence.at.get(name, 0.0) >= latest:
-                found.append(evidence.of_now(stages.era))
-        if self._own is not None:
-            found.append((await self._own()).of_now(stages.era))
+                evidence = Evidence(reported_at={name: lease.started}, troubles=frozenset({nothing}))
+            if lease.owes or evidence.reported_at.get(name, 0.0) >= latest:
+                found.append(evidence.in_current_eras(stages.era))
+        if self._own_evidence is not None:
+            found.append((await self._own_evidence()).in_current_eras(stages.era))
         return merge(found)
 
 
-async def _open(_: MoveRequest) -> GateDecision:
+async def _open_gate(_: MoveRequest) -> GateDecision:
     return GateDecision()
 
 
-def _places(stages: Stages, met: Iterable[str]) -> list[StagedScope]:
+def _staged_scopes(stages: Stages, known_tables: Iterable[str]) -> list[StagedScope]:
     """Every table and type; those that stand where their table stands are marked."""
     found = []
-    for table, item_type, stage in stages.list_all(met):
-        at = stages.placed(table, item_type)
-        own = not item_type or Scope(table, item_type) in stages.map.placed
-        found.append(StagedScope(Scope(table, item_type), stage, at.ramp, at.since, at.by, own))
+    for table, item_type, stage in stages.list_all(known_tables):
+        at = stages.placement(table, item_type)
+        own_evidence = not item_type or Scope(table, item_type) in stages.map.placements
+        found.append(StagedScope(Scope(table, item_type), stage, at.ramp, at.since, at.by, own_evidence))
     return found
 
 
-def _process(lease: LeaseItem, flip: flips.Flip | None, here: str, now: float) -> ProcessView:
+def _process_view(lease: LeaseItem, flip: flips.Flip | None, process: str, now: float) -> ProcessView:
     answers = flip is not None and lease.flip == flip.id
     return ProcessView(
         name=lease.process,
         host=lease.host,
         epoch=lease.epoch,
-        answer=lease.phase if answers else "",
+        vote=lease.phase if answers else "",
         note=documents.note(lease.note),
         owes=lease.owes,
-        here=lease.process == here,
+        is_this_process=lease.process == process,
         pid=lease.pid,
         listen=lease.listen,
-        seen=lease.renewed,
-        gone=0 < lease.renewed < now - lease.seconds - clock_skew_margin(lease.seconds),
+        renewed=lease.renewed,
+        lease_expired=0 < lease.renewed < now - lease.seconds - clock_skew_margin(lease.seconds),
     )
 
 
-def _flip(flip: flips.Flip) -> FlipView:
-    return FlipView(flip.scope, flip.start, flip.to, str(flip.phase), flip.by, flip.started)
+def _flip_view(flip: flips.Flip) -> FlipView:
+    return FlipView(flip.scope, flip.from_stage, flip.to, str(flip.phase), flip.by, flip.started)

@@ -21,19 +21,19 @@ from proxy.settings.gate import GateSettings
 class StagesSnapshot:
     """How everything stood when it was asked."""
 
-    standing: StagesView
+    overview: StagesView
     evidence: Evidence
     settings: GateSettings
     now: float
-    stages: StageMap = field(default_factory=StageMap)
-    whole: Container[str] = frozenset()
+    stage_map: StageMap = field(default_factory=StageMap)
+    indivisible: Container[str] = frozenset()
 
-    def place(self, scope: Scope) -> StagedScope:
+    def find(self, scope: Scope) -> StagedScope:
         """Where a scope stands. Raises Problem (404)."""
-        for at in self.standing.places:
+        for at in self.overview.scopes:
             if at.scope == scope:
                 return at
-        types = sorted(at.scope.item_type for at in self.standing.places if at.scope.table == scope.table)
+        types = sorted(at.scope.item_type for at in self.overview.scopes if at.scope.table == scope.table)
         if not types:
             raise Problem(404, f"there is no table {scope.table!r}, neither here nor in DynamoDB")
         known = ", ".join(each for each in types if each) or "none"
@@ -41,37 +41,37 @@ class StagesSnapshot:
 
     def gate(self, scope: Scope, to: Stage, ramp: float = 0.0) -> GateView:
         """What must hold before a scope goes to a stage. Raises Problem (404)."""
-        self.place(scope)
+        self.find(scope)
         found: dict[str, Criterion] = {}
-        hindrance = unswept = ""
-        if scope.item_type and scope.table in self.whole:
-            hindrance = f"the keys of {scope.table} do not tell the type of an item: move the whole table"
+        forbidden = unswept_reason = ""
+        if scope.item_type and scope.table in self.indivisible:
+            forbidden = f"the keys of {scope.table} do not tell the type of an item: move the whole table"
         # What most operations are about cannot be told of such a table's keys: it is judged as it is moved.
-        judged = Scope(scope.table) if scope.table in self.whole else scope
+        judged = Scope(scope.table) if scope.table in self.indivisible else scope
         # A table takes its types with it, from wherever each of them stands.
-        for at in self.concerned(judged):
+        for at in self.affected_by(judged):
             name = at.scope.item_type
-            history = TableHistory({name: self.stages.era(scope.table, name)}, self.stages.forgotten)
+            history = TableHistory({name: self.stage_map.era(scope.table, name)}, self.stage_map.forgotten)
             missing = history.missing_sweep_reason(self.evidence, scope.table, at.stage, to)
-            hindrance = hindrance or forbidden_reason(at.stage, to) or ""
-            unswept = unswept or missing or ""
+            forbidden = forbidden or forbidden_reason(at.stage, to) or ""
+            unswept_reason = unswept_reason or missing or ""
             for each in requirements(self.evidence, judged, at.placement, to, self.settings, ramp, self.now, history):
                 if each.name not in found or found[each.name].holds:
                     found[each.name] = each
-        if scope.item_type and not hindrance:
-            hindrance = split_reason(scope, to, self.place(Scope(scope.table)).stage) or ""
-        return GateView(scope, to, list(found.values()), hindrance or unswept)
+        if scope.item_type and not forbidden:
+            forbidden = split_reason(scope, to, self.find(Scope(scope.table)).stage) or ""
+        return GateView(scope, to, list(found.values()), forbidden or unswept_reason)
 
-    def concerned(self, scope: Scope) -> list[StagedScope]:
+    def affected_by(self, scope: Scope) -> list[StagedScope]:
         """What a move of the scope would move."""
-        return [at for at in self.standing.places if at.scope == scope or Scope(at.scope.table) == scope]
+        return [at for at in self.overview.scopes if at.scope == scope or Scope(at.scope.table) == scope]
 
-    def next(self, scope: Scope) -> Stage:
+    def next_stage_of(self, scope: Scope) -> Stage:
         """The stage that follows; at the end of the way, the last one. Raises Problem (404)."""
-        at = self.place(scope).stage
+        at = self.find(scope).stage
         return next_stage(at) or at
 
-    def gate_before(self, at: StagedScope) -> GateView | None:
+    def gate_to_next_stage(self, at: StagedScope) -> GateView | None:
         """What stands between a place and its next stage; None at the end of the way."""
         further = next_stage(at.stage)
         return self.gate(at.scope, further) if further is not None else None

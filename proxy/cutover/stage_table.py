@@ -21,9 +21,9 @@ from proxy.dynamodb.values import Item
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
 
 _STATE: Final = {"scope": {"S": "stages"}, "name": {"S": "state"}}
-_MAKING_SECONDS: Final = 60.0
+_CREATE_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 0.25
-_NEEDED: Final = "CreateTable, DescribeTable, GetItem, PutItem, DeleteItem, Query"
+_REQUIRED_ACTIONS: Final = "CreateTable, DescribeTable, GetItem, PutItem, DeleteItem, Query"
 _RETRYABLE: Final = RETRYABLE | {TRANSACTION_CONFLICT, "LimitExceededException", "TransactionInProgressException"}
 _DENIED: Final = frozenset(
     {"AccessDeniedException", "UnrecognizedClientException", "MissingAuthenticationTokenException"}
@@ -49,14 +49,14 @@ class LeaseItem:
     clients, and `renewed` when it last renewed the lease, in Unix seconds by its own clock."""
 
     process: str
-    life: str
+    incarnation: str
     renewals: int
     seconds: float
     epoch: int = 0
     flip: str = ""
     phase: str = ""
     owes: bool = False
-    begins: str = ""
+    initial_stages: str = ""
     note: Mapping[str, Any] = field(default_factory=dict)
     host: str = ""
     pid: int = 0
@@ -106,11 +106,11 @@ class StageTable:
         if not outcome.ok and outcome.error_code != "ResourceInUseException":
             raise self._failure("CreateTable", outcome)
         try:
-            async with asyncio.timeout(_MAKING_SECONDS):
+            async with asyncio.timeout(_CREATE_SECONDS):
                 while not await self._active():  # noqa: ASYNC110  # DynamoDB tells nobody when it is
                     await asyncio.sleep(_PAUSE_SECONDS)
         except TimeoutError:
-            raise Unreachable("making", f"table {self._table} is not active after {_MAKING_SECONDS:g} s") from None
+            raise Unreachable("making", f"table {self._table} is not active after {_CREATE_SECONDS:g} s") from None
 
     async def _active(self) -> bool:
         """A table just made may seem not to be there: the answer may be of a moment ago ("DescribeTable")."""
@@ -131,23 +131,23 @@ class StageTable:
         """Write the state if its version is still one less than `new.version`; with it, all or nothing, an entry of the
         history. Gives whether it was written."""
         if entry is None:
-            return await self._put(self._next(new))
-        return await self._transact([{"Put": self._next(new)}, {"Put": self._kept(new.epoch, entry)}])
+            return await self._put(self._state_put(new))
+        return await self._transact([{"Put": self._state_put(new)}, {"Put": self._history_put(new.epoch, entry)}])
 
     async def forget(self, lease: LeaseItem, new: StageRow, entry: Mapping[str, Any]) -> bool:
         """Remove a lease item that nobody has renewed, and write the state that remembers it, all or nothing. Gives
         whether it was done."""
         parts = [
-            {"Put": self._next(new)},
-            {"Put": self._kept(new.epoch, entry)},
-            {"Delete": self._gone(lease, "life = :life AND renewals = :renewals")},
+            {"Put": self._state_put(new)},
+            {"Put": self._history_put(new.epoch, entry)},
+            {"Delete": self._lease_delete(lease, "life = :life AND renewals = :renewals")},
         ]
         if not await self._transact(parts):
             return False
         await self._ask("DeleteItem", {"TableName": self._table, "Key": _key("evidence", lease.process)})
         return True
 
-    def _next(self, new: StageRow) -> dict[str, Any]:
+    def _state_put(self, new: StageRow) -> dict[str, Any]:
         """The state's put, over the version before."""
         put: dict[str, Any] = {"TableName": self._table, "Item": self._state_item(new)}
         if new.version <= 1:
@@ -173,7 +173,7 @@ class StageTable:
         item: Item = {**_STATE, "version": {"N": str(state.version)}, "epoch": {"N": str(state.epoch)}}
         for name, document in (("map", state.map), ("flip", state.flip)):
             if document is not None:
-                item[name] = _text(document)
+                item[name] = _json_value(document)
         return item
 
     # -- leases -------------------------------------------------------------------------------------------------------
@@ -192,15 +192,15 @@ class StageTable:
         item: Item = {
             "scope": {"S": "lease"},
             "name": {"S": lease.process},
-            "life": {"S": lease.life},
+            "life": {"S": lease.incarnation},
             "renewals": {"N": str(lease.renewals)},
             "seconds": {"N": f"{lease.seconds:.3f}"},
             "epoch": {"N": str(lease.epoch)},
             "flip": {"S": lease.flip},
             "phase": {"S": lease.phase},
             "owes": {"BOOL": lease.owes},
-            "begins": {"S": lease.begins},
-            "note": _text(lease.note),
+            "begins": {"S": lease.initial_stages},
+            "note": _json_value(lease.note),
             "host": {"S": lease.host},
             "pid": {"N": str(lease.pid)},
             "started": {"N": f"{lease.started:.3f}"},
@@ -216,7 +216,7 @@ class StageTable:
 
     async def delete_lease(self, lease: LeaseItem) -> bool:
         """Remove a lease item, if it is still this life's and nobody has renewed it. Gives whether it is gone."""
-        request = self._gone(lease, "attribute_not_exists(life) OR (life = :life AND renewals = :renewals)")
+        request = self._lease_delete(lease, "attribute_not_exists(life) OR (life = :life AND renewals = :renewals)")
         outcome = await self._dynamodb.call("DeleteItem", orjson.dumps(request))
         if outcome.error_code == "ConditionalCheckFailedException":
             return False
@@ -225,32 +225,34 @@ class StageTable:
         await self._ask("DeleteItem", {"TableName": self._table, "Key": _key("evidence", lease.process)})
         return True
 
-    def _gone(self, lease: LeaseItem, condition: str) -> dict[str, Any]:
+    def _lease_delete(self, lease: LeaseItem, condition: str) -> dict[str, Any]:
         return {
             "TableName": self._table,
             "Key": _key("lease", lease.process),
             "ConditionExpression": condition,
-            "ExpressionAttributeValues": {":life": {"S": lease.life}, ":renewals": {"N": str(lease.renewals)}},
+            "ExpressionAttributeValues": {":life": {"S": lease.incarnation}, ":renewals": {"N": str(lease.renewals)}},
         }
 
     # -- evidence and history -----------------------------------------------------------------------------------------
 
     async def put_evidence(self, process: str, evidence: Mapping[str, Any]) -> None:
         """Replace what a process has found."""
-        await self._put({"TableName": self._table, "Item": {**_key("evidence", process), "text": _text(evidence)}})
+        await self._put(
+            {"TableName": self._table, "Item": {**_key("evidence", process), "text": _json_value(evidence)}}
+        )
 
     async def evidence(self) -> dict[str, Mapping[str, Any]]:
         """What each process has found, by process."""
-        return {item["name"]["S"]: _read(item, "text") or {} for item in await self._all("evidence")}
+        return {item["name"]["S"]: _read_json(item, "text") or {} for item in await self._all("evidence")}
 
     async def history(self, limit: int) -> list[Mapping[str, Any]]:
         """The newest entries, the newest first."""
-        return [_read(item, "text") or {} for item in await self._all("history", newest=limit)]
+        return [_read_json(item, "text") or {} for item in await self._all("history", newest=limit)]
 
-    def _kept(self, epoch: int, entry: Mapping[str, Any]) -> dict[str, Any]:
+    def _history_put(self, epoch: int, entry: Mapping[str, Any]) -> dict[str, Any]:
         """The put of an entry of the history. It needs `id` and `at` (Unix seconds)."""
         name = f"{epoch:012d}.{int(entry['at'] * 1000):015d}.{entry['id']}"
-        return {"TableName": self._table, "Item": {**_key("history", name), "text": _text(entry)}}
+        return {"TableName": self._table, "Item": {**_key("history", name), "text": _json_value(entry)}}
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -300,9 +302,8 @@ class StageTable:
         if code in _RETRYABLE:
             return Unreachable(code, message)
         if code in _DENIED:
-            remedy = (
-                f"allow {_NEEDED} and TransactWriteItems' parts on table {self._table}, or set its name in [stages]"
-            )
+            actions = f"{_REQUIRED_ACTIONS} and TransactWriteItems' parts"
+            remedy = f"allow {actions} on table {self._table}, or set its name in [stages]"
             if action == "CreateTable":
                 remedy += "; or make it beforehand, with partition key scope and sort key name, both S"
             return Refused(code, f"{action} on the stage table {self._table}: {message}: {remedy}")
@@ -311,18 +312,20 @@ class StageTable:
 
 def read_state(item: Item) -> StageRow:
     """What the state's item says."""
-    return StageRow(int(item["version"]["N"]), int(item["epoch"]["N"]), _read(item, "map"), _read(item, "flip"))
+    return StageRow(
+        int(item["version"]["N"]), int(item["epoch"]["N"]), _read_json(item, "map"), _read_json(item, "flip")
+    )
 
 
 def _key(scope: str, name: str) -> Item:
     return {"scope": {"S": scope}, "name": {"S": name}}
 
 
-def _text(document: Mapping[str, Any]) -> dict[str, str]:
+def _json_value(document: Mapping[str, Any]) -> dict[str, str]:
     return {"S": orjson.dumps(document, option=orjson.OPT_SORT_KEYS).decode()}
 
 
-def _read(item: Item, name: str) -> Mapping[str, Any] | None:
+def _read_json(item: Item, name: str) -> Mapping[str, Any] | None:
     text = item.get(name)
     document: Mapping[str, Any] | None = orjson.loads(text["S"]) if text is not None else None
     return document
@@ -331,15 +334,15 @@ def _read(item: Item, name: str) -> Mapping[str, Any] | None:
 def _lease(item: Item) -> LeaseItem:
     return LeaseItem(
         process=item["name"]["S"],
-        life=item["life"]["S"],
+        incarnation=item["life"]["S"],
         renewals=int(item["renewals"]["N"]),
         seconds=float(item["seconds"]["N"]),
         epoch=int(item["epoch"]["N"]),
         flip=item["flip"]["S"],
         phase=item["phase"]["S"],
         owes=item["owes"]["BOOL"],
-        begins=item["begins"]["S"],
-        note=_read(item, "note") or {},
+        initial_stages=item["begins"]["S"],
+        note=_read_json(item, "note") or {},
         host=item["host"]["S"],
         pid=int(item["pid"]["N"]),
         started=float(item["started"]["N"]),

@@ -16,7 +16,7 @@ from proxy.settings import Settings
 
 DYNAMODB: Final = "dynamodb"
 DSQL: Final = "dsql"
-SEVERAL: Final = "*"
+SEVERAL_TYPES: Final = "*"
 """Stands for the item type where an operation concerns several."""
 
 
@@ -81,19 +81,19 @@ class ForgottenProcesses:
     when (Unix seconds) nothing that any of them sent can take effect any more."""
 
     count: int = 0
-    process: str = ""
-    settled: float = 0.0
+    last_process: str = ""
+    settled_at: float = 0.0
 
     def document(self) -> dict[str, Any]:
-        return {"count": self.count, "process": self.process, "settled": self.settled}
+        return {"count": self.count, "process": self.last_process, "settled": self.settled_at}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
         return cls(int(document["count"]), str(document["process"]), float(document["settled"]))
 
 
-NOBODY: Final = ForgottenProcesses()
-EVERYTHING: Final = Scope("*")
+NO_PROCESS: Final = ForgottenProcesses()
+ALL_TABLES: Final = Scope("*")
 """The scope of an era that ended for all tables; no DynamoDB table has such a name."""
 
 
@@ -147,21 +147,23 @@ class StageMap:
     `pairing` is None until a process has met DSQL."""
 
     epoch: int = 0
-    placed: Mapping[Scope, StagePlacement] = field(default_factory=lambda: MappingProxyType({}))
-    forgotten: ForgottenProcesses = NOBODY
+    placements: Mapping[Scope, StagePlacement] = field(default_factory=lambda: MappingProxyType({}))
+    forgotten: ForgottenProcesses = NO_PROCESS
     eras: Mapping[Scope, Era] = field(default_factory=lambda: MappingProxyType({}))
-    begins: str | None = None
+    initial_stages: str | None = None
     pairing: DatabasePairing | None = None
 
-    def moved(self, scope: Scope, placed: StagePlacement, broken: Iterable[Scope] = ()) -> StageMap:
+    def with_move(self, scope: Scope, placed: StagePlacement, broken: Iterable[Scope] = ()) -> StageMap:
         """The map of the next epoch. A table that is moved takes its types with it. `broken` are the scopes whose era
         the move ends."""
-        kept = {other: where for other, where in self.placed.items() if scope.item_type or other.table != scope.table}
-        after = replace(self, epoch=self.epoch + 1, placed=MappingProxyType({**kept, scope: placed}))
+        kept = {
+            other: where for other, where in self.placements.items() if scope.item_type or other.table != scope.table
+        }
+        after = replace(self, epoch=self.epoch + 1, placements=MappingProxyType({**kept, scope: placed}))
         broken = tuple(broken)
         if not broken:
             return after
-        return after.broken(broken, placed.since, f"it was moved to {placed.stage}")
+        return after.with_new_eras(broken, placed.since, f"it was moved to {placed.stage}")
 
     def flipped(self) -> StageMap:
         """Return the same map, which says that an authority was moved at its epoch."""
@@ -169,7 +171,7 @@ class StageMap:
             return self
         return replace(self, pairing=replace(self.pairing, flipped=self.epoch))
 
-    def broken(self, scopes: Iterable[Scope], now: float, because: str) -> StageMap:
+    def with_new_eras(self, scopes: Iterable[Scope], now: float, because: str) -> StageMap:
         """The same stages, with a new era for each of the scopes."""
         number = max((era.number for era in self.eras.values()), default=0) + 1
         begun = dict.fromkeys(scopes, Era(number, now, because))
@@ -178,18 +180,18 @@ class StageMap:
     def era(self, table: str, item_type: str = "") -> Era:
         """The era of a type, or of the table where the type is "" or has none of its own."""
         own = self.eras.get(Scope(table, item_type)) or self.eras.get(Scope(table)) or Era()
-        return max(own, self.eras.get(EVERYTHING, Era()), key=lambda era: era.number)
+        return max(own, self.eras.get(ALL_TABLES, Era()), key=lambda era: era.number)
 
     def document(self) -> dict[str, Any]:
         return {
             "epoch": self.epoch,
             "placed": {
                 str(scope): {"stage": str(at.stage), "ramp": at.ramp, "since": at.since, "by": at.by}
-                for scope, at in sorted(self.placed.items())
+                for scope, at in sorted(self.placements.items())
             },
             **({"forgotten": self.forgotten.document()} if self.forgotten.count else {}),
             **({"eras": {str(scope): era.document() for scope, era in sorted(self.eras.items())}} if self.eras else {}),
-            **({"begins": self.begins} if self.begins is not None else {}),
+            **({"begins": self.initial_stages} if self.initial_stages is not None else {}),
             **({"pairing": self.pairing.document()} if self.pairing is not None else {}),
         }
 
@@ -204,7 +206,7 @@ class StageMap:
         return cls(
             int(document["epoch"]),
             MappingProxyType(placed),
-            ForgottenProcesses.from_document(forgotten) if forgotten is not None else NOBODY,
+            ForgottenProcesses.from_document(forgotten) if forgotten is not None else NO_PROCESS,
             MappingProxyType(
                 {Scope.parse(text): Era.from_document(era) for text, era in document.get("eras", {}).items()}
             ),
@@ -234,16 +236,16 @@ class Stages:
         self.map = new
         self._known = {}
         self._tables = {}
-        stages = {Stage(each) for each in self._settings.beginnings()} | {at.stage for at in new.placed.values()}
+        stages = {Stage(each) for each in self._settings.beginnings()} | {at.stage for at in new.placements.values()}
         self.all_off = stages == {Stage.OFF}
         # Every store that is some table's authority, for all that is known.
         self.authorities = frozenset(stage.authority for stage in stages)
 
     def stage_of(self, table: str, item_type: str = "") -> Stage:
         """The stage of an item type, or of the table where the type is "" or has none of its own."""
-        return self.placed(table, item_type).stage
+        return self.placement(table, item_type).stage
 
-    def placed(self, table: str, item_type: str = "") -> StagePlacement:
+    def placement(self, table: str, item_type: str = "") -> StagePlacement:
         """The same, with the ramp."""
         known = self._known.get((table, item_type))
         if known is None:
@@ -255,7 +257,7 @@ class Stages:
     def era(self, table: str, item_type: str = "") -> Era:
         """The era of an item type, or of the table where the type is "" or has none of its own; of what concerns
         several types (`*`), the youngest of them."""
-        if item_type == SEVERAL:
+        if item_type == SEVERAL_TYPES:
             return max((self.map.era(table, each) for each in self.types(table)), key=lambda era: era.number)
         return self.map.era(table, item_type)
 
@@ -282,7 +284,7 @@ class Stages:
     def types(self, table: str) -> tuple[str, ...]:
         """ "" and the item types that may have a stage of their own."""
         here = self._settings.tables.get(table)
-        moved = (scope.item_type for scope in self.map.placed if scope.table == table)
+        moved = (scope.item_type for scope in self.map.placements if scope.table == table)
         return tuple(
             dict.fromkeys(("", *(here.types if here is not None else ()), *self._types.get(table, ()), *moved))
         )
@@ -293,13 +295,13 @@ class Stages:
 
     def list_all(self, met: Iterable[str]) -> list[tuple[str, str, Stage]]:
         """(table, type, stage) of the tables that are named anywhere and of those met; type "" is the table itself."""
-        named = (scope.table for scope in self.map.placed)
+        named = (scope.table for scope in self.map.placements)
         tables = dict.fromkeys((*self._settings.tables, *self._types, *named, *met))
         return [(table, each, self.stage_of(table, each)) for table in tables for each in self.types(table)]
 
     def _find(self, table: str, item_type: str) -> StagePlacement:
         for scope in (Scope(table, item_type), Scope(table)):
-            at = self.map.placed.get(scope)
+            at = self.map.placements.get(scope)
             if at is not None:
                 return at
         return StagePlacement(Stage(self._settings.stage_of(table, item_type or None)))

@@ -62,9 +62,9 @@ FAIL = [
 class StageSet:
     """A desk whose state the test sets."""
 
-    standing: StagesView
+    overview: StagesView
     verdicts: Mapping[str, int] = field(default_factory=dict)
-    found: Sequence[Mapping[str, Any]] = ()
+    differences: Sequence[Mapping[str, Any]] = ()
     closed: bool = False
     entries: list[HistoryEntry] = field(default_factory=list)
     troubles: Sequence[str] = ()
@@ -78,10 +78,10 @@ class StageSet:
 
     async def status(self) -> Mapping[str, Any]:
         return {
-            "epoch": self.standing.epoch,
+            "epoch": self.overview.epoch,
             "stages": [
                 {"table": each.scope.table, "type": each.scope.item_type, "stage": str(each.stage)}
-                for each in self.standing.places
+                for each in self.overview.scopes
             ],
             "journal": {"keys": self.keys, "oldest_seconds": self.oldest, "parked": self.parked},
             "breaker": {"dsql": self.breaker},
@@ -95,18 +95,18 @@ class StageSet:
         }
 
     def mismatches(self, limit: int) -> Sequence[Mapping[str, Any]]:
-        return self.found[:limit]
+        return self.differences[:limit]
 
     def problems(self) -> Sequence[str]:
         return self.troubles
 
-    async def look(self) -> StagesSource:
+    async def snapshot(self) -> StagesSource:
         if self.unread is not None:
             raise self.unread
         return replace(self)
 
     def gate(self, scope: Scope, to: Stage, ramp: float = 0.0) -> GateView:
-        at = next(place.stage for place in self.standing.places if place.scope == scope)
+        at = next(place.stage for place in self.overview.scopes if place.scope == scope)
         if at is Stage.OFF and to.authority == "dsql":
             return GateView(scope, to, [], "DSQL has not been kept equal in off: go to dualwrite first, then to shadow")
         if to.authority == at.authority and to is not Stage.COMPLETE:
@@ -132,7 +132,7 @@ def places(stage: Stage, ramp: float = 0.0, **types: Stage) -> list[StagedScope]
                 Scope("billio", each), types.get(each, stage), ramp if each not in types else 0.0, now - 4000, "tom"
             )
             if each in types
-            else StagedScope(Scope("billio", each), stage, ramp, own=False)
+            else StagedScope(Scope("billio", each), stage, ramp, has_own_stage=False)
             for each in TYPES
         ),
     ]
@@ -140,7 +140,7 @@ def places(stage: Stage, ramp: float = 0.0, **types: Stage) -> list[StagedScope]
 
 def processes(epoch: int, answers: Sequence[str] = ("", "", ""), note: str = "") -> list[ProcessView]:
     return [
-        ProcessView(name, f"ip-10-0-{n}-17", epoch, answer, note if n == 1 else "", owes=n == 2, here=n == 0)
+        ProcessView(name, f"ip-10-0-{n}-17", epoch, answer, note if n == 1 else "", owes=n == 2, is_this_process=n == 0)
         for n, (name, answer) in enumerate(zip(PROCESSES, answers, strict=True))
     ]
 
@@ -210,7 +210,7 @@ def mixed() -> StageSet:
 def alarm(values: bool = True) -> StageSet:
     stage = calm()
     stage.verdicts = {**stage.verdicts, "mismatch": 4, "mirror_error": 210}
-    stage.found = findings(values)
+    stage.differences = findings(values)
     stage.breaker, stage.keys, stage.oldest, stage.parked = "half_open", 12_874, 312.0, 2
     return stage
 
@@ -219,7 +219,7 @@ def flipping(phase: str = "holding") -> StageSet:
     stage = calm()
     flip = FlipView(Scope("billio", "Book"), Stage.SHADOW, Stage.LIVE, phase, "lisa", time.time() - 0.3)
     told = processes(3, ("drained", "ready", "drained"), "2 writes under way, 14 keys to converge")
-    stage.standing = StagesView(3, stage.standing.places, told, flip)
+    stage.overview = StagesView(3, stage.overview.scopes, told, flip)
     return stage
 
 

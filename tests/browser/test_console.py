@@ -73,7 +73,7 @@ async def test_a_mismatch_appears_while_one_looks_and_nothing_that_was_opened_cl
         await expect(page.get_by_role("status").first).to_have_text("The two stores agree.")
         summary = page.get_by_text("The drawings as a table")
         await summary.click()
-        stage.found = stage_set.findings(values=True)
+        stage.differences = stage_set.findings(values=True)
         await expect(page.get_by_role("status").first).to_contain_text("The stores disagree")
         await expect(page.get_by_text("Solaris (Polish edition)")).to_be_visible()
         await expect(page.get_by_role("table", name="Agreement and journal over time")).to_be_visible()
@@ -93,7 +93,9 @@ async def test_hidden_values_stay_hidden(watch: Watch) -> None:
 async def test_a_value_is_text_whatever_it_holds(watch: Watch) -> None:
     stage = stage_set.alarm()
     evil = "<img src=x onerror=alert(1)><script>alert(2)</script>"
-    stage.found = [{**stage.found[0], "path": evil, "authority": {"S": evil}, "mirror": {"M": {evil: {"S": evil}}}}]
+    stage.differences = [
+        {**stage.differences[0], "path": evil, "authority": {"S": evil}, "mirror": {"M": {evil: {"S": evil}}}}
+    ]
     stage.troubles = [evil]
     async with serving(stage) as url:
         page = await watch.page()
@@ -104,16 +106,16 @@ async def test_a_value_is_text_whatever_it_holds(watch: Watch) -> None:
 
 async def test_a_flip_is_seen_going_on_and_its_end(watch: Watch) -> None:
     stage = stage_set.flipping("announced")
-    before = stage_set.calm().standing
+    before = stage_set.calm().overview
     async with serving(stage) as url:
         page = await watch.page()
         await page.goto(url)
         moving = page.locator("#moving")
         await expect(moving).to_contain_text("nothing is held yet. Answers: 1 of 3.")
-        stage.standing = stage_set.flipping("holding").standing
+        stage.overview = stage_set.flipping("holding").overview
         await expect(moving).to_contain_text("New writes wait while each process finishes its own. Answers: 2 of 3.")
         await expect(page.get_by_text("2 writes under way, 14 keys to converge")).to_be_visible()
-        stage.standing = StagesView(4, before.places, stage_set.processes(4))
+        stage.overview = StagesView(4, before.scopes, stage_set.processes(4))
         moved = stage_set.mixed().entries[0]
         stage.entries = [moved, *stage.entries]
         await expect(moving).to_have_text(
@@ -137,7 +139,7 @@ async def test_it_can_be_paused(watch: Watch) -> None:
         await page.goto(url)
         await page.get_by_role("button", name="Pause").click()
         await page.wait_for_timeout(400)
-        stage.standing = stage_set.calm().standing
+        stage.overview = stage_set.calm().overview
         await page.wait_for_timeout(700)
         await expect(page.locator("#moving h2")).to_be_visible()
         await page.get_by_role("button", name="Go on").click()
@@ -220,7 +222,7 @@ async def test_a_closed_gate_wants_a_reason_and_a_second_thought(watch: Watch) -
 
 async def test_what_cannot_be_done_is_not_offered(watch: Watch) -> None:
     stage = stage_set.calm()
-    stage.standing = StagesView(3, stage_set.places(Stage.OFF))
+    stage.overview = StagesView(3, stage_set.places(Stage.OFF))
     async with serving(stage) as url:
         page = await watch.page()
         await page.goto(f"{url}move?table=billio&to=live")
@@ -369,11 +371,11 @@ async def test_the_small_pages_are_accessible_too(watch: Watch) -> None:
 async def violations(page: Page, axe: str) -> list[Any]:
     if not await page.evaluate("'axe' in window"):
         await page.evaluate(axe)
-    found: list[Any] = await page.evaluate(
+    differences: list[Any] = await page.evaluate(
         "axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })"
         ".then((all) => all.violations.map((each) => [each.id, each.nodes.map((node) => node.html.slice(0, 200))]))"
     )
-    return found
+    return differences
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)

@@ -86,7 +86,7 @@ async def port(endpoint: str) -> AsyncIterator[Port]:
         return Evidence()
 
     mapped = {TABLE: load(ROOT / "config" / "billio.toml")}
-    cutover = CutoverService(settings, stages, types=types_of(mapped), exists=exists, own=own, here="here")
+    cutover = CutoverService(settings, stages, types=types_of(mapped), exists=exists, own_evidence=own, process="here")
     access = Access(BearerTokens([(Role.READER, READ), (Role.OPERATOR, OPERATE)]), strangers=False)
     server = AdminServer(
         Told(),

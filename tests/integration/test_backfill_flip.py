@@ -151,7 +151,7 @@ async def both_with_stages(path: Path, lease_seconds: float) -> AsyncIterator[Ta
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody ends a move because this process, its driver, stood still for a second or ten."""
-    monkeypatch.setattr("proxy.cutover.flip.protocol.BEAT_SECONDS", 30.0)
+    monkeypatch.setattr("proxy.cutover.flip.protocol.HEARTBEAT_SECONDS", 30.0)
 
 
 @pytest.mark.usefixtures("patient")

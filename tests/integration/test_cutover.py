@@ -47,7 +47,7 @@ class Ground:
 
         types = types_of({TABLE: load(MAPPING)})
         self.cutover = CutoverService(SETTINGS, table, types=types, exists=exists)
-        self.whole = CutoverService(SETTINGS, table, types=types, exists=exists, whole={TABLE})
+        self.whole = CutoverService(SETTINGS, table, types=types, exists=exists, indivisible={TABLE})
 
     async def process(self, name: str, evidence: Evidence | None, *, owes: bool = False, started: float = 0.0) -> None:
         lease = LeaseItem(name, "life", 1, 10.0, owes=owes, host="h", started=started or time.time())
@@ -57,7 +57,7 @@ class Ground:
 
     async def told(self) -> tuple[bool, bool, int]:
         """Whether the gate's `told` and `working` hold, and how many comparisons it knows of."""
-        look = await self.cutover.look(Scope(TABLE, "Book"))
+        look = await self.cutover.snapshot(Scope(TABLE, "Book"))
         gate = look.gate(Scope(TABLE, "Book"), Stage.LIVE)
         by_name = {each.name: each for each in gate.criteria}
         compared = int(by_name["agreement"].value.split(" of ")[1].split(",")[0])
@@ -80,9 +80,9 @@ def seen(name: str, ago: float = 0.0, agreed: int = 100) -> Evidence:
     now = time.time()
     pattern = AccessPattern(TABLE, "Book", "GetItem", "")
     return Evidence(
-        at={name: now - ago},
+        reported_at={name: now - ago},
         counts={CountKey(pattern, span_of(now), word): agreed for word in (SEEN, "agreed")},
-        swept={TABLE: LastSweep(now, "equal", "dynamodb", Basis())},
+        sweeps={TABLE: LastSweep(now, "equal", "dynamodb", Basis())},
     )
 
 
@@ -110,12 +110,12 @@ async def test_one_that_does_not_renew_its_lease_is_shown_as_gone(dynamodb: str)
         for name, ago, seconds in (("here", 3.0, 10.0), ("gone", 60.0, 10.0), ("ended", 2.0, 0.0), ("old", now, 10.0)):
             lease = LeaseItem(name, "life", 1, seconds, host="h", pid=7, renewed=now - ago, listen="127.0.0.1:8000")
             assert await here.table.put_lease(lease, None)
-        found = {each.name: each for each in (await here.cutover.look()).standing.processes}
-        assert {name: each.gone for name, each in found.items()} == {
+        found = {each.name: each for each in (await here.cutover.snapshot()).overview.processes}
+        assert {name: each.lease_expired for name, each in found.items()} == {
             "here": False, "gone": True, "ended": True, "old": False,
         }  # fmt: skip
         assert (found["gone"].pid, found["gone"].listen) == (7, "127.0.0.1:8000")
-        assert found["gone"].seen == pytest.approx(now - 60, abs=0.001)
+        assert found["gone"].renewed == pytest.approx(now - 60, abs=0.001)
 
 
 async def test_one_that_has_just_started_or_speaks_otherwise_shuts_the_gate(dynamodb: str) -> None:
@@ -149,9 +149,9 @@ async def test_a_table_is_not_moved_past_a_type_that_cannot_be(dynamodb: str) ->
 async def test_a_table_that_nobody_has_met_is_asked_for(dynamodb: str) -> None:
     async with ground(dynamodb) as here:
         with pytest.raises(Problem, match="there is no table 'books'"):
-            await here.cutover.look(Scope("books"))
+            await here.cutover.snapshot(Scope("books"))
         billio_table(dynamodb, "books")
-        assert (await here.cutover.look(Scope("books"))).place(Scope("books")).stage is Stage.SHADOW
+        assert (await here.cutover.snapshot(Scope("books"))).find(Scope("books")).stage is Stage.SHADOW
 
 
 async def test_a_process_takes_up_what_it_had_told_if_it_is_still_the_same(dynamodb: str) -> None:
@@ -193,12 +193,12 @@ async def test_a_type_that_keys_do_not_tell_is_judged_and_moved_with_its_table(d
     async with ground(dynamodb) as here:
         await here.process("one", seen("one"))
         book, game = Scope(TABLE, "Book"), Scope(TABLE, "VideoGame")
-        by_type = (await here.cutover.look()).gate(game, Stage.LIVE)
+        by_type = (await here.cutover.snapshot()).gate(game, Stage.LIVE)
         assert next(each for each in by_type.criteria if each.name == "coverage").value == "no traffic was seen"
-        look = await here.whole.look()
+        look = await here.whole.snapshot()
         for scope in (book, game):
             gate = look.gate(scope, Stage.LIVE)
-            assert "do not tell the type of an item: move the whole table" in gate.impossible
+            assert "do not tell the type of an item: move the whole table" in gate.forbidden
             assert next(each for each in gate.criteria if each.name == "coverage").value == "1 of 1 access patterns"
         with pytest.raises(Problem, match="move the whole table"):
             await here.whole.prepare(replace(LIVE, scope=book, force=True, because="a test"))

@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 
 from proxy.app.serve import serve
 from proxy.app.service import Service
-from proxy.cutover.compose import cutover_of
+from proxy.cutover.compose import compose_cutover
 from proxy.metrics.registry import Metrics
 from proxy.settings import Address, Settings, load
 from proxy.stores.dynamodb.client import DynamoDBClient
@@ -69,7 +69,7 @@ class Proxy:
         yield Service(
             layer=PlainLayer(upstream, settings.dynamodb.timeout_seconds),
             status=self.process,
-            cutover=cutover_of(settings, dynamodb, {}, self.process),
+            cutover=compose_cutover(settings, dynamodb, {}, self.process),
             process=self.process,
         )
 

@@ -88,7 +88,7 @@ async def test_a_lease_that_lands_late_undoes_nothing(dynamodb: str) -> None:
         newer = replace(LEASE, renewals=3, owes=False)
         assert await table.put_lease(newer, "life-1")
         assert not await table.put_lease(replace(LEASE, renewals=2), "life-1")
-        again = replace(LEASE, life="life-2", renewals=4)
+        again = replace(LEASE, incarnation="life-2", renewals=4)
         assert await table.put_lease(again, "life-1")
         assert not await table.put_lease(replace(newer, renewals=9), "life-1")
         assert not await table.delete_lease(newer)

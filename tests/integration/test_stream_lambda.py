@@ -239,7 +239,7 @@ def test_the_stage_table_says_which_way_and_when_not(
         async with open_upstream(settings, {}) as upstream:
             table = StageTable(DynamoDBStore(upstream, 60.0), "crossfade_stages")
             await table.ensure()
-            moved = StageMap(epoch=version - 1).moved(Scope(TABLE), StagePlacement(stage))
+            moved = StageMap(epoch=version - 1).with_move(Scope(TABLE), StagePlacement(stage))
             assert await table.write_state(StageRow(version, version, moved.document(), flip))
 
     asyncio.run(write(1, Stage.DUALWRITE))

@@ -18,7 +18,7 @@ import asyncpg
 import pytest
 
 from proxy.cutover.flip.protocol import StageTableState
-from proxy.cutover.stages import EVERYTHING, ForgottenProcesses, StageMap
+from proxy.cutover.stages import ALL_TABLES, ForgottenProcesses, StageMap
 from proxy.settings import DSQL
 from proxy.stores.dsql.connect import open_pool
 from proxy.stores.dsql.system_tables.sweep_records import SweepRecords
@@ -217,9 +217,11 @@ async def one_is_forgotten(dynamodb: str) -> str:
         assert await table.write_state(
             StageTableState(
                 0,
-                StageMap(forgotten=ForgottenProcesses(1, "p1")).broken((EVERYTHING,), 1.0, "process p1 was forgotten"),
+                StageMap(forgotten=ForgottenProcesses(1, "p1")).with_new_eras(
+                    (ALL_TABLES,), 1.0, "process p1 was forgotten"
+                ),
                 None,
-            ).written(None)
+            ).next_row(None)
         )
         return table.name
 

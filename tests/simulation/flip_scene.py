@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from proxy.cutover.flip.active_move import MoveAborted, MoveCommitted, MoveProgress
+from proxy.cutover.flip.clocks import Clocks
 from proxy.cutover.flip.coordinator import Coordinator
 from proxy.cutover.flip.fencing import DrainStatus
-from proxy.cutover.flip.participant import Participant
+from proxy.cutover.flip.participant import Participant, ProcessIdentity
 from proxy.cutover.move_request import MoveRequest
 from proxy.cutover.stage_table import StageTable
 from proxy.cutover.stages import Scope, Stage, StageMap, Stages
@@ -69,7 +70,7 @@ class CountingFloor:
         return not self.writers and not self.keys
 
     def stage(self) -> Stage:
-        placed = self.map.placed.get(BILLIO)
+        placed = self.map.placements.get(BILLIO)
         return placed.stage if placed is not None else Stage.SHADOW
 
 
@@ -84,11 +85,8 @@ class Proxy:
         self.participant = Participant(
             StageTable(scene.store.by(line), NAME),
             self.floor,
-            process=name,
-            begins="dynamodb",
-            clock=scene.loop.time,
-            wall=lambda: EPOCH + scene.loop.time(),
-            life=life,
+            ProcessIdentity(name=name, initial_stages="dynamodb", incarnation=life),
+            clocks=scene.clocks,
         )
         self._scene = scene
         self._context = contextvars.copy_context()
@@ -96,7 +94,7 @@ class Proxy:
         self._running: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        await self.do(self.participant.arrive())
+        await self.do(self.participant.join())
         self._running = self._scene.loop.create_task(self.participant.run(), context=self._context)
 
     async def leave(self) -> None:
@@ -122,6 +120,7 @@ class Scene:
 
     def __init__(self, seed: int = 1, delay: float = DELAY) -> None:
         self.loop = Loop(seed)
+        self.clocks = Clocks(elapsed=self.loop.time, wall=lambda: EPOCH + self.loop.time())
         self.failed: list[Fate] = []
         self._delay = delay
         self._chance = random.Random(seed)
@@ -152,8 +151,7 @@ class Scene:
         return Coordinator(
             StageTable(self.store.by(line or self.line), NAME),
             Stages(_SETTINGS, {"billio": ("Book", "Feature")}),
-            clock=self.loop.time,
-            wall=lambda: EPOCH + self.loop.time(),
+            clocks=self.clocks,
             name="driver",
             new_id=lambda: f"f{self._chance.randrange(1 << 40)}",
             **options,

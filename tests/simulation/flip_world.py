@@ -21,6 +21,7 @@ from typing import Any
 import orjson
 
 from proxy.cutover.flip.active_move import MoveAborted, MoveCommitted, MoveProgress
+from proxy.cutover.flip.clocks import Clocks
 from proxy.cutover.flip.coordinator import Coordinator, GateDecision
 from proxy.cutover.flip.forget_process import forget
 from proxy.cutover.gate import forgotten_writes as unswept
@@ -269,7 +270,12 @@ class FlipWorld:
         while True:
             end: MoveCommitted | MoveAborted | None = None
             async for each in forget(
-                table, name, by="operator", because="lost", settle_seconds=DSQL_SETTLE, clock=clock, wall=wall
+                table,
+                name,
+                by="operator",
+                because="lost",
+                settle_seconds=DSQL_SETTLE,
+                clocks=Clocks(elapsed=clock, wall=wall),
             ):
                 end = None if isinstance(each, MoveProgress) else each
             self._note(f"forget {name}: {end}")
@@ -280,7 +286,7 @@ class FlipWorld:
             return
         self._counts["forgotten"] += 1
         lost = self._stages.state.map.forgotten
-        await asyncio.sleep(unswept.wait(lost, wall(), DSQL_SETTLE) + self._chance.random())
+        await asyncio.sleep(unswept.wait_seconds(lost, wall(), DSQL_SETTLE) + self._chance.random())
         self._sweep()
 
     async def _sweep_later(self, at: float) -> None:
@@ -304,7 +310,7 @@ class FlipWorld:
         why = unswept.missing_sweep_reason(TABLE, self._swept, {"": stages.era(TABLE)}, (), at, move.to)
         if why is not None:
             self._counts["not swept yet"] += 1
-        return GateDecision((why,) if why is not None else (), of=stages)
+        return GateDecision((why,) if why is not None else (), stage_map=stages)
 
     async def _operator(self) -> None:
         for number, moving in enumerate(self._story.moves):
@@ -331,16 +337,17 @@ class FlipWorld:
             Stages(settings),
             lease_seconds=LEASE_SECONDS,
             hold_seconds=_HOLD_SECONDS,
-            judge=self._judge,
+            gate_check=self._judge,
             name="operator",
-            clock=self.loop.time,
-            wall=lambda: EPOCH + self.loop.time(),
+            clocks=Clocks(elapsed=self.loop.time, wall=lambda: EPOCH + self.loop.time()),
             new_id=lambda: f"f{number}",
         )
         try:
             async for each in driver.move(MoveRequest(Scope(TABLE), moving.to, "operator")):
                 if isinstance(each, MoveProgress):
-                    self._note(f"move {number} {each.phase} {[(p.process, p.phase) for p in each.proxies]} {each.text}")
+                    self._note(
+                        f"move {number} {each.phase} {[(p.process, p.phase) for p in each.processes]} {each.text}"
+                    )
                     continue
                 self._note(f"move {number} to {moving.to}: {each}")
                 self._counts["moved" if isinstance(each, MoveCommitted) else "kept"] += 1

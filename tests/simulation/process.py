@@ -19,8 +19,9 @@ import structlog
 
 from proxy.app.compose_layer import ComposedLayer, compose_layer
 from proxy.app.process import compose_process
+from proxy.cutover.flip.clocks import Clocks
 from proxy.cutover.flip.fencing import FenceControl
-from proxy.cutover.flip.participant import Participant
+from proxy.cutover.flip.participant import Participant, ProcessIdentity
 from proxy.cutover.stage_table import StageTable
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
@@ -273,12 +274,10 @@ def take_part(table: StageTable, loop: Loop, name: str, fence: FenceControl) -> 
     return Participant(
         table,
         fence,
-        process=name,
+        ProcessIdentity(name=name, incarnation=f"{name}-{loop.steps}"),
         lease_seconds=LEASE_SECONDS,
         poll_seconds=LEASE_SECONDS / 8,
-        clock=loop.time,
-        wall=lambda: EPOCH + loop.time(),
-        life=f"{name}-{loop.steps}",
+        clocks=Clocks(elapsed=loop.time, wall=lambda: EPOCH + loop.time()),
     )
 
 

@@ -57,7 +57,7 @@ class StageMemory:
     def state(self) -> StageTableState:
         """The state as it is."""
         item = self.memory.rows.get(STATE)
-        return StageTableState.of(read_state(item) if item is not None else StageRow())
+        return StageTableState.from_row(read_state(item) if item is not None else StageRow())
 
     async def ask(self, action: str, body: bytes, line: Line | None) -> Outcome:
         self.asked[action] = self.asked.get(action, 0) + 1

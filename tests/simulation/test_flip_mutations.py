@@ -38,21 +38,21 @@ def no_lease_is_asked_for(patch: Patch) -> None:
 
 def a_lease_that_is_over_is_enough(patch: Patch) -> None:
     """THE RULE: one that owes and is gone is passed over all the same."""
-    standing = flip.standing
+    standing = flip.vote_status
 
     def careless(of: Flip, seen: ObservedLease) -> VoteStatus:
         found = standing(of, seen)
-        return VoteStatus.PASSED if found is VoteStatus.BLOCKS else found
+        return VoteStatus.PASSED_OVER if found is VoteStatus.BLOCKS else found
 
     _stand(patch, careless)
 
 
 def nobody_waits_for_switched(patch: Patch) -> None:
     """Writes go on as soon as the map is new, while others still read the old authority."""
-    standing = flip.standing
+    standing = flip.vote_status
 
     def careless(of: Flip, seen: ObservedLease) -> VoteStatus:
-        return VoteStatus.DONE if of.phase is Phase.SWITCHED else standing(of, seen)
+        return VoteStatus.VOTED if of.phase is Phase.SWITCHED else standing(of, seen)
 
     _stand(patch, careless)
 
@@ -75,12 +75,12 @@ def the_lease_counts_before_the_state_is_read(patch: Patch) -> None:
     async def leave_them(self: ActiveMove) -> None:
         return None
 
-    patch.setattr(ActiveMove, "sweep", leave_them)
+    patch.setattr(ActiveMove, "delete_expired_leases", leave_them)
     renew = Participant._renew
 
     async def careless(self: Participant) -> None:
         await renew(self)
-        self.lease.extend(self._until)
+        self.lease.extend(self._valid_until)
 
     patch.setattr(Participant, "_renew", careless)
 
@@ -110,11 +110,11 @@ def a_sweep_of_another_era_counts(patch: Patch) -> None:
 
 def no_era_ends_in_off(patch: Patch) -> None:
     """A move through `off` is a move as any other."""
-    patch.setattr(coordinator, "broken_by_move", lambda *_: ())
+    patch.setattr(coordinator, "ended_by_move", lambda *_: ())
 
 
 def _stand(patch: Patch, careless: Callable[[Flip, ObservedLease], VoteStatus]) -> None:
-    patch.setattr(flip, "standing", careless)
+    patch.setattr(flip, "vote_status", careless)
 
 
 @pytest.mark.parametrize(

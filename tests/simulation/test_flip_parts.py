@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from proxy.cutover.flip.active_move import MoveAborted, MoveCommitted, MoveProgress, read
+from proxy.cutover.flip.active_move import MoveAborted, MoveCommitted, MoveProgress, read_state
 from proxy.cutover.flip.coordinator import GateDecision
 from proxy.cutover.flip.forget_process import forget
 from proxy.cutover.flip.protocol import Phase, Vote
@@ -38,7 +38,7 @@ def test_a_move_is_made_and_back_again_and_everyone_has_followed() -> None:
         assert all(proxy.floor.holds == 1 for proxy in proxies)
         assert scene.said[0].phase == Phase.ANNOUNCED
         assert {each.phase for each in scene.said} == set(Phase)
-        assert {each.phase for said in scene.said for each in said.proxies} >= {"announced", "ready", "drained"}
+        assert {each.phase for said in scene.said for each in said.processes} >= {"announced", "ready", "drained"}
         back = await scene.move(Stage.SHADOW)
         assert isinstance(back, MoveCommitted)
         assert back.epoch == 2
@@ -61,7 +61,7 @@ def test_nothing_is_held_where_the_authority_stays() -> None:
         assert await scene.move(Stage.DUALWRITE) == MoveCommitted(1, 0)
         assert await scene.move(Stage.SHADOW, ramp=5.0) == MoveCommitted(2, 0)
         assert await scene.move(Stage.SHADOW, ramp=20.0) == MoveCommitted(3, 0)
-        assert [proxy.floor.map.placed[BILLIO].ramp for proxy in proxies] == [20.0, 20.0]
+        assert [proxy.floor.map.placements[BILLIO].ramp for proxy in proxies] == [20.0, 20.0]
         assert [proxy.floor.holds for proxy in proxies] == [0, 0]
         assert await scene.move(Stage.SHADOW, ramp=20.0) == MoveAborted(3, "billio is in shadow already")
 
@@ -90,11 +90,11 @@ def test_a_move_of_one_type_leaves_the_others() -> None:
     async def main() -> None:
         proxy = await scene.proxy("p0")
         assert isinstance(await scene.move(Stage.LIVE, scope=Scope("billio", "Book")), MoveCommitted)
-        assert {str(scope) for scope in proxy.floor.map.placed} == {"billio/Book"}
+        assert {str(scope) for scope in proxy.floor.map.placements} == {"billio/Book"}
         # The table's own move takes its types with it: back to where all of them are read from DynamoDB, it holds.
         assert isinstance(await scene.move(Stage.SHADOW), MoveCommitted)
         assert proxy.floor.holds == 2
-        assert {str(scope) for scope in proxy.floor.map.placed} == {"billio"}
+        assert {str(scope) for scope in proxy.floor.map.placements} == {"billio"}
 
     scene.run(main())
 
@@ -128,9 +128,9 @@ def test_the_gate_is_asked_and_force_goes_past_it() -> None:
 
     async def main() -> None:
         await scene.proxy("p0")
-        end = await scene.move(Stage.LIVE, driver=scene.driver(judge=judge))
+        end = await scene.move(Stage.LIVE, driver=scene.driver(gate_check=judge))
         assert end == MoveAborted(0, "too few comparisons of Book")
-        forced = scene.move(Stage.LIVE, driver=scene.driver(judge=judge), force=True, because="a rehearsal")
+        forced = scene.move(Stage.LIVE, driver=scene.driver(gate_check=judge), force=True, because="a rehearsal")
         assert isinstance(await forced, MoveCommitted)
         (entry,) = await history(scene)
         assert (entry["forced"], entry["because"], entry["gate"]) == (True, "a rehearsal", {"comparisons": 3})
@@ -238,7 +238,7 @@ def test_settings_that_begin_differently_are_noticed() -> None:
     async def main() -> None:
         await scene.proxy("p0")
         other = await scene.proxy("p1")
-        other.participant._begins = "something else"
+        other.participant._identity = replace(other.participant._identity, initial_stages="something else")
         await asyncio.sleep(5.0)
         end = await scene.move(Stage.LIVE)
         assert isinstance(end, MoveAborted)
@@ -305,9 +305,7 @@ def test_one_that_owes_is_forgotten_when_an_operator_says_so() -> None:
         async def forgotten(process: str) -> MoveCommitted | MoveAborted:
             ends = [
                 each
-                async for each in forget(
-                    scene.table, process, by="me", because="its disk is gone", clock=scene.loop.time
-                )
+                async for each in forget(scene.table, process, by="me", because="its disk is gone", clocks=scene.clocks)
                 if not isinstance(each, MoveProgress)
             ]
             return ends[-1]
@@ -322,12 +320,12 @@ def test_one_that_owes_is_forgotten_when_an_operator_says_so() -> None:
         assert (entry["outcome"], entry["process"], entry["owed"], entry["because"]) == (
             "forgotten", "p1", True, "its disk is gone",
         )  # fmt: skip
-        before = (await read(scene.table)).map
-        assert (before.forgotten.count, before.forgotten.process) == (1, "p1")
+        before = (await read_state(scene.table)).map
+        assert (before.forgotten.count, before.forgotten.last_process) == (1, "p1")
         # One that owes nothing is missed by nobody.
         await killed(scene, "p3", owing=False)
         assert await forgotten("p3") == MoveCommitted(0, 0)
-        assert (await read(scene.table)).map == before
+        assert (await read_state(scene.table)).map == before
         assert isinstance(await scene.move(Stage.LIVE), MoveCommitted)
 
     scene.run(main())
@@ -340,18 +338,18 @@ def test_what_was_judged_before_somebody_was_forgotten_is_judged_again() -> None
     async def main() -> None:
         await scene.proxy("p0")
         await killed(scene, "p1", owing=True)
-        judged = (await read(scene.table)).map
+        judged = (await read_state(scene.table)).map
 
         async def judge(_: MoveRequest) -> GateDecision:
-            return GateDecision(of=judged)
+            return GateDecision(stage_map=judged)
 
-        async for _ in forget(scene.table, "p1", by="me", because="its disk is gone", clock=scene.loop.time):
+        async for _ in forget(scene.table, "p1", by="me", because="its disk is gone", clocks=scene.clocks):
             pass
-        end = await scene.move(Stage.LIVE, driver=scene.driver(judge=judge), force=True, because="I will")
+        end = await scene.move(Stage.LIVE, driver=scene.driver(gate_check=judge), force=True, because="I will")
         assert isinstance(end, MoveAborted)
         assert "another change of the stages came first" in end.reason
-        judged = (await read(scene.table)).map
-        assert isinstance(await scene.move(Stage.LIVE, driver=scene.driver(judge=judge)), MoveCommitted)
+        judged = (await read_state(scene.table)).map
+        assert isinstance(await scene.move(Stage.LIVE, driver=scene.driver(gate_check=judge)), MoveCommitted)
 
     scene.run(main())
 
@@ -383,7 +381,7 @@ def test_a_sleeper_is_not_waited_for_in_switched_longer_than_its_short_lease() -
         sleeper = proxies[1]
         term = sleeper.participant.lease.term
         move = asyncio.ensure_future(scene.move(Stage.LIVE))
-        await scene.until(lambda: sleeper.participant._answer[1] == Vote.DRAINED)
+        await scene.until(lambda: sleeper.participant._sent_vote[1] == Vote.DRAINED)
         sleeper.sleep(30.0)
         end = await move
         assert isinstance(end, MoveCommitted)

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from proxy.admin.server import AdminOptions, AdminServer
-from proxy.cli.admin_client import over_admin
+from proxy.cli.admin_client import open_admin_api
 from proxy.metrics.registry import Metrics
 from proxy.problems import Problem
 from proxy.settings import Address, Admin
@@ -294,12 +294,12 @@ async def test_over_tls_the_command_believes_only_the_authority_that_it_is_told_
     authority.issue(cert, key)
     async with admin(TOKENS, tls=Certificate(cert, key, "admin.").context) as here:
         url = f"https://{here.at}"
-        async with over_admin(url, OPERATE, authority.file) as over:
+        async with open_admin_api(url, OPERATE, authority.file) as over:
             with pytest.raises(Problem, match="GET /v1/stages: Not Found"):  # this port has none
-                await over.standing()
-        async with over_admin(url, OPERATE, None) as over:
+                await over.stages()
+        async with open_admin_api(url, OPERATE, None) as over:
             with pytest.raises(Problem, match="certificate"):
-                await over.standing()
+                await over.stages()
 
 
 async def test_a_token_is_never_logged(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:

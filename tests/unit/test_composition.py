@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from proxy.app.process import Process, ProcessGauges, ProcessParts
 from proxy.app.service import open_service
 from proxy.background_tasks import BackgroundTasks
-from proxy.cutover.compose import cutover_loops, cutover_of
+from proxy.cutover.compose import compose_cutover, cutover_loops
 from proxy.metrics.registry import Metrics
 from proxy.settings import DSQL, JournalSettings, Settings, StagesSettings
 from proxy.settings.gate import GateSettings
@@ -153,6 +153,6 @@ def test_evidence_is_published_and_the_ramp_demoted_where_stages_can_be_moved(
     settings: Settings, names: list[str]
 ) -> None:
     process, dynamodb = PlainProcess(), DynamoDBStore(client(), 1.0)
-    cutover = cutover_of(settings, dynamodb, {}, process)
+    cutover = compose_cutover(settings, dynamodb, {}, process)
     loops = cutover_loops(settings, dynamodb, cutover, process, CollectorRegistry())
     assert [cast("Any", each).__qualname__ for each in loops] == names

@@ -203,14 +203,14 @@ def test_sessions_are_few_and_short() -> None:
 
 async def test_who_watches_together_asks_once(visitor: Visitor) -> None:
     looks = 0
-    plain = visitor.stage.look
+    plain = visitor.stage.snapshot
 
     async def counted() -> object:
         nonlocal looks
         looks += 1
         return await plain()
 
-    visitor.stage.look = counted  # type: ignore[method-assign, assignment]
+    visitor.stage.snapshot = counted  # type: ignore[method-assign, assignment]
     await asyncio.gather(*(visitor.get() for _ in range(5)))
     assert looks == 1
 

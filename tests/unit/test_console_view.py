@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from proxy import formatting as words
 from proxy.admin.console import charts
-from proxy.admin.console.backend import entry_of
-from proxy.admin.console.mismatches import grouped
+from proxy.admin.console.backend import history_entry
+from proxy.admin.console.mismatches import group_mismatches
 from proxy.admin.console.samples import Sample
 from proxy.admin.console.texts import VERDICTS
-from proxy.admin.console.view import View, view
+from proxy.admin.console.view import PageData, View, compose_view
 from proxy.cutover.explanations import consequences, way_back
 from proxy.cutover.model import HistoryEntry, StagedScope, StagesView
 from proxy.cutover.stages import Scope, Stage
@@ -35,13 +35,15 @@ def sample(ago: float, keys: int = 0, **verdicts: int) -> Sample:
 
 
 def seen(
-    *samples: Sample, status: Mapping[str, object] = CALM, standing: StagesView = SHADOW,
+    *samples: Sample, status: Mapping[str, object] = CALM, overview: StagesView = SHADOW,
     history: tuple[HistoryEntry, ...] = (),
     problems: tuple[str, ...] = (),
 ) -> View:  # fmt: skip
-    return view(
-        now=NOW, version="1", since=NOW - 1000, status=status, standing=standing, gates={}, findings=[], ring=samples,
-        latency={}, history=history, problems=problems,
+    return compose_view(
+        PageData(
+            now=NOW, version="1", since=NOW - 1000, status=status, overview=overview, gates={}, mismatches=[],
+            samples=samples, latency={}, history=history, problems=problems,
+        )
     )  # fmt: skip
 
 
@@ -163,13 +165,13 @@ def test_silence_is_no_agreement() -> None:
     ("stage", "tone"), [(Stage.OFF, "quiet"), (Stage.DUALWRITE, "quiet"), (Stage.COMPLETE, "calm")]
 )
 def test_where_nothing_is_compared_nothing_is_claimed(stage: Stage, tone: str) -> None:
-    top = seen(standing=StagesView(1, [StagedScope(Scope("t"), stage)])).headline
+    top = seen(overview=StagesView(1, [StagedScope(Scope("t"), stage)])).headline
     assert top.tone == tone
     assert "agree" not in top.text
 
 
 def test_no_table_is_nothing_to_judge() -> None:
-    top = seen(standing=StagesView(0, [])).headline
+    top = seen(overview=StagesView(0, [])).headline
     assert (top.tone, top.text, top.more) == ("quiet", "No table has been met yet.", ())
 
 
@@ -178,7 +180,7 @@ def test_what_is_compared_says_nothing_of_tables_that_are_not() -> None:
         StagedScope(Scope("compared"), Stage.SHADOW),
         *(StagedScope(Scope(f"t{n}"), Stage.DUALWRITE) for n in range(5)),
     ]
-    some, many = (seen(sample(5, agreed=9), standing=StagesView(1, places[:end])).headline for end in (3, 6))
+    some, many = (seen(sample(5, agreed=9), overview=StagesView(1, places[:end])).headline for end in (3, 6))
     assert (some.tone, some.text) == ("calm", "Where they are compared, the two stores agree.")
     assert some.more == ("Nothing is compared now, of all or some types, in t0, t1.",)
     assert many.more == ("Nothing is compared now, of all or some types, in t0, t1, t2 and 2 more.",)
@@ -186,7 +188,7 @@ def test_what_is_compared_says_nothing_of_tables_that_are_not() -> None:
 
 def test_a_type_that_is_not_compared_keeps_its_table_from_the_calm_sentence() -> None:
     places = [StagedScope(Scope("billio"), Stage.SHADOW), StagedScope(Scope("billio", "Book"), Stage.DUALWRITE)]
-    top = seen(sample(5, agreed=9), standing=StagesView(1, places)).headline
+    top = seen(sample(5, agreed=9), overview=StagesView(1, places)).headline
     assert (top.text, top.more) == (
         "Where they are compared, the two stores agree.",
         ("Nothing is compared now, of all or some types, in billio.",),
@@ -214,7 +216,7 @@ def test_a_move_that_ended_is_told_for_a_while() -> None:
     ],
 )
 def test_a_move_is_told_with_the_ramp_before_and_after(kept: dict[str, Any], said: tuple[int | None, ...]) -> None:
-    entry = entry_of({"scope": "billio", "outcome": "moved", **kept})
+    entry = history_entry({"scope": "billio", "outcome": "moved", **kept})
     ramps = ("" if each is None else f", {each} % of reads from DSQL" for each in said)
     assert [entry.before, entry.after] == [f"{kept[at]}{ramp}" for at, ramp in zip(("from", "to"), ramps, strict=True)]
 
@@ -233,14 +235,14 @@ def test_what_one_operation_found_at_two_items_are_two_findings() -> None:
          "path": path, "key": {"id": {"S": key}}, "authority": {"N": "1"}, "mirror": {"N": "2"}, "verdict": verdict}
         for path, key, verdict in (("a", "1", "mismatch"), ("b", "1", "unrepresentable"), ("a", "2", "unrepresentable"))
     ]  # fmt: skip
-    first, second = grouped(kept)
+    first, second = group_mismatches(kept)
     assert [each.path for each in first.differences] == ["b", "a"]
     assert (first.verdict, second.verdict, first.id != second.id) == ("mismatch", "unrepresentable", True)
 
 
 def test_of_a_thousand_tables_those_on_the_way_are_shown() -> None:
     places = [StagedScope(Scope(f"t{n:04}"), Stage.SHADOW if n == 999 else Stage.OFF) for n in range(1000)]
-    found = seen(standing=StagesView(1, places))
+    found = seen(overview=StagesView(1, places))
     assert (found.tables[0].name, len(found.tables) < 100, found.tables_met) == ("t0999", True, 1000)
 
 

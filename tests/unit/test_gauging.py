@@ -23,8 +23,8 @@ def look(stage: Stage, *, mismatches: int = 0) -> StagesSnapshot:
         CountKey(GET, span_of(NOW), "agreed"): 5000,
         CountKey(GET, span_of(NOW), "mismatch"): mismatches,
     }
-    places = [StagedScope(Scope("t"), stage), StagedScope(Scope("t", "Book"), stage, own=False)]
-    return StagesSnapshot(StagesView(1, places), Evidence(at={"one": NOW}, counts=counts), GateSettings(), NOW)
+    places = [StagedScope(Scope("t"), stage), StagedScope(Scope("t", "Book"), stage, has_own_stage=False)]
+    return StagesSnapshot(StagesView(1, places), Evidence(reported_at={"one": NOW}, counts=counts), GateSettings(), NOW)
 
 
 def test_an_open_gate_and_what_it_counted() -> None:
@@ -56,7 +56,7 @@ async def test_what_cannot_be_read_is_not_told_from_memory() -> None:
         def __init__(self) -> None:
             self.answers: list[Any] = [look(Stage.SHADOW), Unreachable("connect", "gone")]
 
-        async def look(self) -> StagesSnapshot:
+        async def snapshot(self) -> StagesSnapshot:
             answer = self.answers.pop(0)
             if isinstance(answer, Exception):
                 raise answer

@@ -44,7 +44,7 @@ SWEEPS = st.builds(
 )
 EVIDENCE = st.builds(
     Evidence,
-    at=st.dictionaries(NAMES, SECONDS),
+    reported_at=st.dictionaries(NAMES, SECONDS),
     counts=st.dictionaries(
         st.builds(CountKey, st.builds(AccessPattern, NAMES, NAMES, st.just("Query"), NAMES), st.integers(0, 2), WORDS),
         COUNTED,
@@ -56,13 +56,13 @@ EVIDENCE = st.builds(
         st.lists(COUNTED, min_size=len(STORE_BUCKETS) + 1, max_size=len(STORE_BUCKETS) + 1).map(tuple),
         max_size=2,
     ),
-    standing=st.dictionaries(
+    backlogs=st.dictionaries(
         NAMES,
         st.builds(JournalBacklog, COUNTED, SECONDS, st.dictionaries(NAMES, COUNTED), st.dictionaries(NAMES, SECONDS)),
         max_size=2,
     ),
     troubles=st.frozensets(NAMES),
-    swept=st.dictionaries(NAMES, SWEEPS, max_size=2),
+    sweeps=st.dictionaries(NAMES, SWEEPS, max_size=2),
 )
 
 
@@ -156,7 +156,7 @@ def witness(clock: Clock, timings: dict[tuple[str, ...], tuple[int, ...]] | None
         return dict(timings or {})
 
     return EvidenceCollector(
-        lambda: "one", timings=timed, standing=standing, troubles=lambda: ["a trouble"], clock=clock
+        lambda: "one", timings=timed, backlogs=standing, troubles=lambda: ["a trouble"], clock=clock
     )
 
 
@@ -173,7 +173,7 @@ async def test_what_is_told_is_counted() -> None:
     here.count_failure("t", "occ")
     here.count_failure("t", "timeout")
     told = await here.evidence()
-    assert {(count.pattern.operation, count.word): n for count, n in told.counts.items()} == {
+    assert {(count.pattern.operation, count.outcome): n for count, n in told.counts.items()} == {
         ("GetItem", "seen"): 3,
         ("GetItem", "agreed"): 1,
         ("GetItem", "refused"): 1,
@@ -186,8 +186,8 @@ async def test_what_is_told_is_counted() -> None:
         ("t", "Book", "occ"): 1,
         ("t", "", "occ"): 1,
     }
-    assert told.at == {"one": clock.now}
-    assert told.standing == {"t": JournalBacklog(keys=2)}
+    assert told.reported_at == {"one": clock.now}
+    assert told.backlogs == {"t": JournalBacklog(keys=2)}
     assert told.troubles == {"a trouble"}
 
 

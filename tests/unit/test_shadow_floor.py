@@ -107,7 +107,7 @@ async def test_what_may_land_on_either_store_stands_in_the_way(bench: Bench) -> 
 async def test_writes_that_began_under_earlier_stages_are_counted_until_they_end(bench: Bench) -> None:
     floor = bench.floor
     early = floor.begin(((TABLE, "Book"),))
-    floor.adopt(bench.stages.map.moved(BOOKS, StagePlacement(Stage.SHADOW)))
+    floor.adopt(bench.stages.map.with_move(BOOKS, StagePlacement(Stage.SHADOW)))
     late = floor.begin(((TABLE, "Book"),))
     assert floor.began_before(BOOKS) == 1
     assert floor.began_before(Scope(TABLE, "VideoGame")) == 0

@@ -20,7 +20,7 @@ from proxy.cutover.gate.evidence import (
     LastSweep,
     span_of,
 )
-from proxy.cutover.gate.forgotten_writes import missing_sweep_reason, settled, wait
+from proxy.cutover.gate.forgotten_writes import missing_sweep_reason, settled_at, wait_seconds
 from proxy.cutover.gate.requirements import (
     TableHistory,
     demotion,
@@ -62,10 +62,10 @@ def timed(operation: str, dsql: int, dynamodb: int) -> dict[tuple[str, str], tup
 
 
 GOOD = Evidence(
-    at=MappingProxyType({"one": NOW - 2, "two": NOW - 5}),
+    reported_at=MappingProxyType({"one": NOW - 2, "two": NOW - 5}),
     counts=MappingProxyType({**counts(GET, 4000), **counts(PUT, 500), **counts(GAME, 100), **counts(SCAN, 40)}),
     timings=timed("GetItem", 4, 3),
-    swept=MappingProxyType({"billio": LastSweep(NOW - 3600, "equal", "dynamodb", Basis())}),
+    sweeps=MappingProxyType({"billio": LastSweep(NOW - 3600, "equal", "dynamodb", Basis())}),
 )
 
 
@@ -104,14 +104,14 @@ def test_it_is_shut_where_nothing_was_seen() -> None:
 @pytest.mark.parametrize(
     ("name", "change", "said"),
     [
-        ("told", {"at": {"one": NOW - 2, "two": NOW - 61}}, "Not heard from lately: two"),
-        ("told", {"at": {}}, "Start a proxy"),
+        ("told", {"reported_at": {"one": NOW - 2, "two": NOW - 61}}, "Not heard from lately: two"),
+        ("told", {"reported_at": {}}, "Start a proxy"),
         ("working", {"troubles": frozenset({"the journal cannot be written"})}, "the journal cannot be written"),
-        ("journal", {"standing": {"billio": JournalBacklog(keys=3, oldest_seconds=6.0)}}, "caught up"),
-        ("settled", {"standing": {"billio": JournalBacklog(lingering={"dsql": 12.0})}}, "wait 12 s"),
-        ("parked", {"standing": {"billio": JournalBacklog(parked={"Book": 1})}}, "1 of Book"),
+        ("journal", {"backlogs": {"billio": JournalBacklog(keys=3, oldest_seconds=6.0)}}, "caught up"),
+        ("settled", {"backlogs": {"billio": JournalBacklog(lingering={"dsql": 12.0})}}, "wait 12 s"),
+        ("parked", {"backlogs": {"billio": JournalBacklog(parked={"Book": 1})}}, "1 of Book"),
         ("comparisons", {"counts": {**GOOD.counts, **counts(GAME, 29)}}, "VideoGame PutItem (29)"),
-        ("coverage", {"counts": {**GOOD.counts, **counts(GET._replace(how="ConsistentRead=true"), 2)}}, "(2 of 2)"),
+        ("coverage", {"counts": {**GOOD.counts, **counts(GET._replace(shape="ConsistentRead=true"), 2)}}, "(2 of 2)"),
         ("agreement", {"counts": {**counts(GET, 1000)}}, "about 2,995 are needed"),
         ("representable", {"counts": {**GOOD.counts, **counts(PUT, 500, unrepresentable=1)}}, "Book PutItem (1)"),
         ("mirror_errors", {"recent": {("billio", "Book", "mirror_error"): 1, ("billio", "*", "answered"): 900}}, "log"),
@@ -131,13 +131,13 @@ def test_each_thing_that_is_wrong_shuts_it_and_says_what_to_do(name: str, change
 @pytest.mark.parametrize(
     ("change", "wanted"),
     [
-        ({"standing": {"billio": JournalBacklog(keys=3, oldest_seconds=6.0)}}, {"max_journal_seconds": 7.0}),
+        ({"backlogs": {"billio": JournalBacklog(keys=3, oldest_seconds=6.0)}}, {"max_journal_seconds": 7.0}),
         ({"counts": {**GOOD.counts, **counts(GAME, 29)}}, {"min_comparisons": 29}),
         ({"counts": {**counts(GET, 1000)}}, {"max_mismatch_rate": 0.003}),
         ({"recent": {("billio", "", "occ"): 1}}, {"max_occ_exhausted": 1}),
         ({"timings": timed("Query", 13, 4)}, {"max_latency_factor": 1000.0}),
         ({"timings": timed("Query", 13, 4)}, {"latency_floor_seconds": 1.0}),
-        ({"at": {"one": NOW - 100}}, {"max_evidence_seconds": 200.0}),
+        ({"reported_at": {"one": NOW - 100}}, {"max_evidence_seconds": 200.0}),
         (
             {"recent": {("billio", "*", "mirror_error"): 1, ("billio", "*", "answered"): 9}},
             {"max_mirror_error_rate": 0.1},
@@ -156,7 +156,7 @@ def test_a_sweep_is_advice_until_it_is_asked_for() -> None:
         (LastSweep(NOW, "repaired", "dynamodb", Basis()), "mended all of them; run crossfade verify"),
         (LastSweep(NOW, "different", "dynamodb", Basis(), mended=False), "left differences"),
     ):
-        evidence = replace(GOOD, swept={"billio": last} if last is not None else {})
+        evidence = replace(GOOD, sweeps={"billio": last} if last is not None else {})
         assert said in asked(evidence)["sweep"].sentence
         assert failing(evidence) == {"sweep"}
         assert stopping(evidence) == set()
@@ -189,7 +189,7 @@ def test_no_force_passes_over_an_era_without_a_sweep(last: LastSweep | None, sai
     assert (found is None) == (not said)
     assert said in (found or "")
     swept = {"billio": last} if last is not None else {}
-    evidence = replace(GOOD, swept=swept, mappings={"billio": frozenset({"m"})})
+    evidence = replace(GOOD, sweeps=swept, mappings={"billio": frozenset({"m"})})
     history = TableHistory({"": SECOND}, LOST)
     by_name = {
         each.name: each
@@ -225,14 +225,14 @@ def test_only_where_the_authority_moves_a_sweep_is_needed(at: Stage, to: Stage, 
 
 def test_a_sweep_in_shares_is_as_old_as_its_oldest_share() -> None:
     last = LastSweep(NOW, "equal", "dynamodb", Basis(), began=NOW - 25 * 3600)
-    assert "too old" in asked(replace(GOOD, swept={"billio": last}))["sweep"].sentence
+    assert "too old" in asked(replace(GOOD, sweeps={"billio": last}))["sweep"].sentence
 
 
 def test_what_was_parked_with_a_lost_journal_is_given_up_by_force_alone() -> None:
     """A sweep mends all but what the mapping cannot hold."""
     last = LastSweep(NOW, "different", "dynamodb", OF_SECOND)
     assert missing_sweep_reason("billio", last, {"": SECOND}, (), Stage.SHADOW, Stage.LIVE) is None
-    evidence, history = replace(GOOD, swept={"billio": last}), TableHistory({"": SECOND}, LOST)
+    evidence, history = replace(GOOD, sweeps={"billio": last}), TableHistory({"": SECOND}, LOST)
     found = requirements(evidence, TABLE, SHADOW, Stage.LIVE, GateSettings(), now=NOW, history=history)
     assert [each.name for each in found if each.stops] == ["forgotten"]
 
@@ -240,9 +240,9 @@ def test_what_was_parked_with_a_lost_journal_is_given_up_by_force_alone() -> Non
 @pytest.mark.parametrize(("ago", "seconds"), [(0.0, 360.5), (360.0, 0.5), (400.0, 0.0), (-5000.0, 360.5)])
 def test_a_sweep_waits_until_nothing_of_the_lost_can_take_effect(ago: float, seconds: float) -> None:
     """By clocks that may differ by the margin; and never longer than if it had been sent just now."""
-    lost = ForgottenProcesses(1, "p7", settled(NOW - ago, 300.0))
-    assert wait(lost, NOW, 300.0) == pytest.approx(seconds)
-    assert wait(ForgottenProcesses(), NOW, 300.0) == 0.0
+    lost = ForgottenProcesses(1, "p7", settled_at(NOW - ago, 300.0))
+    assert wait_seconds(lost, NOW, 300.0) == pytest.approx(seconds)
+    assert wait_seconds(ForgottenProcesses(), NOW, 300.0) == 0.0
 
 
 def test_what_both_refuse_opens_no_gate() -> None:
@@ -261,7 +261,7 @@ def test_what_both_refuse_opens_no_gate() -> None:
 
 
 def test_a_way_of_asking_that_always_differs_does_not_drown() -> None:
-    rare = GET._replace(how="ProjectionExpression")
+    rare = GET._replace(shape="ProjectionExpression")
     evidence = replace(GOOD, counts={**counts(GET, 1_000_000), **counts(rare, 3, 3)})
     assert stopping(evidence) == {"agreement_each"}
     assert "GetItem ProjectionExpression (3 of 6)" in asked(evidence)["agreement_each"].sentence
@@ -276,7 +276,7 @@ def test_one_type_is_judged_by_itself() -> None:
     evidence = replace(
         GOOD,
         counts={**GOOD.counts, **counts(GAME, 10, 90)},
-        standing={"billio": JournalBacklog(parked={"VideoGame": 3})},
+        backlogs={"billio": JournalBacklog(parked={"VideoGame": 3})},
         recent={("billio", "VideoGame", "mirror_error"): 5},
     )
     assert stopping(evidence, scope=BOOKS) == set()
@@ -292,11 +292,11 @@ def test_the_way_back_asks_only_whether_dynamodb_holds_everything(at: Stage, to:
     bad = replace(GOOD, counts=counts(GET, 10, 90), recent={("billio", "", "occ"): 1}, timings=timed("Query", 13, 4))
     assert stopping(bad, to, StagePlacement(at)) == set()
     lingering = replace(
-        bad, standing={"billio": JournalBacklog(keys=9, oldest_seconds=60.0, lingering={"dynamodb": 3.0})}
+        bad, backlogs={"billio": JournalBacklog(keys=9, oldest_seconds=60.0, lingering={"dynamodb": 3.0})}
     )
     assert stopping(lingering, to, StagePlacement(at)) == {"journal", "settled"}
     # What may land on the store that one leaves is repaired there, and does not hold up the way back (J4).
-    leaving = replace(bad, standing={"billio": JournalBacklog(lingering={"dsql": 3.0})})
+    leaving = replace(bad, backlogs={"billio": JournalBacklog(lingering={"dsql": 3.0})})
     assert stopping(leaving, to, StagePlacement(at)) == set()
 
 
@@ -368,12 +368,12 @@ def test_it_demotes_by_itself_only_where_it_may_and_something_speaks_against_dsq
     assert "agreement: 10 of 750" in str(demotion(BAD, TABLE, RAMPED, on, NOW))
     # That too little was seen is no fault.
     assert demotion(replace(GOOD, counts=counts(GET, 1)), TABLE, RAMPED, on, NOW) is None
-    assert demotion(replace(GOOD, at={}), TABLE, RAMPED, on, NOW) is None
+    assert demotion(replace(GOOD, reported_at={}), TABLE, RAMPED, on, NOW) is None
 
 
 # -- more mismatches never open it -------------------------------------------------------------------------------------
 
-PATTERNS = st.sampled_from([GET, PUT, GAME, SCAN, GET._replace(how="ConsistentRead=true")])
+PATTERNS = st.sampled_from([GET, PUT, GAME, SCAN, GET._replace(shape="ConsistentRead=true")])
 TALLIES = st.dictionaries(
     PATTERNS, st.tuples(st.integers(0, 20_000), st.sampled_from([0, 0, 0, 1, 2, 50])), min_size=1, max_size=4
 )

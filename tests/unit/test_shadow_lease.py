@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from proxy.cutover.flip.lease import Lease, boottime
+from proxy.cutover.flip.clocks import boottime
+from proxy.cutover.flip.lease import Lease
 from proxy.stores.errors import Unreachable
 
 
@@ -18,8 +19,8 @@ class Clock:
 
 def leased(clock: Clock, until: float) -> Lease:
     lease = Lease(clock)
-    lease.sends(until, owes=False)
-    lease.taken(owes=False)
+    lease.renewal_sent(until, owes=False)
+    lease.renewal_stored(owes=False)
     lease.extend(until)
     return lease
 
@@ -40,7 +41,7 @@ def test_extended_in_time_it_is_the_same_lease() -> None:
     lease = leased(clock, 110.0)
     term = lease.term
     clock.now = 109.0
-    lease.sends(119.0, owes=False)
+    lease.renewal_sent(119.0, owes=False)
     lease.extend(119.0)
     assert lease.holds(term)
 
@@ -50,7 +51,7 @@ def test_lost_and_taken_again_it_is_another() -> None:
     lease = leased(clock, 110.0)
     term = lease.term
     clock.now = 111.0
-    lease.sends(121.0, owes=False)
+    lease.renewal_sent(121.0, owes=False)
     lease.extend(121.0)
     assert lease.valid
     assert not lease.holds(term)
@@ -62,7 +63,7 @@ def test_lost_while_the_renewal_was_on_its_way_it_is_another() -> None:
     lease = leased(clock, 110.0)
     term = lease.term
     clock.now = 109.0
-    lease.sends(119.0, owes=False)
+    lease.renewal_sent(119.0, owes=False)
     clock.now = 112.0
     lease.extend(119.0)
     assert lease.valid
@@ -72,7 +73,7 @@ def test_lost_while_the_renewal_was_on_its_way_it_is_another() -> None:
 def test_a_shorter_renewal_counts_from_the_moment_it_is_sent() -> None:
     clock = Clock()
     lease = leased(clock, 110.0)
-    lease.sends(100.5, owes=False)
+    lease.renewal_sent(100.5, owes=False)
     clock.now = 100.6
     # No answer came; but others may have read it, and taken this process for gone by now.
     assert not lease.valid
@@ -82,7 +83,7 @@ def test_ended_it_is_over_at_once() -> None:
     clock = Clock()
     lease = leased(clock, 110.0)
     term = lease.term
-    lease.end()
+    lease.lose()
     assert not lease.valid
     lease.extend(120.0)
     assert not lease.holds(term)
@@ -90,18 +91,18 @@ def test_ended_it_is_over_at_once() -> None:
 
 async def test_from_the_moment_that_a_renewal_without_debts_is_sent_a_write_has_to_say_so_again() -> None:
     lease = Lease(Clock())
-    lease.taken(owes=True)
+    lease.renewal_stored(owes=True)
     assert lease.owing
-    lease.sends(120.0, owes=False)
+    lease.renewal_sent(120.0, owes=False)
     owing = asyncio.ensure_future(lease.owe())
     await asyncio.sleep(0)
-    lease.taken(owes=False)
+    lease.renewal_stored(owes=False)
     await asyncio.sleep(0)
     assert not owing.done()
-    assert lease.wanted
+    assert lease.owe_requested
     assert lease.wake.is_set()
-    lease.sends(121.0, owes=True)
-    lease.taken(owes=True)
+    lease.renewal_sent(121.0, owes=True)
+    lease.renewal_stored(owes=True)
     await owing
 
 

@@ -58,14 +58,14 @@ def test_what_was_not_moved_stands_where_the_settings_begin() -> None:
 
 def test_a_type_is_moved_alone_and_a_table_with_its_types() -> None:
     here = stages(dsql=_DSQL)
-    here.adopt(here.map.moved(BOOK, placed("live")))
+    here.adopt(here.map.with_move(BOOK, placed("live")))
     assert here.stage_of("shelf", "Book") is Stage.LIVE
     assert here.stage_of("shelf", "Game") is Stage.DUALWRITE
     assert here.past_the_flip("shelf")
     assert here.authorities == {"dynamodb", "dsql"}
-    here.adopt(here.map.moved(SHELF, placed("shadow", 5)))
+    here.adopt(here.map.with_move(SHELF, placed("shadow", 5)))
     assert {here.stage_of("shelf", each) for each in here.types("shelf")} == {Stage.SHADOW}
-    assert here.placed("shelf", "Book").ramp == 5
+    assert here.placement("shelf", "Book").ramp == 5
     assert not here.past_the_flip("shelf")
     assert here.map.epoch == 2
 
@@ -73,7 +73,7 @@ def test_a_type_is_moved_alone_and_a_table_with_its_types() -> None:
 def test_off_everywhere_is_known_to_be() -> None:
     here = Stages(Settings())
     before = here.all_off
-    here.adopt(here.map.moved(SHELF, placed("dualwrite")))
+    here.adopt(here.map.with_move(SHELF, placed("dualwrite")))
     assert (before, here.all_off) == (True, False)
     assert here.active("shelf")
     assert not here.active("another")
@@ -89,7 +89,7 @@ def test_a_map_survives_its_document(epoch: int, at: dict[Scope, StagePlacement]
     whole = StageMap(epoch, at)
     again = StageMap.from_document(whole.document())
     assert again.epoch == epoch
-    assert dict(again.placed) == at
+    assert dict(again.placements) == at
 
 
 def read(text: str) -> Operation:

@@ -117,7 +117,7 @@ def test_stages_are_a_table() -> None:
     process = {"process": "p1", "host": "h", "epoch": 3, "phase": None, "note": None, "owes": True, "here": True}
     gone = process | {"process": "p2", "pid": 7, "listen": "127.0.0.1:8000", "gone": True, "seen": PLACE["since"]}
     standing = {"epoch": 3, "pinned": None, "flip": None, "processes": [process, gone], "stages": [PLACE, book]}
-    text = shown.standing(standing)
+    text = shown.stages(standing)
     assert text.splitlines() == [
         "TABLE / TYPE  STAGE   AUTHORITY  RAMP  SINCE                 BY    NEXT  BLOCKED BY",
         "billio        shadow  dynamodb   5 %   2026-11-22 21:10:05Z  lisa  live  agreement",
@@ -136,12 +136,12 @@ def test_stages_are_a_table() -> None:
 
 def test_where_no_table_is_known_it_says_so() -> None:
     nothing: dict[str, Any] = {"stages": [], "epoch": 0, "pinned": "", "flip": None, "processes": []}
-    assert shown.standing(nothing).startswith("no table yet: ")
+    assert shown.stages(nothing).startswith("no table yet: ")
 
 
 def test_a_move_that_was_not_made_says_why_and_what_to_do() -> None:
     kept = {"outcome": "kept", "table": "billio", "type": None, "from": "shadow", "to": "live", "ramp": 0.0, "epoch": 4}
-    said = shown.end(kept | {"detail": "writes were held for 2 s, waiting for p1"})
+    said = shown.move_outcome(kept | {"detail": "writes were held for 2 s, waiting for p1"})
     assert said.splitlines() == [
         "not moved, billio stays in shadow: everything is as it was (epoch 4)",
         "  why: writes were held for 2 s, waiting for p1",
@@ -152,11 +152,11 @@ def test_a_move_that_was_not_made_says_why_and_what_to_do() -> None:
 def test_progress_is_one_line_and_news_are_no_counts() -> None:
     asked = {"process": "06d97107136544b1", "host": "h", "phase": "ready", "note": "3 keys to converge"}
     step = {"phase": "holding", "seconds": 0.81, "text": "", "processes": [asked, asked | {"phase": "drained"}]}
-    assert shown.step(step) == (
+    assert shown.progress_line(step) == (
         "    0.8 s  writes are held: 1 of 2 processes, waiting for 06d97107 on h (3 keys to converge)"
     )
     fewer = step | {"seconds": 0.9, "processes": [asked | {"note": "1 keys to converge"}, asked | {"phase": "drained"}]}
-    assert shown.news(fewer) == shown.news(step)
+    assert shown.progress_key(fewer) == shown.progress_key(step)
 
 
 def test_an_impossible_move_is_one_sentence() -> None:

@@ -46,7 +46,7 @@ class Here:
         self.nominate = KeyEnqueuer(self.journal, self.floor, tables, KeyStages(self.stages, tables))
 
     def move(self, stage: Stage) -> None:
-        self.stages.adopt(self.stages.map.moved(Scope("things"), StagePlacement(stage)))
+        self.stages.adopt(self.stages.map.with_move(Scope("things"), StagePlacement(stage)))
 
     def held(self) -> list[Key]:
         return [key for key in KEYS if self.journal.holds(key)]
@@ -76,7 +76,7 @@ async def test_while_writes_are_held_its_keys_wait(here: Here) -> None:
     await asyncio.sleep(0.3)
     assert (here.held(), nominating.done()) == ([], False)
     # What is drained has been moved meanwhile: the stage of then counts.
-    here.floor.adopt(StageMap(epoch=5).moved(Scope("things"), StagePlacement(Stage.LIVE)))
+    here.floor.adopt(StageMap(epoch=5).with_move(Scope("things"), StagePlacement(Stage.LIVE)))
     here.floor.release()
     await asyncio.wait_for(nominating, 60)
     assert here.held() == KEYS

@@ -36,11 +36,11 @@ class ProcessBackend:
     def problems(self) -> Sequence[str]:
         return self._process.problems()
 
-    async def look(self) -> StagesSnapshot:
-        return await self._cutover.look()
+    async def snapshot(self) -> StagesSnapshot:
+        return await self._cutover.snapshot()
 
     async def history(self, limit: int) -> Sequence[HistoryEntry]:
-        return [entry_of(each) for each in await self._cutover.history(limit)]
+        return [history_entry(each) for each in await self._cutover.history(limit)]
 
     async def move(self, request: MoveRequest) -> None:
         """Begin a move. Raises Refusal for one that may not be made, StoreError where nobody can tell."""
@@ -71,7 +71,7 @@ class ProcessBackend:
             log.exception("move_fault", scope=scope)
 
 
-def entry_of(kept: Mapping[str, Any]) -> HistoryEntry:
+def history_entry(kept: Mapping[str, Any]) -> HistoryEntry:
     """An entry of the stage table's history as the console shows it."""
     forgotten = kept.get("outcome") == "forgotten"
     before = kept.get("from") or ""
@@ -80,8 +80,8 @@ def entry_of(kept: Mapping[str, Any]) -> HistoryEntry:
     return HistoryEntry(
         at=float(kept.get("at") or 0.0),
         scope=str(kept.get("process") if forgotten else kept.get("scope", "")),
-        before=_ramped(before, kept.get("ramp_before"), always=ramp_set and kept.get("ramp_before") is not None),
-        after=_ramped(after, kept.get("ramp"), always=ramp_set),
+        before=_with_ramp(before, kept.get("ramp_before"), always=ramp_set and kept.get("ramp_before") is not None),
+        after=_with_ramp(after, kept.get("ramp"), always=ramp_set),
         by=kept.get("by") or "",
         committed=kept.get("outcome") in ("moved", "forgotten"),
         reason=kept.get("reason") or "",
@@ -92,5 +92,5 @@ def entry_of(kept: Mapping[str, Any]) -> HistoryEntry:
     )
 
 
-def _ramped(stage: str, ramp: float | None, *, always: bool) -> str:
+def _with_ramp(stage: str, ramp: float | None, *, always: bool) -> str:
     return f"{stage}, {ramp or 0:g} % of reads from DSQL" if stage == "shadow" and (ramp or always) else stage

@@ -6,13 +6,13 @@ colours it; text stands beside the drawing, so that it can be read at any size.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from proxy import formatting as words
 from proxy.admin.console.samples import EVERY_SECONDS, Latency, Sample
-from proxy.admin.console.texts import ALARMING, TELLING, VERDICTS
+from proxy.admin.console.texts import ALARMING, CONCLUSIVE, VERDICTS
 
 COLUMNS: Final = 90
 HEIGHT: Final = 100.0
@@ -90,7 +90,7 @@ class Agreement:
     @property
     def telling(self) -> int:
         """How many said something: the rest were races, or the mirror did not answer."""
-        return sum(self.totals[verdict] for verdict in TELLING)
+        return sum(self.totals[verdict] for verdict in CONCLUSIVE)
 
     @property
     def alarming(self) -> int:
@@ -184,7 +184,7 @@ def times(seconds: float, now: float) -> tuple[Tick, ...]:
     )
 
 
-def latencies(found: dict[tuple[str, str], Latency]) -> tuple[Compared, ...]:
+def latencies(found: Mapping[tuple[str, str], Latency]) -> tuple[Compared, ...]:
     """Operations that either store was asked, the slowest first."""
     names = {operation for _, operation in found}
     rows = [

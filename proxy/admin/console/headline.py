@@ -30,8 +30,8 @@ class Headline:
 
 def headline(
     status: Mapping[str, Any],
-    standing: StagesView,
-    findings: Sequence[MismatchView],
+    overview: StagesView,
+    mismatches: Sequence[MismatchView],
     agreement: charts.Agreement,
     problems: Sequence[str],
     unread: str,
@@ -39,7 +39,7 @@ def headline(
 ) -> Headline:
     """The gravest thing first; whatever else is wrong follows. `unread` is why the stage table cannot be read."""
     said: list[tuple[str, str]] = [("alarm", words.sentence(problem)) for problem in problems]
-    recent = [each for each in findings if now - each.at < RECENT_SECONDS]
+    recent = [each for each in mismatches if now - each.at < RECENT_SECONDS]
     if recent:
         said.append(("alarm", f"The stores disagree on {_where(recent)}."))
     elif now - agreement.alarmed_at < RECENT_SECONDS:
@@ -48,14 +48,14 @@ def headline(
         said.append(("unsure", f"The stores last disagreed {words.ago(agreement.alarmed_at, now)}."))
     if status["journal"]["parked"]:
         said.append(("alarm", "Items wait that the mapping cannot hold."))
-    if alone := left_alone(status["breaker"]):
+    if alone := open_breakers(status["breaker"]):
         who = " and ".join(alone)
         said.append(("unsure", f"{who} fails as the mirror and is left alone; writes for it wait in the journal."))
     elif status["journal"]["keys"] and status["journal"]["oldest_seconds"] > OLD_SECONDS:
         said.append(("unsure", "The journal is behind: the mirror is slow or refuses some keys."))
     if unread:
         said.append(("unsure", f"The stage table cannot be read, so what is said of stages is old: {unread}."))
-    stages = {place.stage for place in standing.places}
+    stages = {place.stage for place in overview.scopes}
     compared = any(stage.compared for stage in stages)
     if compared and not agreement.all:
         said.append(("unsure", "Nothing has been compared in the time shown: no traffic comes through here."))
@@ -64,12 +64,12 @@ def headline(
         said.sort(key=lambda each: order[each[0]])
         return Headline(said[0][0], said[0][1], tuple(text for _, text in said[1:]))
     if compared:
-        apart = sorted({place.scope.table for place in standing.places if not place.stage.compared})
+        apart = sorted({place.scope.table for place in overview.scopes if not place.stage.compared})
         if not apart:
             return Headline("calm", "The two stores agree.")
         # What was compared says nothing of a table that is not: it must not stand under the same sentence.
         return Headline("calm", "Where they are compared, the two stores agree.", (_uncompared(apart),))
-    if not standing.places:
+    if not overview.scopes:
         return Headline("quiet", "No table has been met yet.")
     if stages == {Stage.OFF}:
         return Headline("quiet", "Everything is off: clients talk to DynamoDB alone.")
@@ -78,7 +78,7 @@ def headline(
     return Headline("quiet", "Writes go to both stores; nothing is compared.")
 
 
-def left_alone(breakers: Mapping[str, str]) -> list[str]:
+def open_breakers(breakers: Mapping[str, str]) -> list[str]:
     """The stores whose breakers are not closed, by the names that people use."""
     return [STORES.get(name, name) for name, state in breakers.items() if state != "closed"]
 
@@ -88,10 +88,10 @@ def _uncompared(tables: Sequence[str]) -> str:
     return f"Nothing is compared now, of all or some types, in {names}."
 
 
-def _where(findings: Iterable[MismatchView]) -> str:
+def _where(mismatches: Iterable[MismatchView]) -> str:
     """`Book and TvSeason of billio`: the types of the table that has most of them."""
     tables: dict[str, list[str]] = {}
-    for each in findings:
+    for each in mismatches:
         types = tables.setdefault(each.table, [])
         if each.item_type not in types:
             types.append(each.item_type)

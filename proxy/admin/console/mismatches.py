@@ -38,7 +38,7 @@ class MismatchView:
     differences: tuple[DifferenceView, ...]
 
 
-def grouped(kept: Sequence[Mapping[str, Any]]) -> list[MismatchView]:
+def group_mismatches(kept: Sequence[Mapping[str, Any]]) -> list[MismatchView]:
     """The differences of one operation at one item belong together."""
     groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for each in kept:

@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -19,10 +18,10 @@ from aiohttp import web
 from proxy import formatting as words
 from proxy.admin.console.assets import Assets
 from proxy.admin.console.samples import Samples
-from proxy.admin.console.security_headers import HEADERS, sent_from_here
+from proxy.admin.console.security_headers import HEADERS, is_same_origin
 from proxy.admin.console.sessions import Session, Sessions
 from proxy.admin.console.texts import scope_name
-from proxy.admin.console.view import StageStep, View, default_target, flip_of, tables_shown, view
+from proxy.admin.console.view import PageData, StageStep, View, compose_view, default_target, flip_target, tables_shown
 from proxy.cutover.explanations import consequences, way_back
 from proxy.cutover.model import (
     ConsoleBackend,
@@ -64,7 +63,7 @@ class Console:
     """What the pages are made of. `keys` is None where the admin port has no tokens: then everyone is an operator, and
     only this machine can reach it. `values` says that item values are shown; `secure`, that the port has TLS."""
 
-    desk: ConsoleBackend
+    backend: ConsoleBackend
     samples: Samples
     keys: Keys | None
     version: str
@@ -80,8 +79,8 @@ class Pages:
         self._sessions = Sessions()
         self.assets = Assets()
         self._templates = _templates(self.assets)
-        self._seen: tuple[float, View] | None = None
-        self._moves: tuple[tuple[int, bool], float, Sequence[HistoryEntry]] | None = None
+        self._cached_view: tuple[float, View] | None = None
+        self._cached_history: tuple[tuple[int, bool], float, Sequence[HistoryEntry]] | None = None
         self._looking = asyncio.Lock()
 
     # -- pages -----------------------------------------------------------------------------------------------------
@@ -90,8 +89,8 @@ class Pages:
         """Everything, as it stands now."""
         session = self._sessions.of(request)
         if session is None and self._console.keys is not None:
-            return _to("sign-in")
-        seen = await self._look()
+            return _redirect("sign-in")
+        seen = await self._current_view()
         # In a thread, as the metrics: drawing takes some milliseconds, and clients' calls get their turns.
         return await asyncio.to_thread(
             self._page, "console.html", view=seen, session=session, operator=self._may_move(session)
@@ -100,31 +99,31 @@ class Pages:
     async def sign_in_form(self, request: web.Request) -> web.Response:
         """The sign-in."""
         if self._console.keys is None or self._sessions.of(request) is not None:
-            return _to("./")
+            return _redirect("./")
         return self._page("sign-in.html", error="")
 
     async def sign_in(self, request: web.Request) -> web.Response:
         """Take a token, and open a session for it."""
-        if not sent_from_here(request):
+        if not is_same_origin(request):
             return self._not_from_here()
         if self._console.keys is None:
-            return _to("./")
+            return _redirect("./")
         form = await _form(request)
         known = self._console.keys.role_of(form.get("token", ""))
         if known is None:
             log.warning("console_sign_in_refused", remote=request.remote)
             await asyncio.sleep(_WRONG_TOKEN_SECONDS)
             return self._page("sign-in.html", error="This token is not known.", status=403)
-        response = _to("./")
+        response = _redirect("./")
         self._sessions.end(request, response)
         self._sessions.begin(response, *known, secure=self._console.secure)
         return response
 
     async def sign_out(self, request: web.Request) -> web.Response:
         """Close the session."""
-        if not sent_from_here(request):
+        if not is_same_origin(request):
             return self._not_from_here()
-        response = _to("sign-in" if self._console.keys is not None else "./")
+        response = _redirect("sign-in" if self._console.keys is not None else "./")
         self._sessions.end(request, response)
         return response
 
@@ -132,61 +131,60 @@ class Pages:
         """What a move would do, and the form that does it."""
         session = self._sessions.of(request)
         if session is None and self._console.keys is not None:
-            return _to("sign-in")
+            return _redirect("sign-in")
         if not self._may_move(session):
             return self._fault(403, "This needs an operator's token", "You are signed in to read only.")
-        return await self._asked(dict(request.query), session)
+        return await self._confirmation(dict(request.query), session)
 
     async def move(self, request: web.Request) -> web.Response:
         """Begin a move. Its progress and its end are on the first page."""
-        if not sent_from_here(request):
+        if not is_same_origin(request):
             return self._not_from_here()
         session = self._sessions.of(request)
         if session is None and self._console.keys is not None:
-            return _to("sign-in")
+            return _redirect("sign-in")
         if not self._may_move(session):
             return self._fault(403, "This needs an operator's token", "You are signed in to read only.")
         form = await _form(request)
         try:
-            await self._console.desk.move(_move_request(form, session))
+            await self._console.backend.move(_move_request(form, session))
         except StoreError as failure:
             return self._fault(503, "The move could not be begun", f"The stage table cannot be reached: {failure}")
         except MoveRefused as refusal:
-            return await self._asked(form, session, error=words.sentence(str(refusal)))
-        self._seen = self._moves = None
-        return _to("./")
+            return await self._confirmation(form, session, error=words.sentence(str(refusal)))
+        self._cached_view = self._cached_history = None
+        return _redirect("./")
 
     # -- how -----------------------------------------------------------------------------------------------------------
 
     def _may_move(self, session: Session | None) -> bool:
         return self._console.keys is None or (session is not None and session.role == OPERATOR)
 
-    async def _look(self) -> View:
+    async def _current_view(self) -> View:
         """The view, at most a quarter of a second old."""
         async with self._looking:
             clock = asyncio.get_running_loop().time
-            if self._seen is not None and clock() - self._seen[0] < _FRESH_SECONDS:
-                return self._seen[1]
-            desk, samples = self._console.desk, self._console.samples
-            status = await desk.status()
-            standing, gates, history, unread = await self._stages(status)
-            known = partial(
-                view,
+            if self._cached_view is not None and clock() - self._cached_view[0] < _FRESH_SECONDS:
+                return self._cached_view[1]
+            backend, samples = self._console.backend, self._console.samples
+            status = await backend.status()
+            overview, gates, history, unread = await self._stages(status)
+            data = PageData(
                 now=time.time(),
                 version=self._console.version,
                 since=samples.since,
                 status=status,
-                standing=standing,
+                overview=overview,
                 gates=gates,
-                findings=desk.mismatches(_MISMATCHES),
-                ring=samples.ring(),
+                mismatches=backend.mismatches(_MISMATCHES),
+                samples=samples.ring(),
                 latency=samples.latency(),
                 history=history,
-                problems=desk.problems(),
+                problems=backend.problems(),
                 unread=unread,
             )
-            fresh = await asyncio.to_thread(known)
-            self._seen = clock(), fresh
+            fresh = await asyncio.to_thread(compose_view, data)
+            self._cached_view = clock(), fresh
             return fresh
 
     async def _stages(
@@ -196,45 +194,54 @@ class Pages:
         by, no moves, and why."""
         try:
             async with asyncio.timeout(_READ_SECONDS):
-                look = await self._console.desk.look()
-                return look.standing, _gates(look), await self._history(look.standing), ""
+                snapshot = await self._console.backend.snapshot()
+                return snapshot.overview, _flip_gates(snapshot), await self._history(snapshot.overview), ""
         except (StoreError, Problem) as error:
             why = str(error)
         except TimeoutError:
             why = f"no answer in {words.duration(_READ_SECONDS)}"
         own = [StagedScope(Scope(each["table"], each["type"]), Stage(each["stage"])) for each in status["stages"]]
         pinned = "stages cannot be moved now"
-        return StagesView(status["epoch"], own, pinned=pinned), {}, self._moves[2] if self._moves else (), why
+        return (
+            StagesView(status["epoch"], own, pinned=pinned),
+            {},
+            self._cached_history[2] if self._cached_history else (),
+            why,
+        )
 
-    async def _history(self, standing: StagesView) -> Sequence[HistoryEntry]:
+    async def _history(self, overview: StagesView) -> Sequence[HistoryEntry]:
         """The last moves, asked for again when one has ended, and now and then: others move stages too."""
         now = asyncio.get_running_loop().time()
-        state = (standing.epoch, standing.flip is None)
-        if self._moves is None or self._moves[0] != state or now - self._moves[1] > _HISTORY_SECONDS:
-            self._moves = state, now, await self._console.desk.history(_HISTORY)
-        return self._moves[2]
+        state = (overview.epoch, overview.flip is None)
+        if (
+            self._cached_history is None
+            or self._cached_history[0] != state
+            or now - self._cached_history[1] > _HISTORY_SECONDS
+        ):
+            self._cached_history = state, now, await self._console.backend.history(_HISTORY)
+        return self._cached_history[2]
 
-    async def _asked(self, form: Mapping[str, str], session: Session | None, error: str = "") -> web.Response:
+    async def _confirmation(self, form: Mapping[str, str], session: Session | None, error: str = "") -> web.Response:
         scope = Scope(form.get("table", ""), form.get("type", ""))
         try:
             async with asyncio.timeout(_READ_SECONDS):
-                look = await self._console.desk.look()
+                snapshot = await self._console.backend.snapshot()
         except (StoreError, Problem, TimeoutError) as failure:
             why = str(failure) or f"no answer in {words.duration(_READ_SECONDS)}"
             return self._fault(503, "Stages cannot be moved now", f"The stage table cannot be read: {why}")
-        standing = look.standing
-        at = next((place for place in standing.places if place.scope == scope), None)
+        overview = snapshot.overview
+        at = next((place for place in overview.scopes if place.scope == scope), None)
         if at is None:
             return self._fault(404, "There is no such table or type", f"{scope} is not known here.")
-        if standing.pinned:
-            return self._fault(409, "Stages cannot be moved", standing.pinned)
+        if overview.pinned:
+            return self._fault(409, "Stages cannot be moved", overview.pinned)
         try:
             to = Stage(form["to"]) if form.get("to") else default_target(at)
         except ValueError:
             return self._fault(400, "There is no such stage", "Choose one of the six on the first page.")
         ramp = form.get("ramp") or f"{at.ramp if at.stage is Stage.SHADOW else 0:g}"
         share = _share(ramp) or 0.0
-        gate = look.gate(scope, to, share)
+        gate = snapshot.gate(scope, to, share)
         return self._page(
             "move.html",
             status=409 if error else 200,
@@ -243,9 +250,9 @@ class Pages:
             at=at,
             to=to,
             steps=_steps(at),
-            epoch=standing.epoch,
+            epoch=overview.epoch,
             gate=gate,
-            consequences=consequences(at.stage, to, len(standing.processes), standing.hold_seconds),
+            consequences=consequences(at.stage, to, len(overview.processes), overview.hold_seconds),
             back=way_back(at.stage, to),
             ramp=ramp,
             by=form.get("by") or (session.name if session else ""),
@@ -265,11 +272,11 @@ class Pages:
         return self._fault(403, "This was not sent from the console", "Another page sent it, so nothing was done.")
 
 
-def _gates(look: StagesSource) -> dict[str, GateView]:
+def _flip_gates(snapshot: StagesSource) -> dict[str, GateView]:
     """What the gate says to each table's flip, by table."""
-    stages = {place.scope: place.stage for place in look.standing.places}
-    shown = [Scope(name) for name in tables_shown(look.standing.places)]
-    return {scope.table: look.gate(scope, flip_of(stages[scope])) for scope in shown if scope in stages}
+    stages = {place.scope: place.stage for place in snapshot.overview.scopes}
+    shown = [Scope(name) for name in tables_shown(snapshot.overview.scopes)]
+    return {scope.table: snapshot.gate(scope, flip_target(stages[scope])) for scope in shown if scope in stages}
 
 
 def _move_request(form: Mapping[str, str], session: Session | None) -> MoveRequest:
@@ -321,7 +328,7 @@ async def _form(request: web.Request) -> dict[str, str]:
     return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
 
 
-def _to(path: str) -> web.Response:
+def _redirect(path: str) -> web.Response:
     return web.Response(status=303, headers={**HEADERS, "Location": path})
 
 

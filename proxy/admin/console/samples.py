@@ -139,7 +139,7 @@ def quantile(reached: Sequence[tuple[float, int]], q: float) -> float:
     return lower + (bound - lower) * ((wanted - below) / (count - below)) if count > below else bound
 
 
-def sums(samples: Iterable[Sample]) -> Counter[str]:
+def sum_verdicts(samples: Iterable[Sample]) -> Counter[str]:
     """Verdict → how many in all of these."""
     total: Counter[str] = Counter()
     for sample in samples:

@@ -35,7 +35,7 @@ HEADERS: Final = {
 }
 
 
-def sent_from_here(request: web.Request) -> bool:
+def is_same_origin(request: web.Request) -> bool:
     """Whether a form was sent by a page of this console. Of who says nothing at all, it is not believed."""
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is not None and site != "same-origin":

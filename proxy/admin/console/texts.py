@@ -7,7 +7,7 @@ from typing import Final
 
 from proxy.cutover.stages import Stage
 
-MEANING: Final = {
+STAGE_MEANINGS: Final = {
     Stage.OFF: "DynamoDB alone. Nothing is written to DSQL, nothing is compared.",
     Stage.DUALWRITE: "DynamoDB answers. Each write is carried to DSQL behind the answer; nothing is compared.",
     Stage.SHADOW: "DynamoDB answers. Each write is rehearsed on DSQL, and each read is compared.",
@@ -27,7 +27,7 @@ VERDICTS: Final = {
     "unrepresentable": ("alarm", "the mapping cannot hold the item without loss"),
 }
 # What tells something about agreement: a race and a mirror that is down say nothing either way.
-TELLING: Final = frozenset({"agreed", "lagging", "expected", "mismatch", "unrepresentable"})
+CONCLUSIVE: Final = frozenset({"agreed", "lagging", "expected", "mismatch", "unrepresentable"})
 ALARMING: Final = frozenset(verdict for verdict, (tone, _) in VERDICTS.items() if tone == "alarm")
 
 KINDS: Final = {

@@ -4,16 +4,16 @@ Pure: no I/O, no HTML.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from proxy import formatting as words
 from proxy.admin.console import charts
-from proxy.admin.console.headline import Headline, headline, left_alone
-from proxy.admin.console.mismatches import MismatchView, grouped
+from proxy.admin.console.headline import Headline, headline, open_breakers
+from proxy.admin.console.mismatches import MismatchView, group_mismatches
 from proxy.admin.console.samples import Latency, Sample
-from proxy.admin.console.texts import ALARMING, MEANING, PHASES, TELLING, VERDICTS, scope_name
+from proxy.admin.console.texts import ALARMING, CONCLUSIVE, PHASES, STAGE_MEANINGS, VERDICTS, scope_name
 from proxy.cutover.explanations import STORES
 from proxy.cutover.gate.requirements import next_stage
 from proxy.cutover.model import FlipView, GateView, HistoryEntry, ProcessView, StagedScope, StagesView
@@ -79,7 +79,7 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ProcessRow:
     """A process in the list; `answer` in words while a flip is on."""
 
     process: ProcessView
@@ -99,7 +99,7 @@ class MoveProgressView:
 
 
 @dataclass(frozen=True, slots=True)
-class Pressure:
+class MirrorLoad:
     """What the mirror costs, and whether it is spared."""
 
     breaker: str
@@ -118,7 +118,7 @@ class View:
     identity: str
     uptime: str
     since: float
-    standing: StagesView
+    overview: StagesView
     headline: Headline
     tables: tuple[TableSection, ...]
     tables_met: int
@@ -126,8 +126,8 @@ class View:
     notice: Notice | None
     agreement: charts.Agreement
     verdicts: tuple[Verdicts, ...]
-    findings: tuple[MismatchView, ...]
-    found: int
+    mismatches: tuple[MismatchView, ...]
+    mismatch_count: int
     keys: charts.Area
     oldest: charts.Area
     keys_now: int
@@ -135,72 +135,84 @@ class View:
     latency: tuple[charts.Compared, ...]
     latency_ticks: tuple[charts.Tick, ...]
     times: tuple[charts.Tick, ...]
-    pressure: Pressure
-    members: tuple[Member, ...]
+    mirror_load: MirrorLoad
+    processes: tuple[ProcessRow, ...]
     history: Sequence[HistoryEntry]
     compared_ever: int
     unread: str
 
 
-def view(
-    *,
-    now: float,
-    version: str,
-    since: float,
-    status: Mapping[str, Any],
-    standing: StagesView,
-    gates: Mapping[str, GateView],
-    findings: Sequence[Mapping[str, Any]],
-    ring: Sequence[Sample],
-    latency: dict[tuple[str, str], Latency],
-    history: Sequence[HistoryEntry],
-    problems: Sequence[str],
-    unread: str = "",
-) -> View:
-    """Put it together. `since` is when the process began; `gates` are by table; `unread` is why the stage table cannot
-    be read, "" if it was."""
-    agreement = charts.agreement(ring, since, now)
-    found = grouped(findings)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageData:
+    """What the proxy knows at one moment, as far as the page shows it."""
+
+    now: float
+    """Unix seconds."""
+    version: str
+    since: float
+    """When the process began, in Unix seconds."""
+    status: Mapping[str, Any]
+    """`/v1/status`, without the version."""
+    overview: StagesView
+    gates: Mapping[str, GateView]
+    """The gate of each table's flip, by table."""
+    mismatches: Sequence[Mapping[str, Any]]
+    """The differences that the process keeps, newest first."""
+    samples: Sequence[Sample]
+    latency: Mapping[tuple[str, str], Latency]
+    history: Sequence[HistoryEntry]
+    problems: Sequence[str]
+    """Why the process should get no traffic."""
+    unread: str = ""
+    """Why the stage table cannot be read; "" if it was read."""
+
+
+def compose_view(data: PageData) -> View:
+    """Work out the page."""
+    now, overview, status = data.now, data.overview, data.status
+    agreement = charts.agreement(data.samples, data.since, now)
+    mismatches = group_mismatches(data.mismatches)
     journal = status["journal"]
-    shed = sum(sample.shed for sample in ring)
-    pressure = Pressure(
-        breaker=" · ".join(_breakers(status["breaker"])),
-        breaker_closed=not left_alone(status["breaker"]),
-        shed=words.count(shed),
-        parked=journal["parked"],
-        behind=status["behind"],
-    )
     counts = _by_type(status["comparisons"])
-    ever = sum(sum(each.values()) for each in counts.values())
-    progress = _progress(standing)
+    progress = _progress(overview)
+
+    def area(value: Callable[[Sample], float], tops: Sequence[float], label: Callable[[float], str]) -> charts.Area:
+        return charts.area(data.samples, data.since, now, value, tops, label)
+
     return View(
         now=now,
-        version=version,
-        identity=next((each.name for each in standing.processes if each.here), ""),
-        uptime=words.duration(max(0.0, now - since)),
-        since=since,
-        standing=standing,
-        headline=headline(status, standing, found, agreement, problems, unread, now),
-        tables=_tables(standing, counts, gates),
-        tables_met=len({place.scope.table for place in standing.places}),
+        version=data.version,
+        identity=next((each.name for each in overview.processes if each.is_this_process), ""),
+        uptime=words.duration(max(0.0, now - data.since)),
+        since=data.since,
+        overview=overview,
+        headline=headline(status, overview, mismatches, agreement, data.problems, data.unread, now),
+        tables=_tables(overview, counts, data.gates),
+        tables_met=len({each.scope.table for each in overview.scopes}),
         progress=progress,
-        notice=None if progress else _notice(history, now),
+        notice=None if progress else _notice(data.history, now),
         agreement=agreement,
         verdicts=_legend(agreement),
-        findings=tuple(found[:GROUPS_SHOWN]),
-        found=len(found),
-        keys=charts.area(ring, since, now, lambda sample: float(sample.keys), charts.COUNTS, words.count),
-        oldest=charts.area(ring, since, now, lambda sample: sample.oldest_seconds, charts.AGES, words.duration),
+        mismatches=tuple(mismatches[:GROUPS_SHOWN]),
+        mismatch_count=len(mismatches),
+        keys=area(lambda sample: float(sample.keys), charts.COUNTS, words.count),
+        oldest=area(lambda sample: sample.oldest_seconds, charts.AGES, words.duration),
         keys_now=journal["keys"],
         oldest_now=words.duration(journal["oldest_seconds"]) if journal["keys"] else "none",
-        latency=charts.latencies(latency),
+        latency=charts.latencies(data.latency),
         latency_ticks=charts.latency_ticks(),
         times=charts.times(agreement.seconds, now),
-        pressure=pressure,
-        members=tuple(_members(standing)),
-        history=history,
-        compared_ever=ever,
-        unread=unread,
+        mirror_load=MirrorLoad(
+            breaker=" · ".join(_breakers(status["breaker"])),
+            breaker_closed=not open_breakers(status["breaker"]),
+            shed=words.count(sum(sample.shed for sample in data.samples)),
+            parked=journal["parked"],
+            behind=status["behind"],
+        ),
+        processes=tuple(_process_rows(overview)),
+        history=data.history,
+        compared_ever=sum(sum(each.values()) for each in counts.values()),
+        unread=data.unread,
     )
 
 
@@ -218,10 +230,10 @@ def _by_type(comparisons: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], 
 
 
 def _tables(
-    standing: StagesView, counts: Mapping[tuple[str, str], Counter[str]], gates: Mapping[str, GateView]
+    overview: StagesView, counts: Mapping[tuple[str, str], Counter[str]], gates: Mapping[str, GateView]
 ) -> tuple[TableSection, ...]:
-    rows: dict[str, list[ScopeRow]] = {name: [] for name in tables_shown(standing.places)}
-    for place in sorted(standing.places, key=lambda place: place.scope):
+    rows: dict[str, list[ScopeRow]] = {name: [] for name in tables_shown(overview.scopes)}
+    for place in sorted(overview.scopes, key=lambda place: place.scope):
         table, item_type = place.scope.table, place.scope.item_type
         if table not in rows:
             continue
@@ -241,8 +253,8 @@ def _tables(
                 item_type or "Whole table",
                 steps,
                 here_at + 1,
-                MEANING[place.stage],
-                sum(verdicts[each] for each in TELLING),
+                STAGE_MEANINGS[place.stage],
+                sum(verdicts[each] for each in CONCLUSIVE),
                 sum(verdicts[each] for each in ALARMING),
             )
         )
@@ -267,7 +279,7 @@ def tables_shown(places: Iterable[StagedScope]) -> list[str]:
     return sorted(moving, key=lambda name: (not moving[name], name))[:TABLES_SHOWN]
 
 
-def flip_of(stage: Stage) -> Stage:
+def flip_target(stage: Stage) -> Stage:
     """The move whose gate the page shows: forth to `live`, and once there, back to `shadow`."""
     return Stage.LIVE if stage.authority == "dynamodb" else Stage.SHADOW
 
@@ -286,27 +298,27 @@ def _legend(agreement: charts.Agreement) -> tuple[Verdicts, ...]:
     )
 
 
-def _progress(standing: StagesView) -> MoveProgressView | None:
-    flip = standing.flip
+def _progress(overview: StagesView) -> MoveProgressView | None:
+    flip = overview.flip
     if flip is None:
         return None
-    names = [name for name in PHASES if name != "holding" or flip.at.authority != flip.to.authority]
+    names = [name for name in PHASES if name != "holding" or flip.from_stage.authority != flip.to.authority]
     wanted = {"announced": "ready", "holding": "drained", "switched": "switched"}[flip.phase]
-    answered = sum(each.answer == wanted for each in standing.processes)
+    answered = sum(each.vote == wanted for each in overview.processes)
     now = names.index(flip.phase) if flip.phase in names else 0
     phases = tuple(
         (name, PHASES[name], "past" if n < now else "here" if n == now else "ahead") for n, name in enumerate(names)
     )
-    return MoveProgressView(flip, PHASES[flip.phase], answered, len(standing.processes), phases)
+    return MoveProgressView(flip, PHASES[flip.phase], answered, len(overview.processes), phases)
 
 
-def _members(standing: StagesView) -> Iterable[Member]:
-    for each in standing.processes:
-        late = each.epoch != standing.epoch
-        answer = each.answer or (f"at epoch {each.epoch}, behind the others" if late else "serving")
-        if each.gone:
+def _process_rows(overview: StagesView) -> Iterable[ProcessRow]:
+    for each in overview.processes:
+        late = each.epoch != overview.epoch
+        answer = each.vote or (f"at epoch {each.epoch}, behind the others" if late else "serving")
+        if each.lease_expired:
             answer = "gone: it renews its lease no more"
-        yield Member(each, answer, ready=not late and not each.gone)
+        yield ProcessRow(each, answer, ready=not late and not each.lease_expired)
 
 
 def _notice(history: Sequence[HistoryEntry], now: float) -> Notice | None:

@@ -15,7 +15,7 @@ from proxy.cutover.stage_table import StageRow, StageTable
 from proxy.cutover.stages import StageMap
 from proxy.stores.errors import Refused, StoreError, Unreachable
 
-_LATEST = 20
+_HISTORY_SEARCHED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class MoveProgress:
 
     phase: str
     seconds: float
-    proxies: tuple[ProcessProgress, ...] = ()
+    processes: tuple[ProcessProgress, ...] = ()
     text: str = ""
 
 
@@ -54,59 +54,57 @@ class MoveAborted:
     reason: str
 
 
-async def read(table: StageTable) -> StageTableState:
+async def read_state(table: StageTable) -> StageTableState:
     """The state, understood. Raises StoreError."""
     try:
-        return StageTableState.of(await table.state())
+        return StageTableState.from_row(await table.state())
     except (KeyError, TypeError, ValueError) as error:
-        told = f"the stage table {table.name} holds what this version cannot read ({error!r}): run one version"
-        raise Refused("version", told) from error
+        entry = f"the stage table {table.name} holds what this version cannot read ({error!r}): run one version"
+        raise Refused("version", entry) from error
 
 
 class ActiveMove:
-    """From its announcement, which was written as `version`, to its end. `clock` is one's own, `wall` is for people."""
+    """From its announcement, which was written as `version`, to its end. `clock` gives elapsed seconds."""
 
     def __init__(
         self,
         table: StageTable,
         clock: Callable[[], float],
-        wall: Callable[[], float],
         before: StageMap,
         flip: Flip,
         version: int,
     ) -> None:
         self._table = table
         self._clock = clock
-        self._wall = wall
-        self._watch = LeaseObserver()
+        self._lease_observer = LeaseObserver()
         self._id = flip.id
         self._before = before.epoch
-        self._unsure = False
+        self._state_uncertain = False
         self._answered_at = clock()
-        self.known = StageTableState(version, before, flip)
+        self.state = StageTableState(version, before, flip)
         self.flip: Flip | None = flip
-        self.seen: Sequence[ObservedLease] = ()
+        self.leases: Sequence[ObservedLease] = ()
         # Whether `seen` was read after the phase began: what decides on the next one has to be.
-        self.fresh = False
-        self.began = self.written_at = clock()
+        self.leases_of_phase = False
+        self.started_at = self.written_at = clock()
         self.held_at = 0.0
-        self.end: MoveCommitted | MoveAborted = MoveAborted(before.epoch, "it has not ended")
+        self.outcome: MoveCommitted | MoveAborted = MoveAborted(before.epoch, "it has not ended")
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Read who has answered; and first the state, where it is not known for sure. Raises StoreError."""
-        if self._unsure:
-            found = await read(self._table)
+        if self._state_uncertain:
+            found = await read_state(self._table)
             if found.flip is None or found.flip.id != self._id:
-                self.end = await self._how_it_ended(found)
-                self._take(StageTableState(found.version, found.map, None))
+                self.outcome = await self._find_outcome(found)
+                self._adopt(StageTableState(found.version, found.map, None))
             else:
-                self._take(found)
-            self._unsure = False
+                self._adopt(found)
+            self._state_uncertain = False
         if self.flip is not None:
             asked = self._clock()
             leases = await self._table.leases()
-            self.seen = self._watch.see(leases, asked, self._clock())
-            self.fresh = True
+            self.leases = self._lease_observer.observe(leases, asked, self._clock())
+            self.leases_of_phase = True
         self._answered_at = self._clock()
 
     async def write(
@@ -114,80 +112,80 @@ class ActiveMove:
     ) -> None:
         """Write the state that follows (`entry`: it is the end, for this reason). Where it was not taken, or nobody can
         tell, the state is read before anything else is done. Raises StoreError."""
-        self._unsure = True
+        self._state_uncertain = True
         sent = self._clock()
         if not await self._table.write_state(state, entry=entry):
             return
-        self._unsure = False
+        self._state_uncertain = False
         self.written_at = self._clock()
-        follows = StageTableState.of(state)
+        follows = StageTableState.from_row(state)
         if follows.flip is not None and follows.flip.phase is Phase.HOLDING and not self.held_at:
             self.held_at = sent
         if follows.flip is None:
-            self.end = (
+            self.outcome = (
                 MoveAborted(state.epoch, reason) if reason is not None else MoveCommitted(state.epoch, self._held_ms())
             )
-        self._take(follows)
+        self._adopt(follows)
 
-    def failed(self, error: StoreError, limit: float) -> None:
+    def check_silence(self, error: StoreError, limit: float) -> None:
         """Something could not be asked. Raises the error when that has gone on for `limit` seconds."""
         if self._clock() - self._answered_at < limit:
             return
-        told = f"the stage table {self._table.name} does not answer ({error}): the proxies end this move by themselves"
-        raise Unreachable(error.reason, told) from error
+        entry = f"the stage table {self._table.name} does not answer ({error}): the proxies end this move by themselves"
+        raise Unreachable(error.reason, entry) from error
 
-    async def sweep(self) -> None:
+    async def delete_expired_leases(self) -> None:
         """Take out of the table who is gone and owes nothing, or every later move would wait for its lease too."""
-        for each in self.seen:
-            if each.run_out and not each.lease.owes:
+        for each in self.leases:
+            if each.expired and not each.lease.owes:
                 try:
                     await self._table.delete_lease(each.lease)
                 except StoreError:
                     return
 
-    def waits_for(self) -> str:
+    def waiting_text(self) -> str:
         """A sentence for people, or none."""
         flip = self.flip
         if flip is None:
             return ""
-        waiting = [each.lease for each in self.seen if flips.standing(flip, each) is VoteStatus.AWAITED]
-        names = ", ".join(_waiting(flip, lease.process, lease.note) for lease in waiting)
+        waiting = [each.lease for each in self.leases if flips.vote_status(flip, each) is VoteStatus.AWAITED]
+        names = ", ".join(_waiting_process(flip, lease.process, lease.note) for lease in waiting)
         return f"waiting for {names}" if names else ""
 
-    async def _how_it_ended(self, found: StageTableState) -> MoveCommitted | MoveAborted:
+    async def _find_outcome(self, found: StageTableState) -> MoveCommitted | MoveAborted:
         """The end of a move is written together with its entry in the history, so that is where to look."""
-        for told in await self._table.history(_LATEST):
-            if told.get("id") == self._id:
-                if told["outcome"] == "moved":
-                    return MoveCommitted(int(told["epoch"]), int(told["held_ms"]))
-                return MoveAborted(int(told["epoch"]), str(told["reason"]))
+        for entry in await self._table.history(_HISTORY_SEARCHED):
+            if entry.get("id") == self._id:
+                if entry["outcome"] == "moved":
+                    return MoveCommitted(int(entry["epoch"]), int(entry["held_ms"]))
+                return MoveAborted(int(entry["epoch"]), str(entry["reason"]))
         return MoveAborted(found.map.epoch, "nobody knows how it ended: look at the stages")
 
     def _held_ms(self) -> int:
         return round((self._clock() - self.held_at) * 1000) if self.held_at else 0
 
-    def _take(self, known: StageTableState) -> None:
+    def _adopt(self, known: StageTableState) -> None:
         if (known.flip and known.flip.phase) != (self.flip and self.flip.phase):
-            self.fresh = False
-        self.known, self.flip = known, known.flip
+            self.leases_of_phase = False
+        self.state, self.flip = known, known.flip
 
 
-def proxies_of(flip: Flip | None, seen: Sequence[ObservedLease]) -> tuple[ProcessProgress, ...]:
+def progress_of_processes(flip: Flip | None, seen: Sequence[ObservedLease]) -> tuple[ProcessProgress, ...]:
     """Each process and its answer (without a move: whether it is alive), by name."""
     found = []
     for each in seen:
         lease = each.lease
         if flip is None:
-            phase = "run out" if each.run_out else "alive"
-        elif flips.standing(flip, each) is VoteStatus.PASSED:
-            phase = str(VoteStatus.PASSED)
+            phase = "run out" if each.expired else "alive"
+        elif flips.vote_status(flip, each) is VoteStatus.PASSED_OVER:
+            phase = str(VoteStatus.PASSED_OVER)
         else:
             phase = lease.phase if lease.flip == flip.id else str(Phase.ANNOUNCED)
         found.append(ProcessProgress(lease.process, lease.host, phase, lease.note))
     return tuple(sorted(found, key=lambda each: each.process))
 
 
-def _waiting(flip: Flip, process: str, note: Mapping[str, Any]) -> str:
+def _waiting_process(flip: Flip, process: str, note: Mapping[str, Any]) -> str:
     if flip.phase is not Phase.HOLDING or not note:
         return process
     return f"{process} ({note.get('writers', 0)} writes under way, {note.get('keys', 0)} keys to converge)"

@@ -8,21 +8,20 @@ history keeps.
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Final
 
 from proxy.cutover.clock_skew import clock_skew_margin
-from proxy.cutover.flip.active_move import MoveAborted, MoveCommitted, MoveProgress, proxies_of, read
-from proxy.cutover.flip.lease import boottime
+from proxy.cutover.flip.active_move import MoveAborted, MoveCommitted, MoveProgress, progress_of_processes, read_state
+from proxy.cutover.flip.clocks import SYSTEM_CLOCKS, Clocks
 from proxy.cutover.flip.protocol import LeaseObserver
-from proxy.cutover.gate.forgotten_writes import settled
+from proxy.cutover.gate.forgotten_writes import settled_at
 from proxy.cutover.stage_table import StageTable
-from proxy.cutover.stages import EVERYTHING, ForgottenProcesses
+from proxy.cutover.stages import ALL_TABLES, ForgottenProcesses
 
-_LOOK_SECONDS: Final = 0.25
+_POLL_SECONDS: Final = 0.25
 
 
 async def forget(
@@ -32,16 +31,19 @@ async def forget(
     by: str,
     because: str,
     settle_seconds: float = 0.0,
-    clock: Callable[[], float] = boottime,
-    wall: Callable[[], float] = time.time,
+    clocks: Clocks = SYSTEM_CLOCKS,
 ) -> AsyncIterator[MoveProgress | MoveCommitted | MoveAborted]:
     """See first, for as long as its lease lasts, that it is gone. Ends with Moved (the epoch is the same) or Kept.
     `settle_seconds` is how long a call to either store may take effect after it was sent. Raises StoreError."""
-    began, watch = clock(), LeaseObserver()
+    began, observer = clocks.elapsed(), LeaseObserver()
     while True:
-        asked = clock()
-        found = [each for each in watch.see(await table.leases(), asked, clock()) if each.lease.process == process]
-        known = await read(table)
+        asked = clocks.elapsed()
+        found = [
+            each
+            for each in observer.observe(await table.leases(), asked, clocks.elapsed())
+            if each.lease.process == process
+        ]
+        known = await read_state(table)
         if not found:
             yield MoveAborted(known.map.epoch, f"there is no process {process} in the stage table")
             return
@@ -49,17 +51,22 @@ async def forget(
             yield MoveAborted(known.map.epoch, "a stage is being moved: try again when that is over")
             return
         (seen,) = found
-        if seen.run_out:
+        if seen.expired:
             break
-        if clock() - began > 2 * (seen.lease.seconds + clock_skew_margin(seen.lease.seconds)):
+        if clocks.elapsed() - began > 2 * (seen.lease.seconds + clock_skew_margin(seen.lease.seconds)):
             yield MoveAborted(known.map.epoch, f"{process} is alive, it renews its lease: stop it instead")
             return
-        yield MoveProgress("watching", clock() - began, proxies_of(None, found), "looking whether it renews its lease")
-        await asyncio.sleep(_LOOK_SECONDS)
+        yield MoveProgress(
+            "watching",
+            clocks.elapsed() - began,
+            progress_of_processes(None, found),
+            "looking whether it renews its lease",
+        )
+        await asyncio.sleep(_POLL_SECONDS)
     lease = seen.lease
     entry = {
         "id": uuid.uuid4().hex[:12],
-        "at": wall(),
+        "at": clocks.wall(),
         "epoch": known.map.epoch,
         "outcome": "forgotten",
         "process": process,
@@ -71,11 +78,13 @@ async def forget(
     after = known.map
     if lease.owes:
         # It sent nothing after its lease. A release before this one did not say when it renewed it.
-        sent_last = (lease.renewed or wall()) + lease.seconds
+        sent_last = (lease.renewed or clocks.wall()) + lease.seconds
         lost = after.forgotten
-        lost = ForgottenProcesses(lost.count + 1, process, max(lost.settled, settled(sent_last, settle_seconds)))
-        after = replace(after, forgotten=lost).broken((EVERYTHING,), wall(), f"process {process} was forgotten")
-    if not await table.forget(lease, known.written(None, after), entry):
+        lost = ForgottenProcesses(lost.count + 1, process, max(lost.settled_at, settled_at(sent_last, settle_seconds)))
+        after = replace(after, forgotten=lost).with_new_eras(
+            (ALL_TABLES,), clocks.wall(), f"process {process} was forgotten"
+        )
+    if not await table.forget(lease, known.next_row(None, after), entry):
         yield MoveAborted(
             known.map.epoch, f"{process} has come back, or a stage was moved just now: look, and try again"
         )
@@ -83,7 +92,7 @@ async def forget(
     yield MoveCommitted(known.map.epoch, 0)
 
 
-def follows(process: str, *, owed: bool) -> str:
+def follow_up(process: str, *, owed: bool) -> str:
     """What is to be done after it was forgotten."""
     if not owed:
         return f"{process} owed nothing: nothing has to follow"

@@ -7,22 +7,13 @@ lease has seen every change that was made without waiting for it. Keeps the numb
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Final
 
+from proxy.cutover.flip.clocks import boottime
 from proxy.stores.errors import Unreachable
 
 _OWE_SECONDS: Final = 2.0
-
-
-def boottime() -> float:
-    """Seconds since the machine was started, those included for which it was suspended: a lease must be over when it
-    wakes up (clock_gettime(2): CLOCK_MONOTONIC stands still meanwhile)."""
-    return time.clock_gettime(_CLOCK)
-
-
-_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Lease:
@@ -67,18 +58,18 @@ class Lease:
     # -- what the one who renews says ---------------------------------------------------------------------------------
 
     @property
-    def wanted(self) -> bool:
+    def owe_requested(self) -> bool:
         """Whether somebody waits for `owe`."""
         return self._owed is not None
 
-    def sends(self, until: float, *, owes: bool) -> None:
+    def renewal_sent(self, until: float, *, owes: bool) -> None:
         """A renewal is about to be sent, to end then. If no answer comes it may have been taken all the same: so the
         lease ends by then at the latest, and from now on this process owes only if the renewal says so."""
         self._lapse()
         self._until = min(self._until, until)
         self.owing = self.owing and owes
 
-    def taken(self, *, owes: bool) -> None:
+    def renewal_stored(self, *, owes: bool) -> None:
         """The renewal is in the table."""
         self.owing = owes
         if owes and self._owed is not None:
@@ -90,7 +81,7 @@ class Lease:
         self._lapse()
         self._until = until
 
-    def end(self) -> None:
+    def lose(self) -> None:
         """It is lost."""
         self._lapse()
         self._until = float("-inf")

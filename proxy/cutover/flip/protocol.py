@@ -23,11 +23,11 @@ from proxy.cutover.stage_table import LeaseItem, StageRow
 from proxy.cutover.stages import Scope, Stage, StageMap, StagePlacement, Stages
 
 # How long a driver may be silent before others end its move.
-BEAT_SECONDS: Final = 1.0
+HEARTBEAT_SECONDS: Final = 1.0
 
 
 # A process converges some thousand keys a second: with more than these before it, its writes are not held yet.
-MANY_KEYS: Final = 500
+MAX_BACKLOG_KEYS: Final = 500
 
 
 RECORDED: Final = "recorded"
@@ -35,7 +35,7 @@ RECORDED: Final = "recorded"
 
 
 # What the history need not keep of a move.
-_UNTOLD: Final = frozenset({"beat", "phase", "held_since", "broken", "paired"})
+_NOT_IN_HISTORY: Final = frozenset({"beat", "phase", "held_since", "broken", "paired"})
 
 
 class Phase(StrEnum):
@@ -62,52 +62,52 @@ class Flip:
 
     id: str
     scope: Scope
-    start: Stage
+    from_stage: Stage
     to: Stage
     ramp: float
     by: str
     because: str | None
     forced: bool
-    moves: bool
+    moves_authority: bool
     phase: Phase
-    driver: str
+    coordinator: str
     started: float
     held_since: float = 0.0
-    beat: int = 0
+    heartbeat: int = 0
     gate: Mapping[str, Any] = field(default_factory=dict)
     ramp_before: float | None = None
-    broken: tuple[Scope, ...] = ()
+    ended_eras: tuple[Scope, ...] = ()
     paired: bool = False
 
     @property
     def recorded(self) -> bool:
         """Whether it has to be recorded in DSQL before its commit."""
-        return self.moves and self.paired
+        return self.moves_authority and self.paired
 
     @property
-    def holds(self) -> bool:
+    def holds_writes(self) -> bool:
         """Whether writes in its scope have to wait."""
-        return self.moves and self.phase is not Phase.ANNOUNCED
+        return self.moves_authority and self.phase is not Phase.ANNOUNCED
 
     def document(self) -> dict[str, Any]:
         return {
             "id": self.id,
             "scope": str(self.scope),
-            "from": str(self.start),
+            "from": str(self.from_stage),
             "to": str(self.to),
             "ramp": self.ramp,
             "by": self.by,
             "because": self.because,
             "forced": self.forced,
-            "moves": self.moves,
+            "moves": self.moves_authority,
             "phase": str(self.phase),
-            "driver": self.driver,
+            "driver": self.coordinator,
             "started": self.started,
             "held_since": self.held_since,
-            "beat": self.beat,
+            "beat": self.heartbeat,
             "gate": dict(self.gate),
             "ramp_before": self.ramp_before,
-            "broken": [str(scope) for scope in self.broken],
+            "broken": [str(scope) for scope in self.ended_eras],
             "paired": self.paired,
         }
 
@@ -117,21 +117,21 @@ class Flip:
         return cls(
             id=str(document["id"]),
             scope=Scope.parse(document["scope"]),
-            start=Stage(document["from"]),
+            from_stage=Stage(document["from"]),
             to=Stage(document["to"]),
             ramp=float(document["ramp"]),
             by=str(document["by"]),
             because=document["because"],
             forced=bool(document["forced"]),
-            moves=bool(document["moves"]),
+            moves_authority=bool(document["moves"]),
             phase=Phase(document["phase"]),
-            driver=str(document["driver"]),
+            coordinator=str(document["driver"]),
             started=float(document["started"]),
             held_since=float(document["held_since"]),
-            beat=int(document["beat"]),
+            heartbeat=int(document["beat"]),
             gate=document["gate"],
             ramp_before=float(before) if (before := document.get("ramp_before")) is not None else None,
-            broken=tuple(map(Scope.parse, document.get("broken", ()))),
+            ended_eras=tuple(map(Scope.parse, document.get("broken", ()))),
             paired=bool(document.get("paired", False)),
         )
 
@@ -145,12 +145,12 @@ class StageTableState:
     flip: Flip | None
 
     @classmethod
-    def of(cls, state: StageRow) -> Self:
+    def from_row(cls, state: StageRow) -> Self:
         """Raises KeyError, TypeError or ValueError for a state that another version of Crossfade has written."""
         stages = StageMap.from_document(state.map) if state.map is not None else StageMap(state.epoch)
         return cls(state.version, stages, Flip.from_document(state.flip) if state.flip is not None else None)
 
-    def written(self, flip: Flip | None, stages: StageMap | None = None) -> StageRow:
+    def next_row(self, flip: Flip | None, stages: StageMap | None = None) -> StageRow:
         """The state that follows."""
         stages = stages or self.map
         document = flip.document() if flip is not None else None
@@ -158,25 +158,25 @@ class StageTableState:
 
     # -- what may follow ----------------------------------------------------------------------------------------------
 
-    def announced(self, flip: Flip) -> StageRow:
-        return self.written(flip)
+    def announce(self, flip: Flip) -> StageRow:
+        return self.next_row(flip)
 
-    def beaten(self, flip: Flip) -> StageRow:
-        return self.written(replace(flip, beat=flip.beat + 1))
+    def send_heartbeat(self, flip: Flip) -> StageRow:
+        return self.next_row(replace(flip, heartbeat=flip.heartbeat + 1))
 
-    def holding(self, flip: Flip, now: float) -> StageRow:
-        return self.written(replace(flip, phase=Phase.HOLDING, beat=flip.beat + 1, held_since=now))
+    def hold_writes(self, flip: Flip, now: float) -> StageRow:
+        return self.next_row(replace(flip, phase=Phase.HOLDING, heartbeat=flip.heartbeat + 1, held_since=now))
 
-    def switched(self, flip: Flip, now: float) -> StageRow:
+    def commit(self, flip: Flip, now: float) -> StageRow:
         """The commit."""
         placed = StagePlacement(flip.to, flip.ramp, now, flip.by)
-        after = replace(flip, phase=Phase.SWITCHED, beat=flip.beat + 1)
-        moved = self.map.moved(flip.scope, placed, flip.broken)
-        return self.written(after, moved.flipped() if flip.moves else moved)
+        after = replace(flip, phase=Phase.SWITCHED, heartbeat=flip.heartbeat + 1)
+        moved = self.map.with_move(flip.scope, placed, flip.ended_eras)
+        return self.next_row(after, moved.flipped() if flip.moves_authority else moved)
 
-    def ended(self) -> StageRow:
+    def end(self) -> StageRow:
         """No move is under way: after `switched` it is done, before it all is as it was."""
-        return self.written(None)
+        return self.next_row(None)
 
 
 # -- who has answered -------------------------------------------------------------------------------------------------
@@ -185,8 +185,8 @@ class StageTableState:
 class VoteStatus(StrEnum):
     """How a process stands to a move's phase."""
 
-    DONE = "done"  # it has answered
-    PASSED = "passed over"  # it cannot serve, and owes nothing
+    VOTED = "done"  # it has answered
+    PASSED_OVER = "passed over"  # it cannot serve, and owes nothing
     AWAITED = "awaited"
     BLOCKS = "blocks"  # it is gone and owes, or it has refused
 
@@ -196,7 +196,7 @@ class ObservedLease:
     """A lease item, and whether its lease has run out as far as the one who looked can tell."""
 
     lease: LeaseItem
-    run_out: bool
+    expired: bool
 
 
 class LeaseObserver:
@@ -206,88 +206,88 @@ class LeaseObserver:
     def __init__(self) -> None:
         self._since: dict[str, tuple[str, int, float]] = {}
 
-    def see(self, leases: Iterable[LeaseItem], asked: float, answered: float) -> list[ObservedLease]:
+    def observe(self, leases: Iterable[LeaseItem], asked: float, answered: float) -> list[ObservedLease]:
         """What was read, with when it was asked for and when it came: in between it may have been looked up."""
         seen, since = [], {}
         for lease in leases:
             life, renewals, first = self._since.get(lease.process, ("", 0, answered))
-            if (life, renewals) != (lease.life, lease.renewals):
+            if (life, renewals) != (lease.incarnation, lease.renewals):
                 first = answered
-            since[lease.process] = (lease.life, lease.renewals, first)
+            since[lease.process] = (lease.incarnation, lease.renewals, first)
             seen.append(ObservedLease(lease, asked - first >= lease.seconds + clock_skew_margin(lease.seconds)))
         self._since = since
         return seen
 
 
-def standing(flip: Flip, seen: ObservedLease) -> VoteStatus:
+def vote_status(flip: Flip, seen: ObservedLease) -> VoteStatus:
     """See THE RULE, above."""
     lease = seen.lease
     answer = lease.phase if lease.flip == flip.id else ""
     if flip.phase is Phase.SWITCHED:
         done = answer == Vote.SWITCHED
-        return VoteStatus.DONE if done else VoteStatus.PASSED if seen.run_out else VoteStatus.AWAITED
-    if answer == Vote.REFUSED and not seen.run_out:
+        return VoteStatus.VOTED if done else VoteStatus.PASSED_OVER if seen.expired else VoteStatus.AWAITED
+    if answer == Vote.REFUSED and not seen.expired:
         return VoteStatus.BLOCKS
     wanted = (Vote.READY, Vote.DRAINED) if flip.phase is Phase.ANNOUNCED else (Vote.DRAINED,)
-    if answer in wanted and not (flip.phase is Phase.ANNOUNCED and seen.run_out):
-        return VoteStatus.DONE
-    if not seen.run_out:
+    if answer in wanted and not (flip.phase is Phase.ANNOUNCED and seen.expired):
+        return VoteStatus.VOTED
+    if not seen.expired:
         return VoteStatus.AWAITED
-    return VoteStatus.BLOCKS if flip.moves and lease.owes else VoteStatus.PASSED
+    return VoteStatus.BLOCKS if flip.moves_authority and lease.owes else VoteStatus.PASSED_OVER
 
 
 def all_voted(flip: Flip, seen: Sequence[ObservedLease]) -> bool:
     """Whether the next phase may begin."""
-    return all(standing(flip, each) in (VoteStatus.DONE, VoteStatus.PASSED) for each in seen)
+    return all(vote_status(flip, each) in (VoteStatus.VOTED, VoteStatus.PASSED_OVER) for each in seen)
 
 
 def blocked_reason(flip: Flip, seen: Sequence[ObservedLease]) -> str | None:
     """Why the move cannot be made, whatever one waits for; None if it can."""
     for each in seen:
-        if standing(flip, each) is not VoteStatus.BLOCKS:
+        if vote_status(flip, each) is not VoteStatus.BLOCKS:
             continue
         lease = each.lease
         who = f"{lease.process} ({lease.host}, process {lease.pid})"
-        if not each.run_out:
+        if not each.expired:
             return f"{who} cannot take part: {lease.note.get('problem', 'it does not say why')}"
         return (
             f"{who} is gone and its journal may hold keys that have not converged: start it again with its journal; if "
             f"that is lost: crossfade stage forget {lease.process}, and then a full sweep: crossfade verify --repair"
         )
-    beginnings = {each.lease.begins for each in seen if not each.run_out}
-    if flip.moves and len(beginnings) > 1:
+    beginnings = {each.lease.initial_stages for each in seen if not each.expired}
+    if flip.moves_authority and len(beginnings) > 1:
         return "the proxies' settings begin with different stages: give all of them the same, and start them again"
     return None
 
 
-def lingering(seen: Sequence[ObservedLease]) -> float:
+def max_lingering_seconds(seen: Sequence[ObservedLease]) -> float:
     """For how many seconds some write of an unknown outcome may yet take effect, as the processes say."""
-    return max((float(each.lease.note.get("lingering", 0.0)) for each in seen if not each.run_out), default=0.0)
+    return max((float(each.lease.note.get("lingering", 0.0)) for each in seen if not each.expired), default=0.0)
 
 
-def most_keys(seen: Sequence[ObservedLease]) -> int:
+def max_backlog(seen: Sequence[ObservedLease]) -> int:
     """How many keys the process that is furthest behind has to converge, as the processes say."""
-    return max((int(each.lease.note.get("keys", 0)) for each in seen if not each.run_out), default=0)
+    return max((int(each.lease.note.get("keys", 0)) for each in seen if not each.expired), default=0)
 
 
-def parked(seen: Sequence[ObservedLease]) -> int:
+def parked_keys(seen: Sequence[ObservedLease]) -> int:
     """How many keys are parked, as the processes say."""
-    return sum(int(each.lease.note.get("parked", 0)) for each in seen if not each.run_out)
+    return sum(int(each.lease.note.get("parked", 0)) for each in seen if not each.expired)
 
 
 def not_ready_reason(flip: Flip, seen: Sequence[ObservedLease]) -> str | None:
     """Why nothing should be held yet, because it could not be drained; None if it could."""
-    if not flip.moves:
+    if not flip.moves_authority:
         return None
     if flip.recorded and not any(each.lease.note.get(RECORDED) == flip.id for each in seen):
         return "no process has recorded it in DSQL: start a proxy that serves the table"
-    seconds, keys = lingering(seen), parked(seen)
+    seconds, keys = max_lingering_seconds(seen), parked_keys(seen)
     if seconds > 0:
         return f"writes whose outcome is unknown may still take effect: try again in {seconds:.0f} s"
     if keys and not flip.forced:
         return f"{keys} keys are parked, whose items the mirror cannot hold: they would be lost"
-    behind = most_keys(seen)
-    if behind > MANY_KEYS:
+    behind = max_backlog(seen)
+    if behind > MAX_BACKLOG_KEYS:
         return f"{behind} keys of one process have still to converge: writes would be held too long"
     return None
 
@@ -295,7 +295,7 @@ def not_ready_reason(flip: Flip, seen: Sequence[ObservedLease]) -> str | None:
 # -- what a move means ------------------------------------------------------------------------------------------------
 
 
-def refusal(move: MoveRequest) -> str | None:
+def refusal_reason(move: MoveRequest) -> str | None:
     """Why a move makes no sense, whatever the stages are; None if it does."""
     if move.force and not move.because.strip():
         return "force needs a reason: say because of what"
@@ -314,7 +314,7 @@ def moved_types(stages: Stages, move: MoveRequest) -> tuple[str, ...]:
         each
         for each in stages.types(table)
         if stages.covers(move.scope, table, each)
-        and (stages.placed(table, each).stage, stages.placed(table, each).ramp) != wanted
+        and (stages.placement(table, each).stage, stages.placement(table, each).ramp) != wanted
     )
 
 
@@ -328,19 +328,19 @@ def moves_authority(stages: Stages, move: MoveRequest) -> bool:
     )
 
 
-def entry(
+def move_entry(
     flip: Flip, epoch: int, now: float, *, reason: str | None, seen: Sequence[ObservedLease] = ()
 ) -> dict[str, Any]:
     """What the history keeps of a move that has ended: done, or (with a reason) not."""
     held = max(0.0, now - flip.held_since) if flip.held_since else 0.0
     return {
-        **{name: value for name, value in flip.document().items() if name not in _UNTOLD},
+        **{name: value for name, value in flip.document().items() if name not in _NOT_IN_HISTORY},
         "at": now,
         "epoch": epoch,
         "outcome": "kept" if reason is not None else "moved",
         "reason": reason,
         "held_ms": round(held * 1000),
-        "passed_over": [each.lease.process for each in seen if standing(flip, each) is VoteStatus.PASSED],
+        "passed_over": [each.lease.process for each in seen if vote_status(flip, each) is VoteStatus.PASSED_OVER],
     }
 
 
@@ -350,10 +350,10 @@ class HeartbeatTimeout:
     def __init__(self) -> None:
         self._at: tuple[str, int, float] = ("", 0, 0.0)
 
-    def see(self, flip: Flip, asked: float, answered: float) -> bool:
+    def expired(self, flip: Flip, asked: float, answered: float) -> bool:
         """Whether it is time to end its move."""
         name, beat, first = self._at
-        if (name, beat) != (flip.id, flip.beat):
+        if (name, beat) != (flip.id, flip.heartbeat):
             first = answered
-        self._at = (flip.id, flip.beat, first)
-        return asked - first >= BEAT_SECONDS + clock_skew_margin(BEAT_SECONDS)
+        self._at = (flip.id, flip.heartbeat, first)
+        return asked - first >= HEARTBEAT_SECONDS + clock_skew_margin(HEARTBEAT_SECONDS)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Self
 
-from proxy.cutover.stages import SEVERAL, Era, Stages
+from proxy.cutover.stages import SEVERAL_TYPES, Era, Stages
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Basis:
         eras = {str(each): int(number) for each, number in document["eras"].items()}
         return cls(str(document["mapping"]), MappingProxyType(eras))
 
-    def unlike(self, saved: Iterable[Mapping[str, Any] | None]) -> str | None:
+    def difference_reason(self, saved: Iterable[Mapping[str, Any] | None]) -> str | None:
         """Why work that was saved is of another mapping or another era; None where all of it is of this basis."""
         for document in saved:
             try:
@@ -54,12 +54,12 @@ class Basis:
 
     def in_era(self, item_type: str, era: Era) -> bool:
         """Whether it is of this era of a type; of what concerns several types (`*`), of the youngest of theirs."""
-        if item_type == SEVERAL:
+        if item_type == SEVERAL_TYPES:
             return max(self.eras.values(), default=0) == era.number
         return self.eras.get(item_type, self.eras.get("", 0)) == era.number
 
 
-def outlived(basis: Basis | None, eras: Mapping[str, Era], mappings: Iterable[str]) -> str | None:
+def outdated_reason(basis: Basis | None, eras: Mapping[str, Era], mappings: Iterable[str]) -> str | None:
     """Why what was found on a basis is no finding any more, as the end of a sentence; None where it still is one.
 
     `eras` are those of the types concerned, now; `mappings` the digests of the mappings that processes have, now.

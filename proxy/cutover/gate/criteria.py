@@ -79,7 +79,7 @@ DOOR: Final = Criterion(
 
 
 def check_heard_from(evidence: Evidence, settings: GateSettings, now: float) -> Criterion:
-    ages = {name: max(0.0, now - at) for name, at in evidence.at.items()}
+    ages = {name: max(0.0, now - at) for name, at in evidence.reported_at.items()}
     oldest = max(ages.values(), default=0.0)
     late = sorted(name for name, age in ages.items() if age > settings.max_evidence_seconds)
     proxies = "1 proxy" if len(ages) == 1 else f"{len(ages)} proxies"
@@ -170,7 +170,7 @@ def check_sweep(
 
 def check_forgotten(last: LastSweep | None, lost: ForgottenProcesses, missing: str | None) -> Criterion:
     """Whether what a forgotten process owed has been made good. Where it has not, no force helps."""
-    wanted = f"a sweep that began after {lost.process} was forgotten"
+    wanted = f"a sweep that began after {lost.last_process} was forgotten"
     if missing is not None:
         return Criterion("forgotten", False, "not swept since", wanted, missing + ".")
     if last is not None and last.result == DIFFERENT:

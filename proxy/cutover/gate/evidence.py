@@ -32,10 +32,10 @@ class AccessPattern(NamedTuple):
     table: str
     item_type: str
     operation: str
-    how: str
+    shape: str
 
     def __str__(self) -> str:
-        return f"{self.item_type} {self.operation} {self.how}".rstrip()
+        return f"{self.item_type} {self.operation} {self.shape}".rstrip()
 
 
 class CountKey(NamedTuple):
@@ -43,7 +43,7 @@ class CountKey(NamedTuple):
 
     pattern: AccessPattern
     span: int
-    word: str
+    outcome: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,37 +88,37 @@ class Evidence:
     of (of one process: after `merged`, the counts have been held against them); `mappings` the digests of each table's
     mapping that processes have."""
 
-    at: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    reported_at: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     counts: Mapping[CountKey, int] = field(default_factory=lambda: MappingProxyType({}))
     recent: Mapping[tuple[str, str, str], int] = field(default_factory=lambda: MappingProxyType({}))
     timings: Mapping[tuple[str, str], tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    standing: Mapping[str, JournalBacklog] = field(default_factory=lambda: MappingProxyType({}))
+    backlogs: Mapping[str, JournalBacklog] = field(default_factory=lambda: MappingProxyType({}))
     troubles: frozenset[str] = frozenset()
-    swept: Mapping[str, LastSweep] = field(default_factory=lambda: MappingProxyType({}))
+    sweeps: Mapping[str, LastSweep] = field(default_factory=lambda: MappingProxyType({}))
     bases: Mapping[str, Basis] = field(default_factory=lambda: MappingProxyType({}))
     mappings: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
 
     def merged(self, other: Self) -> Self:
         """What both have seen together. Of one process, only one record may be among them: its newest."""
-        standing = dict(self.standing)
-        for table, theirs in other.standing.items():
+        standing = dict(self.backlogs)
+        for table, theirs in other.backlogs.items():
             mine = standing.get(table)
             standing[table] = theirs if mine is None else mine.merged(theirs)
         timings = dict(self.timings)
         for labels, more in other.timings.items():
             timings[labels] = tuple(map(sum, zip(timings[labels], more, strict=True))) if labels in timings else more
         return type(self)(
-            _highest(self.at, other.at),
+            _highest(self.reported_at, other.reported_at),
             _added(self.counts, other.counts),
             _added(self.recent, other.recent),
             MappingProxyType(timings),
             MappingProxyType(standing),
             self.troubles | other.troubles,
-            _newest(self.swept, other.swept),
+            _newest(self.sweeps, other.sweeps),
             mappings=_united(self.mappings, other.mappings),
         )
 
-    def of_now(self, era_of: Callable[[str, str], Era]) -> Evidence:
+    def in_current_eras(self, era_of: Callable[[str, str], Era]) -> Evidence:
         """The same without what was counted in another era: that is no evidence any more. Of one process."""
         outdated = {
             (table, item_type)
@@ -141,7 +141,7 @@ class Evidence:
             counts.setdefault(pattern, {}).setdefault(str(span), {})[str(word)] = count
         return {
             "version": VERSION,
-            "at": dict(self.at),
+            "at": dict(self.reported_at),
             "counts": [[*pattern, spans] for pattern, spans in counts.items()],
             "recent": [[*place, count] for place, count in self.recent.items()],
             "timings": [[*labels, list(buckets)] for labels, buckets in self.timings.items()],
@@ -152,12 +152,12 @@ class Evidence:
                     "parked": dict(here.parked),
                     "lingering": dict(here.lingering),
                 }
-                for table, here in self.standing.items()
+                for table, here in self.backlogs.items()
             },
             "troubles": sorted(self.troubles),
             "swept": {
                 table: [*last[:3], last.basis.document() if last.basis is not None else None, last.mended, last.began]
-                for table, last in self.swept.items()
+                for table, last in self.sweeps.items()
             },
             "bases": {table: basis.document() for table, basis in self.bases.items()},
             "mappings": {table: sorted(digests) for table, digests in self.mappings.items()},
@@ -174,11 +174,11 @@ class Evidence:
             for span, words in spans.items():
                 counts.update({CountKey(pattern, int(span), word): int(count) for word, count in words.items()})
         return cls(
-            at=_frozen({name: float(at) for name, at in document["at"].items()}),
+            reported_at=_frozen({name: float(at) for name, at in document["at"].items()}),
             counts=_frozen(counts),
             recent=_frozen({(table, each, word): int(count) for table, each, word, count in document["recent"]}),
             timings=_frozen({(store, action): _buckets(counted) for store, action, counted in document["timings"]}),
-            standing=_frozen(
+            backlogs=_frozen(
                 {
                     table: JournalBacklog(
                         int(here["keys"]),
@@ -190,7 +190,7 @@ class Evidence:
                 }
             ),
             troubles=frozenset(map(str, document["troubles"])),
-            swept=_frozen({table: _last(*last) for table, last in document["swept"].items()}),
+            sweeps=_frozen({table: _last(*last) for table, last in document["swept"].items()}),
             bases=_frozen({table: Basis.from_document(basis) for table, basis in document["bases"].items()}),
             mappings=_frozen({table: frozenset(map(str, each)) for table, each in document["mappings"].items()}),
         )

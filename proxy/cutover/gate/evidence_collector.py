@@ -27,15 +27,15 @@ from proxy.cutover.gate.evidence import (
     LastSweep,
     span_of,
 )
-from proxy.cutover.stages import SEVERAL
+from proxy.cutover.stages import SEVERAL_TYPES
 from proxy.dynamodb.operations import Operation
 from proxy.verdicts import REQUEST_REFUSED, Verdict
 
-_MOST: Final = 300
+_MAX_PATTERNS: Final = 300
 _FORMS: Final = 4096
 _MINUTES: Final = 10
 _OCC: Final = "occ"
-_ALIKE: Final = (Verdict.AGREED, Verdict.LAGGING, Verdict.EXPECTED)
+_EQUAL_VERDICTS: Final = (Verdict.AGREED, Verdict.LAGGING, Verdict.EXPECTED)
 
 Timed = Mapping[tuple[str, ...], tuple[int, ...]]
 
@@ -50,17 +50,17 @@ class EvidenceCollector:
         name: Callable[[], str],
         *,
         timings: Callable[[], Timed],
-        standing: Callable[[], Awaitable[Mapping[str, JournalBacklog]]],
+        backlogs: Callable[[], Awaitable[Mapping[str, JournalBacklog]]],
         troubles: Callable[[], Iterable[str]],
-        swept: Callable[[], Mapping[str, LastSweep]] = dict,
+        sweeps: Callable[[], Mapping[str, LastSweep]] = dict,
         basis: Callable[[str], Basis] = lambda _: Basis(),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._name = name
         self._timings = timings
-        self._standing = standing
+        self._backlogs = backlogs
         self._troubles = troubles
-        self._swept = swept
+        self._sweeps = sweeps
         self._basis = basis
         self._bases: dict[str, Basis] = {}
         self._clock = clock
@@ -81,7 +81,7 @@ class EvidenceCollector:
         """An operation was compared. `reason` says why a mirror error was one, or that both stores refused it for its
         own sake: that is counted apart."""
         now = self._clock()
-        word = REQUEST_REFUSED if verdict in _ALIKE and reason == REQUEST_REFUSED else verdict
+        word = REQUEST_REFUSED if verdict in _EQUAL_VERDICTS and reason == REQUEST_REFUSED else verdict
         self._words(operation, table, item_type, now)[word] += 1
         recent = self._recent(now)
         recent[table, item_type, "mirror_error" if verdict is Verdict.MIRROR_ERROR else "answered"] += 1
@@ -97,13 +97,13 @@ class EvidenceCollector:
         """What there is to tell now. Ask every few seconds: that is also how time is kept."""
         now = self._clock()
         self._forget(now)
-        for table in {pattern.table for pattern in self._counts} | set(await self._standing()):
+        for table in {pattern.table for pattern in self._counts} | set(await self._backlogs()):
             self._rebase(table, self._basis(table))
         recent: Counter[tuple[str, str, str]] = Counter()
         for _, counted in self._minutes:
             recent.update(counted)
         return Evidence(
-            at=MappingProxyType({self._name(): now}),
+            reported_at=MappingProxyType({self._name(): now}),
             counts=MappingProxyType(
                 {
                     CountKey(pattern, span, word): count
@@ -114,9 +114,9 @@ class EvidenceCollector:
             ),
             recent=MappingProxyType(dict(recent)),
             timings=MappingProxyType(self._lately(now)),
-            standing=await self._standing(),
+            backlogs=await self._backlogs(),
             troubles=frozenset(self._troubles()),
-            swept=MappingProxyType(dict(self._swept())),
+            sweeps=MappingProxyType(dict(self._sweeps())),
             bases=MappingProxyType(dict(self._bases)),
             mappings=MappingProxyType(
                 {table: frozenset({basis.mapping}) for table, basis in self._bases.items() if basis.mapping}
@@ -128,7 +128,7 @@ class EvidenceCollector:
         for table, basis in earlier.bases.items():
             self._bases[table] = basis
         for (pattern, span, word), count in earlier.counts.items():
-            if len(self._counts) < _MOST or pattern in self._counts:
+            if len(self._counts) < _MAX_PATTERNS or pattern in self._counts:
                 self._counts.setdefault(pattern, {}).setdefault(span, Counter())[word] += count
         self._met.clear()
         self._forget(self._clock())
@@ -146,7 +146,7 @@ class EvidenceCollector:
         for pattern in [each for each in self._counts if each.table == table]:
             eras = (
                 {number.eras.get(pattern.item_type, number.eras.get("", 0)) for number in (before, now)}
-                if pattern.item_type != SEVERAL
+                if pattern.item_type != SEVERAL_TYPES
                 else {tuple(sorted(number.eras.items())) for number in (before, now)}
             )
             if len(eras) > 1 or before.mapping != now.mapping:
@@ -173,7 +173,7 @@ class EvidenceCollector:
 
     def _find(self, operation: Operation, table: str, item_type: str, now: float) -> Counter[str]:
         pattern = AccessPattern(table, item_type, operation.action, pattern_of(operation))
-        if pattern not in self._counts and len(self._counts) >= _MOST:
+        if pattern not in self._counts and len(self._counts) >= _MAX_PATTERNS:
             pattern = AccessPattern(table, item_type, operation.action, OTHER)
         if table not in self._bases:
             self._bases[table] = self._basis(table)

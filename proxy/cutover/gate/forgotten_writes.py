@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from proxy.cutover.clock_skew import clock_skew_margin
-from proxy.cutover.gate.basis import outlived
+from proxy.cutover.gate.basis import outdated_reason
 from proxy.cutover.gate.evidence import LastSweep
 from proxy.cutover.stages import Era, ForgottenProcesses, Stage
 from proxy.stores.dsql.system_tables.sweep_records import EQUAL, UNSETTLED
@@ -35,7 +35,7 @@ def missing_sweep_reason(
         return None
     if last is None:
         why = "no sweep of the whole table is on record (one is seen ten seconds after its end)"
-    elif (ended := outlived(last.basis, eras, mappings)) is not None:
+    elif (ended := outdated_reason(last.basis, eras, mappings)) is not None:
         why = f"the last sweep of the whole table says nothing any more: {ended}"
     elif not last.mended:
         why = "the last sweep of the whole table has left differences"
@@ -51,13 +51,13 @@ def missing_sweep_reason(
     )
 
 
-def settled(seen_last: float, settle_seconds: float) -> float:
+def settled_at(seen_last: float, settle_seconds: float) -> float:
     """When (Unix seconds) nothing can take effect any more that was sent until `seen_last`. With the margin that clocks
     may disagree by, for who waits for it has another."""
     return seen_last + settle_seconds + clock_skew_margin(settle_seconds)
 
 
-def wait(forgotten: ForgottenProcesses, now: float, settle_seconds: float) -> float:
+def wait_seconds(forgotten: ForgottenProcesses, now: float, settle_seconds: float) -> float:
     """For how many seconds a sweep must not begin yet: what it has looked at must not change behind it, unseen. Never
     longer than if it had been sent just now, whatever the clocks say."""
-    return min(max(0.0, forgotten.settled - now), settled(0.0, settle_seconds)) if forgotten.count else 0.0
+    return min(max(0.0, forgotten.settled_at - now), settled_at(0.0, settle_seconds)) if forgotten.count else 0.0

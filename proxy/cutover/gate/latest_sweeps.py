@@ -41,7 +41,7 @@ class LatestSweeps:
         self._before: frozenset[str] | None = None
         self._last: dict[str, LastSweep] = {}
 
-    def last(self) -> Mapping[str, LastSweep]:
+    def by_table(self) -> Mapping[str, LastSweep]:
         """By table."""
         return self._last
 

@@ -16,7 +16,7 @@ from proxy.cutover.gate import criteria
 from proxy.cutover.gate.criteria import Criterion, PatternCounts
 from proxy.cutover.gate.evidence import SEEN, SPANS, AccessPattern, Evidence, JournalBacklog, span_of
 from proxy.cutover.gate.forgotten_writes import affects, missing_sweep_reason
-from proxy.cutover.stages import DSQL, DYNAMODB, NOBODY, Era, ForgottenProcesses, Scope, Stage, StagePlacement
+from proxy.cutover.stages import DSQL, DYNAMODB, NO_PROCESS, Era, ForgottenProcesses, Scope, Stage, StagePlacement
 from proxy.settings.gate import GateSettings
 from proxy.verdicts import REQUEST_REFUSED, Verdict
 
@@ -31,12 +31,12 @@ class TableHistory:
 
     eras: Mapping[str, Era] = field(default_factory=lambda: {"": Era()})
     """The present era of each item type that would be moved."""
-    forgotten: ForgottenProcesses = NOBODY
+    forgotten: ForgottenProcesses = NO_PROCESS
 
     def missing_sweep_reason(self, evidence: Evidence, table: str, at: Stage, to: Stage) -> str | None:
         """Why the authority cannot be moved yet, forced or not; None if it can."""
         mappings = evidence.mappings.get(table, frozenset())
-        return missing_sweep_reason(table, evidence.swept.get(table), self.eras, mappings, at, to)
+        return missing_sweep_reason(table, evidence.sweeps.get(table), self.eras, mappings, at, to)
 
 
 LEFT_BY_NO_MOVE: Final = (
@@ -89,8 +89,8 @@ def requirements(
 ) -> list[Criterion]:
     """What must hold before `scope`, which is `at` a stage, goes to stage `to`. `now` is in Unix seconds."""
     now = time.time() if now is None else now
-    here = evidence.standing.get(scope.table, JournalBacklog())
-    seen = counted(evidence, scope, now)
+    here = evidence.backlogs.get(scope.table, JournalBacklog())
+    seen = count_patterns(evidence, scope, now)
     found: list[Criterion] = []
     if to.authority != at.stage.authority:
         found += [
@@ -100,7 +100,7 @@ def requirements(
             criteria.check_settled(here, to.authority),
             criteria.check_parked(here, scope),
         ]
-        last = evidence.swept.get(scope.table)
+        last = evidence.sweeps.get(scope.table)
         missing = history.missing_sweep_reason(evidence, scope.table, at.stage, to)
         if at.stage.mirrored:
             found.append(criteria.check_sweep(last, scope.table, missing, settings, now))
@@ -143,7 +143,7 @@ def demotion(
     return "; ".join(f"{each.name}: {each.value}, wanted {each.wanted}" for each in stopping) or None
 
 
-def counted(evidence: Evidence, scope: Scope, now: float) -> dict[AccessPattern, PatternCounts]:
+def count_patterns(evidence: Evidence, scope: Scope, now: float) -> dict[AccessPattern, PatternCounts]:
     """What was counted of each access pattern in a scope in the last day. Operations on several types (`*`) are the
     table's, and no single type's."""
     oldest = span_of(now) - (SPANS - 1)

@@ -10,7 +10,7 @@ from typing import Final
 
 from proxy.metrics.histogram import STORE_BUCKETS
 
-_LEAST: Final = 100
+_MIN_ANSWERS: Final = 100
 """Of fewer answers, the 99th percentile is the slowest one, which tells nothing."""
 
 
@@ -32,7 +32,7 @@ def slowest(
     found: list[tuple[bool, float, Slowest]] = []
     for (store, operation), counts in sorted(timings.items()):
         beside = timings.get((other, operation))
-        if store != one or beside is None or min(sum(counts), sum(beside)) < _LEAST:
+        if store != one or beside is None or min(sum(counts), sum(beside)) < _MIN_ANSWERS:
             continue
         here, there = percentile(counts), percentile(beside)
         found.append((here > floor, here / there, Slowest(operation, here, there, here / there)))

@@ -133,7 +133,7 @@ class Backfill:
             if each.state["inserted"] or each.state["converging"]:
                 self._begun[name] = await self._taken_up(name)
         self._moves.settled()
-        self.begun_anew = self._basis.unlike(each.state.get("basis") for each in mine.values())
+        self.begun_anew = self._basis.difference_reason(each.state.get("basis") for each in mine.values())
         fresh = fresh or self.begun_anew is not None
         if mine and (fresh or (len(mine) == len(wanted) and all(each.done for each in mine.values()))):
             # What an earlier run wrote and did not look at again has been looked at even if all begins anew.

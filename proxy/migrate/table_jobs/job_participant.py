@@ -74,7 +74,7 @@ class JobParticipant:
         tasks = [asyncio.create_task(self._tidy())]
         try:
             if self._participant is not None:
-                await self._participant.arrive()
+                await self._participant.join()
                 tasks.append(asyncio.create_task(self._participant.run()))
             yield self
         finally:
@@ -179,9 +179,9 @@ class JobParticipant:
     def _flipping(self, *, last: bool) -> bool:
         """Whether a flip of the table is under way that a unit has to wait for."""
         flip = self._participant.flip if self._participant is not None else None
-        if flip is None or not flip.moves or flip.scope.table != self._table:
+        if flip is None or not flip.moves_authority or flip.scope.table != self._table:
             return False
-        return flip.holds or not last
+        return flip.holds_writes or not last
 
     async def _tidy(self) -> None:
         """Converge once more what may have been written to unseen, when nothing can linger any longer."""

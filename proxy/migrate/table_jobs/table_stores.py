@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from proxy.cutover.compose import participant_of
+from proxy.cutover.compose import compose_participant
 from proxy.cutover.flip.fencing import FenceControl
 from proxy.cutover.flip.participant import Participant
 from proxy.cutover.stages import DYNAMODB
@@ -109,7 +109,7 @@ async def open_table_stores(
             items=int(description["Table"].get("ItemCount", 0)),
             size=int(description["Table"].get("TableSizeBytes", 0)),
             standing=TableAuthority(settings, dynamodb, chosen, mapped.rules if mapped is not None else ()),
-            enlist=lambda process, fence: participant_of(settings, upstream, fence, process),
+            enlist=lambda process, fence: compose_participant(settings, upstream, fence, process),
         )
 
 

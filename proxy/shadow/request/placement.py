@@ -50,7 +50,7 @@ def placement_of(stages: Stages, call: Call) -> Placement:
     ramps = []
     for key in call.operation.keys:
         scope = key.table, call.tables[key.table].mapping.type_of(key.attributes)
-        placed = stages.placed(*scope)
+        placed = stages.placement(*scope)
         keys[key] = placed.stage
         scopes.add(scope)
         ramps.append(_ramp_percent(placed))
@@ -68,7 +68,7 @@ def _page_placement(stages: Stages, call: Call) -> Placement:
     """A Query or Scan is in its type's stage, or in the table's where it names no type. One that names no type shows
     items of all, and is compared only if they are all in one stage."""
     typed = call.item_type != ANY_TYPE
-    placed = stages.placed(call.table.name, call.item_type if typed else "")
+    placed = stages.placement(call.table.name, call.item_type if typed else "")
     compared = placed.stage.compared and (typed or stages.common_stage(call.table.name) is not None)
     return Placement(
         keys={},
