@@ -1,6 +1,6 @@
-"""What a caller of the admin port asked for, checked: a body of JSON with known members, and small numbers in queries.
+"""Parses and validates the requests of the admin port: JSON bodies with known members, and small numbers in queries.
 
-Every fault is a Problem that names the member and what would be right. Nothing is done here.
+Every fault raises a Problem that names the member and what would be right.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MEMBERS: Final = ("stage", "ramp", "force", "because", "by", "epoch", "dry_run"
 
 
 def scope_of(request: web.Request) -> Scope:
-    """The table, and type, that a path names."""
+    """The table or type that a path names."""
     table, item_type = request.match_info["table"], request.match_info.get("type", "")
     if "/" in table:
         raise Problem(404, f"{table!r} is no table's name")
@@ -34,7 +34,7 @@ def scope_of(request: web.Request) -> Scope:
 
 
 def number(request: web.Request, name: str, default: int, most: int) -> int:
-    """A whole number of the query from 1 to `most`."""
+    """A whole number in the query, from 1 to `most`."""
     text = request.query.get(name, str(min(default, most)))
     if not (text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= most):
         raise Problem(400, f"{name} must be a number from 1 to {most}")
@@ -42,7 +42,7 @@ def number(request: web.Request, name: str, default: int, most: int) -> int:
 
 
 def allow_only(request: web.Request, *names: str) -> None:
-    """Refuse a query that says something else, or the same thing twice: it would be passed over in silence."""
+    """Refuse a query with other or repeated parameters, which would be ignored silently."""
     for name in request.query:
         if name not in names:
             raise Problem(400, f"there is no parameter {name!r} here{_known(name, names)}")
@@ -58,7 +58,7 @@ def stage(text: str, where: str) -> Stage:
 
 
 def ramp(value: object) -> float:
-    """A share in percent."""
+    """A ramp in percent."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
         raise Problem(400, "ramp: a number from 0 to 100, in percent")
     return float(value)

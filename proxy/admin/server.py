@@ -116,7 +116,7 @@ class AdminServer:
         await self._tasks.close()
 
     async def stop(self) -> None:
-        """End what is under way, and close the port."""
+        """End moves and requests, and close the port."""
         if self._stages is not None:
             await self._stages.close()
         await self._tasks.close()
@@ -143,7 +143,7 @@ class AdminServer:
     async def _metrics_text(self, request: web.Request) -> web.Response:
         if self._options.metrics_need_token:
             self._access.caller(request)
-        # In a thread: it still holds the interpreter for part of the time, but the loop gets its turns.
+        # In a thread, so that the event loop can run in between.
         text = await asyncio.to_thread(self._metrics.text)
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 

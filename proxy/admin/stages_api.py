@@ -1,4 +1,4 @@
-"""The admin port's questions about stages, and the one thing that it changes: moving one.
+"""The admin API of the stages: reading stages, gates and history, moving a stage, forgetting a process.
 
     GET    /v1/stages                            every table and type, and the proxies
     GET    /v1/stages/{table}[/{type}]           one of them
@@ -7,8 +7,9 @@
     GET    /v1/history?limit=20                  every change of stage, newest first
     DELETE /v1/processes/{process}?because=…     forget one that is gone for good (an operator's)
 
-A move ends in one document, when it has ended; who accepts application/x-ndjson gets its progress, a line each, and
-the same document as `end` of the last line. What a move is, and whether it may be made, is `cutover`'s and the gate's.
+The response to a move is one document, sent when the move has ended. A client that accepts application/x-ndjson gets a
+line for each step of progress, and the same document as `end` of the last line. The cutover service and the gate decide
+whether a move may be made.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ log = structlog.get_logger(__name__)
 NDJSON: Final = "application/x-ndjson"
 _HISTORY: Final = 20
 _MAX_HISTORY: Final = 500
-# So many lines wait for a caller who reads slowly; older progress is dropped for newer, and the end is never.
+# The lines that wait for a slow reader: older progress is dropped for newer, the outcome never.
 _BUFFERED_LINES: Final = 64
 
 
 class StagesApi:
-    """Handlers; `add` puts them where they belong. `close` ends moves that are under way."""
+    """The request handlers. `add` registers them; `close` aborts moves under way."""
 
     def __init__(self, cutover: CutoverService, access: Access) -> None:
         self._cutover = cutover
@@ -106,7 +107,7 @@ class StagesApi:
             return reply(await self._cutover.preview(move))
         prepared = await self._cutover.prepare(move)
         steps: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue(_BUFFERED_LINES)
-        # A task of its own: a caller who goes away must not leave writes held, nor a move half done.
+        # A task of its own: a caller that goes away must not leave writes held or a move half done.
         task = asyncio.create_task(self._carry_out(prepared, steps))
         self._moves.add(task)
         task.add_done_callback(self._moves.discard)
@@ -119,7 +120,7 @@ class StagesApi:
         raise Problem(409 if end["outcome"] == "kept" else 503, end["detail"], **members)
 
     async def _carry_out(self, prepared: PreparedMove, steps: asyncio.Queue[Mapping[str, Any]]) -> Mapping[str, Any]:
-        """Gives the end of a move, whatever it is: nobody may be listening to an exception any more."""
+        """Return the outcome of a move, whatever it is: an exception might have no listener any more."""
         last: Mapping[str, Any] = {}
         try:
             async for step in self._cutover.carry_out(prepared):
@@ -132,7 +133,10 @@ class StagesApi:
             return {"outcome": "unknown", "detail": f"the stage table cannot be reached: {error}: look at the stages"}
         except Exception:
             log.exception("move_fault")
-            return {"outcome": "unknown", "detail": "a fault of Crossfade's own: see its log, and look at the stages"}
+            return {
+                "outcome": "unknown",
+                "detail": "an internal error of Crossfade: see its log, and look at the stages",
+            }
         return last
 
     async def _stream(

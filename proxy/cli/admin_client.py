@@ -1,6 +1,6 @@
-"""The way over the admin port of a proxy. It needs the port's address and a token, and nothing else of the settings.
+"""The stage client over a proxy's admin port. It needs the port's address and a token, and no other setting.
 
-It loads no store and no server, so that it answers at once.
+It imports no store and no server, so that the command starts quickly.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from proxy.settings.validation import SettingsError
 from proxy.web.bearer_tokens import read_token_file
 
 _CONNECT_SECONDS: Final = 5.0
-# A move ends within its limits; this is for a proxy that hangs.
+# A move ends within its own limits; this limit is for a proxy that hangs.
 _SILENT_SECONDS: Final = 120.0
 
 
 class AdminAPIClient:
-    """`Way`, with a token where the port wants one."""
+    """A `StageClient` on an admin port, with a token if the port requires one."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, token: str | None, tls: ssl.SSLContext | None) -> None:
         self._session = session
@@ -57,7 +57,7 @@ class AdminAPIClient:
         return found
 
     async def forget(self, process: str, by: str, because: str, report: ReportProgress) -> str:
-        text = "the proxy looks whether it renews its lease, for as long as a lease lasts"
+        text = "the proxy watches whether it renews its lease, for as long as a lease lasts"
         report({"phase": "watching", "seconds": 0.0, "text": text, "processes": []})
         path = f"/v1/processes/{quote(process, safe='')}"
         return str((await self._ask("DELETE", path, {"by": by, "because": because})).get("follows", ""))

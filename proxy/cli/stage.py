@@ -1,7 +1,7 @@
-"""`crossfade stage` and `crossfade history`: where every table stands, and moving it.
+"""`crossfade stage` and `crossfade history`: show the stages, move one, and show the moves.
 
-Exit status 0: shown, moved, or it would be; 1: the gate is shut, it was given up, or nobody can be asked; 2: settings
-or arguments are wrong.
+Exit status 0: shown, moved, or it would be moved; 1: the gate is shut, the move was aborted, or neither the stage table
+nor the proxy can be reached; 2: settings or arguments are wrong.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from proxy.cutover.stages import Scope, Stage
 from proxy.settings import load, load_admin_tokens
 from proxy.stores.errors import StoreError
 
-if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
+if TYPE_CHECKING:  # importing these takes most of a second, which other commands must not pay
     from proxy.cli.stage_client import StageClient
     from proxy.cutover.move_request import MoveRequest
     from proxy.problems import Problem
@@ -33,13 +33,13 @@ if TYPE_CHECKING:  # what these bring with them takes most of a second: other co
 OK: Final = 0
 FAILED: Final = 1
 WRONG: Final = 2
-# A move that waits says so now and then, and at once when something has changed; at a terminal its line is renewed.
+# How often a waiting move prints a line; a change is printed at once. At a terminal, the line is rewritten instead.
 _SAY: Final = 5.0
 _CLEAR: Final = "\r\x1b[K"
 _STAGES: Final = tuple(Stage)
 _USAGE: Final = """\
   crossfade stage                       every table and type
-  crossfade stage TABLE                 one table, and all that its gate says
+  crossfade stage TABLE                 one table, and every criterion of its gate
   crossfade stage TABLE STAGE           move it
   crossfade stage forget PROCESS        forget a process that is gone for good"""
 
@@ -53,30 +53,34 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     stage.add_argument("words", nargs="*", metavar="TABLE STAGE", help="see above")
-    stage.add_argument("--type", metavar="TYPE", default="", help="only this item type of the table")
-    stage.add_argument("--ramp", type=_percent, metavar="PERCENT", help="in shadow: reads that DSQL serves")
+    stage.add_argument("--type", metavar="TYPE", default="", help="this item type of the table alone")
+    stage.add_argument(
+        "--ramp", type=_percent, metavar="PERCENT", help="in shadow: the share of reads that DSQL serves"
+    )
     stage.add_argument("--dry-run", action="store_true", help="say what would happen, and what the gate says")
-    stage.add_argument("--force", action="store_true", help="though the gate is shut; needs --because")
-    stage.add_argument("--because", metavar="TEXT", default="", help="why: the history keeps it")
-    stage.add_argument("--by", metavar="NAME", default="", help="who asks; else the user's and host's name")
-    stage.add_argument("--yes", action="store_true", help="do not ask first, as it is done at a terminal")
+    stage.add_argument("--force", action="store_true", help="move although the gate is shut; needs --because")
+    stage.add_argument("--because", metavar="TEXT", default="", help="the reason, which the history keeps")
+    stage.add_argument("--by", metavar="NAME", default="", help="who asks (default: USER@HOST)")
+    stage.add_argument("--yes", action="store_true", help="do not ask for confirmation, as a terminal does")
     _add_common(stage)
     stage.set_defaults(run_alone=_run_stage)
     history = commands.add_parser("history", help="every change of stage, newest first")
-    history.add_argument("--limit", type=_count, default=20, metavar="N", help="at most so many (20)")
+    history.add_argument("--limit", type=_count, default=20, metavar="N", help="at most N entries (20)")
     _add_common(history)
     history.set_defaults(run_alone=_run_history)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML, for [stages] and [dynamodb]")
-    parser.add_argument("--admin", metavar="URL", help="ask a proxy's admin port instead of the stage table")
+    parser.add_argument("--admin", metavar="URL", help="use a proxy's admin port instead of the stage table")
     parser.add_argument(
-        "--token-file", type=Path, metavar="FILE", help="for --admin; else as admin.operator_token is set"
+        "--token-file", type=Path, metavar="FILE", help="for --admin (default: the setting admin.operator_token)"
     )
-    parser.add_argument("--ca", type=Path, metavar="FILE", help="for --admin https://…: a PEM file of authorities")
-    parser.add_argument("-v", "--verbose", action="store_true", help="log events too, on stderr")
-    parser.add_argument("--json", action="store_true", help="print JSON: one document, or one a line for a move")
+    parser.add_argument(
+        "--ca", type=Path, metavar="FILE", help="for --admin https://…: a PEM file of certificate authorities"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="also log events, on stderr")
+    parser.add_argument("--json", action="store_true", help="print JSON: one document, or one per line for a move")
 
 
 def _run_history(arguments: argparse.Namespace) -> int:
@@ -149,8 +153,8 @@ def _move(arguments: argparse.Namespace, table: str, stage: str) -> int:
 
 
 async def _watch(client: StageClient, request: MoveRequest, *, as_json: bool) -> int:
-    """Print each step of a move as it comes."""
-    end: dict[str, Any] = {"outcome": "unknown", "detail": "the proxy did not say how it ended: look at the stages"}
+    """Print each step of a move as it happens."""
+    end: dict[str, Any] = {"outcome": "unknown", "detail": "the proxy did not report the outcome: look at the stages"}
     progress = _Progress()
     try:
         async for step in client.move(request):
@@ -213,19 +217,19 @@ def _with_client(arguments: argparse.Namespace, ask: Callable[[StageClient], Awa
     except StoreError as error:
         return _fail(f"the stage table: {error}: see [stages] and [dynamodb]", FAILED)
     except KeyboardInterrupt:
-        goes_on = "the proxy goes on with it" if arguments.admin else "what was under way was given up"
+        goes_on = "the proxy goes on with it" if arguments.admin else "the move under way was aborted"
         return _fail(f"interrupted; {goes_on}: see crossfade stage", FAILED)
 
 
 @asynccontextmanager
 async def _client(arguments: argparse.Namespace) -> AsyncIterator[StageClient]:
-    """Either way, with what it needs of the settings."""
+    """The client that the arguments choose, with the settings that it needs."""
     if arguments.admin is None:
         from proxy import logs
         from proxy.cli.stage_table_client import open_stage_table
 
         settings = load(arguments.config, os.environ)
-        # What went wrong is one message; who wants the events that a proxy would log asks for them.
+        # An error is one message; the events that a proxy would log are shown on request.
         logs.configure("info" if arguments.verbose else "critical", "console", sys.stderr)
         async with open_stage_table(settings) as at_the_table:
             yield at_the_table
@@ -247,7 +251,7 @@ def _detail(problem: Problem, arguments: argparse.Namespace) -> str:
 
 
 class _Progress:
-    """Lines that say how far it is: at a terminal one that is renewed, else one for each change."""
+    """Prints the progress of a move: at a terminal one line that is rewritten, else one line for each change."""
 
     def __init__(self) -> None:
         self._live = sys.stdout.isatty()
@@ -289,7 +293,7 @@ def _percent(text: str) -> float:
     except ValueError:
         share = -1.0
     if not 0 <= share <= 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share: write a number from 0 to 100, in percent")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a percentage: write a number from 0 to 100")
     return share
 
 

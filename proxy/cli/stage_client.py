@@ -1,7 +1,7 @@
-"""What the command line asks of the stages, by whichever way it reaches them: straight at the stage table (`straight`),
-or over a proxy's admin port (`over_admin`).
+"""The protocol by which the command line reaches the stages: `stage_table_client` uses the stage table itself,
+`admin_client` a proxy's admin port.
 
-Both give the same documents (`proxy.cutover.documents`), so that what is printed is printed once. Faults are Problems.
+Both return the same documents (`proxy.cutover.documents`), which `stage_output` prints. Faults are Problems.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ReportProgress = Callable[[Mapping[str, Any]], None]
 
 
 class StageClient(Protocol):
-    """What can be asked. Every method raises Problem, and StoreError where DynamoDB cannot be reached."""
+    """Reads and moves stages. Every method raises Problem, and StoreError if DynamoDB cannot be reached."""
 
     async def stages(self) -> Mapping[str, Any]: ...
 
@@ -25,9 +25,9 @@ class StageClient(Protocol):
     async def preview(self, request: MoveRequest) -> Mapping[str, Any]: ...
 
     def move(self, request: MoveRequest) -> AsyncIterator[Mapping[str, Any]]:
-        """Each step of a move; the last one has one member, `end`."""
+        """Make a move and give each step; the last one has a single member, `end`."""
 
     async def history(self, limit: int) -> list[Mapping[str, Any]]: ...
 
     async def forget(self, process: str, by: str, because: str, report: ReportProgress) -> str:
-        """Gives what has to follow; `say` is told how far it is, as steps of a move are."""
+        """Forget a process, and return what has to follow. `report` gets the progress, as steps of a move."""

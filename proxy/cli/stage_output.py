@@ -1,11 +1,11 @@
-"""How stages, gates, moves and history look in a terminal: plain text, from the documents of the admin API."""
+"""Prints stages, gates, moves and history as plain text, from the documents of the admin API."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-# Who has given one of these answers is not waited for any more in this phase.
+# The votes with which a process is not waited for in a phase.
 _VOTED: Final = {
     "announced": ("ready", "drained", "switched", "passed over"),
     "holding": ("drained", "switched", "passed over"),
@@ -13,14 +13,14 @@ _VOTED: Final = {
 }
 _PHASES: Final = {"announced": "getting ready", "holding": "writes are held", "switched": "taking up the new stage"}
 _COMPLETE: Final = """\
-  DynamoDB is not written any more, and no move leads out of complete. Nothing in DynamoDB was deleted.
+  DynamoDB gets no more writes, and no move leads out of complete. Nothing in DynamoDB was deleted.
   When all tables are complete, proxies can run without it: set stage = "complete" and take table out of [stages]
-  (with stages set for tables or types, "complete" there too), give the tables' mappings, and start them anew."""
+  (with stages set for tables or types, "complete" there too), give the tables' mappings, and restart them."""
 _KEPT: Final = "  what to do: `crossfade stage` shows each process; mend what is named here, and try again"
 _PROCESS: Final = ("PROCESS", "HOST", "PID", "LISTENS AT", "HAS", "")
 _SHORT: Final = 8
 _NAMED: Final = 3
-_NONE: Final = "no table yet: a proxy meets a table with the first request for it, or by a mapping file"
+_NONE: Final = "no table yet: a proxy learns of a table by the first request for it or by a mapping file"
 _HEAD: Final = ("TABLE / TYPE", "STAGE", "AUTHORITY", "RAMP", "SINCE", "BY", "NEXT", "BLOCKED BY")
 
 
@@ -51,13 +51,13 @@ def gate(document: Mapping[str, Any]) -> str:
 
 
 def unmet_criteria(document: Mapping[str, Any]) -> str:
-    """What of a gate stops a move, and nothing else."""
+    """The criteria that stop a move, and no others."""
     stops = [each for each in document["criteria"] if each["blocks"] and not each["holds"]]
     return "\n".join([f"{scope(document)}: {document['from']} → {document['to']}", *criteria(stops)])
 
 
 def preview(document: Mapping[str, Any]) -> str:
-    """What a move would do, and what the gate says."""
+    """What a move would do, and its gate."""
     said = [f"  {each}" for each in document["sentences"]]
     if document["gate"]["impossible"]:
         return gate(document["gate"])
@@ -77,7 +77,7 @@ def criteria(found: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def progress_line(document: Mapping[str, Any]) -> str:
-    """How far a move is, in one line: its phase, and who is waited for."""
+    """How far a move is, in one line: its phase, and the processes that it waits for."""
     phase = document["phase"]
     awaited = [each for each in document["processes"] if each["phase"] not in _VOTED.get(phase, ())]
     head = f"  {document['seconds']:5.1f} s  {_PHASES.get(phase, phase)}"
@@ -90,12 +90,12 @@ def progress_line(document: Mapping[str, Any]) -> str:
 
 
 def progress_key(document: Mapping[str, Any]) -> object:
-    """What of a step is worth a line of its own when it changes: counts of keys are not."""
+    """The part of a step whose change is worth a line of its own; counts of keys are not."""
     return document["phase"], [(each["process"], each["phase"]) for each in document["processes"]]
 
 
 def move_outcome(document: Mapping[str, Any]) -> str:
-    """How a move ended, and where it was not made, why, and what to do."""
+    """The outcome of a move; if it was not made, also the reason and the remedy."""
     outcome = document["outcome"]
     if outcome == "moved":
         held = f"writes were held for {document['held_ms']:.0f} ms" if document["held_ms"] else "no write was held"
@@ -106,7 +106,7 @@ def move_outcome(document: Mapping[str, Any]) -> str:
     if outcome == "kept":
         stays = f"{scope(document)} stays in {document['from']}: everything is as it was (epoch {document['epoch']})"
         return f"not moved, {stays}\n  why: {document['detail']}\n{_KEPT}"
-    return f"nobody can tell how it ended: {document['detail']}"
+    return f"the outcome is unknown: {document['detail']}"
 
 
 def history(entries: Sequence[Mapping[str, Any]]) -> str:
@@ -139,7 +139,7 @@ def _row(each: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _process(each: Mapping[str, Any]) -> Sequence[str]:
-    """A proxy; of one of an older version, less is known."""
+    """A row for a proxy; one of an older version reports less."""
     gone = f"GONE, last seen {_when(each['seen'])}" if each.get("gone") else ""
     owes = "may owe keys" if each["owes"] else ""
     state = ": ".join(part for part in (gone, owes) if part)

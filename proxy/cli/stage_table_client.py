@@ -1,4 +1,5 @@
-"""The way straight to the stage table: no proxy needs to run, and the gate knows what they told it."""
+"""The stage client on the stage table itself: no proxy needs to run, and the gate uses the evidence that they
+published."""
 
 from __future__ import annotations
 
@@ -20,12 +21,12 @@ from proxy.stores.dynamodb.open_client import open_upstream
 from proxy.stores.dynamodb.store import DynamoDBStore
 
 _NO_TABLE: Final = (
-    "no stage table is set: set table in [stages], as the proxies have it, or ask a proxy: --admin http://HOST:PORT"
+    "no stage table is set: set table in [stages], as for the proxies, or ask a proxy: --admin http://HOST:PORT"
 )
 
 
 class StageTableClient:
-    """`Way`, at the stage table itself."""
+    """A `StageClient` on the stage table."""
 
     def __init__(self, cutover: CutoverService) -> None:
         self._cutover = cutover
@@ -59,7 +60,7 @@ class StageTableClient:
 
 @asynccontextmanager
 async def open_stage_table(settings: Settings) -> AsyncIterator[StageTableClient]:
-    """Raises SettingsError where no stage table is set, CredentialsError."""
+    """Open the client. Raises CredentialsError, and SettingsError if no stage table is set."""
     if settings.stages.table is None:
         raise SettingsError([_NO_TABLE])
     async with open_upstream(settings, os.environ) as upstream:

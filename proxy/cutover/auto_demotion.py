@@ -1,7 +1,7 @@
-"""Takes the ramp back by itself when something speaks against DSQL, where `gate.demote` allows it.
+"""Automatic demotion: sets the ramp to 0 when the evidence speaks against DSQL, if `gate.demote` allows it.
 
-Every process looks; the first that sees it moves, and the others find it moved. Reads then come from DynamoDB alone, as
-they would if an operator had set the ramp to 0. It never raises a ramp, and moves no stage.
+Every process checks; the first one to notice makes the move, and the others find it made. Reads then come from DynamoDB
+alone, as if an operator had set the ramp to 0. It never raises a ramp, and moves no stage.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BY: Final = "crossfade, by itself"
 
 
 class AutoDemotion:
-    """`watch` is its loop."""
+    """Watches the ramps of all scopes. Run `watch` in a loop."""
 
     def __init__(self, cutover: CutoverService, settings: GateSettings, every: float = LOOK_SECONDS) -> None:
         self._cutover = cutover
@@ -34,7 +34,7 @@ class AutoDemotion:
         self._every = every
 
     async def watch(self) -> None:
-        """Look once, and wait until it is time again."""
+        """Check once, and wait until the next check is due."""
         try:
             await self._look()
         except (Problem, StoreError) as error:

@@ -34,8 +34,8 @@ def compose_participant(
     """Return the participant of a process in moving stages, under the process's name; None where stages are pinned."""
     if settings.stages.table is None:
         return None
-    # A call that hangs for longer than a part of the lease has cost it anyway; and none of these are clients' calls,
-    # whose latencies the gate looks at.
+    # A call that takes longer than a part of the lease has cost the lease anyway. These are not clients' calls, whose
+    # latencies the gate evaluates.
     limit = min(settings.dynamodb.timeout_seconds, max(_LEASE_CALL_SECONDS, settings.stages.lease_seconds / 5))
     return Participant(
         StageTable(DynamoDBStore(upstream, limit), settings.stages.table),

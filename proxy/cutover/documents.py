@@ -1,4 +1,4 @@
-"""The documents that the admin port answers with, and that `crossfade stage --admin` reads: stages, gates, history.
+"""The JSON documents of the admin port, which `crossfade stage --admin` reads: stages, gates, history.
 
 Plain mappings, ready for JSON; `openapi` describes them. Times are RFC 3339 in UTC.
 """
@@ -16,14 +16,14 @@ from proxy.cutover.stages import Scope, Stage
 
 
 def timestamp(seconds: float) -> str | None:
-    """Unix seconds as RFC 3339; None for 0, which says that it is not known."""
+    """Unix seconds as RFC 3339; None for 0, which means not known."""
     if not seconds:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def staged_scope(at: StagedScope, gate: GateView | None) -> dict[str, Any]:
-    """Where a scope stands, and what stands between it and the next stage (`gate`: None at the end of the way)."""
+    """A scope, its stage, and what blocks the next stage (`gate`: None in `complete`)."""
     further = next_stage(at.stage)
     return {
         "table": at.scope.table,
@@ -40,7 +40,7 @@ def staged_scope(at: StagedScope, gate: GateView | None) -> dict[str, Any]:
 
 
 def stages(whole: StagesView, gates: Mapping[StagedScope, GateView | None]) -> dict[str, Any]:
-    """All stages, and the proxies that serve them."""
+    """All stages, and the processes that serve them."""
     return {
         "epoch": whole.epoch,
         "pinned": whole.pinned or None,
@@ -67,7 +67,7 @@ def process(each: ProcessView) -> dict[str, Any]:
 
 
 def gate(asked: GateView, at: Stage) -> dict[str, Any]:
-    """What the gate says to a move."""
+    """The gate of a move."""
     return {
         "table": asked.scope.table,
         "type": asked.scope.item_type or None,
@@ -80,7 +80,7 @@ def gate(asked: GateView, at: Stage) -> dict[str, Any]:
 
 
 def history_entry(kept: Mapping[str, Any]) -> dict[str, Any]:
-    """One change of stage, as the history keeps it."""
+    """One entry of the history, from the form in which the stage table keeps it."""
     scope = Scope.parse(str(kept.get("scope", "")))
     return {
         "at": timestamp(float(kept.get("at") or 0.0)),
@@ -93,7 +93,7 @@ def history_entry(kept: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def move_progress(now: MoveProgress) -> dict[str, Any]:
-    """How far a move is, and each proxy in it."""
+    """How far a move is, and each process in it."""
     return {
         "phase": now.phase,
         "seconds": round(now.seconds, 3),
@@ -106,7 +106,7 @@ def move_progress(now: MoveProgress) -> dict[str, Any]:
 
 
 def note(said: Mapping[str, Any]) -> str:
-    """What a process says of its part in a move, for people."""
+    """A process's account of its part in a move, as text for people."""
     parts = [f"{said[name]} {word}" for name, word in _NOTES.items() if said.get(name)]
     if said.get("lingering"):
         parts.append(f"settled in {said['lingering']:.0f} s")
@@ -119,7 +119,7 @@ _ENTRY: Final = (
     *("process", "from", "ramp_before", "to", "ramp", "by", "because", "forced"),
     *("outcome", "reason", "epoch", "held_ms"),
 )
-_NOTES: Final = {"writers": "writes under way", "keys": "keys to converge", "parked": "parked keys"}
+_NOTES: Final = {"writers": "writes in flight", "keys": "keys to converge", "parked": "parked keys"}
 
 
 def _flip(under_way: FlipView) -> dict[str, Any]:

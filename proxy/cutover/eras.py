@@ -1,6 +1,6 @@
-"""What ends an era: a move through `off`, settings that begin elsewhere, a forgotten process.
+"""What ends an era: a move through `off`, settings with other initial stages, a forgotten process.
 
-Evidence, sweeps and checkpoints are of one era; what they say of another is nothing (design: "Evidence is of something,
+Evidence, sweeps and checkpoints belong to one era and prove nothing about another (design: "Evidence is of something,
 and it ends"). Pure.
 """
 
@@ -14,8 +14,8 @@ from proxy.cutover.stages import ALL_TABLES, Scope, Stage, StageMap, Stages
 
 
 def ended_by_move(stages: Stages, scope: Scope, to: Stage) -> tuple[Scope, ...]:
-    """The scopes whose era the move ends: those that it takes from `off` into stages whose writes go to both stores, or
-    out of them into `off`. Nobody can say later what was written in `off`."""
+    """The scopes whose era the move ends: those that enter or leave `off`. Nobody can say later what was written in
+    `off`."""
     table = scope.table
     types = (each for each in stages.types(table) if stages.covers(scope, table, each))
     return tuple(
@@ -24,9 +24,10 @@ def ended_by_move(stages: Stages, scope: Scope, to: Stage) -> tuple[Scope, ...]:
 
 
 def ended_by_settings(known: StageMap, begins: str) -> tuple[Scope, ...]:
-    """The scopes whose era ends because processes now begin with `begins` (`table/Type=stage …`), and began otherwise.
+    """The scopes whose era ends because the settings' initial stages are now `begins` (`table/Type=stage …`) and were
+    others before.
 
-    What has been moved stands where it was moved to, whatever the settings say.
+    A scope that has been moved keeps its stage, whatever the settings say.
     """
     if known.initial_stages is None or known.initial_stages == begins:
         return ()
@@ -42,7 +43,7 @@ def ended_by_settings(known: StageMap, begins: str) -> tuple[Scope, ...]:
 
 
 def era_entry(known: StageMap, scopes: Iterable[Scope], because: str, by: str) -> dict[str, object]:
-    """What the history keeps of an era that ended without a move."""
+    """The history's entry of an era that ended without a move."""
     return {
         "id": uuid.uuid4().hex[:12],
         "at": time.time(),
@@ -55,7 +56,7 @@ def era_entry(known: StageMap, scopes: Iterable[Scope], because: str, by: str) -
 
 
 def _parse_initial_stages(text: str) -> Mapping[Scope, Stage] | None:
-    """The stages of a `begins`; None for a text that cannot be taken apart, as with a blank in a type's name."""
+    """The stages in `begins`; None for a text that cannot be parsed, such as one with a space in a type's name."""
     found: dict[Scope, Stage] = {}
     for each in text.split(" "):
         name, _, stage = each.rpartition("=")

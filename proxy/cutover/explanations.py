@@ -1,6 +1,6 @@
-"""What a move of a stage does and how it is undone: the sentences that people read before they decide.
+"""What a move does and how it is undone: the sentences that people read before they decide.
 
-Pure words. What may be done is the gate's and the flip's business.
+Text only. Which moves are allowed is decided by the gate and the flip.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ STORES: Final = {"dynamodb": "DynamoDB", "dsql": "DSQL"}
 
 
 def consequences(at: Stage, to: Stage, processes: int, hold_seconds: float) -> list[str]:
-    """What a move does, in the order in which people ask."""
+    """What a move does, the most important sentence first."""
     return [*_answers(at, to), *_writes(at, to), _waits(at, to, processes, hold_seconds)]
 
 
 def way_back(at: Stage, to: Stage) -> str:
-    """How the move is undone, or that it is not."""
+    """How the move is undone, or that it cannot be."""
     if to is Stage.COMPLETE:
         return "There is none: no move leaves complete, forced or not. DynamoDB is out of date from the first write on."
     if at.authority != to.authority:
@@ -48,11 +48,11 @@ def _writes(at: Stage, to: Stage) -> Iterable[str]:
     elif to is Stage.COMPLETE:
         yield "DynamoDB gets no more writes. Nothing in it is deleted."
     elif at is Stage.OFF:
-        yield "Each write goes to DSQL too, behind the answer. What nobody writes is not copied: backfill does that."
+        yield "Each write goes to DSQL too, behind the answer. Other items are not copied: backfill does that."
     if to.compared and not at.compared:
         yield "Reads and writes are compared, and differences are shown here."
     elif at.compared and not to.compared:
-        yield "Nothing is compared any more: a difference would go unseen."
+        yield "Nothing is compared any more: a difference would go unnoticed."
 
 
 def _waits(at: Stage, to: Stage, processes: int, hold_seconds: float) -> str:
@@ -60,6 +60,6 @@ def _waits(at: Stage, to: Stage, processes: int, hold_seconds: float) -> str:
         return "No write waits, and no read."
     who = f"all {processes} processes have" if processes > 1 else "the process has"
     return (
-        f"New writes wait until {who} finished the writes under way: for at most {words.duration(hold_seconds)}, then "
-        "it is given up and everything stays as it was. Reads go on throughout."
+        f"New writes wait until {who} finished the writes in flight, for at most {words.duration(hold_seconds)}; then "
+        "the move is aborted and everything stays as it was. Reads go on throughout."
     )

@@ -1,8 +1,8 @@
-"""The gate as numbers: which criteria hold for each table and type, and how sure the agreement is, for dashboards.
+"""The gate as metrics: which criteria hold for each table and type, and how sure the agreement is, for dashboards.
 
-One look at the stage table every so often, the same that the API and the console take; what stands there is then given
-out whenever it is asked for. Every process tells all of it, so a panel takes any one. It moves nothing and judges
-nothing. Bounded: so many tables and types, those with a stage of their own first.
+The stage table is read every ten seconds, as the API and the console read it, and the numbers are kept until the next
+read. Every process publishes the whole, so a panel can use any one of them. Nothing is moved or decided here. Bounded:
+at most 50 tables and types, those with a stage of their own first.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ Numbers = Mapping[str, Mapping[tuple[str, ...], float]]
 
 @dataclass(slots=True, eq=False)
 class GateMetrics:
-    """`watch` is its loop. The registry asks `collect`, from whichever thread: what it gives is replaced as a whole."""
+    """A Prometheus collector. Run `watch` in a loop; the registry calls `collect` from any thread, so the numbers are
+    replaced as a whole."""
 
     cutover: CutoverService
     registry: CollectorRegistry
@@ -65,11 +66,11 @@ class GateMetrics:
         self.registry.register(self)
 
     async def watch(self) -> None:
-        """Look once, and wait until it is time again."""
+        """Read once, and wait until the next read is due."""
         try:
             self._numbers = numbers(await self.cutover.snapshot())
         except StoreError as error:
-            # What held when it could be read last may not hold any more: say nothing of it.
+            # What held at the last read may hold no longer: publish none of it.
             self._numbers = MappingProxyType({"crossfade_gate_read": {(): 0.0}})
             log.info("gate_not_read", reason=error.reason)
         await asyncio.sleep(self.every)
@@ -87,7 +88,7 @@ class GateMetrics:
 
 
 def numbers(snapshot: StagesSnapshot) -> Numbers:
-    """What a look comes to, as series by their labels."""
+    """The numbers of a snapshot, as series by their labels."""
     found: dict[str, dict[tuple[str, ...], float]] = {name: {} for name in _FAMILIES}
     for at in _shown(snapshot.overview.scopes):
         place = (at.scope.table, at.scope.item_type)
@@ -110,8 +111,8 @@ def numbers(snapshot: StagesSnapshot) -> Numbers:
 
 
 def _criteria(snapshot: StagesSnapshot, at: StagedScope) -> tuple[Stage | None, Sequence[Criterion]]:
-    """Where a place goes next, and what must hold before. Past the flip it is what had to hold before the flip, and
-    should go on holding: the way back is open, and DSQL is the truth."""
+    """The next stage of a scope, and its criteria. After the flip they are those of the flip, which should go on
+    holding: the way back is open, and DSQL is the authority."""
     if at.stage.authority == DSQL:
         before = StagePlacement(Stage.SHADOW, 0.0, at.since, at.by)
         return Stage.LIVE, requirements(
@@ -124,5 +125,5 @@ def _criteria(snapshot: StagesSnapshot, at: StagedScope) -> tuple[Stage | None, 
 
 
 def _shown(places: Iterable[StagedScope]) -> list[StagedScope]:
-    """Tables and types with a stage of their own, then the others, up to a bound."""
+    """The scopes with a stage of their own, then the others, at most `_MAX_SCOPES`."""
     return sorted(places, key=lambda at: (not at.has_own_stage, at.scope.table, at.scope.item_type))[:_MAX_SCOPES]

@@ -1,6 +1,7 @@
-"""What the console needs of the rest of the proxy, and in what form it gets it.
+"""The records of the cutover that people look at, and `ConsoleBackend`, the seam between the console and the rest of
+the proxy.
 
-`Desk` is the seam: the admin port's API sits behind it, the page before it. Plain records, no I/O.
+Plain records and protocols, no I/O.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ if TYPE_CHECKING:  # the command line shows what a proxy answers, and evaluates 
 
 
 class MoveRefused(Exception):
-    """A move that was not begun, and why: a sentence for the one who asked."""
+    """A move that was not begun. The message says why, as a sentence for whoever asked."""
 
 
 @dataclass(frozen=True, slots=True)
 class StagedScope:
-    """Where a scope stands: its stage, the ramp in percent, since when (Unix seconds, 0: not known) and by whom.
-    `own` is False for a type that stands where its table stands."""
+    """A table or item type and its stage: the ramp in percent, since when (Unix seconds, 0: not known) and by whom.
+    `has_own_stage` is False for a type that follows its table."""
 
     scope: Scope
     stage: Stage
@@ -39,10 +40,11 @@ class StagedScope:
 
 @dataclass(frozen=True, slots=True)
 class ProcessView:
-    """One proxy as the stage table knows it. `answer` is its phase in the flip under way, `note` its own words.
+    """One proxy as the stage table knows it. `vote` is its vote in the move under way, `note` its explanation.
 
-    `listen` is where it serves clients, `seen` when it last renewed its lease (Unix seconds, 0: not known), `gone` that
-    it should have done so since, by the clocks: for people, and nothing is decided by it.
+    `listen` is the address on which it serves clients. `renewed` is when it last renewed its lease (Unix seconds, 0:
+    not known); `lease_expired` says that it is overdue by the wall clocks. Both are for people: nothing is decided by
+    them.
     """
 
     name: str
@@ -60,7 +62,7 @@ class ProcessView:
 
 @dataclass(frozen=True, slots=True)
 class FlipView:
-    """A move under way: announced, holding or switched."""
+    """A move under way; its phase is `announced`, `holding` or `switched`."""
 
     scope: Scope
     from_stage: Stage
@@ -72,9 +74,9 @@ class FlipView:
 
 @dataclass(frozen=True, slots=True)
 class StagesView:
-    """All stages, and who serves them. `pinned` says why stages cannot be moved; "" if they can.
+    """All stages, and the processes that serve them. `pinned` says why stages cannot be moved; "" if they can.
 
-    `hold_seconds` is how long a flip may hold writes.
+    `hold_seconds` is how long a flip may hold writes at most.
     """
 
     epoch: int
@@ -87,7 +89,8 @@ class StagesView:
 
 @dataclass(frozen=True, slots=True)
 class GateView:
-    """What must hold before a move, and `impossible`: why it cannot be made at all, forced or not; "" if it can."""
+    """The gate of one move: the criteria that must hold, and in `forbidden` why the move cannot be made at all, even
+    with force; "" if it can."""
 
     scope: Scope
     to: Stage
@@ -105,8 +108,8 @@ class GateView:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One move in the history, `committed` or given up for a `reason`. Without `before` it is no move: a process was
-    forgotten."""
+    """One entry of the history: a move that was `committed`, or aborted for a `reason`. An entry without `before` is
+    not a move: a process was forgotten, or an era ended."""
 
     at: float
     scope: str
@@ -122,18 +125,18 @@ class HistoryEntry:
 
 
 class StagesSource(Protocol):
-    """How everything stood at one moment."""
+    """All stages at one moment, and their gates."""
 
     @property
     def overview(self) -> StagesView:
-        """Where everything stood."""
+        """The stages and processes."""
 
     def gate(self, scope: Scope, to: Stage, ramp: float = 0.0) -> GateView:
-        """What the gate said to a move of one of `standing`'s places."""
+        """The gate of a move of one of the scopes of `overview`."""
 
 
 class ConsoleBackend(Protocol):
-    """What the page shows beside this process's own numbers, and the one thing that it does."""
+    """What the console's pages read, and the one thing that they change: the stage of a scope."""
 
     async def status(self) -> Mapping[str, Any]:
         """`/v1/status`, without the version."""
@@ -145,10 +148,10 @@ class ConsoleBackend(Protocol):
         """Why this process should get no traffic."""
 
     async def snapshot(self) -> StagesSource:
-        """How everything stands now. Raises StoreError."""
+        """The stages and gates of now. Raises StoreError."""
 
     async def history(self, limit: int) -> Sequence[HistoryEntry]:
         """The last moves, newest first."""
 
     async def move(self, request: MoveRequest) -> None:
-        """Begin a move and return: its progress is seen in `standing`, its end in `history`. Raises Refusal."""
+        """Begin a move and return: `overview` shows its progress, `history` its outcome. Raises MoveRefused."""

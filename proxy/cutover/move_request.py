@@ -26,7 +26,7 @@ class MoveRequest:
     because: str = ""
     """The reason, for the history. Required with `force`."""
     force: bool = False
-    """Whether to move although the gate is closed."""
+    """Whether to move although the gate is shut."""
     epoch: int | None = None
     """The epoch that the requester saw; at any other epoch the move is refused. None accepts every epoch."""
     dry_run: bool = False

@@ -1,8 +1,9 @@
-"""What an operator asks of the stages, and does with them, wherever they ask it: the API, the console, the command.
+"""The cutover service: reads the stages, checks moves against the gate and carries them out. The admin API, the console
+and the command line all call it.
 
-One look at the stage table answers everything that one question needs. A move is prepared (is it possible, is the gate
-open, has nobody else moved meanwhile) and then carried out by the flip's driver; the gate's state goes into the
-history with it. Faults of the asker are Problems, with a status and a sentence.
+Each call reads the stage table once. `prepare` checks a move: is it possible, is the gate open, has nobody moved a
+stage meanwhile. `carry_out` hands it to the coordinator, and the history keeps what the gate said. A request that is
+wrong raises a Problem, with a status and a sentence.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from proxy.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-PINNED = "the stages are those of the settings (stages.table is not set): change them there, and start the proxies anew"
+PINNED = "the stages are fixed by the settings (stages.table is not set): change them there and restart the proxies"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +57,20 @@ class PreparedMove:
 
 @dataclass(frozen=True, slots=True)
 class MoveUpdate:
-    """What a move tells: its progress, or its end."""
+    """One step of a move: its progress or, as the last step, its outcome."""
 
     document: Mapping[str, Any]
     is_last: bool = False
 
 
 class CutoverService:
-    """`table` is None where the stages are pinned by the settings. `types` are the item types that each mapped table
-    declares, `whole` the tables that are moved only with all of their types, `own` this process's evidence (None: it
-    serves nothing, it only asks), `here` its name, `met` the tables that it has met, `exists` whether DynamoDB has a
-    table of a name."""
+    """The service over the stage table, the flip and the gate.
+
+    `table` is None where the settings pin the stages. `types` gives the item types that each mapped table declares;
+    tables in `indivisible` move only with all of their types. `exists` reports whether DynamoDB has a table.
+    `own_evidence` is this process's evidence, None for a command, which serves no clients; `process` is this process's
+    name; `known_tables` gives the tables that it has met.
+    """
 
     def __init__(
         self,
@@ -92,7 +96,7 @@ class CutoverService:
     # -- questions -------------------------------------------------------------------------------------------------
 
     async def snapshot(self, scope: Scope | None = None) -> StagesSnapshot:
-        """How everything stands. Raises StoreError, and Problem (404) for a `scope` that is none."""
+        """The stages, leases and evidence of now. Raises StoreError, and Problem (404) for an unknown `scope`."""
         known, leases, published = (
             StageTableState(0, StageMap(), None),
             list[LeaseItem](),
@@ -131,7 +135,7 @@ class CutoverService:
     # -- moves -----------------------------------------------------------------------------------------------------
 
     async def prepare(self, request: MoveRequest) -> PreparedMove:
-        """Whether a move may be made, and what it is. Raises Problem (404, 409) and StoreError."""
+        """Check a move. Raises Problem (404, 409) for one that may not be made, and StoreError."""
         snapshot = await self.snapshot(request.scope)
         prepared = self._check(snapshot, request)
         if snapshot.overview.pinned:
@@ -143,14 +147,14 @@ class CutoverService:
         if prepared.gate.unmet and not request.force:
             names = ", ".join(each.name for each in prepared.gate.unmet)
             detail = (
-                f'the gate is shut: {names}: mend that, or pass it with --force --because "…", which the history keeps '
+                f'the gate is shut: {names}: mend that, or override it with --force --because "…", which the history keeps '
                 "(over HTTP, the members force and because)"
             )
             raise Problem(409, detail, outcome="refused", gate=self._gate(prepared))
         return prepared
 
     async def preview(self, request: MoveRequest) -> dict[str, Any]:
-        """What a move would do, and whether it would be let through. Raises Problem (404) and StoreError."""
+        """What a move would do, and whether it would be allowed. Raises Problem (404) and StoreError."""
         snapshot = await self.snapshot(request.scope)
         prepared = self._check(snapshot, request)
         stopping = prepared.gate.unmet
@@ -161,7 +165,7 @@ class CutoverService:
         sentences = consequences(at, to, len(snapshot.overview.processes), snapshot.overview.hold_seconds)
         return {
             "outcome": "would_not" if refusal else "would_move",
-            "detail": refusal or ("it stands there already" if prepared.unchanged else "it would be moved"),
+            "detail": refusal or ("it is there already" if prepared.unchanged else "it would be moved"),
             **self._from_to(prepared),
             "epoch": snapshot.overview.epoch,
             "sentences": [] if prepared.unchanged else [*sentences, f"The way back: {way_back(at, to)}"],
@@ -169,8 +173,8 @@ class CutoverService:
         }
 
     async def carry_out(self, prepared: PreparedMove) -> AsyncIterator[MoveUpdate]:
-        """Carry out a move, step by step; the last one is its end. Raises StoreError only where it cannot be told how
-        it ended. Close it to give the move up."""
+        """Carry out a move and report each step; the last one is its outcome. Raises StoreError only where the outcome
+        is unknown. Closing the iterator aborts the move."""
         ends = {**self._from_to(prepared), "epoch": prepared.epoch, "held_ms": 0}
         if prepared.unchanged:
             yield MoveUpdate({"outcome": "unchanged", **ends}, is_last=True)
@@ -201,14 +205,14 @@ class CutoverService:
     async def forget(
         self, process: str, by: str, because: str, say: Callable[[MoveProgress], None] = lambda _: None
     ) -> str:
-        """Take a process out of the stage table that is gone and may have owed keys; `say` is told how far it is. Gives
-        what has to follow, as a sentence. Raises Problem and StoreError."""
+        """Remove from the stage table a process that is gone for good, and return what has to follow, as a sentence.
+        Raises Problem and StoreError."""
         if self._table is None:
             raise Problem(409, PINNED, outcome="refused")
         before = (await read_state(self._table)).map.forgotten.count
         known = [each.process for each in await self._table.leases()]
         if process not in known:
-            # Progress names processes by the beginnings of their names. Whom to forget is not guessed.
+            # Progress lines shorten names. Which process to forget is never guessed.
             alike = [each for each in known if process and each.startswith(process)]
             meant = f": did you mean {', '.join(alike)}?" if alike else ""
             raise Problem(404, f"there is no process {process!r} in the stage table{meant}")
@@ -264,19 +268,21 @@ class CutoverService:
     async def _merged_evidence(
         self, leases: Iterable[LeaseItem], published: Mapping[str, Mapping[str, Any]], stages: Stages
     ) -> Evidence:
-        """The evidence of all that hold a lease, as far as it is of the present eras; this process's as it is now.
+        """The evidence of all processes that hold a lease, without what is of an earlier era; this process's own is of
+        now.
 
-        Who has not told anything for long, and owes nothing, is gone: a flip passes over it, and so does the gate.
+        A process that has published nothing for long and owes nothing is gone: a flip passes over it, and so does the
+        gate.
         """
         found, latest = [], time.time() - self._settings.gate.max_evidence_seconds
         for lease in leases:
             name = lease.process
             if name == self._process_name or (lease.renewed and not lease.listen and name not in published):
-                continue  # serves nobody, and so has nothing to tell: a command that takes part in moves
+                continue  # a command that takes part in moves: it serves no clients and publishes nothing
             try:
                 evidence = Evidence.from_document(published[name])
             except (KeyError, TypeError, ValueError):
-                nothing = f"{name} has told nothing that can be read: it has just started, or is of another version"
+                nothing = f"{name} has published no readable evidence: it has just started, or runs another version"
                 evidence = Evidence(reported_at={name: lease.started}, troubles=frozenset({nothing}))
             if lease.owes or evidence.reported_at.get(name, 0.0) >= latest:
                 found.append(evidence.in_current_eras(stages.era))
@@ -290,7 +296,7 @@ async def _open_gate(_: MoveRequest) -> GateDecision:
 
 
 def _staged_scopes(stages: Stages, known_tables: Iterable[str]) -> list[StagedScope]:
-    """Every table and type; those that stand where their table stands are marked."""
+    """Every table and type; a type without a stage of its own has its table's."""
     found = []
     for table, item_type, stage in stages.list_all(known_tables):
         at = stages.placement(table, item_type)

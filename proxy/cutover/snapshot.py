@@ -1,6 +1,6 @@
-"""How all stages stood at one moment, and what must hold before any of them is moved. Asks nobody.
+"""All stages at one moment, and the gate of every move from there. No I/O.
 
-A table is judged with all that it takes with it, and a type with its table where the two cannot be told apart.
+The gate of a table covers all types that move with it. A type of an indivisible table is judged as the whole table.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from proxy.settings.gate import GateSettings
 
 @dataclass(frozen=True, slots=True)
 class StagesSnapshot:
-    """How everything stood when it was asked."""
+    """The stages and the evidence as they were at `now` (Unix seconds)."""
 
     overview: StagesView
     evidence: Evidence
@@ -29,7 +29,7 @@ class StagesSnapshot:
     indivisible: Container[str] = frozenset()
 
     def find(self, scope: Scope) -> StagedScope:
-        """Where a scope stands. Raises Problem (404)."""
+        """The scope with its stage. Raises Problem (404)."""
         for at in self.overview.scopes:
             if at.scope == scope:
                 return at
@@ -40,15 +40,15 @@ class StagesSnapshot:
         raise Problem(404, f"the mapping of {scope.table} declares no type {scope.item_type!r}: it has {known}")
 
     def gate(self, scope: Scope, to: Stage, ramp: float = 0.0) -> GateView:
-        """What must hold before a scope goes to a stage. Raises Problem (404)."""
+        """The gate of a move of a scope to a stage. Raises Problem (404)."""
         self.find(scope)
         found: dict[str, Criterion] = {}
         forbidden = unswept_reason = ""
         if scope.item_type and scope.table in self.indivisible:
-            forbidden = f"the keys of {scope.table} do not tell the type of an item: move the whole table"
-        # What most operations are about cannot be told of such a table's keys: it is judged as it is moved.
+            forbidden = f"the keys of {scope.table} do not show the type of an item: move the whole table"
+        # The keys of such a table do not show which type an operation is about: it is judged as a whole.
         judged = Scope(scope.table) if scope.table in self.indivisible else scope
-        # A table takes its types with it, from wherever each of them stands.
+        # A table takes its types with it, each from its own stage.
         for at in self.affected_by(judged):
             name = at.scope.item_type
             history = TableHistory({name: self.stage_map.era(scope.table, name)}, self.stage_map.forgotten)
@@ -63,15 +63,15 @@ class StagesSnapshot:
         return GateView(scope, to, list(found.values()), forbidden or unswept_reason)
 
     def affected_by(self, scope: Scope) -> list[StagedScope]:
-        """What a move of the scope would move."""
+        """The scopes that a move of the scope would move."""
         return [at for at in self.overview.scopes if at.scope == scope or Scope(at.scope.table) == scope]
 
     def next_stage_of(self, scope: Scope) -> Stage:
-        """The stage that follows; at the end of the way, the last one. Raises Problem (404)."""
+        """The stage that follows the present one, or `complete` where it is the last. Raises Problem (404)."""
         at = self.find(scope).stage
         return next_stage(at) or at
 
     def gate_to_next_stage(self, at: StagedScope) -> GateView | None:
-        """What stands between a place and its next stage; None at the end of the way."""
+        """The gate of a scope's next stage; None in `complete`."""
         further = next_stage(at.stage)
         return self.gate(at.scope, further) if further is not None else None

@@ -1,9 +1,10 @@
-"""The small DynamoDB table in which proxies agree on the stages: what it holds, and how each item may be written.
+"""The stage table: the small DynamoDB table through which proxies agree on the stages.
 
-One item is the state (the map of stages, its epoch, the move under way); each process has an item for its lease and one
-for its evidence; each move leaves one in the history. Every write of the state names the version that it was decided
-on, and every write of a lease the life of the process and a number that only grows, so that a write that lands late
-undoes nothing. Reads are strongly consistent. Knows neither what stages mean nor when a lease is over.
+One item is the state (the map of stages, its epoch, the move under way); each process has one item for its lease and
+one for its evidence; each move adds one to the history. Every write of the state is conditional on the version that it
+was decided on, and every write of a lease on the process's incarnation and a growing number, so that a write that
+arrives late undoes nothing. Reads are strongly consistent. This module knows neither what stages mean nor when a lease
+expires.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ _DENIED: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class StageRow:
-    """The stages as all are to see them: `map` and `flip` are documents of the flip's, not of this table's. Version 0:
-    nobody has written it yet."""
+    """The state item: `map` and `flip` are documents that the flip understands, and this module does not. Version 0
+    means that it was never written."""
 
     version: int = 0
     epoch: int = 0
@@ -43,10 +44,10 @@ class StageRow:
 
 @dataclass(frozen=True, slots=True)
 class LeaseItem:
-    """A process's item. `life` is another each time it starts; `renewals` grows with each write; `seconds` is how long
-    this renewal is good for; `flip` and `phase` are its answer to the move under way; `owes` says that its journal may
-    hold keys; `begins` are the stages that its settings begin with; the rest is for people: `listen` is where it serves
-    clients, and `renewed` when it last renewed the lease, in Unix seconds by its own clock."""
+    """The lease item of a process. `incarnation` is new at each start; `renewals` grows with each write; `seconds` is
+    how long the renewal lasts; `flip` and `phase` are the vote on the move under way; `owes` says that the journal may
+    hold keys; `initial_stages` are the settings' stages. The rest is for people: `listen` is the address on which it
+    serves clients, `renewed` when it last renewed, in Unix seconds by its own clock."""
 
     process: str
     incarnation: str
@@ -66,14 +67,14 @@ class LeaseItem:
 
 
 class DynamoDBCalls(Protocol):
-    """What of `DynamoDBStore` is needed: any operation by its bytes, within a limit of time."""
+    """The part of `DynamoDBStore` that is used: any operation as bytes, within a time limit."""
 
     async def call(self, action: str, body: bytes) -> Outcome: ...
 
 
 class StageTable:
-    """Every method raises Unreachable, UnknownOutcome (a write may have happened, or still happen) or Refused, which
-    says what an operator has to mend."""
+    """The stage table in DynamoDB. Every method raises Unreachable, UnknownOutcome (the write may have happened, or may
+    still happen) or Refused, which says what an operator has to do."""
 
     def __init__(self, dynamodb: DynamoDBCalls, table: str) -> None:
         self._dynamodb = dynamodb
@@ -84,8 +85,8 @@ class StageTable:
         return self._table
 
     async def ensure(self) -> None:
-        """Make the table if it is not there. It cannot be deleted by mistake: with it would go the knowledge of which
-        store is the truth ("CreateTable", DeletionProtectionEnabled)."""
+        """Create the table if it does not exist. It is protected from deletion, because it records which store is the
+        authority ("CreateTable", DeletionProtectionEnabled)."""
         if await self._active():
             return
         definition = {
@@ -102,18 +103,18 @@ class StageTable:
             "DeletionProtectionEnabled": True,
         }
         outcome = await self._dynamodb.call("CreateTable", orjson.dumps(definition))
-        # Another process may be making it at this moment: "ResourceInUseException", and it is waited for alike.
+        # "ResourceInUseException": another process is creating it at this moment, and it is waited for alike.
         if not outcome.ok and outcome.error_code != "ResourceInUseException":
             raise self._failure("CreateTable", outcome)
         try:
             async with asyncio.timeout(_CREATE_SECONDS):
-                while not await self._active():  # noqa: ASYNC110  # DynamoDB tells nobody when it is
+                while not await self._active():  # noqa: ASYNC110  # DynamoDB sends no event
                     await asyncio.sleep(_PAUSE_SECONDS)
         except TimeoutError:
             raise Unreachable("making", f"table {self._table} is not active after {_CREATE_SECONDS:g} s") from None
 
     async def _active(self) -> bool:
-        """A table just made may seem not to be there: the answer may be of a moment ago ("DescribeTable")."""
+        """A new table may seem to be missing: the answer is eventually consistent ("DescribeTable")."""
         outcome = await self._dynamodb.call("DescribeTable", orjson.dumps({"TableName": self._table}))
         if outcome.ok:
             return bool(outcome.document["Table"]["TableStatus"] == "ACTIVE")
@@ -129,13 +130,13 @@ class StageTable:
 
     async def write_state(self, new: StageRow, *, entry: Mapping[str, Any] | None = None) -> bool:
         """Write the state if its version is still one less than `new.version`; with it, all or nothing, an entry of the
-        history. Gives whether it was written."""
+        history. Returns whether it was written."""
         if entry is None:
             return await self._put(self._state_put(new))
         return await self._transact([{"Put": self._state_put(new)}, {"Put": self._history_put(new.epoch, entry)}])
 
     async def forget(self, lease: LeaseItem, new: StageRow, entry: Mapping[str, Any]) -> bool:
-        """Remove a lease item that nobody has renewed, and write the state that remembers it, all or nothing. Gives
+        """Delete a lease item that was not renewed, and write the state that records it, all or nothing. Returns
         whether it was done."""
         parts = [
             {"Put": self._state_put(new)},
@@ -148,7 +149,7 @@ class StageTable:
         return True
 
     def _state_put(self, new: StageRow) -> dict[str, Any]:
-        """The state's put, over the version before."""
+        """The put of the state, conditional on the version before."""
         put: dict[str, Any] = {"TableName": self._table, "Item": self._state_item(new)}
         if new.version <= 1:
             return put | {"ConditionExpression": "attribute_not_exists(version)"}
@@ -158,7 +159,7 @@ class StageTable:
         }
 
     async def _transact(self, parts: Sequence[Mapping[str, Any]]) -> bool:
-        """All or nothing. Gives whether it was done; it was not if some condition did not hold."""
+        """All or nothing. Returns whether it was done; it was not if a condition did not hold."""
         outcome = await self._dynamodb.call("TransactWriteItems", orjson.dumps({"TransactItems": parts}))
         if outcome.ok:
             return True
@@ -183,12 +184,12 @@ class StageTable:
         return _lease(item) if item is not None else None
 
     async def leases(self) -> list[LeaseItem]:
-        """Every lease item that was written before this was asked."""
+        """Every lease item that was written before the call."""
         return [_lease(item) for item in await self._all("lease")]
 
     async def put_lease(self, lease: LeaseItem, over: str | None) -> bool:
-        """Write a lease item over one of the life `over` with fewer renewals (None: over none). Gives whether it was
-        written."""
+        """Write a lease item, replacing one of the incarnation `over` with fewer renewals (None: no item may exist).
+        Returns whether it was written."""
         item: Item = {
             "scope": {"S": "lease"},
             "name": {"S": lease.process},
@@ -215,7 +216,7 @@ class StageTable:
         return await self._put({**put, "ConditionExpression": condition, "ExpressionAttributeValues": values})
 
     async def delete_lease(self, lease: LeaseItem) -> bool:
-        """Remove a lease item, if it is still this life's and nobody has renewed it. Gives whether it is gone."""
+        """Delete a lease item if it is still of this incarnation and was not renewed. Returns whether it is gone."""
         request = self._lease_delete(lease, "attribute_not_exists(life) OR (life = :life AND renewals = :renewals)")
         outcome = await self._dynamodb.call("DeleteItem", orjson.dumps(request))
         if outcome.error_code == "ConditionalCheckFailedException":
@@ -236,21 +237,21 @@ class StageTable:
     # -- evidence and history -----------------------------------------------------------------------------------------
 
     async def put_evidence(self, process: str, evidence: Mapping[str, Any]) -> None:
-        """Replace what a process has found."""
+        """Replace the evidence of a process."""
         await self._put(
             {"TableName": self._table, "Item": {**_key("evidence", process), "text": _json_value(evidence)}}
         )
 
     async def evidence(self) -> dict[str, Mapping[str, Any]]:
-        """What each process has found, by process."""
+        """The evidence of each process, by process."""
         return {item["name"]["S"]: _read_json(item, "text") or {} for item in await self._all("evidence")}
 
     async def history(self, limit: int) -> list[Mapping[str, Any]]:
-        """The newest entries, the newest first."""
+        """The latest entries, newest first."""
         return [_read_json(item, "text") or {} for item in await self._all("history", newest=limit)]
 
     def _history_put(self, epoch: int, entry: Mapping[str, Any]) -> dict[str, Any]:
-        """The put of an entry of the history. It needs `id` and `at` (Unix seconds)."""
+        """The put of an entry of the history, which must have `id` and `at` (Unix seconds)."""
         name = f"{epoch:012d}.{int(entry['at'] * 1000):015d}.{entry['id']}"
         return {"TableName": self._table, "Item": {**_key("history", name), "text": _json_value(entry)}}
 
@@ -262,7 +263,7 @@ class StageTable:
         return item
 
     async def _all(self, scope: str, newest: int = 0) -> Sequence[Item]:
-        """The items of a scope by name, or so many of the last ones, the last first."""
+        """The items of a scope by name, or at most `newest` of the last ones, last first."""
         request: dict[str, Any] = {
             "TableName": self._table,
             "KeyConditionExpression": "#scope = :scope",
@@ -311,7 +312,7 @@ class StageTable:
 
 
 def read_state(item: Item) -> StageRow:
-    """What the state's item says."""
+    """Decode the state item."""
     return StageRow(
         int(item["version"]["N"]), int(item["epoch"]["N"]), _read_json(item, "map"), _read_json(item, "flip")
     )

@@ -1,7 +1,6 @@
-"""How far the cutover has come, for a table and for an item type within it. LaunchDarkly's six, as its users know them.
+"""The stages of tables and item types: LaunchDarkly's six, as its users know them.
 
-Answers questions about stages, from one map that is replaced as a whole. Who replaces it, and when that is safe, is
-the flip's business.
+All answers come from one map that is replaced as a whole. The flip decides when it is replaced.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from proxy.settings import Settings
 DYNAMODB: Final = "dynamodb"
 DSQL: Final = "dsql"
 SEVERAL_TYPES: Final = "*"
-"""Stands for the item type where an operation concerns several."""
+"""The item type of an operation that concerns several types."""
 
 
 class Stage(StrEnum):
@@ -30,7 +29,7 @@ class Stage(StrEnum):
 
     @property
     def authority(self) -> str:
-        """The store whose answer the client gets, and whose state is the truth."""
+        """The store whose answers clients get, and whose state is the truth."""
         return DSQL if self in _PAST_THE_FLIP else DYNAMODB
 
     @property
@@ -49,7 +48,7 @@ _PAST_THE_FLIP: Final = frozenset({Stage.LIVE, Stage.RAMPDOWN, Stage.COMPLETE})
 
 @dataclass(frozen=True, slots=True, order=True)
 class Scope:
-    """What a stage is set for: an item type of a table, or ("") all of its types that have none of their own."""
+    """What a stage is set for: an item type of a table or, with type "", all types that have no stage of their own."""
 
     table: str
     item_type: str = ""
@@ -66,8 +65,8 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class StagePlacement:
-    """Where a scope stands: its stage; the share of reads served from DSQL in `shadow`, in percent; since when (Unix
-    seconds) and by whom."""
+    """The stage that a scope was moved to; the share of reads that DSQL serves in `shadow`, in percent; since when
+    (Unix seconds) and by whom."""
 
     stage: Stage
     ramp: float = 0.0
@@ -77,8 +76,8 @@ class StagePlacement:
 
 @dataclass(frozen=True, slots=True)
 class ForgottenProcesses:
-    """The processes that were forgotten though they owed keys (`unswept`): how many in all, the last one's name, and
-    when (Unix seconds) nothing that any of them sent can take effect any more."""
+    """The processes that were forgotten although they owed keys: their number, the last one's name, and when (Unix
+    seconds) nothing that any of them sent can still take effect."""
 
     count: int = 0
     last_process: str = ""
@@ -99,10 +98,10 @@ ALL_TABLES: Final = Scope("*")
 
 @dataclass(frozen=True, slots=True)
 class Era:
-    """An unbroken time in which every acknowledged write to a scope reached both stores, or is in a journal to do so.
+    """A period in which every acknowledged write to a scope reached both stores, or is in a journal to do so.
 
-    What was found in one era says nothing of another. `number` grows with each era of any scope; `began` is in Unix
-    seconds, 0 where it has lasted since the stage table was made; `because` is what ended the era before.
+    Findings of one era prove nothing about another. `number` grows with each era of any scope; `began` is in Unix
+    seconds, 0 for an era as old as the stage table; `because` says what ended the era before.
     """
 
     number: int = 0
@@ -142,9 +141,10 @@ class DatabasePairing:
 
 @dataclass(frozen=True, slots=True)
 class StageMap:
-    """All that has been moved, at one epoch, who was forgotten, and the eras that have begun since the stage table was
-    made. What is not in it is where the settings begin; `begins` are those beginnings, as processes last had them.
-    `pairing` is None until a process has met DSQL."""
+    """All stages that were set by moves, at one epoch; the forgotten processes; and the eras that began since the stage
+    table was made. A scope that is not in it has the stage of the settings. `initial_stages` are the settings' stages
+    as the processes last had them, as text; `pairing` is None until a
+    process has met DSQL."""
 
     epoch: int = 0
     placements: Mapping[Scope, StagePlacement] = field(default_factory=lambda: MappingProxyType({}))
@@ -216,9 +216,9 @@ class StageMap:
 
 
 class Stages:
-    """The stages of this process: those that the settings begin with, until others are adopted.
+    """The stages as this process knows them: those of the settings until a map is adopted.
 
-    `types` are the item types that each mapped table declares; others have their table's stage.
+    `types` are the item types that each mapped table declares; other types have their table's stage.
     """
 
     def __init__(self, settings: Settings, types: Mapping[str, Iterable[str]] | None = None) -> None:
@@ -232,13 +232,13 @@ class Stages:
         self.adopt(self.map)
 
     def adopt(self, new: StageMap) -> None:
-        """From now on these are the stages."""
+        """Replace the stages."""
         self.map = new
         self._known = {}
         self._tables = {}
         stages = {Stage(each) for each in self._settings.beginnings()} | {at.stage for at in new.placements.values()}
         self.all_off = stages == {Stage.OFF}
-        # Every store that is some table's authority, for all that is known.
+        # Every store that is the authority of some table.
         self.authorities = frozenset(stage.authority for stage in stages)
 
     def stage_of(self, table: str, item_type: str = "") -> Stage:
@@ -246,7 +246,7 @@ class Stages:
         return self.placement(table, item_type).stage
 
     def placement(self, table: str, item_type: str = "") -> StagePlacement:
-        """The same, with the ramp."""
+        """The same, with the ramp, the time and the name."""
         known = self._known.get((table, item_type))
         if known is None:
             known = self._find(table, item_type)
@@ -277,7 +277,8 @@ class Stages:
         )
 
     def common_stage(self, table: str) -> Stage | None:
-        """The stage of every type in the table; None where they differ. What names no type shows items of all."""
+        """The stage that all types of the table share; None where they differ. An operation that names no type returns
+        items of all."""
         stages = {self.stage_of(table, each) for each in self.types(table)}
         return stages.pop() if len(stages) == 1 else None
 
@@ -294,7 +295,8 @@ class Stages:
         return scope.table == table and scope.item_type in ("", item_type)
 
     def list_all(self, met: Iterable[str]) -> list[tuple[str, str, Stage]]:
-        """(table, type, stage) of the tables that are named anywhere and of those met; type "" is the table itself."""
+        """(table, type, stage) of all tables that settings, mappings or moves name, and of `met`; type "" is the
+        table."""
         named = (scope.table for scope in self.map.placements)
         tables = dict.fromkeys((*self._settings.tables, *self._types, *named, *met))
         return [(table, each, self.stage_of(table, each)) for table in tables for each in self.types(table)]

@@ -39,9 +39,11 @@ TOKENS = {"operator-token": ("operator", "lisa"), "reader-token": ("reader", "sc
 PROCESSES = ("9f3c1d20b7aa", "51e80c77d4e2", "c07a4be19d35")
 
 HOLD = [
-    Criterion("told", True, "3 proxies, the oldest news 2 s old", "each within 30 s", "Every proxy has told lately."),
+    Criterion(
+        "told", True, "3 proxies, the oldest report 2 s old", "each within 30 s", "Every proxy has reported recently."
+    ),
     Criterion("journal", True, "3 keys, the oldest 0.1 s", "empty, or no key older than 5 s", "The mirror keeps up."),
-    Criterion("settled", True, "nothing", "nothing", "No call of an unknown outcome may still land on DSQL."),
+    Criterion("settled", True, "nothing", "nothing", "No call with an unknown outcome can still take effect on DSQL."),
     Criterion("parked", True, "0 keys", "none", "The mapping holds every item that it has met."),
     Criterion("agreement", True, "0 of 48213, so at most 6.2e-05", "at most 0.0001", "The two stores agree."),
     Criterion("latency", True, "Query: p99 24 ms, DynamoDB's 11 ms", "at most 3 times DynamoDB's", "Fast enough."),
@@ -218,7 +220,7 @@ def alarm(values: bool = True) -> StageSet:
 def flipping(phase: str = "holding") -> StageSet:
     stage = calm()
     flip = FlipView(Scope("billio", "Book"), Stage.SHADOW, Stage.LIVE, phase, "lisa", time.time() - 0.3)
-    told = processes(3, ("drained", "ready", "drained"), "2 writes under way, 14 keys to converge")
+    told = processes(3, ("drained", "ready", "drained"), "2 writes in flight, 14 keys to converge")
     stage.overview = StagesView(3, stage.overview.scopes, told, flip)
     return stage
 

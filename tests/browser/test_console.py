@@ -93,9 +93,8 @@ async def test_hidden_values_stay_hidden(watch: Watch) -> None:
 async def test_a_value_is_text_whatever_it_holds(watch: Watch) -> None:
     stage = stage_set.alarm()
     evil = "<img src=x onerror=alert(1)><script>alert(2)</script>"
-    stage.differences = [
-        {**stage.differences[0], "path": evil, "authority": {"S": evil}, "mirror": {"M": {evil: {"S": evil}}}}
-    ]
+    first = stage.differences[0]
+    stage.differences = [{**first, "path": evil, "authority": {"S": evil}, "mirror": {"M": {evil: {"S": evil}}}}]
     stage.troubles = [evil]
     async with serving(stage) as url:
         page = await watch.page()
@@ -114,7 +113,7 @@ async def test_a_flip_is_seen_going_on_and_its_end(watch: Watch) -> None:
         await expect(moving).to_contain_text("nothing is held yet. Answers: 1 of 3.")
         stage.overview = stage_set.flipping("holding").overview
         await expect(moving).to_contain_text("New writes wait while each process finishes its own. Answers: 2 of 3.")
-        await expect(page.get_by_text("2 writes under way, 14 keys to converge")).to_be_visible()
+        await expect(page.get_by_text("2 writes in flight, 14 keys to converge")).to_be_visible()
         stage.overview = StagesView(4, before.scopes, stage_set.processes(4))
         moved = stage_set.mixed().entries[0]
         stage.entries = [moved, *stage.entries]

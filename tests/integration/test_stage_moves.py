@@ -214,7 +214,7 @@ def nobody_leaves_complete(here: Scene) -> None:
             forced = {"stage": stage, "force": True, "because": "I will have it back"}
             refused = ask(here, "PUT", f"/v1/stages/{scope}", forced)
             assert (refused.status, refused.json["outcome"]) == (409, "refused")
-            assert "complete is left by no move, forced or not" in refused.json["detail"]
+            assert "no move leaves complete, forced or not" in refused.json["detail"]
     words = ("stage", TABLE, "rampdown", "--force", "--because", "I will have it back")
     assert "complete is left by no move" in crossfade(here, *words, code=1)[1]
     assert "complete is left by no move" in crossfade(here, "stage", TABLE, "live", "--dry-run", code=1)[0]

@@ -172,7 +172,7 @@ def test_who_cannot_drain_in_time_ends_it_and_writes_go_on() -> None:
         began = scene.loop.time()
         end = await scene.move(Stage.LIVE)
         assert isinstance(end, MoveAborted)
-        assert "held for 2 s, waiting for p1 (0 writes under way, 7 keys to converge)" in end.reason
+        assert "held for 2 s, waiting for p1 (0 writes in flight, 7 keys to converge)" in end.reason
         assert scene.loop.time() - began < 4.5
         await scene.until(lambda: not any(proxy.floor.held for proxy in proxies), 0.2)
         assert [proxy.floor.stage() for proxy in proxies] == [Stage.SHADOW] * 2
@@ -442,7 +442,7 @@ def test_a_driver_that_is_killed_leaves_nothing_held(phase: Phase) -> None:
             assert (entry["outcome"], entry["epoch"]) == ("moved", 1)
         else:
             assert [proxy.floor.stage() for proxy in proxies] == [Stage.SHADOW] * 2
-            assert (entry["outcome"], entry["reason"]) == ("kept", "its driver (driver) was gone")
+            assert (entry["outcome"], entry["reason"]) == ("kept", "its coordinator (driver) was gone")
         proxies_at_it.cancel()
 
     scene.run(main())
@@ -588,7 +588,7 @@ def test_a_journal_that_was_copied_is_noticed() -> None:
         await asyncio.sleep(15.0)
         assert not first.participant.lease.valid
         assert twin.participant.lease.valid
-        assert "give each a journal of its own" in str(first.participant.problem)
+        assert "give each process a journal of its own" in str(first.participant.problem)
 
     scene.run(main())
 

@@ -104,7 +104,7 @@ def test_it_is_shut_where_nothing_was_seen() -> None:
 @pytest.mark.parametrize(
     ("name", "change", "said"),
     [
-        ("told", {"reported_at": {"one": NOW - 2, "two": NOW - 61}}, "Not heard from lately: two"),
+        ("told", {"reported_at": {"one": NOW - 2, "two": NOW - 61}}, "Not heard from recently: two"),
         ("told", {"reported_at": {}}, "Start a proxy"),
         ("working", {"troubles": frozenset({"the journal cannot be written"})}, "the journal cannot be written"),
         ("journal", {"backlogs": {"billio": JournalBacklog(keys=3, oldest_seconds=6.0)}}, "caught up"),
@@ -173,13 +173,13 @@ OF_FIRST, OF_SECOND, OF_OTHER = (Basis(mapping, {"": number}) for number, mappin
     ("last", "said"),
     [
         (None, "no sweep of the whole table is on record"),
-        (LastSweep(NOW, "equal", "dynamodb"), "does not say of which era"),
+        (LastSweep(NOW, "equal", "dynamodb"), "does not record its era"),
         (LastSweep(NOW + 9, "equal", "dynamodb", OF_FIRST), "began another era: process p7 was forgotten"),
         (LastSweep(NOW + 9, "equal", "dynamodb", OF_OTHER), "made with another mapping"),
-        (LastSweep(NOW, "different", "dynamodb", OF_SECOND, mended=False), "has left differences"),
-        (LastSweep(NOW, "unsettled", "dynamodb", OF_SECOND, mended=False), "has left differences"),
+        (LastSweep(NOW, "different", "dynamodb", OF_SECOND, mended=False), "left differences"),
+        (LastSweep(NOW, "unsettled", "dynamodb", OF_SECOND, mended=False), "left differences"),
         (LastSweep(NOW, "unsettled", "dynamodb", OF_SECOND), "could not settle every key"),
-        (LastSweep(NOW, "repaired", "dsql", OF_SECOND), "by dsql, which is not the authority"),
+        (LastSweep(NOW, "repaired", "dsql", OF_SECOND), "from dsql, which is not the authority"),
         (LastSweep(NOW, "repaired", "dynamodb", OF_SECOND), ""),
         (LastSweep(NOW - 10**6, "equal", "dsql", OF_SECOND), ""),  # equal is equal, whichever clock says when
     ],
@@ -328,7 +328,7 @@ def test_what_would_lose_writes_cannot_be_forced() -> None:
     past = {Stage.LIVE, Stage.RAMPDOWN, Stage.COMPLETE}
     assert refused == {(Stage.OFF, to) for to in past} | {(Stage.COMPLETE, to) for to in set(Stage) - {Stage.COMPLETE}}
     assert "dualwrite" in str(forbidden_reason(Stage.OFF, Stage.LIVE))
-    assert "no move, forced or not" in str(forbidden_reason(Stage.COMPLETE, Stage.RAMPDOWN))
+    assert "no move leaves complete, forced or not" in str(forbidden_reason(Stage.COMPLETE, Stage.RAMPDOWN))
 
 
 def test_a_type_leaves_no_store_behind_that_answers_for_it() -> None:

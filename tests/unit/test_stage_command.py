@@ -26,7 +26,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
         (("stage", "billio", "live", "now"), "too many words"),
         (("stage", "billio", "live", "--force"), "--force needs --because"),
         (("stage", "billio", "live", "--ramp", "5"), "--ramp goes with shadow"),
-        (("stage", "billio", "shadow", "--ramp", "101"), "no share"),
+        (("stage", "billio", "shadow", "--ramp", "101"), "not a percentage"),
         (("stage", "--type", "Book"), "--type goes with a table"),
         (("stage", "billio", "--dry-run"), "--dry-run goes with a stage"),
         (("stage", "forget", "somebody"), "forget needs --because"),

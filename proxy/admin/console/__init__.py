@@ -1,5 +1,5 @@
-"""The console: one page for whoever decides on a cutover, and for whoever is called at 3 a.m.
+"""The console: one page for those who decide on a cutover, and for the engineer who is called at 3 a.m.
 
-Rendered here, shown by any browser, with or without JavaScript. It asks the same questions and makes the same moves as
-the admin port's API, and decides nothing by itself.
+Rendered on the server for any browser, with or without JavaScript. It reads and moves the stages through the same
+service as the admin port's API, and decides nothing itself.
 """

@@ -1,6 +1,6 @@
-"""The console's own files: read once, and served under a name that changes with their content.
+"""The console's static files: read once, and served under a path that changes with their content.
 
-A browser keeps them for ever and asks again only when they are others. Nothing here is made from a request.
+A browser caches them for ever, and requests them again only when the path changes. No path is built from a request.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class _Asset:
 
 
 class Assets:
-    """`path(name)` is where a page links to; `serve` answers for it."""
+    """The static files. `path(name)` is the link for a page; `serve` answers it."""
 
     def __init__(self) -> None:
         self._assets = {
@@ -33,7 +33,7 @@ class Assets:
         }
 
     def path(self, name: str) -> str:
-        """Relative, so that the console may stand below any prefix."""
+        """Relative, so that the console works below any prefix."""
         return f"console/{self._assets[name].tag}/{name}"
 
     async def serve(self, request: web.Request) -> web.Response:

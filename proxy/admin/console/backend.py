@@ -1,4 +1,4 @@
-"""The console's desk: what it shows, and the moves it begins, from the layer's numbers and the cutover's answers."""
+"""The console's backend in a process: the layer's status, and the stages and moves of the cutover service."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 
 class ProcessBackend:
-    """One of a process. `close` ends a move that is under way."""
+    """The `ConsoleBackend` of a process. `close` aborts moves under way."""
 
     def __init__(self, process: ProcessStatus, cutover: CutoverService) -> None:
         self._process = process
@@ -43,13 +43,14 @@ class ProcessBackend:
         return [history_entry(each) for each in await self._cutover.history(limit)]
 
     async def move(self, request: MoveRequest) -> None:
-        """Begin a move. Raises Refusal for one that may not be made, StoreError where nobody can tell."""
+        """Begin a move. Raises MoveRefused for one that may not be made, StoreError if the stage table is
+        unreachable."""
         try:
             prepared = await self._cutover.prepare(request)
         except Problem as problem:
             raise MoveRefused(problem.detail) from problem
         if prepared.unchanged:
-            raise MoveRefused(f"{request.scope} stands there already")
+            raise MoveRefused(f"{request.scope} is there already")
         task = asyncio.create_task(self._carry_out(prepared))
         self._moves.add(task)
         task.add_done_callback(self._moves.discard)

@@ -1,7 +1,7 @@
 """Samples and latencies as the coordinates of a drawing: columns, a lane of marks, an area, and ticks.
 
 Pure geometry, in units of the drawing: x from 0 to COLUMNS, y from 0 (top) to HEIGHT. Templates draw it, a style sheet
-colours it; text stands beside the drawing, so that it can be read at any size.
+colours it; text is beside the drawing, so that it can be read at any size.
 """
 
 import math
@@ -16,7 +16,7 @@ from proxy.admin.console.texts import ALARMING, CONCLUSIVE, VERDICTS
 
 COLUMNS: Final = 90
 HEIGHT: Final = 100.0
-# As long as the process has run, roughly: a morning's worth of nothing helps nobody.
+# The window grows with the age of the process, so that little of it is empty.
 _WINDOWS: Final = (900, 1800, 3600, 7200)
 COUNTS: Final = tuple(step * 10.0**power for power in range(1, 9) for step in (1, 2, 5))
 AGES: Final = (1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 10_800.0, 43_200.0, 86_400.0, 604_800.0)
@@ -26,7 +26,7 @@ _FASTEST, _SLOWEST = 0.0005, 10.0
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Part of a column: its verdict's tone, and where it lies."""
+    """Part of a column: its verdict's tone, and its position."""
 
     tone: str
     y: float
@@ -51,7 +51,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A place on an axis, as a share of it in percent, and what it says."""
+    """A position on an axis, in percent of its length, and its label."""
 
     at: float
     text: str

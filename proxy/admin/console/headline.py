@@ -1,6 +1,6 @@
-"""How it stands, in one sentence: the judgement of what matters most, which is made here and nowhere else.
+"""The headline: the state of the cutover in one sentence. What matters most is decided here and nowhere else.
 
-Pure. Who is called at 3 a.m. reads this first, so the gravest thing comes first, and whatever else is wrong follows.
+Pure. An engineer who is called at 3 a.m. reads this first: the gravest problem comes first, and the others follow.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,14 +14,14 @@ from proxy.cutover.explanations import STORES
 from proxy.cutover.model import StagesView
 from proxy.cutover.stages import Stage
 
-# A key that waits for longer than this wants an explanation; the gate's own limit is the operator's to set.
+# A key that waits for longer than this needs an explanation; the gate has its own limit, which operators set.
 OLD_SECONDS: Final = 30.0
 RECENT_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """How it stands in one sentence, its tone (`calm`, `unsure`, `alarm`, `quiet`), and what else there is to say."""
+    """The state in one sentence, its tone (`calm`, `unsure`, `alarm`, `quiet`), and further sentences."""
 
     tone: str
     text: str
@@ -37,7 +37,7 @@ def headline(
     unread: str,
     now: float,
 ) -> Headline:
-    """The gravest thing first; whatever else is wrong follows. `unread` is why the stage table cannot be read."""
+    """The gravest problem first, then the others. `unread` is why the stage table cannot be read."""
     said: list[tuple[str, str]] = [("alarm", words.sentence(problem)) for problem in problems]
     recent = [each for each in mismatches if now - each.at < RECENT_SECONDS]
     if recent:
@@ -67,7 +67,7 @@ def headline(
         apart = sorted({place.scope.table for place in overview.scopes if not place.stage.compared})
         if not apart:
             return Headline("calm", "The two stores agree.")
-        # What was compared says nothing of a table that is not: it must not stand under the same sentence.
+        # Comparisons prove nothing about a table that is not compared: the sentence must not cover it.
         return Headline("calm", "Where they are compared, the two stores agree.", (_uncompared(apart),))
     if not overview.scopes:
         return Headline("quiet", "No table has been met yet.")
@@ -79,7 +79,7 @@ def headline(
 
 
 def open_breakers(breakers: Mapping[str, str]) -> list[str]:
-    """The stores whose breakers are not closed, by the names that people use."""
+    """The names of the stores whose circuit breakers are not closed."""
     return [STORES.get(name, name) for name, state in breakers.items() if state != "closed"]
 
 
@@ -89,7 +89,7 @@ def _uncompared(tables: Sequence[str]) -> str:
 
 
 def _where(mismatches: Iterable[MismatchView]) -> str:
-    """`Book and TvSeason of billio`: the types of the table that has most of them."""
+    """`Book and TvSeason of billio`: the types of the table with the most of them."""
     tables: dict[str, list[str]] = {}
     for each in mismatches:
         types = tables.setdefault(each.table, [])

@@ -1,6 +1,6 @@
-"""The kept differences as people look at them: what one operation found at one item together, both sides in words.
+"""The kept differences as people read them: grouped by operation and item, with both sides in words.
 
-Pure. What was redacted stays redacted: nothing here can bring a value back.
+Pure. Redacted values stay redacted: nothing here can restore them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from proxy.admin.console.texts import KINDS, scope_name
 
 @dataclass(frozen=True, slots=True)
 class DifferenceView:
-    """One path of a finding, and both sides in words: the authority's, the mirror's."""
+    """A path at which the stores differ, and both sides in words: the authority's, the mirror's."""
 
     path: str
     kind: str
@@ -24,7 +24,7 @@ class DifferenceView:
 
 @dataclass(frozen=True, slots=True)
 class MismatchView:
-    """What one operation found at one item."""
+    """The differences that one operation found at one item."""
 
     id: str
     at: float
@@ -39,7 +39,7 @@ class MismatchView:
 
 
 def group_mismatches(kept: Sequence[Mapping[str, Any]]) -> list[MismatchView]:
-    """The differences of one operation at one item belong together."""
+    """Group the differences by operation and item."""
     groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for each in kept:
         groups.setdefault((each["request_id"], words.key(each["key"]), each["operation"]), []).append(each)

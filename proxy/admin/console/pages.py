@@ -1,7 +1,7 @@
-"""The console's pages: the one that shows everything, the one that asks before a move, and the sign-in.
+"""The console's pages: the overview, the confirmation of a move, and the sign-in.
 
-Each is whole by itself, so that a browser without JavaScript can use it; the script only puts the second into a dialog
-and keeps the first fresh. What is shown is `view`'s business, what may be done the gate's and the flip's.
+Each works without JavaScript; the script only shows the confirmation as a dialog and keeps the overview fresh. `view`
+decides what is shown, the gate and the flip what may be done.
 """
 
 import asyncio
@@ -42,11 +42,11 @@ log = structlog.get_logger(__name__)
 OPERATOR: Final = "operator"
 _MISMATCHES: Final = 200
 _HISTORY: Final = 20
-# A page that waits for a store that hangs helps nobody.
+# The page must not wait for a store that hangs.
 _READ_SECONDS: Final = 2.0
 _HISTORY_SECONDS: Final = 10.0
 _FORM_BYTES: Final = 16_384
-# One look at everything serves all who watch: a page more in another window costs no more questions.
+# All browsers share one view: another window costs no more calls.
 _FRESH_SECONDS: Final = 0.25
 _WRONG_TOKEN_SECONDS: Final = 0.5
 
@@ -61,7 +61,7 @@ class Keys(Protocol):
 @dataclass(frozen=True, slots=True)
 class Console:
     """What the pages are made of. `keys` is None where the admin port has no tokens: then everyone is an operator, and
-    only this machine can reach it. `values` says that item values are shown; `secure`, that the port has TLS."""
+    only this machine can reach the port. `values` says that item values are shown; `secure`, that the port has TLS."""
 
     backend: ConsoleBackend
     samples: Samples
@@ -72,7 +72,7 @@ class Console:
 
 
 class Pages:
-    """The handlers; `routes` in the package puts them where they belong."""
+    """The request handlers, which `routes` registers."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -86,24 +86,24 @@ class Pages:
     # -- pages -----------------------------------------------------------------------------------------------------
 
     async def home(self, request: web.Request) -> web.Response:
-        """Everything, as it stands now."""
+        """The overview."""
         session = self._sessions.of(request)
         if session is None and self._console.keys is not None:
             return _redirect("sign-in")
         seen = await self._current_view()
-        # In a thread, as the metrics: drawing takes some milliseconds, and clients' calls get their turns.
+        # In a thread: rendering takes some milliseconds, in which clients' calls must not wait.
         return await asyncio.to_thread(
             self._page, "console.html", view=seen, session=session, operator=self._may_move(session)
         )
 
     async def sign_in_form(self, request: web.Request) -> web.Response:
-        """The sign-in."""
+        """The sign-in form."""
         if self._console.keys is None or self._sessions.of(request) is not None:
             return _redirect("./")
         return self._page("sign-in.html", error="")
 
     async def sign_in(self, request: web.Request) -> web.Response:
-        """Take a token, and open a session for it."""
+        """Check a token, and open a session."""
         if not is_same_origin(request):
             return self._not_from_here()
         if self._console.keys is None:
@@ -128,7 +128,7 @@ class Pages:
         return response
 
     async def ask(self, request: web.Request) -> web.Response:
-        """What a move would do, and the form that does it."""
+        """The confirmation: what a move would do, and the form that begins it."""
         session = self._sessions.of(request)
         if session is None and self._console.keys is not None:
             return _redirect("sign-in")
@@ -137,7 +137,7 @@ class Pages:
         return await self._confirmation(dict(request.query), session)
 
     async def move(self, request: web.Request) -> web.Response:
-        """Begin a move. Its progress and its end are on the first page."""
+        """Begin a move. The overview shows its progress and its outcome."""
         if not is_same_origin(request):
             return self._not_from_here()
         session = self._sessions.of(request)
@@ -155,7 +155,7 @@ class Pages:
         self._cached_view = self._cached_history = None
         return _redirect("./")
 
-    # -- how -----------------------------------------------------------------------------------------------------------
+    # -- inside --------------------------------------------------------------------------------------------------------
 
     def _may_move(self, session: Session | None) -> bool:
         return self._console.keys is None or (session is not None and session.role == OPERATOR)
@@ -190,8 +190,8 @@ class Pages:
     async def _stages(
         self, status: Mapping[str, Any]
     ) -> tuple[StagesView, Mapping[str, GateView], Sequence[HistoryEntry], str]:
-        """What the stage table says. Where it cannot be read, which is when people come to look: what this process goes
-        by, no moves, and why."""
+        """What the stage table holds. If it cannot be read, which is when people open the console: the stages that this
+        process uses, no moves, and the reason."""
         try:
             async with asyncio.timeout(_READ_SECONDS):
                 snapshot = await self._console.backend.snapshot()
@@ -210,7 +210,7 @@ class Pages:
         )
 
     async def _history(self, overview: StagesView) -> Sequence[HistoryEntry]:
-        """The last moves, asked for again when one has ended, and now and then: others move stages too."""
+        """The last moves, read again when a move has ended, and every ten seconds: others move stages too."""
         now = asyncio.get_running_loop().time()
         state = (overview.epoch, overview.flip is None)
         if (
@@ -273,7 +273,7 @@ class Pages:
 
 
 def _flip_gates(snapshot: StagesSource) -> dict[str, GateView]:
-    """What the gate says to each table's flip, by table."""
+    """The gate of each table's flip, by table."""
     stages = {place.scope: place.stage for place in snapshot.overview.scopes}
     shown = [Scope(name) for name in tables_shown(snapshot.overview.scopes)]
     return {scope.table: snapshot.gate(scope, flip_target(stages[scope])) for scope in shown if scope in stages}
@@ -320,7 +320,7 @@ def _steps(at: StagedScope) -> list[StageStep]:
 
 
 async def _form(request: web.Request) -> dict[str, str]:
-    """The fields of a small form. Files and repetitions are none of ours."""
+    """The fields of a small form, without files and repeated fields."""
     if request.content_type != "application/x-www-form-urlencoded":
         raise web.HTTPUnsupportedMediaType
     if request.content_length is None or request.content_length > _FORM_BYTES:
@@ -353,5 +353,5 @@ def _templates(assets: Assets) -> jinja2.Environment:
         "sentence": words.sentence,
     }
     for name in environment.list_templates():
-        environment.get_template(name)  # compiled now, and not while clients wait: it takes a fifth of a second
+        environment.get_template(name)  # compiled at the start, because it takes a fifth of a second
     return environment

@@ -1,4 +1,4 @@
-"""Where the console's pages and files are found: at `/` of the admin port's application."""
+"""The routes of the console's pages and files, at `/` of the admin port."""
 
 from aiohttp import web
 
@@ -6,7 +6,7 @@ from proxy.admin.console.pages import Console, Pages
 
 
 def routes(app: web.Application, console: Console) -> None:
-    """Put the console's pages and files into the admin port's application, at `/`."""
+    """Add the console's routes to the admin port's application."""
     pages = Pages(console)
     app.router.add_get("/", pages.home)
     app.router.add_get("/sign-in", pages.sign_in_form)

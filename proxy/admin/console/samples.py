@@ -1,7 +1,7 @@
-"""The last two hours of this process, for whoever looks at the console: a ring of samples, one each ten seconds.
+"""The last two hours of this process, for the console: a ring of samples, one every ten seconds.
 
-It reads what the metrics count already and keeps it in memory, bounded; it counts nothing by itself, asks no store, and
-is no replacement for Prometheus: it begins anew with the process.
+It reads the metrics and keeps the samples in memory, bounded. It counts nothing itself and calls no store. It does not
+replace Prometheus: it starts empty with the process.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ Buckets = Mapping[tuple[str, str], Sequence[tuple[float, int]]]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was so at `at` (Unix seconds), and how many `verdicts` and `shed` comparisons there were since the last."""
+    """The numbers at `at` (Unix seconds), and the `verdicts` and `shed` comparisons since the last sample."""
 
     at: float
     verdicts: Mapping[str, int]
@@ -47,7 +47,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """How long a store took for `count` calls, in seconds, as near as the histogram's buckets tell."""
+    """The latency of `count` calls of a store, in seconds, as precise as the histogram's buckets are."""
 
     count: int
     p50: float
@@ -55,7 +55,7 @@ class Latency:
 
 
 class Samples:
-    """`keep()` is its loop; `take()` takes one sample. Use from one event loop."""
+    """The ring of samples. `keep()` is its loop; `take()` takes one sample. Use from one event loop."""
 
     def __init__(self, registry: CollectorRegistry, clock: Callable[[], float] = time.time) -> None:
         self._registry = registry.restricted_registry(_READ)
@@ -67,7 +67,7 @@ class Samples:
         self.since = clock()
 
     async def keep(self) -> None:
-        """Take a sample each ten seconds, for ever."""
+        """Take a sample every ten seconds, for ever."""
         while True:
             self.take()
             await asyncio.sleep(EVERY_SECONDS)
@@ -95,7 +95,7 @@ class Samples:
                     of = sample.labels["store"], sample.labels["operation"]
                     buckets.setdefault(of, []).append((float(sample.labels["le"]), int(sample.value)))
                 else:
-                    # Of several, as the breakers before two stores, the one that stands worst.
+                    # Of several, such as the breakers of two stores, the worst.
                     plain[sample.name] = max(plain.get(sample.name, 0.0), sample.value)
         now = Sample(
             at=self._clock(),
@@ -109,14 +109,14 @@ class Samples:
         return now, buckets, verdicts, shed
 
     def ring(self) -> tuple[Sample, ...]:
-        """All samples that are kept, oldest first, and last what has come since: who looks sees what is so now."""
+        """All samples, oldest first, followed by one of now."""
         return (*self._ring, self._read()[0])
 
     def latency(self) -> dict[tuple[str, str], Latency]:
-        """(store, operation) → how long it took in the last ten minutes (or since the start), where it was called."""
+        """The latency of each (store, operation) that was called in the last ten minutes, or since the start."""
         if not self._buckets:
             return {}
-        # Before the oldest reading that is kept nothing is known, unless it is the first of all: then nothing was.
+        # If the oldest reading is the first of all, the counts before it were zero.
         before: Buckets = self._buckets[0][1] if len(self._buckets) == _READINGS else {}
         found = {}
         for of, reached in self._buckets[-1][1].items():
@@ -129,7 +129,7 @@ class Samples:
 
 def quantile(reached: Sequence[tuple[float, int]], q: float) -> float:
     """The q-quantile of a histogram given as (upper bound, how many up to it), as Prometheus's histogram_quantile does:
-    even spread within a bucket; what is past the last bound is said to be at it ("Query functions")."""
+    interpolated within a bucket; values past the last bound count as that bound ("Query functions")."""
     wanted = q * reached[-1][1]
     at = bisect_left([count for _, count in reached], wanted)
     bound, count = reached[at]
@@ -140,7 +140,7 @@ def quantile(reached: Sequence[tuple[float, int]], q: float) -> float:
 
 
 def sum_verdicts(samples: Iterable[Sample]) -> Counter[str]:
-    """Verdict → how many in all of these."""
+    """The number of each verdict in all of the samples."""
     total: Counter[str] = Counter()
     for sample in samples:
         total.update(sample.verdicts)

@@ -1,8 +1,8 @@
-"""What keeps other web pages out: the headers of every page, and the check of every form.
+"""Protection from other web pages: the headers of every page, and the origin check of every form.
 
-A page may load from here only what is served here, run no script that stands in it, and be framed by nobody ("Content
-Security Policy Level 3"). A form counts only if the browser says that it was sent by this very console: an operator's
-browser would else do on this port what any page tells it ("Fetch Metadata Request Headers").
+A page may load only what this port serves, run no inline script, and be framed by no page ("Content Security Policy
+Level 3"). A form is accepted only if the browser reports that this console sent it: otherwise any page could use an
+operator's browser to act on this port ("Fetch Metadata Request Headers").
 """
 
 from typing import Final
@@ -36,13 +36,13 @@ HEADERS: Final = {
 
 
 def is_same_origin(request: web.Request) -> bool:
-    """Whether a form was sent by a page of this console. Of who says nothing at all, it is not believed."""
+    """Whether a page of this console sent the form. A request without either header is not trusted."""
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is not None and site != "same-origin":
         return False
     if origin is not None:
         try:
-            # "null" has no host: it is what a page says that must not say where it is from.
+            # "null", an opaque origin, has no host.
             return urlsplit(origin).netloc.lower() == request.host.lower()
         except ValueError:
             return False

@@ -1,6 +1,6 @@
-"""Who has signed in: a random name in a cookie that scripts cannot read, and what stands behind it in memory.
+"""The console's sessions: a random name in a cookie that scripts cannot read, and the session in memory.
 
-Few, short, and gone with the process. The token itself is not kept, nor sent back to the browser.
+Few, short, and lost when the process ends. The token itself is neither kept nor sent back to the browser.
 """
 
 import secrets
@@ -20,7 +20,7 @@ COOKIE: Final = "crossfade_session"
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """`role` and `name` are those of the token it was opened with; `until` is by the clock that it was given."""
+    """A session. `role` and `name` are those of its token; `until` is by the clock of `Sessions`."""
 
     role: str
     name: str
@@ -28,24 +28,24 @@ class Session:
 
 
 class Sessions:
-    """At most `KEPT`; the one not used for longest makes room. Use from one event loop."""
+    """At most `KEPT` sessions; the least recently used one is dropped for a new one. Use from one event loop."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._open: OrderedDict[str, tuple[Session, float]] = OrderedDict()
 
     def begin(self, response: web.StreamResponse, role: str, name: str, *, secure: bool) -> None:
-        """Open one, and have the browser keep its name."""
+        """Open a session, and set its cookie."""
         now = self._clock()
         while len(self._open) >= KEPT:
             self._open.popitem(last=False)
         cookie = secrets.token_urlsafe(32)
         self._open[cookie] = (Session(role, name, now + LASTS_SECONDS), now)
-        # No Max-Age: it ends with the browser, and here at the latest after LASTS_SECONDS.
+        # No Max-Age: the cookie ends with the browser, and the session after LASTS_SECONDS at the latest.
         response.set_cookie(COOKIE, cookie, httponly=True, samesite="Strict", secure=secure, path="/")
 
     def of(self, request: web.Request) -> Session | None:
-        """The session of a request; None if there is none, or it is over."""
+        """The session of a request; None if there is none or it has expired."""
         cookie = request.cookies.get(COOKIE, "")
         found = self._open.get(cookie)
         if found is None:

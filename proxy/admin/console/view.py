@@ -1,4 +1,4 @@
-"""What the page says, worked out from what the proxy knows: one frozen record that the templates only write down.
+"""The view of the overview page, worked out from what the proxy knows: a frozen record that the templates render.
 
 Pure: no I/O, no HTML.
 """
@@ -26,7 +26,7 @@ TABLES_SHOWN: Final = 40
 
 @dataclass(frozen=True, slots=True)
 class StageStep:
-    """One of the six, and whether the scope is past it, at it, or before it."""
+    """One of the six stages, and whether the scope is past it, in it, or before it."""
 
     stage: Stage
     state: str
@@ -34,7 +34,7 @@ class StageStep:
 
 @dataclass(frozen=True, slots=True)
 class ScopeRow:
-    """A table or a type on the line."""
+    """A table or type, with its stage among the six."""
 
     place: StagedScope
     name: str
@@ -51,7 +51,7 @@ class ScopeRow:
 
 @dataclass(frozen=True, slots=True)
 class TableSection:
-    """A table with its rows (its own first), what their stages mean, and what the gate says to its flip."""
+    """A table with its rows (its own first), the meanings of their stages, and the gate of its flip."""
 
     name: str
     rows: tuple[ScopeRow, ...]
@@ -72,7 +72,7 @@ class Verdicts:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A move that has just ended."""
+    """The outcome of a move that has just ended."""
 
     tone: str
     text: str
@@ -80,7 +80,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class ProcessRow:
-    """A process in the list; `answer` in words while a flip is on."""
+    """A process in the list, with its vote or state in words."""
 
     process: ProcessView
     answer: str
@@ -89,7 +89,7 @@ class ProcessRow:
 
 @dataclass(frozen=True, slots=True)
 class MoveProgressView:
-    """A move under way: which phases are over, and how many processes have answered this one."""
+    """A move under way: which phases are over, and how many processes have voted in this one."""
 
     flip: FlipView
     text: str
@@ -100,7 +100,7 @@ class MoveProgressView:
 
 @dataclass(frozen=True, slots=True)
 class MirrorLoad:
-    """What the mirror costs, and whether it is spared."""
+    """The mirror's load: its breaker, shed comparisons, parked keys, and the tasks that wait."""
 
     breaker: str
     breaker_closed: bool
@@ -217,7 +217,7 @@ def compose_view(data: PageData) -> View:
 
 
 def _breakers(breakers: Mapping[str, str]) -> list[str]:
-    """The breaker's state; of two, as when tables stand on both sides of the flip, those that are not closed."""
+    """The breaker's state; where there are two, because tables are on both sides of the flip, those not closed."""
     away = {STORES.get(name, name): state.replace("_", " ") for name, state in breakers.items() if state != "closed"}
     return [f"{name}'s breaker {state}" for name, state in away.items()] or ["breaker closed"]
 
@@ -262,7 +262,7 @@ def _tables(
 
 
 def _meanings(rows: Iterable[ScopeRow]) -> tuple[tuple[str, str], ...]:
-    """What each stage that occurs means, with those that stand in it; nobody is named where all stand together."""
+    """The meaning of each stage that occurs, with the rows in it; no names where all rows share one stage."""
     found: dict[str, list[str]] = {}
     for row in rows:
         found.setdefault(row.meaning, []).append(row.name)
@@ -272,7 +272,7 @@ def _meanings(rows: Iterable[ScopeRow]) -> tuple[tuple[str, str], ...]:
 
 
 def tables_shown(places: Iterable[StagedScope]) -> list[str]:
-    """The tables that the page has room for: those on the way first, by name; thousands may have been met in `off`."""
+    """The tables that the page has room for: those past `off` first, by name; thousands may have been met in `off`."""
     moving: dict[str, bool] = {}
     for place in places:
         moving[place.scope.table] = moving.get(place.scope.table, False) or place.stage is not Stage.OFF
@@ -280,7 +280,7 @@ def tables_shown(places: Iterable[StagedScope]) -> list[str]:
 
 
 def flip_target(stage: Stage) -> Stage:
-    """The move whose gate the page shows: forth to `live`, and once there, back to `shadow`."""
+    """The flip whose gate the page shows: to `live` and, after it, back to `shadow`."""
     return Stage.LIVE if stage.authority == "dynamodb" else Stage.SHADOW
 
 
@@ -317,7 +317,7 @@ def _process_rows(overview: StagesView) -> Iterable[ProcessRow]:
         late = each.epoch != overview.epoch
         answer = each.vote or (f"at epoch {each.epoch}, behind the others" if late else "serving")
         if each.lease_expired:
-            answer = "gone: it renews its lease no more"
+            answer = "gone: it no longer renews its lease"
         yield ProcessRow(each, answer, ready=not late and not each.lease_expired)
 
 
@@ -334,5 +334,5 @@ def _notice(history: Sequence[HistoryEntry], now: float) -> Notice | None:
 
 
 def default_target(place: StagedScope) -> Stage:
-    """The stage that a move is offered to first."""
+    """The stage that the form of a move proposes."""
     return next_stage(place.stage) or Stage.RAMPDOWN

@@ -1,6 +1,6 @@
-"""A move under way as its driver sees it: the state it last wrote or read, who has answered, and how it ended.
+"""A move under way as its coordinator sees it: the state that it last wrote or read, the leases, and the outcome.
 
-Reads and writes the stage table for the driver; decides nothing.
+Reads and writes the stage table for the coordinator; decides nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _HISTORY_SEARCHED = 20
 
 @dataclass(frozen=True, slots=True)
 class ProcessProgress:
-    """How far one process is: its answer (`announced`: none yet), and what it said of its writes and keys."""
+    """How far one process is: its vote (`announced`: none yet), and its account of its writes and keys."""
 
     process: str
     host: str
@@ -30,7 +30,7 @@ class ProcessProgress:
 
 @dataclass(frozen=True, slots=True)
 class MoveProgress:
-    """Where a move is. `seconds` are since it began; `text` is a sentence for people."""
+    """How far a move is. `seconds` is the time since it began; `text` is a sentence for people."""
 
     phase: str
     seconds: float
@@ -40,7 +40,7 @@ class MoveProgress:
 
 @dataclass(frozen=True, slots=True)
 class MoveCommitted:
-    """It is done: every proxy is in the new stage, and writes were held for so long (0: none were)."""
+    """The move is done: every process is in the new stage. `held_ms` is how long writes were held, 0 if none were."""
 
     epoch: int
     held_ms: int
@@ -48,14 +48,14 @@ class MoveCommitted:
 
 @dataclass(frozen=True, slots=True)
 class MoveAborted:
-    """All is as it was, and why."""
+    """The move was not made, and why; everything is as it was."""
 
     epoch: int
     reason: str
 
 
 async def read_state(table: StageTable) -> StageTableState:
-    """The state, understood. Raises StoreError."""
+    """Read and decode the state. Raises StoreError."""
     try:
         return StageTableState.from_row(await table.state())
     except (KeyError, TypeError, ValueError) as error:
@@ -64,7 +64,7 @@ async def read_state(table: StageTable) -> StageTableState:
 
 
 class ActiveMove:
-    """From its announcement, which was written as `version`, to its end. `clock` gives elapsed seconds."""
+    """A move from its announcement, which was written as `version`, to its outcome. `clock` gives elapsed seconds."""
 
     def __init__(
         self,
@@ -84,14 +84,14 @@ class ActiveMove:
         self.state = StageTableState(version, before, flip)
         self.flip: Flip | None = flip
         self.leases: Sequence[ObservedLease] = ()
-        # Whether `seen` was read after the phase began: what decides on the next one has to be.
+        # Whether `leases` were read after the phase began, as the decision on the next phase requires.
         self.leases_of_phase = False
         self.started_at = self.written_at = clock()
         self.held_at = 0.0
         self.outcome: MoveCommitted | MoveAborted = MoveAborted(before.epoch, "it has not ended")
 
     async def refresh(self) -> None:
-        """Read who has answered; and first the state, where it is not known for sure. Raises StoreError."""
+        """Read the leases, and before them the state where the last write's outcome is unknown. Raises StoreError."""
         if self._state_uncertain:
             found = await read_state(self._table)
             if found.flip is None or found.flip.id != self._id:
@@ -110,8 +110,8 @@ class ActiveMove:
     async def write(
         self, state: StageRow, entry: Mapping[str, Any] | None = None, *, reason: str | None = None
     ) -> None:
-        """Write the state that follows (`entry`: it is the end, for this reason). Where it was not taken, or nobody can
-        tell, the state is read before anything else is done. Raises StoreError."""
+        """Write the next state; with an `entry` it is the last one of the move, aborted if there is a `reason`. If the
+        write is refused or its outcome unknown, the state is read before anything else is done. Raises StoreError."""
         self._state_uncertain = True
         sent = self._clock()
         if not await self._table.write_state(state, entry=entry):
@@ -128,14 +128,15 @@ class ActiveMove:
         self._adopt(follows)
 
     def check_silence(self, error: StoreError, limit: float) -> None:
-        """Something could not be asked. Raises the error when that has gone on for `limit` seconds."""
+        """Called when the stage table cannot be reached. Raises Unreachable once that has lasted for `limit`
+        seconds."""
         if self._clock() - self._answered_at < limit:
             return
         entry = f"the stage table {self._table.name} does not answer ({error}): the proxies end this move by themselves"
         raise Unreachable(error.reason, entry) from error
 
     async def delete_expired_leases(self) -> None:
-        """Take out of the table who is gone and owes nothing, or every later move would wait for its lease too."""
+        """Delete the leases of processes that are gone and owe nothing, or every later move would wait for them too."""
         for each in self.leases:
             if each.expired and not each.lease.owes:
                 try:
@@ -144,7 +145,7 @@ class ActiveMove:
                     return
 
     def waiting_text(self) -> str:
-        """A sentence for people, or none."""
+        """Which processes the move waits for, as text; "" for none."""
         flip = self.flip
         if flip is None:
             return ""
@@ -153,13 +154,13 @@ class ActiveMove:
         return f"waiting for {names}" if names else ""
 
     async def _find_outcome(self, found: StageTableState) -> MoveCommitted | MoveAborted:
-        """The end of a move is written together with its entry in the history, so that is where to look."""
+        """The outcome of a move is written together with its entry in the history, so it is looked up there."""
         for entry in await self._table.history(_HISTORY_SEARCHED):
             if entry.get("id") == self._id:
                 if entry["outcome"] == "moved":
                     return MoveCommitted(int(entry["epoch"]), int(entry["held_ms"]))
                 return MoveAborted(int(entry["epoch"]), str(entry["reason"]))
-        return MoveAborted(found.map.epoch, "nobody knows how it ended: look at the stages")
+        return MoveAborted(found.map.epoch, "the outcome is unknown: look at the stages")
 
     def _held_ms(self) -> int:
         return round((self._clock() - self.held_at) * 1000) if self.held_at else 0
@@ -171,7 +172,7 @@ class ActiveMove:
 
 
 def progress_of_processes(flip: Flip | None, seen: Sequence[ObservedLease]) -> tuple[ProcessProgress, ...]:
-    """Each process and its answer (without a move: whether it is alive), by name."""
+    """Each process and its vote (without a move: whether it is alive), by name."""
     found = []
     for each in seen:
         lease = each.lease
@@ -188,4 +189,4 @@ def progress_of_processes(flip: Flip | None, seen: Sequence[ObservedLease]) -> t
 def _waiting_process(flip: Flip, process: str, note: Mapping[str, Any]) -> str:
     if flip.phase is not Phase.HOLDING or not note:
         return process
-    return f"{process} ({note.get('writers', 0)} writes under way, {note.get('keys', 0)} keys to converge)"
+    return f"{process} ({note.get('writers', 0)} writes in flight, {note.get('keys', 0)} keys to converge)"

@@ -1,9 +1,8 @@
-"""Moves a stage: announces, waits, commits or gives up, and says how it goes. Talks to the stage table only, so it runs
-in the command line as well as in a proxy.
+"""The coordinator of a move: announces it, waits for votes, commits or aborts, and reports the progress. It uses the
+stage table alone, so it runs in the command line as well as in a proxy.
 
-Whatever becomes of it, nothing stays held: it gives up at its limits, at Ctrl-C and at any error; where it is killed,
-the proxies end its move themselves (`proxy.cutover.flip.participant`). What is written is decided in
-`proxy.cutover.flip.protocol`."""
+Writes never stay held: the coordinator aborts at its limits, on Ctrl-C and on any error; if it is killed, the processes
+end its move themselves (`proxy.cutover.flip.participant`). `proxy.cutover.flip.protocol` decides what is written."""
 
 from __future__ import annotations
 
@@ -43,13 +42,13 @@ _SILENCE_SECONDS: Final = 10.0
 _ATTEMPTS: Final = 5
 _BACKOFF: Final = Backoff(0.1, 0.1, min_share=1.0)
 _PROGRESS_SECONDS: Final = 0.25
-_CONFLICT: Final = "another change of the stages came first: look at the stages, and try again"
+_CONFLICT: Final = "another change of the stages came first: look at the stages and try again"
 
 
 @dataclass(frozen=True, slots=True)
 class GateDecision:
-    """What the gate says of a move: the sentences that stand against it, and all of it for the history. `of` are the
-    stages that it was given for: on others it says nothing, not even of what no force can do."""
+    """What the gate decided about a move: the sentences that object to it, and the whole gate for the history.
+    `stage_map` holds the stages that it was decided on; with others the decision is void, whatever force is used."""
 
     objections: tuple[str, ...] = ()
     document: Mapping[str, Any] = field(default_factory=dict)
@@ -64,8 +63,7 @@ async def _open_gate(_: MoveRequest) -> GateDecision:
 
 
 class Coordinator:
-    """One for each move, or one after another. `stages` are of its own: those that the settings begin with, and the
-    types that the mappings declare."""
+    """Carries out one move at a time. `stages` must be its own, built from the settings and the mappings' types."""
 
     def __init__(
         self,
@@ -89,8 +87,8 @@ class Coordinator:
         self._new_id = new_id
 
     async def move(self, move: MoveRequest) -> AsyncIterator[MoveProgress | MoveCommitted | MoveAborted]:
-        """Make a move, and say how it goes; the last word is Moved or Kept. Raises StoreError only where it cannot be
-        told how it ended."""
+        """Make a move and report its progress; the last item is MoveCommitted or MoveAborted. Raises StoreError only
+        where the outcome is unknown."""
         began = self._clocks.elapsed()
         known = await _retry(lambda: read_state(self._table))
         start = await self._begin(known, move)
@@ -109,7 +107,7 @@ class Coordinator:
             async for each in self._run(active):
                 yield each
         except BaseException:
-            # Ctrl-C, or a consumer that has gone: nothing may stay held because of that.
+            # Ctrl-C, or a consumer that went away: writes must not stay held.
             with contextlib.suppress(StoreError):
                 await self._abort(active, "it was interrupted")
             raise
@@ -117,13 +115,15 @@ class Coordinator:
     # -- before -------------------------------------------------------------------------------------------------------
 
     async def _begin(self, known: StageTableState, move: MoveRequest) -> Flip | MoveAborted:
-        """The move as it will be announced, or why it will not be."""
+        """The move as it will be announced, or the reason against it."""
         epoch = known.map.epoch
         self._stages.adopt(known.map)
         placed = self._stages.placement(move.scope.table, move.scope.item_type)
         if known.flip is not None:
             on = known.flip
-            return MoveAborted(epoch, f"{on.scope} is being moved to {on.to} by {on.by}: try again when that is over")
+            return MoveAborted(
+                epoch, f"{on.scope} is being moved to {on.to} by {on.by}: try again when that move has ended"
+            )
         refused = flips.refusal_reason(move)
         if refused is not None:
             return MoveAborted(epoch, refused)
@@ -158,7 +158,7 @@ class Coordinator:
         ramp = f" with {flip.ramp:g} % of reads from DSQL" if flip.ramp else ""
         if not flip.moves_authority:
             return f"{what}{ramp}; no write would be held"
-        held = f"new writes to it would be held until every proxy has drained, for {self._hold_limit:g} s at most"
+        held = f"new writes to it would be held until every proxy has drained, for at most {self._hold_limit:g} s"
         return f"{what}{ramp}; {held}"
 
     # -- under way ----------------------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ class Coordinator:
             await asyncio.sleep(FLIP_POLL_SECONDS)
 
     async def _advance(self, active: ActiveMove) -> None:
-        """Into the next phase if that may be, else one more beat when it is time."""
+        """Write the next phase if the votes allow it, else a heartbeat when one is due."""
         flip, known, now = active.flip, active.state, self._clocks.wall()
         assert flip is not None
         may_advance = active.leases_of_phase and flips.all_voted(flip, active.leases)
@@ -207,7 +207,7 @@ class Coordinator:
             await active.write(known.send_heartbeat(flip))
 
     def _abort_reason(self, active: ActiveMove) -> str | None:
-        """Why to give up, if it is time to."""
+        """Why the move must be aborted now; None if it may go on."""
         flip = active.flip
         if flip is None or flip.phase is Phase.SWITCHED:
             return None
@@ -233,8 +233,8 @@ class Coordinator:
         )
 
     async def _abort(self, active: ActiveMove, reason: str) -> MoveCommitted | MoveAborted:
-        """End it: with all as it was or, after the commit, with all as it is now; never half way. Raises StoreError
-        where the stage table does not answer: the proxies end it then."""
+        """Abort the move or, after the commit, complete it; it never ends half way. Raises StoreError where the stage
+        table does not answer: the processes end the move then."""
         while active.flip is not None:
             try:
                 await active.refresh()
@@ -252,7 +252,7 @@ class Coordinator:
         return active.outcome
 
     async def _announce(self, state: StageRow) -> bool:
-        """The first write of a move; whether it was taken, even where its answer was lost."""
+        """Write the announcement, and report whether it was stored, even if the response was lost."""
         sent = False
 
         async def attempt() -> bool:
@@ -268,5 +268,5 @@ class Coordinator:
 
 
 async def _retry(call: Callable[[], Awaitable[T]]) -> T:
-    """A few attempts, because a command that fails at the first lost packet is tiresome. Raises StoreError."""
+    """Try a few times, so that one lost packet does not fail a command. Raises StoreError."""
     return await retry(call, _BACKOFF, attempts=_ATTEMPTS, retryable=(Unreachable, UnknownOutcome))

@@ -1,5 +1,6 @@
-"""The seam between a flip and a process's writes: what a flip asks of the write fence, and what the fence asks of the
-lease. Protocols and records only; the fence itself is in `proxy.shadow`.
+"""The seam between a flip and a process's writes: what a flip needs of the write fence, and the fence of the lease.
+
+Protocols and records only; the fence itself is in `proxy.shadow`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from proxy.cutover.stages import Scope, Stage, StageMap
 
 @dataclass(frozen=True, slots=True)
 class DrainStatus:
-    """What is still to drain before a scope can flip: writes in flight; keys in the journal that have not converged
-    (parked ones apart); and for how many seconds a write of an unknown outcome may yet land on the coming authority."""
+    """What must still drain before a scope can flip: writes in flight; keys in the journal that have not converged, not
+    counting parked ones; and for how many seconds a write with an unknown outcome may still land on the next
+    authority."""
 
     writers: int
     keys: int
@@ -26,29 +28,30 @@ class DrainStatus:
 
 
 class ServingLease(Protocol):
-    """Whether this process may serve at all: what it knows of the stages may be out of date."""
+    """The lease without which this process may not serve, because its stages may be out of date."""
 
     @property
     def valid(self) -> bool: ...
 
     @property
     def term(self) -> int:
-        """Which lease this is: another number after one was lost."""
+        """The number of the lease: it grows each time a lease is lost."""
 
     def holds(self, term: int) -> bool:
-        """Whether it is valid, and has been ever since the term was read."""
+        """Whether the lease is valid, and has been since the term was read."""
 
     @property
     def owing(self) -> bool:
-        """Whether it is known to the others that this process may owe keys."""
+        """Whether the lease in the stage table says that this process may owe keys."""
 
     async def owe(self) -> None:
-        """Before a write that will stand in the journal: it is known to the others that this process may owe keys.
-        Raises Unreachable."""
+        """Publish in the lease that this process may owe keys; required before a write enters the journal. Raises
+        Unreachable."""
 
 
 class NoLease:
-    """Stages that nobody can move: there is nothing to be out of date, and nobody to tell."""
+    """The lease of a process whose stages are fixed by the settings: they cannot be out of date, and it is always
+    valid."""
 
     valid = True
     owing = True
@@ -62,7 +65,7 @@ class NoLease:
 
 
 class FenceControl(Protocol):
-    """What a move asks of this process's write fence (`proxy.shadow.write_fence.WriteFence`)."""
+    """What a move needs of this process's write fence (`proxy.shadow.write_fence.WriteFence`)."""
 
     def hold(self, scope: Scope) -> None: ...
 

@@ -1,8 +1,8 @@
-"""Takes a process that is gone, and whose journal is lost, out of the stage table, so that it blocks no more moves.
+"""Removes from the stage table a process that is gone and whose journal is lost, so that it blocks no more moves.
 
-It may have owed keys that nobody knows any more. If it had said so, the stages remember it, in one write with its end:
-no authority moves before the table has been swept (`unswept`). That it is gone for good, the operator says, and the
-history keeps.
+It may have owed keys that nobody else knows. If its lease says so, the same write records that in the stages, and no
+authority moves before the table has been swept (`proxy.cutover.gate.forgotten_writes`). That it is gone for good is the
+operator's statement; the history keeps it.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ async def forget(
     settle_seconds: float = 0.0,
     clocks: Clocks = SYSTEM_CLOCKS,
 ) -> AsyncIterator[MoveProgress | MoveCommitted | MoveAborted]:
-    """See first, for as long as its lease lasts, that it is gone. Ends with Moved (the epoch is the same) or Kept.
-    `settle_seconds` is how long a call to either store may take effect after it was sent. Raises StoreError."""
+    """Wait until the process's lease has expired, then remove it. The last item is MoveCommitted (the epoch does not
+    change) or MoveAborted. `settle_seconds` is for how long a call to either store may take effect after it was sent.
+    Raises StoreError."""
     began, observer = clocks.elapsed(), LeaseObserver()
     while True:
         asked = clocks.elapsed()
@@ -48,19 +49,19 @@ async def forget(
             yield MoveAborted(known.map.epoch, f"there is no process {process} in the stage table")
             return
         if known.flip is not None:
-            yield MoveAborted(known.map.epoch, "a stage is being moved: try again when that is over")
+            yield MoveAborted(known.map.epoch, "a stage is being moved: try again when that move has ended")
             return
         (seen,) = found
         if seen.expired:
             break
         if clocks.elapsed() - began > 2 * (seen.lease.seconds + clock_skew_margin(seen.lease.seconds)):
-            yield MoveAborted(known.map.epoch, f"{process} is alive, it renews its lease: stop it instead")
+            yield MoveAborted(known.map.epoch, f"{process} is alive: it renews its lease; stop it instead")
             return
         yield MoveProgress(
             "watching",
             clocks.elapsed() - began,
             progress_of_processes(None, found),
-            "looking whether it renews its lease",
+            "watching whether it renews its lease",
         )
         await asyncio.sleep(_POLL_SECONDS)
     lease = seen.lease
@@ -77,7 +78,7 @@ async def forget(
     }
     after = known.map
     if lease.owes:
-        # It sent nothing after its lease. A release before this one did not say when it renewed it.
+        # It sent nothing after its lease expired. An older release did not record when it renewed it.
         sent_last = (lease.renewed or clocks.wall()) + lease.seconds
         lost = after.forgotten
         lost = ForgottenProcesses(lost.count + 1, process, max(lost.settled_at, settled_at(sent_last, settle_seconds)))
@@ -86,17 +87,18 @@ async def forget(
         )
     if not await table.forget(lease, known.next_row(None, after), entry):
         yield MoveAborted(
-            known.map.epoch, f"{process} has come back, or a stage was moved just now: look, and try again"
+            known.map.epoch,
+            f"{process} has come back, or a stage has just been moved: look at the stages and try again",
         )
         return
     yield MoveCommitted(known.map.epoch, 0)
 
 
 def follow_up(process: str, *, owed: bool) -> str:
-    """What is to be done after it was forgotten."""
+    """What has to be done after a process was forgotten, as a sentence."""
     if not owed:
         return f"{process} owed nothing: nothing has to follow"
     return (
-        f"what {process} owed may be missing, so no flip of a table is made, forced or not, before it has been swept: "
+        f"what {process} owed may be missing, so no table can flip, forced or not, before it has been swept: "
         "run, for each table, crossfade verify --table TABLE --repair"
     )

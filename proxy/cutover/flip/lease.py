@@ -1,7 +1,9 @@
-"""Whether this process may serve: a lease in the stage table, counted by this machine's clock alone.
+"""This process's lease in the stage table: without it the process may not serve. Measured by this machine's clock
+alone.
 
-It runs from the moment before the renewal was sent, and counts once the state has been read after it: whoever has a
-lease has seen every change that was made without waiting for it. Keeps the numbers; renews nothing itself.
+A renewal starts the lease from the moment before it was sent, and counts once the state has been read after it: a
+process with a lease has seen every change that was made without waiting for it. This module does the arithmetic; the
+participant renews.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ _OWE_SECONDS: Final = 2.0
 
 
 class Lease:
-    """`clock` gives seconds; `wake` asks the one who renews to do so now."""
+    """A lease and its term. `clock` gives elapsed seconds; `wake` asks the participant to renew now."""
 
     def __init__(self, clock: Callable[[], float] = boottime) -> None:
         self._clock = clock
@@ -27,23 +29,23 @@ class Lease:
         self.term = 0
         self.owing = False
 
-    # -- what the layer asks ------------------------------------------------------------------------------------------
+    # -- for the write fence ------------------------------------------------------------------------------------------
 
     @property
     def valid(self) -> bool:
         return self._clock() < self._until
 
     def holds(self, term: int) -> bool:
-        """Whether it is valid, and has been ever since the term was read.
+        """Whether the lease is valid, and has been since the term was read.
 
-        Lost and taken again is not the same lease: in between the authority may have been moved, without waiting for
-        a process that seemed to be gone.
+        A lease that was lost and taken again is another lease: in between, the authority may have moved without waiting
+        for a process that seemed to be gone.
         """
         return self.term == term and self._clock() < self._until
 
     async def owe(self) -> None:
-        """Before the first write that will stand in the journal: it is written in the lease that this process may owe
-        keys. Raises Unreachable where that takes too long: nothing has been done then."""
+        """Publish in the lease that this process may owe keys; required before the first write enters the journal.
+        Raises Unreachable where that takes too long; nothing has been written then."""
         if self.owing:
             return
         if self._owed is None:
@@ -53,41 +55,43 @@ class Lease:
             async with asyncio.timeout(_OWE_SECONDS):
                 await asyncio.shield(self._owed)
         except TimeoutError:
-            raise Unreachable("lease", "the stage table does not take that this process will write") from None
+            raise Unreachable(
+                "lease", "the stage table did not record in time that this process is about to write"
+            ) from None
 
-    # -- what the one who renews says ---------------------------------------------------------------------------------
+    # -- for the participant ---------------------------------------------------------------------------------
 
     @property
     def owe_requested(self) -> bool:
-        """Whether somebody waits for `owe`."""
+        """Whether a caller waits for `owe`."""
         return self._owed is not None
 
     def renewal_sent(self, until: float, *, owes: bool) -> None:
-        """A renewal is about to be sent, to end then. If no answer comes it may have been taken all the same: so the
-        lease ends by then at the latest, and from now on this process owes only if the renewal says so."""
+        """A renewal until `until` is about to be sent. It may be stored even if no response comes, so the lease ends
+        then at the latest, and from now on this process counts as owing only if the renewal says so."""
         self._lapse()
         self._until = min(self._until, until)
         self.owing = self.owing and owes
 
     def renewal_stored(self, *, owes: bool) -> None:
-        """The renewal is in the table."""
+        """The renewal is in the stage table."""
         self.owing = owes
         if owes and self._owed is not None:
             self._owed.set_result(None)
             self._owed = None
 
     def extend(self, until: float) -> None:
-        """The state was read after it, and followed."""
+        """The state was read after the renewal, and applied."""
         self._lapse()
         self._until = until
 
     def lose(self) -> None:
-        """It is lost."""
+        """The lease is lost."""
         self._lapse()
         self._until = float("-inf")
 
     def _lapse(self) -> None:
-        """If it has run out, the next one is another."""
+        """If the lease has expired, begin a new term."""
         if self._clock() >= self._until > float("-inf"):
             self._until = float("-inf")
         if self._until == float("-inf"):

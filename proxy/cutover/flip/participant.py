@@ -1,8 +1,9 @@
-"""This process among the others: it renews its lease, reads the stages, and does its part when they are moved.
+"""The participant: this process's part in moves. It renews the lease, reads the stages, and votes.
 
-One loop writes the lease item, so that its writes have an order. Each round renews, then reads the state and follows
-it; nothing is renewed again before the state was read, so that one who can write and not read does not look alive.
-Decides no move; but one whose driver has gone silent is ended by whoever sees it first.
+One loop writes the lease item, so that its writes are ordered. Each round renews the lease, then reads the state and
+applies it. The lease is not renewed again before the state was read: a process that can write but not read must not
+look alive. The participant starts no move, but ends one whose coordinator has gone silent; the first process to notice
+does.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
 
 log = structlog.get_logger(__name__)
 
-# How often a process looks while stages are moved, and how long its lease is once writes are held.
+# How often a process polls during a move, and how long its lease is while writes are held.
 FLIP_POLL_SECONDS: Final = 0.02
 SHORT_LEASE_SECONDS: Final = 0.5
-# A process that has been clean for so many leases no longer owes; a shorter time would cost a write more often.
+# A process that has owed nothing for this many leases no longer says that it owes; less would cost a write more often.
 _CLEAN_LEASES: Final = 3
 _ROUNDS_PER_LEASE: Final = 4
 _JOIN_ATTEMPTS: Final = 5
@@ -81,7 +82,7 @@ class Participant:
     ) -> None:
         self.lease = Lease(clocks.elapsed)
         self.problem: str | None = "the stages have not been read yet"
-        # Whether another process has taken over its name.
+        # Whether another process has taken this one's name.
         self.replaced = False
         self._table = table
         self._fence = fence
@@ -117,9 +118,9 @@ class Participant:
     # -- life ---------------------------------------------------------------------------------------------------------
 
     async def join(self) -> None:
-        """Take a lease, and follow the stages as they are. Nothing may be served or converged before.
+        """Take a lease and apply the stages. Nothing may be served or converged before.
 
-        Raises Unreachable (`run` goes on trying), or Refused, which says what an operator has to mend.
+        Raises Unreachable (`run` goes on trying), or Refused, which says what an operator has to do.
         """
         why = "it is too slow"
         for _ in range(_JOIN_ATTEMPTS):
@@ -134,7 +135,7 @@ class Participant:
         raise Unreachable("lease", f"no lease could be taken in the stage table {self._table.name}: {why}")
 
     async def run(self) -> None:
-        """One round after another, for ever."""
+        """Run rounds for ever."""
         while True:
             try:
                 async with asyncio.timeout(self._wait_seconds()):
@@ -146,11 +147,12 @@ class Participant:
                 await self._round()
             except StoreError as error:
                 self._complain(error)
-                # Where nothing can be asked, asking at once again and again helps nobody.
+                # Retrying at once would only add load.
                 await asyncio.sleep(self._poll if isinstance(error, Refused) else min(self._poll, _RETRY_SECONDS))
 
     async def leave(self) -> None:
-        """Serve no more. With nothing left in the journal the process is gone for good; else it is known to owe."""
+        """End the lease after the last operation. With an empty journal the lease item is deleted; otherwise it stays
+        and says that the process owes."""
         owes = not self._fence.clean
         self.lease.lose()
         try:
@@ -162,10 +164,10 @@ class Participant:
             log.warning("lease_left_behind", process=self._process, reason=error.reason)
 
     def set_listen_address(self, at: str) -> None:
-        """Where it serves clients, if that is not what the settings say: with port 0 the system chose one."""
+        """Publish the address on which it serves clients, which differs from the settings' where they say port 0."""
         if at != self._listen:
             self._listen = at
-            self._sent_at = float("-inf")  # the next round tells
+            self._sent_at = float("-inf")  # published in the next round
 
     @property
     def flip(self) -> Flip | None:
@@ -194,14 +196,16 @@ class Participant:
             self.problem = None
         self._evaluate()
         if self._flip is not None and self._heartbeat_timeout.expired(self._flip, asked, self._clock()):
-            with contextlib.suppress(Unreachable, UnknownOutcome):  # others are at it too; the next round tells
+            with contextlib.suppress(
+                Unreachable, UnknownOutcome
+            ):  # other processes try too; the next round shows the result
                 await self._take_over(known, self._flip)
 
     async def _record_beginnings(self, known: StageTableState) -> StageTableState:
-        """Once in this life: the stages that its settings begin with. Where they began elsewhere before, what was
-        shown then is not shown any more."""
+        """Record the settings' initial stages, once after the start. Where they differ from before, the eras concerned
+        end."""
         if known.flip is not None:
-            return known  # when the move is over
+            return known  # after the move
         broken = ended_by_settings(known.map, self._identity.initial_stages)
         if known.map.initial_stages != self._identity.initial_stages:
             after = replace(known.map, initial_stages=self._identity.initial_stages)
@@ -210,7 +214,7 @@ class Participant:
             after = after.with_new_eras(broken, self._wall(), because) if broken else after
             row = known.next_row(None, after)
             if not await self._table.write_state(row, entry=entry):
-                return known  # somebody else was faster: the next round sees what they wrote
+                return known  # another process was faster: the next round reads what it wrote
             known = StageTableState.from_row(row)
         self._recorded = True
         return known
@@ -220,12 +224,12 @@ class Participant:
             return True
         since_sent = self._clock() - self._sent_at
         if self._note != self._sent_note and since_sent >= _NOTE_SECONDS:
-            return True  # whoever moves stages waits for what it says, and people watch it
+            return True  # the coordinator waits for the note, and people watch it
         return since_sent >= self._granted_seconds / _ROUNDS_PER_LEASE
 
     def _wait_seconds(self) -> float:
         if self._sent_vote != self._next_vote and not self._state_unread:
-            return 0.0  # what has just come true is said at once
+            return 0.0  # a new vote is sent at once
         if self._flip is not None or self.lease.owe_requested:
             return FLIP_POLL_SECONDS
         if not self.lease.valid:
@@ -233,21 +237,23 @@ class Participant:
         return min(self._poll, self._granted_seconds / _ROUNDS_PER_LEASE)
 
     def _lease_duration(self) -> float:
-        """For how long a renewal is good. Short when the map may change without another word of this process."""
+        """The duration of the next renewal: short while the map may change without a further vote of this process."""
         short = self._epoch < 0 or (self._flip is not None and self._flip.holds_writes)
         return min(SHORT_LEASE_SECONDS, self._seconds) if short else self._seconds
 
     async def _find_own_lease(self) -> None:
-        """Find what is in the table under this process's name, to write over it."""
+        """Read the lease item that has this process's name, which the next renewal replaces."""
         before = await self._table.lease(self._process)
         if (
             before is not None
             and before.incarnation != self._identity.incarnation
             and self._replaces == self._identity.incarnation
         ):
-            # It was this life's, and is another's: they would answer for each other.
+            # This incarnation wrote it, and another has replaced it: they would vote for each other.
             self.replaced = True
-            raise Refused("identity", f"another process answers as {self._process}: give each a journal of its own")
+            raise Refused(
+                "identity", f"another process uses the name {self._process}: give each process a journal of its own"
+            )
         self._replaces = before.incarnation if before is not None else None
         self._renewals = max(self._renewals, before.renewals if before is not None else 0)
         self.lease.renewal_stored(owes=before is not None and before.owes)
@@ -272,7 +278,7 @@ class Participant:
         self.lease.renewal_stored(owes=owes)
 
     def _owes(self, now: float) -> bool:
-        """Whether the next renewal says that this process owes."""
+        """Whether the next renewal says that this process may owe keys."""
         clean = self._fence.clean
         if not clean:
             self._clean_since = None
@@ -305,7 +311,7 @@ class Participant:
     # -- its part in a move -------------------------------------------------------------------------------------------
 
     def _apply(self, known: StageTableState) -> None:
-        """The stages as they are now, and the move under way. Nothing awaits in here: for all others it is one step."""
+        """Apply the stages and the move under way. Nothing is awaited here: to every other task it is one step."""
         if known.map.epoch < self._epoch:
             raise Refused(
                 "epoch",
@@ -325,7 +331,7 @@ class Participant:
         self._flip = flip
 
     def _evaluate(self) -> None:
-        """What there is to answer to the move as things stand in this process."""
+        """Work out this process's vote and note for the move under way."""
         flip = self._flip
         if flip is None:
             self._next_vote, self._note = ("", ""), {}
@@ -343,7 +349,7 @@ class Participant:
 
     def _vote(self, flip: Flip, drain: DrainStatus, problem: str | None) -> Vote:
         if flip.phase is Phase.SWITCHED:
-            # Where the authority moved, nothing had been under way; and what began elsewhere must not keep others.
+            # Where the authority moved, no write was in flight. Otherwise writes that began before must end first.
             waits = not flip.moves_authority and self._fence.began_before(flip.scope)
             return Vote.READY if waits else Vote.SWITCHED
         if problem is not None:
@@ -353,9 +359,9 @@ class Participant:
         return Vote.READY
 
     async def _take_over(self, known: StageTableState, flip: Flip) -> None:
-        """Its driver is gone: before the commit all stays as it was, after it the move is brought to its end."""
+        """End a move whose coordinator is gone: before the commit it is aborted, after the commit it is completed."""
         seen: list[ObservedLease] = []
-        reason: str | None = f"its driver ({flip.coordinator}) was gone"
+        reason: str | None = f"its coordinator ({flip.coordinator}) was gone"
         if flip.phase is Phase.SWITCHED:
             asked = self._clock()
             seen = self._lease_observer.observe(await self._table.leases(), asked, self._clock())
@@ -367,7 +373,7 @@ class Participant:
             log.warning("flip_ended_for_its_driver", flip=flip.id, phase=str(flip.phase), driver=flip.coordinator)
 
     def _complain(self, error: StoreError) -> None:
-        """Once a minute: while it lasts, every round fails alike."""
+        """Log at most once a minute: while the table is unreachable, every round fails alike."""
         self.problem = f"the stages cannot be read: {error}"
         if self._throttle.allows():
             log.error("stage_table_out_of_reach", reason=error.reason, detail=str(error))

@@ -1,13 +1,13 @@
-"""A move from stage to stage: what it is, how far it has come, and what may follow. Pure: it asks nobody.
+"""The protocol of a move: its phases, its votes, and what may follow what. Pure: no I/O.
 
-    announced   every process looks often, and says that it is ready
-    holding     (only where the authority changes) new writes wait; each says when all of its own have converged
-    switched    the new map, in the same conditional write: this is the commit; reads go to the new authority
-    (gone)      all have switched, or can serve no more: writes go on
+announced   every process polls often, and votes ready holding     (only where the authority changes) new writes wait;
+each process votes drained once its own have converged switched    the new map, in the same conditional write: this is
+the commit; reads go to the new authority (no move)   all have voted switched, or can serve no more: writes go on
 
-THE RULE: where the authority changes, a process that has not drained is passed over only if its lease has run out and
-it does not owe. An acknowledged write that has not converged stands in its journal alone; were the authority moved, its
-key would converge the other way, and the write would be lost (docs/decisions/001-an-expired-lease-is-not-enough.md).
+THE RULE: where the authority changes, a process that has not drained is passed over only if its lease has expired and
+it does not owe. An acknowledged write that has not converged is in its journal and nowhere else; if the authority
+moved, its key would converge the other way, and the write would be lost
+(docs/decisions/001-an-expired-lease-is-not-enough.md).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from proxy.cutover.move_request import MoveRequest
 from proxy.cutover.stage_table import LeaseItem, StageRow
 from proxy.cutover.stages import Scope, Stage, StageMap, StagePlacement, Stages
 
-# How long a driver may be silent before others end its move.
+# How long a coordinator may be silent before the processes end its move.
 HEARTBEAT_SECONDS: Final = 1.0
 
 
-# A process converges some thousand keys a second: with more than these before it, its writes are not held yet.
+# A process converges some thousand keys a second: with a larger backlog than this, its writes are not held yet.
 MAX_BACKLOG_KEYS: Final = 500
 
 
@@ -34,7 +34,7 @@ RECORDED: Final = "recorded"
 """The member of a lease's note that has the id of the flip that the process has seen recorded in DSQL."""
 
 
-# What the history need not keep of a move.
+# The members of a flip that the history does not keep.
 _NOT_IN_HISTORY: Final = frozenset({"beat", "phase", "held_since", "broken", "paired"})
 
 
@@ -45,7 +45,7 @@ class Phase(StrEnum):
 
 
 class Vote(StrEnum):
-    """What a process says to a move, in its lease item."""
+    """The vote of a process on a move, in its lease item."""
 
     READY = "ready"
     DRAINED = "drained"
@@ -55,10 +55,10 @@ class Vote(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """A move under way, as it stands in the state. `moves` says that the authority changes; `beat` grows as long as
-    its driver lives; `held_since` and `started` are Unix seconds, for people, and so is `ramp_before` (None: a driver
-    of an older version did not say); `gate` is what the gate said; `broken` are the scopes whose era ends with it;
-    `paired` says that DSQL keeps a record of the authority, which has to be written before the commit."""
+    """A move under way, as the state holds it. `heartbeat` grows for as long as its coordinator lives; `held_since` and
+    `started` (Unix seconds) and `ramp_before` (None: an older coordinator did not record it) are for people; `gate` is
+    the gate's document; `ended_eras` are the scopes whose era the move ends; `paired`
+    says that DSQL keeps a record of the authority, which has to be written before the commit."""
 
     id: str
     scope: Scope
@@ -86,7 +86,7 @@ class Flip:
 
     @property
     def holds_writes(self) -> bool:
-        """Whether writes in its scope have to wait."""
+        """Whether writes in its scope must wait."""
         return self.moves_authority and self.phase is not Phase.ANNOUNCED
 
     def document(self) -> dict[str, Any]:
@@ -138,7 +138,7 @@ class Flip:
 
 @dataclass(frozen=True, slots=True)
 class StageTableState:
-    """The state, understood: the version that a next write of it must follow, the map, and the move under way."""
+    """The decoded state: the version that the next write must follow, the map, and the move under way."""
 
     version: int
     map: StageMap
@@ -151,7 +151,7 @@ class StageTableState:
         return cls(state.version, stages, Flip.from_document(state.flip) if state.flip is not None else None)
 
     def next_row(self, flip: Flip | None, stages: StageMap | None = None) -> StageRow:
-        """The state that follows."""
+        """The next state."""
         stages = stages or self.map
         document = flip.document() if flip is not None else None
         return StageRow(self.version + 1, stages.epoch, stages.document(), document)
@@ -175,17 +175,17 @@ class StageTableState:
         return self.next_row(after, moved.flipped() if flip.moves_authority else moved)
 
     def end(self) -> StageRow:
-        """No move is under way: after `switched` it is done, before it all is as it was."""
+        """The state without a move: after `switched` it is committed, before that it is aborted."""
         return self.next_row(None)
 
 
-# -- who has answered -------------------------------------------------------------------------------------------------
+# -- votes -------------------------------------------------------------------------------------------------
 
 
 class VoteStatus(StrEnum):
-    """How a process stands to a move's phase."""
+    """What a process's lease and vote mean for the present phase of a move."""
 
-    VOTED = "done"  # it has answered
+    VOTED = "done"  # it has voted
     PASSED_OVER = "passed over"  # it cannot serve, and owes nothing
     AWAITED = "awaited"
     BLOCKS = "blocks"  # it is gone and owes, or it has refused
@@ -193,21 +193,20 @@ class VoteStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ObservedLease:
-    """A lease item, and whether its lease has run out as far as the one who looked can tell."""
+    """A lease item, and whether the lease has expired as far as the observer can tell."""
 
     lease: LeaseItem
     expired: bool
 
 
 class LeaseObserver:
-    """Tells which leases have run out, by one's own clock: those that nobody has renewed for as long as they are good
-    for and a margin. `clock` gives seconds from any beginning."""
+    """Finds expired leases by the observer's own clock: those that were not renewed for their duration and a margin."""
 
     def __init__(self) -> None:
         self._since: dict[str, tuple[str, int, float]] = {}
 
     def observe(self, leases: Iterable[LeaseItem], asked: float, answered: float) -> list[ObservedLease]:
-        """What was read, with when it was asked for and when it came: in between it may have been looked up."""
+        """The leases as read between `asked` and `answered` (elapsed seconds)."""
         seen, since = [], {}
         for lease in leases:
             life, renewals, first = self._since.get(lease.process, ("", 0, answered))
@@ -220,7 +219,7 @@ class LeaseObserver:
 
 
 def vote_status(flip: Flip, seen: ObservedLease) -> VoteStatus:
-    """See THE RULE, above."""
+    """Apply THE RULE, above."""
     lease = seen.lease
     answer = lease.phase if lease.flip == flip.id else ""
     if flip.phase is Phase.SWITCHED:
@@ -242,41 +241,41 @@ def all_voted(flip: Flip, seen: Sequence[ObservedLease]) -> bool:
 
 
 def blocked_reason(flip: Flip, seen: Sequence[ObservedLease]) -> str | None:
-    """Why the move cannot be made, whatever one waits for; None if it can."""
+    """Why the move cannot be made, however long one waits; None if it can."""
     for each in seen:
         if vote_status(flip, each) is not VoteStatus.BLOCKS:
             continue
         lease = each.lease
         who = f"{lease.process} ({lease.host}, process {lease.pid})"
         if not each.expired:
-            return f"{who} cannot take part: {lease.note.get('problem', 'it does not say why')}"
+            return f"{who} cannot take part: {lease.note.get('problem', 'it gives no reason')}"
         return (
-            f"{who} is gone and its journal may hold keys that have not converged: start it again with its journal; if "
+            f"{who} is gone and its journal may hold keys that have not converged: restart it with its journal; if "
             f"that is lost: crossfade stage forget {lease.process}, and then a full sweep: crossfade verify --repair"
         )
     beginnings = {each.lease.initial_stages for each in seen if not each.expired}
     if flip.moves_authority and len(beginnings) > 1:
-        return "the proxies' settings begin with different stages: give all of them the same, and start them again"
+        return "the proxies' settings begin with different stages: give all of them the same settings and restart them"
     return None
 
 
 def max_lingering_seconds(seen: Sequence[ObservedLease]) -> float:
-    """For how many seconds some write of an unknown outcome may yet take effect, as the processes say."""
+    """For how many seconds a write with an unknown outcome may still take effect, as the processes report."""
     return max((float(each.lease.note.get("lingering", 0.0)) for each in seen if not each.expired), default=0.0)
 
 
 def max_backlog(seen: Sequence[ObservedLease]) -> int:
-    """How many keys the process that is furthest behind has to converge, as the processes say."""
+    """The largest number of keys that one process has yet to converge, as the processes report."""
     return max((int(each.lease.note.get("keys", 0)) for each in seen if not each.expired), default=0)
 
 
 def parked_keys(seen: Sequence[ObservedLease]) -> int:
-    """How many keys are parked, as the processes say."""
+    """How many keys are parked, as the processes report."""
     return sum(int(each.lease.note.get("parked", 0)) for each in seen if not each.expired)
 
 
 def not_ready_reason(flip: Flip, seen: Sequence[ObservedLease]) -> str | None:
-    """Why nothing should be held yet, because it could not be drained; None if it could."""
+    """Why writes must not be held yet: they could not drain in time. None if they could."""
     if not flip.moves_authority:
         return None
     if flip.recorded and not any(each.lease.note.get(RECORDED) == flip.id for each in seen):
@@ -288,7 +287,7 @@ def not_ready_reason(flip: Flip, seen: Sequence[ObservedLease]) -> str | None:
         return f"{keys} keys are parked, whose items the mirror cannot hold: they would be lost"
     behind = max_backlog(seen)
     if behind > MAX_BACKLOG_KEYS:
-        return f"{behind} keys of one process have still to converge: writes would be held too long"
+        return f"{behind} keys of one process have still to converge: writes would be held for too long"
     return None
 
 
@@ -296,7 +295,7 @@ def not_ready_reason(flip: Flip, seen: Sequence[ObservedLease]) -> str | None:
 
 
 def refusal_reason(move: MoveRequest) -> str | None:
-    """Why a move makes no sense, whatever the stages are; None if it does."""
+    """Why a request makes no sense, whatever the stages are; None if it does."""
     if move.force and not move.because.strip():
         return "force needs a reason: say because of what"
     if move.ramp is not None and move.to is not Stage.SHADOW:
@@ -307,7 +306,7 @@ def refusal_reason(move: MoveRequest) -> str | None:
 
 
 def moved_types(stages: Stages, move: MoveRequest) -> tuple[str, ...]:
-    """The item types, "" among them, that would stand elsewhere after the move; with none, there is nothing to do."""
+    """The item types, "" among them, whose stage or ramp the move changes; with none, there is nothing to do."""
     wanted = (move.to, move.ramp or 0.0)
     table = move.scope.table
     return tuple(
@@ -331,7 +330,7 @@ def moves_authority(stages: Stages, move: MoveRequest) -> bool:
 def move_entry(
     flip: Flip, epoch: int, now: float, *, reason: str | None, seen: Sequence[ObservedLease] = ()
 ) -> dict[str, Any]:
-    """What the history keeps of a move that has ended: done, or (with a reason) not."""
+    """The history's entry of a move that was committed or, with a reason, aborted."""
     held = max(0.0, now - flip.held_since) if flip.held_since else 0.0
     return {
         **{name: value for name, value in flip.document().items() if name not in _NOT_IN_HISTORY},
@@ -345,13 +344,14 @@ def move_entry(
 
 
 class HeartbeatTimeout:
-    """Tells when a driver has stopped: its beat has not changed for a while, by one's own clock."""
+    """Notices that a coordinator has stopped: its heartbeat has not changed for a while, by the observer's own
+    clock."""
 
     def __init__(self) -> None:
         self._at: tuple[str, int, float] = ("", 0, 0.0)
 
     def expired(self, flip: Flip, asked: float, answered: float) -> bool:
-        """Whether it is time to end its move."""
+        """Whether the processes must end the move."""
         name, beat, first = self._at
         if (name, beat) != (flip.id, flip.heartbeat):
             first = answered

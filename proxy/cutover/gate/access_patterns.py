@@ -1,7 +1,7 @@
-"""Access patterns: in which ways an application asks. The action, the index, and which parameters it uses.
+"""Access patterns: the action of a request, its index, and the parameters that it uses.
 
-What has been compared in one pattern says little of another: a Query that goes backwards over an index is other work
-for a store than one that goes forwards. Names only, never a value of the client's: the set is small and can be shown.
+Comparisons of one pattern say little about another: a Query backwards over an index is different work for a store than
+one forwards. Names only, never a client's value: the set is small and can be shown.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from proxy.dynamodb.operations import Operation
 
 OTHER: Final = "other"
 
-# Parameters that change what a store has to do ("GetItem", "Query" and so on, API reference), as they are shown.
+# Parameters that change what a store has to do ("GetItem", "Query" and so on, API reference).
 _PRESENT: Final = frozenset(
     {
         "AttributeUpdates",
@@ -43,9 +43,9 @@ _CLAUSES: Final = re.compile(r"(?i)(?<![#:\w.])(set|add|remove|delete)\b(?=\s)")
 
 
 def form_of(operation: Operation) -> tuple[object, ...]:
-    """The outer form of a request: what an application repeats, and what its pattern follows from. Not always hashable.
+    """The form of a request, from which its pattern follows, and which an application repeats. Not always hashable.
 
-    Parts of batches and transactions are not in it: they are looked at each time.
+    Parts of batches and transactions are not in it: they are read each time.
     """
     get = operation.request.get
     return (

@@ -1,6 +1,6 @@
-"""What a finding is of: the mapping, and the era of each item type. Another basis, and it is no finding any more. Pure.
+"""The basis of a finding: the mapping and the era of each item type. On another basis the finding is void. Pure.
 
-A basis travels with comparisons (`evidence`), with the record of a sweep, and with the checkpoints of a backfill.
+A basis is kept with comparisons (`evidence`), with the record of a sweep, and with the checkpoints of a backfill.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from proxy.cutover.stages import SEVERAL_TYPES, Era, Stages
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """Of one table."""
+    """The basis of findings about one table."""
 
     mapping: str = ""
     """The digest of the mapping's content; "" where it is not known."""
     eras: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    """The number of the era of each item type; of "", that of all types that have none of their own."""
+    """The number of each item type's era; "" is for all types that have no era of their own."""
 
     @classmethod
     def of(cls, stages: Stages, table: str, mapping: str) -> Self:
@@ -37,35 +37,35 @@ class Basis:
         return cls(str(document["mapping"]), MappingProxyType(eras))
 
     def difference_reason(self, saved: Iterable[Mapping[str, Any] | None]) -> str | None:
-        """Why work that was saved is of another mapping or another era; None where all of it is of this basis."""
+        """Why saved work is of another mapping or era; None if all of it is of this basis."""
         for document in saved:
             try:
                 basis = type(self).from_document(document or {})
             except (KeyError, TypeError, ValueError):
-                return "it does not say of which era and mapping it is"
+                return "it does not record its era and mapping"
             if basis != self:
                 made = basis.mapping != self.mapping
-                return "it was made with another mapping" if made else "the table began another era since"
+                return "it was made with another mapping" if made else "the table has begun another era since"
         return None
 
     def same_mapping(self, other: str) -> bool:
-        """Whether it is of this mapping, for all that is known."""
+        """Whether the mapping is this one, as far as is known."""
         return not self.mapping or not other or self.mapping == other
 
     def in_era(self, item_type: str, era: Era) -> bool:
-        """Whether it is of this era of a type; of what concerns several types (`*`), of the youngest of theirs."""
+        """Whether the era of a type is this one; for several types (`*`), the latest of their eras."""
         if item_type == SEVERAL_TYPES:
             return max(self.eras.values(), default=0) == era.number
         return self.eras.get(item_type, self.eras.get("", 0)) == era.number
 
 
 def outdated_reason(basis: Basis | None, eras: Mapping[str, Era], mappings: Iterable[str]) -> str | None:
-    """Why what was found on a basis is no finding any more, as the end of a sentence; None where it still is one.
+    """Why a finding on a basis is void, as the end of a sentence; None if it is valid.
 
-    `eras` are those of the types concerned, now; `mappings` the digests of the mappings that processes have, now.
+    `eras` are the present eras of the types concerned; `mappings` the digests of the mappings that processes use now.
     """
     if basis is None:
-        return "it does not say of which era and mapping it is"
+        return "it does not record its era and mapping"
     for item_type, era in sorted(eras.items()):
         if not basis.in_era(item_type, era):
             name = f"{item_type} " if item_type else ""

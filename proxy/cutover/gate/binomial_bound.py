@@ -1,4 +1,4 @@
-"""How high a rate may still be, given what was counted: the upper bound at 95 % confidence. Pure arithmetic.
+"""The upper confidence bound of a rate, at 95 %. Pure arithmetic.
 
 Clopper and Pearson's exact bound ("The use of confidence or fiducial limits illustrated in the case of the binomial",
 1934), one-sided: the rate at which so few hits in so many trials would be seen only once in twenty times. For no hits
@@ -53,7 +53,7 @@ def _beta(a: float, b: float, x: float) -> float:
 
 
 def _fraction(a: float, b: float, x: float) -> float:
-    """Lentz's way to work a continued fraction out from the front."""
+    """Lentz's method: evaluates a continued fraction from the front."""
     c, d = 1.0, 1.0 / _kept(1.0 - (a + b) * x / (a + 1))
     value = d
     for m in range(1, 10_000):

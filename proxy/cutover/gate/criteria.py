@@ -1,6 +1,6 @@
-"""The criteria of the gate, one function each: a present value beside what is wanted, and a sentence. Pure.
+"""The criteria of the gate, one function each: the present value, the wanted one, and a sentence. Pure.
 
-Which of them a move has to meet is the gate's to say (`gate`).
+`requirements` decides which of them a move must meet.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _NAMED: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """One thing that must hold: its present value, what is wanted, and what it means and what to do. One that does not
-    hold stops a move where it `blocks`, and is shown where it does not."""
+    """One condition of a move: its present value, the wanted one, and a sentence with its meaning and the remedy. A
+    criterion that does not hold stops the move if it `blocks`; otherwise it is advice."""
 
     name: str
     holds: bool
@@ -48,7 +48,7 @@ class Criterion:
 
 @dataclass(frozen=True, slots=True)
 class PatternCounts:
-    """What was counted of one access pattern in the last day."""
+    """The counts of one access pattern in the last day."""
 
     seen: int = 0
     compared: int = 0
@@ -58,13 +58,12 @@ class PatternCounts:
 
     @property
     def asks_nothing(self) -> bool:
-        """Whether every one was refused by both stores for its own sake, as by a client's fault: no store can serve it,
-        so there is nothing to compare."""
+        """Whether both stores refused every such request as invalid: there is nothing to compare."""
         return 0 < self.seen <= self.refused and not self.compared
 
     @property
     def agreed(self) -> int:
-        """Comparisons that speak for the mirror: a mismatch must not help to have compared enough."""
+        """Comparisons without a mismatch: a mismatch must not help to reach the required number."""
         return self.compared - self.mismatches
 
 
@@ -83,12 +82,12 @@ def check_heard_from(evidence: Evidence, settings: GateSettings, now: float) -> 
     oldest = max(ages.values(), default=0.0)
     late = sorted(name for name, age in ages.items() if age > settings.max_evidence_seconds)
     proxies = "1 proxy" if len(ages) == 1 else f"{len(ages)} proxies"
-    value = f"{proxies}, the oldest news {oldest:.0f} s old" if ages else "no proxy has told anything"
-    sentence = "Every proxy has told lately what it sees."
+    value = f"{proxies}, the oldest report {oldest:.0f} s old" if ages else "no proxy has reported"
+    sentence = "Every proxy has reported recently."
     if late:
         sentence = (
-            f"Not heard from lately: {_some(late)}. Its journal may hold keys that have not converged: start it again "
-            "with it, or, if it is lost: crossfade stage forget, and then sweep each table."
+            f"Not heard from recently: {_some(late)}. Its journal may hold keys that have not converged: restart it with "
+            "its journal or, if that is lost: crossfade stage forget, and then sweep each table."
         )
     elif not ages:
         sentence = "Start a proxy with these settings, and send it traffic."
@@ -101,7 +100,7 @@ def check_working(evidence: Evidence) -> Criterion:
     troubles = sorted(evidence.troubles)
     sentence = "Every proxy reaches both stores and can write its journal."
     if troubles:
-        sentence = f"A proxy says: {_some(troubles)}. Mend that first."
+        sentence = f"A proxy reports: {_some(troubles)}. Mend that first."
     return Criterion("working", not troubles, f"{len(troubles)} troubles" if troubles else "all well", "none", sentence)
 
 
@@ -110,18 +109,18 @@ def check_journal(here: JournalBacklog, settings: GateSettings) -> Criterion:
     holds = not here.keys or here.oldest_seconds <= most
     value = f"{here.keys} keys, the oldest {here.oldest_seconds:.1f} s" if here.keys else "empty"
     sentence = (
-        "What has been written stands in both stores, but for the last moments."
+        "All writes but the latest are in both stores."
         if holds
-        else "The mirror is behind: see whether it answers (breaker, mirror errors), and wait until it has caught up."
+        else "The mirror is behind: check whether it answers (breaker, mirror errors), and wait until it has caught up."
     )
     return Criterion("journal", holds, value, f"empty, or no key older than {most:g} s", sentence)
 
 
 def check_settled(here: JournalBacklog, authority: str) -> Criterion:
-    """Whether anything could still land on the store that is about to become the authority: it would land on the truth.
-    What may land on the coming mirror is repaired there, and holds up nothing."""
+    """Whether a call with an unknown outcome could still take effect on the store that is about to become the
+    authority. On the next mirror it would be repaired, so it holds up nothing there."""
     seconds = here.lingering.get(authority, 0.0)
-    sentence = f"No call of an unknown outcome may still land on {authority}."
+    sentence = f"No call with an unknown outcome can still take effect on {authority}."
     if seconds > 0:
         sentence = f"A call to {authority} had no answer, and may still take effect there: wait {seconds:.0f} s."
     value = f"{seconds:.0f} s to go" if seconds > 0 else "nothing"
@@ -132,7 +131,7 @@ def check_parked(here: JournalBacklog, scope: Scope) -> Criterion:
     parked = {each: n for each, n in here.parked.items() if scope.item_type in ("", each) or not each}
     count = sum(parked.values())
     where = ", ".join(f"{n} of {each}" if each else f"{n} of no type" for each, n in sorted(parked.items()) if n)
-    sentence = "The mapping holds every item that it has met."
+    sentence = "The mapping can hold every item that it has met."
     if count:
         sentence = f"Items that the mapping cannot hold: {where}. Change the mapping or the items; see /v1/mismatches."
     return Criterion("parked", not count, f"{count} keys", "none", sentence)
@@ -141,13 +140,13 @@ def check_parked(here: JournalBacklog, scope: Scope) -> Criterion:
 def check_sweep(
     last: LastSweep | None, table: str, missing: str | None, settings: GateSettings, now: float
 ) -> Criterion:
-    """Whether all that is in the table, and not only what was touched, has been found equal. `missing` is why the last
-    sweep does not count, forced or not (`missing_sweep_reason`)."""
+    """Whether the whole table, and not only what clients touched, was found equal. `missing` is why the last sweep does
+    not count, even with force (`missing_sweep_reason`)."""
     hours = settings.max_sweep_hours
     verify = f"crossfade verify --table {table}"
     wanted = f"equal, begun in this era, within {hours:g} h"
     if last is None:
-        sentence = f"No sweep of the whole table is on record: what nobody touched may be missing. Run {verify}."
+        sentence = f"No sweep of the whole table is on record: items that nobody touched may be missing. Run {verify}."
         return Criterion("sweep", False, "none on record", wanted, sentence)
     # A sweep in shares is as old as the oldest of them.
     age = max(0.0, now - (last.began or last.ended)) / 3600
@@ -169,7 +168,7 @@ def check_sweep(
 
 
 def check_forgotten(last: LastSweep | None, lost: ForgottenProcesses, missing: str | None) -> Criterion:
-    """Whether what a forgotten process owed has been made good. Where it has not, no force helps."""
+    """Whether a sweep has made good what a forgotten process owed. If none has, not even force helps."""
     wanted = f"a sweep that began after {lost.last_process} was forgotten"
     if missing is not None:
         return Criterion("forgotten", False, "not swept since", wanted, missing + ".")
@@ -179,7 +178,7 @@ def check_forgotten(last: LastSweep | None, lost: ForgottenProcesses, missing: s
             "the move would lose it. See the sweep's report; change the mapping or the items, and sweep again."
         )
         return Criterion("forgotten", False, "swept since, with items that do not fit", wanted, sentence)
-    return Criterion("forgotten", True, "swept since", wanted, "What it owed has been made good.")
+    return Criterion("forgotten", True, "swept since", wanted, "The sweep has made good what it owed.")
 
 
 def check_coverage(seen: Mapping[AccessPattern, PatternCounts], settings: GateSettings) -> Iterable[Criterion]:
@@ -195,11 +194,11 @@ def check_coverage(seen: Mapping[AccessPattern, PatternCounts], settings: GateSe
         bool(operations) and not short,
         f"{len(operations) - len(short)} of {len(operations)} operations" if operations else "no traffic was seen",
         f"each compared {_times(least)}",
-        f"Compared too seldom: {_some(short)}. Let more traffic pass, or lower gate.min_comparisons."
+        f"Compared too rarely: {_some(short)}. Let more traffic through, or lower gate.min_comparisons."
         if short
         else "Each operation of each item type has been compared often enough."
         if operations
-        else "Nothing has been asked of this table in the last day: send traffic through the proxy.",
+        else "There was no request for this table in the last day: send traffic through the proxy.",
     )
     rare = [
         f"{pattern} ({of.agreed} of {of.seen}{f', {of.refused} refused' if of.refused else ''})"
@@ -211,21 +210,21 @@ def check_coverage(seen: Mapping[AccessPattern, PatternCounts], settings: GateSe
         bool(seen) and not rare,
         f"{len(seen) - len(rare)} of {len(seen)} access patterns" if seen else "no traffic was seen",
         f"each seen in the last day compared {_times(few)}",
-        f"Asked for, but hardly compared: {_some(rare)}. Exercise them, or lower gate.min_pattern_comparisons."
+        f"Used, but hardly compared: {_some(rare)}. Exercise them, or lower gate.min_pattern_comparisons."
         if rare
-        else "Every way in which the table was asked in the last day has been compared."
+        else "Every access pattern of the last day has been compared."
         if seen
-        else "Nothing has been asked of this table in the last day: send traffic through the proxy.",
+        else "There was no request for this table in the last day: send traffic through the proxy.",
     )
 
 
 def check_agreement(seen: Mapping[AccessPattern, PatternCounts], settings: GateSettings, *, sure: bool) -> Criterion:
-    """The highest mismatch rate that the comparisons leave open. Without `sure`, too few of them is no fault."""
+    """The highest mismatch rate that the comparisons leave open. Without `sure`, too few comparisons are no fault."""
     compared = sum(of.compared for of in seen.values())
     mismatches = sum(of.mismatches for of in seen.values())
     bound, most = upper_bound(mismatches, compared), settings.max_mismatch_rate
     holds = bound <= most or (not sure and not mismatches)
-    sentence = "With 95 % confidence the two stores disagree no oftener than this."
+    sentence = "With 95 % confidence the two stores disagree no more often than this."
     if not holds and mismatches:
         sentence = "The two stores disagree: see /v1/mismatches, mend the cause, and compare again."
     elif not holds:
@@ -235,7 +234,7 @@ def check_agreement(seen: Mapping[AccessPattern, PatternCounts], settings: GateS
 
 
 def check_agreement_each(seen: Mapping[AccessPattern, PatternCounts], settings: GateSettings) -> Criterion:
-    """A way of asking that always differs must not drown in ten thousand others that agree."""
+    """One access pattern that always differs must not be hidden by ten thousand others that agree."""
     most = settings.max_mismatch_rate
     bad = [
         f"{pattern} ({of.mismatches} of {of.compared})"
@@ -258,7 +257,7 @@ def check_representable(seen: Mapping[AccessPattern, PatternCounts]) -> Criterio
 
 
 def check_mirror(evidence: Evidence, scope: Scope, settings: GateSettings) -> Iterable[Criterion]:
-    """How DSQL has answered in the last ten minutes: after the flip its failures are the client's."""
+    """How DSQL has answered in the last ten minutes: after the flip, clients see its failures."""
     recent = {"answered": 0, "mirror_error": 0, "occ": 0}
     for (table, item_type, word), count in evidence.recent.items():
         if table == scope.table and (not scope.item_type or item_type in ("", scope.item_type)) and word in recent:
@@ -270,7 +269,7 @@ def check_mirror(evidence: Evidence, scope: Scope, settings: GateSettings) -> It
         rate <= most,
         f"{recent['mirror_error']} of {asked} in ten minutes",
         f"at most {most:g} of all",
-        "DSQL answers what it is asked."
+        "DSQL answers its requests."
         if rate <= most
         else "DSQL failed or was too slow, which clients would notice after the flip: see mirror_error in the log.",
     )
@@ -279,9 +278,9 @@ def check_mirror(evidence: Evidence, scope: Scope, settings: GateSettings) -> It
         recent["occ"] <= settings.max_occ_exhausted,
         f"{recent['occ']} in ten minutes",
         _most(settings.max_occ_exhausted),
-        "No write gave up over conflicts."
+        "No write failed because of conflicts."
         if recent["occ"] <= settings.max_occ_exhausted
-        else "Writes gave up after repeated conflicts on DSQL: spread the hot keys, or write them less often.",
+        else "Writes failed after repeated conflicts on DSQL: spread the hot keys, or write them less often.",
     )
     floor = settings.latency_floor_seconds
     worst = slowest(evidence.timings, "dsql", "dynamodb", floor)
@@ -289,7 +288,7 @@ def check_mirror(evidence: Evidence, scope: Scope, settings: GateSettings) -> It
     yield Criterion(
         "latency",
         holds,
-        "too few to tell"
+        "too few calls"
         if worst is None
         else f"{worst.operation}: p99 {worst.one * 1000:.1f} ms, DynamoDB's {worst.other * 1000:.1f} ms",
         f"at most {settings.max_latency_factor:g} times DynamoDB's, or {floor * 1000:g} ms",

@@ -1,7 +1,7 @@
-"""What proxies have seen that the gate needs to know: a plain record, of one process or of several together.
+"""The evidence that the gate evaluates: a plain record, of one process or of several merged.
 
-It can be merged in any order, written as JSON, and read back. It decides nothing (`gate`), and collects nothing
-(`witness`). Bounded by who makes it: patterns and types are few, and counts are kept for a day.
+Records merge in any order, and convert to JSON and back. `evidence_collector` collects them and `requirements`
+evaluates them. The collector bounds them: patterns and types are few, and counts are kept for a day.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ VERSION: Final = 3
 SPAN_SECONDS: Final = 3 * 3600
 """Counts are kept by spans of three hours: fine enough to forget by, and few enough to send every few seconds."""
 SPANS: Final = 9
-"""So many spans are at least a day."""
+"""The number of spans that cover at least a day."""
 SEEN: Final = "seen"
 
 K = TypeVar("K")
@@ -27,7 +27,7 @@ V = TypeVar("V")
 
 
 class AccessPattern(NamedTuple):
-    """An access pattern: the table, the item type (`*`: several), the operation, and how it asks (`patterns`)."""
+    """An access pattern: the table, the item type (`*`: several), the operation, and its shape (`access_patterns`)."""
 
     table: str
     item_type: str
@@ -39,7 +39,8 @@ class AccessPattern(NamedTuple):
 
 
 class CountKey(NamedTuple):
-    """What is counted of a pattern in a span: `seen`, a verdict, or `refused` for one that tells little."""
+    """The key of a count: a pattern, a span, and `seen`, a verdict, or `refused` for a request that both stores
+    refused."""
 
     pattern: AccessPattern
     span: int
@@ -48,8 +49,8 @@ class CountKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class JournalBacklog:
-    """How a table stands in the journals: keys that have not converged, the oldest one's age in seconds, parked keys
-    by item type, and for how many seconds a call may still take effect on each store, by its name."""
+    """A table's keys in the journals: those that have not converged, the oldest one's age in seconds, the parked ones
+    by item type, and for how many seconds a call may still take effect on each store, by the store's name."""
 
     keys: int = 0
     oldest_seconds: float = 0.0
@@ -67,8 +68,8 @@ class JournalBacklog:
 
 class LastSweep(NamedTuple):
     """The last sweep of a whole table: when it ended and when its oldest part began (Unix seconds), its `result`
-    (`proxy.stores.dsql.system_tables.sweep_records`), which store it took for the authority, what it is of, and whether
-    all was mended that can be: what the mapping cannot hold cannot."""
+    (`proxy.stores.dsql.system_tables.sweep_records`), which store it took for the authority, its basis, and whether it
+    mended all that can be mended: items that the mapping cannot hold cannot be."""
 
     ended: float
     result: str
@@ -80,13 +81,13 @@ class LastSweep(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """See the module. Empty: nothing was seen by nobody.
+    """The evidence of one process or of several. Empty: there is none.
 
-    `at` is when each process last told, in Unix seconds. `counts` are of the last day; `recent`, (table, type, word),
-    and `timings`, (store, operation) to counts by bucket, of the last ten minutes. `troubles` are what keeps a process
-    from working, as people read it. `swept` is the last sweep of each table; `bases` what the counts of each table are
-    of (of one process: after `merged`, the counts have been held against them); `mappings` the digests of each table's
-    mapping that processes have."""
+    `reported_at` is when each process last reported, in Unix seconds. `counts` cover the last day; `recent`, by (table,
+    type, word), and `timings`, counts by bucket of each (store, operation), the last ten minutes. `troubles` are what
+    keeps a process from working, as text. `sweeps` holds the last sweep of each table; `bases` the basis of each
+    table's counts (of one process only: before a merge the counts are checked against them); `mappings` the digests of
+    each table's mapping that processes use."""
 
     reported_at: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     counts: Mapping[CountKey, int] = field(default_factory=lambda: MappingProxyType({}))
@@ -99,7 +100,7 @@ class Evidence:
     mappings: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
 
     def merged(self, other: Self) -> Self:
-        """What both have seen together. Of one process, only one record may be among them: its newest."""
+        """Both records as one. They must not contain the same process twice."""
         standing = dict(self.backlogs)
         for table, theirs in other.backlogs.items():
             mine = standing.get(table)
@@ -119,7 +120,7 @@ class Evidence:
         )
 
     def in_current_eras(self, era_of: Callable[[str, str], Era]) -> Evidence:
-        """The same without what was counted in another era: that is no evidence any more. Of one process."""
+        """The same without the counts of other eras, which are no evidence any more. For one process."""
         outdated = {
             (table, item_type)
             for table, item_type in {(each.pattern.table, each.pattern.item_type) for each in self.counts}
@@ -135,7 +136,7 @@ class Evidence:
         return replace(self, counts=MappingProxyType(kept))
 
     def document(self) -> dict[str, Any]:
-        """As JSON; `from_document` reads it back."""
+        """The record as JSON; `from_document` reads it back."""
         counts: dict[AccessPattern, dict[str, dict[str, int]]] = {}
         for (pattern, span, word), count in self.counts.items():
             counts.setdefault(pattern, {}).setdefault(str(span), {})[str(word)] = count

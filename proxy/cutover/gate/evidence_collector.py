@@ -1,8 +1,9 @@
-"""Collects in this process what the gate needs to know: what was asked and how it compared, and how things stand.
+"""The evidence collector: counts this process's operations and verdicts for the gate.
 
-It is told of every operation, so it only counts; where keys stand is read when somebody asks. Bounded: so many access
-patterns, a day by spans of three hours, ten minutes by the minute. What is kept of an earlier run is taken up again if
-it was of the same mappings and version: a restart, or a new release, makes nothing equal that was not.
+It is called for every operation, so it only counts; the journal's backlog is read when the evidence is asked for.
+Bounded: at most 300 access patterns, a day in spans of three hours, ten minutes in minutes. The counts of an earlier
+run are resumed if they are of the same mappings and release: a restart or a new release makes nothing equal that was
+not.
 """
 
 from __future__ import annotations
@@ -41,9 +42,10 @@ Timed = Mapping[tuple[str, ...], tuple[int, ...]]
 
 
 class EvidenceCollector:
-    """`timings` gives how long stores took since the start (`Metrics.store_timings`), `standing` how each table stands
-    in the journal, `troubles` what keeps this process from working, `swept` the sweeps on record, `basis` the mapping
-    and the eras of a table now. `name` is this process's, `clock` gives Unix seconds."""
+    """Counts operations and verdicts, and gives the evidence of this process, whose name is `name`. `timings` gives the
+    stores' latencies since the start (`Metrics.store_timings`), `backlogs` the journal's backlog of each table,
+    `troubles` what keeps this process from working, `sweeps` the latest sweeps, `basis` the present basis of a table.
+    `clock` gives Unix seconds."""
 
     def __init__(
         self,
@@ -65,21 +67,21 @@ class EvidenceCollector:
         self._bases: dict[str, Basis] = {}
         self._clock = clock
         self._counts: dict[AccessPattern, dict[int, Counter[str]]] = {}
-        # Where an operation of a form that has been met is counted, until the span is over: several thousand a second.
+        # The counter of each form of operation, until the span is over: there are several thousand operations a second.
         self._met: dict[object, Counter[str]] = {}
         self._until = 0.0
         self._minutes: deque[tuple[int, Counter[tuple[str, str, str]]]] = deque()
         self._timed: deque[tuple[int, Timed]] = deque()
 
     def count_seen(self, operation: Operation, table: str, item_type: str) -> None:
-        """An operation came that a stage other than `off` is for."""
+        """Count an operation in a stage other than `off`."""
         self._words(operation, table, item_type, self._clock())[SEEN] += 1
 
     def count_verdict(
         self, operation: Operation, table: str, item_type: str, verdict: Verdict, reason: str | None = None
     ) -> None:
-        """An operation was compared. `reason` says why a mirror error was one, or that both stores refused it for its
-        own sake: that is counted apart."""
+        """Count a verdict. `reason` is the reason of a mirror error, or says that both stores refused the request as
+        invalid, which is counted separately."""
         now = self._clock()
         word = REQUEST_REFUSED if verdict in _EQUAL_VERDICTS and reason == REQUEST_REFUSED else verdict
         self._words(operation, table, item_type, now)[word] += 1
@@ -89,12 +91,12 @@ class EvidenceCollector:
             recent[table, item_type, _OCC] += 1
 
     def count_failure(self, table: str, reason: str) -> None:
-        """A call that was nobody's comparison failed: a convergence, or DSQL as the authority."""
+        """Count the failure of a call that was not a comparison: a convergence, or DSQL as the authority."""
         if reason == _OCC:
             self._recent(self._clock())[table, "", _OCC] += 1
 
     async def evidence(self) -> Evidence:
-        """What there is to tell now. Ask every few seconds: that is also how time is kept."""
+        """The evidence of now. Call it every few seconds: it also drops what is too old."""
         now = self._clock()
         self._forget(now)
         for table in {pattern.table for pattern in self._counts} | set(await self._backlogs()):
@@ -124,7 +126,7 @@ class EvidenceCollector:
         )
 
     def resume(self, earlier: Evidence) -> None:
-        """Take up what an earlier run of this process counted."""
+        """Resume the counts of an earlier run of this process."""
         for table, basis in earlier.bases.items():
             self._bases[table] = basis
         for (pattern, span, word), count in earlier.counts.items():
@@ -136,7 +138,7 @@ class EvidenceCollector:
             self._rebase(table, self._basis(table))
 
     def _rebase(self, table: str, now: Basis) -> None:
-        """What was counted with another mapping, or in another era of its type, is no evidence any more."""
+        """Drop counts of another mapping, or of another era of their type."""
         before = self._bases.get(table)
         if before is not None and not now.mapping:
             now = replace(now, mapping=before.mapping)  # the table has not been met yet in this run
@@ -154,7 +156,7 @@ class EvidenceCollector:
         self._met.clear()
 
     def _words(self, operation: Operation, table: str, item_type: str, now: float) -> Counter[str]:
-        """Where the operation is counted now."""
+        """The counter of the operation in the present span."""
         if now >= self._until:
             self._met.clear()
             self._until = (span_of(now) + 1) * SPAN_SECONDS
@@ -186,7 +188,7 @@ class EvidenceCollector:
         return self._minutes[-1][1]
 
     def _lately(self, now: float) -> dict[tuple[str, str], tuple[int, ...]]:
-        """What took how long in the last ten minutes: the counts of now without those of then."""
+        """The latencies of the last ten minutes: the counts of now less those of then."""
         present = self._timings()
         minute = int(now // 60)
         if not self._timed or self._timed[-1][0] != minute:

@@ -1,7 +1,6 @@
-"""Tells the others what this process has seen: its evidence, in the stage table, every few seconds.
+"""Publishes this process's evidence in the stage table, every five seconds, for the gates of all processes.
 
-After a restart it takes up what it had told before, if that was of the same release, mappings and DSQL: a process that
-is started again has not unseen anything, and one that maps otherwise has seen nothing yet.
+After a restart it resumes the evidence of the earlier run, if that was of the same release, mappings and DSQL.
 """
 
 from __future__ import annotations
@@ -22,11 +21,12 @@ from proxy.version import VERSION
 
 log = structlog.get_logger(__name__)
 
-TELL_SECONDS: Final = 5.0
+PUBLISH_SECONDS: Final = 5.0
 
 
 class EvidencePublisher:
-    """`evidence` gives this process's, `resume` takes up an earlier one, `made_by` says of what it is."""
+    """Publishes in a loop of `publish_once`. `evidence` gives this process's evidence, `resume` takes that of an
+    earlier run, and `made_by` is the fingerprint that both must have."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class EvidencePublisher:
         evidence: Callable[[], Awaitable[Evidence]],
         resume: Callable[[Evidence], None],
         made_by: str,
-        every: float = TELL_SECONDS,
+        every: float = PUBLISH_SECONDS,
     ) -> None:
         self._table = table
         self._process = process
@@ -48,17 +48,17 @@ class EvidencePublisher:
         self._throttle = LogThrottle(clock=lambda: asyncio.get_running_loop().time())
 
     async def publish_once(self) -> None:
-        """Once, and wait until it is time again. Run it in a loop."""
+        """Publish once, and wait until the next time is due."""
         try:
             if not self._resumed:
-                await self._take_up()
-            told = (await self._evidence()).document()
-            await self._table.put_evidence(self._process, {"made_by": self._made_by, **told})
+                await self._resume_earlier()
+            document = (await self._evidence()).document()
+            await self._table.put_evidence(self._process, {"made_by": self._made_by, **document})
         except StoreError as error:
             self._complain(error)
         await asyncio.sleep(self._every)
 
-    async def _take_up(self) -> None:
+    async def _resume_earlier(self) -> None:
         earlier: dict[str, Any] = dict((await self._table.evidence()).get(self._process) or {})
         self._resumed = True
         if earlier.get("made_by") != self._made_by:
@@ -76,7 +76,7 @@ class EvidencePublisher:
 
 
 def fingerprint(settings: Settings) -> str:
-    """What evidence depends on, as a short text: the release, the mapping files, and which DSQL it is."""
+    """A digest of what evidence depends on: the release, the mapping files, and the DSQL database."""
     seen = sha256(VERSION.encode())
     for path in settings.mappings or ():
         seen.update(path.read_bytes())

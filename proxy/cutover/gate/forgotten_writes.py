@@ -1,9 +1,9 @@
 """Whether a table may miss acknowledged writes in the store that would become its authority. Pure.
 
-Writes are known to be in both stores where a sweep found them so, and where every write since then reached both: the
-sweep must be of the whole table, have begun in the era that still lasts, and have left nothing that it could mend. What
-nobody has written since the era began, what a forgotten process had acknowledged, rows that only the mirror has: no
-comparison finds them, and a flip would make them the truth. So no setting and no force passes over this.
+Writes are known to be in both stores if a sweep found them there and every write since then reached both. The sweep
+must cover the whole table, have begun in the present era, and have left nothing that it could mend. No comparison finds
+items that nobody has written since the era began, writes that a forgotten process had acknowledged, or rows that only
+the mirror has, and a flip would make them the truth. So no setting and no force overrides this check.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _STORES = {"dynamodb": "DynamoDB", "dsql": "DSQL"}
 
 
 def affects(forgotten: ForgottenProcesses, at: Stage, to: Stage) -> bool:
-    """Whether a move changes the authority after a process was forgotten that owed keys."""
+    """Whether a move changes the authority after a process that owed keys was forgotten."""
     return forgotten.count > 0 and at.mirrored and at.authority != to.authority
 
 
 def missing_sweep_reason(
     table: str, last: LastSweep | None, eras: Mapping[str, Era], mappings: Iterable[str], at: Stage, to: Stage
 ) -> str | None:
-    """Why the authority cannot be moved yet, forced or not; None if it can.
+    """Why the authority cannot move yet, forced or not; None if it can.
 
-    `eras` are those of the item types that would be moved, `mappings` the digests that processes have of the table's.
+    `eras` are those of the item types that would move, `mappings` the digests of the table's mapping in use.
     """
     if at.authority == to.authority or not at.mirrored:
         return None
@@ -38,11 +38,11 @@ def missing_sweep_reason(
     elif (ended := outdated_reason(last.basis, eras, mappings)) is not None:
         why = f"the last sweep of the whole table says nothing any more: {ended}"
     elif not last.mended:
-        why = "the last sweep of the whole table has left differences"
+        why = "the last sweep of the whole table left differences"
     elif last.result == UNSETTLED:
         why = "the last sweep of the whole table could not settle every key"
     elif last.result != EQUAL and last.authority != at.authority:
-        why = f"the last sweep has mended the table by {last.authority}, which is not the authority"
+        why = f"the last sweep repaired the table from {last.authority}, which is not the authority"
     else:
         return None
     return (
@@ -52,12 +52,12 @@ def missing_sweep_reason(
 
 
 def settled_at(seen_last: float, settle_seconds: float) -> float:
-    """When (Unix seconds) nothing can take effect any more that was sent until `seen_last`. With the margin that clocks
-    may disagree by, for who waits for it has another."""
+    """When (Unix seconds) nothing that was sent until `seen_last` can still take effect. The margin is for the waiting
+    process's clock."""
     return seen_last + settle_seconds + clock_skew_margin(settle_seconds)
 
 
 def wait_seconds(forgotten: ForgottenProcesses, now: float, settle_seconds: float) -> float:
-    """For how many seconds a sweep must not begin yet: what it has looked at must not change behind it, unseen. Never
-    longer than if it had been sent just now, whatever the clocks say."""
+    """For how many seconds a sweep must not begin yet: what it has read must not change afterwards, unseen. Never
+    longer than for a call that was sent just now, whatever the clocks say."""
     return min(max(0.0, forgotten.settled_at - now), settled_at(0.0, settle_seconds)) if forgotten.count else 0.0

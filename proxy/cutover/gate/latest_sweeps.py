@@ -1,6 +1,6 @@
-"""The last sweep of each table: read now and then from the record of `crossfade verify`.
+"""The latest sweep of each table, read every five seconds from the records of `crossfade verify`.
 
-What a sweep says for the gate is the gate's to judge (`criteria`, `unswept`).
+`criteria` and `forgotten_writes` decide what a sweep proves.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ class SweepHistory(Protocol):
 
 
 class LatestSweeps:
-    """`tables` gives the tables that stages, settings, mappings or clients of this process have named, `remembered`
-    those that were met before it started; what other processes meet, they look for. `watch` is its loop."""
+    """The latest sweep of each table that this process knows. `tables` gives the tables that stages, settings, mappings
+    or clients have named, `remembered` those that were met before the start; other processes read the sweeps of the
+    tables that they meet. Run `watch` in a loop."""
 
     def __init__(
         self,
@@ -46,7 +47,7 @@ class LatestSweeps:
         return self._last
 
     async def watch(self) -> None:
-        """Look once, and wait until it is time again. Where DSQL cannot be asked, what is known stays."""
+        """Read once, and wait until the next read is due. While DSQL cannot be read, the last result stays."""
         try:
             if self._before is None:
                 self._before = frozenset(await self._remembered())
@@ -62,7 +63,7 @@ class LatestSweeps:
 
 
 def _last_sweep(sweep: SweepRecord) -> LastSweep:
-    """What the gate needs of a record. One that another version wrote is of no known basis."""
+    """The part of a record that the gate needs. A record of another version has no known basis."""
     try:
         basis = Basis.from_document(sweep.report["basis"])
     except (KeyError, TypeError, ValueError):

@@ -1,8 +1,8 @@
-"""The gate: what must hold before a stage is moved, each with its present value and one plain sentence. Pure.
+"""The gate: the criteria that a move must meet, each with its present value and one plain sentence. Pure.
 
-It reads evidence and says what it makes of it; nothing is moved, asked or awaited here. Where nothing has been seen it
-stays shut, and more mismatches never open it. What it says is advice that a move heeds unless it is forced, and the
-reason is then recorded; what cannot be forced (`impossible`) would lose writes.
+It evaluates evidence; nothing is moved, read or awaited here. Without evidence the gate stays shut, and more mismatches
+never open it. Force overrides the criteria, and its reason is recorded; it does not override `forbidden_reason` and
+`missing_sweep_reason`, because such a move would lose writes.
 """
 
 from __future__ import annotations
@@ -20,37 +20,34 @@ from proxy.cutover.stages import DSQL, DYNAMODB, NO_PROCESS, Era, ForgottenProce
 from proxy.settings.gate import GateSettings
 from proxy.verdicts import REQUEST_REFUSED, Verdict
 
-# What counts as compared: both stores answered, what they answered was told apart from a race, and was no refusal that
-# any store would have given.
+# The verdicts that count as comparisons: both stores answered, and the result was not a race.
 _COMPARED: Final = (Verdict.AGREED, Verdict.LAGGING, Verdict.EXPECTED, Verdict.MISMATCH)
 
 
 @dataclass(frozen=True, slots=True)
 class TableHistory:
-    """What the stage table remembers that bears on evidence."""
+    """The eras and forgotten processes of the stage table, which decide whether evidence is valid."""
 
     eras: Mapping[str, Era] = field(default_factory=lambda: {"": Era()})
-    """The present era of each item type that would be moved."""
+    """The present era of each item type that would move."""
     forgotten: ForgottenProcesses = NO_PROCESS
 
     def missing_sweep_reason(self, evidence: Evidence, table: str, at: Stage, to: Stage) -> str | None:
-        """Why the authority cannot be moved yet, forced or not; None if it can."""
+        """Why the authority cannot move yet, forced or not; None if it can."""
         mappings = evidence.mappings.get(table, frozenset())
         return missing_sweep_reason(table, evidence.sweeps.get(table), self.eras, mappings, at, to)
 
 
-LEFT_BY_NO_MOVE: Final = (
-    "complete is left by no move, forced or not, to whatever stage: DynamoDB misses what was written there"
-)
+LEFT_BY_NO_MOVE: Final = "no move leaves complete, forced or not: DynamoDB misses what was written there"
 
 
 def forbidden_reason(at: Stage, to: Stage) -> str | None:
     """Why a move cannot be made at all, forced or not; None if it can.
 
-    The authority may only change where the coming one has been kept equal: writes went to one store otherwise.
+    The authority may change only if writes went to both stores before.
     """
     if at is Stage.COMPLETE and to is not Stage.COMPLETE:
-        # Nor step by step: nothing would remember, two moves later, that DynamoDB has stood still.
+        # Nor in two steps: nothing would record, two moves later, that DynamoDB got no writes.
         return LEFT_BY_NO_MOVE
     if at.authority == to.authority or at.mirrored:
         return None
@@ -58,9 +55,9 @@ def forbidden_reason(at: Stage, to: Stage) -> str | None:
 
 
 def split_reason(scope: Scope, to: Stage, table: Stage) -> str | None:
-    """Why a type cannot stand in `to` while its table stands where it does; None if it can.
+    """Why a type cannot be in `to` while its table is in `table`; None if it can.
 
-    Reads that name no type are answered by the table's authority, and show items of all types.
+    Reads that name no type are answered by the table's authority, and return items of all types.
     """
     if to.mirrored or to.authority == table.authority:
         return None
@@ -71,7 +68,7 @@ def split_reason(scope: Scope, to: Stage, table: Stage) -> str | None:
 
 
 def next_stage(at: Stage) -> Stage | None:
-    """The next stage of the way; None at its end."""
+    """The stage that follows; None after `complete`."""
     stages = list(Stage)
     place = stages.index(at) + 1
     return stages[place] if place < len(stages) else None
@@ -87,7 +84,7 @@ def requirements(
     now: float | None = None,
     history: TableHistory = TableHistory(),
 ) -> list[Criterion]:
-    """What must hold before `scope`, which is `at` a stage, goes to stage `to`. `now` is in Unix seconds."""
+    """The criteria of a move of `scope` from its placement `at` to the stage `to`. `now` is in Unix seconds."""
     now = time.time() if now is None else now
     here = evidence.backlogs.get(scope.table, JournalBacklog())
     seen = count_patterns(evidence, scope, now)
@@ -133,9 +130,9 @@ def requirements(
 def demotion(
     evidence: Evidence, scope: Scope, at: StagePlacement, settings: GateSettings, now: float | None = None
 ) -> str | None:
-    """Why the ramp should go to 0 by itself; None if it should stay, or is to be left to people.
+    """Why the ramp should be set to 0 automatically; None if it should stay, or is left to people.
 
-    Only what speaks against the mirror counts, never that too little has been seen: a new access pattern is no fault.
+    Only evidence against the mirror counts, never a lack of evidence: a new access pattern is no fault.
     """
     if not settings.demote or at.stage is not Stage.SHADOW or at.ramp <= 0:
         return None
@@ -144,8 +141,8 @@ def demotion(
 
 
 def count_patterns(evidence: Evidence, scope: Scope, now: float) -> dict[AccessPattern, PatternCounts]:
-    """What was counted of each access pattern in a scope in the last day. Operations on several types (`*`) are the
-    table's, and no single type's."""
+    """The counts of each access pattern of a scope in the last day. Operations on several types (`*`) count for the
+    table, and for no single type."""
     oldest = span_of(now) - (SPANS - 1)
     words: dict[AccessPattern, dict[str, int]] = {}
     for (pattern, span, word), count in evidence.counts.items():

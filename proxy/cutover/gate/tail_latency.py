@@ -1,4 +1,4 @@
-"""Where one store is slowest beside another: the operation whose 99th percentiles lie furthest apart. Pure."""
+"""The operation whose 99th percentiles in two stores lie furthest apart. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Final
 from proxy.metrics.histogram import STORE_BUCKETS
 
 _MIN_ANSWERS: Final = 100
-"""Of fewer answers, the 99th percentile is the slowest one, which tells nothing."""
+"""With fewer answers, the 99th percentile would be the slowest of them, which says little."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slowest:
-    """An operation, its 99th percentile in one store and in the other, in seconds, and the one by the other."""
+    """An operation, its 99th percentiles in one store and in the other, in seconds, and their quotient."""
 
     operation: str
     one: float
@@ -27,8 +27,8 @@ class Slowest:
 def slowest(
     timings: Mapping[tuple[str, str], Sequence[int]], one: str, other: str, floor: float = 0.0
 ) -> Slowest | None:
-    """By (store, operation) to counts by bucket. What stays below `floor` seconds comes after all that does not. None
-    where no operation has been timed often enough in both."""
+    """The operation with the highest quotient, given counts by bucket for each (store, operation). Operations below
+    `floor` seconds come after all others. None if no operation was timed often enough in both stores."""
     found: list[tuple[bool, float, Slowest]] = []
     for (store, operation), counts in sorted(timings.items()):
         beside = timings.get((other, operation))
@@ -40,8 +40,7 @@ def slowest(
 
 
 def percentile(counts: Sequence[int], share: float = 0.99) -> float:
-    """Seconds below which so large a share lies: within a bucket as if it were evenly filled, and the highest bound for
-    what lies beyond all of them."""
+    """The percentile in seconds: interpolated within a bucket, and the highest bound for what lies beyond it."""
     reached = list(accumulate(counts))
     wanted = share * reached[-1]
     place = bisect_left(reached, wanted)
