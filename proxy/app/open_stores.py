@@ -21,7 +21,7 @@ from proxy.dynamodb.idempotency import IdempotencyToken
 from proxy.mapping.column_mapping import ColumnMapping
 from proxy.mapping.load import LoadedMapping, load_mappings
 from proxy.metrics.registry import Metrics
-from proxy.migrate.schema.document_tables import Documents
+from proxy.migrate.schema.document_tables import DocumentTables
 from proxy.migrate.schema.ledger import LEDGER_TABLES
 from proxy.settings import Settings
 from proxy.shadow.comparison.peers import PeerMessageStore
@@ -110,7 +110,7 @@ async def open_stores(settings: Settings, metrics: Metrics, upstream: DynamoDBCl
         tables = Tables(dynamodb.describe if control is None else control.schema, mappings)
         follow = None
         if settings.follow_tables:
-            documents = Documents(pool, schema, _reserved(mappings))
+            documents = DocumentTables(pool, schema, _reserved(mappings))
             follow = TableFollower(documents.create, documents.drop)
             stack.push_async_callback(follow.close)
         guarantees = AuthorityGuarantees(pool, schema)

@@ -26,7 +26,8 @@ from proxy.shadow.journal.journal import Journal
 from proxy.shadow.journal.storage import JournalLocked
 from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.store import DynamoDBStore
-from proxy.stream.compose import KeyEnqueuer, followers
+from proxy.stream.compose import compose_followers
+from proxy.stream.key_enqueuer import KeyEnqueuer
 from proxy.wire.server import OperationHandler
 
 log = structlog.get_logger(__name__)
@@ -77,7 +78,7 @@ async def open_service(
             settings, metrics, stores, journal, lambda stages, tables: instrument(stages, tables, upstream)
         )
         nominate = KeyEnqueuer(journal, composed.fence, composed.tables, composed.routes.key_stages)
-        following, stop_following = followers(settings, upstream, stores.dynamodb, nominate, metrics.registry)
+        following, stop_following = compose_followers(settings, upstream, stores.dynamodb, nominate, metrics.registry)
         stack.callback(stop_following)
         # Its calls are not clients' calls, whose latencies the gate looks at.
         dynamodb = DynamoDBStore(upstream, settings.dynamodb.timeout_seconds)
@@ -87,7 +88,7 @@ async def open_service(
             settings,
             metrics,
             composed,
-            loops=[each.turn for each in following],
+            loops=[each.poll for each in following],
             cutover_loops=cutover_loops(settings, dynamodb, cutover, status, metrics.registry),
         )
         log.debug("layer_open", mappings=sorted(stores.mappings))

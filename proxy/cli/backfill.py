@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from proxy.cli.table_job import FAILED, Counting, add_common, page_items, run, shown
+from proxy.cli.table_job import FAILED, CallCosts, add_common, page_items, run, show_progress
 
 if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
     from proxy.migrate.backfill.job import Backfill
@@ -40,26 +40,28 @@ async def _backfill(settings: Settings, arguments: argparse.Namespace, stopping:
     from proxy.cli.progress import ProgressSnapshot
     from proxy.cutover.gate.basis import Basis
     from proxy.mapping.digest import mapping_digest
-    from proxy.migrate.backfill.job import Backfill, job
+    from proxy.migrate.backfill.job import Backfill, job_name
     from proxy.migrate.table_jobs.cancellation import StopRequestedError
     from proxy.migrate.table_jobs.rate_limiter import RateLimiter
     from proxy.migrate.table_jobs.table_reader import TableReader
     from proxy.migrate.table_jobs.table_stores import collect_seldom, open_table_stores
     from proxy.settings.validation import SettingsError
 
-    counting = Counting()
+    counting = CallCosts()
     collect_seldom()
-    async with open_table_stores(settings, arguments.table, counting.again) as both:
+    async with open_table_stores(settings, arguments.table, counting.count_retry) as both:
         name = both.table.name
-        if await both.standing.look() != {"dynamodb"}:
+        if await both.authority.refresh() != {"dynamodb"}:
             what = f"DSQL is the authority for {name}, or for a type of it: backfill would overwrite"
             raise SettingsError([f"{what} the truth; see stage, and use verify --repair for the other direction"])
         pace = RateLimiter(arguments.rate)
-        reader = TableReader(both.dynamodb, both.table.schema, pace, spent=counting.spend, again=counting.again)
+        reader = TableReader(
+            both.dynamodb, both.table.schema, pace, spent=counting.add_units, again=counting.count_retry
+        )
         share, shares = arguments.segment
         async with (
-            _source(both, reader, settings, arguments) as source,
-            both.job_participant(f"{job(name, source)}/{share}of{shares}", "dynamodb", left=True).opened() as moves,
+            _open_source(both, reader, settings, arguments) as source,
+            both.job_participant(f"{job_name(name, source)}/{share}of{shares}", "dynamodb", left=True).open() as moves,
         ):
             backfill = Backfill(
                 source,
@@ -70,31 +72,31 @@ async def _backfill(settings: Settings, arguments: argparse.Namespace, stopping:
                 checkpoints=both.checkpoints,
                 pace=pace,
                 settle=settings.dsql.settle_seconds,
-                basis=Basis.of(both.standing.stages, name, mapping_digest(both.table.mapping)),
+                basis=Basis.of(both.authority.stages, name, mapping_digest(both.table.mapping)),
                 references=() if arguments.unordered else [each.attribute for each in both.references],
-                again=counting.again,
+                again=counting.count_retry,
                 stop=stopping,
             )
 
             def now() -> ProgressSnapshot:
-                tally = backfill.tally
+                tally = backfill.counts
                 remark = f"{tally.inserted:,} inserted"
                 if tally.unrepresentable or tally.malformed:
                     remark += f", {tally.unrepresentable + tally.malformed:,} cannot be"
-                return ProgressSnapshot(tally.seen, source.total, tally.size, counting.spent, counting.retries, remark)
+                return ProgressSnapshot(tally.seen, source.total, tally.size, counting.units, counting.retries, remark)
 
-            async with shown("backfill", name, now, arguments):
+            async with show_progress("backfill", name, now, arguments):
                 await backfill.run(arguments.parallel, fresh=arguments.fresh)
-            if backfill.begun_anew is not None:
-                sys.stdout.write(f"{name}: what an earlier run had done began anew: {backfill.begun_anew}\n")
+            if backfill.restart_reason is not None:
+                sys.stdout.write(f"{name}: what an earlier run had done began anew: {backfill.restart_reason}\n")
             sys.stdout.write(_summary(name, backfill, values=arguments.values, stopped=stopping()) + "\n")
             if stopping():
                 raise StopRequestedError
-            return FAILED if backfill.tally.unrepresentable or backfill.tally.malformed else 0
+            return FAILED if backfill.counts.unrepresentable or backfill.counts.malformed else 0
 
 
 @asynccontextmanager
-async def _source(
+async def _open_source(
     both: TableStores, reader: TableReader, settings: Settings, arguments: argparse.Namespace
 ) -> AsyncIterator[Source]:
     from proxy.migrate.backfill import export_source as exports
@@ -103,7 +105,7 @@ async def _source(
 
     schema, share = both.table.schema, arguments.segment
     if arguments.from_backup is not None:
-        yield BackupSource(arguments.from_backup, _columns(both), schema, reader, share=share)
+        yield BackupSource(arguments.from_backup, _column_mapping(both), schema, reader, share=share)
     elif arguments.from_export is None:
         limit = page_items(arguments)
         yield ScanSource(reader, schema, total=both.items, of=share, parallel=arguments.parallel, limit=limit)
@@ -116,12 +118,12 @@ async def _source(
             export = await exports.read_manifests(files, arguments.from_export, schema.name)
             yield exports.ExportSource(export, files, schema, reader, share=share)
     else:
-        copy = exports.local(Path(arguments.from_export))
+        copy = exports.local_files(Path(arguments.from_export))
         export = await exports.read_manifests(copy, arguments.from_export, schema.name)
         yield exports.ExportSource(export, copy, schema, reader, share=share)
 
 
-def _columns(both: TableStores) -> Any:
+def _column_mapping(both: TableStores) -> Any:
     from proxy.mapping.column_mapping import ColumnMapping
     from proxy.settings.validation import SettingsError
 
@@ -137,7 +139,7 @@ def _summary(table: str, backfill: Backfill, *, values: bool, stopped: bool) -> 
 
     from comparators.redact import Redactor
 
-    tally = backfill.tally
+    tally = backfill.counts
     redactor = Redactor(secrets.token_bytes(32))
     lines = [
         f"{table}: {tally.seen:,} items{' until now' if stopped else ''}: {tally.inserted:,} inserted, "

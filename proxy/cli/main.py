@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
 
     if chosen.command == "version":
-        _say(f"crossfade {VERSION}")
+        _print(f"crossfade {VERSION}")
         return 0
     if chosen.command == "health":
         return _health(chosen.url)
@@ -73,10 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _check(settings) if chosen.command == "check" else _serve(settings)
     except SettingsError as error:
         for problem in error.problems:
-            _complain(problem)
+            _print_error(problem)
         return WRONG
     except CredentialsError as error:
-        _complain(str(error))
+        _print_error(str(error))
         return WRONG
 
 
@@ -103,15 +103,15 @@ def _serve(settings: Settings) -> int:
         stop_on_signals(stop)
         certificates = Certificates.of(settings)
         renew_on_hangup(certificates)
-        _collect_seldom()
+        _tune_garbage_collector()
         traced = partial(open_service, instrument=tracing.parts)
         await serve(settings, traced, log, stop=stop, announce=announce, certificates=certificates, tracing=tracing)
 
     try:
-        with asyncio.Runner(loop_factory=_loop) as runner:
+        with asyncio.Runner(loop_factory=_new_event_loop) as runner:
             runner.run(run())
     except OSError as error:
-        _complain(error.strerror or str(error))
+        _print_error(error.strerror or str(error))
         return FAILED
     return 0
 
@@ -120,7 +120,7 @@ def _scheme(certificate: Path | None) -> str:
     return "http" if certificate is None else "https"
 
 
-def _collect_seldom() -> None:
+def _tune_garbage_collector() -> None:
     """What has been loaded stays: the garbage collector need not look at it again, nor at every 700th thing made.
 
     Items are thousands of dicts and hardly a cycle; a page of 20 items cost a third more without this (measured). But
@@ -156,24 +156,24 @@ def _check(settings: Settings) -> int:
             for name, table in load_mappings(settings).items()
         ],
     }
-    _say(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
+    _print(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
     return 0
 
 
 def _health(url: str) -> int:
     if not url.startswith(("http://", "https://")):
-        _complain(f"{url}: write http://host:port/readyz")
+        _print_error(f"{url}: write http://host:port/readyz")
         return WRONG
     directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # http_proxy is not meant for this
     try:
         with directly.open(url, timeout=HEALTH_SECONDS) as answer:
             return 0 if answer.status == 200 else FAILED
     except (urllib.error.URLError, OSError, ValueError) as error:
-        _complain(f"{url}: {error}")
+        _print_error(f"{url}: {error}")
         return FAILED
 
 
-def _loop() -> asyncio.AbstractEventLoop:
+def _new_event_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop  # not to be had on every platform
     except ImportError:
@@ -181,9 +181,9 @@ def _loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def _complain(text: str) -> None:
+def _print_error(text: str) -> None:
     sys.stderr.write(f"crossfade: {text}\n")

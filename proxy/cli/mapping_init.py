@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
     from proxy.dynamodb.schema import TableSchema
     from proxy.dynamodb.values import Item
-    from proxy.migrate.preflight.preflight import Report
+    from proxy.migrate.preflight.preflight import PreflightReport
     from proxy.settings import Settings
 
 FAILED = 1
@@ -50,24 +50,26 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 async def _sample(settings: Settings, arguments: argparse.Namespace) -> tuple[TableSchema, list[Item]]:
-    from proxy.migrate.preflight.sample_scan import gather, pages
+    from proxy.migrate.preflight.sample_scan import collect_sample, scan_pages
     from proxy.migrate.table_jobs import open_table as opening
 
-    async with opening.dynamodb(settings) as store:
-        schema = await opening.described(store, arguments.table)
-        items = await gather(pages(store, schema.name, shuffled=True), arguments.items, _SAMPLE_BYTES)
+    async with opening.open_dynamodb(settings) as store:
+        schema = await opening.describe_table(store, arguments.table)
+        items = await collect_sample(scan_pages(store, schema.name, shuffled=True), arguments.items, _SAMPLE_BYTES)
     return schema, items
 
 
 def _write(schema: TableSchema, items: list[Item], arguments: argparse.Namespace) -> int:
-    from proxy.migrate.mapping_draft.draft import draft
-    from proxy.migrate.mapping_draft.render import migrations, toml
+    from proxy.migrate.mapping_draft.draft import draft_mapping
+    from proxy.migrate.mapping_draft.render import render_migrations, render_toml
     from proxy.settings.validation import SettingsError
 
-    drafted = draft(schema, items, arguments.sql_table)
+    drafted = draft_mapping(schema, items, arguments.sql_table)
     mapping_file = arguments.out / f"{schema.name}.toml"
     folder = arguments.out / "migrations"
-    files = {mapping_file: toml(drafted)} | {folder / name: text for name, text in migrations(drafted).items()}
+    files = {mapping_file: render_toml(drafted)} | {
+        folder / name: text for name, text in render_migrations(drafted).items()
+    }
     there = [path for path in files if path.exists()]
     if there and not arguments.force:
         raise SettingsError(
@@ -90,7 +92,7 @@ def _write(schema: TableSchema, items: list[Item], arguments: argparse.Namespace
     return FAILED if report.losses else 0
 
 
-def _checked(mapping_file: Path, schema: TableSchema, items: list[Item]) -> Report:
+def _checked(mapping_file: Path, schema: TableSchema, items: list[Item]) -> PreflightReport:
     """What was written, read again and tried on the sample."""
     from proxy.mapping.load import load
     from proxy.migrate.preflight.cross_item_checks import CrossItemChecks
@@ -99,7 +101,7 @@ def _checked(mapping_file: Path, schema: TableSchema, items: list[Item]) -> Repo
     mapped = load(mapping_file)
     with CrossItemChecks() as census:
         preflight = Preflight(mapped.mapping, schema, census)
-        preflight.look(items)
+        preflight.check_items(items)
         return preflight.report(values=False)
 
 

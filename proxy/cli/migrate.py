@@ -47,12 +47,12 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
             ["migrate needs DSQL: set endpoint or dsn in [dsql], or CROSSFADE_DSQL__ENDPOINT or CROSSFADE_DSQL__DSN"]
         )
     from proxy import logs
-    from proxy.migrate.schema.migration_files import MigrationError, read_folder, shipped
+    from proxy.migrate.schema.migration_files import MigrationError, read_folder, shipped_folder
     from proxy.stores.dsql.connect_errors import ConnectError
 
     logs.configure(settings.log.level, settings.log.format)
     try:
-        migrations = read_folder(arguments.folder or shipped())
+        migrations = read_folder(arguments.folder or shipped_folder())
         if arguments.plan or arguments.status:
             return asyncio.run(_show(settings, migrations, statements=arguments.plan))
         asyncio.run(_apply(settings, migrations))
@@ -102,22 +102,22 @@ async def _connect(settings: Settings) -> asyncpg.Connection:
 
 
 async def _show(settings: Settings, migrations: list[Migration], *, statements: bool) -> int:
-    from proxy.migrate.schema.runner import progress
+    from proxy.migrate.schema.runner import read_progress
 
     connection = await _connect(settings)
     try:
-        found = await progress(connection, migrations)
+        found = await read_progress(connection, migrations)
     finally:
         connection.terminate()
     for each in found:
-        sys.stdout.write(_line(each) + "\n")
+        sys.stdout.write(_progress_line(each) + "\n")
         if statements and each.applied is None:
             for statement in each.statements[each.done :]:
                 sys.stdout.write("    " + statement.replace("\n", "\n    ") + ";\n")
     return FAILED if any(each.state == "changed" for each in found) else 0
 
 
-def _line(found: MigrationProgress) -> str:
+def _progress_line(found: MigrationProgress) -> str:
     if found.applied is not None:
         when = f"{found.applied.at:%Y-%m-%d %H:%M} UTC"
         return {

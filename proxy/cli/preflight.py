@@ -18,8 +18,8 @@ if TYPE_CHECKING:  # what these bring with them takes most of a second: other co
     from proxy.dynamodb.values import Item
     from proxy.mapping.load import LoadedMapping
     from proxy.migrate.preflight.item_checks import TableMapping
-    from proxy.migrate.preflight.preflight import Preflight, Report
-    from proxy.migrate.table_jobs.sources import Malformed
+    from proxy.migrate.preflight.preflight import Preflight, PreflightReport
+    from proxy.migrate.table_jobs.sources import MalformedEntry
     from proxy.settings import Settings
     from proxy.stores.dynamodb.store import DynamoDBStore
 
@@ -50,50 +50,50 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     from proxy.stores.errors import StoreError
 
     try:
-        report = asyncio.run(_examined(settings, arguments))
+        report = asyncio.run(_examine(settings, arguments))
     except SourceError as error:
         sys.stderr.write(f"crossfade: {error}\n")
         return LOSES
     except StoreError as error:
         sys.stderr.write(f"crossfade: DynamoDB: {error} (see [dynamodb], and whether dynamodb:Scan is allowed)\n")
         return LOSES
-    sys.stdout.write(_printed(report, as_json=arguments.json) + "\n")
+    sys.stdout.write(_render(report, as_json=arguments.json) + "\n")
     return LOSES if report.losses else 0
 
 
-async def _examined(settings: Settings, arguments: argparse.Namespace) -> Report:
+async def _examine(settings: Settings, arguments: argparse.Namespace) -> PreflightReport:
     from proxy.mapping.document_mapping import DocumentMapping
     from proxy.migrate.preflight.cross_item_checks import CrossItemChecks
     from proxy.migrate.preflight.preflight import Preflight
     from proxy.migrate.table_jobs import open_table as opening
 
-    name, mapped = opening.chosen(settings, arguments.table)
-    async with opening.dynamodb(settings) as store:
-        schema = await opening.described(store, name)
+    name, mapped = opening.choose_table(settings, arguments.table)
+    async with opening.open_dynamodb(settings) as store:
+        schema = await opening.describe_table(store, name)
         mapping = mapped.mapping if mapped is not None else DocumentMapping(schema)
         references = mapped.references if mapped is not None else ()
         with CrossItemChecks(arguments.scratch) as census:
             preflight = Preflight(mapping, schema, census, references, whole=arguments.sample >= 1)
             if arguments.migrations is not None and mapped is not None:
-                _look_for_indexes(preflight, mapped, arguments.migrations)
-            tell = _teller()
-            async with aclosing(_source(store, schema, mapping, arguments)) as portions:
+                _check_migrations(preflight, mapped, arguments.migrations)
+            tell = _item_counter()
+            async with aclosing(_read_source(store, schema, mapping, arguments)) as portions:
                 async for items, malformed in portions:
-                    preflight.look(items)
+                    preflight.check_items(items)
                     for each in malformed:
-                        preflight.unreadable(each.place, each.reason)
+                        preflight.count_unreadable(each.place, each.reason)
                     tell(preflight.items)
             return preflight.report(values=arguments.values)
 
 
-async def _source(
+async def _read_source(
     store: DynamoDBStore, schema: TableSchema, mapping: TableMapping, arguments: argparse.Namespace
-) -> AsyncGenerator[tuple[Sequence[Item], Sequence[Malformed]], None]:
+) -> AsyncGenerator[tuple[Sequence[Item], Sequence[MalformedEntry]], None]:
     """The items, from where they are asked for, and what there is no item."""
     from proxy.mapping.column_mapping import ColumnMapping
     from proxy.migrate.backfill import export_source as exports
     from proxy.migrate.backfill.backup_source import BackupSource
-    from proxy.migrate.preflight.sample_scan import pages
+    from proxy.migrate.preflight.sample_scan import scan_pages
     from proxy.migrate.table_jobs.rate_limiter import RateLimiter
     from proxy.migrate.table_jobs.sources import Source
     from proxy.migrate.table_jobs.table_reader import TableReader
@@ -101,7 +101,7 @@ async def _source(
 
     files = arguments.from_backup or arguments.from_export
     if files is None:
-        async with aclosing(pages(store, schema.name, arguments.sample, rate=arguments.rate)) as found:
+        async with aclosing(scan_pages(store, schema.name, arguments.sample, rate=arguments.rate)) as found:
             async for items in found:
                 yield items, ()
         return
@@ -109,7 +109,7 @@ async def _source(
         raise SettingsError(["--sample is for a table that is read: leave it out with --from-backup and --from-export"])
     reader = TableReader(store, schema, RateLimiter(None))
     if arguments.from_backup is None:
-        copy = exports.local(files)
+        copy = exports.local_files(files)
         source: Source = exports.ExportSource(
             await exports.read_manifests(copy, str(files), schema.name), copy, schema, reader
         )
@@ -123,8 +123,8 @@ async def _source(
                 yield list(portion.items.values()), portion.malformed
 
 
-def _look_for_indexes(preflight: Preflight, mapped: LoadedMapping, folder: Path) -> None:
-    from proxy.migrate.preflight.index_checks import unmade
+def _check_migrations(preflight: Preflight, mapped: LoadedMapping, folder: Path) -> None:
+    from proxy.migrate.preflight.index_checks import check_indexes
     from proxy.migrate.schema.migration_files import MigrationError, read_folder
     from proxy.settings.validation import SettingsError
 
@@ -132,17 +132,17 @@ def _look_for_indexes(preflight: Preflight, mapped: LoadedMapping, folder: Path)
         migrations = read_folder(folder)
     except MigrationError as error:
         raise SettingsError([str(error)]) from error
-    for trouble in unmade(mapped.mapping, [each for migration in migrations for each in migration.statements]):
-        preflight.add(trouble)
+    for trouble in check_indexes(mapped.mapping, [each for migration in migrations for each in migration.statements]):
+        preflight.add_problem(trouble)
 
 
-def _printed(report: Report, *, as_json: bool) -> str:
+def _render(report: PreflightReport, *, as_json: bool) -> str:
     import orjson
 
     return orjson.dumps(report.document(), option=orjson.OPT_INDENT_2).decode() if as_json else report.text()
 
 
-def _teller() -> Callable[[int], None]:
+def _item_counter() -> Callable[[int], None]:
     """Says on a terminal how far it has come."""
     told = 0
 
@@ -166,9 +166,9 @@ def _rate(text: str) -> Any:
 
 
 def _share(text: str) -> float:
-    from proxy.migrate.preflight.sample_scan import share_of
+    from proxy.migrate.preflight.sample_scan import parse_share
 
     try:
-        return share_of(text)
+        return parse_share(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error

@@ -61,12 +61,12 @@ class ProgressBar:
             self._draw(last=False)
 
     def _draw(self, *, last: bool) -> None:
-        text = line(self._what, self._now(), self._first, time.monotonic() - self._began, bar=self._terminal)
+        text = progress_line(self._what, self._now(), self._first, time.monotonic() - self._began, bar=self._terminal)
         self._out.write(f"\r{text}\x1b[K{chr(10) if last else ''}" if self._terminal else text + "\n")
         self._out.flush()
 
 
-def line(what: str, now: ProgressSnapshot, first: int, seconds: float, *, bar: bool) -> str:
+def progress_line(what: str, now: ProgressSnapshot, first: int, seconds: float, *, bar: bool) -> str:
     """One line. `first` is how many items an earlier run had done."""
     rate = (now.items - first) / seconds if seconds > 0 else 0.0
     parts = [what]
@@ -78,14 +78,14 @@ def line(what: str, now: ProgressSnapshot, first: int, seconds: float, *, bar: b
         parts.append(f"{share:4.0%} of about {now.total:,}")
     parts += [f"{now.items:,} items", f"{rate:,.0f}/s", f"{now.size / 1e6:,.1f} MB", f"{now.rcu:,.0f} RCU"]
     if now.total and rate > 0 and now.items < now.total:
-        parts.append(f"{_time((now.total - now.items) / rate)} to go")
+        parts.append(f"{_duration((now.total - now.items) / rate)} to go")
     parts.append(f"{now.retries} retries")
     if now.remark:
         parts.append(now.remark)
     return "  ".join(parts)
 
 
-def _time(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -40,7 +40,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     from proxy.signals import stop_on_signals
     from proxy.version import VERSION
 
-    chosen = _own(settings, arguments)
+    chosen = _with_overrides(settings, arguments)
     log = logs.configure(chosen.log.level, chosen.log.format)
 
     def announce(admin: Address) -> None:
@@ -60,7 +60,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _own(settings: Settings, arguments: argparse.Namespace) -> Settings:
+def _with_overrides(settings: Settings, arguments: argparse.Namespace) -> Settings:
     """The settings with what the command line says instead. Raises SettingsError."""
     from proxy.settings import Address
     from proxy.settings.validation import SettingsError

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # what these bring with them takes most of a second: other co
 
 FAILED = 1
 STOPPED = 130
-_GOES_ON = "run it again, it goes on where it was"
+_RESUME = "run it again, it goes on where it was"
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -38,16 +38,16 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(slots=True)
-class Counting:
+class CallCosts:
     """What a run costs: capacity units, and calls that were made again."""
 
-    spent: float = 0.0
+    units: float = 0.0
     retries: int = 0
 
-    def spend(self, units: float) -> None:
-        self.spent += units
+    def add_units(self, units: float) -> None:
+        self.units += units
 
-    def again(self, _: str) -> None:
+    def count_retry(self, _: str) -> None:
         self.retries += 1
 
 
@@ -76,17 +76,17 @@ def run(
     except SourceError as error:
         sys.stderr.write(f"crossfade: {error}\n")
     except Refused as error:
-        sys.stderr.write(f"crossfade: {error}: {remedy(error.reason) or 'mend that'}; then {_GOES_ON}\n")
+        sys.stderr.write(f"crossfade: {error}: {remedy(error.reason) or 'mend that'}; then {_RESUME}\n")
     except StoreError as error:
-        sys.stderr.write(f"crossfade: {error} ({error.reason}): {_GOES_ON}\n")
+        sys.stderr.write(f"crossfade: {error} ({error.reason}): {_RESUME}\n")
     except StopRequestedError:
-        sys.stderr.write(f"crossfade: stopped; {_GOES_ON}\n")
+        sys.stderr.write(f"crossfade: stopped; {_RESUME}\n")
         return STOPPED
     return FAILED
 
 
 @asynccontextmanager
-async def shown(
+async def show_progress(
     what: str, table: str, now: Callable[[], ProgressSnapshot], arguments: argparse.Namespace
 ) -> AsyncIterator[None]:
     """Progress, on the terminal and for Prometheus, until the end of the block."""

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from proxy.cli.table_job import FAILED, Counting, add_common, page_items, run, shown
+from proxy.cli.table_job import FAILED, CallCosts, add_common, page_items, run, show_progress
 
 if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
     from proxy.dynamodb.schema import Key
@@ -53,16 +53,20 @@ async def _verify(settings: Settings, arguments: argparse.Namespace, stopping: S
     from proxy.migrate.table_jobs.table_reader import TableReader
     from proxy.migrate.table_jobs.table_stores import collect_seldom, open_table_stores
     from proxy.migrate.verify.recheck import Rechecker
-    from proxy.migrate.verify.sweep import SweepJob, job
+    from proxy.migrate.verify.sweep import SweepJob, job_name
     from proxy.stores.dsql.system_tables.sweep_records import DIFFERENT, UNSETTLED
     from proxy.stores.interface import StoredItem
 
-    counting = Counting()
+    counting = CallCosts()
     collect_seldom()
-    async with open_table_stores(settings, arguments.table, counting.again) as both, AsyncExitStack() as stack:
-        name = _authority(arguments, await both.standing.look(), pinned=both.standing.pinned, table=both.table.name)
+    async with open_table_stores(settings, arguments.table, counting.count_retry) as both, AsyncExitStack() as stack:
+        name = _choose_authority(
+            arguments, await both.authority.refresh(), pinned=both.authority.pinned, table=both.table.name
+        )
         pace = RateLimiter(arguments.rate)
-        reader = TableReader(both.dynamodb, both.table.schema, pace, spent=counting.spend, again=counting.again)
+        reader = TableReader(
+            both.dynamodb, both.table.schema, pace, spent=counting.add_units, again=counting.count_retry
+        )
         source = ScanSource(
             reader,
             both.table.schema,
@@ -74,11 +78,13 @@ async def _verify(settings: Settings, arguments: argparse.Namespace, stopping: S
         moves = None
         if arguments.repair:
             share, shares = arguments.segment
-            part = both.job_participant(f"{job(both.table.name, name, source)}/{share}of{shares}", name, left=False)
-            moves = await stack.enter_async_context(part.opened())
-            if moves.inherited:
+            part = both.job_participant(
+                f"{job_name(both.table.name, name, source)}/{share}of{shares}", name, left=False
+            )
+            moves = await stack.enter_async_context(part.open())
+            if moves.inherits_unfinished_unit:
                 # A repair was cut off: what it was writing, this sweep looks at when it can take effect no more.
-                moves.rest(settings.dsql.settle_seconds)
+                moves.refuse_flips_for(settings.dsql.settle_seconds)
 
         async def from_dynamodb(keys: Any) -> dict[Key, StoredItem]:
             found = await reader.get_many(keys)
@@ -99,8 +105,8 @@ async def _verify(settings: Settings, arguments: argparse.Namespace, stopping: S
             settle=(settings.dsql if forwards else settings.dynamodb).settle_seconds,
             stopping=stopping,
         )
-        await _settled(both, settings)
-        basis = Basis.of(both.standing.stages, both.table.name, mapping_digest(both.table.mapping))
+        await _wait_for_forgotten_process(both, settings)
+        basis = Basis.of(both.authority.stages, both.table.name, mapping_digest(both.table.mapping))
         sweeping = SweepJob(
             both.table,
             source,
@@ -121,24 +127,24 @@ async def _verify(settings: Settings, arguments: argparse.Namespace, stopping: S
             counts = sweeping.counts
             found = ", ".join(f"{number:,} {kind}" for kind, number in sorted(counts.results.items()))
             return ProgressSnapshot(
-                counts.seen, source.total, counts.size, counting.spent, counting.retries, found or "no difference"
+                counts.seen, source.total, counts.size, counting.units, counting.retries, found or "no difference"
             )
 
-        async with shown("verify", both.table.name, now, arguments):
+        async with show_progress("verify", both.table.name, now, arguments):
             swept = await sweeping.run(arguments.parallel, fresh=arguments.fresh)
             if moves is not None:
                 await moves.wait_until_settled(stopping)
-        await _told(settings, both, reader, swept, arguments)
+        await _publish(settings, both, reader, swept, arguments)
         return FAILED if swept.result in (DIFFERENT, UNSETTLED) else 0
 
 
-async def _settled(both: TableStores, settings: Settings) -> None:
+async def _wait_for_forgotten_process(both: TableStores, settings: Settings) -> None:
     """Until nothing can take effect any more that a forgotten process sent. The stages have been read by then."""
     import time
 
     from proxy.cutover.gate.forgotten_writes import wait_seconds
 
-    lost = await both.standing.forgotten()
+    lost = await both.authority.forgotten_processes()
     seconds = wait_seconds(lost, time.time(), max(settings.dynamodb.settle_seconds, settings.dsql.settle_seconds))
     if seconds > 0:
         sys.stderr.write(
@@ -148,7 +154,7 @@ async def _settled(both: TableStores, settings: Settings) -> None:
         await asyncio.sleep(seconds)
 
 
-def _authority(arguments: argparse.Namespace, found: frozenset[str], *, pinned: bool, table: str) -> str:
+def _choose_authority(arguments: argparse.Namespace, found: frozenset[str], *, pinned: bool, table: str) -> str:
     """Which store is right. Raises SettingsError where nobody can tell, or where a repair would overwrite the truth."""
     from proxy.settings.validation import SettingsError
 
@@ -164,7 +170,7 @@ def _authority(arguments: argparse.Namespace, found: frozenset[str], *, pinned: 
     return named
 
 
-async def _told(
+async def _publish(
     settings: Settings, both: TableStores, reader: TableReader, swept: SweepResult, arguments: argparse.Namespace
 ) -> None:
     import orjson
@@ -176,7 +182,7 @@ async def _told(
     text = report.markdown(swept)
     sys.stdout.write(text)
     if swept.spots:
-        sys.stdout.write(await _spots(both, reader, swept.spots, values=arguments.values))
+        sys.stdout.write(await _spot_checks(both, reader, swept.spots, values=arguments.values))
     if arguments.json is not None:
         await asyncio.to_thread(arguments.json.write_bytes, orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
     if arguments.markdown is not None:
@@ -188,7 +194,7 @@ async def _told(
         await sweeps.add(SweepRecord(swept.table, swept.began, swept.ended, swept.authority, swept.result, kept))
 
 
-async def _spots(both: TableStores, reader: TableReader, keys: list[Key], *, values: bool) -> str:
+async def _spot_checks(both: TableStores, reader: TableReader, keys: list[Key], *, values: bool) -> str:
     """Items side by side, for a look by eye."""
     import secrets
 

@@ -147,8 +147,8 @@ class CutoverService:
         if prepared.gate.unmet and not request.force:
             names = ", ".join(each.name for each in prepared.gate.unmet)
             detail = (
-                f'the gate is shut: {names}: mend that, or override it with --force --because "…", which the history keeps '
-                "(over HTTP, the members force and because)"
+                f'the gate is shut: {names}: mend that, or override it with --force --because "…", which the history '
+                "keeps (over HTTP, the members force and because)"
             )
             raise Problem(409, detail, outcome="refused", gate=self._gate(prepared))
         return prepared

@@ -22,7 +22,7 @@ from proxy.stores.error_remedies import remedy
 from proxy.stores.errors import Refused, StoreError
 from proxy.stores.interface import Store, Unrepresentable
 from proxy.stores.table_registry import Table
-from proxy.stream.records import Unreadable, changed, key_of_row, row_changed
+from proxy.stream.records import UnreadableRecordError, key_of_row, parse_cdc_record, parse_stream_record
 
 log = structlog.get_logger(__name__)
 
@@ -55,12 +55,12 @@ class BatchReceiver:
         direct: Direct,
         sql_schema: str = "public",
     ) -> None:
-        self._find = find
-        self._rows_of = tuple(rows_of)
+        self._find_table = find
+        self._table_names = tuple(rows_of)
         self._direct = direct
         self._sql_schema = sql_schema
 
-    async def take(self, records: Sequence[Mapping[str, Any]], seconds: float) -> list[str]:
+    async def converge_batch(self, records: Sequence[Mapping[str, Any]], seconds: float) -> list[str]:
         """The sequence numbers of the records whose keys have not converged within so many seconds, in their order."""
         wanted: dict[Key, list[str]] = {}
         failed: set[str] = set()
@@ -69,8 +69,8 @@ class BatchReceiver:
             number = _number(record)
             numbers.append(number)
             try:
-                key = await self._key(record)
-            except Unreadable as error:
+                key = await self._key_of(record)
+            except UnreadableRecordError as error:
                 log.error("stream_record_unreadable", why=str(error), remedy="see the batch's on-failure destination")
                 failed.add(number)
             except StoreError as error:
@@ -83,23 +83,23 @@ class BatchReceiver:
             failed.update(wanted[key])
         return [number for number in dict.fromkeys(numbers) if number in failed]
 
-    async def _key(self, record: Mapping[str, Any]) -> Key | None:
+    async def _key_of(self, record: Mapping[str, Any]) -> Key | None:
         """The key that a record names; None where it is none of ours."""
         if record.get("eventSource") == KINESIS_EVENTS:
-            return await self._key_in_dsql(record)
-        table = await self._find(table_name(str(record.get("eventSourceARN", ""))))
-        return None if table is None else changed(table.schema, record).key
+            return await self._key_of_dsql_record(record)
+        table = await self._find_table(table_name(str(record.get("eventSourceARN", ""))))
+        return None if table is None else parse_stream_record(table.schema, record).key
 
-    async def _key_in_dsql(self, record: Mapping[str, Any]) -> Key | None:
+    async def _key_of_dsql_record(self, record: Mapping[str, Any]) -> Key | None:
         try:
             data = b64decode(record["kinesis"]["data"], validate=True)
         except (KeyError, TypeError, Base64Error) as error:
-            raise Unreadable(f"no record of a Kinesis stream: {type(error).__name__}") from error
-        row = row_changed(data)
+            raise UnreadableRecordError(f"no record of a Kinesis stream: {type(error).__name__}") from error
+        row = parse_cdc_record(data)
         if row is None or row.schema != self._sql_schema:
             return None
-        for name in self._rows_of:
-            table = await self._find(name)
+        for name in self._table_names:
+            table = await self._find_table(name)
             if table is not None and table.mapping.sql_table == row.table:
                 return key_of_row(table.mapping, table.schema, row.row)
         return None
@@ -113,7 +113,7 @@ class BatchReceiver:
 
         async def one(key: Key) -> None:
             async with places:
-                if await self._take(key):
+                if await self._converge_key(key):
                     taken.add(key)
 
         try:
@@ -124,7 +124,7 @@ class BatchReceiver:
             log.warning("stream_batch_not_done", keys=len(keys) - len(taken), why="the function's time was up")
         return [key for key in keys if key not in taken]
 
-    async def _take(self, key: Key) -> bool:
+    async def _converge_key(self, key: Key) -> bool:
         """Whether the key has converged, or never will."""
         try:
             stores = self._direct(key)

@@ -56,8 +56,8 @@ class _Environment:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stack = AsyncExitStack()
-        self._mapped: dict[str, LoadedMapping] = load_mappings(settings)
-        types = {name: [each for each in table.rules if each != ANY] for name, table in self._mapped.items()}
+        self._mappings: dict[str, LoadedMapping] = load_mappings(settings)
+        types = {name: [each for each in table.rules if each != ANY] for name, table in self._mappings.items()}
         self._stages = Stages(settings, types)
 
     async def open(self) -> None:
@@ -67,32 +67,32 @@ class _Environment:
         pool = open_pool(settings.dsql)
         self._stack.callback(pool.terminate)
         dynamodb = DynamoDBStore(upstream, settings.dynamodb.timeout_seconds)
-        self._tables = Tables(dynamodb.describe, self._mapped)
+        self._tables = Tables(dynamodb.describe, self._mappings)
         dsql = DSQLStore(pool, self._tables.mapping_of, schema=settings.dsql.schema)
         self._dynamodb = GuardedStore(dynamodb, settings.dynamodb.timeout_seconds)
         self._dsql = GuardedStore(dsql, settings.dsql.timeout_seconds)
         name = settings.stages.table
         self._stage_table = StageTable(dynamodb, name) if name is not None else None
-        rows_of = dict.fromkeys((*self._mapped, *settings.stream.tables))
-        self._receiver = BatchReceiver(self._tables.find, rows_of, self._direct, settings.dsql.schema)
+        rows_of = dict.fromkeys((*self._mappings, *settings.stream.tables))
+        self._receiver = BatchReceiver(self._tables.find, rows_of, self._direction_of, settings.dsql.schema)
 
     async def close(self) -> None:
         await self._stack.aclose()
 
-    async def take(self, event: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    async def process(self, event: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """The answer to a batch."""
         records = event.get("Records") or []
         if not records:
             return {"batchItemFailures": []}
         try:
-            settled = await self._adopt()
+            settled = await self._refresh_stages()
         except StoreError as error:
             log.warning("stages_not_read", reason=error.reason)
             settled = False
-        failed = await self._receiver.take(records, seconds if settled else 0.0)
+        failed = await self._receiver.converge_batch(records, seconds if settled else 0.0)
         return {"batchItemFailures": [{"itemIdentifier": number} for number in failed]}
 
-    async def _adopt(self) -> bool:
+    async def _refresh_stages(self) -> bool:
         """Learn the stages as they are now. Gives whether none is being moved."""
         if self._stage_table is None:
             return True
@@ -101,7 +101,7 @@ class _Environment:
             self._stages.adopt(StageMap.from_document(state.map))
         return state.flip is None
 
-    def _direct(self, key: Key) -> DirectedStores | None:
+    def _direction_of(self, key: Key) -> DirectedStores | None:
         stage = self._stages.stage_of(key.table, self._tables.type_of(key))
         if not stage.mirrored:
             return None
@@ -116,28 +116,28 @@ class Function:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self._runner = asyncio.Runner()
-        self._opened: _Environment | None = None
+        self._open_environment: _Environment | None = None
 
     def __call__(self, event: Mapping[str, Any], context: LambdaContext | None = None) -> dict[str, Any]:
         """Raises SettingsError and CredentialsError, which make the whole batch come again."""
         seconds = context.get_remaining_time_in_millis() / 1000 if context is not None else _SECONDS
-        return self._runner.run(self._take(event, max(0.0, seconds - _RESERVED_SECONDS)))
+        return self._runner.run(self._process(event, max(0.0, seconds - _RESERVED_SECONDS)))
 
     def close(self) -> None:
         """Let go of everything; Lambda itself never asks for it."""
-        if self._opened is not None:
-            self._runner.run(self._opened.close())
+        if self._open_environment is not None:
+            self._runner.run(self._open_environment.close())
         self._runner.close()
 
-    async def _take(self, event: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        if self._opened is None:
+    async def _process(self, event: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        if self._open_environment is None:
             file = self._environ.get(SETTINGS_FILE)
             settings = load(Path(file) if file else None, self._environ)
             logs.configure(settings.log.level, settings.log.format)
             opened = _Environment(settings)
             await opened.open()
-            self._opened = opened
-        return await self._opened.take(event, seconds)
+            self._open_environment = opened
+        return await self._open_environment.process(event, seconds)
 
 
 handler = Function(os.environ)

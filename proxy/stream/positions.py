@@ -28,33 +28,33 @@ _SAVE: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class ShardPosition:
     """The sequence number of the last record that was nominated (None: none yet), and whether the shard has ended."""
 
     after: str | None
     done: bool = False
 
 
-class Positions:
+class StreamPositions:
     """In the journal's file, which must have been opened by the time of the first question. Raises sqlite3.Error; use
     from the journal's event loop."""
 
     def __init__(self, journal: Path) -> None:
         self._path = journal
-        self._opened: sqlite3.Connection | None = None
+        self._connection: sqlite3.Connection | None = None
 
-    def of(self, table: str, stream: str) -> dict[str, Position]:
+    def by_shard(self, table: str, stream: str) -> dict[str, ShardPosition]:
         """By shard."""
         rows = self._database.execute(
             "SELECT part, state, done FROM stream_positions WHERE job = ? AND part <> ''", (_job(table, stream),)
         )
-        return {part: Position(orjson.loads(state)["after"], bool(done)) for part, state, done in rows}
+        return {part: ShardPosition(orjson.loads(state)["after"], bool(done)) for part, state, done in rows}
 
-    def save(self, table: str, stream: str, shard: str, position: Position) -> None:
+    def save(self, table: str, stream: str, shard: str, position: ShardPosition) -> None:
         state = orjson.dumps({"after": position.after}).decode()
         self._database.execute(_SAVE, (_job(table, stream), shard, state, position.done))
 
-    def caught_up(self, table: str, stream: str) -> float | None:
+    def caught_up_at(self, table: str, stream: str) -> float | None:
         """When there was last nothing more to read, in any shard (Unix seconds); None if that was never."""
         row = self._database.execute(
             "SELECT state FROM stream_positions WHERE job = ? AND part = ''", (_job(table, stream),)
@@ -78,18 +78,18 @@ class Positions:
         return deleted.rowcount > 0
 
     def close(self) -> None:
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     @property
     def _database(self) -> sqlite3.Connection:
-        if self._opened is None:
-            self._opened = sqlite3.connect(self._path, isolation_level=None, timeout=0.25)
-            self._opened.execute("PRAGMA synchronous = NORMAL")
-            self._opened.execute("PRAGMA wal_autocheckpoint = 0")  # the journal does that, off the loop
-            self._opened.execute(_SCHEMA)
-        return self._opened
+        if self._connection is None:
+            self._connection = sqlite3.connect(self._path, isolation_level=None, timeout=0.25)
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.execute("PRAGMA wal_autocheckpoint = 0")  # the journal does that, off the loop
+            self._connection.execute(_SCHEMA)
+        return self._connection
 
 
 def _job(table: str, stream: str) -> str:

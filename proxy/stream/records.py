@@ -26,35 +26,35 @@ from proxy.mapping.interface import TableMapping
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Unreadable(Exception):
+class UnreadableRecordError(Exception):
     """A record that should name a key and does not; the text says why, without its values."""
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class ItemChange:
     """A DynamoDB record: its sequence number, when it was made (Unix seconds, whole), and the key, None if the table
     can have no item of that key."""
 
-    number: str
+    sequence_number: str
     created: float
     key: Key | None
 
 
-def changed(schema: TableSchema, record: Mapping[str, Any]) -> Changed:
+def parse_stream_record(schema: TableSchema, record: Mapping[str, Any]) -> ItemChange:
     """Raises Unreadable for what has not the form of a record."""
     try:
         held = record["dynamodb"]
         number, created, keys = held["SequenceNumber"], float(held["ApproximateCreationDateTime"]), held["Keys"]
     except (KeyError, TypeError, ValueError) as error:
-        raise Unreadable(f"no record of a DynamoDB stream: {type(error).__name__} {error}") from error
+        raise UnreadableRecordError(f"no record of a DynamoDB stream: {type(error).__name__} {error}") from error
     try:
-        return Changed(str(number), created, schema.key_of(keys))
+        return ItemChange(str(number), created, schema.key_of(keys))
     except (DynamoDBError, AttributeError, TypeError):
-        return Changed(str(number), created, None)
+        return ItemChange(str(number), created, None)
 
 
 @dataclass(frozen=True, slots=True)
-class RowChanged:
+class RowChange:
     """A row of DSQL's that was changed: its schema and table, and columns of it, its primary key's among them."""
 
     schema: str
@@ -62,7 +62,7 @@ class RowChanged:
     row: Mapping[str, Any]
 
 
-def row_changed(data: bytes) -> RowChanged | None:
+def parse_cdc_record(data: bytes) -> RowChange | None:
     """What a Kinesis record of DSQL's says; None for a fragment, whose main record names the row. Raises Unreadable.
 
     An image of more than 9 MiB comes in fragments, and is not put together here: DynamoDB's items have 400 KB, so no
@@ -76,10 +76,10 @@ def row_changed(data: bytes) -> RowChanged | None:
         schema, table = source["schema"], source["table"]
         row = document.get("after") or document.get("before")
     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
-        raise Unreadable(f"no change record of DSQL's: {type(error).__name__}") from error
+        raise UnreadableRecordError(f"no change record of DSQL's: {type(error).__name__}") from error
     if not isinstance(row, dict) or not isinstance(schema, str) or not isinstance(table, str):
-        raise Unreadable("a change record without the row's columns")
-    return RowChanged(schema, table, row)
+        raise UnreadableRecordError("a change record without the row's columns")
+    return RowChange(schema, table, row)
 
 
 def key_of_row(mapping: TableMapping, schema: TableSchema, row: Mapping[str, Any]) -> Key:
@@ -90,7 +90,7 @@ def key_of_row(mapping: TableMapping, schema: TableSchema, row: Mapping[str, Any
         decoded = [codec(types[name]).decode(value) for name, value in zip(mapping.key_columns, values, strict=True)]
         return schema.key_of(_attributes(mapping, schema, decoded))
     except (KeyError, TypeError, ValueError, ArithmeticError, DynamoDBError) as error:
-        raise Unreadable(
+        raise UnreadableRecordError(
             f"the primary key of {mapping.sql_table} does not make a key: {type(error).__name__}"
         ) from error
 

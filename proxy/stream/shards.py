@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from proxy.stores.dynamodb.streams import Shard
-from proxy.stream.positions import Position
+from proxy.stream.positions import ShardPosition
 
 
-def readable(shards: Iterable[Shard], positions: Mapping[str, Position]) -> list[Shard]:
+def readable_shards(shards: Iterable[Shard], positions: Mapping[str, ShardPosition]) -> list[Shard]:
     """Those not read to their end whose parent has been, or is no more (streams forget shards after a day)."""
     listed = list(shards)
     there = {shard.name for shard in listed}
@@ -23,7 +23,7 @@ def readable(shards: Iterable[Shard], positions: Mapping[str, Position]) -> list
     ]
 
 
-def lost(shards: Iterable[Shard], positions: Mapping[str, Position]) -> list[str]:
+def lost_shards(shards: Iterable[Shard], positions: Mapping[str, ShardPosition]) -> list[str]:
     """Shards that were not read to their end and are no more: what they still had, nobody has seen."""
     there = {shard.name for shard in shards}
     return [name for name, position in positions.items() if name not in there and not position.done]

@@ -17,7 +17,7 @@ from proxy.dynamodb.values import Item
 from proxy.migrate.backfill.job import Backfill
 from proxy.migrate.table_jobs.job_participant import JobParticipant
 from proxy.migrate.table_jobs.rate_limiter import RateLimiter
-from proxy.migrate.table_jobs.sources import Portion, Portions, Position, Referring, ScanSource, Source
+from proxy.migrate.table_jobs.sources import Portion, Portions, Position, ReferenceFilter, ScanSource, Source
 from proxy.migrate.table_jobs.table_reader import TableReader
 from proxy.migrate.table_jobs.table_stores import TableStores, open_table_stores
 from proxy.settings import load
@@ -60,14 +60,14 @@ class Meddled:
     def parts(self) -> Sequence[str]:
         return self._source.parts()
 
-    async def portions(self, part: str, after: Position | None, only: Referring | None) -> Portions:
+    async def portions(self, part: str, after: Position | None, only: ReferenceFilter | None) -> Portions:
         async for portion in self._source.portions(part, after, only):
             self._read([key.attributes for key in portion.items])
             yield portion
 
-    async def now(self, portion: Portion, keys: Sequence[Key]) -> Mapping[Key, Item]:
+    async def read_current(self, portion: Portion, keys: Sequence[Key]) -> Mapping[Key, Item]:
         self._look([key.attributes for key in keys])
-        return await self._source.now(portion, keys)
+        return await self._source.read_current(portion, keys)
 
 
 class Unsure(Bulk):

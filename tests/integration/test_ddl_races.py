@@ -13,7 +13,7 @@ import pytest
 
 from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.document_mapping import DocumentMapping
-from proxy.migrate.schema.document_tables import Documents
+from proxy.migrate.schema.document_tables import DocumentTables
 from proxy.migrate.schema.ledger import LEDGER_TABLES, Ledger
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.system_tables.checkpoints import CHECKPOINTS_TABLE, Checkpoints
@@ -78,12 +78,12 @@ async def test_a_followed_table_is_made_widened_and_dropped_once(pools: Pools, d
         table = f"t{number}"
         for indexes in (0, 2):
             mapping = grown(table, indexes)
-            await at_once(pools, lambda pool, mapping=mapping: Documents(pool, "public").create(mapping))  # type: ignore[misc]
+            await at_once(pools, lambda pool, mapping=mapping: DocumentTables(pool, "public").create(mapping))  # type: ignore[misc]
         columns = "SELECT column_name FROM information_schema.columns WHERE table_name = $1"
         assert {row[0] for row in await run_sql(database, columns, table)} >= {"id", "g0", "g1"}
         indexed = await run_sql(database, "SELECT indexname FROM pg_indexes WHERE tablename = $1", table)
         assert {row[0] for row in indexed} >= {f"{table}.by-g0", f"{table}.by-g1"}
-        await at_once(pools, lambda pool, table=table: Documents(pool, "public").drop(table))  # type: ignore[misc]
+        await at_once(pools, lambda pool, table=table: DocumentTables(pool, "public").drop(table))  # type: ignore[misc]
         assert await run_sql(database, columns, table) == []
 
 

@@ -19,7 +19,7 @@ from proxy.dynamodb.values import Item
 from proxy.mapping.document_mapping import DocumentMapping
 from proxy.mapping.interface import TableMapping
 from proxy.mapping.load import load
-from proxy.migrate.schema.document_tables import Documents
+from proxy.migrate.schema.document_tables import DocumentTables
 from proxy.migrate.schema.runner import migrate, read_folder
 from proxy.stores.dsql.store import DSQLStore
 from proxy.stores.errors import Refused, UnknownOutcome, Unreachable
@@ -95,7 +95,7 @@ async def opened(dsn: str, *, maximum: int = 5, connect_seconds: float = 60) -> 
 
 async def make_things(dsn: str) -> None:
     pool = open_dsn_pool(dsn, maximum=1)
-    await Documents(pool, "public").create(DocumentMapping(SCHEMA))
+    await DocumentTables(pool, "public").create(DocumentMapping(SCHEMA))
     await pool.close()
 
 

@@ -17,8 +17,8 @@ import pytest
 from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.column_mapping import ColumnMapping
 from proxy.mapping.load import load, parse
-from proxy.migrate.mapping_draft.draft import draft
-from proxy.migrate.mapping_draft.render import toml
+from proxy.migrate.mapping_draft.draft import draft_mapping
+from proxy.migrate.mapping_draft.render import render_toml
 from proxy.migrate.preflight.cross_item_checks import CrossItemChecks
 from proxy.migrate.preflight.preflight import Preflight
 from proxy.migrate.schema.migration_files import read_folder
@@ -146,16 +146,16 @@ async def used_indexes(mapping: ColumnMapping, held: list[dict[str, Any]], dsn: 
 
 
 def test_a_draft_from_a_part_holds_all_the_real_data(items: list[dict[str, Any]]) -> None:
-    drafted = draft(SCHEMA, items[::20])
+    drafted = draft_mapping(SCHEMA, items[::20])
     assert (drafted.key, drafted.type_attribute) == ("key", "kind")
     assert {name: each.template for name, each in drafted.composites.items()} == {
         "key": "{kind}#{path}",
         "kind:area": "{kind}:{area}",
     }
-    mapped = parse(tomllib.loads(toml(drafted)), "compat.toml")
+    mapped = parse(tomllib.loads(render_toml(drafted)), "compat.toml")
     with CrossItemChecks() as census:
         preflight = Preflight(mapped.mapping, SCHEMA, census, mapped.references)
-        preflight.look(items)
+        preflight.check_items(items)
         report = preflight.report(values=True)
     assert (report.items, report.losses) == (len(items), ())
     [lists] = report.findings

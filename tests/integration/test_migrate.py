@@ -20,7 +20,7 @@ import pytest
 from proxy.cli.main import main
 from proxy.migrate.schema.ledger import Ledger
 from proxy.migrate.schema.migration_files import Migration, checksum, statements_of
-from proxy.migrate.schema.runner import MigrationError, MigrationInterrupted, migrate, progress
+from proxy.migrate.schema.runner import MigrationError, MigrationInterrupted, migrate, read_progress
 from tests.integration.scenes import wait_until
 from tests.integration.sql_rules import bare, is_ddl, violations
 
@@ -175,7 +175,7 @@ async def test_a_run_that_fails_at_any_call_is_gone_on_with(database: str, how: 
         async with connected(database, schema) as connection:
             await migrate(connection, migrations(), lease_seconds=30)
             assert await found(connection) == END, (number, how)
-            assert {each.state for each in await progress(connection, migrations())} == {"applied"}
+            assert {each.state for each in await read_progress(connection, migrations())} == {"applied"}
         if not failing.failed:
             assert outcome == 5
             break
@@ -192,7 +192,7 @@ async def test_what_is_applied_is_not_told_over_a_lost_connection(database: str)
     async with connected(database) as connection:
         connection.terminate()
         with pytest.raises(MigrationInterrupted, match="the connection was lost"):
-            await progress(connection, migrations())
+            await read_progress(connection, migrations())
 
 
 @pytest.mark.parametrize("place", [(name, n) for name, text in FILES.items() for n in range(len(statements_of(text)))])
@@ -212,7 +212,7 @@ async def test_a_statement_that_is_refused_can_be_mended(database: str, place: t
             await migrate(connection, wrong)
         assert str(raised.value).startswith(f"{name}, statement {number + 1} of ")
         assert "42P01" in str(raised.value)
-        states = {each.name: (each.state, each.done) for each in await progress(connection, wrong)}
+        states = {each.name: (each.state, each.done) for each in await read_progress(connection, wrong)}
         assert states[name] == (("begun", number) if number else ("waiting", 0))
         await migrate(connection, migrations())
         assert await found(connection) == END
@@ -243,7 +243,7 @@ async def test_a_file_that_was_changed_is_named_and_nothing_is_done(database: st
         changed = {**FILES, "0002_index.sql": "CREATE INDEX ASYNC by_title ON books (id);"}
         with pytest.raises(MigrationError, match=r"0002_index\.sql: changed since it was applied; write a new"):
             await migrate(connection, migrations(changed))
-        states = [(each.name, each.state) for each in await progress(connection, migrations(changed))]
+        states = [(each.name, each.state) for each in await read_progress(connection, migrations(changed))]
         assert states[:3] == [
             ("0001_books.sql", "applied"),
             ("0002_index.sql", "changed"),
@@ -350,11 +350,11 @@ async def test_the_lock_is_waited_for_and_taken_over_from_the_dead(database: str
             await migrate(connection, migrations(), said.append, wait_seconds=0)
         waiting = asyncio.create_task(migrate(connection, migrations(), said.append, wait_seconds=120))
         await asyncio.to_thread(wait_until, lambda: bool(said), 120, "it to say that it waits")
-        await ledger.keep_lock("elsewhere:1", 0)  # it is dead from now on
+        await ledger.renew_lock("elsewhere:1", 0)  # it is dead from now on
         assert await waiting == 5
         assert said[0] == "waiting for elsewhere:1, which is applying migrations"
         with pytest.raises(MigrationError, match="has taken over"):
-            await ledger.keep_lock("elsewhere:1", 30)
+            await ledger.renew_lock("elsewhere:1", 30)
         assert await ledger.take_lock("elsewhere:2", 30)  # it was let go of
 
 

@@ -20,7 +20,7 @@ import pytest_asyncio
 from proxy.dynamodb.listing import Listing
 from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.load import load
-from proxy.migrate.schema.migration_files import shipped
+from proxy.migrate.schema.migration_files import shipped_folder
 from proxy.migrate.schema.runner import migrate, read_folder
 from proxy.stores.dsql.sql.listing_statements import page_statement
 from proxy.stores.dsql.sql.statements import Comparison, Statements
@@ -59,7 +59,7 @@ def filled(postgres: Postgres) -> Iterator[str]:
 async def connection(filled: str) -> AsyncIterator[asyncpg.Connection]:
     made: asyncpg.Connection = await asyncpg.connect(filled)
     if not await made.fetchval("SELECT to_regclass('items')"):
-        await migrate(made, read_folder(shipped()))
+        await migrate(made, read_folder(shipped_folder()))
         await made.execute(_ROWS)
         await made.execute("VACUUM ANALYZE items")
         assert await made.fetchval("SELECT datcollate FROM pg_database WHERE datname = current_database()") == "C"

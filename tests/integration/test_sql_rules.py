@@ -24,8 +24,9 @@ from proxy.mapping.document_mapping import DocumentMapping
 from proxy.mapping.interface import IndexRange, TableMapping
 from proxy.mapping.load import load
 from proxy.migrate.schema import ddl
-from proxy.migrate.schema.document_tables import Documents
-from proxy.migrate.schema.runner import execute, migrate, read_folder
+from proxy.migrate.schema.document_tables import DocumentTables
+from proxy.migrate.schema.index_jobs import execute_ddl
+from proxy.migrate.schema.runner import migrate, read_folder
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.sql.listing_statements import count_statement, page_statement
 from proxy.stores.dsql.sql.statements import Comparison, Statements
@@ -288,7 +289,7 @@ async def test_dsqls_gate_takes_every_statement(dsql_database: str) -> None:
         await connection.execute(create)
         for statement in rest:
             if statement.startswith("CREATE INDEX"):
-                await execute(connection, statement)
+                await execute_ddl(connection, statement)
         mappings.append((mapping, mapping.schema))
     for each, schema in mappings:
         lists = listed(each) if schema is BILLIO else ()
@@ -328,7 +329,7 @@ async def test_what_a_story_really_sends_keeps_the_rules(dsql_database: str, aut
         return connection
 
     pool = Pool(connect, 3)
-    documents = Documents(pool, "public")
+    documents = DocumentTables(pool, "public")
     chance = random.Random(7)
     mappings: dict[str, TableMapping] = {"billio": load(CONFIG / "billio.toml").mapping}
     async with pool.connection() as connection:

@@ -21,9 +21,9 @@ from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
 from proxy.mapping.document_mapping import DocumentMapping
 from proxy.mapping.interface import SqlValues, TableMapping
-from proxy.migrate.schema.document_tables import Documents
+from proxy.migrate.schema.document_tables import DocumentTables
 from proxy.migrate.schema.runner import migrate, read_folder
-from proxy.migrate.verify.key_checksums import KeySums
+from proxy.migrate.verify.key_checksums import KeyChecksums
 from proxy.stores.dsql.bulk import Bulk
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.sql import checksums
@@ -102,12 +102,12 @@ async def _one_digest(place: Place, mapping: TableMapping, schema: TableSchema, 
         assert (await bulk.digest_of_all(keys) if keys else (0, b"")) == (
             (len(keys), checksums.of_all(wanted)) if keys else (0, b"")
         )
-        sums = KeySums()
+        sums = KeyChecksums()
         for each in keys:
             sums.add(key_text.whole(each))
         [whole] = [each async for each in bulk.slices()]
         totals = await bulk.sums(whole, _BUCKETS)
-        assert sums.unlike(_BUCKETS, totals) == set()
+        assert sums.differing_buckets(_BUCKETS, totals) == set()
         come = await bulk.in_buckets(whole, _BUCKETS, range(_BUCKETS))
         store = DSQLStore(place.pool, lambda _: mapping)
         held = await store.rows.get_many([key for key, _ in rows.values()])
@@ -149,7 +149,7 @@ def test_the_plans_rows_have_one_digest(place: Place) -> None:
 
 
 def test_documents_have_one_digest(place: Place) -> None:
-    documents = Documents(place.pool, "public")
+    documents = DocumentTables(place.pool, "public")
 
     async def one_table(schema: TableSchema, items: list[Item]) -> None:
         mapping = DocumentMapping(schema)

@@ -5,14 +5,14 @@ from hashlib import sha256
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.migrate.verify.key_checksums import MOST_BUCKETS, KeySums, buckets_for
+from proxy.migrate.verify.key_checksums import MOST_BUCKETS, KeyChecksums, buckets_for
 from proxy.stores.dsql.bulk import BucketSum
 
 _KEYS = st.sets(st.binary(max_size=4), max_size=40)
 
 
-def sums_of(keys: list[bytes]) -> KeySums:
-    sums = KeySums()
+def sums_of(keys: list[bytes]) -> KeyChecksums:
+    sums = KeyChecksums()
     for key in keys:
         sums.add(sha256(key).digest())
     return sums
@@ -34,14 +34,14 @@ def test_the_same_keys_are_alike(keys: set[bytes], power: int, dice: object) -> 
     ordered = sorted(keys)
     dice.shuffle(ordered)  # type: ignore[attr-defined]
     one, other = sums_of(ordered[::2]), sums_of(ordered[1::2])
-    one.include(KeySums.from_text(other.text()))
-    assert one.unlike(2**power, as_dsql(keys, 2**power)) == set()
+    one.merge(KeyChecksums.from_text(other.to_text()))
+    assert one.differing_buckets(2**power, as_dsql(keys, 2**power)) == set()
 
 
 @given(_KEYS, _KEYS, st.integers(0, 14))
 def test_other_keys_are_found_in_their_buckets(keys: set[bytes], others: set[bytes], power: int) -> None:
     buckets = 2**power
-    unlike = sums_of(sorted(keys)).unlike(buckets, as_dsql(others, buckets))
+    unlike = sums_of(sorted(keys)).differing_buckets(buckets, as_dsql(others, buckets))
     wanted = {int.from_bytes(sha256(key).digest()[:2], "big") % buckets for key in keys ^ others}
     assert unlike == wanted
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from proxy.dynamodb.schema import TableSchema
 from proxy.dynamodb.values import Item, canonical_number
 from proxy.mapping.load import LoadedMapping, load, parse
-from proxy.migrate.mapping_draft.draft import Draft, draft, snake
-from proxy.migrate.mapping_draft.profile import discriminator, profile
-from proxy.migrate.mapping_draft.render import migrations, toml
+from proxy.migrate.mapping_draft.draft import Draft, draft_mapping, snake_case
+from proxy.migrate.mapping_draft.profile import find_discriminator, profile_attributes
+from proxy.migrate.mapping_draft.render import render_migrations, render_toml
 from proxy.migrate.preflight.cross_item_checks import CrossItemChecks
-from proxy.migrate.preflight.index_checks import unmade
-from proxy.migrate.preflight.preflight import Preflight, Report
+from proxy.migrate.preflight.index_checks import check_indexes
+from proxy.migrate.preflight.preflight import Preflight, PreflightReport
 from tests.data import catalogue
 from tests.standins.billio import table_definition
 
@@ -133,22 +133,22 @@ def tables_with_composites(draw: st.DrawFn) -> tuple[TableSchema, list[Item]]:
     return schema, list(items.values())
 
 
-def examined(mapped: LoadedMapping, schema: TableSchema, items: list[Item]) -> Report:
+def examined(mapped: LoadedMapping, schema: TableSchema, items: list[Item]) -> PreflightReport:
     with CrossItemChecks() as census:
         preflight = Preflight(mapped.mapping, schema, census, mapped.references)
-        preflight.look(items)
+        preflight.check_items(items)
         return preflight.report(values=True)
 
 
 def read(drafted: Draft) -> LoadedMapping:
-    return parse(tomllib.loads(toml(drafted)), "drafted.toml")
+    return parse(tomllib.loads(render_toml(drafted)), "drafted.toml")
 
 
 @settings(max_examples=250, deadline=None)
 @given(st.one_of(tables(), tables_with_composites()))
 def test_every_item_of_the_sample_goes_in_and_out(table: tuple[TableSchema, list[Item]]) -> None:
     schema, items = table
-    drafted = draft(schema, items)
+    drafted = draft_mapping(schema, items)
     mapped = read(drafted)
     assert examined(mapped, schema, items).losses == ()
     for item in items:
@@ -156,8 +156,8 @@ def test_every_item_of_the_sample_goes_in_and_out(table: tuple[TableSchema, list
         encoded = mapped.mapping.encode(key, item)
         assert encoded.values is not None
         assert mapped.mapping.key_values(key) is not None
-    statements = list(migrations(drafted).values())
-    assert list(unmade(mapped.mapping, statements)) == []
+    statements = list(render_migrations(drafted).values())
+    assert list(check_indexes(mapped.mapping, statements)) == []
     assert set(mapped.mapping.indexes) == set(schema.indexes)
 
 
@@ -165,7 +165,7 @@ BILLIO = TableSchema.from_description(table_definition())
 
 
 def test_billio_s_draft_is_much_like_its_mapping() -> None:
-    drafted = draft(BILLIO, catalogue(), "items")
+    drafted = draft_mapping(BILLIO, catalogue(), "items")
     ours, mapped = load(CONFIG / "billio.toml"), read(drafted)
     assert {n: c.template for n, c in mapped.mapping.composites.items()} == {
         n: c.template for n, c in ours.mapping.composites.items()
@@ -191,7 +191,7 @@ def test_billio_s_draft_is_much_like_its_mapping() -> None:
 
 
 def test_an_empty_table_gets_the_columns_of_its_keys() -> None:
-    drafted = draft(BILLIO, [])
+    drafted = draft_mapping(BILLIO, [])
     assert {c.attribute for c in drafted.columns} == set(BILLIO.types)
     assert (drafted.key, drafted.key_columns, drafted.type_attribute) == (None, ("type_id",), None)
     assert examined(read(drafted), BILLIO, []).findings == ()
@@ -199,7 +199,7 @@ def test_an_empty_table_gets_the_columns_of_its_keys() -> None:
 
 def test_a_composite_that_one_item_breaks_is_none() -> None:
     odd = {"type:id": {"S": "Book/7"}, "type": {"S": "Book"}, "id": {"S": "7"}, "title": {"S": "odd"}}
-    drafted = draft(BILLIO, [*catalogue(), odd])
+    drafted = draft_mapping(BILLIO, [*catalogue(), odd])
     assert "type:id" not in drafted.composites
     assert examined(read(drafted), BILLIO, [*catalogue(), odd]).losses == ()
 
@@ -214,28 +214,30 @@ def test_an_id_is_no_type_though_some_owners_have_more_attributes() -> None:
         if number % 50 == 0:
             order["note"] = {"S": ""}
         orders.append(order)
-    assert discriminator(orders, frozenset(), ()) is None
-    assert discriminator(orders, frozenset({"customer"}), ()) is None
-    assert discriminator(orders, frozenset({"kind"}), ()) == "kind"
+    assert find_discriminator(orders, frozenset(), ()) is None
+    assert find_discriminator(orders, frozenset({"customer"}), ()) is None
+    assert find_discriminator(orders, frozenset({"kind"}), ()) == "kind"
     paid: list[Item] = [
         {**order, **({"till": {"S": "7"}} if order["kind"]["S"] == "store" else {})} for order in orders
     ]
-    assert discriminator(paid, frozenset({"customer"}), ()) == "kind"
+    assert find_discriminator(paid, frozenset({"customer"}), ()) == "kind"
 
 
 def test_names_are_names_of_sql() -> None:
-    assert [snake(name) for name in ("movedAt", "type:shelf", "ISBNNumber", "1st", "é", "a" * 80)] == [
+    assert [snake_case(name) for name in ("movedAt", "type:shelf", "ISBNNumber", "1st", "é", "a" * 80)] == [
         "moved_at",
         "type_shelf",
         "isbnnumber",
         "_1st",
         "column",
-        "a" * 46 + "_" + snake("a" * 80)[-16:],
+        "a" * 46 + "_" + snake_case("a" * 80)[-16:],
     ]
 
 
 def test_a_profile_measures_numbers_about_the_point() -> None:
-    digits = {text: profile([{"n": {"N": text}}])["n"] for text in ("0", "12.5", "1E+20", "0.001", "1600000000000")}
+    digits = {
+        text: profile_attributes([{"n": {"N": text}}])["n"] for text in ("0", "12.5", "1E+20", "0.001", "1600000000000")
+    }
     assert {text: (each.before, each.after) for text, each in digits.items()} == {
         "0": (0, 0),
         "12.5": (2, 1),

@@ -21,7 +21,7 @@ from proxy.dynamodb.values import Item, canonical_item
 from proxy.mapping.codecs import ValueDoesNotFitError, codec
 from proxy.mapping.document_mapping import DocumentMapping
 from proxy.mapping.interface import Fault, TableMapping
-from proxy.migrate.schema.document_tables import Documents
+from proxy.migrate.schema.document_tables import DocumentTables
 from proxy.migrate.schema.runner import migrate, read_folder
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.store import DSQLStore
@@ -161,7 +161,7 @@ def test_the_plans_rows_come_back_as_their_images_say(tables: Tables) -> None:
 
 
 def test_documents_come_back_from_postgres(tables: Tables) -> None:
-    documents = Documents(tables.pool, "public")
+    documents = DocumentTables(tables.pool, "public")
 
     async def one_table(schema: TableSchema, items: list[Item]) -> None:
         mapping = tables.mappings[schema.name] = DocumentMapping(schema)

@@ -14,7 +14,7 @@ from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.load import parse
 from proxy.migrate.preflight.cross_item_checks import CrossItemChecks
 from proxy.migrate.preflight.item_checks import ProblemKind
-from proxy.migrate.preflight.preflight import Preflight, Report
+from proxy.migrate.preflight.preflight import Preflight, PreflightReport
 
 CONTENT: dict[str, Any] = {
     "table": "things",
@@ -130,15 +130,15 @@ PLANTS: dict[str, tuple[Callable[[Item], object], set[tuple[ProblemKind, str]]]]
 }
 
 
-def examined(mapped: Any, items: list[Item], schema: TableSchema = SCHEMA, **how: bool) -> Report:
+def examined(mapped: Any, items: list[Item], schema: TableSchema = SCHEMA, **how: bool) -> PreflightReport:
     with CrossItemChecks() as census:
         preflight = Preflight(mapped.mapping, schema, census, mapped.references, **how)
         for start in range(0, len(items), 5):
-            preflight.look(items[start : start + 5])
+            preflight.check_items(items[start : start + 5])
         return preflight.report(values=True)
 
 
-def counted(report: Report) -> dict[tuple[ProblemKind, str], int]:
+def counted(report: PreflightReport) -> dict[tuple[ProblemKind, str], int]:
     return {(each.kind, each.attribute): each.items for each in report.findings}
 
 

@@ -24,7 +24,7 @@ from proxy.dynamodb.schema import TableSchema
 from proxy.dynamodb.values import Item, canonical_item
 from proxy.mapping.document_mapping import DocumentMapping
 from proxy.mapping.load import LoadedMapping
-from proxy.migrate.schema.document_tables import Documents
+from proxy.migrate.schema.document_tables import DocumentTables
 from proxy.migrate.schema.runner import migrate, read_folder
 from proxy.shadow.comparison.outcome_shapes import shape_of
 from proxy.stores.dsql.pool import Pool
@@ -127,7 +127,7 @@ class Twins:
                 await migrate(connection, read_folder(sql))
         else:
             mapping = DocumentMapping(schema)
-            await Documents(self.pool, _SCHEMA).create(mapping)
+            await DocumentTables(self.pool, _SCHEMA).create(mapping)
             table = Table(schema, mapping)
         self.tables[schema.name] = table
         return table

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.migrate.backfill import backup_source as backups
-from proxy.migrate.backfill.backup_source import BackupSource, elements, milliseconds
-from proxy.migrate.table_jobs.sources import Portion, Referring, SourceError
+from proxy.migrate.backfill.backup_source import BackupSource, epoch_milliseconds, read_array
+from proxy.migrate.table_jobs.sources import Portion, ReferenceFilter, SourceError
 from tests.property.mapping_cases import BILLIO, BILLIO_MAPPING
 
 BOOK: dict[str, Any] = {
@@ -30,7 +30,7 @@ def source(folder: Path) -> BackupSource:
     return BackupSource(folder, BILLIO_MAPPING, BILLIO, reader=None)  # type: ignore[arg-type]  # nothing is asked
 
 
-async def portions(folder: Path, part: str, after: Any = None, only: Referring | None = None) -> list[Portion]:
+async def portions(folder: Path, part: str, after: Any = None, only: ReferenceFilter | None = None) -> list[Portion]:
     return [each async for each in source(folder).portions(part, after, only)]
 
 
@@ -49,13 +49,13 @@ async def portions(folder: Path, part: str, after: Any = None, only: Referring |
     ],
 )
 def test_an_instant_is_exact(text: str, wanted: str) -> None:
-    assert milliseconds(text) == wanted
+    assert epoch_milliseconds(text) == wanted
 
 
 @pytest.mark.parametrize("text", ["2023-11-14T22:13:20", "yesterday", "", "2023-11-14T22:13:20.1234567Z", "2023-13-01"])
 def test_what_names_no_instant_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
-        milliseconds(text)
+        epoch_milliseconds(text)
 
 
 @given(st.integers(-62_135_596_800_000, 253_402_300_799_999))
@@ -63,7 +63,7 @@ def test_every_millisecond_survives_javascript(epoch: int) -> None:
     from datetime import UTC, datetime, timedelta
 
     at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=epoch)
-    assert milliseconds(at.isoformat(timespec="milliseconds").replace("+00:00", "Z")) == str(epoch)
+    assert epoch_milliseconds(at.isoformat(timespec="milliseconds").replace("+00:00", "Z")) == str(epoch)
 
 
 async def test_an_object_becomes_the_item_it_was(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ async def test_what_is_no_item_is_told_by_its_place_and_not_its_content(tmp_path
     assert [each.place for each in portion.malformed] == [f"Book.json, item {n}" for n in (1, 2, 3)]
     assert "movedAt" in portion.malformed[0].reason
     assert "Bob" not in str(portion.malformed)
-    second = await portions(tmp_path, "Book.json", only=Referring(("seriesId",), wanted=True))
+    second = await portions(tmp_path, "Book.json", only=ReferenceFilter(("seriesId",), referring=True))
     assert not second[0].items
     assert not second[0].malformed
 
@@ -134,7 +134,7 @@ def test_an_array_is_read_whole_however_it_is_cut(
     before = backups._PIECE
     backups._PIECE = piece  # type: ignore[misc]
     try:
-        read = [json.loads(json.dumps(each), parse_int=str) for each, _ in elements(path)]
+        read = [json.loads(json.dumps(each), parse_int=str) for each, _ in read_array(path)]
     finally:
         backups._PIECE = before  # type: ignore[misc]
     assert read == json.loads(json.dumps(found), parse_int=str)
@@ -145,7 +145,7 @@ def test_what_is_no_array_is_refused_by_name(tmp_path: Path, text: str) -> None:
     path = tmp_path / "Book.json"
     path.write_text(text)
     with pytest.raises(SourceError, match=r"Book\.json"):
-        list(elements(path))
+        list(read_array(path))
 
 
 def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:

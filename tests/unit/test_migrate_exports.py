@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from proxy.migrate.backfill.export_source import ExportSource, S3Files, local, read_manifests
+from proxy.migrate.backfill.export_source import ExportSource, S3Files, local_files, read_manifests
 from proxy.migrate.table_jobs.sources import Portion, SourceError
 from tests.integration.whole_tables import write_export, write_export_lines
 from tests.property.mapping_cases import BILLIO
@@ -21,7 +21,7 @@ ITEMS: list[Any] = [
 
 
 async def source(folder: Path, share: tuple[int, int] = (1, 1)) -> ExportSource:
-    files = local(folder)
+    files = local_files(folder)
     export = await read_manifests(files, str(folder), "billio")
     return ExportSource(export, files, BILLIO, reader=None, share=share)  # type: ignore[arg-type]  # nothing is asked
 
@@ -54,7 +54,7 @@ async def test_reading_goes_on_after_a_portion(tmp_path: Path) -> None:
 
 async def test_the_summary_itself_can_be_named(tmp_path: Path) -> None:
     folder = write_export(tmp_path / "export", ITEMS[:3])
-    files = local(folder / "manifest-summary.json")
+    files = local_files(folder / "manifest-summary.json")
     assert (await read_manifests(files, "here", "billio")).items == 3
 
 
@@ -64,7 +64,7 @@ async def test_deletions_of_an_incremental_export_come_as_keys(tmp_path: Path) -
     folder = write_export_lines(tmp_path / "export", [lines], summary={"exportType": "INCREMENTAL_EXPORT"})
     found = await source(folder)
     [portion] = await portions(found, found.parts()[0])
-    assert [key.attributes for key in portion.bare] == [{"type:id": {"S": "Book:1"}}]
+    assert [key.attributes for key in portion.keys_without_item] == [{"type:id": {"S": "Book:1"}}]
     assert list(portion.items.values()) == [ITEMS[2]]
 
 

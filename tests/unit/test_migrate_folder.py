@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from proxy.migrate.schema.migration_files import (
     MigrationError,
     changes_rows,
-    constraint_of,
-    index_of,
+    created_index,
     read_folder,
-    shipped,
+    shipped_folder,
     statements_of,
+    validated_constraint,
 )
 
 
@@ -58,13 +58,13 @@ def test_what_is_joined_by_semicolons_comes_apart_again(statements: list[list[st
     ],
 )
 def test_an_index_is_known_by_its_name(statement: str, name: str | None) -> None:
-    assert index_of(statement) == name
+    assert created_index(statement) == name
 
 
 def test_a_constraint_that_is_proven_is_known_by_its_name() -> None:
-    assert constraint_of("ALTER TABLE ASYNC s.items VALIDATE CONSTRAINT chk_a") == "chk_a"
-    assert constraint_of('alter table items\n  validate constraint "My check"') == '"My check"'
-    assert constraint_of("ALTER TABLE items ADD CONSTRAINT chk_a CHECK (a > 0) NOT VALID") is None
+    assert validated_constraint("ALTER TABLE ASYNC s.items VALIDATE CONSTRAINT chk_a") == "chk_a"
+    assert validated_constraint('alter table items\n  validate constraint "My check"') == '"My check"'
+    assert validated_constraint("ALTER TABLE items ADD CONSTRAINT chk_a CHECK (a > 0) NOT VALID") is None
 
 
 def test_rows_are_told_from_tables() -> None:
@@ -93,4 +93,4 @@ def test_files_come_in_the_order_of_their_names_and_any_change_is_seen(tmp_path:
 
 
 def test_the_tables_that_come_along_are_billio_s() -> None:
-    assert read_folder(shipped())[0].name == "0001_items.sql"
+    assert read_folder(shipped_folder())[0].name == "0001_items.sql"

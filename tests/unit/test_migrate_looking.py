@@ -11,7 +11,7 @@ from proxy.dynamodb.values import Item
 from proxy.mapping.document_mapping import DocumentMapping
 from proxy.migrate.table_jobs.job_participant import JobParticipant
 from proxy.migrate.table_jobs.table_authority import TableAuthority
-from proxy.migrate.verify.recheck import Rechecker, Result, SweepFinding
+from proxy.migrate.verify.recheck import KeyResult, Rechecker, SweepFinding
 from proxy.settings import Settings
 from proxy.stores.errors import Unreachable
 from proxy.stores.interface import StoredItem
@@ -67,7 +67,7 @@ class Pair:
             patience=patience,
             moves=moves if repair else None,
         )
-        found = await looking.look([key(name) for name in names])
+        found = await looking.recheck([key(name) for name in names])
         return {each.key.attributes["id"]["S"]: each for each in found}
 
 
@@ -81,14 +81,14 @@ async def test_each_result() -> None:
     pair.mirror.unsound.add(key("unsound"))
     found = await pair.look("same", "missing", "different", "respelt", "cannot", "unsound", "extra", "nowhere")
     assert {name: each.result for name, each in found.items()} == {
-        "same": Result.AGREED,
-        "missing": Result.MISSING,
-        "different": Result.DIFFERENT,
-        "respelt": Result.AGREED,
-        "cannot": Result.UNREPRESENTABLE,
-        "unsound": Result.DIFFERENT,
-        "extra": Result.EXTRA,
-        "nowhere": Result.AGREED,
+        "same": KeyResult.AGREED,
+        "missing": KeyResult.MISSING,
+        "different": KeyResult.DIFFERENT,
+        "respelt": KeyResult.AGREED,
+        "cannot": KeyResult.UNREPRESENTABLE,
+        "unsound": KeyResult.DIFFERENT,
+        "extra": KeyResult.EXTRA,
+        "nowhere": KeyResult.AGREED,
     }
     assert [each.path for each in found["different"].differences] == ["n"]
     assert found["cannot"].reasons == ("title: it does not fit",)
@@ -96,28 +96,28 @@ async def test_each_result() -> None:
 
 async def test_an_attribute_that_only_one_has_is_no_missing_item() -> None:
     pair = Pair({"a": item("a", 1)}, {"a": {"id": {"S": "a"}}})
-    assert (await pair.look("a"))["a"].result is Result.DIFFERENT
+    assert (await pair.look("a"))["a"].result is KeyResult.DIFFERENT
 
 
 async def test_what_arrives_in_time_agrees() -> None:
     pair = Pair({"a": item("a", 1)}, {})
     pair.meanwhile = lambda reads: pair.mirror.items.update(pair.authority.items) if reads == 2 else None
-    assert (await pair.look("a", patience=5))["a"].result is Result.AGREED
+    assert (await pair.look("a", patience=5))["a"].result is KeyResult.AGREED
     assert pair.reads == 2
 
 
 async def test_what_is_written_at_each_look_says_nothing() -> None:
     pair = Pair({"a": item("a", 0)}, {"a": item("a", -1)})
     pair.meanwhile = lambda reads: pair.authority.items.update({key("a"): item("a", reads)})
-    assert (await pair.look("a", patience=0.5))["a"].result is Result.RACING
+    assert (await pair.look("a", patience=0.5))["a"].result is KeyResult.RACING
     assert pair.reads > 1
 
 
 async def test_what_is_declared_is_expected() -> None:
     declared = replace(TABLE, expected=(Expectation("it is recounted", field="n"),))
-    assert (await Pair({"a": item("a", 1)}, {"a": item("a", 2)}, declared).look("a"))["a"].result is Result.EXPECTED
+    assert (await Pair({"a": item("a", 1)}, {"a": item("a", 2)}, declared).look("a"))["a"].result is KeyResult.EXPECTED
     more = item("a", 2) | {"set": {"SS": ["a"]}}
-    assert (await Pair({"a": item("a", 1)}, {"a": more}, declared).look("a"))["a"].result is Result.DIFFERENT
+    assert (await Pair({"a": item("a", 1)}, {"a": more}, declared).look("a"))["a"].result is KeyResult.DIFFERENT
 
 
 async def test_repair_converges_what_is_wrong_and_nothing_else() -> None:
@@ -133,7 +133,7 @@ async def test_repair_converges_what_is_wrong_and_nothing_else() -> None:
         "different": True,
         "cannot": None,
     }
-    assert found["different"].result is Result.DIFFERENT, "what was found is told all the same"
+    assert found["different"].result is KeyResult.DIFFERENT, "what was found is told all the same"
     assert pair.mirror.items == {each: pair.authority.items[each] for each in map(key, ("missing", "different"))}
 
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from proxy.cli.progress import ProgressSnapshot, line
+from proxy.cli.progress import ProgressSnapshot, progress_line
 from proxy.migrate.table_jobs.rate_limiter import Rate, RateLimiter
 
 
@@ -44,7 +44,7 @@ async def test_the_rate_is_kept_however_many_readers_there_are(
         nonlocal spent
         while now - began < 10.0:
             await pace.wait()
-            pace.spent(**spend)  # type: ignore[arg-type]
+            pace.charge(**spend)  # type: ignore[arg-type]
             spent += 20
             await sleep(0)
 
@@ -57,7 +57,7 @@ async def test_the_rate_is_kept_however_many_readers_there_are(
 
 async def test_without_a_rate_nobody_waits() -> None:
     pace = RateLimiter(None)
-    pace.spent(items=10**9, rcu=1e9)
+    pace.charge(items=10**9, rcu=1e9)
     await asyncio.wait_for(pace.wait(), 60)
 
 
@@ -67,12 +67,12 @@ def test_a_page_is_about_a_second_s_worth() -> None:
 
 def test_the_bar() -> None:
     now = ProgressSnapshot(items=500, total=2000, size=1_500_000, rcu=120.4, retries=2, remark="3 inserted")
-    assert line("backfill", now, 100, 10.0, bar=True) == (
+    assert progress_line("backfill", now, 100, 10.0, bar=True) == (
         "backfill  [######..................]   25% of about 2,000  500 items  40/s  1.5 MB  120 RCU  "
         "0:38 to go  2 retries  3 inserted"
     ).replace("   25%", "   25%")
 
 
 def test_a_line_without_a_total() -> None:
-    text = line("verify", ProgressSnapshot(10, None, 0, 0.0, 0, ""), 0, 0.0, bar=True)
+    text = progress_line("verify", ProgressSnapshot(10, None, 0, 0.0, 0, ""), 0, 0.0, bar=True)
     assert text == "verify  10 items  0/s  0.0 MB  0 RCU  0 retries"

@@ -15,8 +15,8 @@ from proxy.dynamodb.schema import Key, TableSchema
 from proxy.stores.dynamodb.streams import Shard, Streams
 from proxy.stores.errors import Unreachable
 from proxy.stream.follower import KEPT_SECONDS, Follower, FollowerOptions, StreamedTable
-from proxy.stream.positions import Position, Positions
-from proxy.stream.shards import lost, readable
+from proxy.stream.positions import ShardPosition, StreamPositions
+from proxy.stream.shards import lost_shards, readable_shards
 from tests.unit.stream_aws import ARN, FakeStream
 
 SCHEMA = TableSchema.from_description(
@@ -77,7 +77,7 @@ class World:
             "things",
             self._describe,
             Streams(self.stream, 1.0),  # type: ignore[arg-type]  # it asks like an Upstream
-            Positions(self.path),
+            StreamPositions(self.path),
             self.listener.nominate,
             self.listener,
             self._manner,
@@ -90,14 +90,14 @@ class World:
     async def run(self, turns: int) -> None:
         for _ in range(turns):
             try:
-                await self.follower.turn()
+                await self.follower.poll()
             except* Crash:
                 self.restart()
 
     async def settle(self) -> None:
         """Until two looks have found nothing new; the second of them sees shards that came in between."""
         for _ in range(2):
-            self.follower._looked_at = float("-inf")
+            self.follower._refreshed_at = float("-inf")
             await self.run(3 * sum(len(s.records) for s in self.stream.shards.values()) + 3 * len(self.stream.shards))
 
 
@@ -112,12 +112,12 @@ def shard(name: str, parent: str | None = None, *, closed: bool = False) -> Shar
 
 def test_a_child_is_read_after_its_parent() -> None:
     shards = [shard("c", "b"), shard("a", closed=True), shard("b", "a", closed=True), shard("d", "gone")]
-    ended = Position("9", done=True)
-    assert [s.name for s in readable(shards, {})] == ["a", "d"]
-    assert [s.name for s in readable(shards, {"a": Position("5")})] == ["a", "d"]
-    assert [s.name for s in readable(shards, {"a": ended})] == ["b", "d"]
-    assert [s.name for s in readable(shards, {"a": ended, "b": ended, "d": ended})] == ["c"]
-    assert lost(shards, {"a": ended, "x": Position("5"), "y": ended}) == ["x"]
+    ended = ShardPosition("9", done=True)
+    assert [s.name for s in readable_shards(shards, {})] == ["a", "d"]
+    assert [s.name for s in readable_shards(shards, {"a": ShardPosition("5")})] == ["a", "d"]
+    assert [s.name for s in readable_shards(shards, {"a": ended})] == ["b", "d"]
+    assert [s.name for s in readable_shards(shards, {"a": ended, "b": ended, "d": ended})] == ["c"]
+    assert lost_shards(shards, {"a": ended, "x": ShardPosition("5"), "y": ended}) == ["x"]
 
 
 async def test_keys_come_once_and_go_on_after_a_restart(path: Path) -> None:
@@ -216,8 +216,8 @@ async def test_failures_of_the_stream_are_waited_out(path: Path) -> None:
     world = World(path)
     world.stream.write("shard-0", "k")
     world.stream.fail_next = ["LimitExceededException", "InternalServerError"] * 3
-    world.follower._looked_at = float("-inf")
-    await world.follower._look()
+    world.follower._refreshed_at = float("-inf")
+    await world.follower._refresh_shards()
     world.stream.fail_next = []
     await world.settle()
     assert world.listener.keys == ["k"]

@@ -16,7 +16,7 @@ from proxy.shadow.journal.journal import Journal
 from proxy.shadow.request.routing import KeyStages
 from proxy.shadow.write_fence import WriteFence
 from proxy.stores.table_registry import Tables
-from proxy.stream.compose import KeyEnqueuer
+from proxy.stream.key_enqueuer import KeyEnqueuer
 from tests.unit.peer import until
 
 SCHEMA = TableSchema.from_description(

@@ -17,7 +17,14 @@ from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.document_mapping import DocumentMapping
 from proxy.mapping.interface import TableMapping
 from proxy.mapping.load import load, parse
-from proxy.stream.records import Changed, RowChanged, Unreadable, changed, key_of_row, row_changed
+from proxy.stream.records import (
+    ItemChange,
+    RowChange,
+    UnreadableRecordError,
+    key_of_row,
+    parse_cdc_record,
+    parse_stream_record,
+)
 from tests.standins.billio import table_definition
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,15 +48,17 @@ def schema_of(**types: str) -> TableSchema:
 
 
 def test_records_of_dynamodb_name_their_keys() -> None:
-    read = [changed(BILLIO, record) for record in RECORDS]
-    assert [each.number[-2:] for each in read] == ["91", "92", "93"]
+    read = [parse_stream_record(BILLIO, record) for record in RECORDS]
+    assert [each.sequence_number[-2:] for each in read] == ["91", "92", "93"]
     assert [each.created for each in read] == [1795382401, 1795382402, 1795382403]
     keys = [each.key for each in read]
     assert [key.attributes for key in keys if key is not None] == [{"type:id": {"S": f"Book:{n}"}} for n in (1, 2, 3)]
 
 
 def test_a_key_of_another_table_is_none_and_what_is_no_record_is_told() -> None:
-    assert changed(schema_of(pk="S"), RECORDS[0]) == Changed(RECORDS[0]["dynamodb"]["SequenceNumber"], 1795382401, None)
+    assert parse_stream_record(schema_of(pk="S"), RECORDS[0]) == ItemChange(
+        RECORDS[0]["dynamodb"]["SequenceNumber"], 1795382401, None
+    )
     broken_ones: list[dict[str, Any]] = [
         {},
         {"dynamodb": {}},
@@ -57,33 +66,33 @@ def test_a_key_of_another_table_is_none_and_what_is_no_record_is_told() -> None:
         RECORDS[0] | {"dynamodb": {"Keys": {}}},
     ]
     for broken in broken_ones:
-        with pytest.raises(Unreadable, match="no record of a DynamoDB stream"):
-            changed(BILLIO, broken)
+        with pytest.raises(UnreadableRecordError, match="no record of a DynamoDB stream"):
+            parse_stream_record(BILLIO, broken)
 
 
 def test_rows_of_dsql_name_their_keys() -> None:
-    created, deleted, other = (row_changed(json.dumps(row).encode()) for row in ROWS)
+    created, deleted, other = (parse_cdc_record(json.dumps(row).encode()) for row in ROWS)
     assert created is not None
     assert deleted is not None
     assert other is not None
     assert (created.schema, created.table, other.table) == ("public", "items", "crossfade_board")
-    assert deleted == RowChanged("public", "items", {"type": "Book", "id": "2"})
+    assert deleted == RowChange("public", "items", {"type": "Book", "id": "2"})
     for row, number in ((created, 1), (deleted, 2)):
         assert key_of_row(MAPPING, BILLIO, row.row).attributes == {"type:id": {"S": f"Book:{number}"}}
 
 
 def test_of_an_image_in_pieces_the_main_record_is_told() -> None:
     fragment = {"type": "fragment", "chunk_id": "c", "index": 0, "data": '{"type": "Boo'}
-    assert row_changed(json.dumps(fragment).encode()) is None
+    assert parse_cdc_record(json.dumps(fragment).encode()) is None
     chunked = ROWS[0] | {"type": "chunked", "after": None, "chunked": {"after": {"chunk_id": "c"}}}
-    with pytest.raises(Unreadable, match="without the row's columns"):
-        row_changed(json.dumps(chunked).encode())
+    with pytest.raises(UnreadableRecordError, match="without the row's columns"):
+        parse_cdc_record(json.dumps(chunked).encode())
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"7", b"{}", b'{"source": {}}', b'{"source": {"schema": 1, "table": 2}}'])
 def test_what_is_no_change_record_is_told(data: bytes) -> None:
-    with pytest.raises(Unreadable):
-        row_changed(data)
+    with pytest.raises(UnreadableRecordError):
+        parse_cdc_record(data)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +127,7 @@ def test_every_type_that_a_key_column_can_have_is_read() -> None:
 
 @pytest.mark.parametrize("row", [{}, {"type": "Book"}, {"type": "Book", "id": None}, {"type": 7, "id": "1"}])
 def test_a_row_without_its_key_is_told(row: dict[str, Any]) -> None:
-    with pytest.raises(Unreadable, match="the primary key of items does not make a key"):
+    with pytest.raises(UnreadableRecordError, match="the primary key of items does not make a key"):
         key_of_row(MAPPING, BILLIO, row)
 
 

@@ -86,8 +86,8 @@ def check_heard_from(evidence: Evidence, settings: GateSettings, now: float) -> 
     sentence = "Every proxy has reported recently."
     if late:
         sentence = (
-            f"Not heard from recently: {_some(late)}. Its journal may hold keys that have not converged: restart it with "
-            "its journal or, if that is lost: crossfade stage forget, and then sweep each table."
+            f"Not heard from recently: {_some(late)}. Its journal may hold keys that have not converged: restart it "
+            "with its journal or, if that is lost: crossfade stage forget, and then sweep each table."
         )
     elif not ages:
         sentence = "Start a proxy with these settings, and send it traffic."

@@ -22,7 +22,15 @@ from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item, Value, canonical_number
 from proxy.mapping.column_mapping import ColumnMapping
-from proxy.migrate.table_jobs.sources import LookedUp, Malformed, Portion, Portions, Position, Referring, SourceError
+from proxy.migrate.table_jobs.sources import (
+    CurrentItemReader,
+    MalformedEntry,
+    Portion,
+    Portions,
+    Position,
+    ReferenceFilter,
+    SourceError,
+)
 from proxy.migrate.table_jobs.table_reader import TableReader
 
 _PIECE: Final = 256 * 1024
@@ -43,7 +51,7 @@ class _Number(str):
 _DECODER: Final = json.JSONDecoder(parse_float=_Number, parse_int=_Number)
 
 
-def _digest(folder: Path, files: Sequence[str]) -> str:
+def _content_digest(folder: Path, files: Sequence[str]) -> str:
     """Of the names and the contents: a position in one backup says nothing of another one in the same folder."""
     digest = hashlib.sha256()
     for name in files:
@@ -76,14 +84,14 @@ class BackupSource:
             for column in mapping.attribute_columns
             if column.codec.sql_type == "timestamptz" and len(column.path) == 1
         )
-        self._table = LookedUp(reader)
+        self._current = CurrentItemReader(reader)
         files = sorted(path.name for path in folder.glob("*.json"))
         number, shares = share
         self._files = files[number - 1 :: shares]
         if not files:
             raise SourceError(f"{folder}: holds no .json files: give the folder that the backup was written to")
         self.total = None
-        self._name = f"backup/{_digest(folder, files)}"
+        self._name = f"backup/{_content_digest(folder, files)}"
 
     @property
     def name(self) -> str:
@@ -92,36 +100,36 @@ class BackupSource:
     def parts(self) -> Sequence[str]:
         return self._files
 
-    async def portions(self, part: str, after: Position | None, only: Referring | None) -> Portions:
+    async def portions(self, part: str, after: Position | None, only: ReferenceFilter | None) -> Portions:
         done = 0 if after is None else int(after["items"])
         path = self._folder / part
         items: dict[Key, Item] = {}
-        malformed: list[Malformed] = []
+        malformed: list[MalformedEntry] = []
         size = number = 0
-        for number, (found, characters) in enumerate(elements(path), 1):
+        for number, (found, characters) in enumerate(read_array(path), 1):
             if number <= done:
                 continue
             size += characters
             try:
-                item = self.item(found, path.stem)
+                item = self.to_item(found, path.stem)
                 key = self._schema.key_of(item)
             except (ValueError, DynamoDBError) as error:
                 # Told in one pass only: both read all of it.
-                if only is None or not only.wanted:
+                if only is None or not only.referring:
                     reason = error.message if isinstance(error, DynamoDBError) else str(error)
-                    malformed.append(Malformed(f"{part}, item {number}", reason))
+                    malformed.append(MalformedEntry(f"{part}, item {number}", reason))
             else:
-                if only is None or only.admits(item):
+                if only is None or only.matches(item):
                     items[key] = item
             if len(items) >= _PORTION_ITEMS or size >= _PORTION_CHARACTERS:
                 yield Portion(items, size, {"items": number}, malformed=malformed)
                 items, malformed, size = {}, [], 0
         yield Portion(items, size, None, malformed=malformed)
 
-    async def now(self, portion: Portion, keys: Sequence[Key]) -> Mapping[Key, Item]:
-        return await self._table.now(portion, keys)
+    async def read_current(self, portion: Portion, keys: Sequence[Key]) -> Mapping[Key, Item]:
+        return await self._current.read_current(portion, keys)
 
-    def item(self, found: Any, item_type: str) -> Item:
+    def to_item(self, found: Any, item_type: str) -> Item:
         """An item of the table's for an object of the backup. Raises ValueError, without any of its values."""
         if not isinstance(found, dict):
             raise ValueError("it is no object")
@@ -129,11 +137,11 @@ class BackupSource:
         for name, value in found.items():
             if name in self._dates and type(value) is str:
                 try:
-                    item[name] = {"N": milliseconds(value)}
+                    item[name] = {"N": epoch_milliseconds(value)}
                 except ValueError as error:
                     raise ValueError(f"{name}: {error}") from None
             else:
-                item[name] = _value(value)
+                item[name] = _to_value(value)
         item.setdefault(self._mapping.type_attribute, {"S": item_type})
         for name, composite in self._mapping.composites.items():
             rendered = composite.render(item)
@@ -142,7 +150,7 @@ class BackupSource:
         return item
 
 
-def milliseconds(text: str) -> str:
+def epoch_milliseconds(text: str) -> str:
     """Epoch milliseconds, exact, as a Number for an ISO 8601 date. Raises ValueError where it names no instant."""
     if _DATE.fullmatch(text) is None:
         raise ValueError("it is no ISO 8601 date with a time zone (as in 2023-01-31T08:00:00.000Z)")
@@ -156,16 +164,16 @@ def milliseconds(text: str) -> str:
     return canonical_number(format(Decimal(microseconds).scaleb(-3), "f"))
 
 
-def elements(path: Path) -> Iterator[tuple[Any, int]]:
+def read_array(path: Path) -> Iterator[tuple[Any, int]]:
     """The elements of the array in a file, each with how many characters it took. Raises SourceError."""
     try:
         with path.open(encoding="utf-8") as file:
-            yield from _elements(file, path)
+            yield from _parse_array(file, path)
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: cannot be read: {error}") from error
 
 
-def _elements(file: Any, path: Path) -> Iterator[tuple[Any, int]]:
+def _parse_array(file: Any, path: Path) -> Iterator[tuple[Any, int]]:
     text = ""
     first = True
     ended = False
@@ -201,7 +209,7 @@ def _elements(file: Any, path: Path) -> Iterator[tuple[Any, int]]:
         text += piece
 
 
-def _value(found: Any) -> Value:
+def _to_value(found: Any) -> Value:
     if type(found) is str:
         return {"S": found}
     if type(found) is _Number:
@@ -214,7 +222,7 @@ def _value(found: Any) -> Value:
     if found is None:
         return {"NULL": True}
     if isinstance(found, list):
-        return {"L": [_value(each) for each in found]}
+        return {"L": [_to_value(each) for each in found]}
     if isinstance(found, dict):
-        return {"M": {name: _value(each) for name, each in found.items()}}
+        return {"M": {name: _to_value(each) for name, each in found.items()}}
     raise ValueError("it holds NaN or Infinity, which are no JSON")

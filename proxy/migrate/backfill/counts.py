@@ -32,7 +32,7 @@ class BackfillCounts:
     troubles: list[str] = field(default_factory=list)
     """Up to three places of a file that hold no item."""
 
-    def unheld(self, key: Key, reasons: Iterable[str]) -> None:
+    def count_unrepresentable(self, key: Key, reasons: Iterable[str]) -> None:
         self.unrepresentable += 1
         if len(self.examples) < EXAMPLES:
             self.examples.append({"key": key.attributes, "reasons": list(reasons)})

@@ -24,7 +24,15 @@ import orjson
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.schema import Key, TableSchema, table_name
 from proxy.dynamodb.values import Item
-from proxy.migrate.table_jobs.sources import LookedUp, Malformed, Portion, Portions, Position, Referring, SourceError
+from proxy.migrate.table_jobs.sources import (
+    CurrentItemReader,
+    MalformedEntry,
+    Portion,
+    Portions,
+    Position,
+    ReferenceFilter,
+    SourceError,
+)
 from proxy.migrate.table_jobs.table_reader import TableReader
 
 SUMMARY: Final = "manifest-summary.json"
@@ -34,7 +42,7 @@ _PORTION_BYTES: Final = 1024 * 1024
 _BLOCK: Final = 1024 * 1024
 
 
-class Files(Protocol):
+class ExportFiles(Protocol):
     """Where the export's files are; `bucket` is None for a copy in a folder."""
 
     @property
@@ -68,13 +76,13 @@ class Export:
     files: tuple[DataFile, ...]
 
 
-async def read_manifests(files: Files, where: str, table: str) -> Export:
+async def read_manifests(files: ExportFiles, where: str, table: str) -> Export:
     """Raises SourceError for what is no export, is damaged, is in Ion, or is of another table."""
     text = await files.read(SUMMARY)
     if text is None:
         raise SourceError(f"{where}: has no {SUMMARY}: give the folder AWSDynamoDB/<export id> of a finished export")
-    await _check(files, SUMMARY, text, where)
-    summary = _json(text, f"{where}/{SUMMARY}")
+    await _check_manifest_md5(files, SUMMARY, text, where)
+    summary = _parse_object(text, f"{where}/{SUMMARY}")
     if summary.get("outputFormat") != "DYNAMODB_JSON":
         raise SourceError(f"{where}: is in {summary.get('outputFormat')}: export in DynamoDB JSON")
     exported = table_name(str(summary.get("tableArn", "")))
@@ -83,11 +91,11 @@ async def read_manifests(files: Files, where: str, table: str) -> Export:
     listed = await files.read(FILES)
     if listed is None:
         raise SourceError(f"{where}: has no {FILES}: the export is not complete")
-    await _check(files, FILES, listed, where)
+    await _check_manifest_md5(files, FILES, listed, where)
     data = []
     for line in listed.splitlines():
         if line.strip():
-            each = _json(line, f"{where}/{FILES}")
+            each = _parse_object(line, f"{where}/{FILES}")
             data.append(DataFile(each["dataFileS3Key"], int(each["itemCount"]), each["md5Checksum"], each["etag"]))
     export_id = str(summary.get("exportArn", where)).rpartition("/")[2]
     incremental = summary.get("exportType") == "INCREMENTAL_EXPORT"
@@ -101,7 +109,7 @@ class ExportSource:
     def __init__(
         self,
         export: Export,
-        files: Files,
+        files: ExportFiles,
         schema: TableSchema,
         reader: TableReader,
         *,
@@ -110,7 +118,7 @@ class ExportSource:
         self._export = export
         self._files = files
         self._schema = schema
-        self._table = LookedUp(reader)
+        self._current = CurrentItemReader(reader)
         number, shares = share
         # An empty partition leaves a file without items.
         mine = [each for each in export.files if each.items][number - 1 :: shares]
@@ -124,7 +132,7 @@ class ExportSource:
     def parts(self) -> Sequence[str]:
         return list(self._parts)
 
-    async def portions(self, part: str, after: Position | None, only: Referring | None) -> Portions:
+    async def portions(self, part: str, after: Position | None, only: ReferenceFilter | None) -> Portions:
         file = self._parts[part]
         done = 0 if after is None else int(after["lines"])
         with TemporaryDirectory(prefix="crossfade-export-") as directory:
@@ -132,13 +140,13 @@ class ExportSource:
             # Another bucket's objects were uploaded otherwise, and so have other ETags.
             if self._files.bucket == self._export.bucket and etag is not None and etag.strip('"') != file.etag:
                 raise SourceError(f"{file.key}: was changed in S3 since the export (its ETag): export again")
-            if await asyncio.to_thread(_md5, path) != file.md5:
+            if await asyncio.to_thread(_file_md5, path) != file.md5:
                 raise SourceError(f"{file.key}: is damaged (its MD5 is not the manifest's): fetch or export it again")
-            for portion in _portions(path, done, only, self._schema, file):
+            for portion in _read_portions(path, done, only, self._schema, file):
                 yield portion
 
-    async def now(self, portion: Portion, keys: Sequence[Key]) -> Mapping[Key, Item]:
-        return await self._table.now(portion, keys)
+    async def read_current(self, portion: Portion, keys: Sequence[Key]) -> Mapping[Key, Item]:
+        return await self._current.read_current(portion, keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,15 +206,17 @@ class S3Files:
         return path, answer["ETag"]
 
 
-def local(path: Path) -> LocalFiles:
+def local_files(path: Path) -> LocalFiles:
     """From the export's folder or its summary manifest."""
     return LocalFiles(path.parent if path.name == SUMMARY else path)
 
 
-def _portions(path: Path, done: int, only: Referring | None, schema: TableSchema, file: DataFile) -> Iterator[Portion]:
+def _read_portions(
+    path: Path, done: int, only: ReferenceFilter | None, schema: TableSchema, file: DataFile
+) -> Iterator[Portion]:
     items: dict[Key, Item] = {}
     keys: list[Key] = []
-    malformed: list[Malformed] = []
+    malformed: list[MalformedEntry] = []
     size = number = 0
     try:
         with gzip.open(path, "rb") as unpacked:
@@ -216,15 +226,15 @@ def _portions(path: Path, done: int, only: Referring | None, schema: TableSchema
                     continue
                 size += len(line)
                 try:
-                    item, key = _entry(line, schema)
+                    item, key = _parse_line(line, schema)
                 except (ValueError, KeyError, TypeError, AttributeError, DynamoDBError):
-                    if only is None or not only.wanted:
-                        malformed.append(Malformed(f"{path.name}, line {number}", "it is no item of an export"))
+                    if only is None or not only.referring:
+                        malformed.append(MalformedEntry(f"{path.name}, line {number}", "it is no item of an export"))
                 else:
                     if item is None:
-                        if only is None or not only.wanted:
+                        if only is None or not only.referring:
                             keys.append(key)
-                    elif only is None or only.admits(item):
+                    elif only is None or only.matches(item):
                         items[key] = item
                 if len(items) + len(keys) >= _PORTION_ITEMS or size >= _PORTION_BYTES:
                     yield Portion(items, size, {"lines": number}, keys, malformed)
@@ -236,7 +246,7 @@ def _portions(path: Path, done: int, only: Referring | None, schema: TableSchema
     yield Portion(items, size, None, keys, malformed)
 
 
-def _entry(line: bytes, schema: TableSchema) -> tuple[Item | None, Key]:
+def _parse_line(line: bytes, schema: TableSchema) -> tuple[Item | None, Key]:
     """A line's item and its key: `Item` in a full export; `NewImage`, or only `Keys`, in an incremental one."""
     found = orjson.loads(line)
     item: Item | None = found["Item"] if "Item" in found else found.get("NewImage")
@@ -245,7 +255,7 @@ def _entry(line: bytes, schema: TableSchema) -> tuple[Item | None, Key]:
     return item, schema.key_of(found["Keys"] if item is None else item)
 
 
-async def _check(files: Files, name: str, content: bytes, where: str) -> None:
+async def _check_manifest_md5(files: ExportFiles, name: str, content: bytes, where: str) -> None:
     """Beside each manifest lies its MD5, in base64."""
     checksum = await files.read(name.replace(".json", ".checksum"))
     found = b64encode(hashlib.md5(content, usedforsecurity=False).digest())
@@ -253,7 +263,7 @@ async def _check(files: Files, name: str, content: bytes, where: str) -> None:
         raise SourceError(f"{where}/{name}: is damaged (its checksum file says otherwise): fetch it again")
 
 
-def _md5(path: Path) -> str:
+def _file_md5(path: Path) -> str:
     digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
@@ -261,7 +271,7 @@ def _md5(path: Path) -> str:
     return b64encode(digest.digest()).decode()
 
 
-def _json(text: bytes, where: str) -> dict[str, Any]:
+def _parse_object(text: bytes, where: str) -> dict[str, Any]:
     try:
         found = orjson.loads(text)
     except orjson.JSONDecodeError as error:

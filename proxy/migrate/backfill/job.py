@@ -33,7 +33,7 @@ from proxy.migrate.backfill.row_encoding import EncodedRow, RowEncoder, no_size,
 from proxy.migrate.table_jobs.concurrently import run_concurrently
 from proxy.migrate.table_jobs.job_participant import JobParticipant
 from proxy.migrate.table_jobs.rate_limiter import RateLimiter
-from proxy.migrate.table_jobs.sources import Portion, Referring, Source
+from proxy.migrate.table_jobs.sources import Portion, ReferenceFilter, Source
 from proxy.shadow.convergence.converge import converge
 from proxy.stores.attempts import Backoff, retry
 from proxy.stores.dsql.bulk import MAX_ROWS, SAFE_BYTES, Bulk, batches
@@ -52,28 +52,28 @@ _CLAIMS: Final = 5
 
 
 @dataclass(slots=True)
-class _Part:
+class _PartState:
     """A part under way, and what is saved of it."""
 
     claim: Claim
     position: dict[str, Any] | None
-    tally: BackfillCounts
+    counts: BackfillCounts
     inserted: list[str] = field(default_factory=list)
     """Keys whose rows stand in the mirror and whose items have not been read again."""
     converging: list[str] = field(default_factory=list)
     unsettled: set[str] = field(default_factory=set)
     """Keys a write to which may take effect yet, or might have once."""
-    expect_rows: bool = True
-    saved: float = 0.0
-    counted: dict[str, Any] = field(default_factory=dict)
+    expects_rows: bool = True
+    saved_at: float = 0.0
+    counts_at_position: dict[str, Any] = field(default_factory=dict)
     """The tally at the position: what comes after it will be counted again by whoever goes on there."""
 
-    def passed(self, position: Mapping[str, Any] | None) -> None:
+    def advance_to(self, position: Mapping[str, Any] | None) -> None:
         self.position = None if position is None else dict(position)
-        self.counted = self.tally.document()
+        self.counts_at_position = self.counts.document()
 
 
-def job(table: str, source: Source) -> str:
+def job_name(table: str, source: Source) -> str:
     """What the work is known by, in checkpoints and among the processes."""
     return f"backfill/{table}/{source.name}"
 
@@ -104,25 +104,28 @@ class Backfill:
         self._source = source
         self._schema = schema
         self._mapping = mapping
-        self._rows_of = RowEncoder(mapping)
-        self._moves = moves
+        self._encoder = RowEncoder(mapping)
+        self._participant = moves
         self._bulk = bulk
         self._checkpoints = checkpoints
-        self._pace = pace
-        self._settle = settle
+        self._limiter = pace
+        self._settle_seconds = settle
         self._basis = basis
-        self._again = again
+        self._on_retry = again
         self._stop = stop
-        self._begun: dict[str, _Part] = {}
-        self.job = job(schema.name, source)
-        self._passes: tuple[tuple[str, Referring | None], ...] = (("all", None),)
+        self._resumed_parts: dict[str, _PartState] = {}
+        self.job = job_name(schema.name, source)
+        self._passes: tuple[tuple[str, ReferenceFilter | None], ...] = (("all", None),)
         if references:
             # What is referred to first, then what refers: a foreign key holds at every moment.
             names = tuple(references)
-            self._passes = (("first", Referring(names, wanted=False)), ("then", Referring(names, wanted=True)))
-        self.tally = BackfillCounts()
+            self._passes = (
+                ("first", ReferenceFilter(names, referring=False)),
+                ("then", ReferenceFilter(names, referring=True)),
+            )
+        self.counts = BackfillCounts()
         self.resumed = False
-        self.begun_anew: str | None = None
+        self.restart_reason: str | None = None
         """Why what an earlier run had done does not count, where it does not."""
 
     async def run(self, workers: int, *, fresh: bool = False) -> BackfillCounts:
@@ -131,88 +134,90 @@ class Backfill:
         mine = await self._retry(lambda: self._checkpoints.parts(self.job, wanted))
         for name, each in mine.items():
             if each.state["inserted"] or each.state["converging"]:
-                self._begun[name] = await self._taken_up(name)
-        self._moves.settled()
-        self.begun_anew = self._basis.difference_reason(each.state.get("basis") for each in mine.values())
-        fresh = fresh or self.begun_anew is not None
+                self._resumed_parts[name] = await self._claim_part(name)
+        self._participant.mark_recovered()
+        self.restart_reason = self._basis.difference_reason(each.state.get("basis") for each in mine.values())
+        fresh = fresh or self.restart_reason is not None
         if mine and (fresh or (len(mine) == len(wanted) and all(each.done for each in mine.values()))):
             # What an earlier run wrote and did not look at again has been looked at even if all begins anew.
-            await self._moves.wait_until_settled(self._stop)
+            await self._participant.wait_until_settled(self._stop)
             if self._stop():
-                return self.tally
+                return self.counts
             await self._retry(lambda: self._checkpoints.forget(self.job, list(mine)))
-            mine, self._begun = {}, {}
+            mine, self._resumed_parts = {}, {}
         self.resumed = bool(mine)
         for each in mine.values():
-            self.tally.add(each.state["tally"])
+            self.counts.add(each.state["tally"])
         for name, only in self._passes:
             waiting = [part for part in self._source.parts() if not (at := mine.get(f"{name}:{part}")) or not at.done]
-            await run_concurrently(waiting, lambda part, n=name, o=only: self._part(part, n, o), workers)  # type: ignore[misc]
-        return self.tally
+            await run_concurrently(waiting, lambda part, n=name, o=only: self._run_part(part, n, o), workers)  # type: ignore[misc]
+        return self.counts
 
-    async def _part(self, part: str, name: str, only: Referring | None) -> None:
+    async def _run_part(self, part: str, name: str, only: ReferenceFilter | None) -> None:
         if self._stop():
             return
-        work = self._begun.pop(f"{name}:{part}", None) or await self._taken_up(f"{name}:{part}")
+        work = self._resumed_parts.pop(f"{name}:{part}", None) or await self._claim_part(f"{name}:{part}")
         finished = False
         async with aclosing(self._source.portions(part, work.position, only)) as portions:
             while not finished:
-                await self._pace.wait(self._stop)
+                await self._limiter.wait(self._stop)
                 if self._stop():
                     await self._save(work)
                     return
                 portion = await anext(portions, None)
                 if portion is None:
                     break
-                self._pace.spent(items=len(portion.items))
-                async with self._moves.write_unit(len(portion.items) + len(portion.bare)):
-                    await self._portion(work, portion)
+                self._limiter.charge(items=len(portion.items))
+                async with self._participant.write_unit(len(portion.items) + len(portion.keys_without_item)):
+                    await self._process_portion(work, portion)
                 finished = portion.position is None
                 if not finished:
-                    work.passed(portion.position)
-                    if time.monotonic() - work.saved > _SAVE_SECONDS:
+                    work.advance_to(portion.position)
+                    if time.monotonic() - work.saved_at > _SAVE_SECONDS:
                         await self._save(work)
-        await self._moves.wait_until_settled(self._stop)
+        await self._participant.wait_until_settled(self._stop)
         done = not self._stop()
         if done:
-            work.passed(None)
+            work.advance_to(None)
         await self._save(work, done=done)
 
-    async def _taken_up(self, part: str) -> _Part:
+    async def _claim_part(self, part: str) -> _PartState:
         """Claim a part, and look at what whoever had it before wrote, or was about to write."""
         claim = await self._retry(lambda: self._checkpoints.claim(self.job, part))
         if claim.saved is None:
-            return _Part(claim, None, BackfillCounts(), counted=BackfillCounts().document())
+            return _PartState(claim, None, BackfillCounts(), counts_at_position=BackfillCounts().document())
         state = claim.saved.state
         tally = BackfillCounts()
         tally.add(state["tally"])
-        work = _Part(claim, state["position"], tally, state["inserted"], state["converging"], counted=state["tally"])
+        work = _PartState(
+            claim, state["position"], tally, state["inserted"], state["converging"], counts_at_position=state["tally"]
+        )
         for key in work.converging:
-            self._unsettle(work, key, max(0.0, self._settle - claim.saved.age))
+            self._unsettle(work, key, max(0.0, self._settle_seconds - claim.saved.age))
         left = [Key(self._schema.name, text) for text in dict.fromkeys((*work.inserted, *work.converging))]
         if left:
-            async with self._moves.write_unit(len(left), last=True):
-                await self._converge(work, await self._unlike(left), again=True)
+            async with self._participant.write_unit(len(left), last=True):
+                await self._converge(work, await self._differing_keys(left), again=True)
         return work
 
-    def _unsettle(self, work: _Part, key: str, seconds: float) -> None:
-        self._moves.unsettle(key, seconds)
+    def _unsettle(self, work: _PartState, key: str, seconds: float) -> None:
+        self._participant.unsettle(key, seconds)
         work.unsettled.add(key)
 
-    def _state(self, work: _Part) -> dict[str, Any]:
-        work.unsettled = {key for key in work.unsettled if self._moves.is_unsettled(key)}
+    def _checkpoint_state(self, work: _PartState) -> dict[str, Any]:
+        work.unsettled = {key for key in work.unsettled if self._participant.is_unsettled(key)}
         return {
             "position": work.position,
-            "tally": work.counted,
+            "tally": work.counts_at_position,
             "inserted": work.inserted,
             "converging": [*work.converging, *work.unsettled],
             "basis": self._basis.document(),
         }
 
-    async def _unlike(self, keys: Sequence[Key]) -> list[Key]:
+    async def _differing_keys(self, keys: Sequence[Key]) -> list[Key]:
         """Those of the keys that the mirror does not hold as the authority does."""
-        wanted = await self._source.now(Portion({}, 0, None), keys)
-        rows = {key: self._rows_of.row(key, wanted[key]) for key in keys if key in wanted}
+        wanted = await self._source.read_current(Portion({}, 0, None), keys)
+        rows = {key: self._encoder.encode(key, wanted[key]) for key in keys if key in wanted}
         key_values = {key: values for key in keys if (values := self._mapping.key_values(key)) is not None}
         order = list(key_values)
         found = await self._retry(lambda: self._bulk.digests([key_values[key] for key in order]))
@@ -224,21 +229,21 @@ class Backfill:
                 unlike.append(key)
         return unlike
 
-    async def _portion(self, work: _Part, portion: Portion) -> None:
-        work.tally.size += portion.size
-        self.tally.size += portion.size
-        for tally in (work.tally, self.tally):
+    async def _process_portion(self, work: _PartState, portion: Portion) -> None:
+        work.counts.size += portion.size
+        self.counts.size += portion.size
+        for tally in (work.counts, self.counts):
             tally.malformed += len(portion.malformed)
             more = [f"{each.place}: {each.reason}" for each in portion.malformed]
             tally.troubles.extend(more[: EXAMPLES - len(tally.troubles)])
-        unlike = list(portion.bare)
-        rows = self._rows(work, portion.items)
-        self._count(work, "seen", len(portion.items) + len(portion.bare))
-        if work.expect_rows and rows:
-            found = await self._found(rows)
-            unlike += self._held_otherwise(work, rows, found)
+        unlike = list(portion.keys_without_item)
+        rows = self._encode(work, portion.items)
+        self._count(work, "seen", len(portion.items) + len(portion.keys_without_item))
+        if work.expects_rows and rows:
+            found = await self._held_digests(rows)
+            unlike += self._differing_held_keys(work, rows, found)
             rows = [row for place, row in enumerate(rows) if place not in found]
-            work.expect_rows = bool(found)
+            work.expects_rows = bool(found)
         # A row is hardly larger than its item: a page of a Scan is 1 MB at most, and need not be measured row by row.
         size = rough_size if portion.size > SAFE_BYTES // 2 else no_size
         for batch in batches(rows, size, max_rows=_ROWS):
@@ -246,26 +251,28 @@ class Backfill:
         if unlike:
             await self._converge(work, unlike)
 
-    def _rows(self, work: _Part, items: Mapping[Key, Item]) -> list[EncodedRow]:
+    def _encode(self, work: _PartState, items: Mapping[Key, Item]) -> list[EncodedRow]:
         rows = []
         for key, item in items.items():
-            row = self._rows_of.row(key, item)
+            row = self._encoder.encode(key, item)
             if row is None:
                 # The item may have changed since: whether it can be held now is for the convergence to say. Nothing
                 # of it is in the mirror that could be wrong, so that need not be asked here.
-                faults = self._rows_of.faults(key, item)
-                for tally in (work.tally, self.tally):
-                    tally.unheld(key, faults)
+                faults = self._encoder.loss_reasons(key, item)
+                for tally in (work.counts, self.counts):
+                    tally.count_unrepresentable(key, faults)
             else:
                 rows.append(row)
         return rows
 
-    async def _found(self, rows: Sequence[EncodedRow]) -> dict[int, bytes]:
+    async def _held_digests(self, rows: Sequence[EncodedRow]) -> dict[int, bytes]:
         """Digests of what the mirror has under the rows' keys, by their places."""
         keys = [self._bulk.statements.key_of(row.values) for row in rows]
         return await self._retry(lambda: self._bulk.digests(keys))
 
-    def _held_otherwise(self, work: _Part, rows: Sequence[EncodedRow], found: Mapping[int, bytes]) -> list[Key]:
+    def _differing_held_keys(
+        self, work: _PartState, rows: Sequence[EncodedRow], found: Mapping[int, bytes]
+    ) -> list[Key]:
         unlike = []
         for place, digest in found.items():
             if self._bulk.statements.row.digest(rows[place].values) != digest:
@@ -273,11 +280,11 @@ class Backfill:
         self._count(work, "equal", len(found) - len(unlike))
         return unlike
 
-    async def _insert(self, work: _Part, rows: list[EncodedRow], portion: Portion) -> list[Key]:
+    async def _insert(self, work: _PartState, rows: list[EncodedRow], portion: Portion) -> list[Key]:
         """Insert where there is no row, and read the table again; gives the keys that do not agree with it."""
         work.inserted = [row.key.text for row in rows]
         try:
-            inserted = await self._retry(lambda: self._inserted(work, rows))
+            inserted = await self._retry(lambda: self._insert_with_checkpoint(work, rows))
         except Refused:
             # One of the rows breaks a rule that only the database knows: one by one, it is found.
             work.inserted = []
@@ -286,15 +293,15 @@ class Backfill:
         held = rows
         if inserted < len(rows):
             # Some were there by now, put there by a writer's convergence: they are that writer's, if they agree.
-            work.expect_rows = True
-            found = await self._found(rows)
+            work.expects_rows = True
+            found = await self._held_digests(rows)
             digests = [self._bulk.statements.row.digest(row.values) for row in rows]
             held = [row for place, row in enumerate(rows) if found.get(place) == digests[place]]
             unlike = [row.key for place, row in enumerate(rows) if found.get(place) != digests[place]]
-        now = await self._source.now(portion, [row.key for row in held])
+        now = await self._source.read_current(portion, [row.key for row in held])
         agreed = held
         if now is not portion.items:  # else it was the same answer, to the byte
-            agreed = [row for row in held if _agrees(row.item, now.get(row.key))]
+            agreed = [row for row in held if _is_current(row.item, now.get(row.key))]
         if len(agreed) < len(held):
             kept = {row.key for row in agreed}
             unlike += [row.key for row in held if row.key not in kept]
@@ -305,62 +312,62 @@ class Backfill:
             work.inserted = []
         return unlike
 
-    async def _inserted(self, work: _Part, rows: list[EncodedRow]) -> int:
+    async def _insert_with_checkpoint(self, work: _PartState, rows: list[EncodedRow]) -> int:
         """Insert and save in one transaction. Where nobody can tell whether it was committed, a new claim tells."""
         values = [row.values for row in rows]
         for _ in range(_CLAIMS):
             try:
-                return await self._bulk.insert(values, self._saved_first(work))
+                return await self._bulk.insert(values, self._checkpoint_hook(work))
             except UnknownOutcome as error:
-                self._again(error.reason)
+                self._on_retry(error.reason)
                 claim = await self._retry(lambda: self._checkpoints.claim(work.claim.job, work.claim.part))
                 work.claim = claim
                 if claim.saved is not None and claim.saved.state["inserted"] == work.inserted:
                     return 0  # how many were there before is not known: their digests will be looked at
         raise Unreachable("commit", "the outcome of one commit after another was unknown")
 
-    def _saved_first(self, work: _Part) -> Callable[[asyncpg.Connection], Awaitable[None]]:
-        save = self._checkpoints.saving(work.claim, self._state(work))
+    def _checkpoint_hook(self, work: _PartState) -> Callable[[asyncpg.Connection], Awaitable[None]]:
+        save = self._checkpoints.saving(work.claim, self._checkpoint_state(work))
 
         async def first(connection: asyncpg.Connection) -> None:
-            self._moves.check()
+            self._participant.check()
             await save(connection)
 
         return first
 
-    async def _converge(self, work: _Part, keys: Sequence[Key], *, again: bool = False) -> None:
+    async def _converge(self, work: _PartState, keys: Sequence[Key], *, again: bool = False) -> None:
         """Each by itself, several at once. `again`: they have been counted already."""
         work.converging = [key.text for key in keys]
         if keys:
             await self._save(work)
-        tallies = () if again else (work.tally, self.tally)
+        tallies = () if again else (work.counts, self.counts)
         await run_concurrently(keys, lambda key: self._converge_one(work, key, tallies), _CONVERGING)
         work.inserted, work.converging = [], []
 
-    async def _converge_one(self, work: _Part, key: Key, tallies: Iterable[BackfillCounts]) -> None:
+    async def _converge_one(self, work: _PartState, key: Key, tallies: Iterable[BackfillCounts]) -> None:
         async def attempt() -> bool:
             try:
-                return bool(await converge(key, self._moves.authority, self._moves.mirror))
+                return bool(await converge(key, self._participant.authority, self._participant.mirror))
             except UnknownOutcome:
-                self._unsettle(work, key.text, self._settle)
+                self._unsettle(work, key.text, self._settle_seconds)
                 raise
 
         try:
             repaired = await self._retry(attempt, retryable=(Unreachable, UnknownOutcome))
         except Unrepresentable as error:
             for tally in tallies:
-                tally.unheld(key, [f"{fault.field}: {fault.reason}" for fault in error.faults])
+                tally.count_unrepresentable(key, [f"{fault.field}: {fault.reason}" for fault in error.faults])
             return
         for tally in tallies:
             tally.converged += repaired
             tally.equal += not repaired
 
-    async def _save(self, work: _Part, *, done: bool = False) -> None:
-        await self._retry(lambda: self._checkpoints.save(work.claim, self._state(work), done=done))
-        work.saved = time.monotonic()
+    async def _save(self, work: _PartState, *, done: bool = False) -> None:
+        await self._retry(lambda: self._checkpoints.save(work.claim, self._checkpoint_state(work), done=done))
+        work.saved_at = time.monotonic()
 
-    def _count(self, work: _Part, name: str, more: int) -> None:
-        for tally in (work.tally, self.tally):
+    def _count(self, work: _PartState, name: str, more: int) -> None:
+        for tally in (work.counts, self.counts):
             setattr(tally, name, getattr(tally, name) + more)
 
     async def _retry(
@@ -369,8 +376,8 @@ class Backfill:
         retryable: type[StoreError] | tuple[type[StoreError], ...] = Unreachable,
     ) -> T:
         """The result of a call that may be repeated. Raises StoreError after a minute of nothing but failures."""
-        return await retry(call, _BACKOFF, seconds=_RETRY_SECONDS, on_retry=self._again, retryable=retryable)
+        return await retry(call, _BACKOFF, seconds=_RETRY_SECONDS, on_retry=self._on_retry, retryable=retryable)
 
 
-def _agrees(item: Item, now: Item | None) -> bool:
+def _is_current(item: Item, now: Item | None) -> bool:
     return now is item or (now is not None and items_equal(item, now))

@@ -30,7 +30,7 @@ class RowEncoder:
     def __init__(self, mapping: TableMapping) -> None:
         self._mapping = mapping
 
-    def row(self, key: Key, item: Item) -> EncodedRow | None:
+    def encode(self, key: Key, item: Item) -> EncodedRow | None:
         """None where the mapping cannot hold the item."""
         try:
             encoded = self._mapping.encode(key, item)
@@ -41,7 +41,7 @@ class RowEncoder:
             return None
         return EncodedRow(key, item, values, bool(encoded.faults))
 
-    def faults(self, key: Key, item: Item) -> list[str]:
+    def loss_reasons(self, key: Key, item: Item) -> list[str]:
         """Why it cannot."""
         try:
             faults = self._mapping.encode(key, item).faults

@@ -19,13 +19,13 @@ _MOST_PARTS: Final = 4
 _MOST_TRIES: Final = 64
 
 
-def find(attribute: str, items: Sequence[Item], *, indexed: bool, parts: frozenset[str]) -> Composite | None:
+def find_composite(attribute: str, items: Sequence[Item], *, indexed: bool, parts: frozenset[str]) -> Composite | None:
     """The composite that the attribute is, of attributes among `parts`; None if it is none."""
     first = next((item for item in items if "S" in item.get(attribute, {})), None)
     if first is None:
         return None
     for composite in islice(_candidates(attribute, first, parts), _MOST_TRIES):
-        if all(_holds(composite, attribute, item, indexed=indexed) for item in items):
+        if all(_holds_for(composite, attribute, item, indexed=indexed) for item in items):
             return composite
     return None
 
@@ -48,7 +48,7 @@ def _candidates(attribute: str, item: Item, parts: frozenset[str]) -> Iterable[C
                     yield Composite.from_template(separator.join(f"{{{name}}}" for name in names))
 
 
-def _holds(composite: Composite, attribute: str, item: Item, *, indexed: bool) -> bool:
+def _holds_for(composite: Composite, attribute: str, item: Item, *, indexed: bool) -> bool:
     value = item.get(attribute)
     rendered = composite.render(item)
     if value is None:

@@ -19,8 +19,8 @@ from proxy.dynamodb.values import Item
 from proxy.mapping.composites import Composite
 from proxy.mapping.document_mapping import identifier
 from proxy.mapping.references import Reference
-from proxy.migrate.mapping_draft.composite_detection import find
-from proxy.migrate.mapping_draft.profile import Attribute, discriminator, profile
+from proxy.migrate.mapping_draft.composite_detection import find_composite
+from proxy.migrate.mapping_draft.profile import AttributeProfile, find_discriminator, profile_attributes
 
 MOST_INDEXES: Final = 23
 _MOST_COLUMNS: Final = 100
@@ -84,14 +84,14 @@ class Draft:
     left_out: tuple[str, ...]
 
 
-def draft(schema: TableSchema, items: Sequence[Item], sql_table: str | None = None) -> Draft:
+def draft_mapping(schema: TableSchema, items: Sequence[Item], sql_table: str | None = None) -> Draft:
     """A mapping of the table that holds every item of the sample, as far as DSQL can hold it at all."""
-    attributes = profile(items)
+    attributes = profile_attributes(items)
     composites = _composites(schema, items, attributes)
     key = schema.hash if schema.hash in composites and schema.range is None else None
     key_parts = frozenset(composites[key].parts) if key is not None else frozenset()
-    type_attribute = discriminator(items, key_parts, composites)
-    named = sql_table or snake(schema.name)
+    type_attribute = find_discriminator(items, key_parts, composites)
+    named = sql_table or snake_case(schema.name)
     keys = composites[key].parts if key is not None else schema.key_names
     needed = dict.fromkeys(keys)
     for index in schema.indexes.values():
@@ -102,16 +102,16 @@ def draft(schema: TableSchema, items: Sequence[Item], sql_table: str | None = No
         needed.update(dict.fromkeys(composite.parts))
     if type_attribute is not None:
         needed[type_attribute] = None
-    wanted = [*needed, *(n for n, each in attributes.items() if n not in needed and _deserves(each, len(items)))]
+    wanted = [*needed, *(n for n, each in attributes.items() if n not in needed and _deserves_column(each, len(items)))]
     wanted = [name for name in wanted if name not in composites][: max(_MOST_COLUMNS, len(needed))]
-    names = _names(wanted)
+    names = _column_names(wanted)
     columns = tuple(DraftColumn(names[n], n, _sql_type(n, attributes.get(n), schema, wide=n in needed)) for n in wanted)
     key_columns = tuple(names[name] for name in keys)
     indexes, left_out = _indexes(schema, composites, names, key_columns, named)
     return Draft(
         table=schema.name,
         sql_table=named,
-        json_column=_free("data", set(names.values())),
+        json_column=_unique_name("data", set(names.values())),
         type_attribute=type_attribute,
         composites=composites,
         key=key,
@@ -125,7 +125,7 @@ def draft(schema: TableSchema, items: Sequence[Item], sql_table: str | None = No
     )
 
 
-def snake(name: str) -> str:
+def snake_case(name: str) -> str:
     """`movedAt` as `moved_at`, `type:shelf` as `type_shelf`; always a name that SQL takes."""
     parted = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name)
     plain = re.sub(r"[^a-z0-9]+", "_", parted.lower()).strip("_")
@@ -133,7 +133,7 @@ def snake(name: str) -> str:
 
 
 def _composites(
-    schema: TableSchema, items: Sequence[Item], attributes: Mapping[str, Attribute]
+    schema: TableSchema, items: Sequence[Item], attributes: Mapping[str, AttributeProfile]
 ) -> dict[str, Composite]:
     """Those of the table's key and the indexes' hashes, and others in most items. Sort attributes stay columns."""
     hashes = dict.fromkeys(index.hash for index in schema.indexes.values())
@@ -142,41 +142,41 @@ def _composites(
         hashes = {schema.hash: None, **hashes}
     else:
         sorts |= {schema.hash, schema.range}
-    others = [name for name, each in attributes.items() if _deserves(each, len(items))]
+    others = [name for name, each in attributes.items() if _deserves_column(each, len(items))]
     indexed = {*hashes, *sorts}
     usable = frozenset(n for n, each in attributes.items() if each.uniform and each.tag in ("S", "N"))
     found: dict[str, Composite] = {}
     for name in dict.fromkeys((*hashes, *others)):
         if name in sorts or any(name in composite.parts for composite in found.values()):
             continue
-        composite = find(name, items, indexed=name in indexed, parts=usable - found.keys() - {schema.hash})
+        composite = find_composite(name, items, indexed=name in indexed, parts=usable - found.keys() - {schema.hash})
         if composite is not None and len(composite.parts) < _MOST_KEY_COLUMNS:
             found[name] = composite
     return found
 
 
-def _deserves(attribute: Attribute, items: int) -> bool:
+def _deserves_column(attribute: AttributeProfile, items: int) -> bool:
     return attribute.tag in ("S", "N", "BOOL", "B") and attribute.tags[attribute.tag] >= items * _SHARE
 
 
-def _names(attributes: Iterable[str]) -> dict[str, str]:
+def _column_names(attributes: Iterable[str]) -> dict[str, str]:
     """A column's name for each attribute, no two alike."""
     taken: set[str] = set(_SYSTEM)
     names = {}
     for attribute in attributes:
-        names[attribute] = _free(snake(attribute), taken)
+        names[attribute] = _unique_name(snake_case(attribute), taken)
         taken.add(names[attribute])
     return names
 
 
-def _free(name: str, taken: set[str]) -> str:
+def _unique_name(name: str, taken: set[str]) -> str:
     candidate, number = name, 2
     while candidate in taken:
         candidate, number = f"{name[:50]}_{number}", number + 1
     return candidate
 
 
-def _sql_type(name: str, attribute: Attribute | None, schema: TableSchema, *, wide: bool) -> str:
+def _sql_type(name: str, attribute: AttributeProfile | None, schema: TableSchema, *, wide: bool) -> str:
     tag = schema.types.get(name) or (attribute.tag if attribute is not None else "S")
     if tag != "N":
         return _SQL_TYPES[tag]
@@ -206,7 +206,7 @@ def _indexes(
         if len(made) == MOST_INDEXES:
             left_out.append(f"index {index.name}: DSQL takes {MOST_INDEXES} beside the primary key")
             continue
-        sql_index = _free(identifier(f"idx_{sql_table}_{snake(index.name)}"), taken)
+        sql_index = _unique_name(identifier(f"idx_{sql_table}_{snake_case(index.name)}"), taken)
         taken.add(sql_index)
         sparse = tuple(column for column in own if column not in key_columns)
         made.append(DraftIndex(index.name, index.hash, index.range, sql_index, columns[:_MOST_KEY_COLUMNS], sparse))
@@ -219,7 +219,7 @@ def _index_columns(index: Index, composites: Mapping[str, Composite], names: Map
 
 
 def _comparators(
-    items: Sequence[Item], attributes: Mapping[str, Attribute], type_attribute: str | None, made: set[str]
+    items: Sequence[Item], attributes: Mapping[str, AttributeProfile], type_attribute: str | None, made: set[str]
 ) -> dict[str, dict[str, str]]:
     """How the attributes compare, under the type that alone has them, or "*"."""
     owners: dict[str, set[str]] = {}
@@ -240,7 +240,7 @@ def _comparators(
     return found
 
 
-def _comparator(attribute: Attribute) -> str | None:
+def _comparator(attribute: AttributeProfile) -> str | None:
     """By the type of most values; one of another type compares by its own all the same."""
     if attribute.timestamp:
         return "timestamp"
@@ -251,7 +251,7 @@ def _comparator(attribute: Attribute) -> str | None:
 
 def _references(
     items: Sequence[Item],
-    attributes: Mapping[str, Attribute],
+    attributes: Mapping[str, AttributeProfile],
     type_attribute: str | None,
     keys: Sequence[str],
     composites: Mapping[str, Composite],

@@ -26,7 +26,7 @@ _MOST_UNTOLD: Final = 12
 
 
 @dataclass(slots=True)
-class Attribute:
+class AttributeProfile:
     """`items` that have it, by DynamoDB type in `tags`; `before` and `after`: the most digits about the point."""
 
     items: int = 0
@@ -51,23 +51,23 @@ class Attribute:
         return self.tag == "N" and self.uniform and self.instants
 
 
-def profile(items: Iterable[Item]) -> dict[str, Attribute]:
+def profile_attributes(items: Iterable[Item]) -> dict[str, AttributeProfile]:
     """Each attribute of the sample, those in most items first."""
-    found: dict[str, Attribute] = {}
+    found: dict[str, AttributeProfile] = {}
     for item in items:
         for name, value in item.items():
-            here = found.setdefault(name, Attribute())
+            here = found.setdefault(name, AttributeProfile())
             tag = next(iter(value))
             here.items += 1
             here.tags[tag] += 1
             if tag == "N":
-                _measure(here, Decimal(value["N"]))
+                _profile_number(here, Decimal(value["N"]))
             elif tag == "M" and len(here.entries) < 100:
                 here.entries.update(value["M"])
     return dict(sorted(found.items(), key=lambda each: (-each[1].items, each[0])))
 
 
-def discriminator(items: Sequence[Item], favoured: frozenset[str], made: Container[str]) -> str | None:
+def find_discriminator(items: Sequence[Item], favoured: frozenset[str], made: Container[str]) -> str | None:
     """The attribute that tells types of items apart, or None.
 
     It is a text in all items, with few values and not made of others, and knowing it says much about which other
@@ -83,12 +83,12 @@ def discriminator(items: Sequence[Item], favoured: frozenset[str], made: Contain
     others = sorted(frozenset().union(*present) - frozenset.intersection(*present))
     found: dict[str, tuple[float, float]] = {}
     untold: list[str] = []
-    for name, each in profile(items).items():
+    for name, each in profile_attributes(items).items():
         if each.tags == {"S": len(items)} and name not in made:
             values = [item[name]["S"] for item in items]
             counts = Counter(values)
             if 2 <= len(counts) <= most:
-                gain = _gain(values, present, others)
+                gain = _information_gain(values, present, others)
                 own = sum(-n / len(items) * math.log2(n / len(items)) for n in counts.values())
                 if gain >= own * _SAYS:
                     found[name] = (gain, gain / own * (1.5 if name in favoured else 1))
@@ -100,22 +100,22 @@ def discriminator(items: Sequence[Item], favoured: frozenset[str], made: Contain
     return max((ratio, name in favoured, name) for name, (gain, ratio) in found.items() if gain >= best * _NEAR)[2]
 
 
-def _gain(values: Sequence[str], present: Sequence[frozenset[str]], others: Sequence[str]) -> float:
+def _information_gain(values: Sequence[str], present: Sequence[frozenset[str]], others: Sequence[str]) -> float:
     groups: dict[str, list[frozenset[str]]] = {}
     for value, names in zip(values, present, strict=True):
         groups.setdefault(value, []).append(names)
     gained = 0.0
     for other in others[:200]:
-        whole = _uncertainty(sum(other in names for names in present), len(present))
+        whole = _entropy(sum(other in names for names in present), len(present))
         parts = sum(
-            len(group) / len(present) * _uncertainty(sum(other in n for n in group), len(group))
+            len(group) / len(present) * _entropy(sum(other in n for n in group), len(group))
             for group in groups.values()
         )
         gained += whole - parts
     return gained
 
 
-def _uncertainty(there: int, of: int) -> float:
+def _entropy(there: int, of: int) -> float:
     """Shannon's entropy of "is it there", in bits."""
     if there in (0, of):
         return 0.0
@@ -123,7 +123,7 @@ def _uncertainty(there: int, of: int) -> float:
     return -share * math.log2(share) - (1 - share) * math.log2(1 - share)
 
 
-def _measure(attribute: Attribute, number: Decimal) -> None:
+def _profile_number(attribute: AttributeProfile, number: Decimal) -> None:
     exponent = number.as_tuple().exponent
     assert isinstance(exponent, int)  # DynamoDB has no NaN and no infinity
     whole = number == number.to_integral_value()

@@ -17,92 +17,92 @@ from proxy.stores.dsql.sql.statements import quoted
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def toml(draft: Draft) -> str:
+def render_toml(draft: Draft) -> str:
     """The mapping file."""
-    return "\n".join(_toml(draft)) + "\n"
+    return "\n".join(_toml_lines(draft)) + "\n"
 
 
-def migrations(draft: Draft) -> dict[str, str]:
+def render_migrations(draft: Draft) -> dict[str, str]:
     """The SQL files by name: the table, then each index."""
     lines = [f"  {quoted(column.name)} {column.sql_type}{_not_null(draft, column.name)}," for column in draft.columns]
     lines.append(f"  {quoted(draft.json_column)} jsonb NOT NULL DEFAULT '{{}}'::jsonb,")
-    lines.append(f"  PRIMARY KEY ({_listed(draft.key_columns)})")
+    lines.append(f"  PRIMARY KEY ({_name_list(draft.key_columns)})")
     body = "\n".join(lines)
     what = f"-- DynamoDB's table {draft.table}, drafted from {draft.items} of its items by `crossfade mapping init`."
     files = {f"0001_{draft.sql_table}.sql": f"{what}\nCREATE TABLE {quoted(draft.sql_table)} (\n{body}\n);\n"}
     for number, index in enumerate(draft.indexes, 2):
         where = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in index.sparse)
         statement = f"CREATE INDEX ASYNC {quoted(index.sql_index)} ON {quoted(draft.sql_table)} "
-        statement += f"({_listed(index.columns)}){f' WHERE {where}' if where else ''};"
+        statement += f"({_name_list(index.columns)}){f' WHERE {where}' if where else ''};"
         files[f"{number:04}_{index.sql_index}.sql"] = (
-            f"-- Serves DynamoDB's index {_comment(index.name)}.\n{statement}\n"
+            f"-- Serves DynamoDB's index {_comment_text(index.name)}.\n{statement}\n"
         )
     return files
 
 
-def _toml(draft: Draft) -> Iterator[str]:
+def _toml_lines(draft: Draft) -> Iterator[str]:
     yield f"# A first mapping of DynamoDB's table {draft.table}, drafted from {draft.items} of its items."
     yield "# Read it through: `crossfade preflight` says what of the whole table it could not hold."
-    yield from (f"# Left out: {_comment(each)}." for each in draft.left_out)
+    yield from (f"# Left out: {_comment_text(each)}." for each in draft.left_out)
     yield ""
-    yield f"table = {_text(draft.table)}"
-    yield f"sql_table = {_text(draft.sql_table)}"
-    yield f"json_column = {_text(draft.json_column)}"
+    yield f"table = {_toml_string(draft.table)}"
+    yield f"sql_table = {_toml_string(draft.sql_table)}"
+    yield f"json_column = {_toml_string(draft.json_column)}"
     if draft.type_attribute is not None:
-        yield f"type_attribute = {_text(draft.type_attribute)}"
+        yield f"type_attribute = {_toml_string(draft.type_attribute)}"
     if draft.composites:
         yield ""
         yield "# Attributes made of others. They are not stored: they are made again when a row is read."
         yield "[composites]"
-        yield from (f"{_key(name)} = {_text(each.template)}" for name, each in draft.composites.items())
+        yield from (f"{_toml_key(name)} = {_toml_string(each.template)}" for name, each in draft.composites.items())
     yield ""
     yield "[key]"
     if draft.key is not None:
-        yield f"composite = {_text(draft.key)}"
-    yield f"columns = [{', '.join(_text(name) for name in draft.key_columns)}]"
+        yield f"composite = {_toml_string(draft.key)}"
+    yield f"columns = [{', '.join(_toml_string(name) for name in draft.key_columns)}]"
     yield ""
-    yield f"# What a column cannot hold exactly stays in {_comment(draft.json_column)}, and nothing is lost. But what a"
-    yield "# column of a key or an index cannot hold is not held at all: let it be wide enough for what is to come."
+    yield f"# A value that its column cannot hold exactly stays in {_comment_text(draft.json_column)}: nothing is lost."
+    yield "# A column of a key or an index has no such way out, so make it wide enough for the values to come."
     yield "[columns]"
     for column in draft.columns:
-        attribute = f"attribute = {_text(column.attribute)}, " if column.attribute != column.name else ""
-        yield f"{_key(column.name)} = {{ {attribute}type = {_text(column.sql_type)} }}"
+        attribute = f"attribute = {_toml_string(column.attribute)}, " if column.attribute != column.name else ""
+        yield f"{_toml_key(column.name)} = {{ {attribute}type = {_toml_string(column.sql_type)} }}"
     for index in draft.indexes:
         yield ""
-        yield f"[indexes.{_key(index.name)}]"
-        yield f"hash = {_text(index.hash)}"
+        yield f"[indexes.{_toml_key(index.name)}]"
+        yield f"hash = {_toml_string(index.hash)}"
         if index.range is not None:
-            yield f"range = {_text(index.range)}"
-        yield f"sql_index = {_text(index.sql_index)}"
+            yield f"range = {_toml_string(index.range)}"
+        yield f"sql_index = {_toml_string(index.sql_index)}"
     for reference in draft.references:
         yield ""
-        yield f"# In the sample each {_comment(reference.attribute)} is the {reference.to} of such an item."
-        yield f"[references.{_key(reference.attribute)}]"
-        yield f"to = {_text(reference.to)}"
-        yield f"type = {_text(reference.item_type)}"
+        yield f"# In the sample each {_comment_text(reference.attribute)} is the {reference.to} of such an item."
+        yield f"[references.{_toml_key(reference.attribute)}]"
+        yield f"to = {_toml_string(reference.to)}"
+        yield f"type = {_toml_string(reference.item_type)}"
     for item_type, comparators in draft.comparators.items():
         yield ""
-        yield f"[types.{_key(item_type)}]"
-        yield from (f"{_key(name)} = {_text(comparator)}" for name, comparator in comparators.items())
+        yield f"[types.{_toml_key(item_type)}]"
+        yield from (f"{_toml_key(name)} = {_toml_string(comparator)}" for name, comparator in comparators.items())
 
 
 def _not_null(draft: Draft, column: str) -> str:
     return " NOT NULL" if column in draft.key_columns else ""
 
 
-def _listed(names: tuple[str, ...]) -> str:
+def _name_list(names: tuple[str, ...]) -> str:
     return ", ".join(quoted(name) for name in names)
 
 
-def _key(name: str) -> str:
-    return name if _BARE.fullmatch(name) else _text(name)
+def _toml_key(name: str) -> str:
+    return name if _BARE.fullmatch(name) else _toml_string(name)
 
 
-def _text(text: str) -> str:
+def _toml_string(text: str) -> str:
     """A TOML string: JSON's escapes are TOML's, but for DEL, which JSON leaves as it is."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _comment(text: str) -> str:
+def _comment_text(text: str) -> str:
     """Text that cannot end its line."""
     return " ".join(re.sub(r"[\x00-\x1f\x7f\u0085\u2028\u2029]", " ", text).split())

@@ -53,7 +53,7 @@ class CrossItemChecks:
         self._database = sqlite3.connect(Path(self._folder.name) / "census.sqlite", isolation_level=None)
         self._database.executescript(_SCHEMA)
         self._database.execute("BEGIN")
-        self._notes: dict[str, list[tuple[Any, ...]]] = {"pointing": [], "there": [], "held": []}
+        self._pending: dict[str, list[tuple[Any, ...]]] = {"pointing": [], "there": [], "held": []}
 
     def __enter__(self) -> Self:
         return self
@@ -62,44 +62,44 @@ class CrossItemChecks:
         self._database.close()
         self._folder.cleanup()
 
-    def points(self, reference: int, target: str, key: Key, item_type: str) -> None:
+    def add_reference(self, reference: int, target: str, key: Key, item_type: str) -> None:
         """The item of this key refers to `target` by the reference of this number."""
-        self._note("pointing", (reference, _digest(target), key.text, item_type))
+        self._add("pointing", (reference, _digest(target), key.text, item_type))
 
-    def is_there(self, reference: int, target: str) -> None:
+    def add_target(self, reference: int, target: str) -> None:
         """There is an item that `target` means."""
-        self._note("there", (reference, _digest(target)))
+        self._add("there", (reference, _digest(target)))
 
-    def holds(self, row: Sequence[Any], key: Key, item_type: str) -> None:
+    def add_row(self, row: Sequence[Any], key: Key, item_type: str) -> None:
         """The item of this key would be in the row of these key columns."""
-        self._note("held", (_digest(repr(tuple(row))), key.text, item_type))
+        self._add("held", (_digest(repr(tuple(row))), key.text, item_type))
 
-    def dangling(self, reference: int) -> Iterator[CrossItemFinding]:
+    def dangling_references(self, reference: int) -> Iterator[CrossItemFinding]:
         """Items that refer to one that is not there."""
         self._flush()
         self._database.execute("CREATE INDEX IF NOT EXISTS there_target ON there (reference, target)")
         for key, item_type in self._database.execute(_DANGLING, (reference,)):
             yield CrossItemFinding(key, item_type)
 
-    def sharing(self) -> Iterator[CrossItemFinding]:
+    def items_sharing_rows(self) -> Iterator[CrossItemFinding]:
         """Items whose row is another item's too, those of one row one after the other."""
         self._flush()
         self._database.execute("CREATE INDEX IF NOT EXISTS held_row ON held (row, key, type)")
         for key, item_type in self._database.execute(_SHARED):
             yield CrossItemFinding(key, item_type)
 
-    def _note(self, table: str, note: tuple[Any, ...]) -> None:
-        notes = self._notes[table]
+    def _add(self, table: str, note: tuple[Any, ...]) -> None:
+        notes = self._pending[table]
         notes.append(note)
         if len(notes) >= _BATCH:
             self._write(table)
 
     def _flush(self) -> None:
-        for table in self._notes:
+        for table in self._pending:
             self._write(table)
 
     def _write(self, table: str) -> None:
-        notes = self._notes[table]
+        notes = self._pending[table]
         if notes:
             marks = ", ".join("?" for _ in notes[0])
             self._database.executemany(f"INSERT INTO {table} VALUES ({marks})", notes)  # noqa: S608

@@ -21,13 +21,15 @@ _CREATE_INDEX: Final = re.compile(
 )
 
 
-def unmade(mapping: ColumnMapping, statements: Iterable[str]) -> Iterator[ItemProblem]:
+def check_indexes(mapping: ColumnMapping, statements: Iterable[str]) -> Iterator[ItemProblem]:
     """A trouble for each DynamoDB index whose SQL index no statement makes, or makes on other columns."""
     made = {
-        _bare(name): [_bare(re.split(r"\s+(?i:ASC|DESC|NULLS)\b", column.strip())[0]) for column in columns.split(",")]
+        _unquoted(name): [
+            _unquoted(re.split(r"\s+(?i:ASC|DESC|NULLS)\b", column.strip())[0]) for column in columns.split(",")
+        ]
         for statement in statements
         for name, table, columns in _CREATE_INDEX.findall(statement)
-        if _bare(table) == mapping.sql_table
+        if _unquoted(table) == mapping.sql_table
     }
     for index, served in mapping.indexes.items():
         place = f"indexes.{index}.sql_index"
@@ -43,7 +45,7 @@ def unmade(mapping: ColumnMapping, statements: Iterable[str]) -> Iterator[ItemPr
             )
 
 
-def _bare(name: str) -> str:
+def _unquoted(name: str) -> str:
     """A name as PostgreSQL knows it: unquoted ones are in lower case."""
     name = name.strip()
     return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()

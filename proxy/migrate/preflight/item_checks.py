@@ -54,7 +54,7 @@ class ProblemKind(StrEnum):
         return self is not ProblemKind.ASIDE
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         """What is said of an attribute: `rating is a number that …`."""
         return _SENTENCES[self]
 
@@ -116,7 +116,7 @@ class ItemProblem:
     reason: str
 
 
-def of_table(mapping: TableMapping, schema: TableSchema) -> list[ItemProblem]:
+def check_table(mapping: TableMapping, schema: TableSchema) -> list[ItemProblem]:
     """What concerns no item: the mapping file against DescribeTable, indexes that nothing serves among it."""
     if isinstance(mapping, DocumentMapping):
         return []
@@ -127,21 +127,21 @@ def of_table(mapping: TableMapping, schema: TableSchema) -> list[ItemProblem]:
     return found
 
 
-def of_item(mapping: TableMapping, schema: TableSchema, item: Item) -> tuple[Key | None, list[ItemProblem]]:
+def check_item(mapping: TableMapping, schema: TableSchema, item: Item) -> tuple[Key | None, list[ItemProblem]]:
     """The item's key (None if it has no proper one) and what is wrong with it, each attribute once a kind."""
     try:
         key = schema.key_of(item)
         encoded = mapping.encode(key, item)
     except DynamoDBError as error:
         return None, [ItemProblem(ProblemKind.FORM, schema.hash, f"it is no item of this table: {error.message}")]
-    found = [_refined(mapping, item, fault) for fault in encoded.faults]
+    found = [_problem_of_fault(mapping, item, fault) for fault in encoded.faults]
     if encoded.values is not None:
-        found.extend(_too_large(mapping, encoded))
-        found.extend(_aside(mapping, encoded, item))
+        found.extend(_size_problems(mapping, encoded))
+        found.extend(_attributes_kept_in_json(mapping, encoded, item))
     return key, list({(each.kind, each.attribute): each for each in reversed(found)}.values())[::-1]
 
 
-def _refined(mapping: TableMapping, item: Item, fault: Fault) -> ItemProblem:
+def _problem_of_fault(mapping: TableMapping, item: Item, fault: Fault) -> ItemProblem:
     """A lossy plan's fault says that a value changes; why it does, its column knows."""
     value = item.get(fault.field)
     if fault.cause is Cause.CHANGED and value is not None and isinstance(mapping, ColumnMapping):
@@ -158,18 +158,18 @@ def _refined(mapping: TableMapping, item: Item, fault: Fault) -> ItemProblem:
     return ItemProblem(_OF_CAUSE[fault.cause], fault.field, fault.reason)
 
 
-def _too_large(mapping: TableMapping, encoded: Encoded) -> Iterator[ItemProblem]:
+def _size_problems(mapping: TableMapping, encoded: Encoded) -> Iterator[ItemProblem]:
     assert encoded.values is not None
     name = mapping.columns[-1].name
-    json_bytes = _bytes(encoded.values[-1])
+    json_bytes = _byte_count(encoded.values[-1])
     if json_bytes > MAX_JSON_BYTES:
         yield ItemProblem(ProblemKind.JSON_BYTES, name, f"it has {json_bytes} bytes before compression")
-    row_bytes = sum(_bytes(value) for value in encoded.values)
+    row_bytes = sum(_byte_count(value) for value in encoded.values)
     if row_bytes > MAX_ROW_BYTES:
         yield ItemProblem(ProblemKind.ROW_BYTES, name, f"the row has {row_bytes} bytes")
 
 
-def _aside(mapping: TableMapping, encoded: Encoded, item: Item) -> Iterator[ItemProblem]:
+def _attributes_kept_in_json(mapping: TableMapping, encoded: Encoded, item: Item) -> Iterator[ItemProblem]:
     """Attributes that have a column and are not in it, because it would not give them back exactly."""
     if isinstance(mapping, DocumentMapping) or mapping.literal:
         return
@@ -183,7 +183,7 @@ def _aside(mapping: TableMapping, encoded: Encoded, item: Item) -> Iterator[Item
                 yield ItemProblem(ProblemKind.ASIDE, column.path[0], str(misfit))
 
 
-def _bytes(value: Any) -> int:
+def _byte_count(value: Any) -> int:
     if value is None:
         return 0
     if isinstance(value, str):

@@ -20,7 +20,7 @@ from proxy.dynamodb.values import Item
 from proxy.mapping.column_mapping import ColumnMapping
 from proxy.mapping.references import Reference
 from proxy.migrate.preflight.cross_item_checks import CrossItemChecks
-from proxy.migrate.preflight.item_checks import ItemProblem, ProblemKind, TableMapping, of_item, of_table
+from proxy.migrate.preflight.item_checks import ItemProblem, ProblemKind, TableMapping, check_item, check_table
 
 EXAMPLES: Final = 3
 _MOST_FINDINGS: Final = 500
@@ -30,7 +30,7 @@ FILES: Final = "(what is no item)"
 
 
 @dataclass(slots=True)
-class _Tally:
+class _ProblemCounts:
     items: int = 0
     reason: str = ""
     types: Counter[str] = field(default_factory=Counter)
@@ -72,7 +72,7 @@ class PreflightFinding:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class PreflightReport:
     """What preflight found: losses first, then the most items. `unchecked` says what could not be looked at."""
 
     table: str
@@ -100,7 +100,7 @@ class Report:
             whom = f"{each.items} items" if each.items else "the mapping"
             types = ", ".join(f"{name or '(none)'} {count}" for name, count in each.types.items())
             lines.append("")
-            lines.append(f"{'LOSS' if each.kind.loses else 'note'}  {each.attribute} {each.kind.sentence}: {whom}")
+            lines.append(f"{'LOSS' if each.kind.loses else 'note'}  {each.attribute} {each.kind.description}: {whom}")
             if each.types and list(each.types) != [""]:
                 lines.append(f"      types: {types}")
             lines.append(f"      why: {each.reason}")
@@ -108,11 +108,11 @@ class Report:
             lines.append(f"      remedy: {each.kind.remedy}")
         lines.append("")
         lines.extend(f"not looked at: {each}" for each in self.unchecked)
-        lines.append(_end(len(self.losses)))
+        lines.append(_summary_line(len(self.losses)))
         return "\n".join(lines)
 
 
-def _end(losses: int) -> str:
+def _summary_line(losses: int) -> str:
     return f"{losses} kinds of loss" if losses else "nothing would be lost"
 
 
@@ -133,40 +133,40 @@ class Preflight:
     ) -> None:
         self._mapping = mapping
         self._schema = schema
-        self._census = census
+        self._cross_item_checks = census
         self._references = references if whole else ()
-        self._skipped = () if whole else references
+        self._unchecked_references = () if whole else references
         # Only a plan that is taken literally can put two keys into one row: other key columns give the key back.
-        self._rows_shared = isinstance(mapping, ColumnMapping) and mapping.literal
+        self._rows_may_be_shared = isinstance(mapping, ColumnMapping) and mapping.literal
         self._whole = whole
-        self._tallies: dict[tuple[ProblemKind, str], _Tally] = {}
+        self._counts: dict[tuple[ProblemKind, str], _ProblemCounts] = {}
         self.items = 0
 
-    def look(self, items: Iterable[Item]) -> None:
+    def check_items(self, items: Iterable[Item]) -> None:
         for item in items:
             self.items += 1
             item_type = self._mapping.type_of(item)
-            key, troubles = of_item(self._mapping, self._schema, item)
+            key, troubles = check_item(self._mapping, self._schema, item)
             for trouble in troubles:
                 self._count(trouble, key.text if key is not None else None, item_type)
             if key is not None:
-                self._note(key, item, item_type)
+                self._record_item(key, item, item_type)
 
-    def unreadable(self, place: str, reason: str) -> None:
+    def count_unreadable(self, place: str, reason: str) -> None:
         """Something in a file that is no item."""
         self.items += 1
         self._count(ItemProblem(ProblemKind.FORM, FILES, f"{place}: {reason}"), None, "")
 
-    def add(self, trouble: ItemProblem) -> None:
+    def add_problem(self, trouble: ItemProblem) -> None:
         """A trouble of the mapping's, found elsewhere."""
-        tally = self._tallies.setdefault((trouble.kind, trouble.attribute), _Tally())
+        tally = self._counts.setdefault((trouble.kind, trouble.attribute), _ProblemCounts())
         tally.reason = tally.reason or trouble.reason
 
-    def report(self, *, values: bool) -> Report:
+    def report(self, *, values: bool) -> PreflightReport:
         """With `values` the examples are keys as they are; without, hashes and shapes: a key is an item's value."""
-        for trouble in of_table(self._mapping, self._schema):
-            self.add(trouble)
-        self._take_census()
+        for trouble in check_table(self._mapping, self._schema):
+            self.add_problem(trouble)
+        self._count_cross_item_findings()
         redactor = Redactor(secrets.token_bytes(32))
         findings = [
             PreflightFinding(
@@ -175,12 +175,12 @@ class Preflight:
                 tally.items,
                 dict(tally.types.most_common()),
                 tally.reason,
-                tuple(_shown(text, redactor, values) for text in tally.examples),
+                tuple(_example(text, redactor, values) for text in tally.examples),
             )
-            for (kind, attribute), tally in self._tallies.items()
+            for (kind, attribute), tally in self._counts.items()
         ]
         findings.sort(key=lambda each: (not each.kind.loses, -each.items, each.kind, each.attribute))
-        return Report(self._mapping.table, self.items, tuple(findings), self._unchecked())
+        return PreflightReport(self._mapping.table, self.items, tuple(findings), self._unchecked())
 
     def _declared(self, kind: ProblemKind, attribute: str) -> bool:
         """Whether the name comes from the mapping or the table's schema, and so says nothing of an item."""
@@ -191,41 +191,44 @@ class Preflight:
             or attribute in self._schema.types
         )
 
-    def _note(self, key: Key, item: Item, item_type: str) -> None:
+    def _record_item(self, key: Key, item: Item, item_type: str) -> None:
         for number, reference in enumerate(self._references):
             target = reference.pointed_to(item)
             if target is not None:
-                self._census.points(number, target, key, item_type)
+                self._cross_item_checks.add_reference(number, target, key, item_type)
             meant_by = reference.stands_for(item, item_type)
             if meant_by is not None:
-                self._census.is_there(number, meant_by)
-        if self._rows_shared and (row := self._mapping.key_values(key)) is not None:
-            self._census.holds(row, key, item_type)
+                self._cross_item_checks.add_target(number, meant_by)
+        if self._rows_may_be_shared and (row := self._mapping.key_values(key)) is not None:
+            self._cross_item_checks.add_row(row, key, item_type)
 
-    def _take_census(self) -> None:
+    def _count_cross_item_findings(self) -> None:
         for number, reference in enumerate(self._references):
             meant = f"no {reference.item_type or 'item'} has it as its {reference.to}"
-            for each in self._census.dangling(number):
+            for each in self._cross_item_checks.dangling_references(number):
                 self._count(ItemProblem(ProblemKind.DANGLING, reference.attribute, meant), each.key, each.item_type)
-        if self._rows_shared:
+        if self._rows_may_be_shared:
             columns = ", ".join(self._mapping.key_columns)
             shared = f"the primary key is {columns} alone: the one written last is what is left"
-            for each in self._census.sharing():
+            for each in self._cross_item_checks.items_sharing_rows():
                 self._count(ItemProblem(ProblemKind.DUPLICATE, self._schema.hash, shared), each.key, each.item_type)
 
     def _unchecked(self) -> tuple[str, ...]:
-        told = [f"whether {each.attribute} refers to something: that takes the whole table" for each in self._skipped]
-        if self._rows_shared and not self._whole:
+        told = [
+            f"whether {each.attribute} refers to something: that takes the whole table"
+            for each in self._unchecked_references
+        ]
+        if self._rows_may_be_shared and not self._whole:
             told.append("all keys that share a row: of a sample, only those within it")
         return tuple(told)
 
     def _count(self, trouble: ItemProblem, key: str | None, item_type: str) -> None:
         name = (trouble.kind, trouble.attribute)
-        if name not in self._tallies and len(self._tallies) >= _MOST_FINDINGS:
+        if name not in self._counts and len(self._counts) >= _MOST_FINDINGS:
             name = (trouble.kind, OTHERS)
-        self._tallies.setdefault(name, _Tally()).add(trouble.reason, key, item_type)
+        self._counts.setdefault(name, _ProblemCounts()).add(trouble.reason, key, item_type)
 
 
-def _shown(text: str, redactor: Redactor, values: bool) -> dict[str, Any]:
+def _example(text: str, redactor: Redactor, values: bool) -> dict[str, Any]:
     attributes: Item = orjson.loads(text)
     return attributes if values else {name: redactor.redact(value) for name, value in attributes.items()}

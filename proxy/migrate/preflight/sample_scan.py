@@ -28,7 +28,7 @@ _BACKOFF: Final = Backoff(0.1, 10.0, min_share=0.5)
 Pages = AsyncGenerator[list[Item], None]
 
 
-def share_of(text: str) -> float:
+def parse_share(text: str) -> float:
     """A share as an operator writes it, `1%` or `0.01`, as a number over 0 and up to 1. Raises ValueError."""
     number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     if not 0 < number <= 1:
@@ -36,7 +36,7 @@ def share_of(text: str) -> float:
     return number
 
 
-async def pages(
+async def scan_pages(
     store: DynamoDBStore,
     table: str,
     share: float = 1.0,
@@ -56,7 +56,7 @@ async def pages(
     async def read(part: Sequence[int]) -> None:
         try:
             for segment in part:
-                async with aclosing(_segment(store, pace, {"TableName": table, **limit}, segment, total)) as found:
+                async with aclosing(_scan_segment(store, pace, {"TableName": table, **limit}, segment, total)) as found:
                     async for items in found:
                         await waiting.put(items)
         except StoreError as error:
@@ -82,7 +82,7 @@ async def pages(
         await asyncio.wait(readers)
 
 
-async def gather(source: Pages, items: int, size: int) -> list[Item]:
+async def collect_sample(source: Pages, items: int, size: int) -> list[Item]:
     """The first so many items, and so many bytes of attribute text at most: what fits in memory of a sample."""
     found: list[Item] = []
     async with aclosing(source) as reading:
@@ -95,13 +95,15 @@ async def gather(source: Pages, items: int, size: int) -> list[Item]:
     return found
 
 
-async def _segment(store: DynamoDBStore, pace: RateLimiter, request: dict[str, Any], segment: int, total: int) -> Pages:
+async def _scan_segment(
+    store: DynamoDBStore, pace: RateLimiter, request: dict[str, Any], segment: int, total: int
+) -> Pages:
     request |= {"Segment": segment, "TotalSegments": total, "ReturnConsumedCapacity": "TOTAL"}
     while True:
         await pace.wait()
         document = await _read_page(store, request)
         items = document.get("Items", [])
-        pace.spent(items=len(items), rcu=(document.get("ConsumedCapacity") or {}).get("CapacityUnits", 0.0))
+        pace.charge(items=len(items), rcu=(document.get("ConsumedCapacity") or {}).get("CapacityUnits", 0.0))
         yield items
         after = document.get("LastEvaluatedKey")
         if after is None:

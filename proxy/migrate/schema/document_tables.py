@@ -16,7 +16,7 @@ from proxy.dynamodb.values import Item
 from proxy.mapping.document_mapping import DocumentMapping, identifier
 from proxy.mapping.foreign_rows import UnreadableRow
 from proxy.migrate.schema import ddl
-from proxy.migrate.schema.index_jobs import execute, running, wait
+from proxy.migrate.schema.index_jobs import execute_ddl, find_running_job, wait_for_job
 from proxy.migrate.schema.migration_files import MigrationError
 from proxy.stores.dsql.conflicts import retry_conflicts
 from proxy.stores.dsql.pool import Pool
@@ -32,7 +32,7 @@ _INDEXES: Final = (
 )
 
 
-class Documents:
+class DocumentTables:
     """DDL over a pool of connections. `reserved` are SQL tables that belong to others, and are left alone."""
 
     def __init__(self, pool: Pool, schema: str, reserved: frozenset[str] = frozenset()) -> None:
@@ -45,22 +45,22 @@ class Documents:
         if mapping.sql_table in self._reserved:
             taken = f"the SQL table {mapping.sql_table} is another table's: write a mapping that names one"
             raise Refused("reserved", taken)
-        await self._attempt(self._create, mapping)
+        await self._run_ddl(self._create, mapping)
 
     async def drop(self, name: str) -> None:
         """Raises StoreError."""
         if identifier(name) not in self._reserved:
-            await self._attempt(self._drop, name)
+            await self._run_ddl(self._drop, name)
 
-    async def _attempt(self, action: Any, subject: Any) -> None:
+    async def _run_ddl(self, action: Any, subject: Any) -> None:
         try:
             async with self._pool.connection() as connection:
-                changed = await retry_conflicts(lambda: action(connection, subject), is_retryable=_lost)
+                changed = await retry_conflicts(lambda: action(connection, subject), is_retryable=_lost_ddl_race)
             if changed:
                 # Statements that connections have prepared know the columns of the table that was.
                 self._pool.expire_connections()
         except asyncpg.PostgresError as error:
-            if _lost(error):
+            if _lost_ddl_race(error):
                 raise Unreachable("table", f"others changed the table at the same time: {error.sqlstate}") from error
             raise to_store_error(error, None, reading=True) from error
         except MigrationError as error:  # a job that failed
@@ -69,7 +69,7 @@ class Documents:
             raise to_unsent_error(error, None) from error
 
     async def _drop(self, connection: asyncpg.Connection, name: str) -> bool:
-        await execute(connection, ddl.drop_table(name, self._schema))
+        await execute_ddl(connection, ddl.drop_table(name, self._schema))
         return True
 
     async def _create(self, connection: asyncpg.Connection, mapping: DocumentMapping) -> bool:
@@ -80,11 +80,11 @@ class Documents:
         else:
             changes = [ddl.create_table(mapping, self._schema)]
         for statement in changes:
-            await execute(connection, statement)
-        await self._index(connection, mapping)
+            await execute_ddl(connection, statement)
+        await self._create_missing_indexes(connection, mapping)
         return bool(changes)
 
-    async def _index(self, connection: asyncpg.Connection, mapping: DocumentMapping) -> None:
+    async def _create_missing_indexes(self, connection: asyncpg.Connection, mapping: DocumentMapping) -> None:
         """Make the indexes that are missing, once the columns are filled."""
         rows = await connection.fetch(_INDEXES, self._schema, mapping.sql_table)
         valid: dict[str, bool] = {row["name"]: row["valid"] for row in rows}
@@ -94,15 +94,15 @@ class Documents:
             if not valid.get(name, False)
         }
         if missing:
-            await self._fill(connection, mapping)
+            await self._fill_index_columns(connection, mapping)
         for name, statement in missing.items():
             if name in valid:  # another process makes it, or has failed to
-                job = await running(connection, statement)
+                job = await find_running_job(connection, statement)
                 if job is not None:
-                    await wait(connection, statement, job)
+                    await wait_for_job(connection, statement, job)
                     continue
-                await execute(connection, ddl.drop_index(name, self._schema))
-            await execute(connection, statement)
+                await execute_ddl(connection, ddl.drop_index(name, self._schema))
+            await execute_ddl(connection, statement)
 
     async def _columns(self, connection: asyncpg.Connection, mapping: DocumentMapping) -> frozenset[str]:
         rows = await connection.fetch(
@@ -112,7 +112,7 @@ class Documents:
         )
         return frozenset(row["column_name"] for row in rows)
 
-    async def _fill(self, connection: asyncpg.Connection, mapping: DocumentMapping) -> None:
+    async def _fill_index_columns(self, connection: asyncpg.Connection, mapping: DocumentMapping) -> None:
         """Give index columns their values, row by row. A row that changes meanwhile is left to whoever changes it."""
         statements = Statements(self._schema, mapping)
         others = [n for n, column in enumerate(mapping.columns[:-1]) if column.name not in mapping.key_columns]
@@ -141,6 +141,6 @@ class Documents:
             after = tuple(rows[-1][name] for name in mapping.key_columns)
 
 
-def _lost(error: BaseException) -> bool:
+def _lost_ddl_race(error: BaseException) -> bool:
     """Whether another process was at the same table: made a part of it first, or dropped it meanwhile."""
     return is_ddl_race(error) or getattr(error, "sqlstate", None) == NO_TABLE

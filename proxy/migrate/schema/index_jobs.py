@@ -16,12 +16,12 @@ from typing import Final
 import asyncpg
 import structlog
 
-from proxy.migrate.schema.migration_files import MigrationError, constraint_of, index_of
+from proxy.migrate.schema.migration_files import MigrationError, created_index, validated_constraint
 from proxy.stores.dsql.conflicts import retry_conflicts
 
 log = structlog.get_logger(__name__)
 
-Seen = Callable[[str, float], Awaitable[None]]
+OnStatus = Callable[[str, float], Awaitable[None]]
 
 _ASYNC: Final = re.compile(r"\b(CREATE(?:\s+UNIQUE)?\s+INDEX|ALTER\s+TABLE)\s+ASYNC\b", re.IGNORECASE)
 _PART: Final = re.compile(r"""\"(?:[^"]|"")*\"|\w+""")
@@ -42,7 +42,7 @@ _PROVEN: Final = (
 _NO_JOBS: Final = frozenset({"42P01", "3F000"})  # a PostgreSQL has no schema sys, and no jobs
 
 
-async def _unseen(_: str, __: float) -> None:
+async def _ignore_status(_: str, __: float) -> None:
     """Nobody looks on."""
 
 
@@ -50,22 +50,22 @@ class DDLJobFailed(MigrationError):
     """The job ended without what it was started for."""
 
 
-async def execute(connection: asyncpg.Connection, statement: str) -> None:
+async def execute_ddl(connection: asyncpg.Connection, statement: str) -> None:
     """One DDL statement; an asynchronous one is waited for. Raises asyncpg.PostgresError, MigrationError."""
-    job = await submit(connection, statement)
+    job = await submit_ddl(connection, statement)
     if job is not None:
-        await wait(connection, statement, job)
+        await wait_for_job(connection, statement, job)
 
 
-async def submit(connection: asyncpg.Connection, statement: str) -> str | None:
+async def submit_ddl(connection: asyncpg.Connection, statement: str) -> str | None:
     """Send one DDL statement, and give the job that it started, if it did. Conflicts are tried again.
 
     Raises asyncpg.PostgresError.
     """
-    return await retry_conflicts(lambda: _submit(connection, statement))
+    return await retry_conflicts(lambda: _submit_once(connection, statement))
 
 
-async def _submit(connection: asyncpg.Connection, statement: str) -> str | None:
+async def _submit_once(connection: asyncpg.Connection, statement: str) -> str | None:
     if not _ASYNC.search(statement):
         await connection.execute(statement)
         return None
@@ -78,7 +78,9 @@ async def _submit(connection: asyncpg.Connection, statement: str) -> str | None:
     return str(rows[0][0]) if rows and rows[0][0] else None
 
 
-async def wait(connection: asyncpg.Connection, statement: str, job: str, seen: Seen = _unseen) -> None:
+async def wait_for_job(
+    connection: asyncpg.Connection, statement: str, job: str, seen: OnStatus = _ignore_status
+) -> None:
     """Until the job has done what the statement asks for. `seen` gets its status and how many seconds it has taken.
 
     A job that failed leaves an index that is not valid and in the way: it is dropped. Raises JobFailed,
@@ -93,13 +95,18 @@ async def wait(connection: asyncpg.Connection, statement: str, job: str, seen: S
         )
         if row is None:
             # DSQL forgets a job some time after its end: what it has left says how it ended.
-            if await valid(connection, statement) is False or await _proven(connection, statement) is False:
-                raise await _failed(connection, statement, job, "is not known any more, and what it makes is not valid")
+            if (
+                await index_is_valid(connection, statement) is False
+                or await _constraint_is_valid(connection, statement) is False
+            ):
+                raise await _job_failure(
+                    connection, statement, job, "is not known any more, and what it makes is not valid"
+                )
             return
         if row["status"] == _DONE:
             return
         if row["status"] in _ENDED_BADLY:
-            raise await _failed(connection, statement, job, f"{row['status']}: {row['details'] or 'no details'}")
+            raise await _job_failure(connection, statement, job, f"{row['status']}: {row['details'] or 'no details'}")
         if loop.time() - began > _LONGEST_SECONDS:
             raise MigrationError(f"job {job} is still {row['status']}: run this again to go on waiting for it")
         await seen(row["status"], loop.time() - began)
@@ -107,43 +114,43 @@ async def wait(connection: asyncpg.Connection, statement: str, job: str, seen: S
         pause = min(_LOOK_SECONDS, pause * 2)
 
 
-async def _failed(connection: asyncpg.Connection, statement: str, job: str, how: str) -> DDLJobFailed:
-    if await valid(connection, statement) is False:
+async def _job_failure(connection: asyncpg.Connection, statement: str, job: str, how: str) -> DDLJobFailed:
+    if await index_is_valid(connection, statement) is False:
         await drop_index(connection, statement)
     return DDLJobFailed(f"job {job} {how}")
 
 
 async def drop_index(connection: asyncpg.Connection, statement: str) -> None:
     """Take away the index that the statement makes."""
-    await submit(connection, f"DROP INDEX IF EXISTS {index_of(statement)}")
+    await submit_ddl(connection, f"DROP INDEX IF EXISTS {created_index(statement)}")
 
 
-async def valid(connection: asyncpg.Connection, statement: str) -> bool | None:
+async def index_is_valid(connection: asyncpg.Connection, statement: str) -> bool | None:
     """Whether the index that the statement makes can be used; None where it is not there, or it makes none."""
-    index = index_of(statement)
+    index = created_index(statement)
     if index is None:
         return None
-    schema, name = _parts(index)
+    schema, name = _catalog_names(index)
     found: bool | None = await retry_conflicts(lambda: connection.fetchval(_VALID, name, schema))
     return found
 
 
-async def _proven(connection: asyncpg.Connection, statement: str) -> bool | None:
+async def _constraint_is_valid(connection: asyncpg.Connection, statement: str) -> bool | None:
     """Whether the constraint that the statement proves is proven; None where there is none, or it proves none."""
-    constraint = constraint_of(statement)
+    constraint = validated_constraint(statement)
     if constraint is None:
         return None
-    _, name = _parts(constraint)
+    _, name = _catalog_names(constraint)
     found: bool | None = await retry_conflicts(lambda: connection.fetchval(_PROVEN, name))
     return found
 
 
-async def running(connection: asyncpg.Connection, statement: str) -> str | None:
+async def find_running_job(connection: asyncpg.Connection, statement: str) -> str | None:
     """The job that is at work on the statement's index, started by a run before this one; None where there is none."""
-    index = index_of(statement)
+    index = created_index(statement)
     if index is None:
         return None
-    _, name = _parts(index)
+    _, name = _catalog_names(index)
     try:
         rows = await retry_conflicts(lambda: connection.fetch("SELECT job_id, status, object_name FROM sys.jobs"))
     except asyncpg.PostgresError as error:
@@ -157,7 +164,7 @@ async def running(connection: asyncpg.Connection, statement: str) -> str | None:
     return None
 
 
-def _parts(written: str) -> tuple[str | None, str]:
+def _catalog_names(written: str) -> tuple[str | None, str]:
     """The schema, if it is given, and the name, as the catalog has them."""
     found = [each[1:-1].replace('""', '"') if each.startswith('"') else each.lower() for each in _PART.findall(written)]
     return (found[0] if len(found) > 1 else None), found[-1]

@@ -43,7 +43,7 @@ class StartedStatement:
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class AppliedMigration:
     """A migration that is applied whole."""
 
     checksum: str
@@ -59,12 +59,12 @@ class Ledger:
     async def create(self) -> None:
         """Make what is not there. DDL that does nothing is a change of the catalog all the same, for every session."""
         for name, columns in _COLUMNS.items():
-            await retry_conflicts(lambda n=name, c=columns: self._make(n, c), is_retryable=is_ddl_race)  # type: ignore[misc]
+            await retry_conflicts(lambda n=name, c=columns: self._create_table(n, c), is_retryable=is_ddl_race)  # type: ignore[misc]
 
-    async def applied(self) -> dict[str, Applied]:
+    async def applied(self) -> dict[str, AppliedMigration]:
         """By name; empty where nothing was ever written down."""
         rows = await self._rows(f"SELECT name, checksum, applied_at FROM {MIGRATIONS_TABLE}")  # noqa: S608
-        return {row["name"]: Applied(row["checksum"], row["applied_at"]) for row in rows}
+        return {row["name"]: AppliedMigration(row["checksum"], row["applied_at"]) for row in rows}
 
     async def steps(self) -> dict[tuple[str, int], StartedStatement]:
         """By migration and number, which counts from 0."""
@@ -81,7 +81,7 @@ class Ledger:
         )
         return (rows[0]["holder"], rows[0]["remaining"]) if rows else None
 
-    async def begin(self, migration: str, step: int, checksum: str, before: StartedStatement | None) -> None:
+    async def begin_statement(self, migration: str, step: int, checksum: str, before: StartedStatement | None) -> None:
         """Raises MigrationError where another run has begun it since `before` was read."""
         if before is None:
             done = await self._execute(
@@ -103,7 +103,7 @@ class Ledger:
         if not done.endswith(" 1"):
             raise MigrationError("another run has begun this meanwhile: run this again, it goes on where that one is")
 
-    async def started(self, migration: str, step: int, job: str) -> None:
+    async def record_job(self, migration: str, step: int, job: str) -> None:
         await self._execute(
             f"UPDATE {STEPS_TABLE} SET job = $3 WHERE migration = $1 AND step = $2",  # noqa: S608
             migration,
@@ -111,18 +111,18 @@ class Ledger:
             job,
         )
 
-    async def take_back(self, migration: str, step: int) -> None:
+    async def retract(self, migration: str, step: int) -> None:
         """It had no effect, and that is certain."""
         await self._execute(f"DELETE FROM {STEPS_TABLE} WHERE migration = $1 AND step = $2", migration, step)  # noqa: S608
 
-    async def done(self, migration: str, step: int) -> None:
+    async def finish_statement(self, migration: str, step: int) -> None:
         await self._execute(
             f"UPDATE {STEPS_TABLE} SET done_at = now() WHERE migration = $1 AND step = $2",  # noqa: S608
             migration,
             step,
         )
 
-    async def with_rows(self, migration: str, step: int, checksum: str, statement: str) -> None:
+    async def execute_and_finish(self, migration: str, step: int, checksum: str, statement: str) -> None:
         """A statement that changes rows, and the note that it is done, in one transaction: once, whatever happens."""
 
         async def once() -> None:
@@ -144,7 +144,7 @@ class Ledger:
 
         await retry_conflicts(once)
 
-    async def finish(self, migration: str, checksum: str) -> None:
+    async def finish_migration(self, migration: str, checksum: str) -> None:
         await self._execute(
             f"INSERT INTO {MIGRATIONS_TABLE} (name, checksum, applied_at) VALUES ($1, $2, now()) "  # noqa: S608
             "ON CONFLICT (name) DO NOTHING",
@@ -168,7 +168,7 @@ class Ledger:
         )
         return bool(rows)
 
-    async def keep_lock(self, holder: str, seconds: float) -> None:
+    async def renew_lock(self, holder: str, seconds: float) -> None:
         """Raises MigrationError where somebody else has it meanwhile."""
         done = await self._execute(
             f"UPDATE {LOCK_TABLE} SET until = now() + $2::float8 * interval '1 second' WHERE id = 1 AND holder = $1",  # noqa: S608
@@ -196,7 +196,7 @@ class Ledger:
     async def _execute(self, sql: str, *parameters: Any) -> str:
         return str(await retry_conflicts(lambda: self._connection.execute(sql, *parameters)))
 
-    async def _make(self, name: str, columns: str) -> None:
+    async def _create_table(self, name: str, columns: str) -> None:
         try:
             await self._connection.fetch(f"SELECT 1 FROM {name} LIMIT 0")  # noqa: S608
         except asyncpg.PostgresError as error:

@@ -41,7 +41,7 @@ class Migration:
     checksum: str
 
 
-def shipped() -> Path:
+def shipped_folder() -> Path:
     """The migrations that come with Crossfade: beside the package in its repository, inside it once it is installed."""
     inside = Path(__file__).parents[2] / "_config" / "migrations"
     return inside if inside.is_dir() else Path(__file__).parents[3] / "config" / "migrations"
@@ -94,13 +94,13 @@ def changes_rows(statement: str) -> bool:
     return _ROWS.match(statement) is not None
 
 
-def index_of(statement: str) -> str | None:
+def created_index(statement: str) -> str | None:
     """The name of the index that it makes, as it is written there; None for every other statement."""
     found = _INDEX.match(statement)
     return found["name"] if found is not None else None
 
 
-def constraint_of(statement: str) -> str | None:
+def validated_constraint(statement: str) -> str | None:
     """The name of the constraint that it has proven, as it is written there; None for every other statement."""
     found = _PROOF.match(statement)
     return found["name"] if found is not None else None

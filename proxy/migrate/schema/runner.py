@@ -17,8 +17,15 @@ from typing import Final, TypeVar
 
 import asyncpg
 
-from proxy.migrate.schema.index_jobs import DDLJobFailed, drop_index, execute, running, submit, valid, wait
-from proxy.migrate.schema.ledger import LEDGER_TABLES, MIGRATIONS_TABLE, Applied, Ledger, StartedStatement
+from proxy.migrate.schema.index_jobs import (
+    DDLJobFailed,
+    drop_index,
+    find_running_job,
+    index_is_valid,
+    submit_ddl,
+    wait_for_job,
+)
+from proxy.migrate.schema.ledger import LEDGER_TABLES, MIGRATIONS_TABLE, AppliedMigration, Ledger, StartedStatement
 from proxy.migrate.schema.migration_files import Migration, MigrationError, changes_rows, checksum, read_folder
 
 __all__ = [
@@ -28,10 +35,9 @@ __all__ = [
     "MigrationError",
     "MigrationInterrupted",
     "MigrationProgress",
-    "execute",
     "migrate",
-    "progress",
     "read_folder",
+    "read_progress",
 ]
 
 LEASE_SECONDS: Final = 30.0
@@ -43,7 +49,7 @@ _THERE_ALREADY: Final = frozenset({"42P07", "42701", "42710", "42P06", "42723"})
 _GONE_ALREADY: Final = frozenset({"42P01", "42703", "42704", "3F000"})
 _TAKES_AWAY: Final = re.compile(r"\s*DROP\b|\s*ALTER\b.*\b(DROP|RENAME)\b", re.IGNORECASE | re.DOTALL)
 # The connection, or the server, went away: whether the statement took effect is not known.
-_AWAY: Final = ("57", "08", "XX000")
+_CONNECTION_LOST: Final = ("57", "08", "XX000")
 
 Say = Callable[[str], None]
 T = TypeVar("T")
@@ -65,13 +71,13 @@ class MigrationProgress:
     state: str
     done: int
     statements: tuple[str, ...]
-    applied: Applied | None
+    applied: AppliedMigration | None
 
 
-async def progress(connection: asyncpg.Connection, migrations: Sequence[Migration]) -> list[MigrationProgress]:
+async def read_progress(connection: asyncpg.Connection, migrations: Sequence[Migration]) -> list[MigrationProgress]:
     """What is applied and what would be; nothing is written. Raises MigrationError."""
     ledger = Ledger(connection)
-    applied, steps = await _told(ledger.applied()), await _told(ledger.steps())
+    applied, steps = await _as_migration_error(ledger.applied()), await _as_migration_error(ledger.steps())
     found = []
     for migration in migrations:
         before = applied.get(migration.name)
@@ -101,10 +107,10 @@ async def migrate(
 
     A run that is killed keeps the lock for `lease_seconds`; one that meets another waits `wait_seconds` for its turn.
     """
-    return await _told(_Run(connection, say, lease_seconds).in_turn(migrations, wait_seconds))
+    return await _as_migration_error(_MigrationRun(connection, say, lease_seconds).run(migrations, wait_seconds))
 
 
-async def _told(work: Awaitable[T]) -> T:
+async def _as_migration_error(work: Awaitable[T]) -> T:
     """The database's errors as MigrationErrors."""
     try:
         return await work
@@ -113,12 +119,12 @@ async def _told(work: Awaitable[T]) -> T:
             f"the connection was lost ({error}): run this again, it goes on where it was"
         ) from error
     except asyncpg.PostgresError as error:
-        if (error.sqlstate or "").startswith(_AWAY):
+        if (error.sqlstate or "").startswith(_CONNECTION_LOST):
             raise MigrationInterrupted(f"{error.sqlstate}: {error}: run this again, it goes on where it was") from error
         raise MigrationError(f"{error.sqlstate}: {error}") from error
 
 
-class _Run:
+class _MigrationRun:
     """One run: who it is, and what it has seen."""
 
     def __init__(self, connection: asyncpg.Connection, say: Say, lease_seconds: float) -> None:
@@ -127,20 +133,20 @@ class _Run:
         self._connection = connection
         self._say = say
         self._lease = lease_seconds
-        self._kept = 0.0
-        self._told = 0.0
+        self._renewed_at = 0.0
+        self._reported_at = 0.0
 
-    async def in_turn(self, migrations: Sequence[Migration], wait_seconds: float) -> int:
+    async def run(self, migrations: Sequence[Migration], wait_seconds: float) -> int:
         """All of them, when no other run is at it."""
         await self.ledger.create()
-        await self.lock(wait_seconds)
+        await self.acquire_lock(wait_seconds)
         try:
             return await self.apply(migrations)
         finally:
             if not self._connection.is_closed():
                 await self.ledger.release_lock(self.holder)
 
-    async def lock(self, wait_seconds: float) -> None:
+    async def acquire_lock(self, wait_seconds: float) -> None:
         loop = asyncio.get_running_loop()
         until = loop.time() + wait_seconds
         told = ""
@@ -154,7 +160,7 @@ class _Run:
                 told = found[0]
                 self._say(f"waiting for {told}, which is applying migrations")
             await asyncio.sleep(max(0.01, min(_TURN_SECONDS, found[1])))
-        self._kept = loop.time()
+        self._renewed_at = loop.time()
 
     async def apply(self, migrations: Sequence[Migration]) -> int:
         applied, steps = await self.ledger.applied(), await self.ledger.steps()
@@ -170,75 +176,81 @@ class _Run:
             for number, statement in enumerate(migration.statements):
                 place = f"{migration.name}, statement {number + 1} of {len(migration.statements)}"
                 try:
-                    await self._step(migration.name, number, statement, steps.get((migration.name, number)), place)
+                    await self._apply_statement(
+                        migration.name, number, statement, steps.get((migration.name, number)), place
+                    )
                 except MigrationError as error:
                     raise type(error)(f"{place}: {error}") from error
                 except asyncpg.PostgresError as error:
-                    if (error.sqlstate or "").startswith(_AWAY):
+                    if (error.sqlstate or "").startswith(_CONNECTION_LOST):
                         raise
                     raise MigrationError(f"{place}: {error.sqlstate}: {error}") from error
-            await self.ledger.finish(migration.name, migration.checksum)
+            await self.ledger.finish_migration(migration.name, migration.checksum)
             self._say(f"applied {migration.name}")
             done += 1
         return done
 
-    async def _step(self, name: str, number: int, statement: str, before: StartedStatement | None, place: str) -> None:
-        await self._keep()
+    async def _apply_statement(
+        self, name: str, number: int, statement: str, before: StartedStatement | None, place: str
+    ) -> None:
+        await self._renew_lock()
         text = checksum(statement)
         if before is not None and before.done:
             if before.checksum != text:
                 raise MigrationError("changed since it was applied; put it back, and write a new migration instead")
             return
         if changes_rows(statement):
-            await self.ledger.with_rows(name, number, text, statement)
+            await self.ledger.execute_and_finish(name, number, text, statement)
             return
         # Begun by a run that ended in the middle, with this very text: then it may have taken effect.
         resumed = before is not None and before.checksum == text
         job = before.job if before is not None and resumed else None
         if not resumed:
-            await self.ledger.begin(name, number, text, before)
+            await self.ledger.begin_statement(name, number, text, before)
         try:
             if job is None:
                 job = await self._submit(statement, resumed=resumed)
             if job is not None:
-                await self.ledger.started(name, number, job)
-                await wait(self._connection, statement, job, lambda status, s: self._seen(place, status, s))
+                await self.ledger.record_job(name, number, job)
+                await wait_for_job(
+                    self._connection, statement, job, lambda status, s: self._report_job(place, status, s)
+                )
         except (StatementRefused, DDLJobFailed) as error:
             # What a run before this one began may have taken effect, whatever this one is told; a failed job has not.
             if not resumed or isinstance(error, DDLJobFailed):
-                await self._keep(at_once=True)  # or else the note is another run's by now
-                await self.ledger.take_back(name, number)
+                await self._renew_lock(at_once=True)  # or else the note is another run's by now
+                await self.ledger.retract(name, number)
             raise
-        await self.ledger.done(name, number)
+        await self.ledger.finish_statement(name, number)
 
     async def _submit(self, statement: str, *, resumed: bool) -> str | None:
         """The job to wait for, if there is one."""
-        if resumed and await valid(self._connection, statement) is False:
-            job = await running(self._connection, statement)
+        if resumed and await index_is_valid(self._connection, statement) is False:
+            job = await find_running_job(self._connection, statement)
             if job is not None:
                 return job
             await drop_index(self._connection, statement)  # its job failed while nobody looked
         try:
-            job = await submit(self._connection, statement)
+            job = await submit_ddl(self._connection, statement)
         except asyncpg.PostgresError as error:
             had = _GONE_ALREADY if _TAKES_AWAY.match(statement) else _THERE_ALREADY
             if resumed and error.sqlstate in had:
                 return None
-            if (error.sqlstate or "").startswith(_AWAY):
+            if (error.sqlstate or "").startswith(_CONNECTION_LOST):
                 raise
             raise StatementRefused(f"{error.sqlstate}: {error}") from error
-        if job is None and await valid(self._connection, statement) is False:
+        if job is None and await index_is_valid(self._connection, statement) is False:
             raise StatementRefused("an index of that name is there and not valid: drop it, and run this again")
         return job
 
-    async def _seen(self, place: str, status: str, seconds: float) -> None:
-        await self._keep()
-        if seconds - self._told >= _TELL_SECONDS or seconds < self._told:
-            self._told = seconds
+    async def _report_job(self, place: str, status: str, seconds: float) -> None:
+        await self._renew_lock()
+        if seconds - self._reported_at >= _TELL_SECONDS or seconds < self._reported_at:
+            self._reported_at = seconds
             self._say(f"{place}: {status}, {seconds:.0f} s")
 
-    async def _keep(self, *, at_once: bool = False) -> None:
+    async def _renew_lock(self, *, at_once: bool = False) -> None:
         now = asyncio.get_running_loop().time()
-        if at_once or now - self._kept >= self._lease / 3:
-            await self.ledger.keep_lock(self.holder, self._lease)
-            self._kept = now
+        if at_once or now - self._renewed_at >= self._lease / 3:
+            await self.ledger.renew_lock(self.holder, self._lease)
+            self._renewed_at = now

@@ -21,7 +21,7 @@ class StopRequest:
     def __call__(self) -> bool:
         return self.event.is_set()
 
-    async def within(self, seconds: float) -> bool:
+    async def wait(self, seconds: float) -> bool:
         """Wait so long, or until it is asked; gives whether it was."""
         try:
             await asyncio.wait_for(self.event.wait(), seconds)

@@ -61,17 +61,17 @@ class JobParticipant:
         self.authority = authority
         self.mirror: Store = FencedStore(mirror, lambda key: self.check(table.mapping.type_of(key.attributes)))
         self._table = table.name
-        self._standing = standing
+        self._table_authority = standing
         self._participant = enlist(self)
         self._units = self._keys = 0
         self._unsettled: dict[str, float] = {}
-        self._left = left
-        self._quiet_until = float("-inf")
+        self._unrecovered = left
+        self._no_flip_before = float("-inf")
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[JobParticipant]:
+    async def open(self) -> AsyncIterator[JobParticipant]:
         """Until the end of the block it has a lease. Raises StoreError where none can be had."""
-        tasks = [asyncio.create_task(self._tidy())]
+        tasks = [asyncio.create_task(self._converge_unsettled())]
         try:
             if self._participant is not None:
                 await self._participant.join()
@@ -87,17 +87,17 @@ class JobParticipant:
     # -- what the command asks ----------------------------------------------------------------------------------------
 
     @property
-    def inherited(self) -> bool:
+    def inherits_unfinished_unit(self) -> bool:
         """Whether an earlier life under this name may have been cut off within a unit."""
         return self._participant is not None and self._participant.lease.owing
 
-    def settled(self) -> None:
+    def mark_recovered(self) -> None:
         """What an earlier life has left has been looked at."""
-        self._left = False
+        self._unrecovered = False
 
-    def rest(self, seconds: float) -> None:
+    def refuse_flips_for(self, seconds: float) -> None:
         """No flip for so long: a write of an earlier life may take effect yet."""
-        self._quiet_until = time.monotonic() + seconds
+        self._no_flip_before = time.monotonic() + seconds
 
     @asynccontextmanager
     async def write_unit(self, keys: int, *, last: bool = False) -> AsyncIterator[None]:
@@ -107,7 +107,7 @@ class JobParticipant:
         authority is another one now; Unreachable where there is no lease for a minute; Refused where another process
         does the same work.
         """
-        await self._turn(last=last)
+        await self._wait_for_turn(last=last)
         self._units += 1
         self._keys += keys
         try:
@@ -116,7 +116,7 @@ class JobParticipant:
             # Whoever moved it while this process owed has said that it was gone, and has swept (stage forget).
             raise
         except BaseException:
-            self._left = self._left or not last
+            self._unrecovered = self._unrecovered or not last
             raise
         finally:
             self._units -= 1
@@ -129,12 +129,12 @@ class JobParticipant:
             return
         if not self._participant.lease.valid:
             raise Unreachable("lease", "the lease in the stage table has run out: is DynamoDB out of reach?")
-        self._standing.expect(self.authority.name, item_type)
+        self._table_authority.expect(self.authority.name, item_type)
 
-    def concerns(self, item_type: str) -> bool:
+    def is_responsible_for(self, item_type: str) -> bool:
         """Whether its authority is the one for this type: of a table whose types have different ones, it writes those
         that it is right for."""
-        return self._participant is None or self._standing.of(item_type) == self.authority.name
+        return self._participant is None or self._table_authority.authority_of(item_type) == self.authority.name
 
     def unsettle(self, key: str, seconds: float) -> None:
         """A write to this key may take effect yet, for so long: it converges once more after that."""
@@ -153,7 +153,7 @@ class JobParticipant:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    async def _turn(self, *, last: bool) -> None:
+    async def _wait_for_turn(self, *, last: bool) -> None:
         if self._participant is None:
             return
         lease = self._participant.lease
@@ -165,10 +165,10 @@ class JobParticipant:
             if self._participant.replaced:
                 raise Refused("superseded", "another process has taken over this work: let only one run it")
             # From here to the return nothing awaits: what is seen is so when the unit begins.
-            waits = self._flipping(last=last)
+            waits = self._must_wait_for_flip(last=last)
             if lease.valid and lease.owing and not waits:
-                if self.authority.name not in self._standing.authorities:
-                    raise AuthorityMovedError(self._table, self._standing.authorities)
+                if self.authority.name not in self._table_authority.authorities:
+                    raise AuthorityMovedError(self._table, self._table_authority.authorities)
                 return
             if waits and lease.valid:
                 until = time.monotonic() + _PATIENCE_SECONDS
@@ -176,14 +176,14 @@ class JobParticipant:
                 raise Unreachable("lease", self._participant.problem or "there is no lease in the stage table")
             await asyncio.sleep(_LOOK_SECONDS)
 
-    def _flipping(self, *, last: bool) -> bool:
+    def _must_wait_for_flip(self, *, last: bool) -> bool:
         """Whether a flip of the table is under way that a unit has to wait for."""
         flip = self._participant.flip if self._participant is not None else None
         if flip is None or not flip.moves_authority or flip.scope.table != self._table:
             return False
         return flip.holds_writes or not last
 
-    async def _tidy(self) -> None:
+    async def _converge_unsettled(self) -> None:
         """Converge once more what may have been written to unseen, when nothing can linger any longer."""
         while True:
             due = [key for key, at in self._unsettled.items() if at <= time.monotonic()]
@@ -212,12 +212,12 @@ class JobParticipant:
     def drain(self, scope: Scope, authority: str | None = None) -> DrainStatus:  # noqa: ARG002
         if scope.table != self._table:
             return DrainStatus(0, 0, 0.0, 0)
-        until = max(self._unsettled.values(), default=self._quiet_until)
-        least = _MOMENT if self._unsettled or self._left else 0.0
+        until = max(self._unsettled.values(), default=self._no_flip_before)
+        least = _MOMENT if self._unsettled or self._unrecovered else 0.0
         return DrainStatus(self._units, self._keys, max(least, until - time.monotonic()), 0)
 
     def adopt(self, new: StageMap) -> None:
-        self._standing.adopt(new)
+        self._table_authority.adopt(new)
 
     def began_before(self, scope: Scope) -> int:  # noqa: ARG002
         return 0  # what it does is the same in every stage of one authority
@@ -227,7 +227,7 @@ class JobParticipant:
 
     @property
     def clean(self) -> bool:
-        return not (self._units or self._unsettled or self._left or time.monotonic() < self._quiet_until)
+        return not (self._units or self._unsettled or self._unrecovered or time.monotonic() < self._no_flip_before)
 
 
 class FencedStore:

@@ -15,13 +15,13 @@ from proxy.stores.dynamodb.store import DynamoDBStore
 
 
 @asynccontextmanager
-async def dynamodb(settings: Settings) -> AsyncIterator[DynamoDBStore]:
+async def open_dynamodb(settings: Settings) -> AsyncIterator[DynamoDBStore]:
     """DynamoDB, until the end of the block. Raises SettingsError and CredentialsError."""
     async with open_upstream(settings, os.environ) as upstream:
         yield DynamoDBStore(upstream, settings.dynamodb.timeout_seconds)
 
 
-def chosen(settings: Settings, name: str | None) -> tuple[str, LoadedMapping | None]:
+def choose_table(settings: Settings, name: str | None) -> tuple[str, LoadedMapping | None]:
     """The table that is meant: the one named, or the only one with a mapping. Raises SettingsError."""
     mapped = load_mappings(settings)
     if name is None:
@@ -32,7 +32,7 @@ def chosen(settings: Settings, name: str | None) -> tuple[str, LoadedMapping | N
     return name, mapped.get(name)
 
 
-async def described(store: DynamoDBStore, name: str) -> TableSchema:
+async def describe_table(store: DynamoDBStore, name: str) -> TableSchema:
     """What DescribeTable says. Raises SettingsError where there is no such table, StoreError."""
     schema = await store.describe(name)
     if schema is None:

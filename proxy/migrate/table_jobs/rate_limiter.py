@@ -16,13 +16,13 @@ _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)(rcu|items)?")
 class Rate:
     """So many of a unit a second."""
 
-    a_second: float
+    per_second: float
     unit: Literal["items", "rcu"]
 
     @property
     def page_items(self) -> int:
         """How many items to read at a time, so that a page is not many seconds' worth."""
-        return max(10, min(1000, round(self.a_second)))
+        return max(10, min(1000, round(self.per_second)))
 
     @classmethod
     def parse(cls, text: str) -> Rate:
@@ -42,8 +42,8 @@ class RateLimiter:
 
     def __init__(self, rate: Rate | None) -> None:
         self._rate = rate
-        self._held = rate.a_second if rate is not None else 0.0
-        self._filled = time.monotonic()
+        self._balance = rate.per_second if rate is not None else 0.0
+        self._filled_at = time.monotonic()
 
     async def wait(self, stop: Callable[[], bool] = lambda: False) -> None:
         """Until it may be read, or until it is to stop."""
@@ -51,12 +51,12 @@ class RateLimiter:
             return
         while not stop():
             now = time.monotonic()
-            self._held = min(self._rate.a_second, self._held + (now - self._filled) * self._rate.a_second)
-            self._filled = now
-            if self._held > 0:
+            self._balance = min(self._rate.per_second, self._balance + (now - self._filled_at) * self._rate.per_second)
+            self._filled_at = now
+            if self._balance > 0:
                 return
-            await asyncio.sleep(min(1.0, -self._held / self._rate.a_second + 0.001))
+            await asyncio.sleep(min(1.0, -self._balance / self._rate.per_second + 0.001))
 
-    def spent(self, *, items: int = 0, rcu: float = 0.0) -> None:
+    def charge(self, *, items: int = 0, rcu: float = 0.0) -> None:
         if self._rate is not None:
-            self._held -= rcu if self._rate.unit == "rcu" else items
+            self._balance -= rcu if self._rate.unit == "rcu" else items

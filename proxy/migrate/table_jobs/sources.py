@@ -24,18 +24,18 @@ _FEW: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Referring:
+class ReferenceFilter:
     """Which items a pass takes: those with one of these attributes (`wanted`), or those with none of them."""
 
     attributes: tuple[str, ...]
-    wanted: bool
+    referring: bool
 
-    def admits(self, item: Item) -> bool:
-        return any(name in item for name in self.attributes) is self.wanted
+    def matches(self, item: Item) -> bool:
+        return any(name in item for name in self.attributes) is self.referring
 
 
 @dataclass(frozen=True, slots=True)
-class Malformed:
+class MalformedEntry:
     """Something in a file that is no item; `place` says where, without its content."""
 
     place: str
@@ -52,9 +52,9 @@ class Portion:
     items: Mapping[Key, Item]
     size: int
     position: Position | None
-    bare: Sequence[Key] = ()
-    malformed: Sequence[Malformed] = ()
-    read: Any = field(default=None, repr=False)
+    keys_without_item: Sequence[Key] = ()
+    malformed: Sequence[MalformedEntry] = ()
+    source_state: Any = field(default=None, repr=False)
     """The source's own note of how it was read."""
 
 
@@ -71,10 +71,10 @@ class Source(Protocol):
 
     def parts(self) -> Sequence[str]: ...
 
-    def portions(self, part: str, after: Position | None, only: Referring | None) -> Portions:
+    def portions(self, part: str, after: Position | None, only: ReferenceFilter | None) -> Portions:
         """The rest of a part. Raises StoreError, and SourceError where a file is not what it should be."""
 
-    async def now(self, portion: Portion, keys: Sequence[Key]) -> Mapping[Key, Item]:
+    async def read_current(self, portion: Portion, keys: Sequence[Key]) -> Mapping[Key, Item]:
         """What the table holds for these keys of a portion, at or after this call; a key without an item is left out.
 
         May give other keys too.
@@ -103,7 +103,7 @@ class ScanSource:
         self._limit = limit
         share, shares = of
         self._segments = parallel * shares
-        self._mine = range((share - 1) * parallel, share * parallel)
+        self._own_segments = range((share - 1) * parallel, share * parallel)
         self.total = None if total is None else total // shares
 
     @property
@@ -111,31 +111,33 @@ class ScanSource:
         return f"scan/{self._segments}"
 
     def parts(self) -> Sequence[str]:
-        return [f"{segment}/{self._segments}" for segment in self._mine]
+        return [f"{segment}/{self._segments}" for segment in self._own_segments]
 
-    def every_part(self) -> Sequence[str]:
+    def parts_of_all_shares(self) -> Sequence[str]:
         """The parts of all shares."""
         return [f"{segment}/{self._segments}" for segment in range(self._segments)]
 
-    async def portions(self, part: str, after: Position | None, only: Referring | None) -> Portions:
+    async def portions(self, part: str, after: Position | None, only: ReferenceFilter | None) -> Portions:
         segment = int(part.partition("/")[0])
-        having = only.attributes if only is not None and only.wanted else ()
-        lacking = only.attributes if only is not None and not only.wanted else ()
+        having = only.attributes if only is not None and only.referring else ()
+        lacking = only.attributes if only is not None and not only.referring else ()
         start = None if after is None else dict(after)
         while True:
-            page = await self._reader.page(segment, self._segments, start, self._limit, having=having, lacking=lacking)
+            page = await self._reader.scan_page(
+                segment, self._segments, start, self._limit, having=having, lacking=lacking
+            )
             items = {self._schema.key_of(item): item for item in page.items}
             asked = (segment, start, having, lacking, page)
-            yield Portion(items, len(page.body), page.next, read=asked)
+            yield Portion(items, len(page.body), page.next, source_state=asked)
             if page.next is None:
                 return
             start = page.next
 
-    async def now(self, portion: Portion, keys: Sequence[Key]) -> Mapping[Key, Item]:
-        if len(keys) * _FEW < len(portion.items) or portion.read is None:
+    async def read_current(self, portion: Portion, keys: Sequence[Key]) -> Mapping[Key, Item]:
+        if len(keys) * _FEW < len(portion.items) or portion.source_state is None:
             return await self._reader.get_many(keys)
-        segment, start, having, lacking, first = portion.read
-        page = await self._reader.page(
+        segment, start, having, lacking, first = portion.source_state
+        page = await self._reader.scan_page(
             segment, self._segments, start, max(1, first.scanned), having=having, lacking=lacking, before=first
         )
         if page is first:
@@ -143,11 +145,11 @@ class ScanSource:
         return {self._schema.key_of(item): item for item in page.items}
 
 
-class LookedUp:
+class CurrentItemReader:
     """`Source.now` for what does not come from the table itself."""
 
     def __init__(self, reader: TableReader) -> None:
         self._reader = reader
 
-    async def now(self, portion: Portion, keys: Sequence[Key]) -> Mapping[Key, Item]:  # noqa: ARG002
+    async def read_current(self, portion: Portion, keys: Sequence[Key]) -> Mapping[Key, Item]:  # noqa: ARG002
         return await self._reader.get_many(keys)

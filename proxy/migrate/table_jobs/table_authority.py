@@ -34,18 +34,18 @@ class TableAuthority:
         self._stages = Stages(settings, {table: tuple(types)})
         self.table = table
         name = settings.stages.table
-        self._shared = StageTable(dynamodb, name) if name is not None else None
+        self._stage_table = StageTable(dynamodb, name) if name is not None else None
 
     @property
     def pinned(self) -> bool:
         """Whether nobody can move a stage."""
-        return self._shared is None
+        return self._stage_table is None
 
-    async def look(self) -> frozenset[str]:
+    async def refresh(self) -> frozenset[str]:
         """The stores that are authority for some type of the table, as the stage table says. Raises StoreError."""
-        if self._shared is not None:
+        if self._stage_table is not None:
             try:
-                state = await self._shared.state()
+                state = await self._stage_table.state()
             except Refused as error:
                 # Nobody has moved a stage yet.
                 if error.reason != _NO_TABLE:
@@ -57,10 +57,10 @@ class TableAuthority:
                     self._stages.adopt(StageMap.from_document(state.map))
         return self.authorities
 
-    async def forgotten(self) -> ForgottenProcesses:
+    async def forgotten_processes(self) -> ForgottenProcesses:
         """The processes that were forgotten though they owed keys: what they owed, a sweep makes good. Raises
         StoreError."""
-        await self.look()
+        await self.refresh()
         return self._stages.map.forgotten
 
     @property
@@ -77,12 +77,12 @@ class TableAuthority:
         """The stores that are authority for some type of the table."""
         return frozenset(self._stages.stage_of(self.table, each).authority for each in self._stages.types(self.table))
 
-    def of(self, item_type: str) -> str:
+    def authority_of(self, item_type: str) -> str:
         """The store that is authority for the type."""
         return self._stages.stage_of(self.table, item_type).authority
 
     def expect(self, authority: str, item_type: str | None = None) -> None:
         """Raises Moved unless this store is the authority for the type; None: for every type."""
-        found = self.authorities if item_type is None else {self.of(item_type)}
+        found = self.authorities if item_type is None else {self.authority_of(item_type)}
         if found != {authority}:
             raise AuthorityMovedError(self.table, found)

@@ -29,7 +29,7 @@ _UNIT_BYTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class ScanPage:
     """What one call brought: items, how many were looked at for them, the answer itself, where to go on, and what it
     cost in capacity units."""
 
@@ -54,11 +54,11 @@ class TableReader:
     ) -> None:
         self._store = store
         self._schema = schema
-        self._pace = pace
-        self._spent = spent
-        self._again = again
+        self._limiter = pace
+        self._on_units = spent
+        self._on_retry = again
 
-    async def page(
+    async def scan_page(
         self,
         segment: int,
         segments: int,
@@ -67,8 +67,8 @@ class TableReader:
         *,
         having: Iterable[str] = (),
         lacking: Iterable[str] = (),
-        before: Read | None = None,
-    ) -> Read:
+        before: ScanPage | None = None,
+    ) -> ScanPage:
         """A page of a segment: items that have one of the attributes `having`, or none of `lacking`, where given.
 
         Where the answer is `before`'s to the byte, that is what is given: parsing is most of what a page costs here.
@@ -92,14 +92,14 @@ class TableReader:
             request["ExpressionAttributeNames"] = names
         outcome = await self._ask("Scan", request, paced=before is None)
         if before is not None and outcome.body == before.body:
-            self._spend(before.units)
+            self._charge(before.units)
             return before
         document = outcome.document
         items = document.get("Items", [])
         units = _units(document.get("ConsumedCapacity"), len(outcome.body))
-        self._spend(units)
+        self._charge(units)
         scanned = document.get("ScannedCount", len(items))
-        return Read(items, scanned, outcome.body, document.get("LastEvaluatedKey"), units)
+        return ScanPage(items, scanned, outcome.body, document.get("LastEvaluatedKey"), units)
 
     async def get_many(self, keys: Sequence[Key]) -> dict[Key, Item]:
         """The items of the keys that have one."""
@@ -115,7 +115,7 @@ class TableReader:
             for item in document.get("Responses", {}).get(self._schema.name, []):
                 found[self._schema.key_of(item)] = item
             consumed = document.get("ConsumedCapacity") or [None]
-            self._spend(_units(consumed[0], len(outcome.body)))
+            self._charge(_units(consumed[0], len(outcome.body)))
             left = document.get("UnprocessedKeys", {}).get(self._schema.name, {}).get("Keys", [])
             waiting.extend(self._schema.key_of(key) for key in left)
             # "we strongly recommend that you use an exponential backoff algorithm" ("BatchGetItem").
@@ -123,7 +123,7 @@ class TableReader:
             if attempt >= _ATTEMPTS:
                 raise Unreachable("unprocessed", "BatchGetItem went on leaving keys unprocessed")
             if left:
-                self._again("unprocessed")
+                self._on_retry("unprocessed")
                 await _BACKOFF.pause(attempt)
         return found
 
@@ -134,7 +134,7 @@ class TableReader:
 
         async def attempt() -> Outcome:
             if paced:
-                await self._pace.wait()
+                await self._limiter.wait()
             outcome = await self._store.call(action, body)
             if outcome.ok:
                 return outcome
@@ -146,14 +146,14 @@ class TableReader:
         try:
             # A read whose outcome is unknown has done nothing, and may be repeated.
             return await retry(
-                attempt, _BACKOFF, attempts=_ATTEMPTS, on_retry=self._again, retryable=(Unreachable, UnknownOutcome)
+                attempt, _BACKOFF, attempts=_ATTEMPTS, on_retry=self._on_retry, retryable=(Unreachable, UnknownOutcome)
             )
         except (Unreachable, UnknownOutcome) as error:
             raise Unreachable(error.reason, f"{action} went on failing: {error.reason}") from error
 
-    def _spend(self, units: float) -> None:
-        self._pace.spent(rcu=units)
-        self._spent(units)
+    def _charge(self, units: float) -> None:
+        self._limiter.charge(rcu=units)
+        self._on_units(units)
 
 
 def _units(consumed: Mapping[str, Any] | None, size: int) -> float:

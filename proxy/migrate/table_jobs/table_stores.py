@@ -17,7 +17,7 @@ from proxy.cutover.flip.fencing import FenceControl
 from proxy.cutover.flip.participant import Participant
 from proxy.cutover.stages import DYNAMODB
 from proxy.mapping.references import Reference
-from proxy.migrate.schema.document_tables import Documents
+from proxy.migrate.schema.document_tables import DocumentTables
 from proxy.migrate.table_jobs import open_table as opening
 from proxy.migrate.table_jobs.job_participant import JobParticipant
 from proxy.migrate.table_jobs.table_authority import TableAuthority
@@ -59,7 +59,7 @@ class TableStores:
     """The number of items that DescribeTable says, which may be six hours old."""
     size: int
     """The size in bytes, as old."""
-    standing: TableAuthority
+    authority: TableAuthority
     """Knows which store is the table's authority."""
     enlist: Callable[[str, FenceControl], Participant | None]
     """Gives the participant of a process name in moving stages; None where stages are pinned."""
@@ -74,7 +74,7 @@ class TableStores:
         # Names go into paths and onto command lines (`crossfade stage forget`).
         named = name.replace("/", ":")
         return JobParticipant(
-            self.table, self.standing, truth, mirror, lambda part: self.enlist(named, part), left=left
+            self.table, self.authority, truth, mirror, lambda part: self.enlist(named, part), left=left
         )
 
 
@@ -85,19 +85,19 @@ async def open_table_stores(
     """Open a table's stores until the end of the block. Raises SettingsError, CredentialsError, StoreError."""
     if settings.dsql.dsn is None and settings.dsql.endpoint is None:
         raise SettingsError(["this needs DSQL: set endpoint or dsn in [dsql]"])
-    chosen, mapped = opening.chosen(settings, name)
+    chosen, mapped = opening.choose_table(settings, name)
     async with AsyncExitStack() as stack:
         pool = open_pool(settings.dsql)
         stack.push_async_callback(pool.close_or_terminate)
         upstream = await stack.enter_async_context(open_upstream(settings, os.environ))
         dynamodb = DynamoDBStore(upstream, settings.dynamodb.timeout_seconds)
-        table_schema = await opening.described(dynamodb, chosen)
+        table_schema = await opening.describe_table(dynamodb, chosen)
         description = await dynamodb.ask("DescribeTable", {"TableName": chosen})
         tables = Tables(dynamodb.describe, {} if mapped is None else {chosen: mapped})
         table = tables.learn(table_schema)
         schema = settings.dsql.schema
         if mapped is None and settings.follow_tables:
-            await Documents(pool, schema).create(table.mapping)  # type: ignore[arg-type]
+            await DocumentTables(pool, schema).create(table.mapping)  # type: ignore[arg-type]
         yield TableStores(
             table=table,
             dynamodb=dynamodb,
@@ -108,7 +108,7 @@ async def open_table_stores(
             references=() if mapped is None else mapped.references,
             items=int(description["Table"].get("ItemCount", 0)),
             size=int(description["Table"].get("TableSizeBytes", 0)),
-            standing=TableAuthority(settings, dynamodb, chosen, mapped.rules if mapped is not None else ()),
+            authority=TableAuthority(settings, dynamodb, chosen, mapped.rules if mapped is not None else ()),
             enlist=lambda process, fence: compose_participant(settings, upstream, fence, process),
         )
 

@@ -29,7 +29,7 @@ def buckets_for(rows: int) -> int:
     return buckets
 
 
-class KeySums:
+class KeyChecksums:
     """Counts and sums modulo 2^64, by the finest buckets."""
 
     def __init__(self) -> None:
@@ -42,12 +42,12 @@ class KeySums:
         self._counts[bucket] += 1
         self._totals[bucket] = (self._totals[bucket] + int.from_bytes(key_hash[2:9], "big")) & _MASK
 
-    def include(self, other: KeySums) -> None:
+    def merge(self, other: KeyChecksums) -> None:
         for bucket in range(MOST_BUCKETS):
             self._counts[bucket] += other._counts[bucket]
             self._totals[bucket] = (self._totals[bucket] + other._totals[bucket]) & _MASK
 
-    def unlike(self, buckets: int, sums: Iterable[BucketSum]) -> set[int]:
+    def differing_buckets(self, buckets: int, sums: Iterable[BucketSum]) -> set[int]:
         """Of so many buckets (a power of two), those whose rows are not the keys taken in."""
         counts, totals = [0] * buckets, [0] * buckets
         for bucket in range(MOST_BUCKETS):
@@ -63,26 +63,29 @@ class KeySums:
             if (counts[bucket], totals[bucket] & _MASK) != ((found := held.get(bucket, (0, 0)))[0], found[1] & _MASK)
         }
 
-    def text(self) -> str:
+    def to_text(self) -> str:
         """To be kept in a checkpoint."""
-        return b85encode(zlib.compress(_little(self._counts) + _little(self._totals), 1)).decode()
+        return b85encode(zlib.compress(_little_endian(self._counts) + _little_endian(self._totals), 1)).decode()
 
     @classmethod
-    def from_text(cls, text: str) -> KeySums:
+    def from_text(cls, text: str) -> KeyChecksums:
         content = zlib.decompress(b85decode(text))
         found = cls()
-        found._counts, found._totals = _read(content[: len(content) // 2]), _read(content[len(content) // 2 :])
+        found._counts, found._totals = (
+            _from_little_endian(content[: len(content) // 2]),
+            _from_little_endian(content[len(content) // 2 :]),
+        )
         return found
 
 
-def _little(numbers: array[int]) -> bytes:
+def _little_endian(numbers: array[int]) -> bytes:
     copy = array("Q", numbers)
     if sys.byteorder == "big":
         copy.byteswap()
     return copy.tobytes()
 
 
-def _read(content: bytes) -> array[int]:
+def _from_little_endian(content: bytes) -> array[int]:
     numbers = array("Q", content)
     if sys.byteorder == "big":
         numbers.byteswap()

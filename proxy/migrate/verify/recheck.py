@@ -35,7 +35,7 @@ _AT_ONCE: Final = 200
 OPERATION: Final = "Verify"
 
 
-class Result(StrEnum):
+class KeyResult(StrEnum):
     AGREED = "agreed"
     MISSING = "missing"  # the authority has it, the mirror lacks it
     EXTRA = "extra"  # the mirror has it, the authority does not
@@ -50,7 +50,7 @@ class SweepFinding:
     """What became of one key. `repaired` is None where nobody tried."""
 
     key: Key
-    result: Result
+    result: KeyResult
     item_type: str
     differences: tuple[Difference, ...] = ()
     reasons: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ class SweepFinding:
         }
 
 
-Many = Callable[[Sequence[Key]], Awaitable[dict[Key, StoredItem]]]
+ReadMany = Callable[[Sequence[Key]], Awaitable[dict[Key, StoredItem]]]
 
 
 class Rechecker:
@@ -81,8 +81,8 @@ class Rechecker:
         table: Table,
         authority: Store,
         mirror: Store,
-        read_authority: Many,
-        read_mirror: Many,
+        read_authority: ReadMany,
+        read_mirror: ReadMany,
         *,
         patience: float,
         moves: JobParticipant | None = None,
@@ -95,93 +95,93 @@ class Rechecker:
         self._read_authority = read_authority
         self._read_mirror = read_mirror
         self._patience = patience
-        self._moves = moves
-        self._settle = settle
-        self._stopping = stopping or StopRequest()
+        self._participant = moves
+        self._settle_seconds = settle
+        self._stop = stopping or StopRequest()
 
-    async def look(self, keys: Sequence[Key]) -> list[SweepFinding]:
+    async def recheck(self, keys: Sequence[Key]) -> list[SweepFinding]:
         """A finding for each key. Raises StoreError, Stopped."""
         last: dict[Key, SweepFinding] = {}
         waiting = list(dict.fromkeys(keys))
         until = time.monotonic() + self._patience
         wait = _FIRST_WAIT
         while True:
-            for finding in await self._once(waiting):
+            for finding in await self._compare_once(waiting):
                 last[finding.key] = finding
             waiting = [key for key in waiting if last[key].result in _UNSETTLED]
             left = until - time.monotonic()
             if not waiting or left <= 0:
                 break
-            if await self._stopping.within(min(wait, left)):
+            if await self._stop.wait(min(wait, left)):
                 raise StopRequestedError
             wait *= 2
         findings = [last[key] for key in dict.fromkeys(keys)]
-        wrong = [each for each in findings if each.result in _WRONG]
-        if self._moves is None or not wrong:
+        wrong = [each for each in findings if each.result in _DIFFERING]
+        if self._participant is None or not wrong:
             return findings
-        if self._stopping():
+        if self._stop():
             raise StopRequestedError
         repaired: dict[Key, SweepFinding] = {}
         # Few at a time: a flip waits for them.
         for some in (wrong[first : first + _AT_ONCE] for first in range(0, len(wrong), _AT_ONCE)):
-            async with self._moves.write_unit(len(some)):
-                repaired |= await self._repaired(self._moves, some)
+            async with self._participant.write_unit(len(some)):
+                repaired |= await self._repair(self._participant, some)
         return [repaired.get(each.key, each) for each in findings]
 
-    async def _once(self, keys: Sequence[Key]) -> list[SweepFinding]:
+    async def _compare_once(self, keys: Sequence[Key]) -> list[SweepFinding]:
         before = await self._read_authority(keys)
         held = await self._read_mirror(keys)
-        findings = [self._compared(key, before[key], held[key]) for key in keys]
-        doubtful = [each.key for each in findings if each.result in _WRONG]
+        findings = [self._compare(key, before[key], held[key]) for key in keys]
+        doubtful = [each.key for each in findings if each.result in _DIFFERING]
         if doubtful:
             after = await self._read_authority(doubtful)
             moved = {key for key in doubtful if not items_equal(before[key].item, after[key].item)}
             findings = [
-                SweepFinding(each.key, Result.RACING, each.item_type) if each.key in moved else each
+                SweepFinding(each.key, KeyResult.RACING, each.item_type) if each.key in moved else each
                 for each in findings
             ]
         return findings
 
-    def _compared(self, key: Key, truth: StoredItem, held: StoredItem) -> SweepFinding:
+    def _compare(self, key: Key, truth: StoredItem, held: StoredItem) -> SweepFinding:
         wanted = truth.item
         item_type = self._table.mapping.type_of(wanted or held.item or key.attributes)
         unreadable = truth.unreadable or held.unreadable
         if unreadable is not None:
             reason = f"the row in DSQL cannot be read as an item: {unreadable}"
-            return SweepFinding(key, Result.DIFFERENT, item_type, reasons=(reason,))
+            return SweepFinding(key, KeyResult.DIFFERENT, item_type, reasons=(reason,))
         image, faults = self._mirror.image(key, wanted)
         if image is None and wanted is not None:
             reasons = tuple(f"{fault.field}: {fault.reason}" for fault in faults)
-            return SweepFinding(key, Result.UNREPRESENTABLE, item_type, reasons=reasons)
+            return SweepFinding(key, KeyResult.UNREPRESENTABLE, item_type, reasons=reasons)
         differences = () if items_equal(image, held.item) else self._differences(key, image, held.item)
         if not differences:
             if held.index_consistent:
-                return SweepFinding(key, Result.AGREED, item_type)
+                return SweepFinding(key, KeyResult.AGREED, item_type)
             reason = "its columns are not what this mapping writes for the item"
-            return SweepFinding(key, Result.DIFFERENT, item_type, reasons=(reason,))
+            return SweepFinding(key, KeyResult.DIFFERENT, item_type, reasons=(reason,))
         context = DifferenceContext(self._table.name, OPERATION)
         if all(find_expectation(self._table.expected, each, context) is not None for each in differences):
-            return SweepFinding(key, Result.EXPECTED, item_type, differences)
+            return SweepFinding(key, KeyResult.EXPECTED, item_type, differences)
         # The path "" is the item as a whole.
         whole = differences[0].kind if not differences[0].path else None
-        return SweepFinding(key, _RESULTS.get(whole, Result.DIFFERENT), item_type, differences)
+        return SweepFinding(key, _RESULT_OF_KIND.get(whole, KeyResult.DIFFERENT), item_type, differences)
 
     def _differences(self, key: Key, authority: Item | None, mirror: Item | None) -> tuple[Difference, ...]:
         rules = self._table.pick(authority or mirror or {})
         return compare_items(authority, mirror, rules, key=key.attributes)
 
-    async def _repaired(self, moves: JobParticipant, findings: Sequence[SweepFinding]) -> dict[Key, SweepFinding]:
+    async def _repair(self, moves: JobParticipant, findings: Sequence[SweepFinding]) -> dict[Key, SweepFinding]:
         done: dict[Key, SweepFinding] = {}
 
         async def one(finding: SweepFinding) -> None:
-            done[finding.key] = await self._repaired_one(moves, finding)
+            done[finding.key] = await self._repair_one(moves, finding)
 
         await run_concurrently(findings, one, _REPAIRING)
         return done
 
-    async def _repaired_one(self, moves: JobParticipant, finding: SweepFinding) -> SweepFinding:
+    async def _repair_one(self, moves: JobParticipant, finding: SweepFinding) -> SweepFinding:
         reasons: Iterable[str] = finding.reasons
-        if not moves.concerns(finding.item_type):
+        if not moves.is_responsible_for(finding.item_type):
             reasons = (*reasons, f"not repaired: {self._authority.name} is not the authority for its type")
             return replace(finding, reasons=tuple(reasons), repaired=False)
         try:
@@ -193,7 +193,7 @@ class Rechecker:
             raise
         except StoreError as error:
             if isinstance(error, UnknownOutcome):
-                moves.unsettle(finding.key.text, self._settle)
+                moves.unsettle(finding.key.text, self._settle_seconds)
             # One that cannot be repaired now is told, and the others are repaired all the same.
             reasons = (*reasons, f"not repaired: {error.reason}")
             repaired = False
@@ -202,6 +202,6 @@ class Rechecker:
         return replace(finding, reasons=tuple(reasons), repaired=repaired)
 
 
-_RESULTS: Final[dict[Kind | None, Result]] = {Kind.MISSING: Result.MISSING, Kind.EXTRA: Result.EXTRA}
-_WRONG: Final = frozenset({Result.MISSING, Result.EXTRA, Result.DIFFERENT})
-_UNSETTLED: Final = _WRONG | {Result.RACING}
+_RESULT_OF_KIND: Final[dict[Kind | None, KeyResult]] = {Kind.MISSING: KeyResult.MISSING, Kind.EXTRA: KeyResult.EXTRA}
+_DIFFERING: Final = frozenset({KeyResult.MISSING, KeyResult.EXTRA, KeyResult.DIFFERENT})
+_UNSETTLED: Final = _DIFFERING | {KeyResult.RACING}

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from proxy.migrate.verify.recheck import Result
+from proxy.migrate.verify.recheck import KeyResult
 from proxy.migrate.verify.sweep import MOST_KEPT
 from proxy.migrate.verify.sweep_result import UNREADABLE, SweepResult
 from proxy.stores.dsql.system_tables.sweep_records import DIFFERENT, EQUAL, REPAIRED, UNSETTLED
@@ -20,13 +20,13 @@ _HEADLINES: Final = {
     DIFFERENT: "The two stores differ.",
     UNSETTLED: "Some keys were being written at each look: the sweep cannot say that the two stores are equal.",
 }
-_SAYS: Final = {
-    Result.MISSING: "the authority has it, the mirror lacks it",
-    Result.EXTRA: "the mirror has it, the authority does not",
-    Result.DIFFERENT: "both have it, and differ",
-    Result.UNREPRESENTABLE: "the mapping cannot hold it without loss",
-    Result.EXPECTED: "differs as the mapping declares and explains",
-    Result.RACING: "was being written at each look",
+_MEANINGS: Final = {
+    KeyResult.MISSING: "the authority has it, the mirror lacks it",
+    KeyResult.EXTRA: "the mirror has it, the authority does not",
+    KeyResult.DIFFERENT: "both have it, and differ",
+    KeyResult.UNREPRESENTABLE: "the mapping cannot hold it without loss",
+    KeyResult.EXPECTED: "differs as the mapping declares and explains",
+    KeyResult.RACING: "was being written at each look",
     UNREADABLE: "a row that reads as no item of the table",
 }
 
@@ -83,7 +83,7 @@ def _lines(swept: SweepResult) -> Iterator[str]:
     if swept.findings:
         yield f"## The first {min(_SHOWN, len(swept.findings))} findings"
         yield ""
-        yield from (f"- {_finding(each)}" for each in swept.findings[:_SHOWN])
+        yield from (f"- {_finding_line(each)}" for each in swept.findings[:_SHOWN])
         if len(swept.findings) > _SHOWN:
             yield f"- … {len(swept.findings) - _SHOWN:,} more in the JSON report, which keeps {MOST_KEPT:,}"
         yield ""
@@ -91,12 +91,12 @@ def _lines(swept: SweepResult) -> Iterator[str]:
 
 def _results(swept: SweepResult) -> list[tuple[str, str, str]]:
     found = swept.counts.results
-    rows = [(str(kind), f"{found[str(kind)]:,}", says) for kind, says in _SAYS.items() if found[str(kind)]]
+    rows = [(str(kind), f"{found[str(kind)]:,}", says) for kind, says in _MEANINGS.items() if found[str(kind)]]
     if swept.counts.repaired or swept.counts.unrepaired:
         left = f", and {swept.counts.unrepaired:,} could not be" if swept.counts.unrepaired else ""
         rows.append(("repaired", f"{swept.counts.repaired:,}", f"of those above that differed{left}"))
     seen = swept.counts.seen
-    wrong = sum(found[str(kind)] for kind in _SAYS if kind not in (Result.EXTRA, "unreadable"))
+    wrong = sum(found[str(kind)] for kind in _MEANINGS if kind not in (KeyResult.EXTRA, "unreadable"))
     return [("agreed", f"{max(0, seen - wrong):,}", "equal in both, as found"), *rows]
 
 
@@ -108,21 +108,21 @@ def _remedies(swept: SweepResult) -> Iterator[str]:
         yield "What could not be repaired is told below: mend that, and run it again. "
     elif not swept.mended:
         yield f"`crossfade verify --repair` makes {mirror} hold what {right} holds. "
-    if found[Result.RACING]:
+    if found[KeyResult.RACING]:
         yield "Run it again with more `--patience`, or when the keys named below are written less often. "
-    if found[Result.UNREPRESENTABLE]:
+    if found[KeyResult.UNREPRESENTABLE]:
         yield "What the mapping cannot hold, no repair mends: widen its columns (`crossfade preflight` says which). "
 
 
-def _finding(found: dict[str, Any]) -> str:
-    paths = ", ".join(_difference(each) for each in found["differences"] if each["path"])
+def _finding_line(found: dict[str, Any]) -> str:
+    paths = ", ".join(_difference_text(each) for each in found["differences"] if each["path"])
     said = "; ".join(part for part in (paths, *found["reasons"]) if part)
     mended = {None: "", True: ", repaired", False: ", not repaired"}[found["repaired"]]
     kind = f" ({found['type']})" if found["type"] else ""
     return f"{found['result']}{mended}{kind} {orjson.dumps(found['key']).decode()}" + (f": {said}" if said else "")
 
 
-def _difference(found: dict[str, Any]) -> str:
+def _difference_text(found: dict[str, Any]) -> str:
     """The path and how it differs; both values where they are shown, and not hashed."""
     text = f"`{found['path']}` {found['kind']}"
     sides = [found[side] for side in ("authority", "mirror")]

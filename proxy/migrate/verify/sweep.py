@@ -33,9 +33,9 @@ from proxy.migrate.table_jobs.concurrently import run_concurrently
 from proxy.migrate.table_jobs.rate_limiter import RateLimiter
 from proxy.migrate.table_jobs.sources import ScanSource
 from proxy.migrate.table_jobs.table_reader import TableReader
-from proxy.migrate.verify.key_checksums import KeySums, buckets_for
-from proxy.migrate.verify.recheck import Rechecker, Result, SweepFinding
-from proxy.migrate.verify.sweep_result import UNREADABLE, Counts, ReferenceCheck, SweepResult
+from proxy.migrate.verify.key_checksums import KeyChecksums, buckets_for
+from proxy.migrate.verify.recheck import KeyResult, Rechecker, SweepFinding
+from proxy.migrate.verify.sweep_result import UNREADABLE, ReferenceCheck, SweepCounts, SweepResult
 from proxy.stores.dsql.bulk import BucketSum, Bulk, Slice
 from proxy.stores.dsql.sql import checksums
 from proxy.stores.dsql.system_tables.checkpoints import Checkpoints
@@ -48,14 +48,14 @@ MOST_KEPT: Final = 1000
 
 
 @dataclass(slots=True)
-class _Part:
+class _PartState:
     began: float
     basis: Basis
     position: dict[str, Any] | None = None
-    counts: Counts = field(default_factory=Counts)
-    sums: KeySums = field(default_factory=KeySums)
+    counts: SweepCounts = field(default_factory=SweepCounts)
+    key_checksums: KeyChecksums = field(default_factory=KeyChecksums)
     findings: list[dict[str, Any]] = field(default_factory=list)
-    saved: float = 0.0
+    saved_at: float = 0.0
 
     def state(self) -> dict[str, Any]:
         return {
@@ -63,12 +63,12 @@ class _Part:
             "basis": self.basis.document(),
             "position": self.position,
             "counts": self.counts.document(),
-            "sums": self.sums.text(),
+            "sums": self.key_checksums.to_text(),
             "findings": self.findings,
         }
 
 
-def job(table: str, authority: str, source: ScanSource) -> str:
+def job_name(table: str, authority: str, source: ScanSource) -> str:
     """What the work is known by, in checkpoints and among the processes."""
     return f"verify/{table}/{authority}/{source.name}"
 
@@ -101,9 +101,9 @@ class SweepJob:
         self._source = source
         self._reader = reader
         self._bulk = bulk
-        self._looking = looking
+        self._rechecker = looking
         self._checkpoints = checkpoints
-        self._pace = pace
+        self._limiter = pace
         self._authority = authority
         self._references = references
         self._values = values
@@ -113,19 +113,22 @@ class SweepJob:
         self._basis = basis
         self._stop = stop
         self._now = now
-        self.job = job(table.name, authority, source)
-        self.counts = Counts()
+        self.job = job_name(table.name, authority, source)
+        self.counts = SweepCounts()
 
     async def run(self, workers: int, *, fresh: bool = False) -> SweepResult:
         """Raises StoreError, Stopped."""
         mine = list(self._source.parts())
-        everyone = self._source.every_part()
+        everyone = self._source.parts_of_all_shares()
         done = await self._checkpoints.done(self.job)
         begun = [part for part in mine if part in done]
         if fresh or all(done.get(part) for part in mine):
             await self._checkpoints.forget(self.job, begun)
             begun = []
-        works = {part: _work(each.state) for part, each in (await self._checkpoints.parts(self.job, begun)).items()}
+        works = {
+            part: _part_from_checkpoint(each.state)
+            for part, each in (await self._checkpoints.parts(self.job, begun)).items()
+        }
         early = [part for part, work in works.items() if work.basis != self._basis]
         if early:
             await self._checkpoints.forget(self.job, early)
@@ -136,7 +139,7 @@ class SweepJob:
         waiting = [part for part in mine if part not in begun or not done[part]]
 
         async def one(part: str) -> None:
-            works[part] = await self._part(part)
+            works[part] = await self._run_part(part)
 
         await run_concurrently(waiting, one, workers)
         if self._stop():
@@ -145,9 +148,9 @@ class SweepJob:
         if all(done.get(part) for part in everyone):
             # What others have done is read; what was done here is still at hand.
             others = await self._checkpoints.parts(self.job, [part for part in everyone if part not in works])
-            works |= {part: _work(each.state) for part, each in others.items()}
-            return await self._whole(works, resumed=bool(begun))
-        return self._swept(
+            works |= {part: _part_from_checkpoint(each.state) for part, each in others.items()}
+            return await self._finish(works, resumed=bool(begun))
+        return self._result(
             works,
             whole=False,
             resumed=bool(begun),
@@ -156,23 +159,23 @@ class SweepJob:
             references=[],
         )
 
-    async def _whole(self, works: dict[str, _Part], *, resumed: bool) -> SweepResult:
+    async def _finish(self, works: dict[str, _PartState], *, resumed: bool) -> SweepResult:
         """All parts are done, whoever did them: the way back, and the sum of it all."""
-        counts, sums = Counts(), KeySums()
+        counts, sums = SweepCounts(), KeyChecksums()
         findings: list[dict[str, Any]] = []
         for work in works.values():
             counts.add(work.counts.document())
-            sums.include(work.sums)
+            sums.merge(work.key_checksums)
             findings += work.findings[: MOST_KEPT - len(findings)]
         self.counts = counts
         slices = [each async for each in self._bulk.slices()]
-        for finding in await self._backwards(sums, slices):
-            self._note(counts, findings, finding)
+        for finding in await self._find_extra_rows(sums, slices):
+            self._count_finding(counts, findings, finding)
         if counts.repaired:
             counts.rows = Counter(await self._bulk.counts(self._type_column()))
-        references = [await self._referred(each, slices) for each in self._references]
+        references = [await self._check_reference(each, slices) for each in self._references]
         await self._checkpoints.forget(self.job, list(works))
-        return self._swept(
+        return self._result(
             works,
             whole=True,
             resumed=resumed,
@@ -181,40 +184,40 @@ class SweepJob:
             references=[each for each in references if each is not None],
         )
 
-    def _swept(self, works: Mapping[str, _Part], **rest: Any) -> SweepResult:
+    def _result(self, works: Mapping[str, _PartState], **rest: Any) -> SweepResult:
         began = min(work.began for work in works.values())
         ended = self._now()
         return SweepResult(
             self._table.name, self._authority, began, ended, spots=self._spots, basis=self._basis, **rest
         )
 
-    async def _part(self, part: str) -> _Part:
+    async def _run_part(self, part: str) -> _PartState:
         claim = await self._checkpoints.claim(self.job, part)
-        work = _Part(self._now(), self._basis) if claim.saved is None else _work(claim.saved.state)
-        work.saved = time.monotonic()
+        work = _PartState(self._now(), self._basis) if claim.saved is None else _part_from_checkpoint(claim.saved.state)
+        work.saved_at = time.monotonic()
         looks: list[asyncio.Task[None]] = []
         suspected = 0
         try:
             async with aclosing(self._source.portions(part, work.position, None)) as portions:
                 async for portion in portions:
-                    self._pace.spent(items=len(portion.items))
-                    suspects = await self._page(work, portion.items, portion.size)
+                    self._limiter.charge(items=len(portion.items))
+                    suspects = await self._compare_page(work, portion.items, portion.size)
                     if suspects:
                         # Looking takes patience: the sweep goes on meanwhile.
-                        looks.append(asyncio.create_task(self._looked(work, suspects)))
+                        looks.append(asyncio.create_task(self._recheck(work, suspects)))
                         suspected += len(suspects)
                     work.position = None if portion.position is None else dict(portion.position)
-                    due = time.monotonic() - work.saved > _SAVE_SECONDS
+                    due = time.monotonic() - work.saved_at > _SAVE_SECONDS
                     if due or suspected > _SUSPECTS or self._stop():
-                        await _all(looks)
+                        await _wait_for_all(looks)
                         looks, suspected = [], 0
                     if self._stop():
                         return work
                     if due and portion.position is not None:
                         await self._checkpoints.save(claim, work.state())
-                        work.saved = time.monotonic()
-                    await self._pace.wait(self._stop)
-            await _all(looks)
+                        work.saved_at = time.monotonic()
+                    await self._limiter.wait(self._stop)
+            await _wait_for_all(looks)
         finally:
             for look in looks:
                 look.cancel()
@@ -224,12 +227,12 @@ class SweepJob:
             await self._checkpoints.save(claim, work.state(), done=True)
         return work
 
-    async def _looked(self, work: _Part, suspects: Sequence[Key]) -> None:
-        for finding in await self._looking.look(suspects):
-            self._note(work.counts, work.findings, finding)
-            self._note(self.counts, None, finding)
+    async def _recheck(self, work: _PartState, suspects: Sequence[Key]) -> None:
+        for finding in await self._rechecker.recheck(suspects):
+            self._count_finding(work.counts, work.findings, finding)
+            self._count_finding(self.counts, None, finding)
 
-    async def _page(self, work: _Part, items: Mapping[Key, Item], size: int) -> list[Key]:
+    async def _compare_page(self, work: _PartState, items: Mapping[Key, Item], size: int) -> list[Key]:
         """The keys of a page that seem to differ."""
         keys: list[Key] = []
         key_values: list[SqlValues] = []
@@ -240,13 +243,13 @@ class SweepJob:
         kinds: Counter[str] = Counter()
         for key, item in items.items():
             kinds[self._mapping.type_of(item)] += 1
-            self._pick(key)
-            values = self._encoded(key, item)
+            self._sample_spot(key)
+            values = self._encode(key, item)
             if values is None:
                 suspects.append(key)
                 continue
             found = key_of(values)
-            work.sums.add(key_text.whole(found))
+            work.key_checksums.add(key_text.whole(found))
             keys.append(key)
             key_values.append(found)
             digests.append(row.digest(values))
@@ -263,20 +266,20 @@ class SweepJob:
                 suspects += [key for place, key in enumerate(keys) if rows.get(place) != digests[place]]
         return suspects
 
-    async def _backwards(self, sums: KeySums, slices: Sequence[Slice]) -> list[SweepFinding]:
+    async def _find_extra_rows(self, sums: KeyChecksums, slices: Sequence[Slice]) -> list[SweepFinding]:
         """Keys of rows that no item was seen for."""
         self.counts.rows.update(await self._bulk.counts(self._type_column()))
         buckets = buckets_for(self.counts.rows.total())
         by_slice = [(each, await self._bulk.sums(each, buckets)) for each in slices]
-        unlike = sums.unlike(buckets, (total for _, found in by_slice for total in found))
+        unlike = sums.differing_buckets(buckets, (total for _, found in by_slice for total in found))
         findings: list[SweepFinding] = []
         for each, found in by_slice:
-            for some in _portioned([total for total in found if total.bucket in unlike]):
+            for some in _group_by_rows([total for total in found if total.bucket in unlike]):
                 rows = await self._bulk.in_buckets(each, buckets, [total.bucket for total in some])
-                findings += await self._looking.look(await self._unseen(rows))
+                findings += await self._rechecker.recheck(await self._keys_without_item(rows))
         return findings
 
-    async def _unseen(self, rows: Sequence[SqlValues]) -> list[Key]:
+    async def _keys_without_item(self, rows: Sequence[SqlValues]) -> list[Key]:
         """The keys of rows that DynamoDB has no item for now. Whether an item is equal, the way forwards has looked."""
         held: list[Key] = []
         for values in rows:
@@ -288,7 +291,7 @@ class SweepJob:
         there = await self._reader.get_many(held)
         return [key for key in held if key not in there]
 
-    async def _referred(self, reference: Reference, slices: Sequence[Slice]) -> ReferenceCheck | None:
+    async def _check_reference(self, reference: Reference, slices: Sequence[Slice]) -> ReferenceCheck | None:
         """None where the reference stands in no column that SQL could follow."""
         columns = self._columns()
         attribute, to = columns.get(reference.attribute), columns.get(reference.to)
@@ -301,15 +304,15 @@ class SweepJob:
             refer, dangling = refer + more, dangling + lost
         return ReferenceCheck(reference.attribute, refer, dangling)
 
-    def _encoded(self, key: Key, item: Item) -> SqlValues | None:
+    def _encode(self, key: Key, item: Item) -> SqlValues | None:
         try:
             encoded = self._mapping.encode(key, item)
         except DynamoDBError:
             return None
         return None if encoded.faults and self._mapping.on_loss == "park" else encoded.values
 
-    def _note(self, counts: Counts, findings: list[dict[str, Any]] | None, finding: SweepFinding) -> None:
-        if finding.result is Result.AGREED:
+    def _count_finding(self, counts: SweepCounts, findings: list[dict[str, Any]] | None, finding: SweepFinding) -> None:
+        if finding.result is KeyResult.AGREED:
             return
         counts.results[str(finding.result)] += 1
         if finding.repaired is not None:
@@ -318,7 +321,7 @@ class SweepJob:
         if findings is not None and len(findings) < MOST_KEPT:
             findings.append(finding.document(self._redactor, values=self._values))
 
-    def _pick(self, key: Key) -> None:
+    def _sample_spot(self, key: Key) -> None:
         """Algorithm R: each key seen is as likely to stay (Vitter, "Random sampling with a reservoir", 1985)."""
         if len(self._spots) < self._wanted_spots:
             self._spots.append(key)
@@ -336,21 +339,23 @@ class SweepJob:
         return self._columns().get(self._mapping.type_attribute) if isinstance(self._mapping, ColumnMapping) else None
 
 
-async def _all(looks: Sequence[asyncio.Task[None]]) -> None:
+async def _wait_for_all(looks: Sequence[asyncio.Task[None]]) -> None:
     """Until each has ended, and not only until one of them has failed. One that was stopped leaves nothing behind."""
     for result in await asyncio.gather(*looks, return_exceptions=True):
         if isinstance(result, BaseException) and not isinstance(result, StopRequestedError):
             raise result
 
 
-def _work(state: dict[str, Any]) -> _Part:
-    work = _Part(state["began"], Basis.from_document(state["basis"]), state["position"], findings=state["findings"])
+def _part_from_checkpoint(state: dict[str, Any]) -> _PartState:
+    work = _PartState(
+        state["began"], Basis.from_document(state["basis"]), state["position"], findings=state["findings"]
+    )
     work.counts.add(state["counts"])
-    work.sums = KeySums.from_text(state["sums"])
+    work.key_checksums = KeyChecksums.from_text(state["sums"])
     return work
 
 
-def _portioned(sums: Sequence[BucketSum]) -> list[list[BucketSum]]:
+def _group_by_rows(sums: Sequence[BucketSum]) -> list[list[BucketSum]]:
     """Buckets, together no more rows at a time than fit in memory."""
     portions: list[list[BucketSum]] = []
     rows = _ROWS

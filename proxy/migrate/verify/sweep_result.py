@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from proxy.cutover.gate.basis import Basis
 from proxy.dynamodb.schema import Key
-from proxy.migrate.verify.recheck import Result
+from proxy.migrate.verify.recheck import KeyResult
 from proxy.stores.dsql.system_tables.sweep_records import DIFFERENT, EQUAL, REPAIRED, UNSETTLED
 
 UNREADABLE: Final = "unreadable"
@@ -16,7 +16,7 @@ UNREADABLE: Final = "unreadable"
 
 
 @dataclass(slots=True)
-class Counts:
+class SweepCounts:
     """What was seen and found. `items` are DynamoDB's, `rows` DSQL's when the sweep ended, both by type."""
 
     items: Counter[str] = field(default_factory=Counter)
@@ -67,7 +67,7 @@ class SweepResult:
     ended: float
     whole: bool
     resumed: bool
-    counts: Counts
+    counts: SweepCounts
     findings: list[dict[str, Any]]
     references: list[ReferenceCheck]
     spots: list[Key]
@@ -77,18 +77,18 @@ class SweepResult:
     @property
     def mended(self) -> bool:
         """Whether nothing that differed was left so, but for what the mapping cannot hold."""
-        return not self.counts.unrepaired and self._wrong <= self.counts.repaired
+        return not self.counts.unrepaired and self._differing <= self.counts.repaired
 
     @property
     def result(self) -> str:
         """As `sweep_records` has it. What cannot be represented is not equal, and no repair makes it so. A key that was
         written at each look, or could not be read, is undecided: that is not equal either."""
-        if not self.mended or self.counts.results[Result.UNREPRESENTABLE] or self.counts.results[UNREADABLE]:
+        if not self.mended or self.counts.results[KeyResult.UNREPRESENTABLE] or self.counts.results[UNREADABLE]:
             return DIFFERENT
-        if self.counts.results[Result.RACING]:
+        if self.counts.results[KeyResult.RACING]:
             return UNSETTLED
-        return REPAIRED if self._wrong else EQUAL
+        return REPAIRED if self._differing else EQUAL
 
     @property
-    def _wrong(self) -> int:
-        return sum(self.counts.results[kind] for kind in (Result.MISSING, Result.EXTRA, Result.DIFFERENT))
+    def _differing(self) -> int:
+        return sum(self.counts.results[kind] for kind in (KeyResult.MISSING, KeyResult.EXTRA, KeyResult.DIFFERENT))
