@@ -44,11 +44,11 @@ async def _backfill(settings: Settings, arguments: argparse.Namespace, stopping:
     from proxy.migrate.table_jobs.cancellation import StopRequestedError
     from proxy.migrate.table_jobs.rate_limiter import RateLimiter
     from proxy.migrate.table_jobs.table_reader import TableReader
-    from proxy.migrate.table_jobs.table_stores import collect_seldom, open_table_stores
+    from proxy.migrate.table_jobs.table_stores import open_table_stores, tune_garbage_collector
     from proxy.settings.validation import SettingsError
 
     counting = CallCosts()
-    collect_seldom()
+    tune_garbage_collector()
     async with open_table_stores(settings, arguments.table, counting.count_retry) as both:
         name = both.table.name
         if await both.authority.refresh() != {"dynamodb"}:
@@ -56,12 +56,14 @@ async def _backfill(settings: Settings, arguments: argparse.Namespace, stopping:
             raise SettingsError([f"{what} the truth; see stage, and use verify --repair for the other direction"])
         pace = RateLimiter(arguments.rate)
         reader = TableReader(
-            both.dynamodb, both.table.schema, pace, spent=counting.add_units, again=counting.count_retry
+            both.dynamodb, both.table.schema, pace, on_units=counting.add_units, on_retry=counting.count_retry
         )
         share, shares = arguments.segment
         async with (
             _open_source(both, reader, settings, arguments) as source,
-            both.job_participant(f"{job_name(name, source)}/{share}of{shares}", "dynamodb", left=True).open() as moves,
+            both.job_participant(
+                f"{job_name(name, source)}/{share}of{shares}", "dynamodb", unrecovered=True
+            ).open() as moves,
         ):
             backfill = Backfill(
                 source,
@@ -108,7 +110,7 @@ async def _open_source(
         yield BackupSource(arguments.from_backup, _column_mapping(both), schema, reader, share=share)
     elif arguments.from_export is None:
         limit = page_items(arguments)
-        yield ScanSource(reader, schema, total=both.items, of=share, parallel=arguments.parallel, limit=limit)
+        yield ScanSource(reader, schema, total=both.items, share=share, parallel=arguments.parallel, limit=limit)
     elif arguments.from_export.startswith("s3://"):
         import aioboto3
 

@@ -51,27 +51,27 @@ async def _verify(settings: Settings, arguments: argparse.Namespace, stopping: S
     from proxy.migrate.table_jobs.rate_limiter import RateLimiter
     from proxy.migrate.table_jobs.sources import ScanSource
     from proxy.migrate.table_jobs.table_reader import TableReader
-    from proxy.migrate.table_jobs.table_stores import collect_seldom, open_table_stores
+    from proxy.migrate.table_jobs.table_stores import open_table_stores, tune_garbage_collector
     from proxy.migrate.verify.recheck import Rechecker
     from proxy.migrate.verify.sweep import SweepJob, job_name
     from proxy.stores.dsql.system_tables.sweep_records import DIFFERENT, UNSETTLED
     from proxy.stores.interface import StoredItem
 
     counting = CallCosts()
-    collect_seldom()
+    tune_garbage_collector()
     async with open_table_stores(settings, arguments.table, counting.count_retry) as both, AsyncExitStack() as stack:
         name = _choose_authority(
             arguments, await both.authority.refresh(), pinned=both.authority.pinned, table=both.table.name
         )
         pace = RateLimiter(arguments.rate)
         reader = TableReader(
-            both.dynamodb, both.table.schema, pace, spent=counting.add_units, again=counting.count_retry
+            both.dynamodb, both.table.schema, pace, on_units=counting.add_units, on_retry=counting.count_retry
         )
         source = ScanSource(
             reader,
             both.table.schema,
             total=both.items,
-            of=arguments.segment,
+            share=arguments.segment,
             parallel=arguments.parallel,
             limit=page_items(arguments),
         )
@@ -79,7 +79,7 @@ async def _verify(settings: Settings, arguments: argparse.Namespace, stopping: S
         if arguments.repair:
             share, shares = arguments.segment
             part = both.job_participant(
-                f"{job_name(both.table.name, name, source)}/{share}of{shares}", name, left=False
+                f"{job_name(both.table.name, name, source)}/{share}of{shares}", name, unrecovered=False
             )
             moves = await stack.enter_async_context(part.open())
             if moves.inherits_unfinished_unit:

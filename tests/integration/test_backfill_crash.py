@@ -117,7 +117,7 @@ def made(
         meddle(source),
         both.table.schema,
         both.table.mapping,
-        moves=moves or both.job_participant("backfill", "dynamodb", left=True),
+        moves=moves or both.job_participant("backfill", "dynamodb", unrecovered=True),
         bulk=bulk or both.bulk,
         checkpoints=both.checkpoints,
         pace=RateLimiter(None),

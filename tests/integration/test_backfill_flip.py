@@ -158,7 +158,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_flip_waits_for_what_a_backfill_has_in_hand(settings_file: Path, dynamodb: str, database: str) -> None:
     async with both_with_stages(settings_file, LEASE_SECONDS) as both:
         flip = Flipping(both, settings_file, dynamodb, database)
-        async with both.job_participant("backfill", "dynamodb", left=True).open() as moves:
+        async with both.job_participant("backfill", "dynamodb", unrecovered=True).open() as moves:
             with pytest.raises(standing.AuthorityMovedError):
                 await made(both, lambda source: Flipped(source, Meddler(dynamodb), flip), moves=moves).run(1)
         last, found = await asyncio.wait_for(flip.task, 120)
@@ -171,11 +171,11 @@ async def test_a_flip_waits_for_what_a_backfill_has_in_hand(settings_file: Path,
 async def test_the_later_of_two_goes_on_and_the_other_stops(settings_file: Path) -> None:
     async with (
         both_with_stages(settings_file, SHORT_LEASE_SECONDS) as both,
-        both.job_participant("backfill", "dynamodb", left=False).open() as earlier,
+        both.job_participant("backfill", "dynamodb", unrecovered=False).open() as earlier,
     ):
         async with earlier.write_unit(1):
             pass
-        async with both.job_participant("backfill", "dynamodb", left=False).open() as later:
+        async with both.job_participant("backfill", "dynamodb", unrecovered=False).open() as later:
             async with later.write_unit(1):
                 pass
             with pytest.raises(Refused, match="another process has taken over this work"):
@@ -195,13 +195,13 @@ async def test_no_flip_passes_over_a_backfill_that_died(settings_file: Path, dyn
 
     async with both_with_stages(settings_file, SHORT_LEASE_SECONDS) as both:
         with pytest.raises(Died):
-            async with both.job_participant("backfill", "dynamodb", left=True).open() as moves:
+            async with both.job_participant("backfill", "dynamodb", unrecovered=True).open() as moves:
                 await made(both, lambda source: Meddled(source, look=die), moves=moves).run(1)
         last, _ = await Flipping(both, settings_file, dynamodb, database).start().task
         assert isinstance(last, MoveAborted)
         assert "backfill" in last.reason
         assert "is gone" in last.reason
-        async with both.job_participant("backfill", "dynamodb", left=True).open() as moves:
+        async with both.job_participant("backfill", "dynamodb", unrecovered=True).open() as moves:
             await made(both, moves=moves).run(1)
         last, found = await Flipping(both, settings_file, dynamodb, database).start().task
         assert isinstance(last, MoveCommitted), last

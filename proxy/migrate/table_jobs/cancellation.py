@@ -1,6 +1,6 @@
-"""A long command is asked to stop: what it has begun it ends, and what it has done it keeps.
+"""Cooperative cancellation of a long command: it finishes the step under way and keeps what it has done.
 
-The first SIGINT or SIGTERM asks, a second one ends the process there and then.
+The first SIGINT or SIGTERM requests the stop; the second ends the process at once.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import asyncio
 
 
 class StopRequestedError(Exception):
-    """It was asked to, before its work was done."""
+    """The command was asked to stop before its work was done."""
 
 
 class StopRequest:
-    """`event` is set by whoever asks."""
+    """A request to stop. Setting `event` makes the request; calling the object says whether it was made."""
 
     def __init__(self) -> None:
         self.event = asyncio.Event()
@@ -22,7 +22,7 @@ class StopRequest:
         return self.event.is_set()
 
     async def wait(self, seconds: float) -> bool:
-        """Wait so long, or until it is asked; gives whether it was."""
+        """Wait at most `seconds` for the request. Return whether it was made."""
         try:
             await asyncio.wait_for(self.event.wait(), seconds)
         except TimeoutError:

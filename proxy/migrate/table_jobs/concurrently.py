@@ -1,4 +1,4 @@
-"""The same work on many things, so many at once: the first error ends all of it, and is raised as it is."""
+"""Runs one coroutine function over many things with bounded concurrency; the first error cancels the rest."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def run_concurrently(things: Iterable[T], work: Callable[[T], Awaitable[None]], most: int) -> None:
-    """Do the work on each thing, in order, by `most` workers. Not a task group: its errors come in groups, which those
-    who sort errors by their kind would each have to take apart."""
+async def run_concurrently(things: Iterable[T], work: Callable[[T], Awaitable[None]], limit: int) -> None:
+    """Start `work` on each thing, in order, at most `limit` at a time. Raise the first error as it is.
+
+    This is not a task group because a task group raises an ExceptionGroup, which every caller that tells kinds of
+    errors apart would have to unpack.
+    """
     waiting = list(things)[::-1]
 
-    async def some() -> None:
+    async def worker() -> None:
         while waiting:
             await work(waiting.pop())
 
-    tasks = [asyncio.create_task(some()) for _ in range(min(most, len(waiting)))]
+    tasks = [asyncio.create_task(worker()) for _ in range(min(limit, len(waiting)))]
     try:
         for done in asyncio.as_completed(tasks):
             await done

@@ -1,11 +1,12 @@
-"""A command's part in moving stages: it writes to a mirror, and must never write to what has become the truth.
+"""A command's part in flips: the command writes to a mirror, and must never write to a store that became the authority.
 
-A command has a lease in the stage table as a proxy has (`shadow.participant`), under a name that it keeps when it is
-started again. What it writes, it writes in *units*: keys that are written and then looked at. A unit begins only under
-a valid lease, while no flip of its table is under way, and while the authority is the one that it works for; a flip
-that is announced meanwhile waits for its end. Whoever dies within a unit owes, and no flip passes over it. So a command
-needs no journal: what a unit leaves behind when it is cut off is known to whoever starts the command again, or to a
-sweep (docs/decisions/081-commands-take-part-in-flips.md). Where stages are pinned there is nothing to take part in.
+Like a proxy, a command holds a lease in the stage table (`cutover.flip.participant`), under a name that it keeps when
+it is started again. It writes in *units*: a unit is a set of keys that are written and then read again. A unit begins
+only under a valid lease, while no flip of the table is under way, and while the authority is the one that the command
+works for. A flip that is announced during a unit waits for the end of the unit. A command that dies within a unit owes
+keys, and no flip passes over it. A command therefore needs no journal: whoever starts it again, or a sweep, finds what
+an interrupted unit left behind (docs/decisions/081-commands-take-part-in-flips.md). Where stages are pinned, there is
+no flip to take part in.
 """
 
 from __future__ import annotations
@@ -35,42 +36,45 @@ from proxy.stores.table_registry import Table
 log = structlog.get_logger(__name__)
 
 _PATIENCE_SECONDS: Final = 60.0
-_LOOK_SECONDS: Final = 0.02
-_TIDY_SECONDS: Final = 0.1
-# What is left to be looked at again has a flip wait, if only for a moment.
-_MOMENT: Final = 0.05
+_POLL_SECONDS: Final = 0.02
+_UNSETTLED_POLL_SECONDS: Final = 0.1
+# Keys that still have to be read again hold up a flip, if only for a moment.
+_LEAST_WAIT_SECONDS: Final = 0.05
 
 Enlist = Callable[["JobParticipant"], Participant | None]
 
 
 class JobParticipant:
-    """One command at work on one table, for one authority. `enlist` makes its participant, None where stages are
-    pinned; `left` says that what an earlier life left behind is still to be looked at (until `settled`). `mirror` is
-    written to only while that is allowed."""
+    """A command at work on one table, for one authority.
+
+    `enlist` makes the command's participant; it returns None where stages are pinned. `unrecovered` says that an
+    earlier run may have left keys that nobody has read again; `mark_recovered` ends that. `mirror` refuses writes while
+    the command may not write.
+    """
 
     def __init__(
         self,
         table: Table,
-        standing: TableAuthority,
+        table_authority: TableAuthority,
         authority: Store,
         mirror: Store,
         enlist: Enlist,
         *,
-        left: bool = False,
+        unrecovered: bool = False,
     ) -> None:
         self.authority = authority
         self.mirror: Store = FencedStore(mirror, lambda key: self.check(table.mapping.type_of(key.attributes)))
         self._table = table.name
-        self._table_authority = standing
+        self._table_authority = table_authority
         self._participant = enlist(self)
         self._units = self._keys = 0
         self._unsettled: dict[str, float] = {}
-        self._unrecovered = left
+        self._unrecovered = unrecovered
         self._no_flip_before = float("-inf")
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[JobParticipant]:
-        """Until the end of the block it has a lease. Raises StoreError where none can be had."""
+        """Hold a lease until the end of the block. Raises StoreError if no lease can be obtained."""
         tasks = [asyncio.create_task(self._converge_unsettled())]
         try:
             if self._participant is not None:
@@ -84,28 +88,29 @@ class JobParticipant:
             if self._participant is not None:
                 await self._participant.leave()
 
-    # -- what the command asks ----------------------------------------------------------------------------------------
+    # -- for the command ----------------------------------------------------------------------------------------------
 
     @property
     def inherits_unfinished_unit(self) -> bool:
-        """Whether an earlier life under this name may have been cut off within a unit."""
+        """Whether an earlier run under this name may have been interrupted within a unit."""
         return self._participant is not None and self._participant.lease.owing
 
     def mark_recovered(self) -> None:
-        """What an earlier life has left has been looked at."""
+        """Every key that an earlier run left behind has been read again."""
         self._unrecovered = False
 
     def refuse_flips_for(self, seconds: float) -> None:
-        """No flip for so long: a write of an earlier life may take effect yet."""
+        """Hold up flips for `seconds`: a write of an earlier run may still take effect."""
         self._no_flip_before = time.monotonic() + seconds
 
     @asynccontextmanager
     async def write_unit(self, keys: int, *, last: bool = False) -> AsyncIterator[None]:
-        """Keys are written to the mirror and looked at again, all within the block.
+        """A unit: within the block, `keys` keys are written to the mirror and read again.
 
-        `last`: it is the end of earlier units, and a flip that has been announced waits for it. Raises Moved where the
-        authority is another one now; Unreachable where there is no lease for a minute; Refused where another process
-        does the same work.
+        `last` says that the block finishes earlier units, so that an announced flip waits for it.
+
+        Raises AuthorityMovedError if the authority is no longer the one that the command works for, Unreachable if
+        there is no lease for a minute, and Refused if another process does the same work.
         """
         await self._wait_for_turn(last=last)
         self._units += 1
@@ -113,7 +118,7 @@ class JobParticipant:
         try:
             yield
         except AuthorityMovedError:
-            # Whoever moved it while this process owed has said that it was gone, and has swept (stage forget).
+            # Only an operator who declared this process gone, and swept, could move it (stage forget).
             raise
         except BaseException:
             self._unrecovered = self._unrecovered or not last
@@ -123,8 +128,11 @@ class JobParticipant:
             self._keys -= keys
 
     def check(self, item_type: str | None = None) -> None:
-        """Before each write: raises Moved where the authority for the type (None: for any) is another one now,
-        Unreachable where that cannot be told for want of a lease."""
+        """Check, before each write, that the command may write. `item_type` None means every type.
+
+        Raises AuthorityMovedError if the authority for the type is another one now, and Unreachable if the lease has
+        run out, so that nobody can tell.
+        """
         if self._participant is None:
             return
         if not self._participant.lease.valid:
@@ -132,24 +140,28 @@ class JobParticipant:
         self._table_authority.expect(self.authority.name, item_type)
 
     def is_responsible_for(self, item_type: str) -> bool:
-        """Whether its authority is the one for this type: of a table whose types have different ones, it writes those
-        that it is right for."""
+        """Whether the command's authority is the authority for this type.
+
+        The types of a table may have different authorities; the command writes only the types that share its own.
+        """
         return self._participant is None or self._table_authority.authority_of(item_type) == self.authority.name
 
     def unsettle(self, key: str, seconds: float) -> None:
-        """A write to this key may take effect yet, for so long: it converges once more after that."""
+        """Record that a write to this key may take effect for another `seconds`; the key converges again after that."""
         self._unsettled[key] = time.monotonic() + seconds
 
     def is_unsettled(self, key: str) -> bool:
         return key in self._unsettled
 
     async def wait_until_settled(self, stop: Callable[[], bool]) -> None:
-        """Until no key is unsettled, or it is to stop. Raises Unreachable where one has not converged a minute after it
-        could."""
+        """Wait until no key is unsettled, or until `stop` says so.
+
+        Raises Unreachable if a key has not converged within a minute of being able to.
+        """
         while self._unsettled and not stop():
             if time.monotonic() > min(self._unsettled.values()) + _PATIENCE_SECONDS:
                 raise Unreachable("unsettled", "a key whose outcome was unknown does not converge")
-            await asyncio.sleep(_TIDY_SECONDS)
+            await asyncio.sleep(_UNSETTLED_POLL_SECONDS)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -164,7 +176,7 @@ class JobParticipant:
                     await lease.owe()
             if self._participant.replaced:
                 raise Refused("superseded", "another process has taken over this work: let only one run it")
-            # From here to the return nothing awaits: what is seen is so when the unit begins.
+            # Nothing awaits from here to the return, so what is read here still holds when the unit begins.
             waits = self._must_wait_for_flip(last=last)
             if lease.valid and lease.owing and not waits:
                 if self.authority.name not in self._table_authority.authorities:
@@ -174,17 +186,17 @@ class JobParticipant:
                 until = time.monotonic() + _PATIENCE_SECONDS
             elif time.monotonic() > until:
                 raise Unreachable("lease", self._participant.problem or "there is no lease in the stage table")
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
 
     def _must_wait_for_flip(self, *, last: bool) -> bool:
-        """Whether a flip of the table is under way that a unit has to wait for."""
+        """Whether a flip of the table is under way that a unit must wait for."""
         flip = self._participant.flip if self._participant is not None else None
         if flip is None or not flip.moves_authority or flip.scope.table != self._table:
             return False
         return flip.holds_writes or not last
 
     async def _converge_unsettled(self) -> None:
-        """Converge once more what may have been written to unseen, when nothing can linger any longer."""
+        """Converge each unsettled key once more when its last write can no longer take effect."""
         while True:
             due = [key for key, at in self._unsettled.items() if at <= time.monotonic()]
             for key in due:
@@ -193,34 +205,35 @@ class JobParticipant:
                     async with self.write_unit(1, last=True):
                         await converge(Key(self._table, key), self.authority, self.mirror)
                 except Unrepresentable:
-                    pass  # the mirror cannot hold it, and has been told of already
+                    pass  # the mirror cannot hold the item; that was reported when the key was first converged
                 except StoreError as error:
                     log.info("not_settled_yet", reason=error.reason)
                     continue
                 if self._unsettled.get(key) == at:
                     del self._unsettled[key]
-            await asyncio.sleep(_TIDY_SECONDS)
+            await asyncio.sleep(_UNSETTLED_POLL_SECONDS)
 
-    # -- what a move asks (`shadow.participant.Held`) -----------------------------------------------------------------
+    # -- for a flip (`cutover.flip.fencing.FenceControl`)
+    # ---------------------------------------------------------------
 
     def hold(self, scope: Scope) -> None:
-        """Nothing begins while a move is under way: see `_turn`."""
+        """Nothing to do: `_wait_for_turn` begins no unit while a flip is under way."""
 
     def release(self) -> None:
-        """As `hold`."""
+        """Nothing to do, as in `hold`."""
 
     def drain(self, scope: Scope, authority: str | None = None) -> DrainStatus:  # noqa: ARG002
         if scope.table != self._table:
             return DrainStatus(0, 0, 0.0, 0)
         until = max(self._unsettled.values(), default=self._no_flip_before)
-        least = _MOMENT if self._unsettled or self._unrecovered else 0.0
+        least = _LEAST_WAIT_SECONDS if self._unsettled or self._unrecovered else 0.0
         return DrainStatus(self._units, self._keys, max(least, until - time.monotonic()), 0)
 
     def adopt(self, new: StageMap) -> None:
         self._table_authority.adopt(new)
 
     def began_before(self, scope: Scope) -> int:  # noqa: ARG002
-        return 0  # what it does is the same in every stage of one authority
+        return 0  # a unit does the same work in every stage that has the same authority
 
     def problem(self, scope: Scope, to: Stage) -> str | None:  # noqa: ARG002
         return None
@@ -231,7 +244,7 @@ class JobParticipant:
 
 
 class FencedStore:
-    """A store that is written to only while that is allowed. `check` is told the key, and raises StoreError."""
+    """A store that refuses writes that the command may not make: `check` gets the key, and raises StoreError."""
 
     def __init__(self, store: Store, check: Callable[[Key], None]) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""What commands that read DynamoDB by themselves have in common: the store that the settings name, and the table."""
+"""Opens DynamoDB and finds the table, for commands that read DynamoDB directly."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ from proxy.stores.dynamodb.store import DynamoDBStore
 
 @asynccontextmanager
 async def open_dynamodb(settings: Settings) -> AsyncIterator[DynamoDBStore]:
-    """DynamoDB, until the end of the block. Raises SettingsError and CredentialsError."""
+    """Open the DynamoDB store that the settings name, until the end of the block.
+
+    Raises SettingsError and CredentialsError.
+    """
     async with open_upstream(settings, os.environ) as upstream:
         yield DynamoDBStore(upstream, settings.dynamodb.timeout_seconds)
 
 
 def choose_table(settings: Settings, name: str | None) -> tuple[str, LoadedMapping | None]:
-    """The table that is meant: the one named, or the only one with a mapping. Raises SettingsError."""
+    """Return the named table, or the only table with a mapping if `name` is None; and its mapping, if it has one.
+
+    Raises SettingsError if no name is given and there is not exactly one mapping.
+    """
     mapped = load_mappings(settings)
     if name is None:
         if len(mapped) != 1:
@@ -33,7 +39,7 @@ def choose_table(settings: Settings, name: str | None) -> tuple[str, LoadedMappi
 
 
 async def describe_table(store: DynamoDBStore, name: str) -> TableSchema:
-    """What DescribeTable says. Raises SettingsError where there is no such table, StoreError."""
+    """Return the schema that DescribeTable reports. Raises SettingsError if there is no such table, and StoreError."""
     schema = await store.describe(name)
     if schema is None:
         raise SettingsError([f"DynamoDB has no table {name!r}: see --table, and endpoint_url and region in [dynamodb]"])

@@ -1,7 +1,7 @@
-"""Where backfill takes its items from: the words, and the first source, a parallel Scan.
+"""Where backfill reads its items: the protocol of a source, and the first source, a parallel Scan.
 
-A source is parts, each a sequence of portions with a position after each, so that reading can go on after any portion.
-What a source gives is only what to try first: what the table holds is asked of the table again once it is written. No
+A source consists of parts. A part is a sequence of portions with a position after each, so that reading can continue
+after any portion. A source's items are only a first attempt: once they are written, the table itself is read again. No
 source writes anything.
 """
 
@@ -18,14 +18,15 @@ from proxy.migrate.table_jobs.table_reader import TableReader
 Position = Mapping[str, Any]
 Portions: TypeAlias = "AsyncGenerator[Portion, None]"
 
-# From this share of a page on, one consistent Scan of the page costs less than its items one by one: a Scan pays for
-# 4 KB, a BatchGetItem for each item ("Capacity unit consumption").
+# From one eighth of a page upwards, a consistent Scan of the page costs less than reading the items one by one: a Scan
+# is charged by 4 KB, a BatchGetItem by item ("Capacity unit consumption").
 _FEW: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceFilter:
-    """Which items a pass takes: those with one of these attributes (`wanted`), or those with none of them."""
+    """Which items a pass reads: those that have one of the attributes (`referring`), or those that have none of
+    them."""
 
     attributes: tuple[str, ...]
     referring: bool
@@ -36,7 +37,7 @@ class ReferenceFilter:
 
 @dataclass(frozen=True, slots=True)
 class MalformedEntry:
-    """Something in a file that is no item; `place` says where, without its content."""
+    """An entry of a file that is not an item. `place` says where it is, without its content."""
 
     place: str
     reason: str
@@ -44,9 +45,10 @@ class MalformedEntry:
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """Some items of a part, by their keys. `position` is where to go on after them, None at the end.
+    """Some items of a part, by key. `size` is in bytes. `position` is where to continue; None at the end of the part.
 
-    `bare` are keys without an item (a deletion in an incremental export): what they hold is the table's to say.
+    `keys_without_item` come from deletions in an incremental export. What the table holds for them now, only the table
+    can say.
     """
 
     items: Mapping[Key, Item]
@@ -55,38 +57,40 @@ class Portion:
     keys_without_item: Sequence[Key] = ()
     malformed: Sequence[MalformedEntry] = ()
     source_state: Any = field(default=None, repr=False)
-    """The source's own note of how it was read."""
+    """How the source read the portion; opaque to everyone else."""
 
 
 class Source(Protocol):
-    """See the module."""
+    """A source of items, divided into parts."""
 
     @property
     def name(self) -> str:
-        """What checkpoints know it by: another name is other work."""
+        """The name under which checkpoints are kept; work under another name is other work."""
 
     @property
     def total(self) -> int | None:
-        """How many items there are to come, as far as is known."""
+        """How many items there are to read, if that is known."""
 
-    def parts(self) -> Sequence[str]: ...
+    def parts(self) -> Sequence[str]:
+        """The names of the parts, in the order in which to read them."""
 
     def portions(self, part: str, after: Position | None, only: ReferenceFilter | None) -> Portions:
-        """The rest of a part. Raises StoreError, and SourceError where a file is not what it should be."""
+        """Read the part from a position on; `only` restricts the items. Raises StoreError, and SourceError for a bad
+        file."""
 
     async def read_current(self, portion: Portion, keys: Sequence[Key]) -> Mapping[Key, Item]:
-        """What the table holds for these keys of a portion, at or after this call; a key without an item is left out.
+        """Read what the table holds, at or after this call, for these keys of a portion.
 
-        May give other keys too.
+        A key without an item is left out. The result may contain other keys too.
         """
 
 
 class SourceError(Exception):
-    """A file is not what it should be; the text names the file and the remedy."""
+    """A file of the source is missing, damaged or of the wrong kind; the text names the file and the remedy."""
 
 
 class ScanSource:
-    """A parallel Scan of the table. `of` is (I, N): the I-th (from 1) of N shares, each of `parallel` segments."""
+    """A parallel Scan of the table. `share` is (I, N): the I-th of N shares, from 1, each of `parallel` segments."""
 
     def __init__(
         self,
@@ -94,16 +98,16 @@ class ScanSource:
         schema: TableSchema,
         *,
         total: int | None,
-        of: tuple[int, int] = (1, 1),
+        share: tuple[int, int] = (1, 1),
         parallel: int = 4,
         limit: int = 1000,
     ) -> None:
         self._reader = reader
         self._schema = schema
         self._limit = limit
-        share, shares = of
+        number, shares = share
         self._segments = parallel * shares
-        self._own_segments = range((share - 1) * parallel, share * parallel)
+        self._own_segments = range((number - 1) * parallel, number * parallel)
         self.total = None if total is None else total // shares
 
     @property
@@ -114,7 +118,7 @@ class ScanSource:
         return [f"{segment}/{self._segments}" for segment in self._own_segments]
 
     def parts_of_all_shares(self) -> Sequence[str]:
-        """The parts of all shares."""
+        """The parts of all N shares."""
         return [f"{segment}/{self._segments}" for segment in range(self._segments)]
 
     async def portions(self, part: str, after: Position | None, only: ReferenceFilter | None) -> Portions:
@@ -127,8 +131,8 @@ class ScanSource:
                 segment, self._segments, start, self._limit, having=having, lacking=lacking
             )
             items = {self._schema.key_of(item): item for item in page.items}
-            asked = (segment, start, having, lacking, page)
-            yield Portion(items, len(page.body), page.next, source_state=asked)
+            source_state = (segment, start, having, lacking, page)
+            yield Portion(items, len(page.body), page.next, source_state=source_state)
             if page.next is None:
                 return
             start = page.next
@@ -146,7 +150,7 @@ class ScanSource:
 
 
 class CurrentItemReader:
-    """`Source.now` for what does not come from the table itself."""
+    """`Source.read_current` for sources that do not read the table itself."""
 
     def __init__(self, reader: TableReader) -> None:
         self._reader = reader

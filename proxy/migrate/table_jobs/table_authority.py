@@ -1,7 +1,7 @@
 """Which store is a table's authority, for commands that run for hours while stages may be moved.
 
-The table that the proxies agree on says so, where there is one, else the settings. Whether a command may write is more
-than this: see `taking_part`.
+The stage table decides where there is one; otherwise the settings do. Whether a command may write needs more than this:
+see `job_participant`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NO_TABLE: Final = "ResourceNotFoundException"
 
 
 class AuthorityMovedError(StoreError):
-    """A stage was moved while the command ran: what it was about to write is not for it to write any more."""
+    """A stage was moved while the command ran: the command may no longer write what it was about to write."""
 
     def __init__(self, table: str, authorities: Iterable[str]) -> None:
         names = " and ".join(sorted(authorities))
@@ -27,8 +27,11 @@ class AuthorityMovedError(StoreError):
 
 
 class TableAuthority:
-    """`types` are the item types that the table's mapping declares. Knows what it was told last: by `look`, or by who
-    follows the stage table for it (`adopt`)."""
+    """The authority of each item type of one table, as last read.
+
+    `types` are the item types that the table's mapping declares. `refresh` reads the stage table; a participant that
+    follows the stage table calls `adopt`.
+    """
 
     def __init__(self, settings: Settings, dynamodb: DynamoDBStore, table: str, types: Iterable[str]) -> None:
         self._stages = Stages(settings, {table: tuple(types)})
@@ -42,24 +45,23 @@ class TableAuthority:
         return self._stage_table is None
 
     async def refresh(self) -> frozenset[str]:
-        """The stores that are authority for some type of the table, as the stage table says. Raises StoreError."""
+        """Read the stage table, and return the stores that are the authority for some type. Raises StoreError."""
         if self._stage_table is not None:
             try:
                 state = await self._stage_table.state()
             except Refused as error:
-                # Nobody has moved a stage yet.
+                # There is no stage table until somebody moves a stage.
                 if error.reason != _NO_TABLE:
                     raise
             except UnknownOutcome as error:
-                raise Unreachable(error.reason, str(error)) from error  # a read may be asked again
+                raise Unreachable(error.reason, str(error)) from error  # a read may be repeated
             else:
                 if state.map is not None:
                     self._stages.adopt(StageMap.from_document(state.map))
         return self.authorities
 
     async def forgotten_processes(self) -> ForgottenProcesses:
-        """The processes that were forgotten though they owed keys: what they owed, a sweep makes good. Raises
-        StoreError."""
+        """Read which processes were forgotten while they owed keys; a sweep repairs those keys. Raises StoreError."""
         await self.refresh()
         return self._stages.map.forgotten
 
@@ -69,20 +71,21 @@ class TableAuthority:
         return self._stages
 
     def adopt(self, new: StageMap) -> None:
-        """These are the stages now."""
+        """Take over the stages that somebody else has read."""
         self._stages.adopt(new)
 
     @property
     def authorities(self) -> frozenset[str]:
-        """The stores that are authority for some type of the table."""
+        """The stores that are the authority for some type of the table."""
         return frozenset(self._stages.stage_of(self.table, each).authority for each in self._stages.types(self.table))
 
     def authority_of(self, item_type: str) -> str:
-        """The store that is authority for the type."""
+        """The store that is the authority for the type."""
         return self._stages.stage_of(self.table, item_type).authority
 
     def expect(self, authority: str, item_type: str | None = None) -> None:
-        """Raises Moved unless this store is the authority for the type; None: for every type."""
+        """Raise AuthorityMovedError unless this store is the authority for the type, or for every type if it is
+        None."""
         found = self.authorities if item_type is None else {self.authority_of(item_type)}
         if found != {authority}:
             raise AuthorityMovedError(self.table, found)

@@ -1,8 +1,8 @@
-"""Reads many items of a DynamoDB table, strongly consistent, and counts what that costs.
+"""Reads many items of a DynamoDB table with strong consistency, and counts the capacity that this costs.
 
-Throttling and lost connections are waited out, so that a long run does not end over one of them; other refusals end
-it. Every read waits for its turn at the pace first. Sources: "Scan" and "BatchGetItem" (API reference); a page of a
-consistent Scan holds every write that was answered before that page was asked for.
+Throttling and lost connections are retried, so that they do not end a long run; any other refusal ends it. Every page
+waits for the rate limiter. Sources: "Scan" and "BatchGetItem" (API reference). A page of a consistent Scan contains
+every write that was answered before the page was requested.
 """
 
 from __future__ import annotations
@@ -30,33 +30,39 @@ _UNIT_BYTES: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class ScanPage:
-    """What one call brought: items, how many were looked at for them, the answer itself, where to go on, and what it
-    cost in capacity units."""
+    """A page of a Scan."""
 
     items: list[Item]
     scanned: int
+    """How many items were read, before the filter."""
     body: bytes
+    """The response itself."""
     next: dict[str, Any] | None
+    """The key to continue after; None at the end."""
     units: float
+    """The read capacity units that the page cost."""
 
 
 class TableReader:
-    """`spent` hears of the capacity units that each call cost, `again` of each that is made once more and why."""
+    """A strongly consistent reader of one table.
+
+    `on_units` gets the capacity units of each call, `on_retry` the reason of each retry.
+    """
 
     def __init__(
         self,
         store: DynamoDBStore,
         schema: TableSchema,
-        pace: RateLimiter,
+        limiter: RateLimiter,
         *,
-        spent: Callable[[float], None] = lambda _: None,
-        again: Callable[[str], None] = lambda _: None,
+        on_units: Callable[[float], None] = lambda _: None,
+        on_retry: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._schema = schema
-        self._limiter = pace
-        self._on_units = spent
-        self._on_retry = again
+        self._limiter = limiter
+        self._on_units = on_units
+        self._on_retry = on_retry
 
     async def scan_page(
         self,
@@ -69,9 +75,9 @@ class TableReader:
         lacking: Iterable[str] = (),
         before: ScanPage | None = None,
     ) -> ScanPage:
-        """A page of a segment: items that have one of the attributes `having`, or none of `lacking`, where given.
+        """Read a page of a segment: items that have one of the attributes `having`, or none of `lacking`.
 
-        Where the answer is `before`'s to the byte, that is what is given: parsing is most of what a page costs here.
+        If the response equals that of `before` byte by byte, `before` is returned: parsing is most of a page's cost.
         """
         request: dict[str, Any] = {
             "TableName": self._schema.name,
@@ -102,7 +108,7 @@ class TableReader:
         return ScanPage(items, scanned, outcome.body, document.get("LastEvaluatedKey"), units)
 
     async def get_many(self, keys: Sequence[Key]) -> dict[Key, Item]:
-        """The items of the keys that have one."""
+        """Read the items of these keys; a key without an item is left out."""
         found: dict[Key, Item] = {}
         waiting = list(dict.fromkeys(keys))
         attempt = 0
@@ -128,8 +134,10 @@ class TableReader:
         return found
 
     async def _ask(self, action: str, request: dict[str, Any], *, paced: bool) -> Outcome:
-        """`paced`: it waits for its turn. What is asked again does not, because a flip may be waiting for it; the next
-        page pays for it."""
+        """Call DynamoDB, with retries. Only a `paced` call waits for the rate limiter.
+
+        A second reading is not paced because a flip may be waiting for it; the next page pays for it.
+        """
         body = orjson.dumps(request)
 
         async def attempt() -> Outcome:

@@ -33,13 +33,13 @@ from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.interface import Store
 from proxy.stores.table_registry import Table, Tables
 
-# A statement over many rows takes longer than one of a client's; DSQL ends a transaction at 300 s.
+# A statement over many rows takes longer than a client's statement; DSQL ends a transaction at 300 s.
 _STATEMENT_SECONDS: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableStores:
-    """A table's two stores, and what is known of the table."""
+    """Both stores of a table, and what is known about the table."""
 
     table: Table
     """The table, and how it maps."""
@@ -56,25 +56,25 @@ class TableStores:
     references: tuple[Reference, ...]
     """The references to other tables that the mapping declares."""
     items: int
-    """The number of items that DescribeTable says, which may be six hours old."""
+    """The item count of DescribeTable, which may be six hours old."""
     size: int
-    """The size in bytes, as old."""
+    """The table's size in bytes, equally old."""
     authority: TableAuthority
     """Knows which store is the table's authority."""
     enlist: Callable[[str, FenceControl], Participant | None]
     """Gives the participant of a process name in moving stages; None where stages are pinned."""
 
-    def job_participant(self, name: str, authority: str, *, left: bool) -> JobParticipant:
+    def job_participant(self, name: str, authority: str, *, unrecovered: bool) -> JobParticipant:
         """Return the command's participant in moving stages while it writes to the mirror of `authority`.
 
-        It keeps its name when the command is started again. `left` is as `JobParticipant` has it.
+        It keeps its name when the command is started again. `unrecovered` is as `JobParticipant` has it.
         """
         stores: tuple[Store, Store] = (self.dynamodb, self.dsql)
         truth, mirror = stores if authority == DYNAMODB else stores[::-1]
         # Names go into paths and onto command lines (`crossfade stage forget`).
-        named = name.replace("/", ":")
+        process = name.replace("/", ":")
         return JobParticipant(
-            self.table, self.authority, truth, mirror, lambda part: self.enlist(named, part), left=left
+            self.table, self.authority, truth, mirror, lambda part: self.enlist(process, part), unrecovered=unrecovered
         )
 
 
@@ -113,8 +113,8 @@ async def open_table_stores(
         )
 
 
-def collect_seldom() -> None:
-    """Take what has been loaded out of garbage collection, and collect less often: a page has thousands of dicts."""
+def tune_garbage_collector() -> None:
+    """Make the garbage collector skip what is loaded by now, and run far less often than at every 700th new dict."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
