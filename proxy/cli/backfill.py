@@ -1,7 +1,7 @@
-"""`crossfade backfill`: bring what a table held before dual writes began, from where the operator says.
+"""`crossfade backfill`: bring the items from before dual writes to DSQL, from the table, a backup or an export.
 
-Exit status 0: all of it is in the mirror; 1: something cannot be, or a store went away (run it again: it goes on);
-2: settings or arguments; 130: it was asked to stop.
+Exit status 0: every item is in DSQL; 1: some items cannot be held, or a store was unavailable (run it again to resume);
+2: wrong settings or arguments; 130: stopped on request.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxy.cli.table_job import FAILED, CallCosts, add_common, page_items, run, show_progress
 
-if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
+if TYPE_CHECKING:  # importing these takes most of a second, which other commands need not wait for
     from proxy.migrate.backfill.job import Backfill
     from proxy.migrate.table_jobs.cancellation import StopRequest
     from proxy.migrate.table_jobs.sources import Source
@@ -26,17 +26,19 @@ if TYPE_CHECKING:  # what these bring with them takes most of a second: other co
 
 def add(commands: Any) -> None:
     """Add the command to argparse's subcommands."""
-    parser = commands.add_parser("backfill", help="bring every item to DSQL that was there before dual writes began")
+    parser = commands.add_parser("backfill", help="bring the items from before dual writes to DSQL")
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--from-backup", type=Path, metavar="DIR", help="JSON backups: one array a type, ISO dates")
+    source.add_argument("--from-backup", type=Path, metavar="DIR", help="JSON backups: one array per type, ISO dates")
     source.add_argument("--from-export", metavar="PATH", help="a DynamoDB export to S3: its folder, or s3://…")
-    parser.add_argument("--unordered", action="store_true", help="one pass: what refers may come before what it needs")
-    parser.add_argument("--values", action="store_true", help="show the keys of what cannot be held; else hashes")
+    parser.add_argument(
+        "--unordered", action="store_true", help="one pass: an item may come before the item it refers to"
+    )
+    parser.add_argument("--values", action="store_true", help="show the keys of items that cannot be held; else hashes")
     add_common(parser)
     parser.set_defaults(run=lambda settings, arguments: run(_backfill, settings, arguments))
 
 
-async def _backfill(settings: Settings, arguments: argparse.Namespace, stopping: StopRequest) -> int:
+async def _backfill(settings: Settings, arguments: argparse.Namespace, stop: StopRequest) -> int:
     from proxy.cli.progress import ProgressSnapshot
     from proxy.cutover.gate.basis import Basis
     from proxy.mapping.digest import mapping_digest
@@ -47,70 +49,70 @@ async def _backfill(settings: Settings, arguments: argparse.Namespace, stopping:
     from proxy.migrate.table_jobs.table_stores import open_table_stores, tune_garbage_collector
     from proxy.settings.validation import SettingsError
 
-    counting = CallCosts()
+    costs = CallCosts()
     tune_garbage_collector()
-    async with open_table_stores(settings, arguments.table, counting.count_retry) as both:
-        name = both.table.name
-        if await both.authority.refresh() != {"dynamodb"}:
-            what = f"DSQL is the authority for {name}, or for a type of it: backfill would overwrite"
-            raise SettingsError([f"{what} the truth; see stage, and use verify --repair for the other direction"])
-        pace = RateLimiter(arguments.rate)
+    async with open_table_stores(settings, arguments.table, costs.count_retry) as stores:
+        name = stores.table.name
+        if await stores.authority.refresh() != {"dynamodb"}:
+            what = f"DSQL is the authority for {name}, or for one of its types: backfill would overwrite the truth"
+            raise SettingsError([f"{what}; see crossfade stage, and use verify --repair for the other direction"])
+        limiter = RateLimiter(arguments.rate)
         reader = TableReader(
-            both.dynamodb, both.table.schema, pace, on_units=counting.add_units, on_retry=counting.count_retry
+            stores.dynamodb, stores.table.schema, limiter, on_units=costs.add_units, on_retry=costs.count_retry
         )
         share, shares = arguments.segment
         async with (
-            _open_source(both, reader, settings, arguments) as source,
-            both.job_participant(
+            _open_source(stores, reader, settings, arguments) as source,
+            stores.job_participant(
                 f"{job_name(name, source)}/{share}of{shares}", "dynamodb", unrecovered=True
-            ).open() as moves,
+            ).open() as participant,
         ):
             backfill = Backfill(
                 source,
-                both.table.schema,
-                both.table.mapping,
-                moves=moves,
-                bulk=both.bulk,
-                checkpoints=both.checkpoints,
-                pace=pace,
-                settle=settings.dsql.settle_seconds,
-                basis=Basis.of(both.authority.stages, name, mapping_digest(both.table.mapping)),
-                references=() if arguments.unordered else [each.attribute for each in both.references],
-                again=counting.count_retry,
-                stop=stopping,
+                stores.table.schema,
+                stores.table.mapping,
+                participant=participant,
+                bulk=stores.bulk,
+                checkpoints=stores.checkpoints,
+                limiter=limiter,
+                settle_seconds=settings.dsql.settle_seconds,
+                basis=Basis.of(stores.authority.stages, name, mapping_digest(stores.table.mapping)),
+                references=() if arguments.unordered else [each.attribute for each in stores.references],
+                on_retry=costs.count_retry,
+                stop=stop,
             )
 
             def now() -> ProgressSnapshot:
-                tally = backfill.counts
-                remark = f"{tally.inserted:,} inserted"
-                if tally.unrepresentable or tally.malformed:
-                    remark += f", {tally.unrepresentable + tally.malformed:,} cannot be"
-                return ProgressSnapshot(tally.seen, source.total, tally.size, counting.units, counting.retries, remark)
+                counts = backfill.counts
+                remark = f"{counts.inserted:,} inserted"
+                if counts.unrepresentable or counts.malformed:
+                    remark += f", {counts.unrepresentable + counts.malformed:,} cannot be held"
+                return ProgressSnapshot(counts.seen, source.total, counts.size, costs.units, costs.retries, remark)
 
             async with show_progress("backfill", name, now, arguments):
                 await backfill.run(arguments.parallel, fresh=arguments.fresh)
             if backfill.restart_reason is not None:
-                sys.stdout.write(f"{name}: what an earlier run had done began anew: {backfill.restart_reason}\n")
-            sys.stdout.write(_summary(name, backfill, values=arguments.values, stopped=stopping()) + "\n")
-            if stopping():
+                sys.stdout.write(f"{name}: the backfill began anew: {backfill.restart_reason}\n")
+            sys.stdout.write(_summary(name, backfill, values=arguments.values, stopped=stop()) + "\n")
+            if stop():
                 raise StopRequestedError
             return FAILED if backfill.counts.unrepresentable or backfill.counts.malformed else 0
 
 
 @asynccontextmanager
 async def _open_source(
-    both: TableStores, reader: TableReader, settings: Settings, arguments: argparse.Namespace
+    stores: TableStores, reader: TableReader, settings: Settings, arguments: argparse.Namespace
 ) -> AsyncIterator[Source]:
     from proxy.migrate.backfill import export_source as exports
     from proxy.migrate.backfill.backup_source import BackupSource
     from proxy.migrate.table_jobs.sources import ScanSource
 
-    schema, share = both.table.schema, arguments.segment
+    schema, share = stores.table.schema, arguments.segment
     if arguments.from_backup is not None:
-        yield BackupSource(arguments.from_backup, _column_mapping(both), schema, reader, share=share)
+        yield BackupSource(arguments.from_backup, _column_mapping(stores), schema, reader, share=share)
     elif arguments.from_export is None:
         limit = page_items(arguments)
-        yield ScanSource(reader, schema, total=both.items, share=share, parallel=arguments.parallel, limit=limit)
+        yield ScanSource(reader, schema, total=stores.items, share=share, parallel=arguments.parallel, limit=limit)
     elif arguments.from_export.startswith("s3://"):
         import aioboto3
 
@@ -125,13 +127,15 @@ async def _open_source(
         yield exports.ExportSource(export, copy, schema, reader, share=share)
 
 
-def _column_mapping(both: TableStores) -> Any:
+def _column_mapping(stores: TableStores) -> Any:
     from proxy.mapping.column_mapping import ColumnMapping
     from proxy.settings.validation import SettingsError
 
-    if not isinstance(both.table.mapping, ColumnMapping):
-        raise SettingsError([f"--from-backup needs a mapping file for {both.table.name}: it says what a date is"])
-    return both.table.mapping
+    if not isinstance(stores.table.mapping, ColumnMapping):
+        raise SettingsError(
+            [f"--from-backup needs a mapping file for {stores.table.name}: the mapping says which attributes are dates"]
+        )
+    return stores.table.mapping
 
 
 def _summary(table: str, backfill: Backfill, *, values: bool, stopped: bool) -> str:
@@ -141,18 +145,18 @@ def _summary(table: str, backfill: Backfill, *, values: bool, stopped: bool) -> 
 
     from comparators.redact import Redactor
 
-    tally = backfill.counts
+    counts = backfill.counts
     redactor = Redactor(secrets.token_bytes(32))
     lines = [
-        f"{table}: {tally.seen:,} items{' until now' if stopped else ''}: {tally.inserted:,} inserted, "
-        f"{tally.equal:,} held already, "
-        f"{tally.converged:,} converged, {tally.unrepresentable:,} cannot be represented"
-        + (f", {tally.lossy:,} with a loss that the mapping allows" if tally.lossy else "")
+        f"{table}: {counts.seen:,} items{' so far' if stopped else ''}: {counts.inserted:,} inserted, "
+        f"{counts.equal:,} already held, "
+        f"{counts.converged:,} converged, {counts.unrepresentable:,} cannot be represented"
+        + (f", {counts.lossy:,} with a loss that the mapping allows" if counts.lossy else "")
     ]
-    for example in tally.examples:
+    for example in counts.examples:
         key = example["key"] if values else {name: redactor.redact(each) for name, each in example["key"].items()}
         lines.append(f"  {orjson.dumps(key).decode()}: {'; '.join(example['reasons'])}")
-    if tally.malformed:
-        lines.append(f"{tally.malformed:,} entries are no items:")
-        lines += [f"  {each}" for each in tally.troubles]
+    if counts.malformed:
+        lines.append(f"{counts.malformed:,} entries are not items:")
+        lines += [f"  {each}" for each in counts.troubles]
     return "\n".join(lines)

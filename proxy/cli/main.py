@@ -1,6 +1,6 @@
-"""The command `crossfade`: serve, check, stage, history, migrate, preflight, mapping init, stream, health, version.
+"""The command `crossfade`: parses the command line and runs one command.
 
-Faults that an operator can mend are one message on stderr and exit code 2, never a traceback.
+An error that an operator can fix is one message on stderr and exit code 2, never a traceback.
 """
 
 import argparse
@@ -29,20 +29,20 @@ from proxy.settings.validation import SettingsError
 from proxy.stores.errors import CredentialsError
 from proxy.version import VERSION
 
-WRONG: Final = 2
+BAD_USAGE: Final = 2
 FAILED: Final = 1
 HEALTH_SECONDS: Final = 3.0
-_COLLECT: Final = (5_000, 80, 20)
+_GC_THRESHOLDS: Final = (5_000, 80, 20)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0, 1 (it failed) or 2 (settings or arguments are wrong)."""
+    """Run one command, and return its exit code: 0, 1 (it failed) or 2 (wrong settings or arguments)."""
     parser = argparse.ArgumentParser(
         prog="crossfade", description="Move from DynamoDB to Aurora DSQL without stopping."
     )
     parser.add_argument("--version", action="version", version=f"crossfade {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (("serve", "run the proxy"), ("check", "read settings and mappings, and show what would run")):
+    for name, text in (("serve", "run the proxy"), ("check", "check settings and mappings, and show what would run")):
         command = commands.add_parser(name, help=text)
         command.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML; without it, the defaults")
     migrate_command.add(commands)
@@ -52,36 +52,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     backfill_command.add(commands)
     verify_command.add(commands)
     stage_command.add(commands)
-    health = commands.add_parser("health", help="exit 0 if an address answers 200: for a container's health check")
-    health.add_argument("url", metavar="URL", help="as in http://127.0.0.1:8001/readyz")
+    health = commands.add_parser("health", help="exit 0 if a URL answers 200; for a container's health check")
+    health.add_argument("url", metavar="URL", help="such as http://127.0.0.1:8001/readyz")
     commands.add_parser("version", help="print the version")
-    chosen = parser.parse_args(arguments)
+    parsed = parser.parse_args(arguments)
 
-    if chosen.command == "version":
+    if parsed.command == "version":
         _print(f"crossfade {VERSION}")
         return 0
-    if chosen.command == "health":
-        return _health(chosen.url)
+    if parsed.command == "health":
+        return _health(parsed.url)
     try:
-        if "run_alone" in chosen:  # it reads what it needs of the settings by itself
-            done: int = chosen.run_alone(chosen)
+        if "run_alone" in parsed:  # the command reads the settings it needs itself
+            done: int = parsed.run_alone(parsed)
             return done
-        settings = load(chosen.config, os.environ)
-        if "run" in chosen:
-            ran: int = chosen.run(settings, chosen)
+        settings = load(parsed.config, os.environ)
+        if "run" in parsed:
+            ran: int = parsed.run(settings, parsed)
             return ran
-        return _check(settings) if chosen.command == "check" else _serve(settings)
+        return _check(settings) if parsed.command == "check" else _serve(settings)
     except SettingsError as error:
         for problem in error.problems:
             _print_error(problem)
-        return WRONG
+        return BAD_USAGE
     except CredentialsError as error:
         _print_error(str(error))
-        return WRONG
+        return BAD_USAGE
 
 
 def _serve(settings: Settings) -> int:
-    from proxy import logs  # the other commands start at once: these take most of a second
+    from proxy import logs  # importing these takes most of a second, which other commands need not wait for
     from proxy.app.serve import renew_on_hangup, serve
     from proxy.app.service import open_service
     from proxy.signals import stop_on_signals
@@ -121,15 +121,15 @@ def _scheme(certificate: Path | None) -> str:
 
 
 def _tune_garbage_collector() -> None:
-    """What has been loaded stays: the garbage collector need not look at it again, nor at every 700th thing made.
+    """Make the garbage collector skip what is loaded by now, and run less often than at every 700th new object.
 
-    Items are thousands of dicts and hardly a cycle; a page of 20 items cost a third more without this (measured). But
-    what waits for a slow mirror is looked at, and the loop stands still for 0.4 ms a thousand objects: so few are
-    looked at at once, and what has survived that seldom.
+    Items are thousands of dicts and hardly ever a cycle; without this, a page of 20 items cost a third more (measured).
+    But objects that wait for a slow mirror are scanned, and scanning a thousand of them stops the loop for 0.4 ms. So
+    the youngest generation is small, and survivors are scanned rarely.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*_COLLECT)
+    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 def _check(settings: Settings) -> int:
@@ -143,7 +143,7 @@ def _check(settings: Settings) -> int:
     Certificates.of(settings)
     shown = {
         "settings": settings.shown(),
-        # A list of one's own replaces the one that is there from the beginning: so both are said.
+        # A list in the settings replaces the default list, so both lists are shown.
         "gate": {"stops": settings.gate.stops, "advisory": settings.gate.advisory},
         "mappings": [
             {
@@ -163,10 +163,12 @@ def _check(settings: Settings) -> int:
 def _health(url: str) -> int:
     if not url.startswith(("http://", "https://")):
         _print_error(f"{url}: write http://host:port/readyz")
-        return WRONG
-    directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # http_proxy is not meant for this
+        return BAD_USAGE
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({})
+    )  # a health check must not go through http_proxy
     try:
-        with directly.open(url, timeout=HEALTH_SECONDS) as answer:
+        with opener.open(url, timeout=HEALTH_SECONDS) as answer:
             return 0 if answer.status == 200 else FAILED
     except (urllib.error.URLError, OSError, ValueError) as error:
         _print_error(f"{url}: {error}")
@@ -175,7 +177,7 @@ def _health(url: str) -> int:
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:
     try:
-        import uvloop  # not to be had on every platform
+        import uvloop  # not available on every platform
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()

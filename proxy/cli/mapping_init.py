@@ -1,8 +1,8 @@
-"""`crossfade mapping init`: a first mapping of a table, and the SQL that makes its table in DSQL.
+"""`crossfade mapping init`: draft a mapping of a table, and the SQL that creates the table in DSQL.
 
-Reads DescribeTable and a random sample; writes files, and nothing to either store. Exit status 0: written, and the
-sample goes in and out without loss; 1: some of it would not (the files are there, preflight's report says what), or
-DynamoDB could not be read; 2: settings, arguments, or files in the way.
+Reads DescribeTable and a random sample; writes files, and nothing to either store. Exit status 0: the files are written
+and the mapping holds the sample without loss; 1: the files are written, but some of the sample would be lost (the
+preflight report says what), or DynamoDB could not be read; 2: wrong settings or arguments, or files that exist already.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
+if TYPE_CHECKING:  # importing these takes most of a second, which other commands need not wait for
     from proxy.dynamodb.schema import TableSchema
     from proxy.dynamodb.values import Item
     from proxy.migrate.preflight.preflight import PreflightReport
@@ -27,18 +27,18 @@ def add(commands: Any) -> None:
     """Add the command to argparse's subcommands."""
     mapping = commands.add_parser("mapping", help="draft a mapping file from a table")
     actions = mapping.add_subparsers(dest="action", required=True)
-    init = actions.add_parser("init", help="write a first mapping and its migrations, from a sample of a table")
-    init.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML; without it, the defaults")
-    init.add_argument("--table", metavar="NAME", required=True, help="DynamoDB's name of the table")
+    init = actions.add_parser("init", help="draft a mapping and its migrations from a sample of a table")
+    init.add_argument("--config", type=Path, metavar="FILE", help="settings file (TOML); without it, the defaults")
+    init.add_argument("--table", metavar="NAME", required=True, help="the table's name in DynamoDB")
     init.add_argument("--out", type=Path, metavar="DIR", required=True, help="where to write NAME.toml and migrations/")
-    init.add_argument("--sql-table", metavar="NAME", help="the table's name in DSQL; without it, made from its name")
-    init.add_argument("--items", type=_count, default=10_000, metavar="N", help="how many to look at (10,000)")
-    init.add_argument("--force", action="store_true", help="overwrite files that are there")
+    init.add_argument("--sql-table", metavar="NAME", help="the table's name in DSQL; by default, derived from --table")
+    init.add_argument("--items", type=_count, default=10_000, metavar="N", help="how many items to sample (10,000)")
+    init.add_argument("--force", action="store_true", help="overwrite files that exist")
     init.set_defaults(run=run)
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Raises SettingsError and CredentialsError."""
+    """Run the command. Raises SettingsError and CredentialsError."""
     from proxy.stores.errors import StoreError
 
     try:
@@ -73,7 +73,7 @@ def _write(schema: TableSchema, items: list[Item], arguments: argparse.Namespace
     there = [path for path in files if path.exists()]
     if there and not arguments.force:
         raise SettingsError(
-            [f"{path}: is there already: give --force to overwrite it, or another --out" for path in there]
+            [f"{path}: exists already: give --force to overwrite it, or another --out" for path in there]
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,24 +88,24 @@ def _write(schema: TableSchema, items: list[Item], arguments: argparse.Namespace
     if report.findings:
         sys.stdout.write(report.text() + "\n")
     else:
-        sys.stdout.write(f"all {report.items} items of the sample go in and out as they are\n")
+        sys.stdout.write(f"the mapping holds all {report.items} items of the sample without loss\n")
     return FAILED if report.losses else 0
 
 
 def _checked(mapping_file: Path, schema: TableSchema, items: list[Item]) -> PreflightReport:
-    """What was written, read again and tried on the sample."""
+    """Read the written mapping back, and check it on the sample."""
     from proxy.mapping.load import load
     from proxy.migrate.preflight.cross_item_checks import CrossItemChecks
     from proxy.migrate.preflight.preflight import Preflight
 
     mapped = load(mapping_file)
-    with CrossItemChecks() as census:
-        preflight = Preflight(mapped.mapping, schema, census)
+    with CrossItemChecks() as cross_item_checks:
+        preflight = Preflight(mapped.mapping, schema, cross_item_checks)
         preflight.check_items(items)
         return preflight.report(values=False)
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of items: give 1 to 1000000")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of items from 1 to 1000000")
     return int(text)

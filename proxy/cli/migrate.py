@@ -1,6 +1,6 @@
-"""`crossfade migrate`: bring DSQL's tables to what a folder of SQL files says; or only say what that would be.
+"""`crossfade migrate`: apply a folder of SQL files to DSQL, each file once; or only show what would be applied.
 
-Exit status 0: nothing is left to do (or was asked for); 1: not all of it could be done; 2: settings are wrong.
+Exit status 0: nothing is left to do, or nothing was to be done; 1: not everything could be applied; 2: wrong settings.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxy.settings.validation import SettingsError
 
-if TYPE_CHECKING:  # what these bring with them takes a while: other commands start without it
+if TYPE_CHECKING:  # importing these takes a while, which other commands need not wait for
     import asyncpg
 
     from proxy.migrate.schema.runner import Migration, MigrationProgress
@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Raises SettingsError."""
+    """Run the command. Raises SettingsError."""
     if not settings.dsql.given:
         raise SettingsError(
             ["migrate needs DSQL: set endpoint or dsn in [dsql], or CROSSFADE_DSQL__ENDPOINT or CROSSFADE_DSQL__DSN"]
@@ -76,7 +76,7 @@ async def _apply(settings: Settings, migrations: list[Migration]) -> None:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
-    # An index may take longer to make than DSQL lets a connection live.
+    # Creating an index may take longer than the lifetime of a DSQL connection.
     for attempt in range(1, _TRIES + 1):
         connection = await _connect(settings)
         try:
@@ -122,7 +122,7 @@ def _progress_line(found: MigrationProgress) -> str:
         when = f"{found.applied.at:%Y-%m-%d %H:%M} UTC"
         return {
             "applied": f"{found.name}: applied {when}",
-            "changed": f"{found.name}: applied {when}, and changed since: put it back, and write a new migration",
+            "changed": f"{found.name}: applied {when}, and changed since: restore it, and write a new migration",
         }.get(found.state, f"{found.name}: applied {when}, and not in this folder")
     if found.state == "begun":
         return f"{found.name}: begun, {found.done} of {len(found.statements)} statements done"

@@ -1,6 +1,7 @@
-"""`crossfade preflight`: what DSQL and the mapping could not hold of a table, before anything is written.
+"""`crossfade preflight`: report what DSQL and the mapping could not hold of a table, before anything is written.
 
-Exit status 0: nothing would be lost; 1: something would, or DynamoDB could not be read; 2: settings or arguments.
+Exit status 0: nothing would be lost; 1: something would be lost, or DynamoDB could not be read; 2: wrong settings or
+arguments.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
+if TYPE_CHECKING:  # importing these takes most of a second, which other commands need not wait for
     from proxy.dynamodb.schema import TableSchema
     from proxy.dynamodb.values import Item
     from proxy.mapping.load import LoadedMapping
@@ -23,29 +24,35 @@ if TYPE_CHECKING:  # what these bring with them takes most of a second: other co
     from proxy.settings import Settings
     from proxy.stores.dynamodb.store import DynamoDBStore
 
-LOSES = 1
-_TELL_ITEMS = 50_000
+FAILED = 1
+_REPORT_ITEMS = 50_000
 
 
 def add(commands: Any) -> None:
     """Add the command to argparse's subcommands."""
-    parser = commands.add_parser("preflight", help="say what a table would lose in DSQL, before anything is written")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML; without it, the defaults")
-    parser.add_argument("--table", metavar="NAME", help="the table; needed where mappings has not just one")
-    parser.add_argument("--sample", type=_share, default=1.0, metavar="SHARE", help="as in 1%%: random items only")
+    parser = commands.add_parser("preflight", help="report what a table would lose in DSQL, before anything is written")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (TOML); without it, the defaults")
+    parser.add_argument("--table", metavar="NAME", help="the table; needed unless there is exactly one mapping")
+    parser.add_argument(
+        "--sample", type=_share, default=1.0, metavar="SHARE", help="check random items only, such as 1%%"
+    )
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--from-backup", type=Path, metavar="DIR", help="JSON backups instead of the table")
-    source.add_argument("--from-export", type=Path, metavar="DIR", help="a DynamoDB export to S3, copied here")
-    parser.add_argument("--rate", type=_rate, metavar="RATE", help="500 for items a second, 200rcu for read units")
-    parser.add_argument("--migrations", type=Path, metavar="DIR", help="see that these .sql files make the indexes")
+    source.add_argument("--from-export", type=Path, metavar="DIR", help="a local copy of a DynamoDB export to S3")
+    parser.add_argument(
+        "--rate", type=_rate, metavar="RATE", help="500 for items per second, 200rcu for read capacity units"
+    )
+    parser.add_argument("--migrations", type=Path, metavar="DIR", help="check that these .sql files create the indexes")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--values", action="store_true", help="show the keys; without it, hashes of them")
-    parser.add_argument("--scratch", type=Path, metavar="DIR", help="for a file of up to 200 bytes an item")
+    parser.add_argument(
+        "--scratch", type=Path, metavar="DIR", help="where to put a temporary file of up to 200 bytes per item"
+    )
     parser.set_defaults(run=run)
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Raises SettingsError and CredentialsError."""
+    """Run the command. Raises SettingsError and CredentialsError."""
     from proxy.migrate.table_jobs.sources import SourceError
     from proxy.stores.errors import StoreError
 
@@ -53,12 +60,12 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         report = asyncio.run(_examine(settings, arguments))
     except SourceError as error:
         sys.stderr.write(f"crossfade: {error}\n")
-        return LOSES
+        return FAILED
     except StoreError as error:
         sys.stderr.write(f"crossfade: DynamoDB: {error} (see [dynamodb], and whether dynamodb:Scan is allowed)\n")
-        return LOSES
+        return FAILED
     sys.stdout.write(_render(report, as_json=arguments.json) + "\n")
-    return LOSES if report.losses else 0
+    return FAILED if report.losses else 0
 
 
 async def _examine(settings: Settings, arguments: argparse.Namespace) -> PreflightReport:
@@ -72,24 +79,24 @@ async def _examine(settings: Settings, arguments: argparse.Namespace) -> Preflig
         schema = await opening.describe_table(store, name)
         mapping = mapped.mapping if mapped is not None else DocumentMapping(schema)
         references = mapped.references if mapped is not None else ()
-        with CrossItemChecks(arguments.scratch) as census:
-            preflight = Preflight(mapping, schema, census, references, whole=arguments.sample >= 1)
+        with CrossItemChecks(arguments.scratch) as cross_item_checks:
+            preflight = Preflight(mapping, schema, cross_item_checks, references, whole=arguments.sample >= 1)
             if arguments.migrations is not None and mapped is not None:
                 _check_migrations(preflight, mapped, arguments.migrations)
-            tell = _item_counter()
+            report_count = _item_counter()
             async with aclosing(_read_source(store, schema, mapping, arguments)) as portions:
                 async for items, malformed in portions:
                     preflight.check_items(items)
                     for each in malformed:
                         preflight.count_unreadable(each.place, each.reason)
-                    tell(preflight.items)
+                    report_count(preflight.items)
             return preflight.report(values=arguments.values)
 
 
 async def _read_source(
     store: DynamoDBStore, schema: TableSchema, mapping: TableMapping, arguments: argparse.Namespace
 ) -> AsyncGenerator[tuple[Sequence[Item], Sequence[MalformedEntry]], None]:
-    """The items, from where they are asked for, and what there is no item."""
+    """Yield the items of the chosen source, and its entries that are not items."""
     from proxy.mapping.column_mapping import ColumnMapping
     from proxy.migrate.backfill import export_source as exports
     from proxy.migrate.backfill.backup_source import BackupSource
@@ -106,7 +113,9 @@ async def _read_source(
                 yield items, ()
         return
     if arguments.sample < 1:
-        raise SettingsError(["--sample is for a table that is read: leave it out with --from-backup and --from-export"])
+        raise SettingsError(
+            ["--sample works only on the table itself: leave it out with --from-backup and --from-export"]
+        )
     reader = TableReader(store, schema, RateLimiter(None))
     if arguments.from_backup is None:
         copy = exports.local_files(files)
@@ -116,7 +125,9 @@ async def _read_source(
     elif isinstance(mapping, ColumnMapping):
         source = BackupSource(files, mapping, schema, reader)
     else:
-        raise SettingsError([f"--from-backup needs a mapping file for {schema.name}: it says what a date is"])
+        raise SettingsError(
+            [f"--from-backup needs a mapping file for {schema.name}: the mapping says which attributes are dates"]
+        )
     for part in source.parts():
         async with aclosing(source.portions(part, None, None)) as portions:
             async for portion in portions:
@@ -132,8 +143,8 @@ def _check_migrations(preflight: Preflight, mapped: LoadedMapping, folder: Path)
         migrations = read_folder(folder)
     except MigrationError as error:
         raise SettingsError([str(error)]) from error
-    for trouble in check_indexes(mapped.mapping, [each for migration in migrations for each in migration.statements]):
-        preflight.add_problem(trouble)
+    for problem in check_indexes(mapped.mapping, [each for migration in migrations for each in migration.statements]):
+        preflight.add_problem(problem)
 
 
 def _render(report: PreflightReport, *, as_json: bool) -> str:
@@ -143,17 +154,17 @@ def _render(report: PreflightReport, *, as_json: bool) -> str:
 
 
 def _item_counter() -> Callable[[int], None]:
-    """Says on a terminal how far it has come."""
-    told = 0
+    """Return a function that shows on a terminal how many items have been checked."""
+    reported = 0
 
-    def tell(items: int) -> None:
-        nonlocal told
-        if sys.stderr.isatty() and items - told >= _TELL_ITEMS:
-            told = items
-            sys.stderr.write(f"\r{items:,} items looked at ")
+    def report(items: int) -> None:
+        nonlocal reported
+        if sys.stderr.isatty() and items - reported >= _REPORT_ITEMS:
+            reported = items
+            sys.stderr.write(f"\r{items:,} items checked ")
             sys.stderr.flush()
 
-    return tell
+    return report
 
 
 def _rate(text: str) -> Any:

@@ -1,6 +1,6 @@
-"""How far a long command has come, on stderr: a bar that is drawn over itself on a terminal, else a line now and then.
+"""Shows the progress of a long command on stderr: a bar on a terminal, otherwise a line every five seconds.
 
-Shows what it is given; measures only the time.
+It shows what it is given and measures only the time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ _WIDTH: Final = 24
 
 @dataclass(frozen=True, slots=True)
 class ProgressSnapshot:
-    """What there is to show: items done of how many (None: not known), bytes, units spent, troubles, and a remark."""
+    """The progress of a command at one moment.
+
+    `items` of `total` items are done (None: the total is unknown), which are `size` bytes and cost `rcu` read capacity
+    units and `retries` retries.
+    """
 
     items: int
     total: int | None
@@ -30,7 +34,7 @@ class ProgressSnapshot:
 
 
 class ProgressBar:
-    """`async with Progress("backfill", lambda: Now(…)): …` shows it until the end of the block."""
+    """A progress display. `async with ProgressBar("backfill", snapshot):` shows it until the end of the block."""
 
     def __init__(
         self, what: str, now: Callable[[], ProgressSnapshot], out: TextIO = sys.stderr, *, quiet: bool = False
@@ -67,7 +71,7 @@ class ProgressBar:
 
 
 def progress_line(what: str, now: ProgressSnapshot, first: int, seconds: float, *, bar: bool) -> str:
-    """One line. `first` is how many items an earlier run had done."""
+    """Return the line to show. `first` is how many items an earlier run had done."""
     rate = (now.items - first) / seconds if seconds > 0 else 0.0
     parts = [what]
     if now.total:

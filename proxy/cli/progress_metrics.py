@@ -1,6 +1,6 @@
-"""How far a long command has come, for Prometheus: what `progress` shows on a terminal, on a port of its own.
+"""Publishes the progress of a long command to Prometheus, on a port of its own.
 
-Off unless `--metrics` gives an address. It shows numbers and no item; nothing waits for whoever reads them.
+Off unless `--metrics` gives an address. It publishes numbers and no item, and never delays the command.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from proxy.settings.validation import SettingsError
 
 
 class ProgressMetrics:
-    """`with Published("backfill", "items", now, address): …` answers `GET /metrics` until the end of the block.
+    """The metrics of a command's progress. As a context manager, it answers `GET /metrics` until the end of the block.
 
-    `address` None: nothing is published. Raises SettingsError for an address that cannot be had.
+    If `address` is None, nothing is published. Raises SettingsError if the address cannot be bound.
     """
 
     def __init__(self, what: str, table: str, now: Callable[[], ProgressSnapshot], address: Address | None) -> None:
@@ -51,22 +51,22 @@ class ProgressMetrics:
         self._stop()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """What the registry asks for."""
+        """Return the metrics; the registry calls this."""
         now = self._now()
         for name, text, value in (
             (
                 "crossfade_job_items",
-                "Items done, with those of an earlier run.",
+                "Items done, including those of an earlier run.",
                 now.items,
             ),
             (
                 "crossfade_job_items_expected",
-                "Items there are; 0: not known.",
+                "Items expected; 0 if unknown.",
                 now.total or 0,
             ),
             ("crossfade_job_bytes", "Bytes of items done.", now.size),
             ("crossfade_job_read_units", "Read capacity units spent.", now.rcu),
-            ("crossfade_job_retries", "Calls made again.", now.retries),
+            ("crossfade_job_retries", "Calls that were retried.", now.retries),
         ):
             family = GaugeMetricFamily(name, text, labels=("what", "table"))
             family.add_metric(self._labels, value)

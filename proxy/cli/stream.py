@@ -1,7 +1,7 @@
-"""`crossfade stream`: a process of its own that follows DynamoDB streams, beside proxies that have no time for it.
+"""`crossfade stream`: follow DynamoDB streams in a process of its own, to keep this work out of the proxies.
 
-It is a proxy without a data port: it has a journal, a lease and a place among its peers like any other, so that a flip
-waits for it and no comparison is misled by it. Its journal must be its own.
+The process is a proxy without a data port. It has a journal, a lease and a place among its peers like any other, so
+that a flip waits for it and comparisons take its writes into account. Its journal must be its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
+if TYPE_CHECKING:  # importing these takes most of a second, which other commands need not wait for
     from proxy.settings import Address, Settings
 
 FAILED = 1
@@ -23,18 +23,22 @@ FAILED = 1
 def add(commands: Any) -> None:
     """Add the command to argparse's subcommands."""
     parser = commands.add_parser("stream", help="follow DynamoDB streams in a process of its own")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML; without it, the defaults")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (TOML); without it, the defaults")
     parser.add_argument(
-        "--table", action="append", metavar="NAME", help="instead of tables in [stream]; may be repeated"
+        "--table", action="append", metavar="NAME", help="overrides tables in [stream]; may be repeated"
     )
-    parser.add_argument("--from", dest="start", choices=("trim_horizon", "latest"), help="where to begin a new stream")
-    parser.add_argument("--journal", type=Path, metavar="FILE", help="its own journal, instead of journal.path")
-    parser.add_argument("--admin", metavar="ADDRESS", help="its own admin port, instead of listen in [admin]")
+    parser.add_argument(
+        "--from", dest="start", choices=("trim_horizon", "latest"), help="where to begin in a new stream"
+    )
+    parser.add_argument(
+        "--journal", type=Path, metavar="FILE", help="the process's own journal; overrides journal.path"
+    )
+    parser.add_argument("--admin", metavar="ADDRESS", help="the process's own admin port; overrides listen in [admin]")
     parser.set_defaults(run=run)
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Raises SettingsError and CredentialsError."""
+    """Run the command. Raises SettingsError and CredentialsError."""
     from proxy import logs
     from proxy.app.stream_process import follow
     from proxy.signals import stop_on_signals
@@ -61,7 +65,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _with_overrides(settings: Settings, arguments: argparse.Namespace) -> Settings:
-    """The settings with what the command line says instead. Raises SettingsError."""
+    """Return the settings with the command line's overrides. Raises SettingsError."""
     from proxy.settings import Address
     from proxy.settings.validation import SettingsError
 

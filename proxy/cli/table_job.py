@@ -1,7 +1,7 @@
-"""What `crossfade backfill` and `crossfade verify` have in common: options, how they run and stop, and what they count.
+"""What `crossfade backfill` and `crossfade verify` share: options, running, stopping, progress and costs.
 
-Exit status 0: done; 1: not all is well, or a store went away (run it again: it goes on where it was); 2: settings or
-arguments; 130: it was asked to stop.
+Exit status 0: done; 1: something is wrong, or a store was unavailable (run it again to resume); 2: wrong settings or
+arguments; 130: stopped on request.
 """
 
 from __future__ import annotations
@@ -15,39 +15,47 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
+if TYPE_CHECKING:  # importing these takes most of a second, which other commands need not wait for
     from proxy.cli.progress import ProgressSnapshot
     from proxy.migrate.table_jobs.cancellation import StopRequest
     from proxy.settings import Settings
 
 FAILED = 1
 STOPPED = 130
-_RESUME = "run it again, it goes on where it was"
+_RESUME = "run it again to resume"
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
-    """The options that both have."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML; without it, the defaults")
-    parser.add_argument("--table", metavar="NAME", help="the table; needed where mappings has not just one")
-    parser.add_argument("--rate", type=_rate, metavar="RATE", help="500 for items a second, 200rcu for read units")
+    """Add the options that both commands have."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (TOML); without it, the defaults")
+    parser.add_argument("--table", metavar="NAME", help="the table; needed unless there is exactly one mapping")
+    parser.add_argument(
+        "--rate", type=_rate, metavar="RATE", help="500 for items per second, 200rcu for read capacity units"
+    )
     parser.add_argument("--segment", type=_share, default=(1, 1), metavar="I/N", help="the I-th of N shares, from 1")
-    parser.add_argument("--parallel", type=_count, default=4, metavar="K", help="segments at a time (4)")
-    parser.add_argument("--fresh", action="store_true", help="begin anew, instead of going on where it was")
-    parser.add_argument("--quiet", action="store_true", help="no progress; the result is still printed")
-    parser.add_argument("--metrics", type=_address, metavar="HOST:PORT", help="show progress to Prometheus here")
+    parser.add_argument(
+        "--parallel", type=_count, default=4, metavar="K", help="how many segments to read at a time (4)"
+    )
+    parser.add_argument("--fresh", action="store_true", help="begin anew instead of resuming")
+    parser.add_argument("--quiet", action="store_true", help="show no progress; the result is still printed")
+    parser.add_argument(
+        "--metrics", type=_address, metavar="HOST:PORT", help="publish progress to Prometheus at this address"
+    )
 
 
 @dataclass(slots=True)
 class CallCosts:
-    """What a run costs: capacity units, and calls that were made again."""
+    """What a run costs: read capacity units, and retried calls."""
 
     units: float = 0.0
     retries: int = 0
 
     def add_units(self, units: float) -> None:
+        """Count the read capacity units of a call."""
         self.units += units
 
     def count_retry(self, _: str) -> None:
+        """Count a retry; its reason is not needed."""
         self.retries += 1
 
 
@@ -56,7 +64,7 @@ def run(
     settings: Settings,
     arguments: argparse.Namespace,
 ) -> int:
-    """Do the work, and say how it ended. Raises SettingsError and CredentialsError."""
+    """Do the work, print how it ended, and return the exit status. Raises SettingsError and CredentialsError."""
     from proxy import logs
     from proxy.migrate.table_jobs.cancellation import StopRequest, StopRequestedError
     from proxy.migrate.table_jobs.sources import SourceError
@@ -67,16 +75,16 @@ def run(
     logs.configure(settings.log.level, settings.log.format)
 
     async def begin() -> int:
-        stopping = StopRequest()
-        stop_on_signals(stopping.event)
-        return await work(settings, arguments, stopping)
+        stop = StopRequest()
+        stop_on_signals(stop.event)
+        return await work(settings, arguments, stop)
 
     try:
         return asyncio.run(begin())
     except SourceError as error:
         sys.stderr.write(f"crossfade: {error}\n")
     except Refused as error:
-        sys.stderr.write(f"crossfade: {error}: {remedy(error.reason) or 'mend that'}; then {_RESUME}\n")
+        sys.stderr.write(f"crossfade: {error}: {remedy(error.reason) or 'fix that'}; then {_RESUME}\n")
     except StoreError as error:
         sys.stderr.write(f"crossfade: {error} ({error.reason}): {_RESUME}\n")
     except StopRequestedError:
@@ -89,7 +97,7 @@ def run(
 async def show_progress(
     what: str, table: str, now: Callable[[], ProgressSnapshot], arguments: argparse.Namespace
 ) -> AsyncIterator[None]:
-    """Progress, on the terminal and for Prometheus, until the end of the block."""
+    """Show progress on the terminal and to Prometheus until the end of the block."""
     from proxy.cli.progress import ProgressBar
     from proxy.cli.progress_metrics import ProgressMetrics
 
@@ -100,7 +108,7 @@ async def show_progress(
 
 
 def page_items(arguments: argparse.Namespace) -> int:
-    """How many items to read at a time."""
+    """Return how many items to read at a time."""
     return arguments.rate.page_items if arguments.rate is not None else 1000
 
 
@@ -116,7 +124,7 @@ def _rate(text: str) -> Any:
 def _share(text: str) -> tuple[int, int]:
     number, slash, shares = text.partition("/")
     if not slash or not number.isdecimal() or not shares.isdecimal() or not 1 <= int(number) <= int(shares):
-        raise argparse.ArgumentTypeError(f"{text!r} is no share: write I/N, as in 1/8")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share: write I/N, such as 1/8")
     return int(number), int(shares)
 
 

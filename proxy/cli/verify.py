@@ -1,7 +1,7 @@
-"""`crossfade verify`: whether both stores of a table are equal, all of it; repairs on request; records the sweep.
+"""`crossfade verify`: compare both stores of a whole table, repair differences on request, and record the sweep.
 
-Exit status 0: equal, or all that differed was repaired; 1: they differ, or some keys could not be settled, or a store
-went away (run it again: it goes on); 2: settings or arguments; 130: it was asked to stop.
+Exit status 0: the stores are equal, or every difference was repaired; 1: they differ, some keys are undecided, or a
+store was unavailable (run it again to resume); 2: wrong settings or arguments; 130: stopped on request.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxy.cli.table_job import FAILED, CallCosts, add_common, page_items, run, show_progress
 
-if TYPE_CHECKING:  # what these bring with them takes most of a second: other commands start without it
+if TYPE_CHECKING:  # importing these takes most of a second, which other commands need not wait for
     from proxy.dynamodb.schema import Key
     from proxy.migrate.table_jobs.cancellation import StopRequest
     from proxy.migrate.table_jobs.table_reader import TableReader
@@ -26,25 +26,29 @@ if TYPE_CHECKING:  # what these bring with them takes most of a second: other co
 
 def add(commands: Any) -> None:
     """Add the command to argparse's subcommands."""
-    parser = commands.add_parser("verify", help="say whether both stores hold the same, all of it, in both directions")
-    parser.add_argument("--authority", choices=("dynamodb", "dsql"), help="which store is right; else by the stage")
+    parser = commands.add_parser("verify", help="compare both stores of a whole table, in both directions")
+    parser.add_argument(
+        "--authority", choices=("dynamodb", "dsql"), help="which store is right; by default, the stage says"
+    )
     parser.add_argument("--repair", action="store_true", help="make the mirror hold what the authority holds")
     parser.add_argument(
         "--patience",
         type=_seconds,
         default=10.0,
         metavar="SECONDS",
-        help="how long it may take to agree (10)",
+        help="how long keys may take to agree (10)",
     )
     parser.add_argument("--spot", type=int, default=0, metavar="N", help="print N random items of both stores")
-    parser.add_argument("--values", action="store_true", help="show values; without it, hashes and shapes")
+    parser.add_argument("--values", action="store_true", help="show values; by default, hashes and shapes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report as Markdown too; it is printed")
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="write the printed report (Markdown) to a file too"
+    )
     add_common(parser)
     parser.set_defaults(run=lambda settings, arguments: run(_verify, settings, arguments))
 
 
-async def _verify(settings: Settings, arguments: argparse.Namespace, stopping: StopRequest) -> int:
+async def _verify(settings: Settings, arguments: argparse.Namespace, stop: StopRequest) -> int:
     from proxy.cli.progress import ProgressSnapshot
     from proxy.cutover.gate.basis import Basis
     from proxy.mapping.digest import mapping_digest
@@ -57,105 +61,107 @@ async def _verify(settings: Settings, arguments: argparse.Namespace, stopping: S
     from proxy.stores.dsql.system_tables.sweep_records import DIFFERENT, UNSETTLED
     from proxy.stores.interface import StoredItem
 
-    counting = CallCosts()
+    costs = CallCosts()
     tune_garbage_collector()
-    async with open_table_stores(settings, arguments.table, counting.count_retry) as both, AsyncExitStack() as stack:
+    async with open_table_stores(settings, arguments.table, costs.count_retry) as stores, AsyncExitStack() as stack:
         name = _choose_authority(
-            arguments, await both.authority.refresh(), pinned=both.authority.pinned, table=both.table.name
+            arguments, await stores.authority.refresh(), pinned=stores.authority.pinned, table=stores.table.name
         )
-        pace = RateLimiter(arguments.rate)
+        limiter = RateLimiter(arguments.rate)
         reader = TableReader(
-            both.dynamodb, both.table.schema, pace, on_units=counting.add_units, on_retry=counting.count_retry
+            stores.dynamodb, stores.table.schema, limiter, on_units=costs.add_units, on_retry=costs.count_retry
         )
         source = ScanSource(
             reader,
-            both.table.schema,
-            total=both.items,
+            stores.table.schema,
+            total=stores.items,
             share=arguments.segment,
             parallel=arguments.parallel,
             limit=page_items(arguments),
         )
-        moves = None
+        participant = None
         if arguments.repair:
             share, shares = arguments.segment
-            part = both.job_participant(
-                f"{job_name(both.table.name, name, source)}/{share}of{shares}", name, unrecovered=False
+            part = stores.job_participant(
+                f"{job_name(stores.table.name, name, source)}/{share}of{shares}", name, unrecovered=False
             )
-            moves = await stack.enter_async_context(part.open())
-            if moves.inherits_unfinished_unit:
-                # A repair was cut off: what it was writing, this sweep looks at when it can take effect no more.
-                moves.refuse_flips_for(settings.dsql.settle_seconds)
+            participant = await stack.enter_async_context(part.open())
+            if participant.inherits_unfinished_unit:
+                # A repair was interrupted. This sweep compares the keys it was writing once its writes can no longer
+                # take effect.
+                participant.refuse_flips_for(settings.dsql.settle_seconds)
 
         async def from_dynamodb(keys: Any) -> dict[Key, StoredItem]:
             found = await reader.get_many(keys)
             return {key: StoredItem(found.get(key)) for key in keys}
 
         async def from_dsql(keys: Any) -> dict[Key, StoredItem]:
-            return dict(await both.dsql.rows.get_many(keys))
+            return dict(await stores.dsql.rows.get_many(keys))
 
         forwards = name == "dynamodb"
-        looking = Rechecker(
-            both.table,
-            both.dynamodb if forwards else both.dsql,
-            both.dsql if forwards else both.dynamodb,
+        rechecker = Rechecker(
+            stores.table,
+            stores.dynamodb if forwards else stores.dsql,
+            stores.dsql if forwards else stores.dynamodb,
             from_dynamodb if forwards else from_dsql,
             from_dsql if forwards else from_dynamodb,
             patience=arguments.patience,
-            moves=moves,
-            settle=(settings.dsql if forwards else settings.dynamodb).settle_seconds,
-            stopping=stopping,
+            participant=participant,
+            settle_seconds=(settings.dsql if forwards else settings.dynamodb).settle_seconds,
+            stop=stop,
         )
-        await _wait_for_forgotten_process(both, settings)
-        basis = Basis.of(both.authority.stages, both.table.name, mapping_digest(both.table.mapping))
-        sweeping = SweepJob(
-            both.table,
+        await _wait_for_forgotten_process(stores, settings)
+        basis = Basis.of(stores.authority.stages, stores.table.name, mapping_digest(stores.table.mapping))
+        sweep = SweepJob(
+            stores.table,
             source,
             reader,
-            both.bulk,
-            looking,
-            both.checkpoints,
-            pace,
+            stores.bulk,
+            rechecker,
+            stores.checkpoints,
+            limiter,
             authority=name,
-            references=both.references,
+            references=stores.references,
             values=arguments.values,
             spots=arguments.spot,
             basis=basis,
-            stop=stopping,
+            stop=stop,
         )
 
         def now() -> ProgressSnapshot:
-            counts = sweeping.counts
+            counts = sweep.counts
             found = ", ".join(f"{number:,} {kind}" for kind, number in sorted(counts.results.items()))
             return ProgressSnapshot(
-                counts.seen, source.total, counts.size, counting.units, counting.retries, found or "no difference"
+                counts.seen, source.total, counts.size, costs.units, costs.retries, found or "no difference"
             )
 
-        async with show_progress("verify", both.table.name, now, arguments):
-            swept = await sweeping.run(arguments.parallel, fresh=arguments.fresh)
-            if moves is not None:
-                await moves.wait_until_settled(stopping)
-        await _publish(settings, both, reader, swept, arguments)
-        return FAILED if swept.result in (DIFFERENT, UNSETTLED) else 0
+        async with show_progress("verify", stores.table.name, now, arguments):
+            result = await sweep.run(arguments.parallel, fresh=arguments.fresh)
+            if participant is not None:
+                await participant.wait_until_settled(stop)
+        await _publish(settings, stores, reader, result, arguments)
+        return FAILED if result.outcome in (DIFFERENT, UNSETTLED) else 0
 
 
-async def _wait_for_forgotten_process(both: TableStores, settings: Settings) -> None:
-    """Until nothing can take effect any more that a forgotten process sent. The stages have been read by then."""
+async def _wait_for_forgotten_process(stores: TableStores, settings: Settings) -> None:
+    """Wait until no write of a forgotten process can take effect, and reread the stages."""
     import time
 
     from proxy.cutover.gate.forgotten_writes import wait_seconds
 
-    lost = await both.authority.forgotten_processes()
+    lost = await stores.authority.forgotten_processes()
     seconds = wait_seconds(lost, time.time(), max(settings.dynamodb.settle_seconds, settings.dsql.settle_seconds))
     if seconds > 0:
         sys.stderr.write(
-            f"crossfade: {lost.last_process} was forgotten: waiting {seconds:.0f} s, until nothing that it sent can "
-            "take effect\n"
+            f"crossfade: {lost.last_process} was forgotten: waiting {seconds:.0f} s until none of its writes can take "
+            "effect\n"
         )
         await asyncio.sleep(seconds)
 
 
 def _choose_authority(arguments: argparse.Namespace, found: frozenset[str], *, pinned: bool, table: str) -> str:
-    """Which store is right. Raises SettingsError where nobody can tell, or where a repair would overwrite the truth."""
+    """Return which store is right. Raises SettingsError if that is unknown, or if a repair would overwrite the
+    truth."""
     from proxy.settings.validation import SettingsError
 
     named: str | None = arguments.authority
@@ -171,31 +177,31 @@ def _choose_authority(arguments: argparse.Namespace, found: frozenset[str], *, p
 
 
 async def _publish(
-    settings: Settings, both: TableStores, reader: TableReader, swept: SweepResult, arguments: argparse.Namespace
+    settings: Settings, stores: TableStores, reader: TableReader, result: SweepResult, arguments: argparse.Namespace
 ) -> None:
     import orjson
 
     from proxy.migrate.verify import report
     from proxy.stores.dsql.system_tables.sweep_records import SweepRecord, SweepRecords
 
-    document = report.document(swept)
-    text = report.markdown(swept)
+    document = report.document(result)
+    text = report.markdown(result)
     sys.stdout.write(text)
-    if swept.spots:
-        sys.stdout.write(await _spot_checks(both, reader, swept.spots, values=arguments.values))
+    if result.spots:
+        sys.stdout.write(await _spot_checks(stores, reader, result.spots, values=arguments.values))
     if arguments.json is not None:
         await asyncio.to_thread(arguments.json.write_bytes, orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
     if arguments.markdown is not None:
         await asyncio.to_thread(arguments.markdown.write_text, text, "utf-8")
-    if swept.whole:
-        sweeps = SweepRecords(both.pool, settings.dsql.schema, seconds=settings.dsql.timeout_seconds)
-        # The record is for the gate: what was found stays in the report.
+    if result.whole:
+        sweeps = SweepRecords(stores.pool, settings.dsql.schema, seconds=settings.dsql.timeout_seconds)
+        # The record is for the gate; the findings stay in the report.
         kept = document | {"findings": []}
-        await sweeps.add(SweepRecord(swept.table, swept.began, swept.ended, swept.authority, swept.result, kept))
+        await sweeps.add(SweepRecord(result.table, result.began, result.ended, result.authority, result.outcome, kept))
 
 
-async def _spot_checks(both: TableStores, reader: TableReader, keys: list[Key], *, values: bool) -> str:
-    """Items side by side, for a look by eye."""
+async def _spot_checks(stores: TableStores, reader: TableReader, keys: list[Key], *, values: bool) -> str:
+    """Render items of both stores side by side, for a comparison by eye."""
     import secrets
 
     import orjson
@@ -203,7 +209,7 @@ async def _spot_checks(both: TableStores, reader: TableReader, keys: list[Key], 
     from comparators.redact import Redactor
 
     redactor = Redactor(secrets.token_bytes(32))
-    there, here = await reader.get_many(keys), await both.dsql.rows.get_many(keys)
+    there, here = await reader.get_many(keys), await stores.dsql.rows.get_many(keys)
     lines = ["## Spot checks", ""]
     for key in keys:
         held = (("DynamoDB", there.get(key)), ("DSQL", here[key].item))
@@ -223,5 +229,5 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0 to 3600")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to 3600")
     return seconds

@@ -114,14 +114,14 @@ def test_it_stops_when_asked_and_a_second_run_writes_nothing(
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=120)
     assert child.returncode == 130
-    assert "items until now: " in out
-    assert "stopped; run it again, it goes on where it was" in err
-    assert "300 items: 300 inserted, 0 held already, 0 converged" in operator.run("backfill").out, (
+    assert "items so far: " in out
+    assert "stopped; run it again to resume" in err
+    assert "300 items: 300 inserted, 0 already held, 0 converged" in operator.run("backfill").out, (
         "nothing counts twice"
     )
     marks = "SELECT xmin::text, id FROM items ORDER BY id"
     before = asyncio.run(run_sql(database, marks))
-    assert "0 inserted, 300 held already, 0 converged" in operator.run("backfill").out
+    assert "0 inserted, 300 already held, 0 converged" in operator.run("backfill").out
     assert asyncio.run(run_sql(database, marks)) == before
     asyncio.run(run_sql(database, "ALTER TABLE items RENAME COLUMN notes TO remarks"))
     for command in ("backfill", "verify"):

@@ -109,7 +109,7 @@ def made(
     both: TableStores,
     meddle: Callable[[Source], Source] = lambda s: s,
     bulk: Bulk | None = None,
-    moves: JobParticipant | None = None,
+    participant: JobParticipant | None = None,
 ) -> Backfill:
     reader = TableReader(both.dynamodb, both.table.schema, RateLimiter(None))
     source = ScanSource(reader, both.table.schema, total=None, parallel=2, limit=20)
@@ -117,11 +117,11 @@ def made(
         meddle(source),
         both.table.schema,
         both.table.mapping,
-        moves=moves or both.job_participant("backfill", "dynamodb", unrecovered=True),
+        participant=participant or both.job_participant("backfill", "dynamodb", unrecovered=True),
         bulk=bulk or both.bulk,
         checkpoints=both.checkpoints,
-        pace=RateLimiter(None),
-        settle=0.2,
+        limiter=RateLimiter(None),
+        settle_seconds=0.2,
     )
 
 

@@ -158,9 +158,11 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_flip_waits_for_what_a_backfill_has_in_hand(settings_file: Path, dynamodb: str, database: str) -> None:
     async with both_with_stages(settings_file, LEASE_SECONDS) as both:
         flip = Flipping(both, settings_file, dynamodb, database)
-        async with both.job_participant("backfill", "dynamodb", unrecovered=True).open() as moves:
+        async with both.job_participant("backfill", "dynamodb", unrecovered=True).open() as participant:
             with pytest.raises(standing.AuthorityMovedError):
-                await made(both, lambda source: Flipped(source, Meddler(dynamodb), flip), moves=moves).run(1)
+                await made(both, lambda source: Flipped(source, Meddler(dynamodb), flip), participant=participant).run(
+                    1
+                )
         last, found = await asyncio.wait_for(flip.task, 120)
         assert isinstance(last, MoveCommitted), last
         assert found == []
@@ -195,14 +197,14 @@ async def test_no_flip_passes_over_a_backfill_that_died(settings_file: Path, dyn
 
     async with both_with_stages(settings_file, SHORT_LEASE_SECONDS) as both:
         with pytest.raises(Died):
-            async with both.job_participant("backfill", "dynamodb", unrecovered=True).open() as moves:
-                await made(both, lambda source: Meddled(source, look=die), moves=moves).run(1)
+            async with both.job_participant("backfill", "dynamodb", unrecovered=True).open() as participant:
+                await made(both, lambda source: Meddled(source, look=die), participant=participant).run(1)
         last, _ = await Flipping(both, settings_file, dynamodb, database).start().task
         assert isinstance(last, MoveAborted)
         assert "backfill" in last.reason
         assert "is gone" in last.reason
-        async with both.job_participant("backfill", "dynamodb", unrecovered=True).open() as moves:
-            await made(both, moves=moves).run(1)
+        async with both.job_participant("backfill", "dynamodb", unrecovered=True).open() as participant:
+            await made(both, participant=participant).run(1)
         last, found = await Flipping(both, settings_file, dynamodb, database).start().task
         assert isinstance(last, MoveCommitted), last
         assert found == []

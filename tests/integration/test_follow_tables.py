@@ -263,7 +263,7 @@ def test_a_table_whose_name_is_taken_on_dsql_harms_no_other(dynamodb: str, datab
         assert here.proxy.status()["breaker"]["dsql"] == "closed"
         log = here.proxy.log_file.read_text("utf-8")
         assert 0 < log.count('"event":"table_not_followed"') < 20
-        assert "write a mapping that names one" in log
+        assert "write a mapping that names a new one" in log
         client.delete_table(TableName="items")
         client.delete_table(TableName="good")
         wait_until(lambda: "good" not in tables_of(here), 120, "the other to be dropped")

@@ -95,7 +95,7 @@ async def test_what_it_writes_is_taken_by_all_that_comes_after(
     mapping_file, folder = out / "compat.toml", out / "migrations"
 
     status, _, stderr = crossfade(*init, settings=bare)
-    assert (status, stderr.count("is there already: give --force")) == (2, 5)
+    assert (status, stderr.count("exists already: give --force")) == (2, 5)
     mapping_file.write_text("spoilt")
     status, _, _ = crossfade(*init, "--force", settings=bare)
     assert (status, "[columns]" in mapping_file.read_text()) == (0, True)

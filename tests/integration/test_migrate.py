@@ -260,7 +260,7 @@ async def test_a_done_statement_of_a_file_half_applied_may_not_change(database: 
         with pytest.raises(MigrationError):
             await migrate(connection, migrations(half))
         edited = {"0001_books.sql": FILES["0001_books.sql"].replace("Emma", "Persuasion")}
-        with pytest.raises(MigrationError, match=r"statement 2 of 3: changed since it was applied; put it back"):
+        with pytest.raises(MigrationError, match=r"statement 2 of 3: changed since it was applied: restore it"):
             await migrate(connection, migrations(edited))
 
 
@@ -346,7 +346,7 @@ async def test_the_lock_is_waited_for_and_taken_over_from_the_dead(database: str
         ledger = Ledger(other)
         await ledger.create()
         assert await ledger.take_lock("elsewhere:1", 600)
-        with pytest.raises(MigrationError, match="elsewhere:1 is applying migrations"):
+        with pytest.raises(MigrationError, match="elsewhere:1 is still applying migrations"):
             await migrate(connection, migrations(), said.append, wait_seconds=0)
         waiting = asyncio.create_task(migrate(connection, migrations(), said.append, wait_seconds=120))
         await asyncio.to_thread(wait_until, lambda: bool(said), 120, "it to say that it waits")
@@ -420,7 +420,7 @@ async def test_a_job_is_waited_for_and_its_progress_told(
     database: str, monkeypatch: pytest.MonkeyPatch, every: float, told: list[str]
 ) -> None:
     """Of each look, or, where looks come more often than is told, not of each."""
-    monkeypatch.setattr("proxy.migrate.schema.runner._TELL_SECONDS", every)
+    monkeypatch.setattr("proxy.migrate.schema.runner._REPORT_SECONDS", every)
     said: list[str] = []
     async with connected(database) as connection:
         jobs = Jobs(connection, ["submitted", "processing", "processing", "completed"])
@@ -494,7 +494,7 @@ async def test_a_job_that_is_forgotten_is_judged_by_what_it_left(database: str, 
         if whole:
             assert await migrate(jobs, migrations(_INDEX)) == 2
         else:
-            with pytest.raises(MigrationError, match="is not known any more"):
+            with pytest.raises(MigrationError, match="is no longer known"):
                 await migrate(jobs, migrations(_INDEX))
             assert await valid(connection) is None
 
@@ -526,7 +526,7 @@ async def test_a_proof_is_believed_only_if_it_is_seen(database: str) -> None:
         "0002_proof.sql": "ALTER TABLE ASYNC t VALIDATE CONSTRAINT big;",
     }
     async with connected(database) as connection:
-        with pytest.raises(MigrationError, match=r"0002_proof\.sql, statement 1 of 1: job job2 is not known any more"):
+        with pytest.raises(MigrationError, match=r"0002_proof\.sql, statement 1 of 1: job job2 is no longer known"):
             await migrate(Proofs(connection, proves=False), migrations(files))
         assert await migrate(Proofs(connection, proves=True), migrations(files)) == 1
 
@@ -589,7 +589,7 @@ def test_status_says_how_far_it_has_come(folder: Path, here: str, capsys: pytest
     (folder / "0002_index.sql").write_text("SELECT 1;")
     assert main(["migrate", "--folder", str(folder), "--status"]) == 1
     assert "0002_index.sql: applied" in (told := capsys.readouterr().out)
-    assert "and changed since: put it back" in told
+    assert "and changed since: restore it" in told
 
 
 def test_without_a_folder_billio_s_tables_are_made(here: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -612,7 +612,7 @@ def test_another_schema_is_used_where_one_is_set(here: str, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("arguments", "variable", "status", "said"),
     [
-        (["--folder", "/nonexistent"], {}, 1, "/nonexistent: there is no such folder: give --folder another"),
+        (["--folder", "/nonexistent"], {}, 1, "/nonexistent: there is no such folder: give another --folder"),
         ([], {"CROSSFADE_DSQL__DSN": ""}, 2, "set endpoint or dsn in [dsql]"),
         ([], {"CROSSFADE_DSQL__DSN": "postgresql://a@127.0.0.1:1/x"}, 1, "DSQL: ConnectionRefusedError"),
     ],

@@ -114,15 +114,15 @@ def test_indexes_that_no_migration_makes_are_told(filled: str, tmp_path: Path) -
     told = {each["attribute"]: each["reason"] for each in json.loads(stdout)["findings"] if each["kind"] == "index"}
     assert status == 1
     assert len(told) == 7
-    assert told["indexes.type.sql_index"] == "idx_type_moved does not begin with type, moved_at, by which it is asked"
-    assert told["indexes.title.sql_index"] == "no migration makes idx_type_title on items"
+    assert told["indexes.type.sql_index"] == "idx_type_moved does not begin with type, moved_at, by which it is queried"
+    assert told["indexes.title.sql_index"] == "no migration creates idx_type_title on items"
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("--table", "nothing"), "DynamoDB has no table 'nothing'"),
-        (("--sample", "0%"), "is no share of a table: write 1% or 0.01"),
+        (("--sample", "0%"), "is not a share of a table: write 1% or 0.01"),
         (("--sample", "a lot"), "could not convert"),
         (("--migrations", "/nowhere"), "/nowhere: "),
     ],
@@ -155,7 +155,7 @@ def test_backups_and_exports_are_read_as_the_table_is(filled: str, tmp_path: Pat
     found = counts(json.loads(stdout))
     assert status == 1
     assert found["number", "rating"] == counts(documents["table"])["number", "rating"]
-    assert found["form", "(what is no item)"] == 2
+    assert found["form", "(entries that are not items)"] == 2
     status, _, stderr = preflight(filled, tmp_path, "billio.toml", "--from-export", str(tmp_path / "nothing"))
     assert (status, "Traceback" in stderr) == (1, False)
 

@@ -321,7 +321,7 @@ def test_references_that_lead_nowhere_are_counted(operator: Operator, dynamodb: 
     total = sum("seriesId" in item for item in items)
     assert found["references"] == [{"attribute": "seriesId", "refer": total, "dangling": seasons}]
     assert found["result"] == "equal"
-    assert f"{seasons:,} refer to what is not there" in found["out"]
+    assert f"{seasons:,} refer to an item that does not exist" in found["out"]
 
 
 def test_spot_checks_hide_values_unless_they_are_asked_for(operator: Operator, dynamodb: str) -> None:

@@ -16,8 +16,8 @@ DSN = 'dsn = "postgresql://nobody@127.0.0.1:1/nothing"'
         (["--segment", "0/2"], "write I/N"),
         (["--segment", "3/2"], "write I/N"),
         (["--segment", "1"], "write I/N"),
-        (["--rate", "fast"], "is no rate"),
-        (["--rate", "0rcu"], "is no rate"),
+        (["--rate", "fast"], "is not a rate"),
+        (["--rate", "0rcu"], "is not a rate"),
         (["--parallel", "0"], "from 1 to 64"),
     ],
 )

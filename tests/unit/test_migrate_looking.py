@@ -58,16 +58,16 @@ class Pair:
         dynamodb: Any = None  # nothing is asked where stages are pinned
         standing = TableAuthority(Settings(), dynamodb, TABLE.name, ())
         moves = JobParticipant(self.table, standing, self.authority, self.mirror, lambda _: None)
-        looking = Rechecker(
+        rechecker = Rechecker(
             self.table,
             self.authority,
             self.mirror,
             self._read_authority,
             self._read_mirror,
             patience=patience,
-            moves=moves if repair else None,
+            participant=moves if repair else None,
         )
-        found = await looking.recheck([key(name) for name in names])
+        found = await rechecker.recheck([key(name) for name in names])
         return {each.key.attributes["id"]["S"]: each for each in found}
 
 

@@ -1,10 +1,9 @@
-"""A folder of JSON backups as the migration plan has them: one array a type (`Book.json`), items as an application sees
-them.
+"""Reads a folder of JSON backups, in the form of the migration plan: one array per type (`Book.json`) of plain items.
 
-Turns plain JSON into items by what the mapping says: composites are made of their parts, an ISO date becomes epoch
-milliseconds where the attribute's column is a `timestamptz`, numbers keep every digit. What JSON cannot say (sets,
-binary) comes out otherwise than the table has it; backfill asks the table again, so that is mended there. Files are
-read a piece at a time, whatever their size.
+The mapping says how plain JSON becomes items: composites are made of their parts, an ISO date becomes epoch
+milliseconds where the attribute's column is a `timestamptz`, and numbers keep every digit. JSON has no sets and no
+binary values, so such attributes come out differently from the table's; backfill reads the table again and corrects
+them. Files are read piece by piece, whatever their size.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})
 
 
 class _Number(str):
-    """A JSON number, as it was written."""
+    """A JSON number with all its digits."""
 
     __slots__ = ()
 
@@ -52,7 +51,7 @@ _DECODER: Final = json.JSONDecoder(parse_float=_Number, parse_int=_Number)
 
 
 def _content_digest(folder: Path, files: Sequence[str]) -> str:
-    """Of the names and the contents: a position in one backup says nothing of another one in the same folder."""
+    """Return a digest of the files' names and contents, so that a position in one backup is never used for another."""
     digest = hashlib.sha256()
     for name in files:
         digest.update(f"{name}\0".encode())
@@ -62,9 +61,9 @@ def _content_digest(folder: Path, files: Sequence[str]) -> str:
 
 
 class BackupSource:
-    """See the module. `folder` holds the files; a file's name is the type of those of its items that name none.
+    """A source that reads JSON backups from `folder`.
 
-    `share` is (I, N): the I-th of N shares of the files.
+    A file's name is the type of its items that name no type. `share` is (I, N): the I-th of N shares of the files.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class BackupSource:
         number, shares = share
         self._files = files[number - 1 :: shares]
         if not files:
-            raise SourceError(f"{folder}: holds no .json files: give the folder that the backup was written to")
+            raise SourceError(f"{folder}: contains no .json files: give the folder that the backup was written to")
         self.total = None
         self._name = f"backup/{_content_digest(folder, files)}"
 
@@ -114,7 +113,7 @@ class BackupSource:
                 item = self.to_item(found, path.stem)
                 key = self._schema.key_of(item)
             except (ValueError, DynamoDBError) as error:
-                # Told in one pass only: both read all of it.
+                # Both passes read the whole file, so only the first reports.
                 if only is None or not only.referring:
                     reason = error.message if isinstance(error, DynamoDBError) else str(error)
                     malformed.append(MalformedEntry(f"{part}, item {number}", reason))
@@ -130,9 +129,9 @@ class BackupSource:
         return await self._current.read_current(portion, keys)
 
     def to_item(self, found: Any, item_type: str) -> Item:
-        """An item of the table's for an object of the backup. Raises ValueError, without any of its values."""
+        """Return the table's item for an object of the backup. Raises ValueError, whose text contains no value."""
         if not isinstance(found, dict):
-            raise ValueError("it is no object")
+            raise ValueError("it is not an object")
         item: Item = {}
         for name, value in found.items():
             if name in self._dates and type(value) is str:
@@ -151,9 +150,10 @@ class BackupSource:
 
 
 def epoch_milliseconds(text: str) -> str:
-    """Epoch milliseconds, exact, as a Number for an ISO 8601 date. Raises ValueError where it names no instant."""
+    """Return the exact epoch milliseconds of an ISO 8601 date, as a Number. Raises ValueError if it names no
+    instant."""
     if _DATE.fullmatch(text) is None:
-        raise ValueError("it is no ISO 8601 date with a time zone (as in 2023-01-31T08:00:00.000Z)")
+        raise ValueError("it is not an ISO 8601 date with a time zone (as in 2023-01-31T08:00:00.000Z)")
     if len(text) == len("2023-01-31"):
         # ECMAScript reads a date alone as midnight UTC ("Date Time String Format").
         day = date.fromisoformat(text)
@@ -165,7 +165,7 @@ def epoch_milliseconds(text: str) -> str:
 
 
 def read_array(path: Path) -> Iterator[tuple[Any, int]]:
-    """The elements of the array in a file, each with how many characters it took. Raises SourceError."""
+    """Yield each element of the array in a file, with its length in characters. Raises SourceError."""
     try:
         with path.open(encoding="utf-8") as file:
             yield from _parse_array(file, path)
@@ -182,7 +182,7 @@ def _parse_array(file: Any, path: Path) -> Iterator[tuple[Any, int]]:
         sign = text[:1]
         if first and sign:
             if sign != "[":
-                raise SourceError(f"{path}: is no JSON array: a backup is one array a type")
+                raise SourceError(f"{path}: is not a JSON array: a backup is one array per type")
             first, text = False, text[1:]
             continue
         if sign == "]":
@@ -197,7 +197,7 @@ def _parse_array(file: Any, path: Path) -> Iterator[tuple[Any, int]]:
                 if ended:
                     raise SourceError(f"{path}: is not JSON: {error.msg}") from error
             else:
-                # A number at the end of a piece may go on in the next.
+                # A number at the end of a piece may continue in the next.
                 if end < len(text) or ended:
                     yield found, end
                     text = text[end:]
@@ -216,7 +216,7 @@ def _to_value(found: Any) -> Value:
         try:
             return {"N": canonical_number(format(Decimal(found), "f"))}
         except DynamoDBError:
-            raise ValueError("a number is more than DynamoDB holds") from None
+            raise ValueError("a number is out of DynamoDB's range") from None
     if isinstance(found, bool):
         return {"BOOL": found}
     if found is None:
@@ -225,4 +225,4 @@ def _to_value(found: Any) -> Value:
         return {"L": [_to_value(each) for each in found]}
     if isinstance(found, dict):
         return {"M": {name: _to_value(each) for name, each in found.items()}}
-    raise ValueError("it holds NaN or Infinity, which are no JSON")
+    raise ValueError("it contains NaN or Infinity, which JSON does not have")

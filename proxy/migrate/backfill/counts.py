@@ -1,4 +1,4 @@
-"""What came of the items of a backfill, counted. Adds up; decides nothing."""
+"""Counts what became of a backfill's items. Decides nothing."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ EXAMPLES: Final = 3
 
 @dataclass(slots=True)
 class BackfillCounts:
-    """What came of the items. `seen` = `inserted` + `equal` + `converged` + `unrepresentable` once a run is over."""
+    """Counts of a backfill. After a run, `seen` = `inserted` + `equal` + `converged` + `unrepresentable`."""
 
     seen: int = 0
     size: int = 0
-    """Bytes, as the source had them."""
+    """The size of the items in the source, in bytes."""
     inserted: int = 0
     equal: int = 0
-    """Held already."""
+    """Items that the mirror already held."""
     converged: int = 0
-    """Held otherwise, or changed meanwhile."""
+    """Items that the mirror held differently, or that changed meanwhile."""
     unrepresentable: int = 0
     lossy: int = 0
-    """Inserted with a loss that the mapping allows."""
+    """Items inserted with a loss that the mapping allows."""
     malformed: int = 0
     examples: list[dict[str, Any]] = field(default_factory=list)
-    """Up to three keys that could not be represented, and why."""
+    """At most three keys of items that cannot be represented, and the reasons."""
     troubles: list[str] = field(default_factory=list)
-    """Up to three places of a file that hold no item."""
+    """At most three places of a file that hold no item."""
 
     def count_unrepresentable(self, key: Key, reasons: Iterable[str]) -> None:
         self.unrepresentable += 1

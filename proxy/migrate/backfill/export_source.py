@@ -1,8 +1,8 @@
-"""A DynamoDB export to S3, from S3 itself or from a copy in a folder: full, or incremental.
+"""Reads a DynamoDB export, full or incremental, from S3 or from a copy in a folder.
 
-The manifests say which files there are and what their MD5 must be; a file is believed only when that holds. Format:
-"DynamoDB table export output format" (developer guide). An incremental export's deletions come as keys without items.
-Ion is refused. Only DynamoDB JSON's typed values are read: nothing is converted.
+The manifests name the files and their MD5; a file is used only if its MD5 matches. Format: "DynamoDB table export
+output format" (developer guide). The deletions of an incremental export become keys without items. Only DynamoDB JSON
+is read; Ion is refused. No value is converted.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ _BLOCK: Final = 1024 * 1024
 
 
 class ExportFiles(Protocol):
-    """Where the export's files are; `bucket` is None for a copy in a folder."""
+    """Where the files of an export are. `bucket` is None for a copy in a folder."""
 
     @property
     def bucket(self) -> str | None: ...
 
     async def read(self, name: str) -> bytes | None:
-        """A small file beside the manifests; None if it is not there."""
+        """Read a small file beside the manifests; None if there is no such file."""
 
     async def fetch(self, key: str, to: Path) -> tuple[Path, str | None]:
-        """A data file by its S3 key: a local path (in `to`, if it had to be brought), and its ETag where S3 said so."""
+        """Return a data file's local path, and its ETag if it came from S3. A download goes into `to`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class DataFile:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What the manifests say."""
+    """An export, as its manifests describe it."""
 
     export_id: str
     bucket: str
@@ -77,14 +77,17 @@ class Export:
 
 
 async def read_manifests(files: ExportFiles, where: str, table: str) -> Export:
-    """Raises SourceError for what is no export, is damaged, is in Ion, or is of another table."""
+    """Read and check the manifests of an export.
+
+    Raises SourceError if there is no export, or if it is damaged, is in Ion, or is of another table.
+    """
     text = await files.read(SUMMARY)
     if text is None:
         raise SourceError(f"{where}: has no {SUMMARY}: give the folder AWSDynamoDB/<export id> of a finished export")
     await _check_manifest_md5(files, SUMMARY, text, where)
     summary = _parse_object(text, f"{where}/{SUMMARY}")
     if summary.get("outputFormat") != "DYNAMODB_JSON":
-        raise SourceError(f"{where}: is in {summary.get('outputFormat')}: export in DynamoDB JSON")
+        raise SourceError(f"{where}: is in the format {summary.get('outputFormat')}: export in DynamoDB JSON")
     exported = table_name(str(summary.get("tableArn", "")))
     if exported != table:
         raise SourceError(f"{where}: is an export of table {exported!r}, not of {table!r}: see --table")
@@ -104,7 +107,7 @@ async def read_manifests(files: ExportFiles, where: str, table: str) -> Export:
 
 
 class ExportSource:
-    """See the module. A part is a data file; `share` is (I, N), the I-th of N shares of them."""
+    """A source that reads an export. A part is a data file; `share` is (I, N): the I-th of N shares of the files."""
 
     def __init__(
         self,
@@ -120,7 +123,7 @@ class ExportSource:
         self._schema = schema
         self._current = CurrentItemReader(reader)
         number, shares = share
-        # An empty partition leaves a file without items.
+        # An empty partition produces a file without items.
         mine = [each for each in export.files if each.items][number - 1 :: shares]
         self._parts = {each.key.rpartition("/")[2]: each for each in mine}
         self.total = sum(each.items for each in mine)
@@ -137,11 +140,13 @@ class ExportSource:
         done = 0 if after is None else int(after["lines"])
         with TemporaryDirectory(prefix="crossfade-export-") as directory:
             path, etag = await self._files.fetch(file.key, Path(directory))
-            # Another bucket's objects were uploaded otherwise, and so have other ETags.
+            # Objects copied to another bucket were uploaded differently, so their ETags differ.
             if self._files.bucket == self._export.bucket and etag is not None and etag.strip('"') != file.etag:
-                raise SourceError(f"{file.key}: was changed in S3 since the export (its ETag): export again")
+                raise SourceError(f"{file.key}: was changed in S3 after the export (its ETag differs): export again")
             if await asyncio.to_thread(_file_md5, path) != file.md5:
-                raise SourceError(f"{file.key}: is damaged (its MD5 is not the manifest's): fetch or export it again")
+                raise SourceError(
+                    f"{file.key}: is damaged (its MD5 differs from the manifest's): fetch or export it again"
+                )
             for portion in _read_portions(path, done, only, self._schema, file):
                 yield portion
 
@@ -151,7 +156,7 @@ class ExportSource:
 
 @dataclass(frozen=True, slots=True)
 class LocalFiles:
-    """A copy of the export: the folder with the manifests, data files under their names in `data` or beside them."""
+    """A copy of an export in a folder: the manifests, with the data files in `data` or beside the manifests."""
 
     folder: Path
 
@@ -170,15 +175,15 @@ class LocalFiles:
 
     async def fetch(self, key: str, to: Path) -> tuple[Path, str | None]:  # noqa: ARG002
         name = key.rpartition("/")[2]
-        # An incremental export's data is one folder up, shared by all exports of a prefix.
+        # The data of incremental exports is one folder up, shared by all exports of a prefix.
         for folder in (self.folder / "data", self.folder, self.folder.parent / "data"):
             if (folder / name).is_file():
                 return folder / name, None
-        raise SourceError(f"{self.folder}: lacks the data file {name}: copy the whole export, data/ too")
+        raise SourceError(f"{self.folder}: has no data file {name}: copy the whole export, with data/")
 
 
 class S3Files:
-    """The export where DynamoDB wrote it. `client` is aioboto3's, `url` s3://bucket/…/AWSDynamoDB/<export id>."""
+    """An export in S3. `client` is an aioboto3 client; `url` is s3://bucket/…/AWSDynamoDB/<export id>."""
 
     def __init__(self, client: Any, url: str) -> None:
         parts = urlsplit(url)
@@ -207,7 +212,7 @@ class S3Files:
 
 
 def local_files(path: Path) -> LocalFiles:
-    """From the export's folder or its summary manifest."""
+    """Return the files of an export, from the path of its folder or of its summary manifest."""
     return LocalFiles(path.parent if path.name == SUMMARY else path)
 
 
@@ -229,7 +234,9 @@ def _read_portions(
                     item, key = _parse_line(line, schema)
                 except (ValueError, KeyError, TypeError, AttributeError, DynamoDBError):
                     if only is None or not only.referring:
-                        malformed.append(MalformedEntry(f"{path.name}, line {number}", "it is no item of an export"))
+                        malformed.append(
+                            MalformedEntry(f"{path.name}, line {number}", "it is not an item of an export")
+                        )
                 else:
                     if item is None:
                         if only is None or not only.referring:
@@ -247,7 +254,7 @@ def _read_portions(
 
 
 def _parse_line(line: bytes, schema: TableSchema) -> tuple[Item | None, Key]:
-    """A line's item and its key: `Item` in a full export; `NewImage`, or only `Keys`, in an incremental one."""
+    """Return a line's item and key. A full export has `Item`; an incremental one has `NewImage`, or only `Keys`."""
     found = orjson.loads(line)
     item: Item | None = found["Item"] if "Item" in found else found.get("NewImage")
     if item is None and "Keys" not in found:
@@ -256,11 +263,11 @@ def _parse_line(line: bytes, schema: TableSchema) -> tuple[Item | None, Key]:
 
 
 async def _check_manifest_md5(files: ExportFiles, name: str, content: bytes, where: str) -> None:
-    """Beside each manifest lies its MD5, in base64."""
+    """Check a manifest against the file beside it that holds its MD5 in base64."""
     checksum = await files.read(name.replace(".json", ".checksum"))
     found = b64encode(hashlib.md5(content, usedforsecurity=False).digest())
     if checksum is not None and checksum.strip() != found:
-        raise SourceError(f"{where}/{name}: is damaged (its checksum file says otherwise): fetch it again")
+        raise SourceError(f"{where}/{name}: is damaged (its checksum file does not match): fetch it again")
 
 
 def _file_md5(path: Path) -> str:
@@ -277,5 +284,5 @@ def _parse_object(text: bytes, where: str) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         raise SourceError(f"{where}: is not JSON: {error}") from error
     if not isinstance(found, dict):
-        raise SourceError(f"{where}: is no JSON object")
+        raise SourceError(f"{where}: is not a JSON object")
     return found

@@ -1,16 +1,16 @@
-"""Backfill: make the mirror hold what was in the table before dual writes began, while writers write.
+"""Backfill: brings the items from before dual writes to the mirror, while clients go on writing.
 
-It converges, it does not copy. What a source gives is inserted only where the mirror has no row, and then the table is
-read again, strongly: a key that holds something else by now converges (`shadow.converge`), one key at a time. So
-whoever writes last to a row of the mirror has read the authority after that, here as everywhere, and an item that is
-changed or deleted between our reading and our writing is not brought back. Rows that are there and equal cost a digest;
-rows that differ converge.
+A backfill converges; it does not copy. An item is inserted only if the mirror has no row for its key. Then the table is
+read again with strong consistency, and a key that holds something else by now converges (`shadow.convergence`), one key
+at a time. So the last writer of a mirror row has read the authority after its write, here as everywhere, and an item
+that was changed or deleted between the first reading and the insert is not brought back. A row that is already equal
+costs one digest; a row that differs converges.
 
-A kill must not lose the second reading. The keys of an insert are saved in the same transaction as their rows, those of
-a convergence before it begins; whoever goes on with the part looks at them first. An insert that is still under way
-then is fenced off by the claim (`checkpoints`); a convergence that is, is waited for: its keys converge once more when
-DSQL's settle time is over. All of it happens in units for which a flip waits (`taking_part`). Nothing here knows where
-items come from.
+A kill must not lose the second reading. The keys of an insert are saved in the same transaction as their rows; the keys
+of a convergence are saved before it begins. The next run of the part reads those keys first. The claim on the part
+fences off an insert that is still under way (`checkpoints`). A convergence cannot be fenced off, so its keys converge
+once more after DSQL's settle time. All of this happens in units that a flip waits for (`job_participant`). This module
+does not know where items come from.
 """
 
 from __future__ import annotations
@@ -53,36 +53,38 @@ _CLAIMS: Final = 5
 
 @dataclass(slots=True)
 class _PartState:
-    """A part under way, and what is saved of it."""
+    """A part that this run works on, and what its checkpoint holds."""
 
     claim: Claim
     position: dict[str, Any] | None
     counts: BackfillCounts
     inserted: list[str] = field(default_factory=list)
-    """Keys whose rows stand in the mirror and whose items have not been read again."""
+    """Keys whose rows were inserted and whose items have not been read again."""
     converging: list[str] = field(default_factory=list)
     unsettled: set[str] = field(default_factory=set)
-    """Keys a write to which may take effect yet, or might have once."""
+    """Keys to which a write may still take effect, or may have at some time."""
     expects_rows: bool = True
     saved_at: float = 0.0
     counts_at_position: dict[str, Any] = field(default_factory=dict)
-    """The tally at the position: what comes after it will be counted again by whoever goes on there."""
+    """The counts at `position`. Whoever resumes there counts everything after it again."""
 
     def advance_to(self, position: Mapping[str, Any] | None) -> None:
+        """Everything before `position` is done; None means the whole part."""
         self.position = None if position is None else dict(position)
         self.counts_at_position = self.counts.document()
 
 
 def job_name(table: str, source: Source) -> str:
-    """What the work is known by, in checkpoints and among the processes."""
+    """The name of the backfill, in checkpoints and among the processes of the stage table."""
     return f"backfill/{table}/{source.name}"
 
 
 class Backfill:
-    """One run over one table. `settle` is DSQL's settle time in seconds, `references` the attributes that refer.
+    """One run of a backfill over one table.
 
-    `tally` grows while it runs, `again` hears of each call that is made once more. Once `stop` says so, what is begun
-    is ended and saved, and nothing more is begun.
+    `settle_seconds` is DSQL's settle time. `references` are the attributes that refer to other items. `on_retry` gets
+    the reason of each retry. `counts` grows while the backfill runs. Once `stop` says so, the work under way is
+    finished and saved, and nothing more is begun.
     """
 
     def __init__(
@@ -91,33 +93,33 @@ class Backfill:
         schema: TableSchema,
         mapping: TableMapping,
         *,
-        moves: JobParticipant,
+        participant: JobParticipant,
         bulk: Bulk,
         checkpoints: Checkpoints,
-        pace: RateLimiter,
-        settle: float,
+        limiter: RateLimiter,
+        settle_seconds: float,
         references: Sequence[str] = (),
         basis: Basis = Basis(),  # noqa: B008  (frozen)
-        again: Callable[[str], None] = lambda _: None,
+        on_retry: Callable[[str], None] = lambda _: None,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._source = source
         self._schema = schema
         self._mapping = mapping
         self._encoder = RowEncoder(mapping)
-        self._participant = moves
+        self._participant = participant
         self._bulk = bulk
         self._checkpoints = checkpoints
-        self._limiter = pace
-        self._settle_seconds = settle
+        self._limiter = limiter
+        self._settle_seconds = settle_seconds
         self._basis = basis
-        self._on_retry = again
+        self._on_retry = on_retry
         self._stop = stop
         self._resumed_parts: dict[str, _PartState] = {}
         self.job = job_name(schema.name, source)
         self._passes: tuple[tuple[str, ReferenceFilter | None], ...] = (("all", None),)
         if references:
-            # What is referred to first, then what refers: a foreign key holds at every moment.
+            # Items that are referred to come first, so that a foreign key holds at every moment.
             names = tuple(references)
             self._passes = (
                 ("first", ReferenceFilter(names, referring=False)),
@@ -126,10 +128,13 @@ class Backfill:
         self.counts = BackfillCounts()
         self.resumed = False
         self.restart_reason: str | None = None
-        """Why what an earlier run had done does not count, where it does not."""
+        """Why an earlier run's work does not count and everything begins anew; None if it counts."""
 
     async def run(self, workers: int, *, fresh: bool = False) -> BackfillCounts:
-        """Do all parts, or what an earlier run has left of them. Raises StoreError, SourceError."""
+        """Process all parts, or what an earlier run left of them; `fresh` begins anew.
+
+        Raises StoreError and SourceError.
+        """
         wanted = [f"{name}:{part}" for name, _ in self._passes for part in self._source.parts()]
         mine = await self._retry(lambda: self._checkpoints.parts(self.job, wanted))
         for name, each in mine.items():
@@ -139,7 +144,7 @@ class Backfill:
         self.restart_reason = self._basis.difference_reason(each.state.get("basis") for each in mine.values())
         fresh = fresh or self.restart_reason is not None
         if mine and (fresh or (len(mine) == len(wanted) and all(each.done for each in mine.values()))):
-            # What an earlier run wrote and did not look at again has been looked at even if all begins anew.
+            # Even when everything begins anew, the keys that an earlier run left unread must settle first.
             await self._participant.wait_until_settled(self._stop)
             if self._stop():
                 return self.counts
@@ -182,15 +187,15 @@ class Backfill:
         await self._save(work, done=done)
 
     async def _claim_part(self, part: str) -> _PartState:
-        """Claim a part, and look at what whoever had it before wrote, or was about to write."""
+        """Claim a part, and recheck the keys that its previous owner wrote or was about to write."""
         claim = await self._retry(lambda: self._checkpoints.claim(self.job, part))
         if claim.saved is None:
             return _PartState(claim, None, BackfillCounts(), counts_at_position=BackfillCounts().document())
         state = claim.saved.state
-        tally = BackfillCounts()
-        tally.add(state["tally"])
+        counts = BackfillCounts()
+        counts.add(state["tally"])
         work = _PartState(
-            claim, state["position"], tally, state["inserted"], state["converging"], counts_at_position=state["tally"]
+            claim, state["position"], counts, state["inserted"], state["converging"], counts_at_position=state["tally"]
         )
         for key in work.converging:
             self._unsettle(work, key, max(0.0, self._settle_seconds - claim.saved.age))
@@ -215,7 +220,7 @@ class Backfill:
         }
 
     async def _differing_keys(self, keys: Sequence[Key]) -> list[Key]:
-        """Those of the keys that the mirror does not hold as the authority does."""
+        """Return the keys for which the mirror does not hold what the authority holds."""
         wanted = await self._source.read_current(Portion({}, 0, None), keys)
         rows = {key: self._encoder.encode(key, wanted[key]) for key in keys if key in wanted}
         key_values = {key: values for key in keys if (values := self._mapping.key_values(key)) is not None}
@@ -232,10 +237,10 @@ class Backfill:
     async def _process_portion(self, work: _PartState, portion: Portion) -> None:
         work.counts.size += portion.size
         self.counts.size += portion.size
-        for tally in (work.counts, self.counts):
-            tally.malformed += len(portion.malformed)
+        for counts in (work.counts, self.counts):
+            counts.malformed += len(portion.malformed)
             more = [f"{each.place}: {each.reason}" for each in portion.malformed]
-            tally.troubles.extend(more[: EXAMPLES - len(tally.troubles)])
+            counts.troubles.extend(more[: EXAMPLES - len(counts.troubles)])
         unlike = list(portion.keys_without_item)
         rows = self._encode(work, portion.items)
         self._count(work, "seen", len(portion.items) + len(portion.keys_without_item))
@@ -244,7 +249,8 @@ class Backfill:
             unlike += self._differing_held_keys(work, rows, found)
             rows = [row for place, row in enumerate(rows) if place not in found]
             work.expects_rows = bool(found)
-        # A row is hardly larger than its item: a page of a Scan is 1 MB at most, and need not be measured row by row.
+        # A row is hardly larger than its item, and a page of a Scan has at most 1 MB: rows of a small page need no
+        # measuring.
         size = rough_size if portion.size > SAFE_BYTES // 2 else no_size
         for batch in batches(rows, size, max_rows=_ROWS):
             unlike += await self._insert(work, batch, portion)
@@ -256,17 +262,17 @@ class Backfill:
         for key, item in items.items():
             row = self._encoder.encode(key, item)
             if row is None:
-                # The item may have changed since: whether it can be held now is for the convergence to say. Nothing
-                # of it is in the mirror that could be wrong, so that need not be asked here.
+                # The mirror holds no row that could be wrong, so there is nothing to converge here. If the item changes
+                # to one that a row can hold, its writer's convergence brings it.
                 faults = self._encoder.loss_reasons(key, item)
-                for tally in (work.counts, self.counts):
-                    tally.count_unrepresentable(key, faults)
+                for counts in (work.counts, self.counts):
+                    counts.count_unrepresentable(key, faults)
             else:
                 rows.append(row)
         return rows
 
     async def _held_digests(self, rows: Sequence[EncodedRow]) -> dict[int, bytes]:
-        """Digests of what the mirror has under the rows' keys, by their places."""
+        """Return the digests of the mirror's rows with these rows' keys, by the index of the row."""
         keys = [self._bulk.statements.key_of(row.values) for row in rows]
         return await self._retry(lambda: self._bulk.digests(keys))
 
@@ -281,18 +287,18 @@ class Backfill:
         return unlike
 
     async def _insert(self, work: _PartState, rows: list[EncodedRow], portion: Portion) -> list[Key]:
-        """Insert where there is no row, and read the table again; gives the keys that do not agree with it."""
+        """Insert the rows whose keys have none, read the table again, and return the keys that do not agree with it."""
         work.inserted = [row.key.text for row in rows]
         try:
             inserted = await self._retry(lambda: self._insert_with_checkpoint(work, rows))
         except Refused:
-            # One of the rows breaks a rule that only the database knows: one by one, it is found.
+            # A row breaks a constraint that only the database knows. Converging the keys one by one finds it.
             work.inserted = []
             return [row.key for row in rows]
         unlike: list[Key] = []
         held = rows
         if inserted < len(rows):
-            # Some were there by now, put there by a writer's convergence: they are that writer's, if they agree.
+            # A writer's convergence inserted some rows meanwhile. Those that agree are that writer's work.
             work.expects_rows = True
             found = await self._held_digests(rows)
             digests = [self._bulk.statements.row.digest(row.values) for row in rows]
@@ -300,7 +306,7 @@ class Backfill:
             unlike = [row.key for place, row in enumerate(rows) if found.get(place) != digests[place]]
         now = await self._source.read_current(portion, [row.key for row in held])
         agreed = held
-        if now is not portion.items:  # else it was the same answer, to the byte
+        if now is not portion.items:  # otherwise the response was the same, byte by byte
             agreed = [row for row in held if _is_current(row.item, now.get(row.key))]
         if len(agreed) < len(held):
             kept = {row.key for row in agreed}
@@ -313,7 +319,7 @@ class Backfill:
         return unlike
 
     async def _insert_with_checkpoint(self, work: _PartState, rows: list[EncodedRow]) -> int:
-        """Insert and save in one transaction. Where nobody can tell whether it was committed, a new claim tells."""
+        """Insert and save the checkpoint in one transaction. If its outcome is unknown, a new claim finds it out."""
         values = [row.values for row in rows]
         for _ in range(_CLAIMS):
             try:
@@ -323,7 +329,7 @@ class Backfill:
                 claim = await self._retry(lambda: self._checkpoints.claim(work.claim.job, work.claim.part))
                 work.claim = claim
                 if claim.saved is not None and claim.saved.state["inserted"] == work.inserted:
-                    return 0  # how many were there before is not known: their digests will be looked at
+                    return 0  # how many rows existed before is unknown, so the caller compares digests
         raise Unreachable("commit", "the outcome of one commit after another was unknown")
 
     def _checkpoint_hook(self, work: _PartState) -> Callable[[asyncpg.Connection], Awaitable[None]]:
@@ -336,15 +342,15 @@ class Backfill:
         return first
 
     async def _converge(self, work: _PartState, keys: Sequence[Key], *, again: bool = False) -> None:
-        """Each by itself, several at once. `again`: they have been counted already."""
+        """Converge the keys one by one, several at a time. `again`: they have been counted already."""
         work.converging = [key.text for key in keys]
         if keys:
             await self._save(work)
-        tallies = () if again else (work.counts, self.counts)
-        await run_concurrently(keys, lambda key: self._converge_one(work, key, tallies), _CONVERGING)
+        targets = () if again else (work.counts, self.counts)
+        await run_concurrently(keys, lambda key: self._converge_one(work, key, targets), _CONVERGING)
         work.inserted, work.converging = [], []
 
-    async def _converge_one(self, work: _PartState, key: Key, tallies: Iterable[BackfillCounts]) -> None:
+    async def _converge_one(self, work: _PartState, key: Key, targets: Iterable[BackfillCounts]) -> None:
         async def attempt() -> bool:
             try:
                 return bool(await converge(key, self._participant.authority, self._participant.mirror))
@@ -355,20 +361,20 @@ class Backfill:
         try:
             repaired = await self._retry(attempt, retryable=(Unreachable, UnknownOutcome))
         except Unrepresentable as error:
-            for tally in tallies:
-                tally.count_unrepresentable(key, [f"{fault.field}: {fault.reason}" for fault in error.faults])
+            for counts in targets:
+                counts.count_unrepresentable(key, [f"{fault.field}: {fault.reason}" for fault in error.faults])
             return
-        for tally in tallies:
-            tally.converged += repaired
-            tally.equal += not repaired
+        for counts in targets:
+            counts.converged += repaired
+            counts.equal += not repaired
 
     async def _save(self, work: _PartState, *, done: bool = False) -> None:
         await self._retry(lambda: self._checkpoints.save(work.claim, self._checkpoint_state(work), done=done))
         work.saved_at = time.monotonic()
 
     def _count(self, work: _PartState, name: str, more: int) -> None:
-        for tally in (work.counts, self.counts):
-            setattr(tally, name, getattr(tally, name) + more)
+        for counts in (work.counts, self.counts):
+            setattr(counts, name, getattr(counts, name) + more)
 
     async def _retry(
         self,

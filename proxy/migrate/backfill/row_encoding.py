@@ -1,4 +1,4 @@
-"""Items of a table as rows to be inserted, and why some have none. Writes nothing, asks nobody."""
+"""Encodes a table's items as rows to insert, and says why some items have no row. Does no I/O."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from proxy.mapping.interface import SqlValues, TableMapping
 
 @dataclass(slots=True)
 class EncodedRow:
-    """An item as a row; `lossy` says that the mapping allows what it loses.
+    """An item as a row. `lossy` says that the row loses something, and that the mapping allows it.
 
-    Nobody changes one. It is not frozen because there is one for every item of a table, and a frozen one takes three
-    times as long to make.
+    Instances are never changed. The class is not frozen because there is one instance for every item of a table, and a
+    frozen one takes three times as long to create.
     """
 
     key: Key
@@ -25,13 +25,13 @@ class EncodedRow:
 
 
 class RowEncoder:
-    """Of one table."""
+    """An encoder of items as rows, for one table."""
 
     def __init__(self, mapping: TableMapping) -> None:
         self._mapping = mapping
 
     def encode(self, key: Key, item: Item) -> EncodedRow | None:
-        """None where the mapping cannot hold the item."""
+        """Return the item as a row; None if the mapping cannot hold it."""
         try:
             encoded = self._mapping.encode(key, item)
         except DynamoDBError:
@@ -42,18 +42,19 @@ class RowEncoder:
         return EncodedRow(key, item, values, bool(encoded.faults))
 
     def loss_reasons(self, key: Key, item: Item) -> list[str]:
-        """Why it cannot."""
+        """Return why the mapping cannot hold the item."""
         try:
             faults = self._mapping.encode(key, item).faults
         except DynamoDBError as error:
-            return [f"it is no item of DynamoDB's: {error.code}"]
+            return [f"it is not a DynamoDB item: {error.code}"]
         return [f"{fault.field}: {fault.reason}" for fault in faults] or ["no row can have this key"]
 
 
 def no_size(_: EncodedRow) -> int:
+    """Do not measure: for rows that are known to fit in one batch."""
     return 0
 
 
 def rough_size(row: EncodedRow) -> int:
-    """Roughly the bytes of a row: texts and JSON make up nearly all of it."""
+    """Return a row's approximate size in bytes; texts and JSON make up nearly all of it."""
     return sum(len(value) if isinstance(value, str | bytes) else 16 for value in row.values)

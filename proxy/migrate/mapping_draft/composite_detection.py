@@ -1,8 +1,8 @@
-"""Finds attributes that are made of others: `type:id` in every item is `{type}:{id}`.
+"""Finds composites, attributes that are made of others: `type:id` is `{type}:{id}` in every item.
 
-Pure. A composite is taken only if it holds for each item of the sample, both ways: the text from the parts, and the
-parts from the text. For an index's hash attribute it must also be missing exactly where a part is: a row whose columns
-would put it into an index that DynamoDB has the item not in cannot be held.
+Pure. A composite is accepted only if it holds for each item of the sample in both directions: the text from the parts,
+and the parts from the text. An index's hash attribute must also be missing exactly where a part is missing. Otherwise
+the row's columns would put it into an index that does not contain the item in DynamoDB.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MOST_TRIES: Final = 64
 
 
 def find_composite(attribute: str, items: Sequence[Item], *, indexed: bool, parts: frozenset[str]) -> Composite | None:
-    """The composite that the attribute is, of attributes among `parts`; None if it is none."""
+    """Return the composite of some of `parts` that the attribute is; None if it is not a composite."""
     first = next((item for item in items if "S" in item.get(attribute, {})), None)
     if first is None:
         return None
@@ -31,7 +31,7 @@ def find_composite(attribute: str, items: Sequence[Item], *, indexed: bool, part
 
 
 def _candidates(attribute: str, item: Item, parts: frozenset[str]) -> Iterable[Composite]:
-    """Templates that make the attribute of one item: those with the fewest parts first."""
+    """Yield the templates that produce the attribute of one item, with the fewest parts first."""
     text = item[attribute]["S"]
     by_text: dict[str, list[str]] = {}
     for name in sorted(parts & item.keys()):
@@ -52,6 +52,6 @@ def _holds_for(composite: Composite, attribute: str, item: Item, *, indexed: boo
     value = item.get(attribute)
     rendered = composite.render(item)
     if value is None:
-        # With all parts there that do not render, the columns would still hold the row.
+        # If all parts are present, the row would be in the index although the item is not.
         return not indexed or not all(part in item for part in composite.parts)
     return rendered is not None and value == {"S": rendered}

@@ -1,10 +1,11 @@
-"""Decides a first mapping from a table's description and a sample of its items. Pure: gives decisions, writes nothing.
+"""Drafts a first mapping from a table's description and a sample of its items. Pure.
 
-An attribute gets a column if a key or an index needs it, or if it is a plain value in at least half of the items;
-everything else stays in the JSON column. Columns are as wide as nothing is lost by: text, never varchar; numbers of a
-key or an index as numeric with twice the digits seen, because what does not fit there cannot be held at all; others as
-bigint where all were whole and small, because what does not fit stays in the JSON column. Limits: "Cluster quotas and
-database limits in Amazon Aurora DSQL" (24 indexes a table, the primary key among them; 255 columns; 8 columns a key).
+An attribute gets a column if a key or an index needs it, or if it is a scalar in at least half of the items. Everything
+else stays in the JSON column. Columns are wide enough that nothing is lost: text, never varchar. A number in a key or
+an index is numeric with twice the digits seen, because a value that does not fit there cannot be held at all. Any other
+number is bigint if all were whole and small, because a value that does not fit stays in the JSON column. Limits:
+"Cluster quotas and database limits in Amazon Aurora DSQL" (24 indexes per table, the primary key included; 255 columns;
+8 columns per key).
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ _MOST_COLUMNS: Final = 100
 _MOST_KEY_COLUMNS: Final = 8
 _SHARE: Final = 0.5
 _SYSTEM: Final = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
-_ANY_NUMBER: Final = "numeric(294,168)"  # all that a Number can be
+_ANY_NUMBER: Final = "numeric(294,168)"  # every DynamoDB number fits
 _NUMERIC: Final = (20, 4)
 _WIDEST: Final = 60
-_WHOLE_DIGITS: Final = 15  # bigint holds 18, and the next item may have a larger one
+_WHOLE_DIGITS: Final = 15  # bigint holds 18 digits; the next item may have more than the sample
 _SQL_TYPES: Final = {"S": "text", "BOOL": "boolean", "B": "bytea"}
 _COMPARATORS: Final = {
     "S": "string",
@@ -48,6 +49,8 @@ _IMAGE: Final = frozenset({"url", "width", "height"})
 
 @dataclass(frozen=True, slots=True)
 class DraftColumn:
+    """A column and the attribute that it holds."""
+
     name: str
     attribute: str
     sql_type: str
@@ -55,7 +58,7 @@ class DraftColumn:
 
 @dataclass(frozen=True, slots=True)
 class DraftIndex:
-    """A DynamoDB index and the SQL index that serves it; `sparse` columns are not NULL in it."""
+    """A DynamoDB index and the SQL index that serves it. The `sparse` columns are not NULL in it."""
 
     name: str
     hash: str
@@ -67,7 +70,7 @@ class DraftIndex:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A mapping as decided. `left_out` says what DSQL has no room for."""
+    """A drafted mapping. `left_out` says what exceeds DSQL's limits."""
 
     table: str
     sql_table: str
@@ -85,7 +88,7 @@ class Draft:
 
 
 def draft_mapping(schema: TableSchema, items: Sequence[Item], sql_table: str | None = None) -> Draft:
-    """A mapping of the table that holds every item of the sample, as far as DSQL can hold it at all."""
+    """Return a mapping that holds every item of the sample, as far as DSQL can hold it at all."""
     attributes = profile_attributes(items)
     composites = _composites(schema, items, attributes)
     key = schema.hash if schema.hash in composites and schema.range is None else None
@@ -126,7 +129,7 @@ def draft_mapping(schema: TableSchema, items: Sequence[Item], sql_table: str | N
 
 
 def snake_case(name: str) -> str:
-    """`movedAt` as `moved_at`, `type:shelf` as `type_shelf`; always a name that SQL takes."""
+    """Return `movedAt` as `moved_at`, `type:shelf` as `type_shelf`; the result is always a valid SQL name."""
     parted = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name)
     plain = re.sub(r"[^a-z0-9]+", "_", parted.lower()).strip("_")
     return identifier(plain or "column") if not plain[:1].isdigit() else identifier("_" + plain)
@@ -135,7 +138,10 @@ def snake_case(name: str) -> str:
 def _composites(
     schema: TableSchema, items: Sequence[Item], attributes: Mapping[str, AttributeProfile]
 ) -> dict[str, Composite]:
-    """Those of the table's key and the indexes' hashes, and others in most items. Sort attributes stay columns."""
+    """Find composites among the table's key, the indexes' hashes, and attributes of most items.
+
+    Sort attributes stay columns.
+    """
     hashes = dict.fromkeys(index.hash for index in schema.indexes.values())
     sorts = {index.range for index in schema.indexes.values()}
     if schema.range is None:
@@ -204,7 +210,7 @@ def _indexes(
         own = _index_columns(index, composites, names)
         columns = tuple(dict.fromkeys((*own, *key_columns)))
         if len(made) == MOST_INDEXES:
-            left_out.append(f"index {index.name}: DSQL takes {MOST_INDEXES} beside the primary key")
+            left_out.append(f"index {index.name}: DSQL allows {MOST_INDEXES} beside the primary key")
             continue
         sql_index = _unique_name(identifier(f"idx_{sql_table}_{snake_case(index.name)}"), taken)
         taken.add(sql_index)
@@ -221,14 +227,14 @@ def _index_columns(index: Index, composites: Mapping[str, Composite], names: Map
 def _comparators(
     items: Sequence[Item], attributes: Mapping[str, AttributeProfile], type_attribute: str | None, made: set[str]
 ) -> dict[str, dict[str, str]]:
-    """How the attributes compare, under the type that alone has them, or "*"."""
+    """Return the comparators of attributes, under the types that have them, or under "*"."""
     owners: dict[str, set[str]] = {}
     for item in items:
         item_type = item.get(type_attribute, {}).get("S", "*") if type_attribute is not None else "*"
         for name in item:
             owners.setdefault(name, set()).add(item_type)
     types = sorted(set().union(*owners.values())) if owners else []
-    # Every type that was seen: one that is not declared cannot be moved by itself, and has no line in a report.
+    # Every type in the sample is declared: only a declared type can be moved by itself and has a line in reports.
     found: dict[str, dict[str, str]] = {"*": {}, **{each: {} for each in types if each != "*"}}
     for name, each in attributes.items():
         comparator = _comparator(each)
@@ -241,7 +247,7 @@ def _comparators(
 
 
 def _comparator(attribute: AttributeProfile) -> str | None:
-    """By the type of most values; one of another type compares by its own all the same."""
+    """Return the comparator for the type of most values; values of other types still compare by their own type."""
     if attribute.timestamp:
         return "timestamp"
     if attribute.tag == "M" and attribute.entries >= _IMAGE:
@@ -256,7 +262,7 @@ def _references(
     keys: Sequence[str],
     composites: Mapping[str, Composite],
 ) -> tuple[Reference, ...]:
-    """Attributes whose every value in the sample is the id of an item of one type."""
+    """Return attributes all of whose values in the sample are ids of items of one type."""
     identifiers = [name for name in keys if name != type_attribute]
     if type_attribute is None or len(identifiers) != 1:
         return ()

@@ -1,6 +1,6 @@
-"""What a sample of items says of each attribute: how often it is there, of which types, how large its numbers are.
+"""Profiles a sample of items: how often each attribute occurs, with which types, and how large its numbers are.
 
-Pure. Decides nothing: `init_draft` does.
+Pure. `draft` decides what follows from it.
 """
 
 from __future__ import annotations
@@ -14,20 +14,24 @@ from typing import Final
 
 from proxy.dynamodb.values import Item
 
-# An instant in milliseconds that applications keep lies between 1980 and 2100.
+# A timestamp in milliseconds that an application stores is between 1980 and 2100.
 _EARLIEST: Final = 315_532_800_000
 _LATEST: Final = 4_102_444_800_000
 _NEAR: Final = 0.3
-# What tells types apart says more of the other attributes than of itself (2 to 12 times as much in the tables tested);
-# an owner's or a tenant's id says a fifth at most, and would become a label of metrics and a word of every log line.
-_SAYS: Final = 0.5
+# A discriminator's information gain is 2 to 12 times its own entropy in the tables tested. An owner's or a tenant's id
+# gains a fifth at most; as a discriminator it would become a label of metrics and a field of every log line.
+_LEAST_GAIN_RATIO: Final = 0.5
 _MOST_TYPES: Final = 50
-_MOST_UNTOLD: Final = 12
+_MOST_TYPES_WITHOUT_GAIN: Final = 12
 
 
 @dataclass(slots=True)
 class AttributeProfile:
-    """`items` that have it, by DynamoDB type in `tags`; `before` and `after`: the most digits about the point."""
+    """The profile of an attribute.
+
+    `items` have the attribute; `tags` counts its DynamoDB types. `before` and `after` are the most digits before and
+    after the decimal point. `instants` says that every number can be a timestamp. `entries` are the keys of its maps.
+    """
 
     items: int = 0
     tags: Counter[str] = field(default_factory=Counter)
@@ -38,21 +42,22 @@ class AttributeProfile:
 
     @property
     def tag(self) -> str:
-        """Its type in most items."""
+        """The attribute's type in most items."""
         return self.tags.most_common(1)[0][0] if self.tags else ""
 
     @property
     def uniform(self) -> bool:
+        """Whether the attribute has one type in all items."""
         return len(self.tags) == 1
 
     @property
     def timestamp(self) -> bool:
-        """Whether all its values can be read as instants in epoch milliseconds."""
+        """Whether every value can be a timestamp in epoch milliseconds."""
         return self.tag == "N" and self.uniform and self.instants
 
 
 def profile_attributes(items: Iterable[Item]) -> dict[str, AttributeProfile]:
-    """Each attribute of the sample, those in most items first."""
+    """Return the profile of each attribute; the attributes of most items come first."""
     found: dict[str, AttributeProfile] = {}
     for item in items:
         for name, value in item.items():
@@ -68,13 +73,13 @@ def profile_attributes(items: Iterable[Item]) -> dict[str, AttributeProfile]:
 
 
 def find_discriminator(items: Sequence[Item], favoured: frozenset[str], made: Container[str]) -> str | None:
-    """The attribute that tells types of items apart, or None.
+    """Return the attribute that tells item types apart, or None.
 
-    It is a text in all items, with few values and not made of others, and knowing it says much about which other
-    attributes an item has, for as little as it says itself (the information gained by its own, as in C4.5's gain ratio:
-    a genre says no more of an item's attributes than its type does, in more words). A favoured one, a part of the key,
-    counts half as much again. Where none says enough, all items may be of one form: then only a favoured one is taken,
-    and with very few values.
+    A discriminator is a text in all items, has few values, is not a composite, and predicts which other attributes an
+    item has. Candidates are ranked by gain ratio, as in C4.5: the information gained divided by the attribute's own
+    entropy. (A genre predicts no more attributes than the type does, and has more values.) A favoured attribute, one
+    that is part of the key, counts half as much again. If no attribute gains enough, all items may have one form; then
+    only a favoured attribute with very few values is accepted.
     """
     if not items:
         return None
@@ -82,7 +87,7 @@ def find_discriminator(items: Sequence[Item], favoured: frozenset[str], made: Co
     present = [frozenset(item) for item in items]
     others = sorted(frozenset().union(*present) - frozenset.intersection(*present))
     found: dict[str, tuple[float, float]] = {}
-    untold: list[str] = []
+    without_gain: list[str] = []
     for name, each in profile_attributes(items).items():
         if each.tags == {"S": len(items)} and name not in made:
             values = [item[name]["S"] for item in items]
@@ -90,12 +95,12 @@ def find_discriminator(items: Sequence[Item], favoured: frozenset[str], made: Co
             if 2 <= len(counts) <= most:
                 gain = _information_gain(values, present, others)
                 own = sum(-n / len(items) * math.log2(n / len(items)) for n in counts.values())
-                if gain >= own * _SAYS:
+                if gain >= own * _LEAST_GAIN_RATIO:
                     found[name] = (gain, gain / own * (1.5 if name in favoured else 1))
-                elif name in favoured and len(counts) <= _MOST_UNTOLD:
-                    untold.append(name)
+                elif name in favoured and len(counts) <= _MOST_TYPES_WITHOUT_GAIN:
+                    without_gain.append(name)
     if not found:
-        return max(untold, default=None)
+        return max(without_gain, default=None)
     best = max(gain for gain, _ in found.values())
     return max((ratio, name in favoured, name) for name, (gain, ratio) in found.items() if gain >= best * _NEAR)[2]
 
@@ -116,7 +121,7 @@ def _information_gain(values: Sequence[str], present: Sequence[frozenset[str]], 
 
 
 def _entropy(there: int, of: int) -> float:
-    """Shannon's entropy of "is it there", in bits."""
+    """Return Shannon's entropy of the attribute's presence, in bits."""
     if there in (0, of):
         return 0.0
     share = there / of

@@ -1,7 +1,7 @@
-"""Writes a drafted mapping down: the TOML that `proxy.mapping.load` reads, and the SQL that makes its table.
+"""Renders a drafted mapping: the TOML that `proxy.mapping.load` reads, and the SQL that creates its table.
 
-Text only. SQL is in DSQL's dialect, one statement a file, as the migrations want it: names always quoted, so that no
-attribute's name is a word of SQL's.
+Text only. The SQL is in DSQL's dialect, with one statement per file, as migrations require. Names are always quoted, so
+that no attribute's name is taken for an SQL keyword.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def render_toml(draft: Draft) -> str:
-    """The mapping file."""
+    """Return the text of the mapping file."""
     return "\n".join(_toml_lines(draft)) + "\n"
 
 
 def render_migrations(draft: Draft) -> dict[str, str]:
-    """The SQL files by name: the table, then each index."""
+    """Return the SQL files by name: the table, then each index."""
     lines = [f"  {quoted(column.name)} {column.sql_type}{_not_null(draft, column.name)}," for column in draft.columns]
     lines.append(f"  {quoted(draft.json_column)} jsonb NOT NULL DEFAULT '{{}}'::jsonb,")
     lines.append(f"  PRIMARY KEY ({_name_list(draft.key_columns)})")
@@ -42,7 +42,7 @@ def render_migrations(draft: Draft) -> dict[str, str]:
 
 def _toml_lines(draft: Draft) -> Iterator[str]:
     yield f"# A first mapping of DynamoDB's table {draft.table}, drafted from {draft.items} of its items."
-    yield "# Read it through: `crossfade preflight` says what of the whole table it could not hold."
+    yield "# Review it; `crossfade preflight` then says what it could not hold of the whole table."
     yield from (f"# Left out: {_comment_text(each)}." for each in draft.left_out)
     yield ""
     yield f"table = {_toml_string(draft.table)}"
@@ -52,7 +52,7 @@ def _toml_lines(draft: Draft) -> Iterator[str]:
         yield f"type_attribute = {_toml_string(draft.type_attribute)}"
     if draft.composites:
         yield ""
-        yield "# Attributes made of others. They are not stored: they are made again when a row is read."
+        yield "# Attributes made of others. They are not stored; they are made again when a row is read."
         yield "[composites]"
         yield from (f"{_toml_key(name)} = {_toml_string(each.template)}" for name, each in draft.composites.items())
     yield ""
@@ -76,7 +76,7 @@ def _toml_lines(draft: Draft) -> Iterator[str]:
         yield f"sql_index = {_toml_string(index.sql_index)}"
     for reference in draft.references:
         yield ""
-        yield f"# In the sample each {_comment_text(reference.attribute)} is the {reference.to} of such an item."
+        yield f"# In the sample, each {_comment_text(reference.attribute)} is the {reference.to} of such an item."
         yield f"[references.{_toml_key(reference.attribute)}]"
         yield f"to = {_toml_string(reference.to)}"
         yield f"type = {_toml_string(reference.item_type)}"
@@ -99,10 +99,10 @@ def _toml_key(name: str) -> str:
 
 
 def _toml_string(text: str) -> str:
-    """A TOML string: JSON's escapes are TOML's, but for DEL, which JSON leaves as it is."""
+    """Return a TOML string. JSON's escapes are valid in TOML, but JSON leaves DEL unescaped."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _comment_text(text: str) -> str:
-    """Text that cannot end its line."""
+    """Return the text without characters that would end the comment's line."""
     return " ".join(re.sub(r"[\x00-\x1f\x7f\u0085\u2028\u2029]", " ", text).split())

@@ -1,9 +1,9 @@
-"""What only the whole table can say: references that lead nowhere, and items of two keys that would share a row.
+"""Checks that need the whole table: dangling references, and items with different keys that would share a row.
 
-Both are joins of the table with itself, and ten million keys do not fit in memory. So each item leaves a note in an
-SQLite file (a 16-byte digest where the value itself is not wanted), and the file is sorted once, at the end. SQLite
-sorts in files of its own beside it: memory stays at its cache of 16 MB. The file holds keys in clear; it lies in a
-directory that only its owner can read, and goes with it.
+Both checks join the table with itself, and ten million keys do not fit in memory. So each item leaves records in an
+SQLite file (with a 16-byte digest in place of each value that need not be shown), and the file is sorted once, at the
+end. SQLite sorts in files beside it, so memory stays at its cache of 16 MB. The file contains keys in clear. It is in a
+directory that only its owner can read, and it is deleted with that directory.
 """
 
 from __future__ import annotations
@@ -39,18 +39,21 @@ _BATCH: Final = 5_000
 
 @dataclass(frozen=True, slots=True)
 class CrossItemFinding:
-    """An item that something is wrong with: the text of its key, and its type."""
+    """An item that a check found: the text of its key, and its type."""
 
     key: str
     item_type: str
 
 
 class CrossItemChecks:
-    """`with Census(directory) as census`, then notes, then questions. `directory` None: where temporary files go."""
+    """The records of all items, and the checks over them. A context manager: add every item first, then check.
+
+    `directory` is for the temporary file; None means the system's directory for temporary files.
+    """
 
     def __init__(self, directory: Path | None = None) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="crossfade-preflight-", dir=directory)
-        self._database = sqlite3.connect(Path(self._folder.name) / "census.sqlite", isolation_level=None)
+        self._database = sqlite3.connect(Path(self._folder.name) / "items.sqlite", isolation_level=None)
         self._database.executescript(_SCHEMA)
         self._database.execute("BEGIN")
         self._pending: dict[str, list[tuple[Any, ...]]] = {"pointing": [], "there": [], "held": []}
@@ -63,26 +66,26 @@ class CrossItemChecks:
         self._folder.cleanup()
 
     def add_reference(self, reference: int, target: str, key: Key, item_type: str) -> None:
-        """The item of this key refers to `target` by the reference of this number."""
+        """The item with this key refers to `target` by the reference of this number."""
         self._add("pointing", (reference, _digest(target), key.text, item_type))
 
     def add_target(self, reference: int, target: str) -> None:
-        """There is an item that `target` means."""
+        """There is an item that `target` identifies."""
         self._add("there", (reference, _digest(target)))
 
     def add_row(self, row: Sequence[Any], key: Key, item_type: str) -> None:
-        """The item of this key would be in the row of these key columns."""
+        """The item with this key would be in the row with these key columns."""
         self._add("held", (_digest(repr(tuple(row))), key.text, item_type))
 
     def dangling_references(self, reference: int) -> Iterator[CrossItemFinding]:
-        """Items that refer to one that is not there."""
+        """Yield items that refer to an item that does not exist."""
         self._flush()
         self._database.execute("CREATE INDEX IF NOT EXISTS there_target ON there (reference, target)")
         for key, item_type in self._database.execute(_DANGLING, (reference,)):
             yield CrossItemFinding(key, item_type)
 
     def items_sharing_rows(self) -> Iterator[CrossItemFinding]:
-        """Items whose row is another item's too, those of one row one after the other."""
+        """Yield items that share a row with another item, row by row."""
         self._flush()
         self._database.execute("CREATE INDEX IF NOT EXISTS held_row ON held (row, key, type)")
         for key, item_type in self._database.execute(_SHARED):

@@ -1,6 +1,6 @@
-"""Whether migrations make the SQL indexes that a mapping counts on: by name, and on the columns it asks them by.
+"""Checks that migrations create the SQL indexes that a mapping relies on: by name, and on the right leading columns.
 
-Reads the statements as text, in the few forms that migrations have. Pure.
+Parses the statements as text, in the few forms that migrations use. Pure.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CREATE_INDEX: Final = re.compile(
 
 
 def check_indexes(mapping: ColumnMapping, statements: Iterable[str]) -> Iterator[ItemProblem]:
-    """A trouble for each DynamoDB index whose SQL index no statement makes, or makes on other columns."""
+    """Yield a problem for each DynamoDB index whose SQL index no statement creates, or creates on other columns."""
     made = {
         _unquoted(name): [
             _unquoted(re.split(r"\s+(?i:ASC|DESC|NULLS)\b", column.strip())[0]) for column in columns.split(",")
@@ -37,15 +37,17 @@ def check_indexes(mapping: ColumnMapping, statements: Iterable[str]) -> Iterator
         wanted = span.equal if span.sort is None else (*span.equal, span.sort)
         columns = made.get(served.sql_index)
         if columns is None:
-            yield ItemProblem(ProblemKind.INDEX, place, f"no migration makes {served.sql_index} on {mapping.sql_table}")
+            yield ItemProblem(
+                ProblemKind.INDEX, place, f"no migration creates {served.sql_index} on {mapping.sql_table}"
+            )
         elif columns[: len(wanted)] != list(wanted):
             listed = ", ".join(wanted)
             yield ItemProblem(
-                ProblemKind.INDEX, place, f"{served.sql_index} does not begin with {listed}, by which it is asked"
+                ProblemKind.INDEX, place, f"{served.sql_index} does not begin with {listed}, by which it is queried"
             )
 
 
 def _unquoted(name: str) -> str:
-    """A name as PostgreSQL knows it: unquoted ones are in lower case."""
+    """Return a name as PostgreSQL stores it: an unquoted name in lower case."""
     name = name.strip()
     return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()

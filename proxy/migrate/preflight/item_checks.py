@@ -1,11 +1,12 @@
-"""What the mapping and DSQL could not hold of one item, or would hold elsewhere: each trouble by its kind.
+"""Checks what the mapping and DSQL could not hold of one item, or would hold outside its column.
 
-Pure: looks at one item at a time and asks nobody. What takes more than one item (references that lead nowhere, items
-that share a row) is `census`'s business; counting, `preflight`'s.
+Pure: checks one item at a time and does no I/O. `cross_item_checks` checks what takes more than one item (dangling
+references, shared rows), and `preflight` counts.
 
-Limits are those of "Cluster quotas and database limits in Amazon Aurora DSQL" (user guide): 1 KiB for the columns of a
-key, 1 MiB for a json value, 2 MiB for a row. DSQL measures JSON after compression; here it is measured before, because
-nobody outside can compress as it does: a JSON that is told of as too long may fit after all, never the other way round.
+The limits are those of "Cluster quotas and database limits in Amazon Aurora DSQL" (user guide): 1 KiB for the columns
+of a key, 1 MiB for a json value, 2 MiB for a row. DSQL measures JSON after compression. Here it is measured before,
+because nobody outside DSQL can compress as it does. So JSON that is reported as too long may fit after all, but JSON
+that is not reported always fits.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ TableMapping = ColumnMapping | DocumentMapping
 
 
 class ProblemKind(StrEnum):
-    """The kinds of trouble, as they are called in reports. All but `aside` lose something or answer wrongly."""
+    """The kinds of problem, as reports name them. Every kind but `aside` loses something or gives wrong answers."""
 
     CHANGED = "changed"
     TYPE = "type"
@@ -51,49 +52,51 @@ class ProblemKind(StrEnum):
 
     @property
     def loses(self) -> bool:
+        """Whether something is lost, or an answer would be wrong."""
         return self is not ProblemKind.ASIDE
 
     @property
     def description(self) -> str:
-        """What is said of an attribute: `rating is a number that …`."""
-        return _SENTENCES[self]
+        """What the problem is, to be read after an attribute's name: `rating is a number that …`."""
+        return _DESCRIPTIONS[self]
 
     @property
     def remedy(self) -> str:
+        """What to do about the problem."""
         return _REMEDIES[self]
 
 
-_SENTENCES: Final = {
-    ProblemKind.CHANGED: "would be dropped, made up or given back changed",
+_DESCRIPTIONS: Final = {
+    ProblemKind.CHANGED: "would be dropped, invented or returned changed",
     ProblemKind.TYPE: "is of another type than its column",
     ProblemKind.NUMBER: "is a number that its column would round or refuse",
-    ProblemKind.TEXT: "is a text that its column would cut, respell or refuse",
-    ProblemKind.NUL: "has the character NUL, which PostgreSQL's text cannot hold",
+    ProblemKind.TEXT: "is a text that its column would truncate, change or refuse",
+    ProblemKind.NUL: "contains the character NUL, which PostgreSQL's text cannot hold",
     ProblemKind.KEY_BYTES: "makes a key longer than DSQL's 1 KiB",
     ProblemKind.JSON_BYTES: "is JSON longer than DSQL's 1 MiB",
     ProblemKind.ROW_BYTES: "makes a row longer than DSQL's 2 MiB",
-    ProblemKind.MISSING: "is missing where its column must not be NULL",
+    ProblemKind.MISSING: "is missing, and its column must not be NULL",
     ProblemKind.FORM: "does not have the form that the mapping gives it",
-    ProblemKind.DANGLING: "refers to an item that is not there",
-    ProblemKind.DUPLICATE: "is the same row for two keys",
+    ProblemKind.DANGLING: "refers to an item that does not exist",
+    ProblemKind.DUPLICATE: "would share a row with another key",
     ProblemKind.INDEX: "does not fit DynamoDB's table, or the migrations",
-    ProblemKind.ASIDE: "is held beside its column, in the JSON",
+    ProblemKind.ASIDE: "is kept in the JSON column instead of its own column",
 }
 _REMEDIES: Final = {
-    ProblemKind.CHANGED: "leave `literal` out of the mapping, so that the JSON keeps what no column holds exactly",
-    ProblemKind.TYPE: "give the column the type that the values have, or mend the items",
+    ProblemKind.CHANGED: "remove `literal` from the mapping, so that the JSON keeps what no column holds exactly",
+    ProblemKind.TYPE: "give the column the type of the values, or fix the items",
     ProblemKind.NUMBER: "make the column numeric, with as many digits before and after the point as the values have",
     ProblemKind.TEXT: "make the column text",
-    ProblemKind.NUL: "take the character out of the items, or the attribute out of the index and of [columns]",
+    ProblemKind.NUL: "remove the character from the items, or the attribute from the index and from [columns]",
     ProblemKind.KEY_BYTES: "shorten the values, or leave the index out",
-    ProblemKind.JSON_BYTES: "move the largest attributes to text columns of their own, or elsewhere (as to S3)",
-    ProblemKind.ROW_BYTES: "move the largest attributes elsewhere (as to S3)",
-    ProblemKind.MISSING: "let the column be NULL, or give the items a value",
-    ProblemKind.FORM: "mend the items, or map the attribute to a column of its own",
-    ProblemKind.DANGLING: "mend or remove the items; a foreign key would refuse them",
-    ProblemKind.DUPLICATE: "put what tells them apart into [key]",
-    ProblemKind.INDEX: "mend the mapping file at the place that is named",
-    ProblemKind.ASIDE: "nothing is lost; SQL on the column misses these items until its type is changed",
+    ProblemKind.JSON_BYTES: "move the largest attributes to text columns of their own, or out of the table (to S3)",
+    ProblemKind.ROW_BYTES: "move the largest attributes out of the table (to S3)",
+    ProblemKind.MISSING: "allow NULL in the column, or give the items a value",
+    ProblemKind.FORM: "fix the items, or map the attribute to a column of its own",
+    ProblemKind.DANGLING: "fix or remove the items; a foreign key would refuse them",
+    ProblemKind.DUPLICATE: "add the attribute that tells them apart to [key]",
+    ProblemKind.INDEX: "fix the mapping file at the place named",
+    ProblemKind.ASIDE: "nothing is lost, but SQL on the column misses these items until its type is changed",
 }
 _OF_CAUSE: Final = {
     Cause.FORM: ProblemKind.FORM,
@@ -109,7 +112,7 @@ _OF_CAUSE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ItemProblem:
-    """One thing that is wrong with one attribute; `attribute` is the mapping's place for what concerns no item."""
+    """A problem with one attribute. If it concerns no item, `attribute` is the place in the mapping file."""
 
     kind: ProblemKind
     attribute: str
@@ -117,7 +120,7 @@ class ItemProblem:
 
 
 def check_table(mapping: TableMapping, schema: TableSchema) -> list[ItemProblem]:
-    """What concerns no item: the mapping file against DescribeTable, indexes that nothing serves among it."""
+    """Check the mapping file against DescribeTable. These problems concern no item."""
     if isinstance(mapping, DocumentMapping):
         return []
     found = []
@@ -128,12 +131,12 @@ def check_table(mapping: TableMapping, schema: TableSchema) -> list[ItemProblem]
 
 
 def check_item(mapping: TableMapping, schema: TableSchema, item: Item) -> tuple[Key | None, list[ItemProblem]]:
-    """The item's key (None if it has no proper one) and what is wrong with it, each attribute once a kind."""
+    """Return the item's key (None if it has no valid key) and its problems, each kind at most once per attribute."""
     try:
         key = schema.key_of(item)
         encoded = mapping.encode(key, item)
     except DynamoDBError as error:
-        return None, [ItemProblem(ProblemKind.FORM, schema.hash, f"it is no item of this table: {error.message}")]
+        return None, [ItemProblem(ProblemKind.FORM, schema.hash, f"it is not an item of this table: {error.message}")]
     found = [_problem_of_fault(mapping, item, fault) for fault in encoded.faults]
     if encoded.values is not None:
         found.extend(_size_problems(mapping, encoded))
@@ -142,7 +145,7 @@ def check_item(mapping: TableMapping, schema: TableSchema, item: Item) -> tuple[
 
 
 def _problem_of_fault(mapping: TableMapping, item: Item, fault: Fault) -> ItemProblem:
-    """A lossy plan's fault says that a value changes; why it does, its column knows."""
+    """Return the problem behind a fault. A literal mapping's fault says that a value changes; the column says why."""
     value = item.get(fault.field)
     if fault.cause is Cause.CHANGED and value is not None and isinstance(mapping, ColumnMapping):
         columns = [column for column in mapping.attribute_columns if column.path[0] == fault.field]
@@ -153,7 +156,7 @@ def _problem_of_fault(mapping: TableMapping, item: Item, fault: Fault) -> ItemPr
                 return ItemProblem(_OF_CAUSE[misfit.cause], fault.field, str(misfit))
         elif not columns and "N" in value:
             return ItemProblem(
-                ProblemKind.NUMBER, fault.field, "JavaScript's numbers have 15 digits, and this has more"
+                ProblemKind.NUMBER, fault.field, "JavaScript's numbers have 15 digits, and this number has more"
             )
     return ItemProblem(_OF_CAUSE[fault.cause], fault.field, fault.reason)
 
@@ -170,7 +173,7 @@ def _size_problems(mapping: TableMapping, encoded: Encoded) -> Iterator[ItemProb
 
 
 def _attributes_kept_in_json(mapping: TableMapping, encoded: Encoded, item: Item) -> Iterator[ItemProblem]:
-    """Attributes that have a column and are not in it, because it would not give them back exactly."""
+    """Yield attributes that are not in their column because the column would not return them exactly."""
     if isinstance(mapping, DocumentMapping) or mapping.literal:
         return
     assert encoded.values is not None

@@ -1,7 +1,7 @@
-"""Counts the troubles of a whole table, and says what they are: how many, of which types, three keys each.
+"""Counts the problems of a whole table, and reports each with its number of items, their types and three keys.
 
-Memory is bounded whatever the data says: so many findings and no more are kept apart, the rest counted together, and
-what needs the whole table goes to the census's file. Nothing is written to either store.
+Memory is bounded whatever the items contain: at most 500 findings are kept apart and the rest are counted together, and
+what needs the whole table is in the file of `cross_item_checks`. Nothing is written to either store.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ EXAMPLES: Final = 3
 _MOST_FINDINGS: Final = 500
 _MOST_TYPES: Final = 20
 OTHERS: Final = "(others)"
-FILES: Final = "(what is no item)"
+FILES: Final = "(entries that are not items)"
 
 
 @dataclass(slots=True)
@@ -46,9 +46,9 @@ class _ProblemCounts:
 
 @dataclass(frozen=True, slots=True)
 class PreflightFinding:
-    """One kind of trouble with one attribute: the items that have it, by type, the first reason met, and examples.
+    """One kind of problem with one attribute: its items by type, the first reason found, and examples.
 
-    `items` is 0 for what concerns the mapping and no item. `examples` are keys, redacted unless values were asked for.
+    `items` is 0 for a problem of the mapping. `examples` are keys, redacted unless values were requested.
     """
 
     kind: ProblemKind
@@ -73,7 +73,7 @@ class PreflightFinding:
 
 @dataclass(frozen=True, slots=True)
 class PreflightReport:
-    """What preflight found: losses first, then the most items. `unchecked` says what could not be looked at."""
+    """The report: losses first, then by number of items. `unchecked` says what could not be checked."""
 
     table: str
     items: int
@@ -94,8 +94,8 @@ class PreflightReport:
         }
 
     def text(self) -> str:
-        """For people: a line a finding, then its keys and its remedy."""
-        lines = [f"{self.table}: {self.items} items looked at"]
+        """Return the report for people: for each finding a line, its keys and its remedy."""
+        lines = [f"{self.table}: {self.items} items checked"]
         for each in self.findings:
             whom = f"{each.items} items" if each.items else "the mapping"
             types = ", ".join(f"{name or '(none)'} {count}" for name, count in each.types.items())
@@ -107,7 +107,7 @@ class PreflightReport:
             lines.extend(f"      key: {orjson.dumps(example).decode()}" for example in each.examples)
             lines.append(f"      remedy: {each.kind.remedy}")
         lines.append("")
-        lines.extend(f"not looked at: {each}" for each in self.unchecked)
+        lines.extend(f"not checked: {each}" for each in self.unchecked)
         lines.append(_summary_line(len(self.losses)))
         return "\n".join(lines)
 
@@ -117,73 +117,75 @@ def _summary_line(losses: int) -> str:
 
 
 class Preflight:
-    """Looks at items, page by page, and then reports.
+    """A preflight check: takes items page by page, then reports.
 
-    `whole` says that every item of the table will be seen; with a sample, what refers to what cannot be told.
+    `whole` says that every item of the table will be checked; references cannot be checked with a sample.
     """
 
     def __init__(
         self,
         mapping: TableMapping,
         schema: TableSchema,
-        census: CrossItemChecks,
+        cross_item_checks: CrossItemChecks,
         references: tuple[Reference, ...] = (),
         *,
         whole: bool = True,
     ) -> None:
         self._mapping = mapping
         self._schema = schema
-        self._cross_item_checks = census
+        self._cross_item_checks = cross_item_checks
         self._references = references if whole else ()
         self._unchecked_references = () if whole else references
-        # Only a plan that is taken literally can put two keys into one row: other key columns give the key back.
+        # Only a literal mapping can put two keys into one row; other mappings' key columns give the key back.
         self._rows_may_be_shared = isinstance(mapping, ColumnMapping) and mapping.literal
         self._whole = whole
         self._counts: dict[tuple[ProblemKind, str], _ProblemCounts] = {}
         self.items = 0
 
     def check_items(self, items: Iterable[Item]) -> None:
+        """Check a page of items."""
         for item in items:
             self.items += 1
             item_type = self._mapping.type_of(item)
-            key, troubles = check_item(self._mapping, self._schema, item)
-            for trouble in troubles:
-                self._count(trouble, key.text if key is not None else None, item_type)
+            key, problems = check_item(self._mapping, self._schema, item)
+            for problem in problems:
+                self._count(problem, key.text if key is not None else None, item_type)
             if key is not None:
                 self._record_item(key, item, item_type)
 
     def count_unreadable(self, place: str, reason: str) -> None:
-        """Something in a file that is no item."""
+        """Count an entry of a file that is not an item."""
         self.items += 1
         self._count(ItemProblem(ProblemKind.FORM, FILES, f"{place}: {reason}"), None, "")
 
-    def add_problem(self, trouble: ItemProblem) -> None:
-        """A trouble of the mapping's, found elsewhere."""
-        tally = self._counts.setdefault((trouble.kind, trouble.attribute), _ProblemCounts())
-        tally.reason = tally.reason or trouble.reason
+    def add_problem(self, problem: ItemProblem) -> None:
+        """Add a problem of the mapping that was found elsewhere."""
+        counts = self._counts.setdefault((problem.kind, problem.attribute), _ProblemCounts())
+        counts.reason = counts.reason or problem.reason
 
     def report(self, *, values: bool) -> PreflightReport:
-        """With `values` the examples are keys as they are; without, hashes and shapes: a key is an item's value."""
-        for trouble in check_table(self._mapping, self._schema):
-            self.add_problem(trouble)
+        """Return the report. Examples are plain keys with `values`, else hashes and shapes: a key is an item's
+        value."""
+        for problem in check_table(self._mapping, self._schema):
+            self.add_problem(problem)
         self._count_cross_item_findings()
         redactor = Redactor(secrets.token_bytes(32))
         findings = [
             PreflightFinding(
                 kind,
                 attribute if values or self._declared(kind, attribute) else redactor.name(attribute),
-                tally.items,
-                dict(tally.types.most_common()),
-                tally.reason,
-                tuple(_example(text, redactor, values) for text in tally.examples),
+                counts.items,
+                dict(counts.types.most_common()),
+                counts.reason,
+                tuple(_example(text, redactor, values) for text in counts.examples),
             )
-            for (kind, attribute), tally in self._counts.items()
+            for (kind, attribute), counts in self._counts.items()
         ]
         findings.sort(key=lambda each: (not each.kind.loses, -each.items, each.kind, each.attribute))
         return PreflightReport(self._mapping.table, self.items, tuple(findings), self._unchecked())
 
     def _declared(self, kind: ProblemKind, attribute: str) -> bool:
-        """Whether the name comes from the mapping or the table's schema, and so says nothing of an item."""
+        """Whether the name comes from the mapping or the table's schema, and so reveals nothing about an item."""
         return (
             kind is ProblemKind.INDEX
             or attribute == FILES
@@ -209,24 +211,24 @@ class Preflight:
                 self._count(ItemProblem(ProblemKind.DANGLING, reference.attribute, meant), each.key, each.item_type)
         if self._rows_may_be_shared:
             columns = ", ".join(self._mapping.key_columns)
-            shared = f"the primary key is {columns} alone: the one written last is what is left"
+            shared = f"the primary key is {columns} alone: only the item written last remains"
             for each in self._cross_item_checks.items_sharing_rows():
                 self._count(ItemProblem(ProblemKind.DUPLICATE, self._schema.hash, shared), each.key, each.item_type)
 
     def _unchecked(self) -> tuple[str, ...]:
-        told = [
-            f"whether {each.attribute} refers to something: that takes the whole table"
+        unchecked = [
+            f"whether {each.attribute} refers to an item that exists: this takes the whole table"
             for each in self._unchecked_references
         ]
         if self._rows_may_be_shared and not self._whole:
-            told.append("all keys that share a row: of a sample, only those within it")
-        return tuple(told)
+            unchecked.append("keys that share a row with an item outside the sample")
+        return tuple(unchecked)
 
-    def _count(self, trouble: ItemProblem, key: str | None, item_type: str) -> None:
-        name = (trouble.kind, trouble.attribute)
+    def _count(self, problem: ItemProblem, key: str | None, item_type: str) -> None:
+        name = (problem.kind, problem.attribute)
         if name not in self._counts and len(self._counts) >= _MOST_FINDINGS:
-            name = (trouble.kind, OTHERS)
-        self._counts.setdefault(name, _ProblemCounts()).add(trouble.reason, key, item_type)
+            name = (problem.kind, OTHERS)
+        self._counts.setdefault(name, _ProblemCounts()).add(problem.reason, key, item_type)
 
 
 def _example(text: str, redactor: Redactor, values: bool) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Reads a DynamoDB table page by page: all of it, or a random share, without touching what is not wanted.
+"""Scans a DynamoDB table page by page: the whole table, or a random share without reading the rest.
 
-A share is taken by segments: a parallel Scan parts the table by the hash of the keys ("Scan", API reference,
-TotalSegments up to 1,000,000), so that a random one percent of the segments is a random one percent of the items, and
-costs one percent of the reads. Reads are eventually consistent: half the price, and what looks on needs no more.
+A share is a random choice of segments. A parallel Scan divides the table by the hash of the keys ("Scan", API
+reference, TotalSegments up to 1,000,000), so one percent of the segments is a random one percent of the items and costs
+one percent of the reads. Reads are eventually consistent, at half the price; a check that writes nothing needs no more.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ Pages = AsyncGenerator[list[Item], None]
 
 
 def parse_share(text: str) -> float:
-    """A share as an operator writes it, `1%` or `0.01`, as a number over 0 and up to 1. Raises ValueError."""
+    """Parse a share, `1%` or `0.01`, as a number above 0 and at most 1. Raises ValueError."""
     number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     if not 0 < number <= 1:
-        raise ValueError(f"{text!r} is no share of a table: write 1% or 0.01")
+        raise ValueError(f"{text!r} is not a share of a table: write 1% or 0.01")
     return number
 
 
@@ -44,9 +44,9 @@ async def scan_pages(
     shuffled: bool = False,
     rate: Rate | None = None,
 ) -> Pages:
-    """The items, a page at a time, in no order. Raises StoreError where DynamoDB goes on failing for a minute.
+    """Yield the items page by page, in no order. Raises StoreError if DynamoDB still fails after all retries.
 
-    `shuffled`: from several places of the table at once, for a reader that stops when it has seen enough.
+    `shuffled` reads several places of the table at once, for a caller that stops when it has enough.
     """
     total = _PARTS if share < 1 else _PLACES if shuffled else _READERS
     pace, limit = RateLimiter(rate), {} if rate is None else {"Limit": rate.page_items}
@@ -64,7 +64,7 @@ async def scan_pages(
         else:
             await waiting.put(None)
 
-    # Not a task group: it would cancel whoever stands outside of this generator, between two of its pages.
+    # This is not a task group because that would cancel the caller of this generator between two pages.
     readers = [asyncio.create_task(read(segments[n::_READERS])) for n in range(_READERS)]
     try:
         reading = len(readers)
@@ -83,7 +83,7 @@ async def scan_pages(
 
 
 async def collect_sample(source: Pages, items: int, size: int) -> list[Item]:
-    """The first so many items, and so many bytes of attribute text at most: what fits in memory of a sample."""
+    """Return at most `items` items with at most `size` characters of text, so that the sample fits in memory."""
     found: list[Item] = []
     async with aclosing(source) as reading:
         async for page in reading:

@@ -1,4 +1,4 @@
-"""The SQL that makes, widens and drops a document mapping's table. Text only, in DSQL's dialect."""
+"""The SQL that creates, widens and drops a document mapping's table. Text only, in DSQL's dialect."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from proxy.stores.dsql.sql.statements import qualified, quoted
 
 
 def create_table(mapping: DocumentMapping, schema: str) -> str:
-    """CREATE TABLE IF NOT EXISTS, with the keys NOT NULL and index keys that an item may lack."""
+    """Return CREATE TABLE IF NOT EXISTS: keys are NOT NULL, index keys may be NULL because an item may lack them."""
     lines = []
     for column in mapping.columns:
         required = column.name in mapping.key_columns or column.as_text
@@ -20,7 +20,7 @@ def create_table(mapping: DocumentMapping, schema: str) -> str:
 
 
 def add_columns(mapping: DocumentMapping, schema: str, present: frozenset[str]) -> list[str]:
-    """ALTER TABLE for index keys that a later UpdateTable has brought."""
+    """Return ALTER TABLE statements for index keys that a later UpdateTable added."""
     table = qualified(schema, mapping.sql_table)
     return [
         f"ALTER TABLE {table} ADD COLUMN {quoted(column.name)} {column.sql_type}"
@@ -30,8 +30,10 @@ def add_columns(mapping: DocumentMapping, schema: str, present: frozenset[str]) 
 
 
 def create_indexes(mapping: DocumentMapping, schema: str) -> dict[str, str]:
-    """CREATE INDEX ASYNC for each secondary index, by the SQL index's name: its keys, then the table's, so that its
-    order is total."""
+    """Return CREATE INDEX ASYNC for each secondary index, by the SQL index's name.
+
+    An index has its own keys and then the table's, so that its order is total.
+    """
     return {
         _index_name(mapping, index): _create_index(mapping, schema, index) for index in mapping.schema.indexes.values()
     }

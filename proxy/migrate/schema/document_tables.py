@@ -1,9 +1,9 @@
-"""Brings a document mapping's table on DSQL to what the mapping wants: created, widened, indexed, or dropped.
+"""Creates, widens, indexes and drops the DSQL table of a document mapping.
 
-Several processes may want the same table at once. Whoever is first makes each part; one that loses a race looks again
-at what is there, and does what is left. An index is made after the columns that it needs have been filled, from the
-JSON of the rows that were there before. So a missing index says that they may not be filled yet, whoever added them
-and wherever that process ended.
+Several processes may need the same table at once. The first one creates each part; a process that loses a race reads
+the catalog again and does what remains. An index is created after its columns have been filled from the JSON of the
+existing rows. So a missing index means that its columns may not be filled yet, whichever process added them and
+wherever that process ended.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _INDEXES: Final = (
 
 
 class DocumentTables:
-    """DDL over a pool of connections. `reserved` are SQL tables that belong to others, and are left alone."""
+    """The SQL tables of document mappings. `reserved` are SQL tables with other owners, which are never touched."""
 
     def __init__(self, pool: Pool, schema: str, reserved: frozenset[str] = frozenset()) -> None:
         self._pool = pool
@@ -41,14 +41,14 @@ class DocumentTables:
         self._reserved = reserved
 
     async def create(self, mapping: DocumentMapping) -> None:
-        """Raises StoreError."""
+        """Bring the mapping's table up to date. Raises StoreError; Refused if the SQL table is reserved."""
         if mapping.sql_table in self._reserved:
-            taken = f"the SQL table {mapping.sql_table} is another table's: write a mapping that names one"
+            taken = f"the SQL table {mapping.sql_table} belongs to another table: write a mapping that names a new one"
             raise Refused("reserved", taken)
         await self._run_ddl(self._create, mapping)
 
     async def drop(self, name: str) -> None:
-        """Raises StoreError."""
+        """Drop the table of a DynamoDB table, unless it is reserved. Raises StoreError."""
         if identifier(name) not in self._reserved:
             await self._run_ddl(self._drop, name)
 
@@ -57,11 +57,13 @@ class DocumentTables:
             async with self._pool.connection() as connection:
                 changed = await retry_conflicts(lambda: action(connection, subject), is_retryable=_lost_ddl_race)
             if changed:
-                # Statements that connections have prepared know the columns of the table that was.
+                # Statements that connections have prepared refer to the table's previous columns.
                 self._pool.expire_connections()
         except asyncpg.PostgresError as error:
             if _lost_ddl_race(error):
-                raise Unreachable("table", f"others changed the table at the same time: {error.sqlstate}") from error
+                raise Unreachable(
+                    "table", f"another process changed the table at the same time: {error.sqlstate}"
+                ) from error
             raise to_store_error(error, None, reading=True) from error
         except MigrationError as error:  # a job that failed
             raise Refused("job", str(error)) from error
@@ -73,7 +75,7 @@ class DocumentTables:
         return True
 
     async def _create(self, connection: asyncpg.Connection, mapping: DocumentMapping) -> bool:
-        """Whether it has made the table or changed its columns."""
+        """Create or widen the table, and create its indexes. Return whether the table's columns changed."""
         present = await self._columns(connection, mapping)
         if present:
             changes = ddl.add_columns(mapping, self._schema, present)
@@ -85,7 +87,7 @@ class DocumentTables:
         return bool(changes)
 
     async def _create_missing_indexes(self, connection: asyncpg.Connection, mapping: DocumentMapping) -> None:
-        """Make the indexes that are missing, once the columns are filled."""
+        """Create the missing indexes, after filling their columns."""
         rows = await connection.fetch(_INDEXES, self._schema, mapping.sql_table)
         valid: dict[str, bool] = {row["name"]: row["valid"] for row in rows}
         missing = {
@@ -96,7 +98,7 @@ class DocumentTables:
         if missing:
             await self._fill_index_columns(connection, mapping)
         for name, statement in missing.items():
-            if name in valid:  # another process makes it, or has failed to
+            if name in valid:  # another process is creating it, or has failed to
                 job = await find_running_job(connection, statement)
                 if job is not None:
                     await wait_for_job(connection, statement, job)
@@ -113,7 +115,7 @@ class DocumentTables:
         return frozenset(row["column_name"] for row in rows)
 
     async def _fill_index_columns(self, connection: asyncpg.Connection, mapping: DocumentMapping) -> None:
-        """Give index columns their values, row by row. A row that changes meanwhile is left to whoever changes it."""
+        """Fill the index columns, row by row. A row that changes meanwhile is left to its writer."""
         statements = Statements(self._schema, mapping)
         others = [n for n, column in enumerate(mapping.columns[:-1]) if column.name not in mapping.key_columns]
         if not others:
@@ -130,7 +132,7 @@ class DocumentTables:
                 try:
                     item: Item = mapping.decode(tuple(row))
                 except UnreadableRow:
-                    continue  # a sweep names it, and its repair writes it anew, index columns and all
+                    continue  # a sweep reports the row, and its repair rewrites all of it
                 encoded = mapping.encode(mapping.schema.key_of(item), item)
                 if encoded.values is None or mapping.index_consistent(tuple(row), item):
                     continue
@@ -142,5 +144,5 @@ class DocumentTables:
 
 
 def _lost_ddl_race(error: BaseException) -> bool:
-    """Whether another process was at the same table: made a part of it first, or dropped it meanwhile."""
+    """Whether another process created a part of the table first, or dropped the table meanwhile."""
     return is_ddl_race(error) or getattr(error, "sqlstate", None) == NO_TABLE

@@ -1,8 +1,9 @@
-"""What is written down in DSQL about migrations: which are applied, how far one has come, and who is at it.
+"""The migration ledger in DSQL: which migrations are applied, how far one has come, and which run holds the lock.
 
-Three small tables. DSQL has no advisory locks and takes no DDL beside other statements, so that a run can be killed
-between a statement and the note that it is done: each is noted before it begins and after it has ended. The lock is a
-row with a time, by the database's clock; two that want it at once conflict, and one of them looks again.
+The ledger is three small tables. DSQL runs no DDL together with other statements, so a run can be killed between a
+statement and the record that it is done. Each statement is therefore recorded before it begins and after it has ended.
+DSQL has no advisory locks, so the lock is a row with an expiry by the database's clock; if two runs want the lock at
+once, their transactions conflict, and one of them tries again.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _COLUMNS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class StartedStatement:
-    """A statement that was begun: the checksum of its text, the job it started, and whether it is done."""
+    """A statement that was begun: the checksum of its text, its job if it started one, and whether it is done."""
 
     checksum: str
     job: str | None
@@ -44,30 +45,31 @@ class StartedStatement:
 
 @dataclass(frozen=True, slots=True)
 class AppliedMigration:
-    """A migration that is applied whole."""
+    """A migration that is completely applied."""
 
     checksum: str
     at: datetime.datetime
 
 
 class Ledger:
-    """Over one connection, whose search path says where its tables are. Methods raise asyncpg.PostgresError."""
+    """The ledger over one connection, whose search path names its schema. Methods raise asyncpg.PostgresError."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
     async def create(self) -> None:
-        """Make what is not there. DDL that does nothing is a change of the catalog all the same, for every session."""
+        """Create the tables that are missing. They are looked for first: even DDL that does nothing changes the
+        catalog."""
         for name, columns in _COLUMNS.items():
             await retry_conflicts(lambda n=name, c=columns: self._create_table(n, c), is_retryable=is_ddl_race)  # type: ignore[misc]
 
     async def applied(self) -> dict[str, AppliedMigration]:
-        """By name; empty where nothing was ever written down."""
+        """Return the applied migrations by name; empty if there is no ledger yet."""
         rows = await self._rows(f"SELECT name, checksum, applied_at FROM {MIGRATIONS_TABLE}")  # noqa: S608
         return {row["name"]: AppliedMigration(row["checksum"], row["applied_at"]) for row in rows}
 
     async def steps(self) -> dict[tuple[str, int], StartedStatement]:
-        """By migration and number, which counts from 0."""
+        """Return the statements that were begun, by migration and number from 0."""
         rows = await self._rows(f"SELECT migration, step, checksum, job, done_at FROM {STEPS_TABLE}")  # noqa: S608
         return {
             (row["migration"], row["step"]): StartedStatement(row["checksum"], row["job"], row["done_at"] is not None)
@@ -75,14 +77,14 @@ class Ledger:
         }
 
     async def holder(self) -> tuple[str, float] | None:
-        """Who has the lock, and for how many seconds yet."""
+        """Return who holds the lock and for how many more seconds; None if nobody does."""
         rows = await self._rows(
             f"SELECT holder, extract(epoch FROM until - now())::float8 AS remaining FROM {LOCK_TABLE} WHERE id = 1"  # noqa: S608
         )
         return (rows[0]["holder"], rows[0]["remaining"]) if rows else None
 
     async def begin_statement(self, migration: str, step: int, checksum: str, before: StartedStatement | None) -> None:
-        """Raises MigrationError where another run has begun it since `before` was read."""
+        """Record that a statement begins. Raises MigrationError if another run began it after `before` was read."""
         if before is None:
             done = await self._execute(
                 f"INSERT INTO {STEPS_TABLE} (migration, step, checksum, begun_at) VALUES ($1, $2, $3, now()) "  # noqa: S608
@@ -101,9 +103,12 @@ class Ledger:
                 before.checksum,
             )
         if not done.endswith(" 1"):
-            raise MigrationError("another run has begun this meanwhile: run this again, it goes on where that one is")
+            raise MigrationError(
+                "another run has begun this statement meanwhile: run this again to continue from there"
+            )
 
     async def record_job(self, migration: str, step: int, job: str) -> None:
+        """Record the job that a statement started."""
         await self._execute(
             f"UPDATE {STEPS_TABLE} SET job = $3 WHERE migration = $1 AND step = $2",  # noqa: S608
             migration,
@@ -112,10 +117,11 @@ class Ledger:
         )
 
     async def retract(self, migration: str, step: int) -> None:
-        """It had no effect, and that is certain."""
+        """Delete the record of a statement that certainly had no effect."""
         await self._execute(f"DELETE FROM {STEPS_TABLE} WHERE migration = $1 AND step = $2", migration, step)  # noqa: S608
 
     async def finish_statement(self, migration: str, step: int) -> None:
+        """Record that a statement is done."""
         await self._execute(
             f"UPDATE {STEPS_TABLE} SET done_at = now() WHERE migration = $1 AND step = $2",  # noqa: S608
             migration,
@@ -123,7 +129,7 @@ class Ledger:
         )
 
     async def execute_and_finish(self, migration: str, step: int, checksum: str, statement: str) -> None:
-        """A statement that changes rows, and the note that it is done, in one transaction: once, whatever happens."""
+        """Execute a statement that changes rows, and record that it is done, in one transaction: it happens once."""
 
         async def once() -> None:
             await self._connection.execute("BEGIN")
@@ -145,6 +151,7 @@ class Ledger:
         await retry_conflicts(once)
 
     async def finish_migration(self, migration: str, checksum: str) -> None:
+        """Record that a migration is completely applied."""
         await self._execute(
             f"INSERT INTO {MIGRATIONS_TABLE} (name, checksum, applied_at) VALUES ($1, $2, now()) "  # noqa: S608
             "ON CONFLICT (name) DO NOTHING",
@@ -155,7 +162,7 @@ class Ledger:
     # -- the lock ------------------------------------------------------------------------------------------------------
 
     async def take_lock(self, holder: str, seconds: float) -> bool:
-        """Whether it is ours now: it was free, ours before, or its time was up."""
+        """Try to take the lock. Succeeds if it is free, expired, or already held by `holder`."""
         rows = await retry_conflicts(
             lambda: self._connection.fetch(
                 f"INSERT INTO {LOCK_TABLE} AS held (id, holder, until) "  # noqa: S608
@@ -169,7 +176,7 @@ class Ledger:
         return bool(rows)
 
     async def renew_lock(self, holder: str, seconds: float) -> None:
-        """Raises MigrationError where somebody else has it meanwhile."""
+        """Extend the lock. Raises MigrationError if another run has taken it."""
         done = await self._execute(
             f"UPDATE {LOCK_TABLE} SET until = now() + $2::float8 * interval '1 second' WHERE id = 1 AND holder = $1",  # noqa: S608
             holder,
@@ -178,9 +185,12 @@ class Ledger:
         if not done.endswith(" 1"):
             found = await self.holder()
             who = found[0] if found is not None else "somebody"
-            raise MigrationError(f"{who} has taken over, because this run gave no sign of life: it goes on there")
+            raise MigrationError(
+                f"{who} has taken over because this run did not renew its lock in time: it continues there"
+            )
 
     async def release_lock(self, holder: str) -> None:
+        """Release the lock if `holder` holds it."""
         await self._execute(f"DELETE FROM {LOCK_TABLE} WHERE id = 1 AND holder = $1", holder)  # noqa: S608
 
     # -- inside --------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
-"""A folder of SQL files, as migrations: what they are called, what they say, and what may be told of each statement.
+"""Reads a folder of SQL files as migrations, and classifies their statements.
 
-Text only: no connection. Files are applied in the order of their names, statements in the order in which they stand.
+Text only: no connection. Files are applied in the order of their names, and statements in their order in the file.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-# What begins before anything else does: a text, a name in quotes, a body between dollars, a comment, an end.
+# The next token that matters: a string, a quoted name, a dollar-quoted body, a comment, or a semicolon.
 _TOKEN: Final = re.compile(
     r"""(?P<text>'(?:[^']|'')*')|(?P<name>"(?:[^"]|"")*")|(?P<body>\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)"""
     r"""|(?P<line>--[^\n]*)|(?P<block>/\*.*?\*/)|(?P<end>;)""",
@@ -22,14 +22,14 @@ _INDEX: Final = re.compile(
     rf"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+(?:ASYNC\s+)?(?:IF\s+NOT\s+EXISTS\s+)?(?P<name>{_IDENTIFIER})\s+ON\b",
     re.IGNORECASE,
 )
-_PROOF: Final = re.compile(
+_VALIDATION: Final = re.compile(
     rf"\s*ALTER\s+TABLE\b.*\bVALIDATE\s+CONSTRAINT\s+(?P<name>{_IDENTIFIER})", re.IGNORECASE | re.DOTALL
 )
 _ROWS: Final = re.compile(r"\s*(INSERT|UPDATE|DELETE|WITH|SELECT)\b", re.IGNORECASE)
 
 
 class MigrationError(Exception):
-    """A migration cannot be applied; the text names the file and what to do."""
+    """A migration cannot be applied; the text names the file and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +42,18 @@ class Migration:
 
 
 def shipped_folder() -> Path:
-    """The migrations that come with Crossfade: beside the package in its repository, inside it once it is installed."""
+    """Return the folder of Crossfade's own migrations: inside the installed package, or beside it in the repository."""
     inside = Path(__file__).parents[2] / "_config" / "migrations"
     return inside if inside.is_dir() else Path(__file__).parents[3] / "config" / "migrations"
 
 
 def read_folder(folder: Path) -> list[Migration]:
-    """The `*.sql` files of a folder in the order of their names. Raises MigrationError where there are none."""
+    """Read the `*.sql` files of a folder in the order of their names. Raises MigrationError if there are none."""
     if not folder.is_dir():
-        raise MigrationError(f"{folder}: there is no such folder: give --folder another, or leave it out")
+        raise MigrationError(f"{folder}: there is no such folder: give another --folder, or leave it out")
     paths = sorted(folder.glob("*.sql"))
     if not paths:
-        raise MigrationError(f"{folder}: holds no .sql files: give --folder the folder that holds them")
+        raise MigrationError(f"{folder}: contains no .sql files: give --folder the folder that contains them")
     migrations = []
     for path in paths:
         try:
@@ -65,12 +65,12 @@ def read_folder(folder: Path) -> list[Migration]:
 
 
 def checksum(text: str) -> str:
-    """SHA-256 of a file's or a statement's text, as hex digits."""
+    """Return the SHA-256 of a file's or a statement's text, as hex digits."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def statements_of(text: str) -> tuple[str, ...]:
-    """The statements of a file, each ended by a semicolon; comments go, and what stands in quotes is left alone."""
+    """Split a file into statements at semicolons. Comments are removed; quoted text is left as it is."""
     statements: list[str] = []
     current: list[str] = []
     position = 0
@@ -90,17 +90,17 @@ def statements_of(text: str) -> tuple[str, ...]:
 
 
 def changes_rows(statement: str) -> bool:
-    """Whether it is no DDL: DSQL takes it in a transaction with other such statements, and never with DDL."""
+    """Whether the statement changes rows and is not DDL. DSQL does not mix the two in one transaction."""
     return _ROWS.match(statement) is not None
 
 
 def created_index(statement: str) -> str | None:
-    """The name of the index that it makes, as it is written there; None for every other statement."""
+    """Return the name, as written, of the index that the statement creates; None if it creates none."""
     found = _INDEX.match(statement)
     return found["name"] if found is not None else None
 
 
 def validated_constraint(statement: str) -> str | None:
-    """The name of the constraint that it has proven, as it is written there; None for every other statement."""
-    found = _PROOF.match(statement)
+    """Return the name, as written, of the constraint that the statement validates; None if it validates none."""
+    found = _VALIDATION.match(statement)
     return found["name"] if found is not None else None

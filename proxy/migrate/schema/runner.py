@@ -1,7 +1,7 @@
-"""Applies migrations as DSQL wants it: one statement a transaction, each noted before and after, jobs waited for.
+"""Applies migrations as DSQL requires: one statement per transaction, recorded before and after, waiting for its job.
 
-A run that ends anywhere, killed or cut off, is gone on with by the next: a statement that was begun and not noted as
-done may have taken effect, so that to find its work there already is no error then. Two runs at once take turns.
+The next run continues a run that was interrupted anywhere. A statement that was begun and not recorded as done may have
+taken effect, so finding its effect in place is no error then. Concurrent runs take turns.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ __all__ = [
 
 LEASE_SECONDS: Final = 30.0
 WAIT_SECONDS: Final = 600.0
-_TELL_SECONDS: Final = 5.0
-_TURN_SECONDS: Final = 0.5
-# What a statement that has taken effect already is answered ("PostgreSQL Error Codes", manual).
-_THERE_ALREADY: Final = frozenset({"42P07", "42701", "42710", "42P06", "42723"})
+_REPORT_SECONDS: Final = 5.0
+_LOCK_POLL_SECONDS: Final = 0.5
+# The errors of a statement that has taken effect already ("PostgreSQL Error Codes", manual).
+_EXISTS_ALREADY: Final = frozenset({"42P07", "42701", "42710", "42P06", "42723"})
 _GONE_ALREADY: Final = frozenset({"42P01", "42703", "42704", "3F000"})
-_TAKES_AWAY: Final = re.compile(r"\s*DROP\b|\s*ALTER\b.*\b(DROP|RENAME)\b", re.IGNORECASE | re.DOTALL)
-# The connection, or the server, went away: whether the statement took effect is not known.
+_REMOVES: Final = re.compile(r"\s*DROP\b|\s*ALTER\b.*\b(DROP|RENAME)\b", re.IGNORECASE | re.DOTALL)
+# The connection or the server went away: it is unknown whether the statement took effect.
 _CONNECTION_LOST: Final = ("57", "08", "XX000")
 
 Say = Callable[[str], None]
@@ -56,16 +56,17 @@ T = TypeVar("T")
 
 
 class MigrationInterrupted(MigrationError):
-    """The connection was lost in the middle: the next run goes on there."""
+    """The connection was lost during a run; the next run continues from there."""
 
 
 class StatementRefused(MigrationError):
-    """The database would not execute a statement: it had no effect."""
+    """The database refused a statement, which had no effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class MigrationProgress:
-    """How far one file has come. `state` is applied, changed, begun, waiting, or gone (applied, and not there now)."""
+    """The progress of one file. `state` is applied, changed, begun, waiting, or gone (applied, and now not in the
+    folder)."""
 
     name: str
     state: str
@@ -75,7 +76,7 @@ class MigrationProgress:
 
 
 async def read_progress(connection: asyncpg.Connection, migrations: Sequence[Migration]) -> list[MigrationProgress]:
-    """What is applied and what would be; nothing is written. Raises MigrationError."""
+    """Read what is applied and what would be. Writes nothing. Raises MigrationError."""
     ledger = Ledger(connection)
     applied, steps = await _as_migration_error(ledger.applied()), await _as_migration_error(ledger.steps())
     found = []
@@ -103,29 +104,28 @@ async def migrate(
     lease_seconds: float = LEASE_SECONDS,
     wait_seconds: float = WAIT_SECONDS,
 ) -> int:
-    """Apply what has not been applied yet, and give the number of files. Raises MigrationError.
+    """Apply the migrations that are not applied yet, and return the number of files applied. `say` gets progress texts.
 
-    A run that is killed keeps the lock for `lease_seconds`; one that meets another waits `wait_seconds` for its turn.
+    A killed run keeps the lock for `lease_seconds`. A run that finds another one waits at most `wait_seconds` for it.
+    Raises MigrationError.
     """
     return await _as_migration_error(_MigrationRun(connection, say, lease_seconds).run(migrations, wait_seconds))
 
 
 async def _as_migration_error(work: Awaitable[T]) -> T:
-    """The database's errors as MigrationErrors."""
+    """Await `work`, turning the database's errors into MigrationErrors."""
     try:
         return await work
     except (OSError, asyncpg.InterfaceError) as error:
-        raise MigrationInterrupted(
-            f"the connection was lost ({error}): run this again, it goes on where it was"
-        ) from error
+        raise MigrationInterrupted(f"the connection was lost ({error}): run this again to continue") from error
     except asyncpg.PostgresError as error:
         if (error.sqlstate or "").startswith(_CONNECTION_LOST):
-            raise MigrationInterrupted(f"{error.sqlstate}: {error}: run this again, it goes on where it was") from error
+            raise MigrationInterrupted(f"{error.sqlstate}: {error}: run this again to continue") from error
         raise MigrationError(f"{error.sqlstate}: {error}") from error
 
 
 class _MigrationRun:
-    """One run: who it is, and what it has seen."""
+    """One run, with the name by which it holds the lock."""
 
     def __init__(self, connection: asyncpg.Connection, say: Say, lease_seconds: float) -> None:
         self.ledger = Ledger(connection)
@@ -137,7 +137,7 @@ class _MigrationRun:
         self._reported_at = 0.0
 
     async def run(self, migrations: Sequence[Migration], wait_seconds: float) -> int:
-        """All of them, when no other run is at it."""
+        """Apply all migrations, once no other run holds the lock."""
         await self.ledger.create()
         await self.acquire_lock(wait_seconds)
         try:
@@ -149,17 +149,19 @@ class _MigrationRun:
     async def acquire_lock(self, wait_seconds: float) -> None:
         loop = asyncio.get_running_loop()
         until = loop.time() + wait_seconds
-        told = ""
+        reported = ""
         while not await self.ledger.take_lock(self.holder, self._lease):
             found = await self.ledger.holder()
             if found is None:
                 continue
             if loop.time() > until:
-                raise MigrationError(f"{found[0]} is applying migrations: wait for its end, and run this again")
-            if found[0] != told:
-                told = found[0]
-                self._say(f"waiting for {told}, which is applying migrations")
-            await asyncio.sleep(max(0.01, min(_TURN_SECONDS, found[1])))
+                raise MigrationError(
+                    f"{found[0]} is still applying migrations: wait until it has finished, and run this again"
+                )
+            if found[0] != reported:
+                reported = found[0]
+                self._say(f"waiting for {reported}, which is applying migrations")
+            await asyncio.sleep(max(0.01, min(_LOCK_POLL_SECONDS, found[1])))
         self._renewed_at = loop.time()
 
     async def apply(self, migrations: Sequence[Migration]) -> int:
@@ -168,7 +170,9 @@ class _MigrationRun:
             each.name for each in migrations if each.name in applied and applied[each.name].checksum != each.checksum
         ]
         if changed:
-            raise MigrationError(f"{', '.join(changed)}: changed since it was applied; write a new migration instead")
+            raise MigrationError(
+                f"{', '.join(changed)}: changed since it was applied: restore it, and write a new migration instead"
+            )
         done = 0
         for migration in migrations:
             if migration.name in applied:
@@ -197,12 +201,12 @@ class _MigrationRun:
         text = checksum(statement)
         if before is not None and before.done:
             if before.checksum != text:
-                raise MigrationError("changed since it was applied; put it back, and write a new migration instead")
+                raise MigrationError("changed since it was applied: restore it, and write a new migration instead")
             return
         if changes_rows(statement):
             await self.ledger.execute_and_finish(name, number, text, statement)
             return
-        # Begun by a run that ended in the middle, with this very text: then it may have taken effect.
+        # An interrupted run began this very text, so it may have taken effect.
         resumed = before is not None and before.checksum == text
         job = before.job if before is not None and resumed else None
         if not resumed:
@@ -216,36 +220,36 @@ class _MigrationRun:
                     self._connection, statement, job, lambda status, s: self._report_job(place, status, s)
                 )
         except (StatementRefused, DDLJobFailed) as error:
-            # What a run before this one began may have taken effect, whatever this one is told; a failed job has not.
+            # What an earlier run began may have taken effect, whatever the error says now. A failed job has not.
             if not resumed or isinstance(error, DDLJobFailed):
-                await self._renew_lock(at_once=True)  # or else the note is another run's by now
+                await self._renew_lock(at_once=True)  # otherwise the record may belong to another run by now
                 await self.ledger.retract(name, number)
             raise
         await self.ledger.finish_statement(name, number)
 
     async def _submit(self, statement: str, *, resumed: bool) -> str | None:
-        """The job to wait for, if there is one."""
+        """Execute the statement unless it is in effect already, and return the job to wait for, if there is one."""
         if resumed and await index_is_valid(self._connection, statement) is False:
             job = await find_running_job(self._connection, statement)
             if job is not None:
                 return job
-            await drop_index(self._connection, statement)  # its job failed while nobody looked
+            await drop_index(self._connection, statement)  # its job failed after the earlier run ended
         try:
             job = await submit_ddl(self._connection, statement)
         except asyncpg.PostgresError as error:
-            had = _GONE_ALREADY if _TAKES_AWAY.match(statement) else _THERE_ALREADY
+            had = _GONE_ALREADY if _REMOVES.match(statement) else _EXISTS_ALREADY
             if resumed and error.sqlstate in had:
                 return None
             if (error.sqlstate or "").startswith(_CONNECTION_LOST):
                 raise
             raise StatementRefused(f"{error.sqlstate}: {error}") from error
         if job is None and await index_is_valid(self._connection, statement) is False:
-            raise StatementRefused("an index of that name is there and not valid: drop it, and run this again")
+            raise StatementRefused("an index of that name exists and is not valid: drop it, and run this again")
         return job
 
     async def _report_job(self, place: str, status: str, seconds: float) -> None:
         await self._renew_lock()
-        if seconds - self._reported_at >= _TELL_SECONDS or seconds < self._reported_at:
+        if seconds - self._reported_at >= _REPORT_SECONDS or seconds < self._reported_at:
             self._reported_at = seconds
             self._say(f"{place}: {status}, {seconds:.0f} s")
 

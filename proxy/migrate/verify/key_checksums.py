@@ -1,7 +1,7 @@
-"""Which keys were seen, as counts and sums by bucket: enough to tell whether two sets of keys are one, without either.
+"""Checksums of a set of keys, as counts and sums by bucket: they tell whether two sets are equal without either set.
 
-DSQL sums its own keys the same way (`BulkStatements.sums`), so that a row that DynamoDB has no item for is found
-without moving the others. Arithmetic only.
+DSQL computes the same sums over its own keys (`BulkStatements.sums`). So a row that has no item in DynamoDB is found
+without a transfer of the other rows. Arithmetic only.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from proxy.stores.dsql.bulk import BucketSum
 
 MOST_BUCKETS: Final = 16_384
 _MASK: Final = (1 << 64) - 1
-# A bucket's line costs about as much as a tenth of a row: so many rows a bucket keep that far below a twentieth.
+# A bucket costs about a tenth of a row, so with this many rows per bucket the buckets cost far less than a twentieth.
 _ROWS_A_BUCKET: Final = 16
 
 
 def buckets_for(rows: int) -> int:
-    """How many buckets to ask a table of so many rows for: a power of two."""
+    """Return how many buckets to use for a table of `rows` rows: a power of two."""
     buckets = 1
     while buckets < MOST_BUCKETS and buckets * _ROWS_A_BUCKET < rows:
         buckets *= 2
@@ -30,25 +30,26 @@ def buckets_for(rows: int) -> int:
 
 
 class KeyChecksums:
-    """Counts and sums modulo 2^64, by the finest buckets."""
+    """Counts of keys, and sums of key hashes modulo 2^64, by bucket; always in the largest number of buckets."""
 
     def __init__(self) -> None:
         self._counts = array("Q", bytes(8 * MOST_BUCKETS))
         self._totals = array("Q", bytes(8 * MOST_BUCKETS))
 
     def add(self, key_hash: bytes) -> None:
-        """Take in a key by its SHA-256: the first two bytes choose the bucket, the next seven are summed."""
+        """Add a key, given its SHA-256: the first two bytes choose the bucket, and the next seven are summed."""
         bucket = int.from_bytes(key_hash[:2], "big") % MOST_BUCKETS
         self._counts[bucket] += 1
         self._totals[bucket] = (self._totals[bucket] + int.from_bytes(key_hash[2:9], "big")) & _MASK
 
     def merge(self, other: KeyChecksums) -> None:
+        """Add the keys of another part."""
         for bucket in range(MOST_BUCKETS):
             self._counts[bucket] += other._counts[bucket]
             self._totals[bucket] = (self._totals[bucket] + other._totals[bucket]) & _MASK
 
     def differing_buckets(self, buckets: int, sums: Iterable[BucketSum]) -> set[int]:
-        """Of so many buckets (a power of two), those whose rows are not the keys taken in."""
+        """Return which of `buckets` buckets (a power of two) hold other rows in DSQL than the keys that were added."""
         counts, totals = [0] * buckets, [0] * buckets
         for bucket in range(MOST_BUCKETS):
             counts[bucket % buckets] += self._counts[bucket]
@@ -64,11 +65,12 @@ class KeyChecksums:
         }
 
     def to_text(self) -> str:
-        """To be kept in a checkpoint."""
+        """Return the text that a checkpoint keeps."""
         return b85encode(zlib.compress(_little_endian(self._counts) + _little_endian(self._totals), 1)).decode()
 
     @classmethod
     def from_text(cls, text: str) -> KeyChecksums:
+        """Read the text that a checkpoint kept."""
         content = zlib.decompress(b85decode(text))
         found = cls()
         found._counts, found._totals = (

@@ -1,8 +1,8 @@
-"""Looks at keys that seemed to differ, again and again until they agree or patience is at an end; repairs on request.
+"""Rechecks keys that seemed to differ until they agree or `patience` has passed; repairs them on request.
 
-Traffic goes on while a table is verified, so that a key may be on its way. A difference is one only if at the last of
-several looks, strongly consistent on both sides, the stores still differed and the authority did not change during that
-look. Comparison is the comparators' business, repair is `shadow.converge`'s.
+Traffic continues while a table is verified, so a key may still be converging. A key differs only if both stores, read
+with strong consistency, still differed at the last recheck, and the authority did not change during it. The comparators
+compare; `shadow.convergence` repairs.
 """
 
 from __future__ import annotations
@@ -30,24 +30,26 @@ from proxy.stores.interface import Store, StoredItem, Unrepresentable
 from proxy.stores.table_registry import Table
 
 _FIRST_WAIT: Final = 0.2
-_REPAIRING: Final = 8
-_AT_ONCE: Final = 200
+_REPAIRS_AT_ONCE: Final = 8
+_KEYS_A_UNIT: Final = 200
 OPERATION: Final = "Verify"
 
 
 class KeyResult(StrEnum):
+    """What a sweep found for one key."""
+
     AGREED = "agreed"
-    MISSING = "missing"  # the authority has it, the mirror lacks it
-    EXTRA = "extra"  # the mirror has it, the authority does not
+    MISSING = "missing"  # the authority has the item, the mirror does not
+    EXTRA = "extra"  # the mirror has the item, the authority does not
     DIFFERENT = "different"
-    UNREPRESENTABLE = "unrepresentable"  # the mapping cannot hold it
-    EXPECTED = "expected"  # differs as the configuration declares and explains
-    RACING = "racing"  # was written at each look: says nothing
+    UNREPRESENTABLE = "unrepresentable"  # the mapping cannot hold the item
+    EXPECTED = "expected"  # it differs as the configuration declares and explains
+    RACING = "racing"  # it was written during each recheck: undecided
 
 
 @dataclass(frozen=True, slots=True)
 class SweepFinding:
-    """What became of one key. `repaired` is None where nobody tried."""
+    """The finding for one key. `repaired` is None if no repair was tried."""
 
     key: Key
     result: KeyResult
@@ -72,9 +74,12 @@ ReadMany = Callable[[Sequence[Key]], Awaitable[dict[Key, StoredItem]]]
 
 
 class Rechecker:
-    """`read_authority` and `read_mirror` read many keys strongly; `patience` is in seconds; `moves` is how to repair,
-    None where nothing is to be; `settle` is the mirror's settle time in seconds. Once `stopping` says so, it raises
-    Stopped when what it has begun is done."""
+    """A rechecker of keys of one table.
+
+    `read_authority` and `read_mirror` read many keys with strong consistency. `patience` is in seconds. `participant`
+    allows repairs; None means that nothing is repaired. `settle_seconds` is the mirror's settle time. After a stop
+    request, StopRequestedError is raised when the step under way is done.
+    """
 
     def __init__(
         self,
@@ -85,9 +90,9 @@ class Rechecker:
         read_mirror: ReadMany,
         *,
         patience: float,
-        moves: JobParticipant | None = None,
-        settle: float = 0.0,
-        stopping: StopRequest | None = None,
+        participant: JobParticipant | None = None,
+        settle_seconds: float = 0.0,
+        stop: StopRequest | None = None,
     ) -> None:
         self._table = table
         self._authority = authority
@@ -95,12 +100,12 @@ class Rechecker:
         self._read_authority = read_authority
         self._read_mirror = read_mirror
         self._patience = patience
-        self._participant = moves
-        self._settle_seconds = settle
-        self._stop = stopping or StopRequest()
+        self._participant = participant
+        self._settle_seconds = settle_seconds
+        self._stop = stop or StopRequest()
 
     async def recheck(self, keys: Sequence[Key]) -> list[SweepFinding]:
-        """A finding for each key. Raises StoreError, Stopped."""
+        """Return a finding for each key. Raises StoreError and StopRequestedError."""
         last: dict[Key, SweepFinding] = {}
         waiting = list(dict.fromkeys(keys))
         until = time.monotonic() + self._patience
@@ -122,8 +127,8 @@ class Rechecker:
         if self._stop():
             raise StopRequestedError
         repaired: dict[Key, SweepFinding] = {}
-        # Few at a time: a flip waits for them.
-        for some in (wrong[first : first + _AT_ONCE] for first in range(0, len(wrong), _AT_ONCE)):
+        # Few keys a unit, because a flip waits for the unit.
+        for some in (wrong[first : first + _KEYS_A_UNIT] for first in range(0, len(wrong), _KEYS_A_UNIT)):
             async with self._participant.write_unit(len(some)):
                 repaired |= await self._repair(self._participant, some)
         return [repaired.get(each.key, each) for each in findings]
@@ -162,7 +167,7 @@ class Rechecker:
         context = DifferenceContext(self._table.name, OPERATION)
         if all(find_expectation(self._table.expected, each, context) is not None for each in differences):
             return SweepFinding(key, KeyResult.EXPECTED, item_type, differences)
-        # The path "" is the item as a whole.
+        # The path "" means the item as a whole.
         whole = differences[0].kind if not differences[0].path else None
         return SweepFinding(key, _RESULT_OF_KIND.get(whole, KeyResult.DIFFERENT), item_type, differences)
 
@@ -170,22 +175,22 @@ class Rechecker:
         rules = self._table.pick(authority or mirror or {})
         return compare_items(authority, mirror, rules, key=key.attributes)
 
-    async def _repair(self, moves: JobParticipant, findings: Sequence[SweepFinding]) -> dict[Key, SweepFinding]:
+    async def _repair(self, participant: JobParticipant, findings: Sequence[SweepFinding]) -> dict[Key, SweepFinding]:
         done: dict[Key, SweepFinding] = {}
 
         async def one(finding: SweepFinding) -> None:
-            done[finding.key] = await self._repair_one(moves, finding)
+            done[finding.key] = await self._repair_one(participant, finding)
 
-        await run_concurrently(findings, one, _REPAIRING)
+        await run_concurrently(findings, one, _REPAIRS_AT_ONCE)
         return done
 
-    async def _repair_one(self, moves: JobParticipant, finding: SweepFinding) -> SweepFinding:
+    async def _repair_one(self, participant: JobParticipant, finding: SweepFinding) -> SweepFinding:
         reasons: Iterable[str] = finding.reasons
-        if not moves.is_responsible_for(finding.item_type):
+        if not participant.is_responsible_for(finding.item_type):
             reasons = (*reasons, f"not repaired: {self._authority.name} is not the authority for its type")
             return replace(finding, reasons=tuple(reasons), repaired=False)
         try:
-            await converge(finding.key, self._authority, moves.mirror)
+            await converge(finding.key, self._authority, participant.mirror)
         except Unrepresentable as error:
             reasons = (*reasons, *(f"{fault.field}: {fault.reason}" for fault in error.faults))
             repaired = False
@@ -193,8 +198,8 @@ class Rechecker:
             raise
         except StoreError as error:
             if isinstance(error, UnknownOutcome):
-                moves.unsettle(finding.key.text, self._settle_seconds)
-            # One that cannot be repaired now is told, and the others are repaired all the same.
+                participant.unsettle(finding.key.text, self._settle_seconds)
+            # A key that cannot be repaired now is reported; the others are repaired all the same.
             reasons = (*reasons, f"not repaired: {error.reason}")
             repaired = False
         else:

@@ -1,10 +1,10 @@
-"""A sweep: are both stores of a table equal, all of it, in both directions, while writers write?
+"""A sweep: compares both stores of a whole table, in both directions, while clients go on writing.
 
-Forwards, DynamoDB is scanned, and of each page DSQL is asked one digest of the rows with that page's keys; only where
-it is not what the items make do the rows' own digests come, and only what then differs is read. Backwards, DSQL sums
-the hashes of its keys by buckets, and only the rows of buckets come whose sums are not those of the keys scanned. So
-equal stores cost DSQL an aggregate and no transfer, whoever the authority is. What seems to differ goes to `looking`,
-which has the last word. Goes on where it was when it is killed (`checkpoints`).
+Forwards, DynamoDB is scanned, and for each page DSQL computes one digest of the rows with the page's keys. Only if that
+digest differs from the items' do the rows' own digests follow, and only keys that differ then are read. Backwards, DSQL
+sums the hashes of its keys by bucket, and only rows of buckets whose sums differ from those of the scanned keys are
+transferred. So equal stores cost DSQL an aggregate and no transfer, whichever store is the authority. Keys that seem to
+differ go to the rechecker, which decides. A sweep that is killed resumes from its checkpoints.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ MOST_KEPT: Final = 1000
 
 @dataclass(slots=True)
 class _PartState:
+    """A part of the sweep, and what its checkpoint holds."""
+
     began: float
     basis: Basis
     position: dict[str, Any] | None = None
@@ -57,7 +59,8 @@ class _PartState:
     findings: list[dict[str, Any]] = field(default_factory=list)
     saved_at: float = 0.0
 
-    def state(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
         return {
             "began": self.began,
             "basis": self.basis.document(),
@@ -69,14 +72,17 @@ class _PartState:
 
 
 def job_name(table: str, authority: str, source: ScanSource) -> str:
-    """What the work is known by, in checkpoints and among the processes."""
+    """The name of the sweep, in checkpoints and among the processes of the stage table."""
     return f"verify/{table}/{authority}/{source.name}"
 
 
 class SweepJob:
-    """One sweep. `counts` grows while it runs. `spots` is how many keys to pick at random for a look by eye.
-    `basis` is the mapping and the eras that it is of: what an earlier run looked at in another era, or with another
-    mapping, is looked at again. Once `stop` says so, it raises Stopped when what is begun is done."""
+    """One sweep of one table.
+
+    `counts` grows while the sweep runs. `spots` is how many random keys to pick for a comparison by eye. `basis` is the
+    mapping and the eras that the sweep is of; what an earlier run compared in another era, or with another mapping, is
+    compared again. Once `stop` says so, StopRequestedError is raised when the step under way is done.
+    """
 
     def __init__(
         self,
@@ -84,9 +90,9 @@ class SweepJob:
         source: ScanSource,
         reader: TableReader,
         bulk: Bulk,
-        looking: Rechecker,
+        rechecker: Rechecker,
         checkpoints: Checkpoints,
-        pace: RateLimiter,
+        limiter: RateLimiter,
         *,
         authority: str,
         references: Sequence[Reference] = (),
@@ -101,9 +107,9 @@ class SweepJob:
         self._source = source
         self._reader = reader
         self._bulk = bulk
-        self._rechecker = looking
+        self._rechecker = rechecker
         self._checkpoints = checkpoints
-        self._limiter = pace
+        self._limiter = limiter
         self._authority = authority
         self._references = references
         self._values = values
@@ -117,7 +123,7 @@ class SweepJob:
         self.counts = SweepCounts()
 
     async def run(self, workers: int, *, fresh: bool = False) -> SweepResult:
-        """Raises StoreError, Stopped."""
+        """Sweep, resuming what an earlier run left unless `fresh`. Raises StoreError and StopRequestedError."""
         mine = list(self._source.parts())
         everyone = self._source.parts_of_all_shares()
         done = await self._checkpoints.done(self.job)
@@ -125,48 +131,48 @@ class SweepJob:
         if fresh or all(done.get(part) for part in mine):
             await self._checkpoints.forget(self.job, begun)
             begun = []
-        works = {
+        parts = {
             part: _part_from_checkpoint(each.state)
             for part, each in (await self._checkpoints.parts(self.job, begun)).items()
         }
-        early = [part for part, work in works.items() if work.basis != self._basis]
+        early = [part for part, state in parts.items() if state.basis != self._basis]
         if early:
             await self._checkpoints.forget(self.job, early)
             begun = [part for part in begun if part not in early]
-            works = {part: works[part] for part in begun}
-        for work in works.values():
-            self.counts.add(work.counts.document())
+            parts = {part: parts[part] for part in begun}
+        for state in parts.values():
+            self.counts.add(state.counts.document())
         waiting = [part for part in mine if part not in begun or not done[part]]
 
         async def one(part: str) -> None:
-            works[part] = await self._run_part(part)
+            parts[part] = await self._run_part(part)
 
         await run_concurrently(waiting, one, workers)
         if self._stop():
             raise StopRequestedError
         done = await self._checkpoints.done(self.job)
         if all(done.get(part) for part in everyone):
-            # What others have done is read; what was done here is still at hand.
-            others = await self._checkpoints.parts(self.job, [part for part in everyone if part not in works])
-            works |= {part: _part_from_checkpoint(each.state) for part, each in others.items()}
-            return await self._finish(works, resumed=bool(begun))
+            # Parts done by other processes are read from their checkpoints; this run still has its own.
+            others = await self._checkpoints.parts(self.job, [part for part in everyone if part not in parts])
+            parts |= {part: _part_from_checkpoint(each.state) for part, each in others.items()}
+            return await self._finish(parts, resumed=bool(begun))
         return self._result(
-            works,
+            parts,
             whole=False,
             resumed=bool(begun),
             counts=self.counts,
-            findings=[each for work in works.values() for each in work.findings],
+            findings=[each for state in parts.values() for each in state.findings],
             references=[],
         )
 
-    async def _finish(self, works: dict[str, _PartState], *, resumed: bool) -> SweepResult:
-        """All parts are done, whoever did them: the way back, and the sum of it all."""
+    async def _finish(self, parts: dict[str, _PartState], *, resumed: bool) -> SweepResult:
+        """Compare backwards and add everything up: all parts are done, by this process or by others."""
         counts, sums = SweepCounts(), KeyChecksums()
         findings: list[dict[str, Any]] = []
-        for work in works.values():
-            counts.add(work.counts.document())
-            sums.merge(work.key_checksums)
-            findings += work.findings[: MOST_KEPT - len(findings)]
+        for state in parts.values():
+            counts.add(state.counts.document())
+            sums.merge(state.key_checksums)
+            findings += state.findings[: MOST_KEPT - len(findings)]
         self.counts = counts
         slices = [each async for each in self._bulk.slices()]
         for finding in await self._find_extra_rows(sums, slices):
@@ -174,9 +180,9 @@ class SweepJob:
         if counts.repaired:
             counts.rows = Counter(await self._bulk.counts(self._type_column()))
         references = [await self._check_reference(each, slices) for each in self._references]
-        await self._checkpoints.forget(self.job, list(works))
+        await self._checkpoints.forget(self.job, list(parts))
         return self._result(
-            works,
+            parts,
             whole=True,
             resumed=resumed,
             counts=counts,
@@ -184,8 +190,8 @@ class SweepJob:
             references=[each for each in references if each is not None],
         )
 
-    def _result(self, works: Mapping[str, _PartState], **rest: Any) -> SweepResult:
-        began = min(work.began for work in works.values())
+    def _result(self, parts: Mapping[str, _PartState], **rest: Any) -> SweepResult:
+        began = min(state.began for state in parts.values())
         ended = self._now()
         return SweepResult(
             self._table.name, self._authority, began, ended, spots=self._spots, basis=self._basis, **rest
@@ -193,47 +199,49 @@ class SweepJob:
 
     async def _run_part(self, part: str) -> _PartState:
         claim = await self._checkpoints.claim(self.job, part)
-        work = _PartState(self._now(), self._basis) if claim.saved is None else _part_from_checkpoint(claim.saved.state)
-        work.saved_at = time.monotonic()
-        looks: list[asyncio.Task[None]] = []
+        state = (
+            _PartState(self._now(), self._basis) if claim.saved is None else _part_from_checkpoint(claim.saved.state)
+        )
+        state.saved_at = time.monotonic()
+        rechecks: list[asyncio.Task[None]] = []
         suspected = 0
         try:
-            async with aclosing(self._source.portions(part, work.position, None)) as portions:
+            async with aclosing(self._source.portions(part, state.position, None)) as portions:
                 async for portion in portions:
                     self._limiter.charge(items=len(portion.items))
-                    suspects = await self._compare_page(work, portion.items, portion.size)
+                    suspects = await self._compare_page(state, portion.items, portion.size)
                     if suspects:
-                        # Looking takes patience: the sweep goes on meanwhile.
-                        looks.append(asyncio.create_task(self._recheck(work, suspects)))
+                        # A recheck may take as long as its patience; the sweep goes on meanwhile.
+                        rechecks.append(asyncio.create_task(self._recheck(state, suspects)))
                         suspected += len(suspects)
-                    work.position = None if portion.position is None else dict(portion.position)
-                    due = time.monotonic() - work.saved_at > _SAVE_SECONDS
+                    state.position = None if portion.position is None else dict(portion.position)
+                    due = time.monotonic() - state.saved_at > _SAVE_SECONDS
                     if due or suspected > _SUSPECTS or self._stop():
-                        await _wait_for_all(looks)
-                        looks, suspected = [], 0
+                        await _wait_for_all(rechecks)
+                        rechecks, suspected = [], 0
                     if self._stop():
-                        return work
+                        return state
                     if due and portion.position is not None:
-                        await self._checkpoints.save(claim, work.state())
-                        work.saved_at = time.monotonic()
+                        await self._checkpoints.save(claim, state.document())
+                        state.saved_at = time.monotonic()
                     await self._limiter.wait(self._stop)
-            await _wait_for_all(looks)
+            await _wait_for_all(rechecks)
         finally:
-            for look in looks:
-                look.cancel()
-            if looks:
-                await asyncio.wait(looks)
+            for recheck in rechecks:
+                recheck.cancel()
+            if rechecks:
+                await asyncio.wait(rechecks)
         if not self._stop():
-            await self._checkpoints.save(claim, work.state(), done=True)
-        return work
+            await self._checkpoints.save(claim, state.document(), done=True)
+        return state
 
-    async def _recheck(self, work: _PartState, suspects: Sequence[Key]) -> None:
+    async def _recheck(self, state: _PartState, suspects: Sequence[Key]) -> None:
         for finding in await self._rechecker.recheck(suspects):
-            self._count_finding(work.counts, work.findings, finding)
+            self._count_finding(state.counts, state.findings, finding)
             self._count_finding(self.counts, None, finding)
 
-    async def _compare_page(self, work: _PartState, items: Mapping[Key, Item], size: int) -> list[Key]:
-        """The keys of a page that seem to differ."""
+    async def _compare_page(self, state: _PartState, items: Mapping[Key, Item], size: int) -> list[Key]:
+        """Return the keys of a page that seem to differ."""
         keys: list[Key] = []
         key_values: list[SqlValues] = []
         digests: list[bytes] = []
@@ -249,25 +257,25 @@ class SweepJob:
                 suspects.append(key)
                 continue
             found = key_of(values)
-            work.key_checksums.add(key_text.whole(found))
+            state.key_checksums.add(key_text.whole(found))
             keys.append(key)
             key_values.append(found)
             digests.append(row.digest(values))
-        for counts in (work.counts, self.counts):
+        for counts in (state.counts, self.counts):
             counts.items.update(kinds)
             counts.pages += 1
             counts.size += size
         if keys:
             held, digest = await self._bulk.digest_of_all(key_values)
             if held != len(keys) or digest != checksums.of_all(digests):
-                work.counts.pages_unequal += 1
+                state.counts.pages_unequal += 1
                 self.counts.pages_unequal += 1
                 rows = await self._bulk.digests(key_values)
                 suspects += [key for place, key in enumerate(keys) if rows.get(place) != digests[place]]
         return suspects
 
     async def _find_extra_rows(self, sums: KeyChecksums, slices: Sequence[Slice]) -> list[SweepFinding]:
-        """Keys of rows that no item was seen for."""
+        """Return findings for rows whose key no scanned item had."""
         self.counts.rows.update(await self._bulk.counts(self._type_column()))
         buckets = buckets_for(self.counts.rows.total())
         by_slice = [(each, await self._bulk.sums(each, buckets)) for each in slices]
@@ -280,19 +288,19 @@ class SweepJob:
         return findings
 
     async def _keys_without_item(self, rows: Sequence[SqlValues]) -> list[Key]:
-        """The keys of rows that DynamoDB has no item for now. Whether an item is equal, the way forwards has looked."""
+        """Return the keys of rows for which DynamoDB has no item now. The scan has compared all rows that have one."""
         held: list[Key] = []
         for values in rows:
             try:
                 held.append(self._table.schema.key_of(self._mapping.decode(values)))
             except (DynamoDBError, UnreadableRow):
-                # A row that reads as no item of this table: somebody's SQL made it. It has no key to be told by.
+                # The row was written by other SQL than Crossfade's. It has no key to report it by.
                 self.counts.results[UNREADABLE] += 1
         there = await self._reader.get_many(held)
         return [key for key in held if key not in there]
 
     async def _check_reference(self, reference: Reference, slices: Sequence[Slice]) -> ReferenceCheck | None:
-        """None where the reference stands in no column that SQL could follow."""
+        """Check a reference in SQL. Return None if its attributes are not columns."""
         columns = self._columns()
         attribute, to = columns.get(reference.attribute), columns.get(reference.to)
         if attribute is None or to is None:
@@ -322,7 +330,7 @@ class SweepJob:
             findings.append(finding.document(self._redactor, values=self._values))
 
     def _sample_spot(self, key: Key) -> None:
-        """Algorithm R: each key seen is as likely to stay (Vitter, "Random sampling with a reservoir", 1985)."""
+        """Keep a random sample: algorithm R (Vitter, "Random sampling with a reservoir", 1985)."""
         if len(self._spots) < self._wanted_spots:
             self._spots.append(key)
         elif self._wanted_spots:
@@ -339,24 +347,24 @@ class SweepJob:
         return self._columns().get(self._mapping.type_attribute) if isinstance(self._mapping, ColumnMapping) else None
 
 
-async def _wait_for_all(looks: Sequence[asyncio.Task[None]]) -> None:
-    """Until each has ended, and not only until one of them has failed. One that was stopped leaves nothing behind."""
-    for result in await asyncio.gather(*looks, return_exceptions=True):
+async def _wait_for_all(rechecks: Sequence[asyncio.Task[None]]) -> None:
+    """Wait until every recheck has ended, even if one fails. A stopped recheck leaves nothing behind."""
+    for result in await asyncio.gather(*rechecks, return_exceptions=True):
         if isinstance(result, BaseException) and not isinstance(result, StopRequestedError):
             raise result
 
 
-def _part_from_checkpoint(state: dict[str, Any]) -> _PartState:
-    work = _PartState(
-        state["began"], Basis.from_document(state["basis"]), state["position"], findings=state["findings"]
+def _part_from_checkpoint(saved: dict[str, Any]) -> _PartState:
+    state = _PartState(
+        saved["began"], Basis.from_document(saved["basis"]), saved["position"], findings=saved["findings"]
     )
-    work.counts.add(state["counts"])
-    work.key_checksums = KeyChecksums.from_text(state["sums"])
-    return work
+    state.counts.add(saved["counts"])
+    state.key_checksums = KeyChecksums.from_text(saved["sums"])
+    return state
 
 
 def _group_by_rows(sums: Sequence[BucketSum]) -> list[list[BucketSum]]:
-    """Buckets, together no more rows at a time than fit in memory."""
+    """Group buckets so that the rows of a group fit in memory."""
     portions: list[list[BucketSum]] = []
     rows = _ROWS
     for each in sums:

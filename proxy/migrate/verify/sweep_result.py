@@ -1,4 +1,4 @@
-"""What a sweep has seen and found, and what it comes to. Adds up; asks nobody."""
+"""What a sweep counted and found, and the outcome that follows from it. Does no I/O."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from proxy.migrate.verify.recheck import KeyResult
 from proxy.stores.dsql.system_tables.sweep_records import DIFFERENT, EQUAL, REPAIRED, UNSETTLED
 
 UNREADABLE: Final = "unreadable"
-"""A row that reads as no item of the table, and has no key to be named by."""
+"""The result for a row that cannot be read as an item, and so has no key to report it by."""
 
 
 @dataclass(slots=True)
 class SweepCounts:
-    """What was seen and found. `items` are DynamoDB's, `rows` DSQL's when the sweep ended, both by type."""
+    """Counts of a sweep. `items` are DynamoDB's as scanned, `rows` DSQL's at the end of the sweep, both by type."""
 
     items: Counter[str] = field(default_factory=Counter)
     rows: Counter[str] = field(default_factory=Counter)
     results: Counter[str] = field(default_factory=Counter)
-    """Results other than `agreed`, by kind."""
+    """Keys by result, except `agreed`."""
     repaired: int = 0
     unrepaired: int = 0
     pages: int = 0
     pages_unequal: int = 0
-    """Pages whose digest was not DSQL's."""
+    """Pages whose digest differed from DSQL's."""
     size: int = 0
 
     @property
@@ -50,7 +50,7 @@ class SweepCounts:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceCheck:
-    """A reference's check: how many rows refer, and how many of those to what is not there."""
+    """The check of a reference: how many rows refer, and how many of those to an item that does not exist."""
 
     attribute: str
     refer: int
@@ -59,7 +59,7 @@ class ReferenceCheck:
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """What came of a sweep. `whole` is False for a share of the table while others are at work on theirs."""
+    """The result of a sweep. `whole` is False for a share of the table while other shares are not finished."""
 
     table: str
     authority: str
@@ -72,17 +72,20 @@ class SweepResult:
     references: list[ReferenceCheck]
     spots: list[Key]
     basis: Basis = Basis()  # noqa: RUF009  (frozen)
-    """The mapping and the eras that every part of it is of."""
+    """The mapping and the eras that every part of the sweep is of."""
 
     @property
     def mended(self) -> bool:
-        """Whether nothing that differed was left so, but for what the mapping cannot hold."""
+        """Whether every difference was repaired, except what the mapping cannot hold."""
         return not self.counts.unrepaired and self._differing <= self.counts.repaired
 
     @property
-    def result(self) -> str:
-        """As `sweep_records` has it. What cannot be represented is not equal, and no repair makes it so. A key that was
-        written at each look, or could not be read, is undecided: that is not equal either."""
+    def outcome(self) -> str:
+        """The outcome, in the words of `sweep_records`.
+
+        An item that cannot be represented is not equal, and no repair makes it equal. A key that was written during
+        each recheck is undecided, which is not equal either.
+        """
         if not self.mended or self.counts.results[KeyResult.UNREPRESENTABLE] or self.counts.results[UNREADABLE]:
             return DIFFERENT
         if self.counts.results[KeyResult.RACING]:
