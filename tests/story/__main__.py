@@ -65,18 +65,21 @@ def main() -> int:
         logs.of("alone-dynamodb", direct)
         _say(f"PostgreSQL 16, the DSQL gate and ministack are up after {time.monotonic() - began:.1f} s\n")
         proxies: dict[str, ProxyProcess] = {}
+        fault = ""
         try:
             problems = _story(stack, postgres, gate, direct, logs, proxies)
         except (StandinError, OSError, subprocess.SubprocessError, BotoCoreError) as error:
-            problems = [f"the demo could not go on: {error}"]
-            (logs.keep() / "demo.log").write_text(traceback.format_exc(), encoding="utf-8")
+            problems = [f"the demo could not go on: {str(error).partition(chr(10))[0]}"]
+            fault = traceback.format_exc()
         _say("")
         for problem in problems:
             _say(f"  NOT AS IT MUST BE: {problem}")
         seconds = f"{time.monotonic() - began:.0f} s"
         details = f"details in {REPORT.name}" if REPORT.exists() else "no report was written"
         if problems:
-            logs.keep()
+            kept = logs.keep()
+            if fault:
+                (kept / "demo.log").write_text(fault, encoding="utf-8")
             _say(f"{len(problems)} problems. {seconds}; {details}, the servers' logs in {KEPT.name}/")
         else:
             _say(f"Everything is as it must be. {seconds}; {details}")

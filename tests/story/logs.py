@@ -24,7 +24,6 @@ class ServerLogs:
 
     def __init__(self) -> None:
         self._servers: dict[str, Logging] = {}
-        shutil.rmtree(KEPT, ignore_errors=True)
 
     def of(self, name: str, server: T) -> T:
         """The server, whose log is to be kept under this name."""
@@ -32,8 +31,9 @@ class ServerLogs:
         return server
 
     def keep(self) -> Path:
-        """Copy every log. Returns the folder."""
-        KEPT.mkdir(exist_ok=True)
+        """Copy every log, in place of those of a run before. Returns the folder."""
+        shutil.rmtree(KEPT, ignore_errors=True)
+        KEPT.mkdir()
         for name, server in self._servers.items():
             if server.log_file.exists():
                 shutil.copyfile(server.log_file, KEPT / f"{name}.log")
