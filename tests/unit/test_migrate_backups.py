@@ -149,7 +149,7 @@ def test_what_is_no_array_is_refused_by_name(tmp_path: Path, text: str) -> None:
 
 
 def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"holds no \.json files"):
+    with pytest.raises(SourceError, match=r"contains no \.json files"):
         source(tmp_path)
 
 

@@ -93,12 +93,12 @@ def _rewrite_summary(**changes: Any) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (_flip, "its MD5 is not the manifest's"),
-        (lambda folder: _data(folder).unlink(), "lacks the data file"),
+        (_flip, "its MD5 differs from the manifest's"),
+        (lambda folder: _data(folder).unlink(), "has no data file"),
         (lambda folder: (folder / "manifest-summary.json").unlink(), "has no manifest-summary.json"),
         (lambda folder: (folder / "manifest-files.json").unlink(), "has no manifest-files.json"),
-        (lambda folder: (folder / "manifest-files.json").write_text("{}\n"), "its checksum file says otherwise"),
-        (_rewrite_summary(outputFormat="ION"), "is in ION: export in DynamoDB JSON"),
+        (lambda folder: (folder / "manifest-files.json").write_text("{}\n"), "its checksum file does not match"),
+        (_rewrite_summary(outputFormat="ION"), "is in the format ION: export in DynamoDB JSON"),
         (_rewrite_summary(tableArn="arn:aws:dynamodb:us-east-1:1:table/other"), "an export of table 'other'"),
     ],
 )

@@ -75,7 +75,7 @@ def test_rows_are_told_from_tables() -> None:
 def test_a_folder_that_cannot_be_says_so(tmp_path: Path) -> None:
     with pytest.raises(MigrationError, match="no such folder: give another --folder"):
         read_folder(tmp_path / "nothing")
-    with pytest.raises(MigrationError, match=r"holds no \.sql files"):
+    with pytest.raises(MigrationError, match=r"contains no \.sql files"):
         read_folder(tmp_path)
     (tmp_path / "0001_a.sql").write_bytes(b"\xff")
     with pytest.raises(MigrationError, match=r"0001_a\.sql: cannot be read"):
