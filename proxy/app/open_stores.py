@@ -107,7 +107,8 @@ async def open_stores(settings: Settings, metrics: Metrics, upstream: DynamoDBCl
         if not settings.needs_dynamodb:
             columns = {n: each.mapping for n, each in mappings.items() if isinstance(each.mapping, ColumnMapping)}
             control = ControlPlane(descriptions, columns)
-        tables = Tables(dynamodb.describe if control is None else control.schema, mappings)
+        describe = dynamodb.describe if control is None else control.schema
+        tables = Tables(describe, mappings, settings.dsql.max_key_bytes)
         follow = None
         if settings.follow_tables:
             documents = DocumentTables(pool, schema, _reserved(mappings))

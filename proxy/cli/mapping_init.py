@@ -46,7 +46,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     except StoreError as error:
         sys.stderr.write(f"crossfade: DynamoDB: {error} (see [dynamodb], and whether dynamodb:Scan is allowed)\n")
         return FAILED
-    return _write(schema, items, arguments)
+    return _write(schema, items, settings.dsql.max_key_bytes, arguments)
 
 
 async def _sample(settings: Settings, arguments: argparse.Namespace) -> tuple[TableSchema, list[Item]]:
@@ -59,7 +59,7 @@ async def _sample(settings: Settings, arguments: argparse.Namespace) -> tuple[Ta
     return schema, items
 
 
-def _write(schema: TableSchema, items: list[Item], arguments: argparse.Namespace) -> int:
+def _write(schema: TableSchema, items: list[Item], max_key_bytes: int, arguments: argparse.Namespace) -> int:
     from proxy.migrate.mapping_draft.draft import draft_mapping
     from proxy.migrate.mapping_draft.render import render_migrations, render_toml
     from proxy.settings.validation import SettingsError
@@ -81,7 +81,7 @@ def _write(schema: TableSchema, items: list[Item], arguments: argparse.Namespace
             path.write_text(text, "utf-8")
     except OSError as error:
         raise SettingsError([f"{error.filename}: {error.strerror}: give an --out that can be written"]) from error
-    report = _checked(mapping_file, schema, items)
+    report = _checked(mapping_file, max_key_bytes, schema, items)
     sys.stdout.write(f"{mapping_file}: {len(drafted.columns)} columns, {len(drafted.indexes)} indexes\n")
     sys.stdout.write(f"{folder}: {len(files) - 1} migrations\n")
     sys.stdout.write("".join(f"left out: {each}\n" for each in drafted.left_out))
@@ -92,13 +92,13 @@ def _write(schema: TableSchema, items: list[Item], arguments: argparse.Namespace
     return FAILED if report.losses else 0
 
 
-def _checked(mapping_file: Path, schema: TableSchema, items: list[Item]) -> PreflightReport:
+def _checked(mapping_file: Path, max_key_bytes: int, schema: TableSchema, items: list[Item]) -> PreflightReport:
     """Read the written mapping back, and check it on the sample."""
     from proxy.mapping.load import load
     from proxy.migrate.preflight.cross_item_checks import CrossItemChecks
     from proxy.migrate.preflight.preflight import Preflight
 
-    mapped = load(mapping_file)
+    mapped = load(mapping_file, max_key_bytes)
     with CrossItemChecks() as cross_item_checks:
         preflight = Preflight(mapped.mapping, schema, cross_item_checks)
         preflight.check_items(items)

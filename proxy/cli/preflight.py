@@ -77,7 +77,7 @@ async def _examine(settings: Settings, arguments: argparse.Namespace) -> Preflig
     name, mapped = opening.choose_table(settings, arguments.table)
     async with opening.open_dynamodb(settings) as store:
         schema = await opening.describe_table(store, name)
-        mapping = mapped.mapping if mapped is not None else DocumentMapping(schema)
+        mapping = mapped.mapping if mapped is not None else DocumentMapping(schema, settings.dsql.max_key_bytes)
         references = mapped.references if mapped is not None else ()
         with CrossItemChecks(arguments.scratch) as cross_item_checks:
             preflight = Preflight(mapping, schema, cross_item_checks, references, whole=arguments.sample >= 1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -37,6 +37,12 @@ _INTEGERS: Final = {"smallint": 15, "integer": 31, "bigint": 63}
 # What PostgreSQL reads as a uuid: hyphens after any group of four digits or none, braces around it or none.
 _UUID: Final = re.compile(r"(\{)?(?:[0-9a-fA-F]{4}-?){7}[0-9a-fA-F]{4}(?(1)\})", re.ASCII)
 
+_STANDARD: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_ORDERED: Final = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
+_TO_ORDERED: Final = str.maketrans(_STANDARD, _ORDERED)
+# Characters of the standard alphabet that the ordered one lacks become one that no base64 has.
+_TO_STANDARD: Final = str.maketrans(_ORDERED + "+/=", _STANDARD + "!!!")
+
 
 class ValueDoesNotFitError(Exception):
     """The value does not fit the column; the text says why and what to do, `cause` which kind of misfit it is."""
@@ -57,11 +63,21 @@ class Codec:
     decode: Callable[[Any], Value]
 
 
-def codec(sql_type: str) -> Codec:
+def codec(sql_type: str, tag: str | None = None) -> Codec:
     """The codec for a column's SQL type, such as `text`, `varchar(50)`, `numeric(6,3)` or `timestamptz`.
 
-    `timestamptz` holds a Number of epoch milliseconds. Raises ValueError for a type that no codec serves.
+    `timestamptz` holds a Number of epoch milliseconds. With the tag `B`, `text` holds binary (`to_ordered_text`), as a
+    key must; any other tag is the one that the type holds anyway. Raises ValueError for a type that no codec serves.
     """
+    if tag == "B" and sql_type == "text":
+        return Codec(sql_type, "B", _ordered_binary, _ordered_binary, _from_ordered_binary)
+    found = _codec(sql_type)
+    if tag is not None and tag != found.tag:
+        raise ValueError(f"{sql_type!r} holds {found.tag}, not {tag}")
+    return found
+
+
+def _codec(sql_type: str) -> Codec:
     match = _SQL_TYPE.fullmatch(sql_type)
     if match is None:
         raise ValueError(f"{sql_type!r} is not a column type; known: {_KNOWN}")
@@ -238,6 +254,32 @@ def _from_decimal(held: Any) -> Value:
 
 def _bytes(value: Value) -> bytes:
     return binary(_content(value, "B"))
+
+
+def to_ordered_text(data: bytes) -> str:
+    """Binary as text that sorts as its bytes do, for columns of a key or an index: DSQL takes no bytea there.
+
+    Base64 without padding, in an alphabet that is in byte order, four characters for three bytes. Under the collation
+    "C", the only one that DSQL has, the first six bits that differ decide, and a prefix comes first.
+    """
+    return b64encode(data).decode("ascii").rstrip("=").translate(_TO_ORDERED)
+
+
+def from_ordered_text(text: str) -> bytes:
+    """The bytes of such a text. Raises ValueError for any other text."""
+    padding = "=" * (-len(text) % 4)
+    data = b64decode(text.translate(_TO_STANDARD) + padding, validate=True)
+    if to_ordered_text(data) != text:
+        raise ValueError("the text is not what any bytes are written as")
+    return data
+
+
+def _ordered_binary(value: Value) -> str:
+    return to_ordered_text(_bytes(value))
+
+
+def _from_ordered_binary(held: Any) -> Value:
+    return {"B": b64encode(from_ordered_text(held)).decode()}
 
 
 def _timestamp(value: Value) -> datetime:

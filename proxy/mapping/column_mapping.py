@@ -27,7 +27,7 @@ from proxy.mapping.codecs import ValueDoesNotFitError, operand
 from proxy.mapping.composites import Composite
 from proxy.mapping.fast_encoder import FastEncoder
 from proxy.mapping.foreign_rows import UnreadableRow, parse_object, same_json
-from proxy.mapping.index_key_limits import IndexKeys
+from proxy.mapping.index_key_limits import SAFE_KEY_BYTES, IndexKeys
 from proxy.mapping.interface import Cause, Column, Encoded, Fault, IndexRange, SqlValues
 
 # No attribute is called so in the column: a name that begins with `$` gets another one in front.
@@ -53,6 +53,7 @@ class ColumnMapping:
     on_loss: Literal["park", "write"] = "park"
     literal: bool = False
     update_replaces_json: bool = False
+    max_key_bytes: int = SAFE_KEY_BYTES
     columns: tuple[Column, ...] = field(init=False)
     fields: frozenset[str] = field(init=False)
     _by_attribute: Mapping[str, AttributeColumn] = field(init=False)
@@ -78,7 +79,7 @@ class ColumnMapping:
         by_name = {c.name: c for c in self.attribute_columns}
         set_(self, "_keys", tuple(by_name[name] for name in self.key_columns))
         keys = [self.key_columns, *((*self._columns_of(each), *self.key_columns) for each in self.indexes.values())]
-        set_(self, "_index_keys", IndexKeys.of([c.name for c in self.attribute_columns], keys))
+        set_(self, "_index_keys", IndexKeys.of([c.name for c in self.attribute_columns], keys, self.max_key_bytes))
         needed = [c.required or c.name in self.key_columns for c in self.attribute_columns]
         ordinary = FastEncoder(
             [(c.path[0], c.codec.encode, need) for c, need in zip(self.attribute_columns, needed, strict=True)],

@@ -32,7 +32,8 @@ def _content(mapping: TableMapping) -> dict[str, Any]:
     if isinstance(mapping, ColumnMapping):
         return content | {
             "attributes": [
-                [column.name, column.path, column.required, sorted(column.only)] for column in mapping.attribute_columns
+                [column.name, column.path, column.codec.tag, column.required, sorted(column.only)]
+                for column in mapping.attribute_columns
             ],
             "composites": {name: composite.template for name, composite in mapping.composites.items()},
             "json": mapping.json_name,
@@ -47,5 +48,5 @@ def _content(mapping: TableMapping) -> dict[str, Any]:
     if isinstance(mapping, DocumentMapping):
         schema = mapping.schema
         indexes = {name: [index.hash, index.range] for name, index in schema.indexes.items()}
-        return content | {"document": indexes}
+        return content | {"document": indexes, "types": dict(schema.types)}
     raise TypeError(f"{type(mapping).__name__} is no mapping that has a digest")

@@ -18,12 +18,12 @@ from proxy.dynamodb.schema import Index, Key, TableSchema
 from proxy.dynamodb.values import Item, Value, canonical_item
 from proxy.mapping.codecs import Codec, ValueDoesNotFitError, codec
 from proxy.mapping.foreign_rows import UnreadableRow, parse_object
-from proxy.mapping.index_key_limits import IndexKeys
+from proxy.mapping.index_key_limits import SAFE_KEY_BYTES, IndexKeys
 from proxy.mapping.interface import Cause, Column, Encoded, Fault, IndexRange, SqlValues
 
 # A DynamoDB Number has magnitudes from 1E-130 to 9.9…E+125 with 38 digits, so its last digit is at 1E-167 at the lowest
-# ("Supported data types and naming rules", Number).
-_SQL_TYPES: Final = {"S": "text", "N": "numeric(294,168)", "B": "bytea"}
+# ("Supported data types and naming rules", Number). DSQL takes no bytea in a key: binary is `to_ordered_text`'s text.
+_SQL_TYPES: Final = {"S": "text", "N": "numeric(294,168)", "B": "text"}
 _MAX_IDENTIFIER: Final = 63
 ITEM_COLUMN: Final = "item"
 # Names that a column of the table has already: the item's, and those of every PostgreSQL table ("System columns").
@@ -43,6 +43,7 @@ class DocumentMapping:
     """See the module; made from what DescribeTable says."""
 
     schema: TableSchema
+    max_key_bytes: int = SAFE_KEY_BYTES
     sql_table: str = field(init=False)
     columns: tuple[Column, ...] = field(init=False)
     key_columns: tuple[str, ...] = field(init=False)
@@ -56,7 +57,7 @@ class DocumentMapping:
         names = dict.fromkeys(self.schema.key_names)
         for index in self.schema.indexes.values():
             names.update(dict.fromkeys(n for n in (index.hash, index.range) if n is not None))
-        codecs = tuple((name, self._column_name(name), codec(_SQL_TYPES[self.schema.types[name]])) for name in names)
+        codecs = tuple((name, self._column_name(name), self._codec_of(name)) for name in names)
         set_(self, "sql_table", identifier(self.schema.name))
         set_(self, "_codecs", codecs)
         columns = [Column(column, each.sql_type) for _, column, each in codecs]
@@ -67,7 +68,7 @@ class DocumentMapping:
         for index in self.schema.indexes.values():
             span = self.span(index)
             keys.append((*span.present, *self.key_columns))
-        set_(self, "_index_keys", IndexKeys.of([column for _, column, _ in codecs], keys))
+        set_(self, "_index_keys", IndexKeys.of([column for _, column, _ in codecs], keys, self.max_key_bytes))
 
     @property
     def table(self) -> str:
@@ -77,6 +78,10 @@ class DocumentMapping:
     def _column_name(attribute: str) -> str:
         # One more underscore each, so that no two attributes meet: `item` is `item_`, `item_` is `item__`.
         return identifier(attribute + "_" if attribute.rstrip("_") in _TAKEN else attribute)
+
+    def _codec_of(self, attribute: str) -> Codec:
+        tag = self.schema.types[attribute]
+        return codec(_SQL_TYPES[tag], tag)
 
     def key_values(self, key: Key) -> SqlValues | None:
         attributes = key.attributes
@@ -132,7 +137,7 @@ class DocumentMapping:
 
     def span(self, index: Index | None) -> IndexRange:
         hash_name, range_name = self.schema.index_keys(index)
-        hash_codec = codec(_SQL_TYPES[self.schema.types[hash_name]])
+        hash_codec = self._codec_of(hash_name)
         hash_column = self._column_name(hash_name)
 
         def hash_values(value: Value) -> Sequence[SqlValues] | None:
@@ -143,7 +148,7 @@ class DocumentMapping:
 
         if range_name is None:
             return IndexRange((hash_column,), hash_values, None, lambda _: None, (hash_column,))
-        range_codec = codec(_SQL_TYPES[self.schema.types[range_name]])
+        range_codec = self._codec_of(range_name)
 
         def sort_value(value: Value) -> Any:
             try:

@@ -19,6 +19,7 @@ from proxy.mapping.attribute_columns import AttributeColumn, ServedIndex
 from proxy.mapping.codecs import codec
 from proxy.mapping.column_mapping import ColumnMapping
 from proxy.mapping.composites import Composite
+from proxy.mapping.index_key_limits import SAFE_KEY_BYTES
 from proxy.mapping.references import Reference
 from proxy.settings import Settings
 from proxy.settings.validation import SettingsError
@@ -98,18 +99,18 @@ class _Place:
             yield key, self.table(key)
 
 
-def load(path: Path) -> LoadedMapping:
-    """Read one mapping file. Raises MappingError."""
+def load(path: Path, max_key_bytes: int = SAFE_KEY_BYTES) -> LoadedMapping:
+    """Read one mapping file; `max_key_bytes` is what a key of the SQL table may have. Raises MappingError."""
     try:
         content = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise MappingError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MappingError(f"{path}: is not TOML: {error}") from error
-    return parse(content, str(path))
+    return parse(content, str(path), max_key_bytes)
 
 
-def parse(content: Mapping[str, Any], file: str) -> LoadedMapping:
+def parse(content: Mapping[str, Any], file: str, max_key_bytes: int = SAFE_KEY_BYTES) -> LoadedMapping:
     """A mapping from a parsed file. Raises MappingError."""
     top = _Place(file, "", content)
     top.only(
@@ -139,7 +140,7 @@ def parse(content: Mapping[str, Any], file: str) -> LoadedMapping:
     by_attribute = {c.path[0]: c for c in columns if len(c.path) == 1}
     _check_parts(top.table("composites"), composites, by_attribute)
     key_columns, key = _key(top.table("key", required=True), by_name, composites, literal=literal)
-    indexes, indexed = _indexes(top.table("indexes"), by_name, composites, set(by_attribute), literal=literal)
+    indexes, indexed = _indexes(top.table("indexes"), by_name, composites, by_attribute, literal=literal)
     derived = _derived(top, {*by_attribute, *composites}, literal=literal)
     on_loss = top.get("on_loss", str, "park")
     if on_loss not in ("park", "write"):
@@ -165,6 +166,7 @@ def parse(content: Mapping[str, Any], file: str) -> LoadedMapping:
         on_loss=chosen,
         literal=literal,
         update_replaces_json=update == "replace",
+        max_key_bytes=max_key_bytes,
     )
     return LoadedMapping(mapping, _rules(top), _expected(top, mapping.table), _references(top))
 
@@ -200,9 +202,12 @@ def _columns(place: _Place, composites: Mapping[str, Composite], *, literal: boo
 
 
 def _column(name: str, place: _Place) -> AttributeColumn:
-    place.only("attribute", "type", "required", "only")
+    place.only("attribute", "type", "holds", "required", "only")
+    holds = place.optional_text("holds")
+    if holds not in (None, "B") or (holds == "B" and place.get("type", str) != "text"):
+        place.fail("holds", 'is for type = "text" alone, and can be "B": binary as text, as a key must have it')
     try:
-        chosen = codec(place.get("type", str))
+        chosen = codec(place.get("type", str), holds)
     except ValueError as error:
         place.fail("type", str(error))
     path = place.content.get("attribute", name)
@@ -242,6 +247,8 @@ def _key(
             place.fail("columns", f"{name!r} holds a part of a map; a key's attribute is a column of its own")
     if len(set(names)) < len(names):
         place.fail("columns", "names a column twice; name each once")
+    for name in names:
+        _check_key_type(place, "columns", by_name[name])
     held = {by_name[name].path[0] for name in names}
     composite = place.optional_text("composite")
     if composite is None:
@@ -259,11 +266,18 @@ def _key(
     return names, composite
 
 
+def _check_key_type(place: _Place, key: str, column: AttributeColumn) -> None:
+    """DSQL answers `0A000 datatype bytea is not supported in a key`, and its keys are all that bytea could be in."""
+    if column.codec.sql_type == "bytea":
+        remedy = 'write type = "text", holds = "B", and make the SQL column text'
+        place.fail(key, f"{column.name!r} is bytea, which DSQL takes in no key: {remedy}")
+
+
 def _indexes(
     top: _Place,
     by_name: Mapping[str, AttributeColumn],
     composites: Mapping[str, Composite],
-    attributes: set[str],
+    by_attribute: Mapping[str, AttributeColumn],
     *,
     literal: bool,
 ) -> tuple[dict[str, ServedIndex], set[str]]:
@@ -280,10 +294,16 @@ def _indexes(
                 place.fail(key, f"{chosen!r} is no column; known: {', '.join(by_name)}")
         if (column is None) is not ("groups" not in place.content):
             place.fail("groups", "goes with `column`: which values of it stand for a hash value; give both or neither")
-        if column is None and hash_name not in attributes and hash_name not in composites:
+        if column is None and hash_name not in by_attribute and hash_name not in composites:
             place.fail("hash", f"{hash_name!r} is neither a column's attribute nor a composite; add a column for it")
-        if sort is None and range_name is not None and range_name not in attributes:
+        if sort is None and range_name is not None and range_name not in by_attribute:
             place.fail("range", f"{range_name!r} is no column's attribute; add a column, or the order is lost")
+        for key, each in (("hash", hash_name), ("range", range_name)):
+            if each is not None and each in by_attribute:
+                _check_key_type(place, key, by_attribute[each])
+        for key, each in (("column", column), ("sort", sort)):
+            if each is not None:
+                _check_key_type(place, key, by_name[each])
         groups = {value: place.table("groups").strings(value) for value in place.table("groups").content}
         served[name] = ServedIndex(place.text("sql_index"), hash_name, range_name, sort, column, groups)
         indexed.add(hash_name)
@@ -343,7 +363,7 @@ def load_mappings(settings: Settings) -> dict[str, LoadedMapping]:
         if not path.is_file():
             raise SettingsError([f"mappings: {path}: there is no such file: correct its name in the settings"])
         try:
-            table = load(path)
+            table = load(path, settings.dsql.max_key_bytes)
         except MappingError as error:
             raise SettingsError([str(error)]) from error
         if table.mapping.table in mapped:

@@ -84,6 +84,7 @@ class DSQL:
     connect_rate: Annotated[int, InRange(1, 1000)] = 20
     timeout_seconds: Seconds = 5.0
     settle_seconds: Annotated[float, InRange(0, 3600)] = 300.0
+    max_key_bytes: Annotated[int, InRange(256, 4096)] = 1024
 
     def __post_init__(self) -> None:
         if self.pool_min > self.pool_max:

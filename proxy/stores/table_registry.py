@@ -17,6 +17,7 @@ from comparators.rules import ANY, ItemRules, Picker, parse_rules, picker
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.mapping.compatibility import misfits
 from proxy.mapping.document_mapping import DocumentMapping
+from proxy.mapping.index_key_limits import SAFE_KEY_BYTES
 from proxy.mapping.interface import TableMapping
 from proxy.mapping.load import LoadedMapping
 
@@ -44,15 +45,18 @@ class Table:
 
 
 class Tables:
-    """`describe` asks DynamoDB; `mapped` are the mapping files by table. The rest map as documents."""
+    """`describe` asks DynamoDB; `mapped` are the mapping files by table. The rest map as documents,
+    with at most `max_key_bytes` in a key."""
 
     def __init__(
         self,
         describe: Callable[[str], Awaitable[TableSchema | None]],
         mapped: Mapping[str, LoadedMapping],
+        max_key_bytes: int = SAFE_KEY_BYTES,
     ) -> None:
         self._describe = describe
         self._mapped = mapped
+        self._max_key_bytes = max_key_bytes
         self._known: dict[str, Table] = {}
         self._absent: dict[str, float] = {}
         self._asking: dict[str, asyncio.Lock] = {}
@@ -127,7 +131,7 @@ class Tables:
             for problem in misfits(mapped.mapping, schema):
                 log.warning("mapping_does_not_fit", table=schema.name, problem=problem)
         else:
-            table = Table(schema, DocumentMapping(schema))
+            table = Table(schema, DocumentMapping(schema, self._max_key_bytes))
         self._known[schema.name] = table
         return table
 

@@ -67,7 +67,7 @@ class _Environment:
         pool = open_pool(settings.dsql)
         self._stack.callback(pool.terminate)
         dynamodb = DynamoDBStore(upstream, settings.dynamodb.timeout_seconds)
-        self._tables = Tables(dynamodb.describe, self._mappings)
+        self._tables = Tables(dynamodb.describe, self._mappings, settings.dsql.max_key_bytes)
         dsql = DSQLStore(pool, self._tables.mapping_of, schema=settings.dsql.schema)
         self._dynamodb = GuardedStore(dynamodb, settings.dynamodb.timeout_seconds)
         self._dsql = GuardedStore(dsql, settings.dsql.timeout_seconds)

@@ -7,7 +7,6 @@ guide), whose envelope has the row, or of a deleted row the primary key.
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,7 +18,7 @@ import orjson
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item, Value
-from proxy.mapping.codecs import codec
+from proxy.mapping.codecs import Codec, codec
 from proxy.mapping.column_mapping import ColumnMapping
 from proxy.mapping.interface import TableMapping
 
@@ -86,13 +85,22 @@ def key_of_row(mapping: TableMapping, schema: TableSchema, row: Mapping[str, Any
     """The DynamoDB key of the item that a row of the mapping's table stands for. Raises Unreadable."""
     types = {column.name: column.sql_type for column in mapping.columns}
     try:
+        codecs = _key_codecs(mapping, schema, types)
         values = [_READ[types[name].partition("(")[0]](row[name]) for name in mapping.key_columns]
-        decoded = [codec(types[name]).decode(value) for name, value in zip(mapping.key_columns, values, strict=True)]
+        decoded = [each.decode(value) for each, value in zip(codecs, values, strict=True)]
         return schema.key_of(_attributes(mapping, schema, decoded))
     except (KeyError, TypeError, ValueError, ArithmeticError, DynamoDBError) as error:
         raise UnreadableRecordError(
             f"the primary key of {mapping.sql_table} does not make a key: {type(error).__name__}"
         ) from error
+
+
+def _key_codecs(mapping: TableMapping, schema: TableSchema, types: Mapping[str, str]) -> list[Codec]:
+    if isinstance(mapping, ColumnMapping):
+        by_name = {column.name: column.codec for column in mapping.attribute_columns}
+        return [by_name[name] for name in mapping.key_columns]
+    held = zip(mapping.key_columns, schema.key_names, strict=True)
+    return [codec(types[column], schema.types[attribute]) for column, attribute in held]
 
 
 def _attributes(mapping: TableMapping, schema: TableSchema, decoded: list[Value]) -> Item:
@@ -109,8 +117,8 @@ def _attributes(mapping: TableMapping, schema: TableSchema, decoded: list[Value]
     return {mapping.key: {"S": text}}
 
 
-# "Data type serialization" (Understanding CDC records): numeric as a string, bytea in base64, timestamptz as
-# microseconds since the epoch.
+# "Data type serialization" (Understanding CDC records): numeric as a string, timestamptz as microseconds
+# since the epoch. No key has bytea.
 _READ: Final[dict[str, Callable[[Any], Any]]] = {
     "text": lambda held: _typed(held, str),
     "varchar": lambda held: _typed(held, str),
@@ -120,7 +128,6 @@ _READ: Final[dict[str, Callable[[Any], Any]]] = {
     "bigint": lambda held: _typed(held, int),
     "boolean": lambda held: _typed(held, bool),
     "numeric": lambda held: Decimal(_typed(held, str)),
-    "bytea": lambda held: b64decode(_typed(held, str), validate=True),
     "timestamptz": lambda held: _EPOCH + timedelta(microseconds=_typed(held, int)),
 }
 

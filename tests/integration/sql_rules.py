@@ -109,6 +109,13 @@ def _wide_table(text: str, _: str) -> bool:
     return match is not None and re.sub(r"\([^()]*\)", "", match[1]).count(",") > _MAX_COLUMNS
 
 
+def _binary_key(_: str, statement: str) -> bool:
+    """`0A000 datatype bytea is not supported in a key`; jsonb and interval likewise."""
+    key = re.search(r"PRIMARY KEY \(([^)]*)\)", statement)
+    kinds = dict(re.findall(r"(\"(?:[^\"]|\"\")*\"|\w+) (bytea|jsonb|interval)\b", statement))
+    return key is not None and any(name in kinds for name in re.findall(r"\"(?:[^\"]|\"\")*\"|\w+", key[1]))
+
+
 def _long_name(_: str, statement: str) -> bool:
     names = [found[1:-1].replace('""', '"') for found in _QUOTED.findall(statement) if found.startswith('"')]
     return any(len(name.encode()) > _MAX_IDENTIFIER_BYTES for name in names)
@@ -240,5 +247,13 @@ RULES: Final = (
         ("SELECT 1; SELECT 2", "CREATE TABLE a (b text); INSERT INTO a VALUES ($1)"),
     ),
     Rule("too many columns", _wide_table, (f"CREATE TABLE a ({', '.join(f'c{n} text' for n in range(300))})",)),
+    Rule(
+        "binary in a key",
+        _binary_key,
+        (
+            "CREATE TABLE a (b bytea, PRIMARY KEY (b))",
+            'CREATE TABLE a (b text, "c" jsonb NOT NULL, PRIMARY KEY (b, "c"))',
+        ),
+    ),
     Rule("names too long", _long_name, (f'SELECT * FROM "{"é" * 32}"',)),
 )

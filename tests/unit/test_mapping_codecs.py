@@ -7,9 +7,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.dynamodb.values import Value
-from proxy.mapping.codecs import ValueDoesNotFitError, codec
+from proxy.mapping.codecs import ValueDoesNotFitError, codec, from_ordered_text, to_ordered_text
 from proxy.mapping.composites import Composite
 from proxy.mapping.index_key_limits import IndexKeys
 
@@ -176,6 +178,36 @@ def test_parts_are_texts_or_numbers_that_do_not_hide_the_literal() -> None:
     assert composite.render({"a": {"S": "x"}, "b": {"S": ":y"}}) == "x:::y"
 
 
+# --- binary keys ------------------------------------------------------------------------------------------------------
+
+BYTES = st.one_of(st.binary(max_size=9), st.lists(st.sampled_from((0, 1, 127, 128, 254, 255)), max_size=7).map(bytes))
+
+
+@given(BYTES, BYTES)
+def test_ordered_binary_sorts_as_the_bytes_do_and_comes_back(one: bytes, other: bytes) -> None:
+    texts = to_ordered_text(one), to_ordered_text(other)
+    assert (texts[0] < texts[1]) is (one < other)
+    assert (texts[0] == texts[1]) is (one == other)
+    assert from_ordered_text(texts[0]) == one
+
+
+@pytest.mark.parametrize("text", ["+", "a", "AA==", "-0", "é", "AA/A", "a b", "----\n"])
+def test_a_text_that_no_binary_is_written_as_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        from_ordered_text(text)
+
+
+def test_text_holds_binary_where_it_is_said_so() -> None:
+    chosen = codec("text", "B")
+    assert (chosen.sql_type, chosen.tag) == ("text", "B")
+    assert chosen.encode({"B": "AP8="}) == chosen.coerce({"B": "AP8="}) == "-Ew"
+    assert chosen.decode("-Ew") == {"B": "AP8="}
+    with pytest.raises(ValueDoesNotFitError, match="of type S, the column holds B"):
+        chosen.encode({"S": "AP8="})
+    with pytest.raises(ValueError, match="holds N, not B"):
+        codec("bigint", "B")
+
+
 # --- the size of keys -------------------------------------------------------------------------------------------------
 
 
@@ -184,13 +216,19 @@ def test_a_key_of_1024_bytes_is_not_too_long_and_one_more_is() -> None:
     assert list(keys.too_long(("Book", "é" * 500, "i" * 20))) == []
     [found] = keys.too_long(("Book", "é" * 500, "i" * 21))
     assert (found.place, found.size) == (1, 1025)
-    assert "1025 bytes, DSQL takes 1024: shorten" in found.reason
+    assert "1025 bytes, at most 1024 are written: shorten" in found.reason
+
+
+def test_a_key_may_have_as_many_bytes_as_the_settings_say() -> None:
+    keys = IndexKeys.of(["type", "id"], [["type", "id"]], 1981)
+    assert list(keys.too_long(("Book", "i" * 1977))) == []
+    assert [found.size for found in keys.too_long(("Book", "i" * 1978))] == [1982]
 
 
 def test_each_column_is_blamed_once_and_absent_ones_weigh_nothing() -> None:
     keys = IndexKeys.of(["a", "b", "c"], [["a"], ["a", "b"], ["a", "c"], ["b"]])
     assert [found.place for found in keys.too_long((None, "x" * 2000, "y" * 2000))] == [1, 2]
-    assert [found.place for found in keys.too_long((b"x" * 1025, None, None))] == [0]
+    assert [found.place for found in keys.too_long(("x" * 1025, None, None))] == [0]
 
 
 def test_numbers_and_times_weigh_a_little() -> None:

@@ -133,6 +133,25 @@ def test_a_required_column_that_an_item_lacks_is_a_fault() -> None:
         (changed("composites.pk", "{kind}#{kind}"), "composites.pk", "name each part once"),
         (changed("composites.pk", "{kind}#{name}"), "composites.pk", "'name' is no column's attribute; add a column"),
         (changed("columns.id.type", "boolean"), "composites.pk", "parts are texts or numbers"),
+        # binary
+        (changed("columns.id.holds", "B"), "composites.pk", "parts are texts or numbers"),
+        (changed("columns.made_at.holds", "B"), "columns.made_at.holds", 'is for type = "text" alone'),
+        (changed("columns.id.holds", "S"), "columns.id.holds", 'can be "B"'),
+        (
+            changed("key", {"columns": ["x"]}) | {"columns": changed("columns.x", {"type": "bytea"})["columns"]},
+            "key.columns",
+            'DSQL takes in no key: write type = "text", holds = "B"',
+        ),
+        (
+            changed("indexes.by-kind.range", "x") | {"columns": changed("columns.x", {"type": "bytea"})["columns"]},
+            "indexes.by-kind.range",
+            'holds = "B"',
+        ),
+        (
+            changed("indexes.by-kind.hash", "x") | {"columns": changed("columns.x", {"type": "bytea"})["columns"]},
+            "indexes.by-kind.hash",
+            'holds = "B"',
+        ),
         # the key
         (changed("key", None), "key", "missing"),
         (changed("key.colums", ["id"]), "key.colums", "did you mean 'columns'?"),

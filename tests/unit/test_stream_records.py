@@ -98,7 +98,7 @@ def test_what_is_no_change_record_is_told(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("row", "attributes"),
     [
-        ({"h": "AAE=", "r": "12.500000"}, {"h": {"B": "AAE="}, "r": {"N": "12.5"}}),
+        ({"h": "--3", "r": "12.500000"}, {"h": {"B": "AAE="}, "r": {"N": "12.5"}}),
         ({"h": "", "r": "-0.0001"}, {"h": {"B": ""}, "r": {"N": "-0.0001"}}),
     ],
 )

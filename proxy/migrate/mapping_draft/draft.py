@@ -54,6 +54,8 @@ class DraftColumn:
     name: str
     attribute: str
     sql_type: str
+    binary: bool = False
+    """Whether a column of text holds binary, as a key must have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def draft_mapping(schema: TableSchema, items: Sequence[Item], sql_table: str | N
     wanted = [*needed, *(n for n, each in attributes.items() if n not in needed and _deserves_column(each, len(items)))]
     wanted = [name for name in wanted if name not in composites][: max(_MOST_COLUMNS, len(needed))]
     names = _column_names(wanted)
-    columns = tuple(DraftColumn(names[n], n, _sql_type(n, attributes.get(n), schema, wide=n in needed)) for n in wanted)
+    columns = tuple(_column(names[n], n, attributes.get(n), schema, needed=n in needed) for n in wanted)
     key_columns = tuple(names[name] for name in keys)
     indexes, left_out = _indexes(schema, composites, names, key_columns, named)
     return Draft(
@@ -180,6 +182,16 @@ def _unique_name(name: str, taken: set[str]) -> str:
     while candidate in taken:
         candidate, number = f"{name[:50]}_{number}", number + 1
     return candidate
+
+
+def _column(
+    column: str, name: str, attribute: AttributeProfile | None, schema: TableSchema, *, needed: bool
+) -> DraftColumn:
+    """The column of an attribute, which a key or an index may need."""
+    sql_type = _sql_type(name, attribute, schema, wide=needed)
+    if needed and sql_type == "bytea":  # DSQL takes none in a key
+        return DraftColumn(column, name, "text", binary=True)
+    return DraftColumn(column, name, sql_type)
 
 
 def _sql_type(name: str, attribute: AttributeProfile | None, schema: TableSchema, *, wide: bool) -> str:

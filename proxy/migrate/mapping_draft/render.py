@@ -66,7 +66,8 @@ def _toml_lines(draft: Draft) -> Iterator[str]:
     yield "[columns]"
     for column in draft.columns:
         attribute = f"attribute = {_toml_string(column.attribute)}, " if column.attribute != column.name else ""
-        yield f"{_toml_key(column.name)} = {{ {attribute}type = {_toml_string(column.sql_type)} }}"
+        holds = ', holds = "B"' if column.binary else ""
+        yield f"{_toml_key(column.name)} = {{ {attribute}type = {_toml_string(column.sql_type)}{holds} }}"
     for index in draft.indexes:
         yield ""
         yield f"[indexes.{_toml_key(index.name)}]"

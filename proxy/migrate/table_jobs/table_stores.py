@@ -93,7 +93,7 @@ async def open_table_stores(
         dynamodb = DynamoDBStore(upstream, settings.dynamodb.timeout_seconds)
         table_schema = await opening.describe_table(dynamodb, chosen)
         description = await dynamodb.ask("DescribeTable", {"TableName": chosen})
-        tables = Tables(dynamodb.describe, {} if mapped is None else {chosen: mapped})
+        tables = Tables(dynamodb.describe, {} if mapped is None else {chosen: mapped}, settings.dsql.max_key_bytes)
         table = tables.learn(table_schema)
         schema = settings.dsql.schema
         if mapped is None and settings.follow_tables:

@@ -5,11 +5,13 @@ Knows mappings and statements, and sends nothing: a `Ranged` is asked for a stat
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from proxy.dynamodb.pages import PageRequest
+from proxy.dynamodb.values import Value, binary
 from proxy.mapping.interface import Fault, IndexRange
 from proxy.stores.dsql.sql.statements import Comparison, Statements
 from proxy.stores.errors import Refused
@@ -122,19 +124,21 @@ def _bounds(request: PageRequest, span: IndexRange) -> list[tuple[Comparison, An
     if condition.operator == "BETWEEN":
         wanted = [(">=", operands[0]), ("<=", operands[1])]
     elif condition.operator == "begins_with":
-        wanted = [(">=", operands[0]), ("<", _after_prefix(operands[0]))]
+        following = _after_prefix(condition.operands[0])
+        wanted = [(">=", operands[0]), ("<", None if following is None else span.sort_value(following))]
     else:
         comparison: Comparison = condition.operator  # type: ignore[assignment]
         wanted = [(comparison, operands[0])]
     return [(comparison, value) for comparison, value in wanted if value is not None]
 
 
-def _after_prefix(prefix: Any) -> Any:
+def _after_prefix(prefix: Value) -> Value | None:
     """The least value after all that begin with the prefix, or None where there is none or it is hard to name."""
-    if isinstance(prefix, bytes):
-        stem = prefix.rstrip(b"\xff")
-        return stem[:-1] + bytes([stem[-1] + 1]) if stem else None
-    if not isinstance(prefix, str) or not prefix:
+    if "B" in prefix:
+        stem = binary(prefix["B"]).rstrip(b"\xff")
+        return {"B": b64encode(stem[:-1] + bytes([stem[-1] + 1])).decode()} if stem else None
+    text = prefix.get("S", "")
+    if not text:
         return None
-    following = ord(prefix[-1]) + 1
-    return None if following > 0x10FFFF or 0xD800 <= following <= 0xDFFF else prefix[:-1] + chr(following)
+    following = ord(text[-1]) + 1
+    return None if following > 0x10FFFF or 0xD800 <= following <= 0xDFFF else {"S": text[:-1] + chr(following)}
