@@ -54,14 +54,17 @@ def message_class(message: str) -> str:
     return " ".join(text.split()).casefold().rstrip(".; ")
 
 
-def compare_errors(authority: Document, mirror: Document, shapes: Sequence[ItemShape] = ()) -> tuple[Difference, ...]:
+def compare_errors(
+    authority: Document, mirror: Document, shapes: Sequence[ItemShape] = (), *, messages: bool = True
+) -> tuple[Difference, ...]:
     """Compare two error documents.
 
     `shapes` are the shapes of the operation's items, in order, for the items that errors show. If the codes are equal,
-    the messages are compared by `message_class`, the `Item` of a failed condition by its rules, and
-    `CancellationReasons` position by position in the same way ("TransactWriteItems").
+    the messages are compared by `message_class` (only with `messages`), the `Item` of a failed condition by its rules,
+    and `CancellationReasons` position by position in the same way ("TransactWriteItems").
     """
-    return tuple(_errors("", authority, mirror, shapes))
+    found = _errors("", authority, mirror, shapes)
+    return tuple(found if messages else (each for each in found if each.kind is not Kind.ERROR_MESSAGE))
 
 
 def _errors(path: str, authority: Document, mirror: Document, shapes: Sequence[ItemShape]) -> list[Difference]:

@@ -20,13 +20,15 @@ _FIRST_FAILURE = 300
 _ITEM_MEMBERS = {"GetItem": "Item", "PutItem": "Attributes", "UpdateItem": "Attributes", "DeleteItem": "Attributes"}
 
 
-def compare_outcomes(action: str, authority: Answer, mirror: Answer, shape: Shape) -> Comparison:
+def compare_outcomes(
+    action: str, authority: Answer, mirror: Answer, shape: Shape, *, messages: bool = True
+) -> Comparison:
     """Compare how the authority and the mirror answered the operation `action` (`GetItem` …).
 
     `shape` says what the operation's outcome shows. If one store succeeded and the other failed, that is one difference
     of kind `outcome` at the path `""`, with the error code on the side that failed. Two failures are compared by
-    `compare_errors`; if only their HTTP status differs, the path is `status`. Raises ValueError for an action that is
-    not one of the operations on items, or a shape that does not fit the action.
+    `compare_errors`, their words only with `messages`; if only their HTTP status differs, the path is `status`. Raises
+    ValueError for an action that is not one of the operations on items, or a shape that does not fit the action.
     """
     (status, document), (other_status, other_document) = authority, mirror
     failed, other_failed = status >= _FIRST_FAILURE, other_status >= _FIRST_FAILURE
@@ -35,7 +37,7 @@ def compare_outcomes(action: str, authority: Answer, mirror: Answer, shape: Shap
         other_code = {"S": code_of(other_document)} if other_failed else None
         return Comparison(differences=(Difference("", "", Kind.OUTCOME, code, other_code),))
     if failed:
-        found = compare_errors(document, other_document, _item_shapes(shape))
+        found = compare_errors(document, other_document, _item_shapes(shape), messages=messages)
         if not found and status != other_status:
             statuses = ({"N": str(status)}, {"N": str(other_status)})
             found = (Difference("status", "", Kind.ERROR_CODE, *statuses),)

@@ -31,6 +31,7 @@ _VERDICTS: Final = {
     "lagging": "light-yellow",
     "expected": BLUE,
     "racing": GREY,
+    "undecided": "light-orange",
     "mirror_error": AMBER,
     "unrepresentable": "purple",
     "mismatch": RED,

@@ -23,6 +23,7 @@ class Verdict(StrEnum):
     EXPECTED = "expected"  # it matches a difference that the configuration declares and explains
     MISMATCH = "mismatch"  # it differs and goes on differing: the two stores disagree
     UNREPRESENTABLE = "unrepresentable"  # the mapping cannot hold this item without loss
+    UNDECIDED = "undecided"  # it differed, and the authority gave no answer to the second look
     MIRROR_ERROR = "mirror_error"  # the mirror failed or was too slow; the client never notices
 
 

@@ -117,9 +117,9 @@ def compose_routes(
             pair.compared_mirror,
             converger,
             verdicts,
-            alone=settings.mirror.alone,
-            peers=parts.peers,
+            parts.peers or NoPeers(settings.mirror.alone),
             remember_token=stores.remember_token if pair.mirror_is_dsql else None,
+            messages=settings.compare.messages,
         )
         comparison = ReadComparison(
             journal,
@@ -128,6 +128,7 @@ def compose_routes(
             verdicts,
             parts.peers or NoPeers(alone=True),
             nominate=instrumentation.nominate(parts.fence.nominate),
+            messages=settings.compare.messages,
         )
         routes[authority] = Route(
             pair.direction,

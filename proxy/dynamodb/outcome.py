@@ -60,6 +60,10 @@ class Outcome:
             self._document = parsed if isinstance(parsed, dict) else {}
         return self._document
 
+    def header(self, name: str) -> str:
+        """Return the value of a header, whose name is given in lower case; "" if there is none."""
+        return next((value for each, value in self.headers if each.lower() == name), "")
+
     @property
     def error_code(self) -> str | None:
         """The name after the `#` of `__type`, such as `ConditionalCheckFailedException`; None when it is ok."""

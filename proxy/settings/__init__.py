@@ -10,6 +10,7 @@ from proxy.settings.ports import PREFIX, SHORTEST_TOKEN, AccessKey, Address, Adm
 from proxy.settings.settings import Log, Settings
 from proxy.settings.shadow import (
     BreakerSettings,
+    CompareSettings,
     JournalSettings,
     Mirror,
     Shutdown,
@@ -32,6 +33,7 @@ __all__ = [
     "AdminTokens",
     "Auth",
     "BreakerSettings",
+    "CompareSettings",
     "DynamoDB",
     "Items",
     "JournalSettings",

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from proxy.settings.gate import GateSettings
 from proxy.settings.ports import PREFIX, Address, Admin, Auth, Items, tls_pair
 from proxy.settings.shadow import (
+    CompareSettings,
     JournalSettings,
     Mirror,
     Shutdown,
@@ -52,6 +53,7 @@ class Settings:
     dsql: DSQL = field(default_factory=DSQL)
     journal: JournalSettings = field(default_factory=JournalSettings)
     mirror: Mirror = field(default_factory=Mirror)
+    compare: CompareSettings = field(default_factory=CompareSettings)
     shutdown: Shutdown = field(default_factory=Shutdown)
     stream: Stream = field(default_factory=Stream)
     gate: GateSettings = field(default_factory=GateSettings)

@@ -1,4 +1,5 @@
-"""How the layer works: `[journal]`, `[mirror]`, `[stages]`, `[stream]`, `[shutdown]`, and the stages of `[tables]`."""
+"""How the layer works: `[journal]`, `[mirror]`, `[compare]`, `[stages]`, `[stream]`, `[shutdown]`, and the stages of
+`[tables]`."""
 
 import re
 from collections.abc import Mapping
@@ -41,6 +42,13 @@ class Mirror:
     rehearse_timeout_seconds: Seconds = 5.0
     alone: bool = False
     breaker: BreakerSettings = BreakerSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class CompareSettings:
+    """What of two answers is compared. `messages`: the words of two errors of one code, beside the code."""
+
+    messages: bool = False
 
 
 @dataclass(frozen=True, slots=True)

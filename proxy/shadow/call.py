@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from proxy.dynamodb.operations import Operation
+from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.stores.table_registry import Table
 
@@ -30,7 +31,9 @@ class Call:
     item_type: str
     """The one item type that it is about, or `ANY_TYPE` (`proxy.shadow.request.item_type`)."""
     request_id: str
-    """The id of the client's request."""
+    """The id of the client's request, as the client gets it: the wire's, or that of DynamoDB's answer."""
+    is_part: bool = False
+    """Whether it is a part of a request whose answer is joined: the client gets no store's id then."""
 
     @property
     def table(self) -> Table:
@@ -40,3 +43,8 @@ class Call:
     def table_of(self, key: Key) -> Table:
         """Return the table of one of the operation's keys."""
         return self.tables[key.table]
+
+    def answered_with(self, outcome: Outcome) -> Call:
+        """Return the call with the request id that a client got by this outcome."""
+        request_id = "" if self.is_part else outcome.header("x-amzn-requestid")
+        return replace(self, request_id=request_id) if request_id else self

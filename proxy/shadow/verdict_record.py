@@ -18,4 +18,7 @@ class VerdictRecord:
     judged: tuple[JudgedDifference, ...] = ()
     """The differences, each with a verdict of its own."""
     reason: str | None = None
-    """Why a mirror error or a race was one, or that what agreed shows little (`proxy.verdicts.REQUEST_REFUSED`)."""
+    """Why a mirror error, a race or an undecided comparison was one, or that what agreed shows little
+    (`proxy.verdicts.REQUEST_REFUSED`)."""
+    mirror: str = ""
+    """The name of the store that was the mirror: a mirror error is its failure."""

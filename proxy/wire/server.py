@@ -128,11 +128,12 @@ class WireServer:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         started = clock()
         operation = OTHER
+        request_id = next(self._ids)
         try:
             claimed = None
             if self._signatures is not None:
                 if (preflight := cors_preflight(request)) is not None:
-                    return self._whole(preflight)
+                    return self._whole(preflight, request_id)
                 claimed = self._claim(self._signatures, request)
             body = await _body(request)
             if isinstance(body, web.Response):
@@ -141,7 +142,7 @@ class WireServer:
             started = clock()  # a client that sends slowly is not the proxy's time
             if claimed is not None:
                 self._check(claimed, body)
-            operation, outcome = await self._answer(request, body)
+            operation, outcome = await self._answer(request, body, request_id)
         except DynamoDBError as error:
             operation, outcome = _action(request), Outcome.failed(error)
         except (Unreachable, UnknownOutcome) as error:
@@ -152,9 +153,9 @@ class WireServer:
             self._log.exception("request_failed", operation=operation)
             outcome = Outcome.failed(internal_server_error(_UNKNOWN_OUTCOME))
         self._metrics.wire.proxy_seconds(operation, outcome.status, clock() - started)
-        return self._response(request, outcome)
+        return self._response(request, outcome, request_id)
 
-    async def _answer(self, request: web.BaseRequest, body: bytes) -> tuple[str, Outcome]:
+    async def _answer(self, request: web.BaseRequest, body: bytes, request_id: str) -> tuple[str, Outcome]:
         target = request.headers.get("X-Amz-Target")
         if target is None or request.method != "POST" or not target.isascii():
             answer = await self._upstream.request_raw(
@@ -165,7 +166,7 @@ class WireServer:
             _turned_away(request)
         service, _, action = target.partition(".")
         if service == DATA_PLANE and action in ACTIONS:
-            return action, await self._layer.execute(action, body, next(self._ids))
+            return action, await self._layer.execute(action, body, request_id)
         self._metrics.wire.passed_through(action)
         return action, await self._layer.pass_through(action, target, body, _headers(request.headers))
 
@@ -194,24 +195,24 @@ class WireServer:
             return Outcome.failed(service_unavailable(f"DynamoDB could not be reached: {error.reason}"))
         return Outcome.failed(internal_server_error(_UNKNOWN_OUTCOME))
 
-    def _response(self, request: web.BaseRequest, outcome: Outcome) -> web.StreamResponse:
+    def _response(self, request: web.BaseRequest, outcome: Outcome, request_id: str) -> web.StreamResponse:
         if self._signatures is not None and is_browser_request(request):
-            return self._shared(outcome)
+            return self._shared(outcome, request_id)
         if outcome.headers is not JSON_1_0 and can_pass_through(request, outcome):
             return PassthroughResponse(outcome)
-        return self._whole(outcome)
+        return self._whole(outcome, request_id)
 
-    def _whole(self, outcome: Outcome) -> web.Response:
+    def _whole(self, outcome: Outcome, request_id: str) -> web.Response:
         body = outcome.body
         headers = CIMultiDict(pair for pair in outcome.headers if pair[0].lower() not in DROPPED)
         if outcome.headers is JSON_1_0:  # made here, not received
-            headers["x-amzn-RequestId"] = next(self._ids)
+            headers["x-amzn-RequestId"] = request_id
             headers["x-amz-crc32"] = str(crc32(body))
         return web.Response(status=outcome.status, headers=headers, body=body)
 
-    def _shared(self, outcome: Outcome) -> web.Response:
+    def _shared(self, outcome: Outcome, request_id: str) -> web.Response:
         """With leave for the page to see it."""
-        response = self._whole(outcome)
+        response = self._whole(outcome, request_id)
         for name, value in CORS_HEADERS:
             response.headers.setdefault(name, value)
         return response

@@ -1,8 +1,9 @@
 """Verdicts told apart on the running proxy: what is planted is found, called by its right name, and mended once."""
 
 import asyncio
+import functools
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -231,3 +232,55 @@ def test_no_value_leaves_the_proxy_unless_values_are_on(dynamodb: str, database:
                 assert SECRET not in answer.read().decode(), path
         assert SECRET not in quiet.proxy.log_file.read_text("utf-8")
         assert "verdict" in quiet.proxy.log_file.read_text("utf-8")
+
+
+def test_a_verdict_names_the_request_as_its_client_does(here: Scene) -> None:
+    """In shadow the id is DynamoDB's; `RequestId` is the answer's x-amzn-RequestId."""
+    client = here.client()
+    client.put_item(TableName=TABLE, Item=book())
+    here.assert_equal()
+    reads: dict[str, Callable[[], Any]] = {
+        "GetItem": lambda: client.get_item(TableName=TABLE, Key=KEY),
+        "BatchGetItem": lambda: client.batch_get_item(RequestItems={TABLE: {"Keys": [KEY, OTHER]}}),
+        "Scan": lambda: client.scan(TableName=TABLE),
+    }
+    for operation, read in reads.items():
+        asyncio.run(run_sql(here.dsn, "UPDATE items SET title = 'Stalker'"))
+        answers: list[Any] = []
+        assert here.compared(operation, lambda: answers.append(read())) == {"mismatch": 1}, operation  # noqa: B023
+        assert here.proxy.mismatches()[0]["request_id"] == answers[0]["ResponseMetadata"]["RequestId"], operation
+        here.assert_equal()
+    asyncio.run(run_sql(here.dsn, "UPDATE items SET title = 'Stalker'"))
+    answers = []
+
+    def update() -> None:
+        answers.append(
+            client.update_item(
+                TableName=TABLE,
+                Key=KEY,
+                UpdateExpression="SET author = :a",
+                ExpressionAttributeValues={":a": {"S": "Stanisław Lem"}},
+                ReturnValues="ALL_OLD",
+            )
+        )
+
+    assert here.compared("UpdateItem", update) == {"mismatch": 1}
+    assert here.proxy.mismatches()[0]["request_id"] == answers[0]["ResponseMetadata"]["RequestId"]
+
+
+def test_a_verdict_on_what_dsql_answered_names_the_request_too(
+    dynamodb: str, database: str, dsql_database: str
+) -> None:
+    """In live, and on the ramp, the id is the proxy's own."""
+    billio_table(dynamodb)
+    with scene(dynamodb, dsql_database, rows=database, stage="live") as live:
+        client = live.client()
+        client.put_item(TableName=TABLE, Item=book())
+        live.assert_equal()
+        for consistent in (False, True):
+            live.direct().put_item(TableName=TABLE, Item=book(title={"S": "Stalker"}))
+            answers: list[Any] = []
+            read = functools.partial(client.get_item, TableName=TABLE, Key=KEY, ConsistentRead=consistent)
+            assert live.compared("GetItem", lambda: answers.append(read())) == {"mismatch": 1}  # noqa: B023
+            assert live.proxy.mismatches()[0]["request_id"] == answers[0]["ResponseMetadata"]["RequestId"]
+            live.assert_equal()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from tests.proxy_process import Sample
 
-VERDICTS = ("agreed", "racing", "lagging", "expected", "mismatch", "unrepresentable", "mirror_error")
+VERDICTS = ("agreed", "racing", "lagging", "expected", "mismatch", "unrepresentable", "undecided", "mirror_error")
 AGAINST = ("mismatch", "unrepresentable")
 WIDTH = 100
 _ZERO = "·"

@@ -248,3 +248,22 @@ async def test_an_earlier_run_s_counts_are_taken_up() -> None:
     after.count_seen(operation("GetItem"), "t", "Book")
     after.resume(await before.evidence())
     assert list((await after.evidence()).counts.values()) == [2]
+
+
+@pytest.mark.parametrize("mirror", ["dsql", "dynamodb"])
+async def test_a_mirror_error_is_counted_for_the_store_that_failed(mirror: str) -> None:
+    async def standing() -> Mapping[str, JournalBacklog]:
+        return {}
+
+    collector = EvidenceCollector(
+        lambda: "one", timings=dict, backlogs=standing, troubles=tuple, clock=lambda: 1_000_000.0
+    )
+    get = operation("GetItem", Key={})
+    collector.count_verdict(get, "t", "*", Verdict.MIRROR_ERROR, "timeout", mirror)
+    collector.count_verdict(get, "t", "*", Verdict.UNDECIDED, "ThrottlingException", mirror)
+    evidence = await collector.evidence()
+    assert evidence.recent == {
+        ("t", "*", "mirror_error"): 1,
+        ("t", "*", f"mirror_error {mirror}"): 1,
+        ("t", "*", "answered"): 1,
+    }

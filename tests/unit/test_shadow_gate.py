@@ -435,3 +435,21 @@ def test_the_slowest_is_looked_for_above_the_floor() -> None:
     assert worst is not None
     assert worst.operation == "Query"
     assert slowest(both, "dsql", "dynamodb").operation == "GetItem"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("failed", "names"),
+    [
+        ({"dynamodb": 5}, "DynamoDB failed or was too slow as the mirror: see"),
+        ({"dsql": 5}, "DSQL failed or was too slow as the mirror, which clients would notice"),
+        ({"dsql": 2, "dynamodb": 3}, "DSQL and DynamoDB failed or was too slow as the mirror, which clients"),
+    ],
+)
+def test_the_store_that_failed_is_named(failed: dict[str, int], names: str) -> None:
+    recent = {("billio", "Book", "mirror_error"): 5, ("billio", "Book", "answered"): 100}
+    recent |= {("billio", "Book", f"mirror_error {store}"): count for store, count in failed.items()}
+    evidence = replace(GOOD, recent=MappingProxyType(recent))
+    found = requirements(evidence, TABLE, SHADOW, Stage.LIVE, GateSettings(), now=NOW)
+    (stopped,) = [each for each in found if each.name == "mirror_errors"]
+    assert not stopped.holds
+    assert stopped.sentence.startswith(names)

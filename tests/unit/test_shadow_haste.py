@@ -120,7 +120,7 @@ class Place:
             return TABLE
 
         converger = Converger(journal, self, Metrics(), {"dynamodb": 0.0, "dsql": 0.0}, find)
-        self.rehearsal = WriteRehearsal(journal, self.authority, self.mirror, converger, self, alone=False, peers=peers)
+        self.rehearsal = WriteRehearsal(journal, self.authority, self.mirror, converger, self, peers)
 
     def direction_of(self, _: Key) -> Direction:
         return self._direction

@@ -43,7 +43,7 @@ MAY: Final = {
     Label.TIE: _QUIET,
     Label.RACE: _UNSURE,
     Label.STALE: _UNSURE,
-    Label.FAILED: _UNSURE | {Verdict.MIRROR_ERROR},
+    Label.FAILED: _UNSURE | {Verdict.MIRROR_ERROR, Verdict.UNDECIDED},
     Label.DECLARED: frozenset({Verdict.EXPECTED}),
     Label.UNREPRESENTABLE: frozenset({Verdict.UNREPRESENTABLE}),
     **dict.fromkeys(PLANTED, frozenset({Verdict.MISMATCH})),

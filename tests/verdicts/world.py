@@ -29,7 +29,7 @@ from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.mapping.interface import TableMapping
 from proxy.metrics.registry import Metrics
-from proxy.settings import DSQL, Admin, DynamoDB, JournalSettings, Settings, Shutdown
+from proxy.settings import DSQL, Admin, CompareSettings, DynamoDB, JournalSettings, Settings, Shutdown
 from proxy.settings import Mirror as MirrorSettings
 from proxy.shadow.journal.journal import Journal as KeyJournal
 from proxy.shadow.verdict_record import VerdictRecord
@@ -65,6 +65,7 @@ class Told:
     judged: tuple[JudgedDifference, ...]
     reason: str | None
     at: float
+    mirror: str = ""
 
 
 @dataclass(slots=True)
@@ -83,6 +84,7 @@ class Process:
     name: str
     stage: Stage = "shadow"
     alone: bool = False
+    messages: bool = False
     parts: ComposedLayer = field(init=False)
     journal: KeyJournal = field(init=False)
     _life: Life = field(init=False, default_factory=Life)
@@ -147,6 +149,7 @@ class Process:
             dynamodb=DynamoDB(settle_seconds=DYNAMODB_SETTLE),
             journal=JournalSettings(path=world.folder / f"{self.name}.sqlite"),
             mirror=MirrorSettings(concurrency=4, alone=self.alone),
+            compare=CompareSettings(messages=self.messages),
             shutdown=Shutdown(converge_seconds=10.0),
             admin=Admin(values=True),
         )
@@ -164,7 +167,8 @@ class Process:
     def _hear(self, record: VerdictRecord) -> None:
         call = record.call
         at = self.world.loop.time()
-        self.world.hear(Told(call.request_id, call.operation.action, record.verdict, record.judged, record.reason, at))
+        action, mirror = call.operation.action, record.mirror
+        self.world.hear(Told(call.request_id, action, record.verdict, record.judged, record.reason, at, mirror))
 
 
 class World:

@@ -19,6 +19,7 @@ VERDICTS: Final = {
     "racing": ("quiet", "written while it was compared: proves nothing either way"),
     "lagging": ("quiet", "differed, and agreed once the key had settled"),
     "expected": ("quiet", "differs as the configuration declares"),
+    "undecided": ("unsure", "differed, and the authority did not answer the second look"),
     "mirror_error": ("unsure", "the mirror failed or was too slow; the client did not notice"),
     "mismatch": ("alarm", "differs and goes on differing"),
     "unrepresentable": ("alarm", "the mapping cannot hold the item without loss"),

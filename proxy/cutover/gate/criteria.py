@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from proxy.cutover.gate.binomial_bound import upper_bound
-from proxy.cutover.gate.evidence import AccessPattern, Evidence, JournalBacklog, LastSweep
+from proxy.cutover.gate.evidence import ANSWERED, MIRROR_ERROR, OCC, AccessPattern, Evidence, JournalBacklog, LastSweep
 from proxy.cutover.gate.tail_latency import slowest
 from proxy.cutover.stages import ForgottenProcesses, Scope
 from proxy.settings.gate import GateSettings
@@ -257,29 +258,33 @@ def check_representable(seen: Mapping[AccessPattern, PatternCounts]) -> Criterio
 
 
 def check_mirror(evidence: Evidence, scope: Scope, settings: GateSettings) -> Iterable[Criterion]:
-    """How DSQL has answered in the last ten minutes: after the flip, clients see its failures."""
-    recent = {"answered": 0, "mirror_error": 0, "occ": 0}
+    """How the mirror has answered in the last ten minutes: DSQL's failures are the client's after the flip, and without
+    DynamoDB there is no way back."""
+    recent: Counter[str] = Counter()
     for (table, item_type, word), count in evidence.recent.items():
-        if table == scope.table and (not scope.item_type or item_type in ("", scope.item_type)) and word in recent:
+        if table == scope.table and (not scope.item_type or item_type in ("", scope.item_type)):
             recent[word] += count
-    asked = recent["answered"] + recent["mirror_error"]
-    rate, most = recent["mirror_error"] / asked if asked else 0.0, settings.max_mirror_error_rate
+    failed, asked = recent[MIRROR_ERROR], recent[ANSWERED] + recent[MIRROR_ERROR]
+    rate, most = failed / asked if asked else 0.0, settings.max_mirror_error_rate
+    stores = [each for each in ("DSQL", "DynamoDB") if recent[f"{MIRROR_ERROR} {each.lower()}"]] or ["DSQL"]
     yield Criterion(
         "mirror_errors",
         rate <= most,
-        f"{recent['mirror_error']} of {asked} in ten minutes",
+        f"{failed} of {asked} in ten minutes",
         f"at most {most:g} of all",
-        "DSQL answers its requests."
+        "The mirror answers its requests."
         if rate <= most
-        else "DSQL failed or was too slow, which clients would notice after the flip: see mirror_error in the log.",
+        else f"{' and '.join(stores)} failed or was too slow as the mirror"
+        + (", which clients would notice after the flip" if "DSQL" in stores else "")
+        + ": see mirror_error in the log.",
     )
     yield Criterion(
         "occ",
-        recent["occ"] <= settings.max_occ_exhausted,
-        f"{recent['occ']} in ten minutes",
+        recent[OCC] <= settings.max_occ_exhausted,
+        f"{recent[OCC]} in ten minutes",
         _most(settings.max_occ_exhausted),
         "No write failed because of conflicts."
-        if recent["occ"] <= settings.max_occ_exhausted
+        if recent[OCC] <= settings.max_occ_exhausted
         else "Writes failed after repeated conflicts on DSQL: spread the hot keys, or write them less often.",
     )
     floor = settings.latency_floor_seconds

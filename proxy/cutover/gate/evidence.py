@@ -22,6 +22,11 @@ SPANS: Final = 9
 """The number of spans that cover at least a day."""
 SEEN: Final = "seen"
 
+ANSWERED: Final = "answered"
+MIRROR_ERROR: Final = "mirror_error"
+"""Words of `Evidence.recent`; followed by a blank and a store's name, the mirror errors that were that store's."""
+OCC: Final = "occ"
+
 K = TypeVar("K")
 V = TypeVar("V")
 

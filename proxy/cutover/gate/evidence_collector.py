@@ -18,6 +18,9 @@ from typing import Final
 from proxy.cutover.gate.access_patterns import OTHER, form_of, has_parts, pattern_of
 from proxy.cutover.gate.basis import Basis
 from proxy.cutover.gate.evidence import (
+    ANSWERED,
+    MIRROR_ERROR,
+    OCC,
     SEEN,
     SPAN_SECONDS,
     SPANS,
@@ -35,7 +38,6 @@ from proxy.verdicts import REQUEST_REFUSED, Verdict
 _MAX_PATTERNS: Final = 300
 _FORMS: Final = 4096
 _MINUTES: Final = 10
-_OCC: Final = "occ"
 _EQUAL_VERDICTS: Final = (Verdict.AGREED, Verdict.LAGGING, Verdict.EXPECTED)
 
 Timed = Mapping[tuple[str, ...], tuple[int, ...]]
@@ -78,22 +80,30 @@ class EvidenceCollector:
         self._words(operation, table, item_type, self._clock())[SEEN] += 1
 
     def count_verdict(
-        self, operation: Operation, table: str, item_type: str, verdict: Verdict, reason: str | None = None
+        self,
+        operation: Operation,
+        table: str,
+        item_type: str,
+        verdict: Verdict,
+        reason: str | None = None,
+        mirror: str = "",
     ) -> None:
         """Count a verdict. `reason` is the reason of a mirror error, or says that both stores refused the request as
-        invalid, which is counted separately."""
+        invalid, which is counted separately. `mirror` is the store that failed at a mirror error."""
         now = self._clock()
         word = REQUEST_REFUSED if verdict in _EQUAL_VERDICTS and reason == REQUEST_REFUSED else verdict
         self._words(operation, table, item_type, now)[word] += 1
         recent = self._recent(now)
-        recent[table, item_type, "mirror_error" if verdict is Verdict.MIRROR_ERROR else "answered"] += 1
-        if verdict is Verdict.MIRROR_ERROR and reason == _OCC:
-            recent[table, item_type, _OCC] += 1
+        recent[table, item_type, MIRROR_ERROR if verdict is Verdict.MIRROR_ERROR else ANSWERED] += 1
+        if verdict is Verdict.MIRROR_ERROR and mirror:
+            recent[table, item_type, f"{MIRROR_ERROR} {mirror}"] += 1
+        if verdict is Verdict.MIRROR_ERROR and reason == OCC:
+            recent[table, item_type, OCC] += 1
 
     def count_failure(self, table: str, reason: str) -> None:
         """Count the failure of a call that was not a comparison: a convergence, or DSQL as the authority."""
-        if reason == _OCC:
-            self._recent(self._clock())[table, "", _OCC] += 1
+        if reason == OCC:
+            self._recent(self._clock())[table, "", OCC] += 1
 
     async def evidence(self) -> Evidence:
         """The evidence of now. Call it every few seconds: it also drops what is too old."""

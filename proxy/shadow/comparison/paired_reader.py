@@ -5,9 +5,9 @@ Finds differences and gives no verdict. Knows no journal and no other process.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -21,35 +21,48 @@ from proxy.dynamodb.listing import Listing, read_listing
 from proxy.dynamodb.operations import KEYLESS, LISTING, Operation, json_of
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.pages import PageRequest, read_query, read_scan
-from proxy.dynamodb.schema import Key
+from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
 from proxy.shadow.call import Call
+from proxy.shadow.comparison.authority_reader import AuthorityReader, InconclusiveAnswer
 from proxy.shadow.comparison.outcome_shapes import item_shape, shape_of
 from proxy.shadow.comparison.reread import read_page, with_strong_consistency, without_filters
 from proxy.stores.interface import Store
-from proxy.verdicts import is_conclusive
 
 _BATCH: Final = 100
+_READERS: Final[Mapping[str, Callable[[TableSchema, Mapping[str, Any]], PageRequest | Listing]]] = {
+    "Query": read_query,
+    "Scan": read_scan,
+    LISTING: read_listing,
+}
 
 
 class PairedReader:
-    """A reader of both stores that compares what they answer. Every coroutine raises StoreError."""
+    """A reader of both stores that compares what they answer.
 
-    def __init__(self, authority: Store, mirror: Store, eventual_store: str) -> None:
-        """`eventual_store` is the name of the store whose indexes may be behind its tables."""
-        self._authority = authority
+    Every coroutine raises StoreError where the mirror fails, and InconclusiveAnswer where the authority does, or leaves
+    unanswered what a second look was to settle.
+    """
+
+    def __init__(self, authority: Store, mirror: Store, eventual_store: str, *, messages: bool = False) -> None:
+        """`eventual_store` is the name of the store whose indexes may be behind its tables. `messages`: compare the
+        words of errors too.
+        """
+        self._messages = messages
+        self._authority = AuthorityReader(authority)
         self._mirror = mirror
         self._authority_lags = authority.name == eventual_store
 
     async def compare(self, call: Call, authority_outcome: Outcome, mirror_outcome: Outcome) -> Comparison:
         """Compare two answers to one call, and read by key what they leave undecided."""
-        if _identical(authority_outcome, mirror_outcome):
+        if _identical(authority_outcome, mirror_outcome) and not mirror_outcome.document.get("UnprocessedKeys"):
             return Comparison()
         comparison = compare_outcomes(
             call.operation.action,
             (authority_outcome.status, authority_outcome.document),
             (mirror_outcome.status, mirror_outcome.document),
             shape_of(call.operation, call.tables),
+            messages=self._messages,
         )
         return await self._settle_undecided(call, comparison) if comparison.undecided else comparison
 
@@ -59,9 +72,8 @@ class PairedReader:
         A whole Scan is compared as a set. Part of a Scan is another part in the other store, whose order differs, so
         its items are read from the mirror by key.
         """
-        document, request = authority_outcome.document, call.operation.request
-        whole = not any(request.get(n) is not None for n in ("ExclusiveStartKey", "Segment", "Limit", "IndexName"))
-        if not authority_outcome.ok or (whole and "LastEvaluatedKey" not in document):
+        document = authority_outcome.document
+        if not authority_outcome.ok or (_is_whole_scan(call.operation) and "LastEvaluatedKey" not in document):
             mirror_outcome = (await self._mirror.execute(call.operation)).outcome
             return await self.compare(call, authority_outcome, mirror_outcome)
         try:
@@ -96,7 +108,11 @@ class PairedReader:
         The read is strongly consistent where the API allows it; a page is read without what hides its items first.
         """
         operation = call.operation
-        if operation.action == "Scan" and keys:
+        if (
+            operation.action == "Scan"
+            and keys
+            and not (operation.request.get("IndexName") and _is_whole_scan(operation))
+        ):
             return call, _merge([await self._compare_stores(call, key) for key in keys])
         strong = replace(call, operation=with_strong_consistency(operation))
         if operation.action in KEYLESS:
@@ -107,16 +123,20 @@ class PairedReader:
         return strong, await self._read_both(strong)
 
     async def _read_both(self, call: Call) -> Comparison:
-        authority_outcome = (await self._authority.execute(call.operation)).outcome
-        if not is_conclusive(authority_outcome):
-            return Comparison()
+        authority_outcome = await self._authority.execute(call.operation)
         if call.operation.action == "Scan":
-            return await self.compare_scan(call, authority_outcome)
-        return await self.compare(call, authority_outcome, (await self._mirror.execute(call.operation)).outcome)
+            comparison = await self.compare_scan(call, authority_outcome)
+        else:
+            mirror_outcome = (await self._mirror.execute(call.operation)).outcome
+            comparison = await self.compare(call, authority_outcome, mirror_outcome)
+        if comparison.agreed and comparison.uncompared and call.operation.action == "BatchGetItem":
+            # What differed may be among the keys that were left unprocessed: that is no agreement.
+            raise InconclusiveAnswer("unprocessed")
+        return comparison
 
     async def _compare_stores(self, call: Call, key: Key) -> Comparison:
         """Compare one item as both stores hold it."""
-        wanted, held = (await self._authority.get(key)).item, (await self._mirror.get(key)).item
+        wanted, held = await self._authority.get(key), (await self._mirror.get(key)).item
         comparison = _with_key(
             compare_items(wanted, held, call.table_of(key).pick(wanted or held or {})), key.attributes
         )
@@ -135,15 +155,14 @@ class PairedReader:
                 continue
             key = call.table.schema.key_of(entry.key)
             missing_in_mirror = entry.mirror is None
-            store = self._mirror if missing_in_mirror else self._authority
-            item = (await store.get(key)).item
+            item = (await self._mirror.get(key)).item if missing_in_mirror else await self._authority.get(key)
             other = None if item is None else {name: item[name] for name in shown if name in item}
             one, two = (shown, other) if missing_in_mirror else (other, shown)
             differences_by_key = _with_key(compare_items(one, two, call.table.pick(shown)), entry.key)
             by_index = call.operation.request.get("IndexName") is not None
             if differences_by_key and by_index and missing_in_mirror == self._authority_lags:
                 # The page that shows the item may show what its index held a moment ago.
-                wanted, held = (await self._authority.get(key)).item, (await self._mirror.get(key)).item
+                wanted, held = await self._authority.get(key), (await self._mirror.get(key)).item
                 if not compare_items(wanted, held, call.table.pick(wanted or shown)):
                     continue
             if differences_by_key:
@@ -151,42 +170,33 @@ class PairedReader:
                 differing.append(ItemPair(entry.key, one, two))
         return replace(comparison, differences=tuple(differences), differing=tuple(differing), undecided=())
 
-    async def without_index_delay(self, call: Call, comparison: Comparison) -> Comparison:
-        """Return the comparison without the differences that come of a DynamoDB index that is behind its table.
-
-        If there are any, differences of the page itself (a count, a cursor) are left out too: they may follow from
-        them.
-        """
+    async def index_delays(self, call: Call, comparison: Comparison) -> dict[Key, Item | None]:
+        """Return the keys that differ only because DynamoDB's index is behind its table, with what both stores hold."""
         operation = call.operation
-        if operation.action not in ("Query", LISTING) or operation.request.get("IndexName") is None:
-            return comparison
+        if operation.action not in _READERS or operation.request.get("IndexName") is None:
+            return {}
         try:
-            page = read_page(read_listing, call) if operation.action == LISTING else read_page(read_query, call)
+            page = read_page(_READERS[operation.action], call)
         except DynamoDBError:
-            return comparison
-        late = {
-            text_of_key(entry.key) for entry in comparison.differing if await self._is_index_delay(call, page, entry)
-        }
-        if not late:
-            return comparison
-        rest = tuple(d for d in comparison.differences if d.key is not None and text_of_key(d.key) not in late)
-        return replace(
-            comparison,
-            differences=rest,
-            differing=tuple(e for e in comparison.differing if text_of_key(e.key) not in late),
-        )
+            return {}
+        late: dict[Key, Item | None] = {}
+        for entry in comparison.differing:
+            if entry.key is not None:
+                key = call.table.schema.key_of(entry.key)
+                wanted, held = await self._authority.get(key), (await self._mirror.get(key)).item
+                if self._is_index_delay(call, page, entry, wanted, held):
+                    late[key] = wanted
+        return late
 
-    async def _is_index_delay(self, call: Call, page: PageRequest | Listing, entry: ItemPair) -> bool:
+    def _is_index_delay(
+        self, call: Call, page: PageRequest | Listing, entry: ItemPair, wanted: Item | None, held: Item | None
+    ) -> bool:
         """Return whether an item differs only because DynamoDB's index is behind its table.
 
         That is so if both stores hold the item alike, the page of the store whose indexes are prompt shows of it what
         it should, and the other page does not. The prompt page may also lack the item, if the late page shows it at a
         place in the order that it has left.
         """
-        if entry.key is None:
-            return False
-        key = call.table.schema.key_of(entry.key)
-        wanted, held = (await self._authority.get(key)).item, (await self._mirror.get(key)).item
         rules, expected = call.table.pick(wanted or held or {}), page.show(wanted)
         late, prompt = (entry.authority, entry.mirror) if self._authority_lags else (entry.mirror, entry.authority)
         if compare_items(wanted, held, rules) or not compare_items(expected, late, rules):
@@ -196,9 +206,28 @@ class PairedReader:
         return (prompt is None and moved) or not compare_items(expected, prompt, rules)
 
 
+def without_keys(call: Call, comparison: Comparison, keys: Collection[Key]) -> Comparison:
+    """Return the comparison without the differences of these keys.
+
+    If there are any, differences of the page itself (a count, a cursor) are left out too: they may follow from them.
+    """
+    if not keys:
+        return comparison
+    key_of = call.table.schema.key_of
+    return replace(
+        comparison,
+        differences=tuple(d for d in comparison.differences if d.key is not None and key_of(d.key) not in keys),
+        differing=tuple(e for e in comparison.differing if e.key is None or key_of(e.key) not in keys),
+    )
+
+
 def _identical(authority_outcome: Outcome, mirror_outcome: Outcome) -> bool:
     """Return whether two answers are the same to the letter, as nearly all are: then no shape is needed."""
     return authority_outcome.status == mirror_outcome.status and authority_outcome.document == mirror_outcome.document
+
+
+def _is_whole_scan(operation: Operation) -> bool:
+    return not any(operation.request.get(name) is not None for name in ("ExclusiveStartKey", "Segment", "Limit"))
 
 
 def _projects_inside(operation: Operation) -> bool:

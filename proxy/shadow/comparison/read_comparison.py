@@ -31,7 +31,9 @@ from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.shadow.call import Call, ComparisonStart
-from proxy.shadow.comparison.paired_reader import PairedReader, text_of_key
+from proxy.shadow.comparison.authority_reader import AuthorityReader, InconclusiveAnswer
+from proxy.shadow.comparison.index_delays import IndexDelays
+from proxy.shadow.comparison.paired_reader import PairedReader, text_of_key, without_keys
 from proxy.shadow.comparison.peers import NoPeers, PeerActivity
 from proxy.shadow.instrumentation import VerdictSink
 from proxy.shadow.journal.journal import Journal
@@ -69,17 +71,21 @@ class ReadComparison:
         peers: PeerActivity | None = None,
         eventual_store: str = "dynamodb",
         nominate: Callable[[Sequence[Key]], Awaitable[None]] | None = None,
+        *,
+        messages: bool = False,
     ) -> None:
         """`journal` says which keys this process is writing, `peers` which keys other processes are. Verdicts go to
         `sink`. `eventual_store` is the name of the store whose indexes may be behind its tables: DynamoDB, in either
-        role. `nominate` takes the keys that disagree; by default the journal does.
+        role. `nominate` takes the keys that disagree; by default the journal does. `messages`: compare the words of
+        errors too.
         """
         self._journal = journal
-        self._authority = authority
+        self._authority = AuthorityReader(authority)
         self._mirror = mirror
         self._sink = sink
         self._peers: PeerActivity = peers or NoPeers(alone=False)
-        self._pair = PairedReader(authority, mirror, eventual_store)
+        self._delays = IndexDelays(journal, self._peers)
+        self._pair = PairedReader(authority, mirror, eventual_store, messages=messages)
         self._nominate = nominate or journal.enqueue
 
     async def compare(self, call: Call, answer: asyncio.Future[Outcome | None]) -> None:
@@ -108,26 +114,42 @@ class ReadComparison:
         """
         try:
             if authority_outcome is None:
-                authority_outcome = (await self._authority.execute(call.operation)).outcome
-        except StoreError:
+                authority_outcome = await self._authority.execute(call.operation)
+        except InconclusiveAnswer:
             return  # as if the authority had given a client no answer
-        await self._compare_outcomes(call, authority_outcome, mirror_outcome, started)
+        await self._compare_outcomes(call, authority_outcome, mirror_outcome, started, served=True)
 
     async def _compare_outcomes(
-        self, call: Call, authority_outcome: Outcome | None, mirror_outcome: Outcome | None, started: ComparisonStart
+        self,
+        call: Call,
+        authority_outcome: Outcome | None,
+        mirror_outcome: Outcome | None,
+        started: ComparisonStart,
+        *,
+        served: bool = False,
     ) -> None:
-        """`mirror_outcome` is None for a Scan: its page is read from the mirror in another way."""
+        """`mirror_outcome` is None for a Scan: its page is read from the mirror in another way. `served`: the mirror
+        has answered the client, or the call has the client's request id already."""
         if authority_outcome is None or not is_conclusive(authority_outcome):
             return
+        call = call if served else call.answered_with(authority_outcome)
+        comparison: Comparison | None = None
         try:
             if mirror_outcome is None:
                 comparison = await self._pair.compare_scan(call, authority_outcome)
             else:
                 comparison = await self._pair.compare(call, authority_outcome, mirror_outcome)
-            if comparison.agreed:
-                self._record(call, Verdict.AGREED, reason=None if shows_state(authority_outcome) else REQUEST_REFUSED)
-            else:
+            if not comparison.agreed:
                 await self._recheck(call, comparison, started)
+            elif comparison.uncompared and not comparison.compared:
+                self._record(call, Verdict.UNDECIDED, reason="unprocessed")
+            else:
+                self._record(call, Verdict.AGREED, reason=None if shows_state(authority_outcome) else REQUEST_REFUSED)
+        except InconclusiveAnswer as error:
+            self._record(call, Verdict.UNDECIDED, reason=error.reason)
+            if comparison is not None:
+                # Nobody will look again, and the mirror may be at fault.
+                await self._nominate(self._without_parked(self._keys_of(call, comparison)))
         except StoreError as error:
             self._record_failure(call, error)
 
@@ -137,8 +159,9 @@ class ReadComparison:
 
     async def _recheck(self, call: Call, comparison: Comparison, started: ComparisonStart) -> None:
         """Read again until the stores agree or the difference can be judged. `started` is when the first pair of reads
-        began."""
+        began. Raises InconclusiveAnswer if the authority did not answer the last look."""
         racing, reread, parked = False, call, False
+        unanswered: InconclusiveAnswer | None = None
         for delay in RECHECK_SECONDS:
             keys = self._keys_of(reread, comparison)
             unparked = self._without_parked(keys)
@@ -151,13 +174,20 @@ class ReadComparison:
             await self._journal.wait_until_absent(unparked, _DEPARTURE_SECONDS)
             await asyncio.sleep(delay)
             started = self.start()
-            reread, comparison = await self._pair.read_again(call, keys)
+            try:
+                reread, comparison = await self._pair.read_again(call, keys)
+                unanswered = None
+            except InconclusiveAnswer as error:
+                unanswered = error
+                continue
             if comparison.agreed:
                 self._record(call, Verdict.RACING if racing else Verdict.LAGGING)
                 return
+        if unanswered is not None:
+            raise unanswered
         for pause in (*_QUIET_SECONDS, None):
             if not parked:
-                comparison = await self._pair.without_index_delay(reread, comparison)
+                comparison = await self._without_index_delay(reread, comparison)
             if comparison.agreed:
                 self._record(call, Verdict.RACING if racing else Verdict.LAGGING, reason=None if racing else "index")
                 return
@@ -207,6 +237,14 @@ class ReadComparison:
         repairs = dict.fromkeys(key for _, keys in confirmed for key in keys if key != any_key_of(key.table))
         return [*explained, *(each for each, _ in confirmed)], self._without_parked(list(repairs))
 
+    async def _without_index_delay(self, call: Call, comparison: Comparison) -> Comparison:
+        """Return the comparison without the differences of an index that is behind its table, unless that lasts."""
+        late = await self._pair.index_delays(call, comparison)
+        if not late:
+            return comparison
+        lasting = await self._delays.lasting(str(call.operation.request.get("IndexName")), late)
+        return without_keys(call, comparison, late.keys() - lasting)
+
     def _suspect_keys(self, call: Call, judged: JudgedDifference) -> list[Key]:
         """Return the keys that may have caused a difference: its own, or those that the operation names, or
         `any_key_of` each of its tables."""
@@ -240,7 +278,7 @@ class ReadComparison:
             if attributes is None:
                 continue
             for key in _keys_named_by(call.operation, attributes):
-                item = (await self._authority.get(key)).item
+                item = await self._authority.get(key)
                 image, _ = self._mirror.image(key, item)
                 parked = self._journal.parked_reason(key) is not None
                 loss = (
@@ -255,7 +293,7 @@ class ReadComparison:
     def _record(
         self, call: Call, verdict: Verdict, judged: Sequence[JudgedDifference] = (), reason: str | None = None
     ) -> None:
-        self._sink.record(VerdictRecord(call, verdict, tuple(judged), reason))
+        self._sink.record(VerdictRecord(call, verdict, tuple(judged), reason, self._mirror.name))
 
 
 def _keys_named_by(operation: Operation, attributes: Item) -> list[Key]:

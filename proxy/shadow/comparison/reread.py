@@ -14,7 +14,7 @@ from proxy.dynamodb.pages import PageRequest
 from proxy.dynamodb.schema import TableSchema
 from proxy.shadow.call import Call
 
-P = TypeVar("P", PageRequest, Listing)
+P = TypeVar("P", bound=PageRequest | Listing)
 
 _PLACEHOLDER: Final = re.compile(r"[#:][A-Za-z0-9_]+")
 # The parameters of a Query or Scan that hide items, or parts of them, from a comparison.

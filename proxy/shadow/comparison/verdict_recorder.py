@@ -47,7 +47,7 @@ class VerdictRecorder:
         self._metrics.comparison.compared(table.name, item_type, operation.action, verdict)
         self.counts[table.name, item_type, operation.action, verdict] += 1
         if self._evidence is not None:
-            self._evidence.count_verdict(operation, table.name, item_type, verdict, reason)
+            self._evidence.count_verdict(operation, table.name, item_type, verdict, reason, record.mirror)
         if verdict is Verdict.AGREED:
             return
         if verdict is Verdict.MIRROR_ERROR:

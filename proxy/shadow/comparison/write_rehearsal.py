@@ -32,8 +32,9 @@ from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.shadow.call import Call
+from proxy.shadow.comparison.authority_reader import AuthorityReader, InconclusiveAnswer
 from proxy.shadow.comparison.outcome_shapes import shape_of
-from proxy.shadow.comparison.peers import NoPeers, PeerActivity
+from proxy.shadow.comparison.peers import PeerActivity
 from proxy.shadow.convergence.converger import Converger
 from proxy.shadow.instrumentation import VerdictSink
 from proxy.shadow.journal.entries import ClaimedKey, JournalEntry
@@ -96,21 +97,23 @@ class WriteRehearsal:
         mirror: Store,
         converger: Converger,
         sink: VerdictSink,
+        peers: PeerActivity,
         *,
-        alone: bool,
-        peers: PeerActivity | None = None,
         remember_token: Callable[[IdempotencyToken], Awaitable[None]] | None = None,
+        messages: bool = False,
     ) -> None:
-        """`alone` says that no other process writes the same tables; `peers` are those that may. Verdicts go to `sink`.
-        `remember_token` makes the mirror answer a repeated transaction after a flip as DynamoDB would.
+        """`peers` are the other processes that may write the same tables. Verdicts go to `sink`.
+        `remember_token` makes the mirror answer a repeated transaction after a flip as DynamoDB would. `messages`:
+        compare the words of errors too.
         """
         self._remember = remember_token
         self._journal = journal
-        self._authority = authority
+        self._authority = AuthorityReader(authority)
+        self._messages = messages
         self._mirror = mirror
         self._converger = converger
         self._sink = sink
-        self._peers: PeerActivity = NoPeers(alone) if alone or peers is None else peers
+        self._peers = peers
         self._tokens: OrderedDict[str, float] = OrderedDict()
 
     def is_repeat(self, call: Call) -> bool:
@@ -132,6 +135,7 @@ class WriteRehearsal:
 
     async def rehearse(self, call: Call, entry: JournalEntry, authority_outcome: Outcome) -> None:
         """Rehearse the write, compare the stores, converge the keys and record a verdict."""
+        call = call.answered_with(authority_outcome)
         comparable = is_conclusive(authority_outcome) and not authority_outcome.document.get("UnprocessedItems")
         executed: ExecutionResult | None = None
         failed: StoreError | None = None
@@ -163,7 +167,7 @@ class WriteRehearsal:
                 self._journal.retry_later(claim, 0.0)
         if comparable:
             reason = finding.reason or (None if shows_state(authority_outcome) else REQUEST_REFUSED)
-            self._sink.record(VerdictRecord(call, finding.verdict, finding.judged, reason))
+            self._sink.record(VerdictRecord(call, finding.verdict, finding.judged, reason, self._mirror.name))
 
     def _is_awaited(self, call: Call) -> bool:
         """Return whether clients wait for the keys to converge: then nothing else is done with them."""
@@ -200,10 +204,10 @@ class WriteRehearsal:
         """
         try:
             for key in entry.keys:
-                if self._mirror.image(key, (await self._authority.get(key)).item)[1]:
+                if self._mirror.image(key, await self._authority.get(key))[1]:
                     return self._failure(call, error)
-        except StoreError as other:
-            return _Finding(Verdict.MIRROR_ERROR, reason=other.reason)
+        except InconclusiveAnswer as other:
+            return _Finding(Verdict.UNDECIDED, reason=other.reason)
         return await self._compare_stores(call, entry, authority_outcome, None, claims)
 
     async def _compare_stores(
@@ -237,6 +241,8 @@ class WriteRehearsal:
                     repaired = await self._watch_for_repair(entry)
                     if repaired is not None:
                         return repaired
+        except InconclusiveAnswer as error:
+            return _Finding(Verdict.UNDECIDED, reason=error.reason)
         except StoreError as error:
             return _Finding(Verdict.MIRROR_ERROR, reason=error.reason)
         return _Finding(gravest_verdict(judged), tuple(judged), equal, undisturbed=undisturbed)
@@ -266,7 +272,7 @@ class WriteRehearsal:
         """Return what the two stores hold now. `left` is what the rehearsal has just written to the mirror, by key."""
         states = {}
         for key in keys:
-            wanted = (await self._authority.get(key)).item
+            wanted = await self._authority.get(key)
             held = left[key] if key in left else await self._mirror.get(key)
             if held.item == wanted:
                 states[key] = _KeyState(wanted, wanted, wanted, equal=held.index_consistent)
@@ -288,6 +294,7 @@ class WriteRehearsal:
                 (authority_outcome.status, authority_outcome.document),
                 (mirror_outcome.status, mirror_outcome.document),
                 shape_of(call.operation, call.tables),
+                messages=self._messages,
             )
         judged: list[JudgedDifference] = []
         loss_of_only_key = MappingLoss()

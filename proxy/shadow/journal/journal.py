@@ -111,7 +111,7 @@ class Journal:
         """
         now = self._clock()
         distinct = tuple(dict.fromkeys(keys))
-        generation = self._activity.enter((key.table for key in distinct), now)
+        generation = self._activity.enter(distinct, now)
         overlapped = set()
         for key in distinct:
             self._settling.pop(key, None)
@@ -220,7 +220,8 @@ class Journal:
 
         For `any_key_of` a table, none of its keys. Never more than memory reaches back.
         """
-        return 0.0 if self._holds_any(key) else max(0.0, self._clock() - self._activity.latest_activity(key)[1])
+        now = self._clock()
+        return 0.0 if self._holds_any(key) else max(0.0, now - self._activity.idle_since(key, now))
 
     def has_later_write(self, entry: JournalEntry) -> bool:
         """Return whether another write to one of the entry's keys has entered since."""

@@ -16,6 +16,7 @@ from typing import Final
 from proxy.dynamodb.schema import Key
 
 _MAX_DEPARTURES: Final = 10_000
+_MAX_WATCHED: Final = 10_000
 
 
 def any_key_of(table: str) -> Key:
@@ -46,17 +47,21 @@ class KeyActivity:
         self._forgotten = Departure(0, self.sequence, now)
         self._departures: OrderedDict[Key, Departure] = OrderedDict()
         self._by_table: dict[str, tuple[int, float]] = {}
+        # Keys that somebody has asked about: since when they have not been written, however many others have.
+        self._watched: OrderedDict[Key, float] = OrderedDict()
 
-    def enter(self, tables: Iterable[str], now: float) -> int:
-        """Note that keys of these tables enter together. Returns the sequence number, which is theirs alone."""
+    def enter(self, keys: Iterable[Key], now: float) -> int:
+        """Note that these keys enter together. Returns the sequence number, which is theirs alone."""
         self.sequence += 1
-        for table in tables:
-            self._by_table[table] = self.sequence, now
+        for key in keys:
+            self._by_table[key.table] = self.sequence, now
+            if key in self._watched:
+                self._watched[key] = now
         return self.sequence
 
     def leave(self, key: Key, generation: int, now: float) -> None:
         """Note that a key departs."""
-        self._departures[key] = Departure(generation, self.enter((key.table,), now), now)
+        self._departures[key] = Departure(generation, self.enter((key,), now), now)
         self._departures.move_to_end(key)
         if len(self._departures) > _MAX_DEPARTURES:
             self._forgotten = self._departures.popitem(last=False)[1]
@@ -76,3 +81,14 @@ class KeyActivity:
         departure = self._departures.get(key, self._forgotten)
         latest = departure if departure.sequence > self._forgotten.sequence else self._forgotten
         return latest.sequence, latest.at
+
+    def idle_since(self, key: Key, now: float) -> float:
+        """Return since when the key is known not to have been in the journal. From now on it is known exactly, until
+        many other keys have been asked about."""
+        since = self.latest_activity(key)[1]
+        if key == any_key_of(key.table):
+            return since
+        watched = self._watched.setdefault(key, now)
+        if len(self._watched) > _MAX_WATCHED:
+            self._watched.popitem(last=False)
+        return min(since, watched)

@@ -71,7 +71,8 @@ def _subset(call: Call, keys: tuple[Key, ...], items: dict[str, Any]) -> Call:
     operation = call.operation
     request = {**operation.request, "RequestItems": items}
     schemas = {name: operation.schemas[name] for name in dict.fromkeys(map(table_name, items))}
-    return replace(call, operation=Operation(operation.action, json_of(request), request, keys, schemas))
+    part = Operation(operation.action, json_of(request), request, keys, schemas)
+    return replace(call, operation=part, is_part=True)
 
 
 def join(calls: Sequence[Call], outcomes: Sequence[Outcome]) -> Outcome:

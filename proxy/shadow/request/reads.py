@@ -104,9 +104,11 @@ class Reads:
             self._metrics.comparison.ramped(error.reason)
             return route.direction.authority.name, await ask_authority(route, call)
         served = executed.outcome
+        differs = answer is not None and (answer.status, answer.document) != (served.status, served.document)
         if self._admission.admit(route.direction.breaker):
-            self._admission.start(route.comparison.compare_served(call, served, answer, started))
-        if answer is not None and (answer.status, answer.document) != (served.status, served.document):
+            recorded = call.answered_with(answer) if answer is not None and differs else call
+            self._admission.start(route.comparison.compare_served(recorded, served, answer, started))
+        if answer is not None and differs:
             self._metrics.comparison.ramped("differs")
             return route.direction.authority.name, answer
         self._metrics.comparison.ramped("served")
