@@ -20,7 +20,7 @@ import urllib.parse
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import botocore.auth
 import botocore.session
@@ -37,6 +37,7 @@ from tests.faults.test_name_and_certificate_faults import certificate
 from tests.integration.scenes import wait_until
 from tests.proxy_process import ProxyProcess
 from tests.standins.billio import HASH_KEY, TABLE, billio_table
+from tests.standins.dsql import Dsql
 from tests.standins.postgres import Postgres
 from tests.standins.processes import LOOPBACK, free_port
 
@@ -214,13 +215,16 @@ async def test_the_loop_goes_on_while_a_token_is_made(monkeypatch: pytest.Monkey
 # --- the door ---------------------------------------------------------------------------------------------------------
 
 
+DENIED: Final = ("08006", "unable to accept connection, access denied")
+
+
 class Doorkeeper:
     """As much of a PostgreSQL's beginning as shows what a client says: TLS, its server name, user and password.
 
     "Message Formats", PostgreSQL's manual. It answers an error where it is given one, and else lets everybody in.
     """
 
-    def __init__(self, tls: ssl.SSLContext, error: tuple[str, str] | None = None) -> None:
+    def __init__(self, tls: ssl.SSLContext, error: tuple[str, ...] | None = None) -> None:
         self.names: list[str | None] = []
         self.startups: list[dict[str, str]] = []
         self.passwords: list[str] = []
@@ -248,8 +252,9 @@ class Doorkeeper:
             _, length = struct.unpack("!cI", await reader.readexactly(5))
             self.passwords.append((await reader.readexactly(length - 4)).rstrip(b"\0").decode())
             if self._error is not None:
-                state, text = self._error
-                writer.write(_message(b"E", f"SFATAL\0VFATAL\0C{state}\0M{text}\0\0".encode()))
+                state, text, *hint = self._error
+                hints = "".join(f"H{each}\0" for each in hint)
+                writer.write(_message(b"E", f"SFATAL\0VFATAL\0C{state}\0M{text}\0{hints}\0".encode()))
             else:
                 version = _message(b"S", b"server_version\x0016.9\0")
                 writer.write(_message(b"R", struct.pack("!I", 0)) + version + _message(b"Z", b"I"))
@@ -293,7 +298,16 @@ async def test_each_connection_has_a_token_of_its_own_as_password(
         ("app", ("28P01", "IAM authentication failed for user"), "access", "an AWS IAM GRANT app TO its ARN"),
         ("admin", ("3D000", 'database "x" does not exist'), "database", "DSQL's is called postgres"),
         ("admin", ("53300", "too many connections"), "full", "lower pool_max"),
+        ("admin", ("53400", "Unable to accept connection, rate exceeded."), "rate", "lower connect_rate"),
         ("admin", ("57P03", "the database system is starting up"), "starting", "wait"),
+        ("admin", ("08006", "unable to accept connection"), "refused", "its port"),
+        ("admin", (*DENIED, "User: arn:aws:iam::1:user/a is not authorized"), "access", "needs dsql:DbConnectAdmin on"),
+        ("app", (*DENIED, "a is not authorized to perform: dsql:DbConnect"), "access", "an AWS IAM GRANT app TO"),
+        ("app", DENIED, "access", "an AWS IAM GRANT app TO"),
+        ("admin", (*DENIED, "Signature expired: 20261130T000000Z is now earlier"), "access", "clock (NTP)"),
+        ("admin", (*DENIED, "Signature not yet current: 20991130T000000Z"), "access", "of the future"),
+        ("admin", (*DENIED, "The security token included in the request is invalid."), "access", "renew them"),
+        ("app", (*DENIED, "Wrong user to action mapping. user: app, action: DbConnect"), "access", "app connects with"),
     ],
 )
 async def test_what_the_cluster_answers_is_told_with_a_remedy(
@@ -301,7 +315,7 @@ async def test_what_the_cluster_answers_is_told_with_a_remedy(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     user: str,
-    answer: tuple[str, str],
+    answer: tuple[str, ...],
     reason: str,
     said: str,
 ) -> None:
@@ -310,10 +324,30 @@ async def test_what_the_cluster_answers_is_told_with_a_remedy(
     async with Doorkeeper(shown.context, answer).open() as door:
         with pytest.raises(ConnectError) as raised:
             await connect_once(DSQL(endpoint=f"{CLUSTER}:{door.port}", user=user, timeout_seconds=60))
-    assert (raised.value.reason, raised.value.said) == (reason, " ".join(answer))
+    assert (raised.value.reason, raised.value.said.replace("HINT: ", "")) == (reason, " ".join(answer))
     assert said in raised.value.remedy
     assert SECRET not in str(raised.value)
     assert "X-Amz" not in str(raised.value)
+
+
+async def test_a_cluster_that_is_waking_up_is_waited_for(postgres: Postgres) -> None:
+    with Dsql(postgres, waking=3) as gate:
+        settings = DSQL(dsn=gate.dsn(), timeout_seconds=60)
+        connection = await connect_once(settings)
+        await connection.close()
+        gate.change(waking=2)
+        pool = open_pool(settings)
+        async with pool.connection() as connection:  # whoever waits in line goes on waiting
+            assert await connection.fetchval("SELECT 1") == 1
+        await pool.close()
+
+
+async def test_a_cluster_that_never_wakes_up_is_given_up(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.stores.dsql.connect.WAKE_SECONDS", 0.0)
+    with Dsql(postgres, waking=1000) as gate:
+        with pytest.raises(ConnectError, match="waking up cluster") as raised:
+            await connect_once(DSQL(dsn=gate.dsn(), timeout_seconds=60))
+        assert raised.value.reason == "waking"
 
 
 # --- TLS to a real PostgreSQL -----------------------------------------------------------------------------------------

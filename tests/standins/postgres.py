@@ -193,6 +193,12 @@ class Postgres(Standin):
         done = self._run("psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", statement, self.dsn(database), seconds=120)
         return done.stdout.strip()
 
+    def run_script(self, script: str, dsn: str, **variables: str) -> str:
+        """Run a script by psql, which goes on after an error, and return what it said on stderr."""
+        given = [each for name, value in variables.items() for each in ("-v", f"{name}={value}")]
+        done = self._run("psql", "-XqAt", *given, "-f", "-", dsn, seconds=120, text=script)
+        return done.stderr.strip()
+
     def _prepare_folders(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
         if self._runs_as is None:
@@ -231,13 +237,14 @@ class Postgres(Standin):
         return subprocess.run(asked, timeout=60).returncode == 0
 
     def _run(
-        self, program: str, *arguments: str, seconds: float, unprivileged: bool = False
+        self, program: str, *arguments: str, seconds: float, unprivileged: bool = False, text: str = ""
     ) -> subprocess.CompletedProcess[str]:
         uid, gid = self._runs_as if unprivileged and self._runs_as else (None, None)
         done = subprocess.run(
             [str(self._installation / "bin" / program), *arguments],
             capture_output=True,
             text=True,
+            input=text,
             timeout=seconds,
             cwd=self._directory,
             user=uid,

@@ -25,11 +25,15 @@ from dsql_core.connection_properties import build_application_name
 from dsql_core.token_manager import TokenManager
 
 from proxy.settings import DSQL
-from proxy.stores.dsql.connect_errors import ConnectError, Target, explained
+from proxy.stores.attempts import Backoff
+from proxy.stores.dsql.connect_errors import ConnectError, Target, explained, is_waking_up
 from proxy.stores.dsql.pool import Connect, Pool, PoolObserver
 
 # As long as DSQL's own default: a token is used at once, but this machine's clock may be some minutes slow.
 TOKEN_SECONDS: Final = 900
+WAKE_SECONDS: Final = 60.0
+"""For how long a connect is repeated while the cluster says that it is waking up."""
+_WAKE_BACKOFF: Final = Backoff(0.2, 3.0, min_share=0.5)
 _STATEMENTS: Final = 512  # prepared statements that each connection keeps
 _SESSION_NAME: Final = "crossfade"
 _NOWHERE: Final = "postgresql://nobody@127.0.0.1:1/nothing"
@@ -72,7 +76,29 @@ def target_of(settings: DSQL) -> Target:
 
 
 def connecting(settings: DSQL, token_made: Callable[[float], None] | None = None) -> Connect:
-    """What makes one connection each time it is called. `token_made` hears how many seconds a token took."""
+    """What makes one connection each time it is called, and waits for a cluster that is waking up.
+
+    `token_made` hears how many seconds a token took.
+    """
+    connect = _connect_once(settings, token_made)
+
+    async def when_awake() -> asyncpg.Connection:
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + WAKE_SECONDS
+        retry = 0
+        while True:
+            try:
+                return await connect()
+            except asyncpg.PostgresError as error:
+                if not is_waking_up(error) or clock() > deadline:
+                    raise
+            retry += 1
+            await _WAKE_BACKOFF.pause(retry)
+
+    return when_awake
+
+
+def _connect_once(settings: DSQL, token_made: Callable[[float], None] | None) -> Connect:
     if settings.endpoint is None:
         dsn = settings.dsn or _NOWHERE
 

@@ -19,7 +19,12 @@ from proxy.stores.interface import Unrepresentable
 # "57014" is a cancelled statement; class 57P is a server going away, 53 one that is full, 08 a connection lost.
 _AWAY: Final = ("57", "53", "08", "XX000", "25006")
 # Class 22: the value is not one the column's type has (NUL in text, out of range); class 23: a constraint refuses it.
-UNFIT: Final = ("22", "23", "54000")
+_UNFIT: Final = ("22", "23")
+_LIMIT: Final = "54000"
+# DSQL has one SQLSTATE for all its limits (recorded): of these an item is too large for its row, whatever else happens.
+# The others are of the transaction: its rows, its size, its age, the space that a query works in.
+_ITEM_LIMITS: Final = ("key size", "maximum row size", "datatype limit", "index row")
+_AGE_LIMIT: Final = "transaction age limit"
 # A form of words that the server does not have.
 UNSUPPORTED: Final = ("0A000", "42601")
 NO_TABLE: Final = "42P01"
@@ -49,6 +54,14 @@ def is_ddl_race(error: BaseException) -> bool:
     return error.sqlstate == "XX000" and str(error).startswith(_CATALOG_RACE)
 
 
+def is_unfit(error: asyncpg.PostgresError) -> bool:
+    """Whether the statement's row will never be taken, because of what is in it."""
+    state = error.sqlstate or ""
+    if state == _LIMIT:
+        return str(error).lower().startswith(_ITEM_LIMITS)
+    return state.startswith(_UNFIT)
+
+
 def to_store_error(error: asyncpg.PostgresError, key: Key | None, *, reading: bool = False) -> StoreError:
     """The seam's error for PostgreSQL's. Messages carry SQLSTATE and not the text: that may quote values."""
     state = error.sqlstate or "?????"
@@ -58,7 +71,9 @@ def to_store_error(error: asyncpg.PostgresError, key: Key | None, *, reading: bo
         if not reading and (state.startswith(("57P", "08")) or state == "XX000"):
             return UnknownOutcome("connection", detail)
         return Unreachable("server", detail)
-    if key is not None and state.startswith(UNFIT):
+    if state == _LIMIT and _AGE_LIMIT in str(error):
+        return Unreachable("age", detail)  # refused as a whole: nothing of it has happened
+    if key is not None and is_unfit(error):
         return Unrepresentable(key, (Fault(next(iter(key.attributes)), f"DSQL refuses the row ({detail})"),))
     return Refused(state, detail)
 

@@ -19,7 +19,7 @@ from proxy.stores.attempts import CONFLICT_REASON
 from proxy.stores.dsql.conflicts import is_conflict
 from proxy.stores.dsql.sql.conditional_write import plan_write, stored_item
 from proxy.stores.dsql.sql.statements import Statements
-from proxy.stores.dsql.sqlstates import UNFIT, to_store_error, to_unsent_error
+from proxy.stores.dsql.sqlstates import is_unfit, to_store_error, to_unsent_error
 from proxy.stores.dsql.statement_runner import StatementRunner
 from proxy.stores.dsql.system_tables.authority_guarantees import AuthorityGuarantees
 from proxy.stores.errors import UnknownOutcome, Unreachable
@@ -66,7 +66,7 @@ class SQLTransaction:
         try:
             tag: str = await self._connection.execute(write.statement, *write.parameters)
         except asyncpg.PostgresError as error:
-            if error.sqlstate is not None and error.sqlstate.startswith(UNFIT):
+            if is_unfit(error):
                 raise to_store_error(error, key) from error
             raise
         except ValueError as error:
