@@ -15,6 +15,7 @@ import orjson
 
 from proxy.dynamodb import errors
 from proxy.dynamodb.errors import DynamoDBError, SchemaMismatch
+from proxy.dynamodb.large_json import SMALL, parse, parse_in_steps
 from proxy.dynamodb.requests import batches
 from proxy.dynamodb.requests.batches import transaction_parts as transaction_parts
 from proxy.dynamodb.schema import Key, TableSchema, table_name
@@ -62,11 +63,11 @@ class Operation:
 def parse_body(body: bytes) -> dict[str, Any]:
     """The request's JSON object. Raises DynamoDB's SerializationException for anything else."""
     try:
-        parsed = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        parsed = parse(body)
+    except (ValueError, RecursionError):
         # orjson refuses what lenient parsers take (control characters, lone surrogates); DynamoDB is to judge those.
         try:
-            parsed = json.loads(body, strict=False)
+            parsed = parse_in_steps(body) if len(body) > SMALL else json.loads(body, strict=False)
         except (ValueError, RecursionError):
             raise errors.serialization("") from None
     if not isinstance(parsed, dict):

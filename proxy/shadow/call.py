@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from proxy.cutover.stages import DYNAMODB
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
@@ -48,3 +49,10 @@ class Call:
         """Return the call with the request id that a client got by this outcome."""
         request_id = "" if self.is_part else outcome.header("x-amzn-requestid")
         return replace(self, request_id=request_id) if request_id else self
+
+
+def wrote_nothing(call: Call, authority: str, outcome: Outcome) -> bool:
+    """Return whether the authority certainly wrote nothing. DSQL writes the entries of a batch one by one, so that its
+    error says nothing of those before it."""
+    in_parts = call.operation.action == "BatchWriteItem" and authority != DYNAMODB
+    return outcome.without_effect and not in_parts

@@ -7,14 +7,12 @@ import json
 import pytest
 
 from comparators.errors import code_of, message_of
-from proxy.dynamodb.errors import DynamoDBError, resource_not_found
 from proxy.dynamodb.operations import tables_of
 from proxy.dynamodb.outcome import Outcome
-from proxy.dynamodb.requests.form import form_fault
 from proxy.dynamodb.schema import TableSchema
 from proxy.metrics.registry import Metrics
 from proxy.shadow.call import Call
-from proxy.shadow.request.decoder import RequestDecoder
+from proxy.shadow.request.decoder import RequestDecoder, refusal_of
 from proxy.stores.execution.executor import execute_for_client
 from proxy.stores.table_registry import Tables
 from tests.rules.all_rules import RULES
@@ -33,16 +31,13 @@ async def answer(rule: Rule, rows: MemoryRows) -> Outcome:
     body = json.dumps(rule.request).encode()
     request = json.loads(body)
     names = tables_of(rule.action, request)
-    fault: DynamoDBError | None
-    if names:
-        decoder = RequestDecoder(Tables(describe, {}), Metrics(), None)
-        call = await decoder.decode(rule.action, body, request, names, "")
-        if isinstance(call, Call):
-            return (await execute_for_client(rows, call.operation)).outcome
-        fault = call
-    else:
-        fault = form_fault(rule.action, request)
-    return Outcome.failed(fault or resource_not_found())
+    if not names:
+        return await refusal_of(rule.action, body, request, None)
+    decoder = RequestDecoder(Tables(describe, {}), Metrics(), None)
+    call = await decoder.decode(rule.action, body, request, names, "")
+    if isinstance(call, Call):
+        return (await execute_for_client(rows, call.operation)).outcome
+    return await refusal_of(rule.action, body, request, call)
 
 
 def name_of(rule: Rule) -> str:

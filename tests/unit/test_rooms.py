@@ -28,7 +28,7 @@ FLOORS: Final = (
     {"cutover", "web"},
     {"stores"},
     {"mapping", "verdicts"},
-    {"settings", "metrics", "comparators"},
+    {"settings", "metrics", "comparators", "off_loop"},
     {"dynamodb"},
     {"background_tasks", "formatting", "logs", "problems", "signals", "version"},
 )

@@ -23,6 +23,7 @@ from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.pages import PageRequest, read_query, read_scan
 from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
+from proxy.off_loop import off_loop
 from proxy.shadow.call import Call
 from proxy.shadow.comparison.authority_reader import AuthorityReader, InconclusiveAnswer
 from proxy.shadow.comparison.outcome_shapes import item_shape, shape_of
@@ -55,9 +56,14 @@ class PairedReader:
 
     async def compare(self, call: Call, authority_outcome: Outcome, mirror_outcome: Outcome) -> Comparison:
         """Compare two answers to one call, and read by key what they leave undecided."""
+        size = max(authority_outcome.received_bytes, mirror_outcome.received_bytes)
+        await _decode(authority_outcome)
+        await _decode(mirror_outcome)
         if _identical(authority_outcome, mirror_outcome) and not mirror_outcome.document.get("UnprocessedKeys"):
             return Comparison()
-        comparison = compare_outcomes(
+        comparison = await off_loop(
+            size,
+            compare_outcomes,
             call.operation.action,
             (authority_outcome.status, authority_outcome.document),
             (mirror_outcome.status, mirror_outcome.document),
@@ -72,6 +78,7 @@ class PairedReader:
         A whole Scan is compared as a set. Part of a Scan is another part in the other store, whose order differs, so
         its items are read from the mirror by key.
         """
+        await _decode(authority_outcome)
         document = authority_outcome.document
         if not authority_outcome.ok or (_is_whole_scan(call.operation) and "LastEvaluatedKey" not in document):
             mirror_outcome = (await self._mirror.execute(call.operation)).outcome
@@ -219,6 +226,10 @@ def without_keys(call: Call, comparison: Comparison, keys: Collection[Key]) -> C
         differences=tuple(d for d in comparison.differences if d.key is not None and key_of(d.key) not in keys),
         differing=tuple(e for e in comparison.differing if e.key is None or key_of(e.key) not in keys),
     )
+
+
+async def _decode(outcome: Outcome) -> None:
+    await off_loop(outcome.received_bytes, outcome.decode)
 
 
 def _identical(authority_outcome: Outcome, mirror_outcome: Outcome) -> bool:

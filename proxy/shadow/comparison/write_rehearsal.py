@@ -31,7 +31,7 @@ from proxy.dynamodb.item_writes import items_equal
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
-from proxy.shadow.call import Call
+from proxy.shadow.call import Call, wrote_nothing
 from proxy.shadow.comparison.authority_reader import AuthorityReader, InconclusiveAnswer
 from proxy.shadow.comparison.outcome_shapes import shape_of
 from proxy.shadow.comparison.peers import PeerActivity
@@ -139,19 +139,25 @@ class WriteRehearsal:
         comparable = is_conclusive(authority_outcome) and not authority_outcome.document.get("UnprocessedItems")
         executed: ExecutionResult | None = None
         failed: StoreError | None = None
+        finding = _Finding(Verdict.RACING)
         claims: list[ClaimedKey] = []
+        unchanged = False
         try:
             try:
                 await self._remember_token(call, authority_outcome)
                 if comparable and not entry.overlapped and not self._is_awaited(call):
                     executed = await self._mirror.execute(call.operation)
+                unchanged = self._changed_nothing(call, authority_outcome, executed)
             except StoreError as error:
                 failed = error
                 if isinstance(error, UnknownOutcome):
                     self._converger.mark_unsettled(list(entry.keys), self._mirror.name)
             finally:
-                claims = self._journal.release(entry, claim=True)
-            finding = _Finding(Verdict.RACING)
+                if unchanged:
+                    self._journal.withdraw(entry)
+                    finding = _Finding(Verdict.RACING if executed is None else Verdict.AGREED)
+                else:
+                    claims = self._journal.release(entry, claim=True)
             if isinstance(failed, Unrepresentable) and len(claims) == len(entry.keys):
                 finding = await self._judge_unrepresentable(call, entry, authority_outcome, failed, claims)
             elif failed is not None:
@@ -168,6 +174,15 @@ class WriteRehearsal:
         if comparable:
             reason = finding.reason or (None if shows_state(authority_outcome) else REQUEST_REFUSED)
             self._sink.record(VerdictRecord(call, finding.verdict, finding.judged, reason, self._mirror.name))
+
+    def _changed_nothing(self, call: Call, authority_outcome: Outcome, executed: ExecutionResult | None) -> bool:
+        """Return whether both stores refused the write alike, or the authority did and the mirror was not asked: then
+        there is nothing to read, and nothing to converge."""
+        if not wrote_nothing(call, self._authority.name, authority_outcome):
+            return False
+        return executed is None or (
+            executed.outcome.without_effect and not self._judge(call, authority_outcome, executed, {})
+        )
 
     def _is_awaited(self, call: Call) -> bool:
         """Return whether clients wait for the keys to converge: then nothing else is done with them."""

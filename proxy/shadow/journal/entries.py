@@ -10,7 +10,8 @@ from proxy.dynamodb.schema import Key
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """One write in the journal, from before the authority is called until `Journal.release`."""
+    """One write in the journal, from before the authority is called until `Journal.release` or
+    `Journal.withdraw`."""
 
     keys: tuple[Key, ...]
     """The keys that the write touches, each once."""
@@ -43,6 +44,8 @@ class ActiveKey:
     """When it entered."""
     writers: int = 0
     """How many authority writes to it are in flight."""
+    owes: bool = True
+    """Whether the stores may differ at the key: something beside the writes in flight asks for a convergence."""
     converging: bool = False
     """Whether somebody has claimed it."""
     queued: bool = False

@@ -107,7 +107,7 @@ class Journal:
         """Enter the keys of a write before it is sent to the authority. On return they are in the file.
 
         While the file cannot be written, the keys are in memory only and `degraded` is true: a client's write does not
-        wait for a disk. The caller must end the entry with `release`.
+        wait for a disk. The caller must end the entry with `release` or `withdraw`.
         """
         now = self._clock()
         distinct = tuple(dict.fromkeys(keys))
@@ -119,7 +119,8 @@ class Journal:
             if state is None:
                 if self._in_file(key):
                     overlapped.add(key)
-                state = self._active[key] = ActiveKey(generation, now, now)
+                owes = key in overlapped or self._commit.degraded
+                state = self._active[key] = ActiveKey(generation, now, now, owes=owes)
             else:
                 overlapped.add(key)
             state.generation = generation
@@ -132,7 +133,7 @@ class Journal:
             # Shielded: other writes wait for the same commit, and cancelling one of them must not cancel it.
             await asyncio.shield(self._commit.schedule())
         except asyncio.CancelledError:
-            self.release(entry)
+            self.withdraw(entry)
             raise
         return entry
 
@@ -145,6 +146,7 @@ class Journal:
         for key in entry.keys:
             state = self._active[key]
             state.writers -= 1
+            state.owes = True
             if claim and not state.writers and not state.converging and state.generation == entry.generation:
                 state.converging = True
                 state.tried = self._clock()
@@ -152,6 +154,16 @@ class Journal:
             else:
                 self._put_in_queue(key, state)
         return claims
+
+    def withdraw(self, entry: JournalEntry) -> None:
+        """End an entry whose write certainly had no effect: a key that is here for nothing else leaves, unread."""
+        for key in entry.keys:
+            state = self._active[key]
+            state.writers -= 1
+            if state.owes:
+                self._put_in_queue(key, state)
+            elif not state.writers:
+                self._depart(key, state, state.generation)
 
     def mark_unsettled(self, keys: Iterable[Key], seconds: float, store: str) -> None:
         """Note that a write to these keys may still take effect on `store` within the next `seconds`.
@@ -316,12 +328,7 @@ class Journal:
             self._delay(claim.key, state, settled)
             return None
         self._settling.pop(claim.key, None)
-        if self._changes.entered.get(claim.key, (0, 0.0))[0] == claim.generation:
-            del self._changes.entered[claim.key]
-        self._changes.departed[claim.key] = claim.generation
-        self._activity.leave(claim.key, claim.generation, self._clock())
-        self._commit.schedule()
-        self._forget(claim.key, state)
+        self._depart(claim.key, state, claim.generation)
         return max(0.0, self._clock() - state.entered)
 
     def retry_later(self, claim: ClaimedKey, delay: float) -> None:
@@ -352,6 +359,14 @@ class Journal:
         self._forget(claim.key, state)
 
     # -- helpers --------------------------------------------------------------------------------------------------
+
+    def _depart(self, key: Key, state: ActiveKey, generation: int) -> None:
+        if self._changes.entered.get(key, (0, 0.0))[0] == generation:
+            del self._changes.entered[key]
+        self._changes.departed[key] = generation
+        self._activity.leave(key, generation, self._clock())
+        self._commit.schedule()
+        self._forget(key, state)
 
     def _delay(self, key: Key, state: ActiveKey, due: float) -> None:
         self._changes.delayed[key] = due

@@ -11,11 +11,13 @@ from typing import Any
 
 import structlog
 
-from proxy.dynamodb.errors import DynamoDBError, serialization
+from proxy.dynamodb.errors import DynamoDBError, resource_not_found, serialization
 from proxy.dynamodb.operations import KEYLESS, decode
+from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.requests.form import form_fault
 from proxy.dynamodb.schema import TableSchema
 from proxy.metrics.registry import Metrics
+from proxy.off_loop import off_loop
 from proxy.shadow.call import Call
 from proxy.shadow.request.follow_tables import TableFollower
 from proxy.shadow.request.item_type import item_type_of
@@ -40,8 +42,8 @@ class RequestDecoder:
     async def decode(
         self, action: str, body: bytes, request: dict[str, Any], names: Iterable[str], request_id: str
     ) -> Call | DynamoDBError | None:
-        """Return the call; DynamoDB's error for an invalid request; or None if one of its tables does not exist or may
-        not be described. Raises StoreError."""
+        """Return the call; an error for an invalid request, which `refusal_of` puts into DynamoDB's order;
+        or None if one of its tables does not exist or may not be described. Raises StoreError."""
         tables: dict[str, Table] = {}
         for name in names:
             try:
@@ -50,17 +52,16 @@ class RequestDecoder:
                 self._report(action, name, str(error))
                 return None
             if table is None:
-                # A name that no table can have is DynamoDB's to refuse before it looks for the table.
-                return form_fault(action, request)
+                return None
             tables[name] = table
         schemas: dict[str, TableSchema] = {name: table.schema for name, table in tables.items()}
         try:
             operation = decode(action, body, request, schemas)
             item_type = item_type_of(operation, tables)
         except DynamoDBError as error:
-            return form_fault(action, request) or error
+            return error
         except (AttributeError, KeyError, TypeError) as error:
-            return form_fault(action, request) or serialization(type(error).__name__)
+            return serialization(type(error).__name__)
         if not operation.keys and action not in KEYLESS:
             return serialization("")
         if self._follow is not None:
@@ -88,3 +89,10 @@ class RequestDecoder:
         if table not in self.undescribed and len(self.undescribed) < _MAX_UNDESCRIBED:
             self.undescribed.add(table)
             log.error("table_not_described", table=table, detail=why, remedy="allow dynamodb:DescribeTable")
+
+
+async def refusal_of(action: str, body: bytes, request: dict[str, Any], error: DynamoDBError | None) -> Outcome:
+    """Return DynamoDB's answer to a request that was not decoded, with the decoder's `error` if there is one. What is
+    wrong with the form comes first; a request of a proper form names a table that does not exist."""
+    fault = await off_loop(len(body), form_fault, action, request)
+    return Outcome.failed(fault or error or resource_not_found())

@@ -13,14 +13,13 @@ from typing import Any
 
 from proxy.cutover.flip.fencing import ServingLease
 from proxy.cutover.stages import Stages
-from proxy.dynamodb.errors import DynamoDBError, resource_not_found
 from proxy.dynamodb.operations import LISTING, WRITES, Operation, parse_body, tables_of
 from proxy.dynamodb.outcome import Outcome
-from proxy.dynamodb.requests.form import form_fault
+from proxy.off_loop import off_loop
 from proxy.shadow.call import Call
 from proxy.shadow.instrumentation import Execute, Nominate
 from proxy.shadow.request.bypass import Bypass
-from proxy.shadow.request.decoder import RequestDecoder
+from proxy.shadow.request.decoder import RequestDecoder, refusal_of
 from proxy.shadow.request.placement import placement_of
 from proxy.shadow.request.table_operations import TableOperations
 from proxy.shadow.request.writes import LEASE_EXPIRED
@@ -60,11 +59,11 @@ class Layer:
             raise Unreachable("lease", LEASE_EXPIRED)
         if self.stages.all_off and action != LISTING:
             return await self.bypass.execute(action, body)
-        request = parse_body(body)
+        request = await off_loop(len(body), parse_body, body)
         names = tables_of(action, request)
         if not names and self.table_operations.control is not None:
             # No DynamoDB is left to refuse a request that names no table.
-            return _refused(form_fault(action, request))
+            return await refusal_of(action, body, request, None)
         if action != LISTING and not any(self.stages.active(name) for name in names):
             return await self.bypass.execute(action, body, names)
         call = await self.decoder.decode(action, body, request, names, request_id)
@@ -73,7 +72,7 @@ class Layer:
             return await (self.write(call) if call.operation.writes else self.read(call))
         if any(self.stages.past_the_flip(name) for name in names):
             # Nothing that DSQL has not taken may reach a DynamoDB that is only its mirror.
-            return _refused(call)
+            return await refusal_of(action, body, request, call)
         outcome = await self.bypass.execute(action, body)
         if outcome.ok and action in WRITES:
             await self._catch_up(action, body, request, names)
@@ -89,8 +88,3 @@ class Layer:
         call = await self.decoder.decode_again(action, body, request, names)
         if call is not None:
             await self.nominate(placement_of(self.stages, call).mirrored_keys)
-
-
-def _refused(error: DynamoDBError | None) -> Outcome:
-    """Return DynamoDB's answer to what is no valid operation, or names a table that does not exist."""
-    return Outcome.failed(error or resource_not_found())

@@ -13,7 +13,7 @@ from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.metrics.histogram import clock
 from proxy.metrics.registry import Metrics
-from proxy.shadow.call import Call
+from proxy.shadow.call import Call, wrote_nothing
 from proxy.shadow.convergence.converger import Converger
 from proxy.shadow.journal.journal import Journal
 from proxy.shadow.request.admission import AdmissionControl
@@ -117,6 +117,8 @@ class Writes:
             self._converger.mark_unsettled(keys, authority.name)
         if compared and self._admission.admit(route.direction.breaker) and not route.rehearsal.is_repeat(call):
             self._admission.start(route.rehearsal.rehearse(call, entry, outcome))
+        elif wrote_nothing(call, authority.name, outcome):
+            self._journal.withdraw(entry)
         else:
             self._journal.release(entry)
         return outcome

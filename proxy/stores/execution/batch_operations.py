@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 from proxy.dynamodb import errors
 from proxy.dynamodb.capacity import Meter
 from proxy.dynamodb.item_writes import ItemWrite, read_write
+from proxy.dynamodb.large_json import SMALL
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.requests.item_projection import ItemProjection
@@ -64,7 +65,7 @@ async def batch_get(rows: RowStore, operation: Operation, meter: Meter) -> Execu
 async def batch_write(rows: RowStore, operation: Operation, meter: Meter) -> ExecutionResult:
     """One after the other. What fails fails the whole: a rehearsal tells of nothing else."""
     left: dict[Key, StoredItem] = {}
-    for _, _, write in list(_entries(operation)):
+    for _, _, write in await _read_entries(operation):
         _, left[write.key] = await write_row(rows, write, meter)
     return ExecutionResult(Outcome.of({"UnprocessedItems": {}}), left)
 
@@ -74,7 +75,7 @@ async def batch_write_answered(rows: AuthorityRows, operation: Operation, meter:
 
     A write with an unknown outcome fails the whole: its key must settle, which only an error says.
     """
-    entries = list(_entries(operation))
+    entries = await _read_entries(operation)
     for _, _, write in entries:
         faults = rows.image(write.key, write.item)[1]
         if faults:
@@ -109,8 +110,17 @@ async def batch_write_answered(rows: AuthorityRows, operation: Operation, meter:
     return ExecutionResult(Outcome.of({"UnprocessedItems": unprocessed} | meter.several(names)), left)
 
 
+async def _read_entries(operation: Operation) -> list[Entry]:
+    """Raises ValidationException before any of them is carried out."""
+    entries = []
+    for each in _entries(operation):
+        entries.append(each)
+        if len(operation.body) > SMALL:
+            await asyncio.sleep(0)  # each may have 400 KB of small attributes, and others wait for the loop
+    return entries
+
+
 def _entries(operation: Operation) -> Iterator[Entry]:
-    """Raises ValidationException before any of them is carried out, if all are taken before."""
     requests = operation.request["RequestItems"]
     _refuse_duplicates(operation.keys)
     for name, entries in requests.items():

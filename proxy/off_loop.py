@@ -1,0 +1,26 @@
+"""Runs in a thread what takes long to compute, so that the event loop has its turns: Python gives way every 5 ms.
+
+One at a time: several threads would take the loop's turns from it. What C code computes in one call holds the
+interpreter all the same (`proxy.dynamodb.large_json`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, ParamSpec, TypeVar
+
+from proxy.dynamodb.large_json import SMALL
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_thread: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="off-loop")
+
+
+async def off_loop(size: int, compute: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Return what `compute` returns: at once, or from a thread if it works on more than `SMALL` bytes."""
+    if size <= SMALL:
+        return compute(*args, **kwargs)
+    return await asyncio.wrap_future(_thread.submit(compute, *args, **kwargs))
