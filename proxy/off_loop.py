@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
 from proxy.dynamodb.large_json import SMALL
@@ -23,4 +24,4 @@ async def off_loop(size: int, compute: Callable[P, T], *args: P.args, **kwargs: 
     """Return what `compute` returns: at once, or from a thread if it works on more than `SMALL` bytes."""
     if size <= SMALL:
         return compute(*args, **kwargs)
-    return await asyncio.wrap_future(_thread.submit(compute, *args, **kwargs))
+    return await asyncio.get_running_loop().run_in_executor(_thread, partial(compute, *args, **kwargs))
