@@ -25,6 +25,8 @@ from proxy.metrics.registry import Metrics
 from proxy.settings import Settings
 from proxy.shadow.comparison.peers import Peers
 from proxy.shadow.comparison.verdict_recorder import VerdictRecorder
+from proxy.shadow.cursors.issuers import CURSOR, CursorIssuers
+from proxy.shadow.cursors.memory import CursorMemory
 from proxy.shadow.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from proxy.shadow.journal.backlog import backlog_by_table
 from proxy.shadow.journal.journal import Journal
@@ -97,6 +99,9 @@ def compose_layer(
     peers = None
     if may_mirror and not settings.mirror.alone:
         peers = Peers(stores.messages, journal, settings.dsql.timeout_seconds)
+    cursors = CursorIssuers(stages, CursorMemory(), peers)
+    if peers is not None:
+        peers.answers(CURSOR, cursors.answer)
     decoder = RequestDecoder(tables, metrics, stores.follow)
     breakers = compose_breakers(settings, metrics)
     health = Health(lease=lease, journal=journal, decoder=decoder, breakers=breakers)
@@ -136,7 +141,7 @@ def compose_layer(
     background = BackgroundTasks(settings.mirror.comparisons_queue)
     lag = LoopLag(settings.mirror.max_turn_seconds)
     admission = AdmissionControl(background, fence, lag, metrics)
-    reads = Reads(stages, routes.by_authority, journal, admission, metrics)
+    reads = Reads(stages, routes.by_authority, journal, admission, cursors, metrics)
     writes = Writes(stages, routes.by_authority, journal, fence, lease, routes.converger, admission, metrics)
     dynamodb = instrumentation.passthrough(stores.dynamodb)
     layer = Layer(

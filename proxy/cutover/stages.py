@@ -5,6 +5,7 @@ All answers come from one map that is replaced as a whole. The flip decides when
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -226,6 +227,9 @@ class Stages:
         self._types = {table: tuple(each) for table, each in (types or {}).items()}
         self._known: dict[tuple[str, str], StagePlacement] = {}
         self._tables: dict[str, bool] = {}
+        self._reordered: dict[str, float] = {}
+        # Nobody records when pinned stages were changed: at the earliest when this process was started.
+        self._began = time.time() if settings.stages.table is None else 0.0
         self.map = StageMap()
         self.all_off = False
         self.authorities: frozenset[str] = frozenset()
@@ -233,6 +237,8 @@ class Stages:
 
     def adopt(self, new: StageMap) -> None:
         """Replace the stages."""
+        if new is not self.map:
+            self._note_reordered(new)
         self.map = new
         self._known = {}
         self._tables = {}
@@ -260,6 +266,11 @@ class Stages:
         if item_type == SEVERAL_TYPES:
             return max((self.map.era(table, each) for each in self.types(table)), key=lambda era: era.number)
         return self.map.era(table, item_type)
+
+    def reordered_at(self, table: str) -> float:
+        """When (Unix seconds) the authority or the ramp of the table, or of a type in it, was last changed, at the
+        latest; 0.0 if it never was. From then on its pages may come from another store than before."""
+        return self._reordered.get(table, self._began)
 
     def active(self, table: str) -> bool:
         """Whether the table, or any type in it, has left `off`."""
@@ -300,6 +311,15 @@ class Stages:
         named = (scope.table for scope in self.map.placements)
         tables = dict.fromkeys((*self._settings.tables, *self._types, *named, *met))
         return [(table, each, self.stage_of(table, each)) for table in tables for each in self.types(table)]
+
+    def _note_reordered(self, new: StageMap) -> None:
+        """What was moved before this process met its first map may have changed authority with its last move."""
+        first = not self.map.epoch
+        for scope in self.map.placements.keys() | new.placements.keys():
+            was, now = self.placement(scope.table, scope.item_type), new.placements.get(scope)
+            now = now or new.placements.get(Scope(scope.table)) or was
+            if first or (was.stage.authority, was.ramp) != (now.stage.authority, now.ramp):
+                self._reordered[scope.table] = max(now.since, self._reordered.get(scope.table, 0.0))
 
     def _find(self, table: str, item_type: str) -> StagePlacement:
         for scope in (Scope(table, item_type), Scope(table)):

@@ -168,10 +168,14 @@ class TableSchema:
 
     def cursor(self, index: Index | None, item: Item) -> dict[str, Value]:
         """`LastEvaluatedKey` at an item: the table's key attributes and, for an index, the index's too."""
+        return {name: item[name] for name in self.cursor_names(index)}
+
+    def cursor_names(self, index: Index | None) -> tuple[str, ...]:
+        """The attributes of a cursor: the table's key and, for an index, the index's too."""
         names = dict.fromkeys(self.key_names)
         if index is not None:
             names.update(dict.fromkeys(n for n in (index.hash, index.range) if n is not None))
-        return {name: item[name] for name in names}
+        return tuple(names)
 
 
 def _key_schema(elements: Any, types: Mapping[str, str]) -> tuple[str, str | None]:

@@ -110,10 +110,10 @@ class TracedLayer:
     def __init__(self, layer: OperationHandler) -> None:
         self._layer = layer
 
-    async def execute(self, action: str, body: bytes, request_id: str) -> Outcome:
+    async def execute(self, action: str, body: bytes, request_id: str, client: str = "") -> Outcome:
         if sampled():
             tell({REQUEST_ID: request_id})
-        return self._told(await self._layer.execute(action, body, request_id))
+        return self._told(await self._layer.execute(action, body, request_id, client))
 
     async def pass_through(self, action: str, target: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         return self._told(await self._layer.pass_through(action, target, body, headers))

@@ -57,8 +57,9 @@ Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class OperationHandler(Protocol):
     """What stands behind the wire."""
 
-    async def execute(self, action: str, body: bytes, request_id: str) -> Outcome:
-        """Carry out one of the shadowed operations. May raise DynamoDBError, Unreachable or UnknownOutcome."""
+    async def execute(self, action: str, body: bytes, request_id: str, client: str = "") -> Outcome:
+        """Carry out one of the shadowed operations, for the client at the other end of a connection. May raise
+        DynamoDBError, Unreachable or UnknownOutcome."""
 
     async def pass_through(self, action: str, target: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """Carry any other operation to DynamoDB unread. May raise the same."""
@@ -166,7 +167,7 @@ class WireServer:
             _turned_away(request)
         service, _, action = target.partition(".")
         if service == DATA_PLANE and action in ACTIONS:
-            return action, await self._layer.execute(action, body, request_id)
+            return action, await self._layer.execute(action, body, request_id, _client(request))
         self._metrics.wire.passed_through(action)
         return action, await self._layer.pass_through(action, target, body, _headers(request.headers))
 
@@ -264,6 +265,12 @@ def _turned_away(request: web.BaseRequest) -> None:
         raise DynamoDBError("MissingAuthenticationTokenException", "Request is missing Authentication Token")
     if is_browser_request(request):
         raise access_denied("Crossfade takes no requests from web pages")
+
+
+def _client(request: web.BaseRequest) -> str:
+    """The client's end of the connection."""
+    transport = request.transport
+    return str(transport.get_extra_info("peername")) if transport is not None else ""
 
 
 def _action(request: web.BaseRequest) -> str:

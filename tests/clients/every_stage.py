@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.shadow.request.cursor_origin import MARK
 from tests.integration.scenes import scene
 from tests.standins.billio import billio_table, dynamodb_client
 from tests.standins.dynamodb import Ministack
@@ -27,10 +26,9 @@ class Session:
 
 
 def unordered(value: Any) -> Any:
-    """Where a client shows a Scan, a batch or a set: its items in one order. Cursors without the mark that says whose
-    they are: to a client they are opaque."""
+    """Where a client shows a Scan, a batch or a set: its items in one order."""
     if isinstance(value, dict):
-        kept = {name: unordered(inner) for name, inner in sorted(value.items()) if name != MARK}
+        kept = {name: unordered(inner) for name, inner in sorted(value.items())}
         return {name: sorted(inner) if name in _SETS else inner for name, inner in kept.items()}
     if isinstance(value, list | tuple):
         inner = [unordered(each) for each in value]

@@ -152,7 +152,7 @@ def test_a_reader_halfway_through_its_pages_does_not_notice_the_flip(
             # And one that begins past the flip.
             client = after.client()
             first = client.query(**asked) if index else client.scan(**asked)
-            assert first["LastEvaluatedKey"]["crossfade:begun"] == {"S": "dsql"}
+            assert set(first["LastEvaluatedKey"]) <= {HASH_KEY, "type", "movedAt"}
             more = {**asked, "ExclusiveStartKey": first["LastEvaluatedKey"], "Limit": 100}
             client = before.client()
             rest = client.query(**more) if index else client.scan(**more)

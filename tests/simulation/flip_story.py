@@ -55,6 +55,8 @@ class FlipStory:
     troubles: tuple[Trouble, ...]
     stages: Weather
     driver: Weather | None = None
+    pagers: int = 0
+    """Clients that page through the whole table again and again, each page at whichever process comes next."""
     swept_at: float | None = None
     """When an operator sweeps the table, beside the sweeps that follow a forgotten process."""
 

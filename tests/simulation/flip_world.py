@@ -43,6 +43,7 @@ from tests.simulation.stores import Dsql, Dynamo
 from tests.simulation.story import DSQL_SETTLE, TABLE
 from tests.simulation.world import DEFINITION, FOLDER, SCHEMA, Violated
 
+_SHELVED = 12
 _REST_SECONDS = 90.0
 _PATIENCE = 4.0
 _HOLD_SECONDS = 1.0
@@ -142,6 +143,8 @@ class FlipWorld:
         async with asyncio.TaskGroup() as group:
             for n in range(story.writers):
                 group.create_task(self._writer(n), name=f"writer {n}")
+            for n in range(story.pagers):
+                group.create_task(self._pager(), name=f"pager {n}")
             for n in range(story.readers):
                 group.create_task(self._reader(), name=f"reader {n}")
             for trouble in story.troubles:
@@ -201,6 +204,33 @@ class FlipWorld:
             # Where an operator has forgotten a process that lives, what it had not acknowledged may come and go.
             if not self._forgets:
                 self._shown[name] |= found
+
+    async def _pager(self) -> None:
+        """Sees each item once, whichever store a page comes from; others are written meanwhile."""
+        names = [f"shelved {number:02}" for number in range(_SHELVED)]
+        for item in ({"id": {"S": name}} for name in names):
+            for store in self._stores.values():
+                store.put(SCHEMA.key_of(item), item)
+        await asyncio.sleep(self._story.begins)
+        while self.loop.time() < self._story.ends:
+            request: dict[str, Any] = {"TableName": TABLE, "Limit": self._chance.choice((1, 2, 5))}
+            seen: list[str] = []
+            more = True
+            while more:
+                await self._pause()
+                page = await self._ask("Scan", request, "pager", "")
+                if page is None:
+                    continue
+                found = [item["id"]["S"] for item in page["Items"]]
+                seen += [name for name in found if name in names]
+                more = "LastEvaluatedKey" in page
+                if more:
+                    # Some keep the cursor, and some make it from the last item.
+                    kept = self._chance.random() < 0.5
+                    request["ExclusiveStartKey"] = page["LastEvaluatedKey"] if kept else {"id": {"S": found[-1]}}
+            self._counts["paged"] += 1
+            if sorted(seen) != names:
+                self._violate(f"pages showed {seen}")
 
     async def _pause(self) -> None:
         long = self._story.rests and self._chance.random() < 0.1

@@ -33,18 +33,21 @@ class Manner(StrEnum):
 
 
 Rule = Callable[[str, bytes], Manner]
+Forward = Callable[[bytes], tuple[int, bytes]]
+Carry = Callable[[str, bytes, Forward], tuple[int, bytes]]
 
 
 class Unruly:
     """`with Unruly(store.endpoint) as between: between.rule = lambda action, body: Manner.LOST`.
 
-    `asked` counts requests by action and manner; `late` is in seconds.
+    `carry` answers what is done, and may change it. `asked` counts requests by action and manner; `late` is in seconds.
     """
 
-    def __init__(self, endpoint: str, late: float = 0.5) -> None:
+    def __init__(self, endpoint: str, late: float = 0.5, carry: Carry | None = None) -> None:
         self.rule: Rule = lambda action, body: Manner.GOOD
         self.asked: list[tuple[str, Manner]] = []
         self.late = late
+        self._carry = carry or (lambda action, body, forward: forward(body))
         self._there = urlsplit(endpoint).netloc
         self._server = ThreadingHTTPServer((LOOPBACK, free_port()), self._handler())
         self._server.daemon_threads = True
@@ -86,7 +89,7 @@ class Unruly:
                     self.close_connection = True
                     threading.Timer(between.late, self._forward, (body,)).start()
                 else:
-                    status, answer = self._forward(body)
+                    status, answer = between._carry(action, body, self._forward)
                     if manner is Manner.LOST:
                         self.close_connection = True
                     elif manner is Manner.DONE_AND_500:

@@ -18,7 +18,7 @@ class PlainLayer:
         self.passed: list[str] = []
         self.finished = 0
 
-    async def execute(self, action: str, body: bytes, request_id: str) -> Outcome:
+    async def execute(self, action: str, body: bytes, request_id: str, client: str = "") -> Outcome:
         self.executed.append(action)
         answer = await self.upstream.request(f"DynamoDB_20120810.{action}", body, timeout=self.seconds)
         self.finished += 1

@@ -183,7 +183,7 @@ async def test_what_names_no_operation_is_answered_by_dynamodb_itself_and_unsign
 
 async def test_a_refusal_by_the_layer_is_dynamodb_s() -> None:
     class Refusing(PlainLayer):
-        async def execute(self, action: str, body: bytes, request_id: str) -> Outcome:
+        async def execute(self, action: str, body: bytes, request_id: str, client: str = "") -> Outcome:
             raise conditional_check_failed({"id": {"S": "1"}})
 
     async with wire(always(OK), layer=Refusing(None)) as here:  # type: ignore[arg-type]  # wire() sets it
@@ -195,7 +195,7 @@ async def test_a_refusal_by_the_layer_is_dynamodb_s() -> None:
 
 async def test_a_fault_of_ours_is_a_retryable_error_and_the_server_lives() -> None:
     class Faulty(PlainLayer):
-        async def execute(self, action: str, body: bytes, request_id: str) -> Outcome:
+        async def execute(self, action: str, body: bytes, request_id: str, client: str = "") -> Outcome:
             raise ZeroDivisionError
 
     async with wire(always(OK), layer=Faulty(None)) as here:  # type: ignore[arg-type]  # wire() sets it

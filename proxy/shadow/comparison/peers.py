@@ -1,9 +1,10 @@
-"""The other processes over the same stores: asks them whether they were writing a key, which only their journals know.
+"""The other processes over the same stores: asks them what only they know. That is whether they were writing a key, of
+which only their journals know, and which store gave out a cursor (`proxy.shadow.cursors`).
 
-Why they are asked: when two processes write one key at the same time, the mirror may execute the writes in another
-order than the authority. Either process then sees outcomes and items that differ, exactly as if the mirror were at
-fault, and reading the stores again does not show which it was. So the others are asked before a difference is called a
-mismatch. If no journal has held the key since the comparison began, no write in flight explains the difference.
+Why they are asked about keys: when two processes write one key at the same time, the mirror may execute the writes in
+another order than the authority. Either process then sees outcomes and items that differ, exactly as if the mirror were
+at fault, and reading the stores again does not show which it was. So the others are asked before a difference is called
+a mismatch. If no journal has held the key since the comparison began, no write in flight explains the difference.
 
 Processes are asked how long ago they held the key, because that is a duration by one clock: messages may be slow, and
 nobody knows for how long a question was on its way.
@@ -19,9 +20,9 @@ from __future__ import annotations
 import asyncio
 import math
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import orjson
 import structlog
@@ -43,7 +44,11 @@ _BACK_OFF_SECONDS: Final = 15.0
 # Clocks run at slightly different speeds, and answers are in whole milliseconds.
 _MARGIN_SECONDS: Final = 0.1
 
+# After so long without an answer of the mirror, a client's page is not kept waiting for one.
+_FRESH_SECONDS: Final = 5.0
+
 _PRESENT: Final = "present"
+_KEYS: Final = "keys"
 
 
 class PeerMessageStore(Protocol):
@@ -58,6 +63,16 @@ class PeerMessageStore(Protocol):
 
     async def clear(self, subject: str, process: str | None = None) -> None:
         """Remove all messages on a subject, or only those of one process."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerReply:
+    """What another process answered."""
+
+    answer: list[Any]
+    """The answer; empty where the process does not know."""
+    age: float
+    """How long ago it was given, in seconds by the database's clock."""
 
 
 class PeerActivity(Protocol):
@@ -97,9 +112,15 @@ class Peers:
         self._read_seconds = read_seconds
         self._beat_at = -_BEAT_SECONDS
         self._answered: set[str] = set()
+        self._answers: dict[str, Callable[[Any], list[Any]]] = {_KEYS: self._all_idle_seconds}
+        self._heard_at = -_FRESH_SECONDS
         self._refused = False
         self._announced = False
         self._silent: set[str] = set()
+
+    def answers(self, kind: str, answer: Callable[[Any], list[Any]]) -> None:
+        """From now on, answer the others' questions of a kind."""
+        self._answers[kind] = answer
 
     async def announce(self) -> None:
         """Post that this process is present, before its first write. A failure is logged, and `poll` tries again."""
@@ -163,6 +184,32 @@ class Peers:
         except (StoreError, TimeoutError):
             return frozenset(keys)
 
+    async def ask(self, kind: str, about: Any, /) -> Sequence[PeerReply]:
+        """Return what the other processes answer to a question of a kind: of those that are present, as many as reply
+        in time. Nobody is asked while the mirror, where the messages are, does not answer."""
+        if asyncio.get_running_loop().time() - self._heard_at >= _FRESH_SECONDS:
+            return ()
+        subject, replies = uuid.uuid4().hex, dict[str, PeerReply]()
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                present = self._present(await self._messages.read())
+                if not present:
+                    return ()
+                await self._messages.post(subject, self._journal.identity, orjson.dumps({kind: about}).decode())
+                try:
+                    while not present <= replies.keys():
+                        await asyncio.sleep(_POLL_SECONDS / 4)
+                        posted = [each for each in await self._messages.read() if each.subject == subject]
+                        answers = [each for each in posted if each.text.startswith("[")]
+                        replies = {each.process: PeerReply(orjson.loads(each.text), each.age) for each in answers}
+                finally:
+                    await self._clear(subject)
+        except StoreError as error:
+            self._report_failure(error)
+        except TimeoutError:
+            pass
+        return tuple(replies.values())
+
     async def _collect_answers(self, subject: str, keys: int, expected: set[str]) -> list[float]:
         """Wait until all have answered. Returns for how many seconds each key has been in nobody's journal."""
         while True:
@@ -184,10 +231,15 @@ class Peers:
             if each.subject == _PRESENT and each.process != self._journal.identity and each.age < _FORGET_SECONDS
         }
 
+    def _present(self, posted: Iterable[PeerMessage]) -> set[str]:
+        """Return the other processes that can be expected to answer."""
+        return {process for process, age in self._peers(posted).items() if age <= _SILENT_SECONDS}
+
     async def _poll_once(self) -> None:
         if asyncio.get_running_loop().time() - self._beat_at >= _BEAT_SECONDS:
             await self._beat()
         posted = await self._messages.read()
+        self._heard_at = asyncio.get_running_loop().time()
         subjects = {each.subject for each in posted}
         self._answered &= subjects
         for each in posted:
@@ -197,8 +249,7 @@ class Peers:
                 # Of a process that is forgotten, or an answer that came after its question was removed.
                 await self._messages.clear(each.subject, each.process)
             elif each.text.startswith("{") and each.subject not in self._answered:
-                answer = orjson.dumps([self._idle_seconds(key) for key in _keys_in(each)]).decode()
-                await self._messages.post(each.subject, self._journal.identity, answer)
+                await self._messages.post(each.subject, self._journal.identity, self._answer(each.text))
                 self._answered.add(each.subject)
 
     async def _clear(self, subject: str, process: str | None = None) -> None:
@@ -214,9 +265,16 @@ class Peers:
         self._beat_at = asyncio.get_running_loop().time()
         self._announced = True
 
-    def _idle_seconds(self, key: Key) -> float:
-        """Return for how many seconds this journal has not held the key, rounded down to milliseconds."""
-        return math.floor(self._journal.idle_seconds(key) * 1000) / 1000
+    def _answer(self, question: str) -> str:
+        """Return the answer to a question; an empty one where this process does not know its kind."""
+        for kind, about in orjson.loads(question).items():
+            if kind in self._answers:
+                return orjson.dumps(self._answers[kind](about)).decode()
+        return "[]"
+
+    def _all_idle_seconds(self, keys: Any) -> list[Any]:
+        """Return for how many seconds this journal has not held each key, rounded down to milliseconds."""
+        return [math.floor(self._journal.idle_seconds(Key(table, text)) * 1000) / 1000 for table, text in keys]
 
     def _report_silent(self, silent: Sequence[str]) -> None:
         """Log each silent process once: while it is not forgotten, no difference can be called a mismatch."""
@@ -239,11 +297,7 @@ class Peers:
 
 
 def _question(keys: Sequence[Key]) -> str:
-    return orjson.dumps({"keys": [[key.table, key.text] for key in keys]}).decode()
-
-
-def _keys_in(question: PeerMessage) -> list[Key]:
-    return [Key(table, text) for table, text in orjson.loads(question.text)["keys"]]
+    return orjson.dumps({_KEYS: [[key.table, key.text] for key in keys]}).decode()
 
 
 def _idle_seconds_in(text: str, keys: int) -> list[float] | None:

@@ -40,7 +40,7 @@ class RequestDecoder:
         """The tables that DynamoDB refuses to describe."""
 
     async def decode(
-        self, action: str, body: bytes, request: dict[str, Any], names: Iterable[str], request_id: str
+        self, action: str, body: bytes, request: dict[str, Any], names: Iterable[str], request_id: str, client: str = ""
     ) -> Call | DynamoDBError | None:
         """Return the call; an error for an invalid request, which `refusal_of` puts into DynamoDB's order;
         or None if one of its tables does not exist or may not be described. Raises StoreError."""
@@ -66,7 +66,7 @@ class RequestDecoder:
             return serialization("")
         if self._follow is not None:
             self._follow.ensure(tables.values())
-        return Call(operation, tables, item_type, request_id)
+        return Call(operation, tables, item_type, request_id, client=client)
 
     async def decode_again(
         self, action: str, body: bytes, request: dict[str, Any], names: tuple[str, ...]

@@ -49,8 +49,9 @@ class Layer:
     count_seen: Callable[[Operation, str, str], None]
     """Counts a call, with its table and item type, as evidence of what clients ask."""
 
-    async def execute(self, action: str, body: bytes, request_id: str) -> Outcome:
-        """Execute one of the ten operations on items, and return the client's outcome.
+    async def execute(self, action: str, body: bytes, request_id: str, client: str = "") -> Outcome:
+        """Execute one of the ten operations on items, and return the client's outcome. `client` is the connection that
+        it came on.
 
         Raises DynamoDBError for a body that is no request. Raises StoreError where DynamoDB is the authority and gave
         no answer, or nobody can say which store is.
@@ -66,7 +67,7 @@ class Layer:
             return await refusal_of(action, body, request, None)
         if action != LISTING and not any(self.stages.active(name) for name in names):
             return await self.bypass.execute(action, body, names)
-        call = await self.decoder.decode(action, body, request, names, request_id)
+        call = await self.decoder.decode(action, body, request, names, request_id, client)
         if isinstance(call, Call):
             self.count_seen(call.operation, call.table.name, call.item_type)
             return await (self.write(call) if call.operation.writes else self.read(call))

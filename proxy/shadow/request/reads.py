@@ -6,15 +6,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final
 
-from proxy.cutover.stages import DSQL, Stages
-from proxy.dynamodb.errors import validation
+from proxy.cutover.stages import Stages
 from proxy.dynamodb.outcome import Outcome
 from proxy.metrics.registry import Metrics
 from proxy.shadow.call import Call
+from proxy.shadow.cursors.digest import ordered_by_store
+from proxy.shadow.cursors.issuers import CursorIssuers
 from proxy.shadow.journal.journal import Journal
-from proxy.shadow.request import cursor_origin as cursors
 from proxy.shadow.request import ramp
 from proxy.shadow.request.admission import AdmissionControl
 from proxy.shadow.request.authority import ask_authority
@@ -22,10 +21,6 @@ from proxy.shadow.request.fan_out import fan_out
 from proxy.shadow.request.placement import Placement, placement_of
 from proxy.shadow.request.routing import Route
 from proxy.stores.errors import StoreError
-
-_FOREIGN_CURSOR: Final = (
-    "The provided starting key is invalid: it comes from a store that this table has left; begin again"
-)
 
 
 class Reads:
@@ -37,12 +32,14 @@ class Reads:
         routes: Mapping[str, Route],
         journal: Journal,
         admission: AdmissionControl,
+        cursors: CursorIssuers,
         metrics: Metrics,
     ) -> None:
         self._stages = stages
         self._routes = routes
         self._journal = journal
         self._admission = admission
+        self._cursors = cursors
         self._metrics = metrics
 
     async def read(self, call: Call) -> Outcome:
@@ -52,23 +49,24 @@ class Reads:
         authority = placement.authority
         if authority is None:
             return await fan_out(placement, call, self.read)
-        if not cursors.ordered_by_store(call.operation):
+        if not ordered_by_store(call.operation):
             return (await self._read_from(authority, call, placement))[1]
-        issuer = cursors.issuer_of(call.operation)
-        if issuer is not None:
-            if issuer != authority and not all(stage.mirrored for stage in placement.stages):
-                # That store is not kept up to date any more: an error is better than half of the items.
-                return Outcome.failed(validation(_FOREIGN_CURSOR))
-            authority, call = issuer, cursors.without_origin(call)
-        served, outcome = await self._read_from(authority, call, placement, continued=issuer is not None)
-        return cursors.with_origin(outcome) if served == DSQL else outcome
+        mirrored = all(stage.mirrored for stage in placement.stages)
+        continued = call.operation.request.get("ExclusiveStartKey") is not None
+        if continued and mirrored:
+            ramped = ramp.is_ramped(call.operation, placement.ramp_percent)
+            authority = await self._cursors.issuer_of(call, ramped=ramped) or authority
+        served, outcome = await self._read_from(authority, call, placement, continued=continued)
+        if mirrored:
+            self._cursors.note_page(call, served, outcome)
+        return outcome
 
     async def _read_from(
         self, authority: str, call: Call, placement: Placement, *, continued: bool = False
     ) -> tuple[str, Outcome]:
         """Read from an authority. Returns the name of the store that served the client, and the outcome.
 
-        A read that is `continued` goes on from a cursor of that store, so the ramp does not apply.
+        A page that is `continued` follows another one in that store's order, so the ramp does not apply.
         """
         route = self._routes[authority]
         percent = 0.0 if continued else placement.ramp_percent
