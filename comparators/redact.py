@@ -65,12 +65,13 @@ class Redactor:
             "field": difference.field if values else self.name(difference.field),
             "path": difference.path if values else self._path(difference.path),
             "within": difference.within,
-            "key": self._show_key(difference.key, values),
+            "key": self.show_key(difference.key, values),
             "authority": difference.authority if plain else self.redact(difference.authority),
             "mirror": difference.mirror if plain else self.redact(difference.mirror),
         }
 
-    def _show_key(self, key: Item | None, values: bool) -> dict[str, Any] | None:
+    def show_key(self, key: Item | None, values: bool) -> dict[str, Any] | None:
+        """Return the attributes of a key as a JSON object; with the values themselves only if `values` is true."""
         if key is None or values:
             return key
         return {self.name(name): self.redact(value) for name, value in key.items()}

@@ -23,6 +23,7 @@ _FREE: Final[Schema] = {"type": "object", "additionalProperties": True}
 _RAMP: Final[Schema] = {"type": "number", "minimum": 0, "maximum": 100}
 _LINE: Final[Schema] = {"type": "string", "maxLength": MAX_TEXT, "pattern": r"^[^\u0000-\u001f]*$"}
 _NAME: Final[Schema] = {"type": "string", "maxLength": MAX_NAME, "pattern": r"^[^\u0000-\u001f]*$"}
+_PARKED_ID: Final = parameter("id", "path", {"type": "string", "minLength": 1}, "As in `parked` of /v1/parked.")
 
 
 def document(version: str) -> Schema:
@@ -78,6 +79,17 @@ def _paths() -> Schema:
                 "400",
             )
         },
+        "/v1/parked": {
+            "get": _get(
+                "The parked keys of this process, the oldest first, redacted as the settings say",
+                _object(parked=_list(ref("Parked"))),
+                parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 1000}, "At most so many."),
+                "400",
+            )
+        },
+        "/v1/parked/retry": {"post": _retry("Have all parked keys of this process converge once more")},
+        "/v1/parked/{id}/retry": {"post": _retry("Have a parked key converge once more", _PARKED_ID)},
+        "/v1/parked/{id}": {"delete": _drop()},
         "/v1/stages": {"get": _get("Every table and type, and the proxies", ref("Standing"), "503")},
         "/v1/history": {
             "get": _get(
@@ -141,6 +153,27 @@ def _move(scope: str, named: tuple[Schema, ...]) -> Schema:
     }
 
 
+def _retry(summary: str, *named: Schema) -> Schema:
+    return {
+        "summary": summary,
+        "parameters": list(named),
+        "responses": {"200": _json("They are tried.", _object(retried=_COUNT)), **_problems(*(["404"] * len(named)))},
+    }
+
+
+def _drop() -> Schema:
+    because = parameter("because", "query", {**_LINE, "minLength": 1}, "Why the key may differ.", required=True)
+    return {
+        "summary": "Give a parked key up: the stores stay different there",
+        "description": "The next write to the key, or a comparison of it, finds it again.",
+        "parameters": [_PARKED_ID, because, parameter("by", "query", _NAME, "Who asks.")],
+        "responses": {
+            "200": _json("It is not parked any more.", _object(id=_TEXT, dropped=_FLAG)),
+            **_problems("400", "404"),
+        },
+    }
+
+
 def _forget() -> Schema:
     process = parameter("process", "path", {"type": "string", "minLength": 1}, "As in `processes` of /v1/stages.")
     because = parameter("because", "query", {**_LINE, "minLength": 1}, "Why its keys are not missed.", required=True)
@@ -174,6 +207,15 @@ def _schemas() -> dict[str, Schema]:
             **_object(at=_WHEN, table=_TEXT, type=_TEXT, operation=_TEXT, request_id=_TEXT, path=_TEXT, kind=_TEXT),
             "additionalProperties": True,
         },
+        "Parked": _object(
+            id=_TEXT,
+            table=_TEXT,
+            type=_TEXT,
+            key=_FREE,
+            reason=_TEXT,
+            remedy=_TEXT,
+            seconds=_NUMBER,
+        ),
         "Criterion": _object(
             name={"type": "string", "enum": [*CRITERIA, "door", "mirror_stale"]},
             holds=_FLAG,

@@ -5,6 +5,7 @@
     GET /metrics           Prometheus's text format
     GET /v1/status         stages, journal, verdicts, breakers, shed comparisons, uptime
     GET /v1/mismatches     the latest disagreements, newest first (`?limit=`)
+    …                      the parked keys (`proxy.admin.parked_api`)
     GET /v1/openapi.json   all of this for programs
     …                      stages, the gate, history (`proxy.admin.stages_api`), and the console at `/`
 
@@ -25,6 +26,7 @@ from aiohttp import web
 
 from proxy.admin import openapi
 from proxy.admin import request_parsing as parsing
+from proxy.admin.parked_api import ParkedApi
 from proxy.admin.stages_api import StagesApi, reply
 from proxy.background_tasks import BackgroundTasks
 from proxy.cutover import documents
@@ -101,6 +103,7 @@ class AdminServer:
         app.router.add_get("/v1/status", self._status)
         app.router.add_get("/v1/mismatches", self._mismatches)
         app.router.add_get("/v1/openapi.json", self._openapi)
+        ParkedApi(self._process.parked, self._access).add(app)
         if self._stages is not None:
             self._stages.add(app)
         self._add_pages(app)

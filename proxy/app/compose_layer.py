@@ -30,6 +30,7 @@ from proxy.shadow.cursors.memory import CursorMemory
 from proxy.shadow.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from proxy.shadow.journal.backlog import backlog_by_table
 from proxy.shadow.journal.journal import Journal
+from proxy.shadow.parked_control import ParkedControl
 from proxy.shadow.request.admission import AdmissionControl
 from proxy.shadow.request.bypass import Bypass
 from proxy.shadow.request.decoder import RequestDecoder
@@ -122,6 +123,14 @@ def compose_layer(
         metrics.stores.gave_up(table, reason)
         collector.count_failure(table, reason)
 
+    def forget_table(table: str) -> None:
+        """Forget a table that DynamoDB has deleted. Its parked keys have nothing to converge with, and go."""
+        stores.on_table_deleted(table)
+        metrics.forget_table(table)
+        verdicts.forget_table(table)
+        collector.forget_table(table)
+        journal.parked.retry(table=table)
+
     routes = compose_routes(
         settings,
         metrics,
@@ -157,7 +166,7 @@ def compose_layer(
             dynamodb=dynamodb,
             control=stores.control,
             follow=stores.follow,
-            on_table_deleted=stores.on_table_deleted,
+            on_table_deleted=forget_table,
         ),
         nominate=fence.nominate,
         count_seen=collector.count_seen,
@@ -172,6 +181,7 @@ def compose_layer(
         verdicts=verdicts,
         collector=collector,
         health=health,
+        parked=ParkedControl(journal=journal, tables=tables, show_key=verdicts.show_key),
     )
     return ComposedLayer(
         layer=layer,

@@ -34,6 +34,8 @@ log = structlog.get_logger(__name__)
 _GAUGE_SECONDS: Final = 1.0
 _GIVE_WAY_SECONDS: Final = 0.1
 _CONVERGED_SECONDS: Final = 0.05
+# What was parked may fit by now: its item may have been written past the proxy, or its table deleted.
+_PARKED_RETRY_SECONDS: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +171,7 @@ class Process:
             self._loops.loop(parts.participant.run)
         self._loops.loop(parts.journal.maintain_wal)
         self._loops.loop(parts.gauges.update)
+        self._loops.loop(self._retry_parked)
         if parts.peers is not None:
             await parts.peers.announce()
             self._loops.loop(parts.peers.poll)
@@ -176,6 +179,10 @@ class Process:
             self._loops.loop(each)
         for each in parts.cutover_loops:
             self._cutover_loops.loop(each)
+
+    async def _retry_parked(self) -> None:
+        await asyncio.sleep(_PARKED_RETRY_SECONDS)
+        self._parts.journal.parked.retry()
 
     async def _end_loops(self) -> None:
         await self._cutover_loops.close()

@@ -62,6 +62,18 @@ class AdminAPIClient:
         path = f"/v1/processes/{quote(process, safe='')}"
         return str((await self._ask("DELETE", path, {"by": by, "because": because})).get("follows", ""))
 
+    async def parked(self) -> Mapping[str, Any]:
+        """Return the proxy's parked keys."""
+        return await self._ask("GET", "/v1/parked", {"limit": "1000"})
+
+    async def retry_parked(self, key_id: str) -> Mapping[str, Any]:
+        """Have a parked key tried again; with "", all of them."""
+        return await self._ask("POST", f"/v1/parked/{quote(key_id, safe='')}/retry" if key_id else "/v1/parked/retry")
+
+    async def drop_parked(self, key_id: str, by: str, because: str) -> Mapping[str, Any]:
+        """Give a parked key up."""
+        return await self._ask("DELETE", f"/v1/parked/{quote(key_id, safe='')}", {"by": by, "because": because})
+
     async def _ask(
         self, method: str, path: str, query: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
     ) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ import orjson
 from proxy.cli import backfill as backfill_command
 from proxy.cli import mapping_init as init_command
 from proxy.cli import migrate as migrate_command
+from proxy.cli import parked as parked_command
 from proxy.cli import preflight as preflight_command
 from proxy.cli import stage as stage_command
 from proxy.cli import stream as stream_command
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     backfill_command.add(commands)
     verify_command.add(commands)
     stage_command.add(commands)
+    parked_command.add(commands)
     health = commands.add_parser("health", help="exit 0 if a URL answers 200; for a container's health check")
     health.add_argument("url", metavar="URL", help="such as http://127.0.0.1:8001/readyz")
     commands.add_parser("version", help="print the version")

@@ -131,7 +131,7 @@ def _move(arguments: argparse.Namespace, table: str, stage: str) -> int:
     request = MoveRequest(
         Scope(table, arguments.type),
         Stage(stage),
-        _by(arguments),
+        requester_of(arguments),
         ramp=arguments.ramp,
         because=arguments.because.strip(),
         force=arguments.force,
@@ -188,7 +188,7 @@ def _forget(arguments: argparse.Namespace, process: str) -> int:
                 progress.report(output.progress_line(step), step["phase"], step["seconds"])
 
         try:
-            follows = await client.forget(process, _by(arguments), because, report)
+            follows = await client.forget(process, requester_of(arguments), because, report)
         finally:
             progress.close()
         document = {"process": process, "forgotten": True, "follows": follows}
@@ -278,7 +278,8 @@ async def _confirm(question: str) -> bool:
     return (await asyncio.to_thread(sys.stdin.readline)).strip().lower() in ("y", "yes")
 
 
-def _by(arguments: argparse.Namespace) -> str:
+def requester_of(arguments: argparse.Namespace) -> str:
+    """Return who asks: as --by says, or the user on this host."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # no name for this user in a container

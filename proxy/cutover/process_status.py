@@ -8,12 +8,29 @@ from typing import Any, Protocol
 from proxy.cutover.gate.evidence import Evidence
 
 
+class ParkedKeysControl(Protocol):
+    """The parked keys of a process (`proxy.shadow.parked_control`): those that cannot converge."""
+
+    def list(self, limit: int) -> Sequence[Mapping[str, Any]]:
+        """Return at most `limit` of them, the oldest first, redacted as the settings say."""
+
+    def retry(self, key_id: str | None = None) -> int:
+        """Have one of them, or all, converge once more. Returns how many."""
+
+    def drop(self, key_id: str, by: str, because: str) -> bool:
+        """Give one up, although its item differs. Returns whether there was one of this id."""
+
+
 class ProcessStatus(Protocol):
     """What a process reports of itself (`proxy.shadow.status`)."""
 
     @property
     def identity(self) -> str:
         """The name of this process, which it keeps with its journal."""
+
+    @property
+    def parked(self) -> ParkedKeysControl:
+        """The keys that cannot converge."""
 
     async def status(self) -> Mapping[str, Any]:
         """Return stages, journal, verdicts and breakers as a JSON document."""

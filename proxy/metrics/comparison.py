@@ -6,6 +6,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter
 
 from proxy.metrics.labels import bounded
+from proxy.metrics.series import TableSeries
 
 _GRAVE: Final = ("mismatch", "unrepresentable")
 
@@ -45,14 +46,13 @@ class ComparisonMetrics:
             registry=registry,
         )
 
-        def comparison(table: str, item_type: str, operation: str, verdict: str) -> Counter:
+        def also_grave(table: str, item_type: str, operation: str, _: str) -> None:
             # A series that begins at 1 shows no increase: the first mismatch would go unseen.
             for grave in _GRAVE:
                 compared.labels(table, item_type, operation, grave)
-            return compared.labels(table, item_type, operation, verdict)
 
-        self._compared = functools.cache(comparison)
-        self._differed = functools.cache(differed.labels)
+        self._compared = TableSeries(compared, also_grave)
+        self._differed = TableSeries(differed)
         self._shed = functools.cache(shed.labels)
         self._ramped = functools.cache(ramped.labels)
         self._undecoded = functools.cache(undecoded.labels)
@@ -65,6 +65,11 @@ class ComparisonMetrics:
     def difference(self, table: str, item_type: str, field: str, kind: str, verdict: str) -> None:
         """One difference. The caller bounds `field`: attributes the mapping knows, else `other`."""
         self._differed(table, item_type, field, kind, verdict).inc()
+
+    def forget_table(self, table: str) -> None:
+        """Remove the series of a table that was deleted."""
+        self._compared.forget(table)
+        self._differed.forget(table)
 
     def shed(self, reason: str) -> None:
         """A comparison was given up for `reason`."""

@@ -39,6 +39,12 @@ class Metrics:
         self.wire = WireMetrics(registry)
         self._tasks = Gauge("crossfade_tasks", "asyncio tasks alive in the process.", registry=registry)
 
+    def forget_table(self, table: str) -> None:
+        """Remove all series of a table that was deleted."""
+        self.comparison.forget_table(table)
+        self.stores.forget_table(table)
+        self.cutover.forget_table(table)
+
     def tasks(self, count: int) -> None:
         """So many tasks live on the event loop: it grows without end only if one is leaked."""
         self._tasks.set(count)

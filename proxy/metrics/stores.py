@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from proxy.metrics.histogram import COARSE, STORE_BUCKETS, Timings
 from proxy.metrics.labels import bounded
+from proxy.metrics.series import TableSeries
 
 
 class PoolGauges(Protocol):
@@ -100,7 +101,7 @@ class StoreMetrics:
             registry=registry,
         )
         self._retried = functools.cache(retried.labels)
-        self._gave_up = functools.cache(gave_up.labels)
+        self._gave_up = TableSeries(gave_up)
         self._undecided = functools.cache(undecided.labels)
         self._upstream = functools.cache(upstream.labels)
         self._unconnected = functools.cache(unconnected.labels)
@@ -126,6 +127,10 @@ class StoreMetrics:
     def gave_up(self, table: str, reason: str) -> None:
         """A comparison or a convergence of a table's failed for `reason`; it may be made again."""
         self._gave_up(table, reason).inc()
+
+    def forget_table(self, table: str) -> None:
+        """Remove the series of a table that was deleted."""
+        self._gave_up.forget(table)
 
     def dynamodb_undecided(self, operation: str, code: str) -> None:
         """DynamoDB throttled, or was ill. `code` is one of those it has for that."""

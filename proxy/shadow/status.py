@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from proxy.background_tasks import BackgroundTasks
 from proxy.cutover.flip.fencing import ServingLease
@@ -17,9 +17,12 @@ from proxy.cutover.stages import Stages
 from proxy.metrics.registry import Metrics
 from proxy.shadow.comparison.verdict_recorder import VerdictRecorder
 from proxy.shadow.journal.journal import Journal
+from proxy.shadow.parked_control import ParkedControl
 from proxy.shadow.request.decoder import RequestDecoder
 from proxy.stores.circuit_breaker import CircuitBreaker
 from proxy.stores.table_registry import Tables
+
+_PARKED_SHOWN: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +81,8 @@ class ShadowStatus:
     """What was asked and how it compared."""
     health: Health
     """What keeps the process from working."""
+    parked: ParkedControl
+    """The keys that cannot converge."""
 
     @property
     def identity(self) -> str:
@@ -94,6 +99,7 @@ class ShadowStatus:
                 for table, each, stage in self.stages.list_all(self.tables.names())
             ],
             "journal": {"keys": depth.keys, "oldest_seconds": round(depth.oldest_seconds, 3), "parked": depth.parked},
+            "parked": self.parked.list(_PARKED_SHOWN),
             "behind": self.background.running,
             "epoch": self.stages.map.epoch,
             "shed": self.metrics.comparison.shed_counts(),

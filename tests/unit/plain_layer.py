@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from proxy.cutover.gate.evidence import Evidence
+from proxy.cutover.process_status import ParkedKeysControl
 from proxy.dynamodb.outcome import Outcome
 from proxy.stores.dynamodb.client import DynamoDBClient
 
@@ -30,6 +31,28 @@ class PlainLayer:
         return Outcome(answer.status, answer.headers, answer.body)
 
 
+class PlainParkedKeys:
+    """`ParkedKeysControl` of a few ids."""
+
+    def __init__(self, ids: Sequence[str] = ()) -> None:
+        self.ids = list(ids)
+        self.dropped: list[tuple[str, str, str]] = []
+
+    def list(self, limit: int) -> Sequence[Mapping[str, Any]]:
+        words = {"table": "t", "type": "", "key": {}, "reason": "it does not fit", "remedy": "mend it", "seconds": 1.0}
+        return [{"id": each, **words} for each in self.ids[:limit]]
+
+    def retry(self, key_id: str | None = None) -> int:
+        return len(self.ids) if key_id is None else self.ids.count(key_id)
+
+    def drop(self, key_id: str, by: str, because: str) -> bool:
+        if key_id not in self.ids:
+            return False
+        self.ids.remove(key_id)
+        self.dropped.append((key_id, by, because))
+        return True
+
+
 class PlainProcess:
     """`ProcessStatus` and `Lifecycle` of a process that has nothing to do. `reasons` are its problems."""
 
@@ -37,6 +60,7 @@ class PlainProcess:
         self.closed = False
         self.reasons: list[str] = []
         self.at = ""
+        self.parked_keys = PlainParkedKeys()
 
     @property
     def identity(self) -> str:
@@ -44,6 +68,10 @@ class PlainProcess:
 
     async def status(self) -> Mapping[str, Any]:
         return {"stages": {"items": {"stage": "off"}}}
+
+    @property
+    def parked(self) -> ParkedKeysControl:
+        return self.parked_keys
 
     def mismatches(self, limit: int) -> Sequence[Mapping[str, Any]]:
         return [{"number": number, "at": 1_000_000_000.5} for number in range(5)][:limit]

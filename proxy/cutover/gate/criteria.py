@@ -134,7 +134,10 @@ def check_parked(here: JournalBacklog, scope: Scope) -> Criterion:
     where = ", ".join(f"{n} of {each}" if each else f"{n} of no type" for each, n in sorted(parked.items()) if n)
     sentence = "The mapping can hold every item that it has met."
     if count:
-        sentence = f"Items that the mapping cannot hold: {where}. Change the mapping or the items; see /v1/mismatches."
+        sentence = (
+            f"Items that the mirror cannot hold: {where}. crossfade parked lists them with their reasons: change the "
+            "mapping or the items and retry them, or drop them."
+        )
     return Criterion("parked", not count, f"{count} keys", "none", sentence)
 
 

@@ -147,6 +147,16 @@ class EvidenceCollector:
         for table in {pattern.table for pattern in self._counts}:
             self._rebase(table, self._basis(table))
 
+    def forget_table(self, table: str) -> None:
+        """Forget what was counted of a table that was deleted."""
+        for pattern in [each for each in self._counts if each.table == table]:
+            del self._counts[pattern]
+        for _, counted in self._minutes:
+            for place in [each for each in counted if each[0] == table]:
+                del counted[place]
+        self._bases.pop(table, None)
+        self._met.clear()
+
     def _rebase(self, table: str, now: Basis) -> None:
         """Drop counts of another mapping, or of another era of their type."""
         before = self._bases.get(table)

@@ -14,6 +14,7 @@ import structlog
 
 from comparators.redact import Redactor
 from proxy.cutover.gate.evidence_collector import EvidenceCollector
+from proxy.dynamodb.values import Item
 from proxy.metrics.registry import Metrics
 from proxy.shadow.verdict_record import VerdictRecord
 from proxy.stores.table_registry import Table
@@ -92,6 +93,16 @@ class VerdictRecorder:
     def newest(self, limit: int) -> list[dict[str, Any]]:
         """Return at most `limit` of the differences that count against cutting over, the newest first."""
         return [self._kept[-n] for n in range(1, min(limit, len(self._kept)) + 1)]
+
+    def forget_table(self, table: str) -> None:
+        """Forget the verdicts and the differences of a table that was deleted."""
+        for place in [each for each in self.counts if each[0] == table]:
+            del self.counts[place]
+        self._kept = deque((each for each in self._kept if each["table"] != table), maxlen=self._kept.maxlen)
+
+    def show_key(self, key: Item) -> dict[str, Any] | None:
+        """Return the attributes of a key as they may be shown."""
+        return self._redactor.show_key(key, self._values)
 
     @staticmethod
     def _field(table: Table, field: str, path: str) -> str:

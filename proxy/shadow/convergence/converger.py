@@ -22,6 +22,7 @@ from proxy.shadow.instrumentation import Converge
 from proxy.shadow.journal.entries import ClaimedKey
 from proxy.shadow.journal.journal import Journal
 from proxy.stores.circuit_breaker import CircuitBreaker
+from proxy.stores.error_remedies import item_fault, parked_remedy
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome
 from proxy.stores.interface import Store, Unrepresentable
 from proxy.stores.table_registry import Table
@@ -113,8 +114,7 @@ class Converger:
                 return
             await self._converge(claim.key, direction.authority, direction.mirror)
         except Unrepresentable as error:
-            self._journal.park(claim, str(error))
-            log.warning("key_parked", table=claim.key.table, reasons=_reasons(error))
+            self._park(claim, str(error), _reasons(error))
             return
         except UnknownOutcome as error:
             self.mark_unsettled([claim.key], mirror)
@@ -123,6 +123,11 @@ class Converger:
         except Refused as error:
             if error.reason == _NO_TABLE:
                 self._journal.mark_converged(claim)
+                return
+            fault = item_fault(error.reason)
+            if fault is not None:
+                reason = f"{error.reason}: {fault}"
+                self._park(claim, reason, [reason])
                 return
             self._refusals.report(claim.key.table, error)
             self._retry_later(claim, error, _REFUSED_RETRY_SECONDS)
@@ -148,6 +153,13 @@ class Converger:
         """Note that a call on these keys has an unknown outcome on `store`: they converge again after its settle
         time."""
         self._journal.mark_unsettled(keys, self._settle[store], store)
+
+    def _park(self, claim: ClaimedKey, reason: str, reasons: list[str]) -> None:
+        known = self._journal.parked_reason(claim.key)
+        self._journal.park(claim, reason)
+        if known != reason and self._journal.parked_reason(claim.key) == reason:
+            key_id = self._journal.parked.id_of(claim.key)
+            log.warning("key_parked", table=claim.key.table, key=key_id, reasons=reasons, remedy=parked_remedy(key_id))
 
     def _retry_later(self, claim: ClaimedKey, error: StoreError, seconds: float) -> None:
         self._metrics.stores.mirror_retried(error.reason)

@@ -26,6 +26,7 @@ from proxy.shadow.journal.entries import ActiveKey, ClaimedKey, JournalEntry
 from proxy.shadow.journal.group_commit import GroupCommit
 from proxy.shadow.journal.haste import RETRY_SECONDS, Haste
 from proxy.shadow.journal.key_activity import KeyActivity, any_key_of
+from proxy.shadow.journal.parked_keys import ParkedKeys
 from proxy.shadow.journal.ready_queue import ReadyQueue
 from proxy.shadow.journal.settle_times import SettleTimes
 from proxy.shadow.journal.storage import JournalFile
@@ -67,6 +68,8 @@ class Journal:
         self._changes = self._commit.changes
         self._activity = KeyActivity(0, clock())
         self.haste = Haste()
+        self.parked = ParkedKeys(self._file, self._commit, self._ready)
+        """The keys that cannot converge."""
         self.identity = ""
         """The process that this file belongs to: the same name after every start. Known once the journal is open."""
 
@@ -343,7 +346,7 @@ class Journal:
 
     def park(self, claim: ClaimedKey, reason: str) -> None:
         """End a claim: the key cannot converge until its item changes. It stays, is counted and shown with `reason`,
-        and is not tried again before the next write to it or the next start."""
+        and is tried again at the next write to it, at the next start, or when `parked` is asked to."""
         state = self._active[claim.key]
         state.converging = False
         if state.writers or state.generation != claim.generation:

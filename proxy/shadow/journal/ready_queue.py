@@ -59,6 +59,16 @@ class ReadyQueue:
         self._wake.set()
         return fits
 
+    def put_again(self, key: Key, generation: int, since: float) -> bool:
+        """Queue a key that is in the file and waits for no time. Returns False if it is queued or busy already, or does
+        not fit."""
+        if key in self._active or len(self._keys) >= self._limit:
+            return False
+        self._active[key] = ActiveKey(generation, self._clock(), since, queued=True)
+        self._keys.append(key)
+        self._wake.set()
+        return True
+
     def refill(self) -> None:
         """Read the file when the queue is next empty: it may hold keys that are due."""
         self._more_in_file = True

@@ -56,6 +56,11 @@ count(*) FILTER (WHERE parked IS NOT NULL) FROM journal
 _COUNT_BY_TABLE: Final = """
 SELECT tab, count(*) FILTER (WHERE parked IS NULL), min(since) FILTER (WHERE parked IS NULL) FROM journal GROUP BY tab
 """
+_PARKED_KEYS: Final = """
+SELECT tab, key, generation, since, parked FROM journal WHERE parked IS NOT NULL AND (? IS NULL OR tab = ?)
+ORDER BY since LIMIT ?
+"""
+_DROP_PARKED: Final = "DELETE FROM journal WHERE tab = ? AND key = ? AND parked IS NOT NULL"
 _PARKED: Final = "SELECT tab, key FROM journal WHERE parked IS NOT NULL LIMIT ?"
 _DUE: Final = "SELECT tab, key, generation, since FROM journal WHERE parked IS NULL AND due <= ? ORDER BY due LIMIT ?"
 _NEXT_DUE: Final = "SELECT min(due) FROM journal WHERE parked IS NULL"
@@ -252,6 +257,16 @@ class JournalFile:
         """Return at most `limit` keys of a table, and whether each is parked."""
         rows = self._database.execute(_KEYS_OF, (table, limit))
         return {Key(table, text): parked is not None for text, parked in rows}
+
+    def parked(self, table: str | None, limit: int) -> list[tuple[Key, int, float, str]]:
+        """Return at most `limit` (-1: all) parked keys, of one table or of all, the oldest first: key, generation, when
+        it entered, and why it is parked."""
+        rows = self._database.execute(_PARKED_KEYS, (table, table, limit))
+        return [(Key(tab, text), generation, since, reason) for tab, text, generation, since, reason in rows]
+
+    def drop_parked(self, key: Key) -> bool:
+        """Remove a key that is parked. Returns whether it was."""
+        return self._database.execute(_DROP_PARKED, (key.table, key.text)).rowcount > 0
 
     def due(self, now: float, limit: int) -> list[DueKey]:
         """Return at most `limit` keys that may be tried now, those that have been due longest first."""
