@@ -155,6 +155,7 @@ def test_the_description_is_openapi() -> None:
         "/v1/gate",
         "/v1/history",
         "/v1/mismatches",
+        "/v1/parked",
         "/v1/openapi.json",
         "/v1/processes",
         "/v1/stages",
