@@ -89,7 +89,7 @@ def test_a_parked_key_whose_item_may_yet_change_is_tried_again(follow: Callable[
         journal.park(await journal.next(), "it cannot be held")
         async with asyncio.timeout(6.0):
             journal.park(await journal.next(), "it cannot be held")
-        assert journal.parked_reason(KEY) == "it cannot be held"
+        assert journal.parked.reason_of(KEY) == "it cannot be held"
 
     follow(course)
 

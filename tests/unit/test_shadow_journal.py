@@ -189,12 +189,12 @@ async def test_a_parked_key_waits_for_its_next_write(journal: Journal, bench: Be
     journal.release(await journal.enter([A]))
     journal.park(await taken(journal), "too long")
     assert await keys(journal) == (0, 1)
-    assert journal.parked_reason(A) == "too long"
+    assert journal.parked.reason_of(A) == "too long"
     bench.clock.now += 10_000
     await nothing_is_due(journal)
     journal.release(await journal.enter([A]))
     assert await keys(journal) == (1, 0)
-    assert journal.parked_reason(A) is None
+    assert journal.parked.reason_of(A) is None
     journal.mark_converged(await taken(journal))
     assert await keys(journal) == (0, 0)
 

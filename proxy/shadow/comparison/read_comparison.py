@@ -254,7 +254,7 @@ class ReadComparison:
 
     def _without_parked(self, keys: Sequence[Key]) -> list[Key]:
         """Return the keys that are not parked: a parked key differs for a reason that has been reported."""
-        return [key for key in keys if self._journal.parked_reason(key) is None]
+        return [key for key in keys if self._journal.parked.reason_of(key) is None]
 
     # -- keys and losses --------------------------------------------------------------------------------------------
 
@@ -280,7 +280,7 @@ class ReadComparison:
             for key in _keys_named_by(call.operation, attributes):
                 item = await self._authority.get(key)
                 image, _ = self._mirror.image(key, item)
-                parked = self._journal.parked_reason(key) is not None
+                parked = self._journal.parked.reason_of(key) is not None
                 loss = (
                     MappingLoss(whole=True)
                     if parked

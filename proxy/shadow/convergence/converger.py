@@ -155,9 +155,9 @@ class Converger:
         self._journal.mark_unsettled(keys, self._settle[store], store)
 
     def _park(self, claim: ClaimedKey, reason: str, reasons: list[str]) -> None:
-        known = self._journal.parked_reason(claim.key)
+        known = self._journal.parked.reason_of(claim.key)
         self._journal.park(claim, reason)
-        if known != reason and self._journal.parked_reason(claim.key) == reason:
+        if known != reason and self._journal.parked.reason_of(claim.key) == reason:
             key_id = self._journal.parked.id_of(claim.key)
             log.warning("key_parked", table=claim.key.table, key=key_id, reasons=reasons, remedy=parked_remedy(key_id))
 

@@ -217,11 +217,6 @@ class Journal:
         """Return whether the key is in the journal, be it parked."""
         return key in self._active or self._in_file(key)
 
-    def parked_reason(self, key: Key) -> str | None:
-        """Return why the key is parked; None if it is not."""
-        row = self._commit.query(self._file.row, key)
-        return row.parked if row is not None else None
-
     def active_since(self, key: Key, since: int) -> bool:
         """Return whether the key is in the journal, or has been since `since`, an earlier value of `sequence`.
 

@@ -35,7 +35,8 @@ class ParkedKey:
 
 
 class ParkedKeys:
-    """The parked keys of one journal. Use it from one event loop. Every method may raise sqlite3.Error."""
+    """The parked keys of one journal. Use it from one event loop. All but `reason_of` may raise
+    sqlite3.Error."""
 
     def __init__(self, file: JournalFile, commit: GroupCommit, ready: ReadyQueue) -> None:
         self._file = file
@@ -46,6 +47,11 @@ class ParkedKeys:
     def id_of(self, key: Key) -> str:
         """Return the id of a key."""
         return blake2b(f"{key.table}\0{key.text}".encode(), digest_size=_ID_BYTES, key=self._secret).hexdigest()
+
+    def reason_of(self, key: Key) -> str | None:
+        """Return why a key is parked; None if it is not."""
+        row = self._commit.query(self._file.row, key)
+        return row.parked if row is not None else None
 
     def list(self, table: str | None = None, limit: int = MAX_LISTED) -> list[ParkedKey]:
         """Return at most `limit` parked keys, of one table or of all, the oldest first."""
