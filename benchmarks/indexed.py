@@ -32,7 +32,9 @@ class Indexed:
         for item in items:
             for index in BILLIO.indexes.values():
                 if BILLIO.in_index(index, item):
-                    self._ranges.setdefault((index.name, item[index.hash]["S"]), []).append((_place(index, item), item))
+                    self._ranges.setdefault((index.name, item[index.hashes[0]]["S"]), []).append(
+                        (_place(index, item), item)
+                    )
         for held in self._ranges.values():
             held.sort(key=_first)
 
@@ -41,7 +43,7 @@ class Indexed:
         index, condition = request.index, request.condition
         if index is None or condition is None:
             raise NotImplementedError("only Query of an index is served here")
-        held = self._ranges.get((index.name, condition.hash_value["S"]), [])
+        held = self._ranges.get((index.name, condition.hash_values[0]["S"]), [])
         low, high = 0, len(held)
         if condition.operator in _LOWER:
             low = bisect_left(held, (_comparable(condition.operands[0]), ""), key=_first)
@@ -62,7 +64,7 @@ def _first(held: tuple[tuple[Any, str], Item]) -> tuple[Any, str]:
 
 
 def _place(index: Index, item: Item) -> tuple[Any, str]:
-    return (_comparable(item[index.range or ""]), item["type:id"]["S"])
+    return (_comparable(item[index.ranges[0]]), item["type:id"]["S"])
 
 
 def _comparable(value: Value) -> Any:

@@ -26,8 +26,8 @@ from comparators.shapes import PageShape
 _NEARLY_FULL = 512 * 1024
 """Characters of a page's items, as Python writes them: well below what 1 MB of items gives."""
 
-Rank: TypeAlias = tuple[str, Any]
-"""The position of an item in the order of its page; sorts as the sort key does."""
+Rank: TypeAlias = tuple[tuple[str, Any], ...]
+"""The position of an item in the order of its page; sorts as the sort attributes do, one after another."""
 
 
 def compare_pages(authority: Document, mirror: Document, shape: PageShape) -> Comparison:
@@ -58,14 +58,10 @@ def compare_pages(authority: Document, mirror: Document, shape: PageShape) -> Co
 def rank_of(item: Item, shape: PageShape) -> Rank | None:
     """Return the position of an item or a cursor in the page's order; None if there is no order or it does not show
     it."""
-    if shape.sort is None or shape.sort not in item:
+    names = (*shape.sort, *shape.then)
+    if not shape.sort or any(name not in item for name in names):
         return None
-    rank = sort_form(item[shape.sort])
-    if not shape.then:
-        return rank
-    if any(name not in item for name in shape.then):
-        return None
-    return rank[0], (rank[1], *(sort_form(item[name]) for name in shape.then))
+    return tuple(sort_form(item[name]) for name in names)
 
 
 def _about_page(path: str, kind: Kind, authority: Value | None, mirror: Value | None) -> Difference:
@@ -144,7 +140,7 @@ def _add_order(
     As few items as possible count as moved: those outside a longest subsequence of the mirror's page that is in the
     authority's order. An item whose sort key differs is left out, because that difference explains its place.
     """
-    if shape.sort is None or all(one < other for one, other in pairwise(other for _, other in pairing.pairs)):
+    if not shape.sort or all(one < other for one, other in pairwise(other for _, other in pairing.pairs)):
         return
     group_of: dict[Rank, int] = {}
     placed: list[tuple[int, int, int]] = []  # mirror's index, authority's index, group of equal sort keys
@@ -258,7 +254,7 @@ def _add_cursors(builder: ComparisonBuilder, authority: Document, mirror: Docume
         elif _is_tie(end, other, shape):
             kind = Kind.TIE
         else:
-            unordered = shape.sort is None or _lacks_rank(builder, shape)
+            unordered = not shape.sort or _lacks_rank(builder, shape)
             moved = unordered or _cursor_is_explained(builder, authority, mirror, shape)
             kind = Kind.BOUNDARY if moved or _cut_by_size(authority, mirror, shape) else Kind.CURSOR
     else:
@@ -271,7 +267,7 @@ def _add_cursors(builder: ComparisonBuilder, authority: Document, mirror: Docume
 
 def _is_tie(end: Item, other: Item, shape: PageShape) -> bool:
     """Return whether two cursors differ in the table key alone, at a place that several items may share."""
-    fixed = [name for name in end if name not in shape.items.key or name == shape.sort]
+    fixed = [name for name in end if name not in shape.items.key or name in shape.sort]
     return shape.ties and all(canonical_form(end[name]) == canonical_form(other[name]) for name in fixed)
 
 
@@ -286,7 +282,7 @@ def _cursor_is_explained(builder: ComparisonBuilder, authority: Document, mirror
     inside a group of equal sort keys, that the stores divide the group differently, visibly or behind a filter.
     """
     if shape.segment or any(
-        (not found.path and found.kind in (Kind.MISSING, Kind.EXTRA)) or (found.field and found.field == shape.sort)
+        (not found.path and found.kind in (Kind.MISSING, Kind.EXTRA)) or found.field in shape.sort
         for found in builder.differences
     ):
         return True

@@ -27,9 +27,9 @@ class PageShape:
 
     items: ItemShape
     """The shape of the table's items."""
-    sort: str | None
-    """The attribute that orders the page: the sort key of the table or index that is queried. None if no order is
-    promised: for every Scan, and for a Query on an index without a sort key."""
+    sort: tuple[str, ...]
+    """The attributes that order the page, one after another: the sort key of the table or index that is queried. Empty
+    if no order is promised: for every Scan, and for a Query on an index without a sort key."""
     ties: bool = True
     """Whether two items in the queried range may have equal sort keys. False only for a Query on the table itself,
     whose key is unique, and together with `then`."""

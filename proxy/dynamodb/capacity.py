@@ -137,7 +137,7 @@ def _index_units(schema: TableSchema, index: Index, before: Item | None, after: 
         return 0.0
     if old is None or new is None:
         return write_units(item_size(old or new or {}))
-    keys = [name for name in (index.hash, index.range) if name is not None]
+    keys = index.key_names
     if all(old.get(name) == new.get(name) for name in keys):
         return write_units(max(item_size(old), item_size(new)))
     return write_units(item_size(old)) + write_units(item_size(new))

@@ -175,9 +175,10 @@ def _empty(value: Value) -> str | None:
 def _index_keys(schema: TableSchema, item: Item) -> Iterator[tuple[Index, str, Value, int]]:
     """The index keys an item has beside the table's: index, name, value, and the most bytes it may have."""
     for _, index in sorted(schema.indexes.items()):
-        for name, limit in ((index.hash, MAX_HASH_KEY_SIZE), (index.range, MAX_RANGE_KEY_SIZE)):
-            if name is not None and name in item and name not in schema.key_names:
-                yield index, name, item[name], limit
+        for names, limit in ((index.hashes, MAX_HASH_KEY_SIZE), (index.ranges, MAX_RANGE_KEY_SIZE)):
+            for name in names:
+                if name in item and name not in schema.key_names:
+                    yield index, name, item[name], limit
 
 
 def _check_index_keys(schema: TableSchema, item: Item) -> None:

@@ -80,8 +80,7 @@ class Listing:
         """What a page that reaches the item shows of it; None if nothing."""
         if item is None or not self.schema.in_index(self.index, item):
             return None
-        hash_name = self.schema.index_keys(self.index)[0]
-        if not equal(item[hash_name], self.hash_value):
+        if not equal(item[self.index.hashes[0]], self.hash_value):
             return None
         return item if self.matches(item) and self.beyond(item) else None
 
@@ -139,6 +138,8 @@ def read_listing(schema: TableSchema, request: Mapping[str, Any]) -> Listing:
     index = schema.indexes.get(request["IndexName"])
     if index is None:
         raise errors.validation(f"The table does not have the specified index: {request['IndexName']}")
+    if len(index.hashes) > 1:
+        raise errors.validation(f"A listing is by one hash value; the index {index.name} has {len(index.hashes)}")
     count_only = request.get("Select") == "COUNT"
     limit = None if count_only else int(request["Limit"])
     if limit is not None and not 1 <= limit <= MOST:

@@ -6,7 +6,7 @@ the Query operation".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,11 +43,14 @@ class PageRequest:
 
     def admits(self, item: Item) -> bool:
         """Whether the item lies in the range asked for (the hash value is the store's to match)."""
-        if self.condition is None or self.condition.operator is None:
+        condition = self.condition
+        if condition is None or condition.operator is None:
             return True
-        name = self.schema.index_keys(self.index)[1]
-        value = item.get(name) if name is not None else None
-        return value is not None and in_range(value, self.condition)
+        *fixed, last = self.schema.index_keys(self.index)[1][: len(condition.fixed) + 1]
+        if not _all_equal(item, fixed, condition.fixed):
+            return False
+        value = item.get(last)
+        return value is not None and in_range(value, condition)
 
     def show(self, item: Item | None) -> Item | None:
         """What a page that reaches the item shows of it; None if it shows nothing."""
@@ -56,8 +59,8 @@ class PageRequest:
         if self.index is not None and not self.schema.in_index(self.index, item):
             return None
         if self.condition is not None:
-            name = self.schema.index_keys(self.index)[0]
-            if name not in item or not equal(item[name], self.condition.hash_value):
+            names = self.schema.index_keys(self.index)[0]
+            if not _all_equal(item, names, self.condition.hash_values):
                 return None
         held = self.held(item)
         if self.filter is not None and not evaluate.matches(self.filter, held):
@@ -140,9 +143,9 @@ class Page:
 
     def _cursor(self, item: Item) -> dict[str, Value]:
         request = self._request
-        hash_name, _ = request.schema.index_keys(request.index)
-        if request.condition is not None and hash_name not in item:
-            item = {**item, hash_name: request.condition.hash_value}
+        if request.condition is not None:
+            hashes, _ = request.schema.index_keys(request.index)
+            item = dict(zip(hashes, request.condition.hash_values, strict=True)) | item
         return request.schema.cursor(request.index, item)
 
 
@@ -150,15 +153,15 @@ def read_query(schema: TableSchema, parameters: Mapping[str, Any]) -> PageReques
     """Raises ValidationException."""
     given = read_page_parameters("Query", parameters)
     index = _index(schema, given)
-    hash_name, range_name = schema.index_keys(index)
+    hashes, ranges = schema.index_keys(index)
     assert given.key_terms is not None
     condition = assemble_key_condition(
         given.key_terms,
-        (hash_name, schema.types[hash_name]),
-        None if range_name is None else (range_name, schema.types[range_name]),
+        [(name, schema.types[name]) for name in hashes],
+        [(name, schema.types[name]) for name in ranges],
     )
     if given.filter is not None:
-        for name in sorted(top_level(condition_paths(given.filter)) & {hash_name, range_name or hash_name}):
+        for name in sorted(top_level(condition_paths(given.filter)).intersection((*hashes, *ranges))):
             raise errors.validation(
                 f"{given.filter_member} can only contain non-primary key attributes: Primary key attribute: {name}"
             )
@@ -191,6 +194,10 @@ def in_range(value: Value, condition: KeyCondition) -> bool:
     if way is None:
         return False
     return {"=": way == 0, "<": way < 0, "<=": way <= 0, ">": way > 0, ">=": way >= 0}[operator]
+
+
+def _all_equal(item: Item, names: Sequence[str], values: Sequence[Value]) -> bool:
+    return all(name in item and equal(item[name], value) for name, value in zip(names, values, strict=True))
 
 
 def _bytes(value: Value, tag: str) -> bytes:
@@ -263,14 +270,14 @@ def _check_start_in_range(page: PageRequest) -> None:
         return
     if not page.admits(page.start):
         raise errors.validation("The provided starting key does not match the range key predicate")
-    if not equal(page.start[page.schema.index_keys(page.index)[0]], page.condition.hash_value):
+    if not _all_equal(page.start, page.schema.index_keys(page.index)[0], page.condition.hash_values):
         raise errors.validation("The provided starting key is outside query boundaries based on provided conditions")
 
 
 def _start(schema: TableSchema, index: Index | None, start: Item) -> Item:
     wanted = set(schema.key_names)
     if index is not None:
-        wanted |= {name for name in (index.hash, index.range) if name is not None}
+        wanted |= set(index.key_names)
     if set(start) != wanted or any(schema.types[name] not in start[name] for name in wanted):
         raise errors.validation("The provided starting key is invalid")
     return start

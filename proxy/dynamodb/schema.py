@@ -18,6 +18,8 @@ from proxy.dynamodb.sizes import MAX_HASH_KEY_SIZE, MAX_RANGE_KEY_SIZE, value_si
 from proxy.dynamodb.values import Item, Value, canonical
 
 _ARN_TABLE: Final = ":table/"
+MOST_KEY_ATTRIBUTES: Final = 4
+"""A global index's hash attributes at most, and its range attributes at most."""
 
 
 def table_name(name_or_arn: str) -> str:
@@ -43,13 +45,21 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """A secondary index. `projected` is None for ALL, else the attributes that it holds beside the keys."""
+    """A secondary index. `projected` is None for ALL, else the attributes that it holds beside the keys.
+
+    A global index has one to four hash attributes and at most four range attributes, in their order ("Multi-attribute
+    keys pattern", developer guide); a local index has one of each.
+    """
 
     name: str
-    hash: str
-    range: str | None
+    hashes: tuple[str, ...]
+    ranges: tuple[str, ...]
     projected: frozenset[str] | None
     local: bool
+
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        return (*self.hashes, *self.ranges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +79,13 @@ class TableSchema:
         """From DescribeTable's `Table`, CreateTable's `TableDescription`, or a CreateTable request.
 
         A description is a foreign format. An index in it that is not understood is left out, and data operations go on:
-        one that is being deleted may lack its KeySchema or its attributes' definitions, and newer forms have several
-        hash or range attributes. Raises ValueError for a table whose own key is not understood.
+        one that is being deleted may lack its KeySchema or its attributes' definitions. Raises ValueError for a table
+        whose own key is not understood.
         """
         try:
             name = table_name(table["TableName"])
             types = {a["AttributeName"]: a["AttributeType"] for a in table["AttributeDefinitions"]}
-            hash_name, range_name = _key_schema(table["KeySchema"], types)
+            hashes, ranges = _key_schema(table["KeySchema"], types, most=1)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"the description lacks {error}") from error
         indexes: dict[str, Index] = {}
@@ -92,7 +102,7 @@ class TableSchema:
                     named = index.get("IndexName") if isinstance(index, dict) else None
                     why = str(error) if isinstance(error, ValueError) else f"its description lacks {error}"
                     left_out[str(named or f"{parameter}.{number}")] = why
-        return cls(name, hash_name, range_name, types, indexes, left_out)
+        return cls(name, hashes[0], ranges[0] if ranges else None, types, indexes, left_out)
 
     @property
     def key_names(self) -> tuple[str, ...]:
@@ -152,19 +162,21 @@ class TableSchema:
         attributes = key.attributes
         return set(attributes) == set(self.key_names) and all(self.types[n] in attributes[n] for n in attributes)
 
-    def index_keys(self, index: Index | None) -> tuple[str, str | None]:
-        """Hash and range attribute of the table (None) or of an index."""
-        return (self.hash, self.range) if index is None else (index.hash, index.range)
+    def index_keys(self, index: Index | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The hash attributes and the range attributes of the table (None) or of an index."""
+        if index is not None:
+            return index.hashes, index.ranges
+        return (self.hash,), () if self.range is None else (self.range,)
 
     def held_names(self, index: Index) -> frozenset[str] | None:
         """The attributes that an index holds of an item; None for all of them."""
         if index.projected is None:
             return None
-        return index.projected.union(self.key_names, (n for n in (index.hash, index.range) if n is not None))
+        return index.projected.union(self.key_names, index.key_names)
 
     def in_index(self, index: Index, item: Item) -> bool:
         """Whether a sparse index holds the item: it must have the index's key attributes, of the index's types."""
-        return all(name is None or self.types[name] in item.get(name, {}) for name in (index.hash, index.range))
+        return all(self.types[name] in item.get(name, {}) for name in index.key_names)
 
     def cursor(self, index: Index | None, item: Item) -> dict[str, Value]:
         """`LastEvaluatedKey` at an item: the table's key attributes and, for an index, the index's too."""
@@ -174,28 +186,35 @@ class TableSchema:
         """The attributes of a cursor: the table's key and, for an index, the index's too."""
         names = dict.fromkeys(self.key_names)
         if index is not None:
-            names.update(dict.fromkeys(n for n in (index.hash, index.range) if n is not None))
+            names.update(dict.fromkeys(index.key_names))
         return tuple(names)
 
 
-def _key_schema(elements: Any, types: Mapping[str, str]) -> tuple[str, str | None]:
-    """The hash and the range attribute. Raises ValueError for a key of another form, KeyError, TypeError."""
+def _key_schema(elements: Any, types: Mapping[str, str], *, most: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The hash and the range attributes, at most `most` of each. Raises ValueError for a key of another form, and
+    KeyError or TypeError."""
     roles: dict[str, list[str]] = {"HASH": [], "RANGE": []}
     for element in elements:
         roles[element["KeyType"]].append(element["AttributeName"])
-    if len(roles["HASH"]) != 1 or len(roles["RANGE"]) > 1:
-        raise ValueError("its key has several hash or range attributes")
-    for name in (*roles["HASH"], *roles["RANGE"]):
+    if not roles["HASH"]:
+        raise ValueError("its key has no hash attribute")
+    if max(map(len, roles.values())) > most:
+        several = "several" if most == 1 else f"more than {most}"
+        raise ValueError(f"its key has {several} hash or range attributes")
+    names = (*roles["HASH"], *roles["RANGE"])
+    if len(set(names)) < len(names):
+        raise ValueError("its key names an attribute twice")
+    for name in names:
         if types.get(name) not in ("S", "N", "B"):
             raise ValueError(f"its key attribute {name} is not defined")
-    return roles["HASH"][0], roles["RANGE"][0] if roles["RANGE"] else None
+    return tuple(roles["HASH"]), tuple(roles["RANGE"])
 
 
 def _index(index: Mapping[str, Any], types: Mapping[str, str], *, local: bool) -> Index:
     if index.get("IndexStatus") == "DELETING":
         raise ValueError("it is being deleted")
-    hash_name, range_name = _key_schema(index["KeySchema"], types)
+    hashes, ranges = _key_schema(index["KeySchema"], types, most=1 if local else MOST_KEY_ATTRIBUTES)
     projection = index.get("Projection") or {}
     kind = projection.get("ProjectionType", "ALL")
     projected = None if kind == "ALL" else frozenset(projection.get("NonKeyAttributes") or ())
-    return Index(str(index["IndexName"]), hash_name, range_name, projected, local)
+    return Index(str(index["IndexName"]), hashes, ranges, projected, local)

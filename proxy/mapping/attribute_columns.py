@@ -28,12 +28,13 @@ class ServedIndex:
     """What TOML says of a DynamoDB index: its key attributes, and the SQL index that serves it.
 
     `sort` names another column to order by than the index's sort attribute's; `groups` gives, for a hash value, the
-    values of `column` that stand for it (an attribute that the SQL table does not have).
+    values of `column` that stand for it (an attribute that the SQL table does not have). An index with either has one
+    hash attribute and at most one range attribute.
     """
 
     sql_index: str
-    hash: str
-    range: str | None
+    hashes: tuple[str, ...]
+    ranges: tuple[str, ...]
     sort: str | None = None
     column: str | None = None
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -28,7 +28,7 @@ from proxy.mapping.composites import Composite
 from proxy.mapping.fast_encoder import FastEncoder
 from proxy.mapping.foreign_rows import UnreadableRow, parse_object, same_json
 from proxy.mapping.index_key_limits import SAFE_KEY_BYTES, IndexKeys
-from proxy.mapping.interface import Cause, Column, Encoded, Fault, IndexRange, SqlValues
+from proxy.mapping.interface import Cause, Column, Encoded, Fault, HashEncoder, IndexRange, SortColumn, SqlValues
 
 # No attribute is called so in the column: a name that begins with `$` gets another one in front.
 _ABSENT: Final = "$absent"
@@ -78,7 +78,8 @@ class ColumnMapping:
         set_(self, "_encoders", tuple(encoders))
         by_name = {c.name: c for c in self.attribute_columns}
         set_(self, "_keys", tuple(by_name[name] for name in self.key_columns))
-        keys = [self.key_columns, *((*self._columns_of(each), *self.key_columns) for each in self.indexes.values())]
+        spans = [self._index_span(each) for each in self.indexes.values()]
+        keys = [self.key_columns, *((*span.own_columns, *self.key_columns) for span in spans)]
         set_(self, "_index_keys", IndexKeys.of([c.name for c in self.attribute_columns], keys, self.max_key_bytes))
         needed = [c.required or c.name in self.key_columns for c in self.attribute_columns]
         ordinary = FastEncoder(
@@ -170,17 +171,9 @@ class ColumnMapping:
         if index is None:
             return self._table_span()
         served = self.indexes.get(index.name)
-        if served is None or (served.hash, served.range) != (index.hash, index.range):
+        if served is None or (served.hashes, served.ranges) != (index.hashes, index.ranges):
             raise KeyError(index.name)
-        equal_columns, hash_values = self._hash(served)
-        sort = self._by_attribute.get(index.range) if index.range is not None else None
-        if served.sort is not None:
-            return IndexRange(
-                equal_columns, hash_values, served.sort, lambda _: None, (served.sort,), sort_from_row=True
-            )
-        if sort is None:
-            return IndexRange(equal_columns, hash_values, None, lambda _: None, equal_columns)
-        return IndexRange(equal_columns, hash_values, sort.name, operand(sort.codec), (sort.name,))
+        return self._index_span(served)
 
     def type_of(self, attributes: Item) -> str:
         value = attributes.get(self.type_attribute)
@@ -320,31 +313,30 @@ class ColumnMapping:
         long = self._index_keys.too_long(values)
         return [Fault(columns[each.place].path[0], each.reason, Cause.KEY_BYTES) for each in long]
 
-    def _columns_of(self, served: ServedIndex) -> tuple[str, ...]:
-        """The columns of an index's own: what it equals and what it sorts by."""
-        equal_columns, _ = self._hash(served)
-        sort = served.sort
-        if sort is None and served.range is not None:
-            sort = self._by_attribute[served.range].name
-        return equal_columns if sort is None else (*equal_columns, sort)
-
     def _into(self, column: AttributeColumn) -> Callable[[Value], Any]:
         """How a value of a key comes to be a parameter: PostgreSQL casts it, where the plan leaves that to it."""
         return column.codec.coerce if self.literal else column.codec.encode
 
     def _table_span(self) -> IndexRange:
         if self.key is not None:
-            return IndexRange(
-                self.key_columns, self._from_parts(self.composites[self.key], self._keys), None, lambda _: None, ()
-            )
-        first = self._keys[0]
-        sort = self._keys[1] if len(self._keys) > 1 else None
-        sort_value = (lambda _: None) if sort is None else operand(sort.codec)
-        return IndexRange((first.name,), self._only(first), None if sort is None else sort.name, sort_value, ())
+            return IndexRange(self.key_columns, (self._from_parts(self.composites[self.key], self._keys),), (), ())
+        first, *others = self._keys
+        sorts = tuple(SortColumn(column.name, operand(column.codec)) for column in others)
+        return IndexRange((first.name,), (self._only(first),), sorts, ())
 
-    def _from_parts(
-        self, composite: Composite, columns: Sequence[AttributeColumn]
-    ) -> Callable[[Value], Sequence[SqlValues] | None]:
+    def _index_span(self, served: ServedIndex) -> IndexRange:
+        hashed = [self._hash(served, name) for name in served.hashes]
+        equal_columns = tuple(column for columns, _ in hashed for column in columns)
+        encoders = tuple(encoder for _, encoder in hashed)
+        if served.sort is not None:
+            replaced = SortColumn(served.sort, lambda _: None)
+            return IndexRange(equal_columns, encoders, (replaced,), (served.sort,), sort_from_row=True)
+        columns = [self._by_attribute[name] for name in served.ranges]
+        sorts = tuple(SortColumn(column.name, operand(column.codec)) for column in columns)
+        present = tuple(sort.name for sort in sorts) or equal_columns
+        return IndexRange(equal_columns, encoders, sorts, present)
+
+    def _from_parts(self, composite: Composite, columns: Sequence[AttributeColumn]) -> HashEncoder:
         def alternatives(value: Value) -> Sequence[SqlValues] | None:
             parts = self._parsed(composite, value)
             if parts is None:
@@ -356,7 +348,7 @@ class ColumnMapping:
 
         return alternatives
 
-    def _only(self, column: AttributeColumn) -> Callable[[Value], Sequence[SqlValues] | None]:
+    def _only(self, column: AttributeColumn) -> HashEncoder:
         """The values of a hash attribute that has a column of its own."""
 
         def alternatives(value: Value) -> Sequence[SqlValues] | None:
@@ -367,13 +359,14 @@ class ColumnMapping:
 
         return alternatives
 
-    def _hash(self, served: ServedIndex) -> tuple[tuple[str, ...], Callable[[Value], Sequence[SqlValues] | None]]:
+    def _hash(self, served: ServedIndex, name: str) -> tuple[tuple[str, ...], HashEncoder]:
+        """The columns that hold a hash attribute of an index, and what a value of it is in them."""
         if served.column is not None:
             groups = served.groups
             return (served.column,), lambda value: [(each,) for each in groups.get(value.get("S", ""), ())] or None
-        composite = self.composites.get(served.hash)
+        composite = self.composites.get(name)
         if composite is None:
-            column = self._by_attribute[served.hash]
+            column = self._by_attribute[name]
             return (column.name,), self._only(column)
         columns = [self._by_attribute[part] for part in composite.parts]
         return tuple(c.name for c in columns), self._from_parts(composite, columns)

@@ -22,13 +22,13 @@ def misfits(mapping: ColumnMapping, schema: TableSchema) -> tuple[str, ...]:
     found.extend(_wrong_types("key", schema.key_names, schema, by_attribute))
     for name, index in schema.indexes.items():
         served = mapping.indexes.get(name)
-        names = tuple(each for each in (index.hash, index.range) if each is not None)
         if served is None:
             found.append(f"indexes.{name}: missing; queries of it cannot be answered: add it")
-        elif (served.hash, served.range) != (index.hash, index.range):
-            found.append(f"indexes.{name}: the table's index is on {_listed(names)}; give these as hash and range")
+        elif (served.hashes, served.ranges) != (index.hashes, index.ranges):
+            roles = f"hash {_listed(index.hashes)}" + (f", range {_listed(index.ranges)}" if index.ranges else "")
+            found.append(f"indexes.{name}: the table's index is on {roles}; give these as hash and range")
         else:
-            found.extend(_wrong_types(f"indexes.{name}", names, schema, by_attribute))
+            found.extend(_wrong_types(f"indexes.{name}", index.key_names, schema, by_attribute))
     found.extend(
         f"indexes.{name}: the table has no such index; leave it out"
         for name in mapping.indexes

@@ -1,6 +1,6 @@
 """A DynamoDB table described from its mapping file, for when nobody else can: keys, types and indexes. Pure.
 
-A mapping names the hash and range attribute of the table and of each index, and a column's type says the attribute's.
+A mapping names the hash and range attributes of the table and of each index, and a column's type says the attribute's.
 It does not say what an index projects: ALL is assumed, which is what the mapped SQL index has.
 """
 
@@ -19,12 +19,11 @@ def describe(mapping: ColumnMapping) -> dict[str, Any]:
     used = dict.fromkeys(keys)
     indexes = []
     for name, index in mapping.indexes.items():
-        names = (index.hash,) if index.range is None else (index.hash, index.range)
-        used.update(dict.fromkeys(names))
+        used.update(dict.fromkeys((*index.hashes, *index.ranges)))
         indexes.append(
             {
                 "IndexName": name,
-                "KeySchema": _key_schema(names),
+                "KeySchema": _key_schema(index.hashes, index.ranges),
                 "Projection": {"ProjectionType": "ALL"},
                 "IndexStatus": "ACTIVE",
             }
@@ -34,12 +33,13 @@ def describe(mapping: ColumnMapping) -> dict[str, Any]:
     return {
         "TableName": mapping.table,
         "TableStatus": "ACTIVE",
-        "KeySchema": _key_schema(keys),
+        "KeySchema": _key_schema(keys[:1], keys[1:]),
         "AttributeDefinitions": definitions,
         "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"},
         **({"GlobalSecondaryIndexes": indexes} if indexes else {}),
     }
 
 
-def _key_schema(names: tuple[str, ...]) -> list[dict[str, str]]:
-    return [{"AttributeName": name, "KeyType": role} for name, role in zip(names, ("HASH", "RANGE"), strict=False)]
+def _key_schema(hashes: tuple[str, ...], ranges: tuple[str, ...]) -> list[dict[str, str]]:
+    roles = [*((name, "HASH") for name in hashes), *((name, "RANGE") for name in ranges)]
+    return [{"AttributeName": name, "KeyType": role} for name, role in roles]

@@ -39,7 +39,7 @@ def _content(mapping: TableMapping) -> dict[str, Any]:
             "json": mapping.json_name,
             "type": mapping.type_attribute,
             "indexes": {
-                name: [each.sql_index, each.hash, each.range, each.sort, each.column, dict(each.groups)]
+                name: [each.sql_index, *_key(each.hashes, each.ranges), each.sort, each.column, dict(each.groups)]
                 for name, each in mapping.indexes.items()
             },
             "derived": {name: [source, dict(values)] for name, (source, values) in mapping.derived.items()},
@@ -47,6 +47,12 @@ def _content(mapping: TableMapping) -> dict[str, Any]:
         }
     if isinstance(mapping, DocumentMapping):
         schema = mapping.schema
-        indexes = {name: [index.hash, index.range] for name, index in schema.indexes.items()}
+        indexes = {name: _key(index.hashes, index.ranges) for name, index in schema.indexes.items()}
         return content | {"document": indexes, "types": dict(schema.types)}
     raise TypeError(f"{type(mapping).__name__} is no mapping that has a digest")
+
+
+def _key(hashes: tuple[str, ...], ranges: tuple[str, ...]) -> list[Any]:
+    """One hash and one range attribute by their names alone: a digest that was recorded before an index could have
+    several is the same today."""
+    return [each[0] if len(each) == 1 else each or None for each in (hashes, ranges)]

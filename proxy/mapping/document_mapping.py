@@ -19,7 +19,7 @@ from proxy.dynamodb.values import Item, Value, canonical_item
 from proxy.mapping.codecs import Codec, ValueDoesNotFitError, codec
 from proxy.mapping.foreign_rows import UnreadableRow, parse_object
 from proxy.mapping.index_key_limits import SAFE_KEY_BYTES, IndexKeys
-from proxy.mapping.interface import Cause, Column, Encoded, Fault, IndexRange, SqlValues
+from proxy.mapping.interface import Cause, Column, Encoded, Fault, HashEncoder, IndexRange, SortColumn, SqlValues
 
 # A DynamoDB Number has magnitudes from 1E-130 to 9.9…E+125 with 38 digits, so its last digit is at 1E-167 at the lowest
 # ("Supported data types and naming rules", Number). DSQL takes no bytea in a key: binary is `to_ordered_text`'s text.
@@ -56,7 +56,7 @@ class DocumentMapping:
         set_ = object.__setattr__
         names = dict.fromkeys(self.schema.key_names)
         for index in self.schema.indexes.values():
-            names.update(dict.fromkeys(n for n in (index.hash, index.range) if n is not None))
+            names.update(dict.fromkeys(index.key_names))
         codecs = tuple((name, self._column_name(name), self._codec_of(name)) for name in names)
         set_(self, "sql_table", identifier(self.schema.name))
         set_(self, "_codecs", codecs)
@@ -67,7 +67,7 @@ class DocumentMapping:
         keys = [self.key_columns]
         for index in self.schema.indexes.values():
             span = self.span(index)
-            keys.append((*span.present, *self.key_columns))
+            keys.append((*span.own_columns, *self.key_columns))
         set_(self, "_index_keys", IndexKeys.of([column for _, column, _ in codecs], keys, self.max_key_bytes))
 
     @property
@@ -136,28 +136,33 @@ class DocumentMapping:
         """An index's columns hold what orders as an attribute does, and not the attribute."""
 
     def span(self, index: Index | None) -> IndexRange:
-        hash_name, range_name = self.schema.index_keys(index)
-        hash_codec = self._codec_of(hash_name)
-        hash_column = self._column_name(hash_name)
+        hashes, ranges = self.schema.index_keys(index)
+        equal_columns = tuple(self._column_name(name) for name in hashes)
+        encoders = tuple(self._hash_encoder(name) for name in hashes)
+        sorts = tuple(self._sort_column(name) for name in ranges)
+        return IndexRange(equal_columns, encoders, sorts, (*equal_columns, *(sort.name for sort in sorts)))
 
-        def hash_values(value: Value) -> Sequence[SqlValues] | None:
+    def _hash_encoder(self, name: str) -> HashEncoder:
+        hash_codec = self._codec_of(name)
+
+        def alternatives(value: Value) -> Sequence[SqlValues] | None:
             try:
                 return [(hash_codec.encode(value),)]
             except ValueDoesNotFitError:
                 return None
 
-        if range_name is None:
-            return IndexRange((hash_column,), hash_values, None, lambda _: None, (hash_column,))
-        range_codec = self._codec_of(range_name)
+        return alternatives
 
-        def sort_value(value: Value) -> Any:
+    def _sort_column(self, name: str) -> SortColumn:
+        range_codec = self._codec_of(name)
+
+        def operand(value: Value) -> Any:
             try:
                 return range_codec.encode(value)
             except ValueDoesNotFitError:
                 return None
 
-        range_column = self._column_name(range_name)
-        return IndexRange((hash_column,), hash_values, range_column, sort_value, (hash_column, range_column))
+        return SortColumn(self._column_name(name), operand)
 
     def type_of(self, attributes: Item) -> str:  # noqa: ARG002  (tables without a mapping have no item types)
         return ""

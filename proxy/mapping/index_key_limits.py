@@ -8,15 +8,23 @@ for a range key. Decided from encoded values, before anything is sent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
 SAFE_KEY_BYTES: Final = 1024
+MAX_KEY_COLUMNS: Final = 8
+"""The columns of a primary key or of an index at most (the same page)."""
 # "8 bytes + 2 bytes per group of 4 decimal digits" ("Supported data types"); 38 digits touch 11 groups at most.
 _NUMERIC_BYTES: Final = 30
 _FIXED_BYTES: Final = 16
+
+
+def sql_index_columns(wanted: Iterable[str]) -> tuple[str, ...]:
+    """The columns of a SQL index, each once, as far as DSQL takes them. What is left out only orders equal keys, and a
+    query sorts by it all the same."""
+    return tuple(dict.fromkeys(wanted))[:MAX_KEY_COLUMNS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,7 @@ class IndexKeys:
     def of(cls, columns: Sequence[str], keys: Sequence[Sequence[str]], limit: int = SAFE_KEY_BYTES) -> IndexKeys:
         """From the names of all columns, in their order, and of each key's."""
         place_of = {name: place for place, name in enumerate(columns)}
-        placed = tuple(tuple(dict.fromkeys(place_of[name] for name in key)) for key in keys)
+        placed = tuple(tuple(place_of[name] for name in sql_index_columns(key)) for key in keys)
         return cls(placed, tuple(sorted({place for key in placed for place in key})), limit)
 
     def surely_fit(self, values: Sequence[Any]) -> bool:

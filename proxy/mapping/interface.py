@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from proxy.dynamodb.schema import Index, Key
 from proxy.dynamodb.values import Item, Value
 
 SqlValues = tuple[Any, ...]
+HashEncoder: TypeAlias = Callable[[Value], Sequence[SqlValues] | None]
+"""Gives the alternatives of the columns that a hash attribute's value fixes; None where no row can match."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +65,45 @@ class Encoded:
 
 
 @dataclass(frozen=True, slots=True)
+class SortColumn:
+    """A column that orders an index. `operand` encodes an operand; None where the column cannot hold it: the bound is
+    then left out, and the condition checked on the item."""
+
+    name: str
+    operand: Callable[[Value], Any]
+
+
+@dataclass(frozen=True, slots=True)
 class IndexRange:
     """How one index (or the table) is ranged over in SQL.
 
-    `equal` are the columns the hash attribute fixes; `hash_values` gives their alternatives (None: no row can match).
-    `sort` is the column that orders, or None where the key alone does; `sort_value` encodes an operand, None if it
-    does not fit the column (the bound is then left out and the condition checked on the item). `present` are columns
-    that must not be NULL for the sparse index to hold the row. `sort_from_row` says that the sort column is not the
-    index's own sort attribute, so a cursor must be looked up by key.
+    `equal` are the columns that the hash attributes fix, and `hashes` encode a value of each hash attribute. `sorts`
+    are the columns that order, one for each range attribute; with none the key alone does. `present` are columns that
+    must not be NULL for the sparse index to hold the row. `sort_from_row` says that the sort column is not the index's
+    own range attribute's, so a cursor must be looked up by key.
     """
 
     equal: tuple[str, ...]
-    hash_values: Callable[[Value], Sequence[SqlValues] | None]
-    sort: str | None
-    sort_value: Callable[[Value], Any]
+    hashes: tuple[HashEncoder, ...]
+    sorts: tuple[SortColumn, ...]
     present: tuple[str, ...]
     sort_from_row: bool = False
+
+    @property
+    def own_columns(self) -> tuple[str, ...]:
+        """The columns of the SQL index, before the key's."""
+        return (*self.equal, *(sort.name for sort in self.sorts))
+
+    def hash_values(self, values: Sequence[Value]) -> Sequence[SqlValues] | None:
+        """The alternatives of the `equal` columns' values, from a value of each hash attribute; None where no row can
+        match."""
+        together: list[SqlValues] = [()]
+        for encode, value in zip(self.hashes, values, strict=True):
+            alternatives = encode(value)
+            if alternatives is None:
+                return None
+            together = [(*before, *each) for before in together for each in alternatives]
+        return together
 
 
 class TableMapping(Protocol):

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, NoReturn
 
 from comparators.expectations import Expectation, parse_expectation
 from comparators.rules import ItemRules, parse_rules
+from proxy.dynamodb.schema import MOST_KEY_ATTRIBUTES
 from proxy.mapping.attribute_columns import AttributeColumn, ServedIndex
 from proxy.mapping.codecs import codec
 from proxy.mapping.column_mapping import ColumnMapping
@@ -75,6 +76,17 @@ class _Place:
         if not value:
             self.fail(key, "is empty; give it a name")
         return value
+
+    def names(self, key: str) -> tuple[str, ...]:
+        """The attributes of an index's key: one text, or a list of them."""
+        if not isinstance(self.content.get(key), list):
+            return (self.text(key),)
+        found = self.strings(key)
+        if not 1 <= len(set(found)) == len(found) <= MOST_KEY_ATTRIBUTES or not all(found):
+            self.fail(
+                key, f"must be a name, or a list of 1 to {MOST_KEY_ATTRIBUTES} different names; is {list(found)!r}"
+            )
+        return found
 
     def optional_text(self, key: str) -> str | None:
         return self.text(key) if key in self.content else None
@@ -285,7 +297,8 @@ def _indexes(
     indexed: set[str] = set()
     for name, place in top.tables():
         place.only("hash", "range", "sql_index", "sort", "column", "groups")
-        hash_name, range_name = place.text("hash"), place.optional_text("range")
+        hashes = place.names("hash")
+        ranges = place.names("range") if "range" in place.content else ()
         column, sort = place.optional_text("column"), place.optional_text("sort")
         for key, chosen in (("column", column), ("sort", sort)):
             if chosen is not None and not literal:
@@ -294,23 +307,26 @@ def _indexes(
                 place.fail(key, f"{chosen!r} is no column; known: {', '.join(by_name)}")
         if (column is None) is not ("groups" not in place.content):
             place.fail("groups", "goes with `column`: which values of it stand for a hash value; give both or neither")
-        if column is None and hash_name not in by_attribute and hash_name not in composites:
-            place.fail("hash", f"{hash_name!r} is neither a column's attribute nor a composite; add a column for it")
-        if sort is None and range_name is not None and range_name not in by_attribute:
-            place.fail("range", f"{range_name!r} is no column's attribute; add a column, or the order is lost")
-        for key, each in (("hash", hash_name), ("range", range_name)):
-            if each is not None and each in by_attribute:
+        for key, chosen, several in (("column", column, hashes), ("sort", sort, ranges)):
+            if chosen is not None:
+                if len(several) > 1:
+                    place.fail(key, "replaces one attribute, and the index has several here; leave it out")
+                _check_key_type(place, key, by_name[chosen])
+        for each in hashes:
+            if column is None and each not in by_attribute and each not in composites:
+                place.fail("hash", f"{each!r} is neither a column's attribute nor a composite; add a column for it")
+        for each in ranges:
+            if sort is None and each not in by_attribute:
+                place.fail("range", f"{each!r} is no column's attribute; add a column, or the order is lost")
+        for key, each in (*(("hash", name) for name in hashes), *(("range", name) for name in ranges)):
+            if each in by_attribute:
                 _check_key_type(place, key, by_attribute[each])
-        for key, each in (("column", column), ("sort", sort)):
-            if each is not None:
-                _check_key_type(place, key, by_name[each])
         groups = {value: place.table("groups").strings(value) for value in place.table("groups").content}
-        served[name] = ServedIndex(place.text("sql_index"), hash_name, range_name, sort, column, groups)
-        indexed.add(hash_name)
-        if range_name is not None:
-            indexed.add(range_name)
-        if hash_name in composites:
-            indexed.update(composites[hash_name].parts)
+        served[name] = ServedIndex(place.text("sql_index"), hashes, ranges, sort, column, groups)
+        indexed.update(hashes, ranges)
+        for each in hashes:
+            if each in composites:
+                indexed.update(composites[each].parts)
     return served, indexed
 
 

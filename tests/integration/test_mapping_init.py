@@ -134,7 +134,7 @@ async def used_indexes(mapping: ColumnMapping, held: list[dict[str, Any]], dsn: 
         for name, index in SCHEMA.indexes.items():
             span = mapping.span(index)
             item = next(each for each in held if SCHEMA.in_index(index, each))
-            values = span.hash_values(item[index.hash])
+            values = span.hash_values([item[name] for name in index.hashes])
             assert values is not None
             sql = statements.range(span, len(values), (), cursor=False, descending=True)
             rows = await connection.fetch(f"EXPLAIN {sql}", *values[0], 10)

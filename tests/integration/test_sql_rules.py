@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.operations import decode, parse_body
 from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.document_mapping import DocumentMapping
-from proxy.mapping.interface import IndexRange, TableMapping
+from proxy.mapping.interface import TableMapping
 from proxy.mapping.load import load
 from proxy.migrate.schema import ddl
 from proxy.migrate.schema.document_tables import DocumentTables
@@ -116,12 +117,12 @@ def queries(mapping: TableMapping, schema: TableSchema) -> Iterator[str]:
             span = mapping.span(index)
         except KeyError:  # an index that the plan's schema does not serve
             continue
-        whole = IndexRange(
-            (), span.hash_values, span.sort, span.sort_value, (*span.equal, *span.present), span.sort_from_row
-        )
+        whole = replace(span, equal=(), present=(*span.equal, *span.present))
+        sort = span.sorts[0].name if span.sorts else None
         for bounds, cursor, descending in itertools.product(comparisons, (True, False), (True, False)):
             for alternatives in (1, 2):
-                yield made.range(span, alternatives, bounds, cursor=cursor, descending=descending)
+                named = () if sort is None else tuple((sort, comparison) for comparison in bounds)
+                yield made.range(span, alternatives, named, cursor=cursor, descending=descending)
             for segmented in (True, False):
                 yield made.range(whole, 1, (), cursor=cursor, descending=False, segmented=segmented)
 

@@ -386,7 +386,8 @@ class Requests:
     def query(self, chance: Random) -> Asking:
         made = _Parameters(self._schema.name)
         index_name = self._with_index(chance, made)
-        hash_name, range_name = self._schema.index_keys(self._schema.indexes.get(index_name or ""))
+        (hash_name,), ranges = self._schema.index_keys(self._schema.indexes.get(index_name or ""))
+        range_name = ranges[0] if ranges else None
         hash_value = self._key_value(chance, hash_name)
         ranged = None if range_name is None or chance.randrange(2) else self._range_condition(chance, range_name)
         legacy = _rarely(chance)

@@ -253,7 +253,7 @@ def test_paths_can_be_read_back(steps: list[str | int]) -> None:
 
 # --- pages -----------------------------------------------------------------------------------------------------------
 
-SHAPE = PageShape(ItemShape(("id",), lambda _item: RULES), "at")
+SHAPE = PageShape(ItemShape(("id",), lambda _item: RULES), ("at",))
 
 
 @st.composite
@@ -340,7 +340,7 @@ def test_an_item_moved_outside_its_tie_is_found(held: list[Item], data: st.DataO
 @COMMON
 @given(collections(), st.data())
 def test_an_unpaged_scan_is_a_set_and_a_paged_one_never_judges_absence(held: list[Item], data: st.DataObject) -> None:
-    scan = replace(SHAPE, sort=None)
+    scan = replace(SHAPE, sort=())
     mirrored = list(data.draw(st.permutations(held)))
     assert compare_pages(page(held), page(mirrored), scan).agreed
     limit = data.draw(st.integers(1, len(held)))

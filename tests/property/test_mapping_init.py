@@ -176,7 +176,7 @@ def test_billio_s_draft_is_much_like_its_mapping() -> None:
     assert set(mapped.mapping.indexes) == set(ours.mapping.indexes)
     for name, served in ours.mapping.indexes.items():
         drafted_index = mapped.mapping.indexes[name]
-        assert (drafted_index.hash, drafted_index.range) == (served.hash, served.range)
+        assert (drafted_index.hashes, drafted_index.ranges) == (served.hashes, served.ranges)
     types = {c.path[0]: (c.name, c.codec.sql_type) for c in mapped.mapping.attribute_columns}
     hand_made = {c.path[0]: (c.name, c.codec.sql_type) for c in ours.mapping.attribute_columns}
     # Notes are in too few items to get a column by themselves; a rating's column is wider than it needs to be.

@@ -182,17 +182,16 @@ def _check_indexes(mapping: TableMapping, schema: TableSchema, item: Item, other
     for index in (None, *schema.indexes.values()):
         span = mapping.span(index)
         inside = all(row[name] is not None for name in (*span.equal, *span.present))
-        hash_name, range_name = schema.index_keys(index)
+        hashes, ranges = schema.index_keys(index)
         assert inside == (index is None or schema.in_index(index, item)), index
         if not inside:
             continue
         mine = tuple(row[name] for name in span.equal)
-        assert mine in (span.hash_values(item[hash_name]) or ())
-        if mine in (span.hash_values(other) or ()):
-            assert canonical_item({"_": other}) == canonical_item({"_": item[hash_name]})
-        assert (span.sort is None) == (range_name is None)
-        if range_name is not None and span.sort is not None:
-            assert span.sort_value(item[range_name]) == row[span.sort]
+        assert mine in (span.hash_values([item[name] for name in hashes]) or ())
+        if mine in (span.hash_values([other] * len(hashes)) or ()):
+            assert all(canonical_item({"_": other}) == canonical_item({"_": item[name]}) for name in hashes)
+        for sort, name in zip(span.sorts, ranges, strict=True):
+            assert sort.operand(item[name]) == row[sort.name]
 
 
 # --- Billio -----------------------------------------------------------------------------------------------------------
@@ -388,10 +387,10 @@ def test_no_operand_makes_a_span_fail(mapping: ColumnMapping, value: Value, tag:
     schema = ORDERS if mapping is ORDERS_MAPPING else BILLIO
     for index in (None, *schema.indexes.values()):
         span = mapping.span(index)
-        span.sort_value(value)
-        assert span.hash_values(value) is None or all(
-            len(each) == len(span.equal) for each in span.hash_values(value) or ()
-        )
+        for sort in span.sorts:
+            sort.operand(value)
+        found = span.hash_values([value] * len(schema.index_keys(index)[0]))
+        assert all(len(each) == len(span.equal) for each in found or ())
 
 
 # --- the JSON column --------------------------------------------------------------------------------------------------

@@ -186,13 +186,13 @@ def at_once(work: Coroutine[Any, Any, T]) -> T:
 def ordered(request: PageRequest, items: Iterable[Item], tie: Callable[[Item], Any]) -> list[Item]:
     """The items of a Query's or Scan's range in order, from after its start key on."""
     schema, index = request.schema, request.index
-    hash_name, range_name = schema.index_keys(index)
+    hashes, ranges = schema.index_keys(index)
 
     def place(item: Item) -> tuple[Any, ...]:
-        sort = () if request.condition is None or range_name is None else (_sortable(item[range_name]),)
-        return (*sort, tie(item))
+        sorts = () if request.condition is None else (_sortable(item[name]) for name in ranges)
+        return (*sorts, tie(item))
 
-    chosen = [item for item in items if _in_range(request, index, hash_name, item)]
+    chosen = [item for item in items if _in_range(request, index, hashes, item)]
     chosen.sort(key=place, reverse=not request.forward)
     if request.start is None:
         return chosen
@@ -200,10 +200,13 @@ def ordered(request: PageRequest, items: Iterable[Item], tie: Callable[[Item], A
     return [item for item in chosen if (place(item) > start if request.forward else place(item) < start)]
 
 
-def _in_range(request: PageRequest, index: Index | None, hash_name: str, item: Item) -> bool:
+def _in_range(request: PageRequest, index: Index | None, hashes: tuple[str, ...], item: Item) -> bool:
     if index is not None and not request.schema.in_index(index, item):
         return False
-    return request.condition is None or (hash_name in item and equal(item[hash_name], request.condition.hash_value))
+    if request.condition is None:
+        return True
+    wanted = zip(hashes, request.condition.hash_values, strict=True)
+    return all(name in item and equal(item[name], value) for name, value in wanted)
 
 
 def _sortable(value: dict[str, Any]) -> Any:

@@ -11,7 +11,7 @@ RULES = parse_rules({})["*"]
 
 def shape(*, then: bool, start: Item | None = None) -> PageShape:
     items = ItemShape(("k",), lambda _: RULES)
-    return PageShape(items, "n", ties=not then, start=start, then=("k",) if then else ())
+    return PageShape(items, ("n",), ties=not then, start=start, then=("k",) if then else ())
 
 
 def item(key: str, number: int) -> Item:

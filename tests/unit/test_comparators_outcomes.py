@@ -107,8 +107,8 @@ def test_transact_get_compares_by_position() -> None:
 
 def test_pages_are_compared_as_pages() -> None:
     authority, mirror = {"Items": [book("1"), book("2")]}, {"Items": [book("2"), book("1")]}
-    assert answered("Scan", authority, mirror, PageShape(BOOKS, None)).agreed
-    assert not answered("Query", authority, mirror, PageShape(BOOKS, "id")).agreed
+    assert answered("Scan", authority, mirror, PageShape(BOOKS, ())).agreed
+    assert not answered("Query", authority, mirror, PageShape(BOOKS, ("id",))).agreed
 
 
 def test_one_answered_and_the_other_refused() -> None:

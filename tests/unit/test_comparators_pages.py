@@ -13,8 +13,8 @@ from comparators.rules import ItemRules
 from comparators.shapes import ItemShape, PageShape
 
 ITEMS = ItemShape(("id",), lambda _item: ItemRules("Book"))
-INDEX = PageShape(ITEMS, "at")
-SCAN = PageShape(ITEMS, None)
+INDEX = PageShape(ITEMS, ("at",))
+SCAN = PageShape(ITEMS, ())
 
 
 def item(name: str, **more: str) -> Item:
@@ -152,7 +152,7 @@ def test_without_ties_a_cursor_has_no_excuse() -> None:
     after = replace(table, start=cursor("1"))
     limited = replace(after, limit=9)
     assert kinds(compare_pages(page("2", "3", ScannedCount=9), page("2", "4", ScannedCount=9), limited)) == told
-    part_of_key = PageShape(ItemShape(("id", "at"), lambda _item: ItemRules()), "at")
+    part_of_key = PageShape(ItemShape(("id", "at"), lambda _item: ItemRules()), ("at",))
     assert kinds(compare_pages(page("1 2", "2"), page("1 2", "3"), part_of_key)) == told
 
 
@@ -247,7 +247,7 @@ def test_a_segment_decides_nothing_about_absence() -> None:
 
 
 def test_an_index_without_sort_key_is_one_tie() -> None:
-    hash_only = PageShape(ITEMS, None)
+    hash_only = PageShape(ITEMS, ())
     assert compare_pages(page("1 2 3"), page("2 3 1"), hash_only).agreed
     assert undecided(compare_pages(page("1 2", "2"), page("2 3", "3"), hash_only)) == (["1"], ["3"])
 
@@ -342,7 +342,7 @@ def _large_page(rows: range, end: int | None) -> dict[str, Any]:
 @pytest.mark.parametrize("limit", [None, 50])
 @pytest.mark.parametrize("end", [10, None])
 def test_a_page_that_ends_at_1_mb_may_end_an_item_apart(limit: int | None, end: int | None) -> None:
-    shape = PageShape(ItemShape(("pk", "sk"), lambda _: ItemRules()), "sk", ties=False, limit=limit)
+    shape = PageShape(ItemShape(("pk", "sk"), lambda _: ItemRules()), ("sk",), ties=False, limit=limit)
     found = compare_pages(_large_page(range(10), 9), _large_page(range(11), end), shape)
     assert found.differences == ()
     assert [note.kind for note in found.notes] == [Kind.BOUNDARY]
@@ -350,6 +350,6 @@ def test_a_page_that_ends_at_1_mb_may_end_an_item_apart(limit: int | None, end: 
 
 
 def test_a_page_that_ends_at_its_limit_ends_there_in_both_stores() -> None:
-    shape = PageShape(ItemShape(("pk", "sk"), lambda _: ItemRules()), "sk", ties=False, limit=10)
+    shape = PageShape(ItemShape(("pk", "sk"), lambda _: ItemRules()), ("sk",), ties=False, limit=10)
     found = compare_pages(_large_page(range(10), 9), _large_page(range(11), 10), shape)
     assert Kind.CURSOR in [difference.kind for difference in found.differences]

@@ -468,23 +468,23 @@ P = {":p": {"S": "k"}}
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("p = :p", KeyCondition({"S": "k"})),
-        (":p = p", KeyCondition({"S": "k"})),
-        ("p = :p AND c < :c", KeyCondition({"S": "k"}, "<", (ONE,))),
-        (":c < c AND p = :p", KeyCondition({"S": "k"}, ">", (ONE,))),
-        ("((p = :p) AND (:c >= c))", KeyCondition({"S": "k"}, "<=", (ONE,))),
-        ("p = :p and c between :c and :d", KeyCondition({"S": "k"}, "BETWEEN", (ONE, TWO))),
+        ("p = :p", KeyCondition(({"S": "k"},))),
+        (":p = p", KeyCondition(({"S": "k"},))),
+        ("p = :p AND c < :c", KeyCondition(({"S": "k"},), "<", (ONE,))),
+        (":c < c AND p = :p", KeyCondition(({"S": "k"},), ">", (ONE,))),
+        ("((p = :p) AND (:c >= c))", KeyCondition(({"S": "k"},), "<=", (ONE,))),
+        ("p = :p and c between :c and :d", KeyCondition(({"S": "k"},), "BETWEEN", (ONE, TWO))),
     ],
 )
 def test_key_conditions(text: str, expected: KeyCondition) -> None:
     values = {key: value for key, value in (P | {":c": ONE, ":d": TWO}).items() if key in text}
     tree = parse_key_condition(text, bindings(None, values))
-    assert key_condition(tree, ("p", "S"), ("c", "N")) == expected
+    assert key_condition(tree, [("p", "S")], [("c", "N")]) == expected
 
 
 def test_begins_with_on_a_text_key() -> None:
     tree = parse_key_condition("p = :p AND begins_with(c, :c)", bindings(None, P | {":c": TEXT}))
-    assert key_condition(tree, ("p", "S"), ("c", "S")) == KeyCondition({"S": "k"}, "begins_with", (TEXT,))
+    assert key_condition(tree, [("p", "S")], [("c", "S")]) == KeyCondition(({"S": "k"},), "begins_with", (TEXT,))
 
 
 @pytest.mark.parametrize(
@@ -541,14 +541,14 @@ def test_a_key_condition_is_refused_in_dynamodbs_words(text: str, message: str) 
     values = {key: value for key, value in (P | {":c": ONE, ":e": {"S": ""}}).items() if key in text}
     tree = parse_key_condition(text, bindings(None, values or None))
     with pytest.raises(DynamoDBError) as caught:
-        key_condition(tree, ("p", "S"), ("c", "N"))
+        key_condition(tree, [("p", "S")], [("c", "N")])
     assert caught.value.message == message
 
 
 def test_a_table_without_range_key_takes_one_condition() -> None:
     tree = parse_key_condition("p = :p AND c = :c", bindings(None, P | {":c": ONE}))
     with pytest.raises(DynamoDBError) as caught:
-        key_condition(tree, ("p", "S"))
+        key_condition(tree, [("p", "S")])
     assert caught.value.message == (
         "The number of query conditions (2) exceeds the number of key attributes defined in the schema (1)"
     )

@@ -234,10 +234,12 @@ def test_an_older_update_is_refused_in_dynamodbs_words(entry: dict[str, Any], me
 
 def test_key_conditions() -> None:
     text = {"S": "k"}
-    keys = (("p", "S"), ("c", "N"))
+    keys = ([("p", "S")], [("c", "N")])
     found = legacy.key_terms_from_conditions({"c": op("BETWEEN", ONE, TWO), "p": op("EQ", text)})
-    assert assemble_key_condition(found, *keys) == KeyCondition(text, "BETWEEN", (ONE, TWO))
-    assert assemble_key_condition(legacy.key_terms_from_conditions({"p": op("EQ", text)}), *keys) == KeyCondition(text)
+    assert assemble_key_condition(found, *keys) == KeyCondition((text,), "BETWEEN", (ONE, TWO))
+    assert assemble_key_condition(legacy.key_terms_from_conditions({"p": op("EQ", text)}), *keys) == KeyCondition(
+        (text,)
+    )
     for conditions, message in (
         ({"c": op("EQ", ONE)}, "Query condition missed key schema element: p"),
         ({"p": op("GT", text)}, "Query key condition not supported"),

@@ -16,7 +16,7 @@ from proxy.dynamodb.schema import Index, Key, TableSchema
 from proxy.dynamodb.values import Item, Value
 from proxy.mapping.compatibility import misfits
 from proxy.mapping.document_mapping import DocumentMapping, identifier
-from proxy.mapping.interface import Encoded
+from proxy.mapping.interface import Encoded, IndexRange
 from proxy.mapping.load import load, parse
 from tests.standins.billio import table_definition
 
@@ -205,35 +205,39 @@ def test_type_of(attributes: Item, expected: str) -> None:
     assert MAPPING.type_of(attributes) == expected
 
 
+def sort_columns(span: IndexRange) -> tuple[str, ...]:
+    return tuple(sort.name for sort in span.sorts)
+
+
 def test_spans_of_the_eight_indexes_and_the_table() -> None:
     found = {name: MAPPING.span(index) for name, index in BILLIO.indexes.items()}
-    assert {name: (span.equal, span.sort, span.present) for name, span in found.items()} == {
-        "type": (("type",), "moved_at", ("moved_at",)),
-        "type-addedAt": (("type",), "added_at", ("added_at",)),
-        "title": (("type",), "title", ("title",)),
-        "category": (("category",), "moved_at", ("moved_at",)),
-        "shelf": (("type", "shelf"), "moved_at", ("moved_at",)),
-        "shelf-addedAt": (("type", "shelf"), "added_at", ("added_at",)),
-        "externalId": (("external_id",), "moved_at", ("moved_at",)),
-        "seriesId": (("series_id",), "season_number", ("season_number",)),
+    assert {name: (span.equal, sort_columns(span), span.present) for name, span in found.items()} == {
+        "type": (("type",), ("moved_at",), ("moved_at",)),
+        "type-addedAt": (("type",), ("added_at",), ("added_at",)),
+        "title": (("type",), ("title",), ("title",)),
+        "category": (("category",), ("moved_at",), ("moved_at",)),
+        "shelf": (("type", "shelf"), ("moved_at",), ("moved_at",)),
+        "shelf-addedAt": (("type", "shelf"), ("added_at",), ("added_at",)),
+        "externalId": (("external_id",), ("moved_at",), ("moved_at",)),
+        "seriesId": (("series_id",), ("season_number",), ("season_number",)),
     }
     assert not any(span.sort_from_row for span in found.values())
-    assert found["shelf"].hash_values({"S": "Book:Read"}) == [("Book", "Read")]
-    assert found["shelf"].hash_values({"S": "Book"}) is None
-    assert found["category"].hash_values({"S": "a\x00"}) is None
-    assert found["type"].sort_value({"N": "0.0001"}) is None
-    assert found["seriesId"].sort_value({"N": "3"}) == 3
+    assert found["shelf"].hash_values([{"S": "Book:Read"}]) == [("Book", "Read")]
+    assert found["shelf"].hash_values([{"S": "Book"}]) is None
+    assert found["category"].hash_values([{"S": "a\x00"}]) is None
+    assert found["type"].sorts[0].operand({"N": "0.0001"}) is None
+    assert found["seriesId"].sorts[0].operand({"N": "3"}) == 3
     table = MAPPING.span(None)
-    assert (table.equal, table.sort) == (("type", "id"), None)
-    assert table.hash_values({"S": "Book:1:2"}) == [("Book", "1:2")]
+    assert (table.equal, sort_columns(table)) == (("type", "id"), ())
+    assert table.hash_values([{"S": "Book:1:2"}]) == [("Book", "1:2")]
 
 
 def test_an_index_that_is_not_as_the_mapping_says_is_not_served() -> None:
     for index in (
-        Index("unknown", "type", "movedAt", None, local=False),
-        Index("type", "type", "addedAt", None, local=False),
-        Index("type", "shelf", "movedAt", None, local=False),
-        Index("type", "type", None, None, local=False),
+        Index("unknown", ("type",), ("movedAt",), None, local=False),
+        Index("type", ("type",), ("addedAt",), None, local=False),
+        Index("type", ("shelf",), ("movedAt",), None, local=False),
+        Index("type", ("type",), (), None, local=False),
     ):
         with pytest.raises(KeyError):
             MAPPING.span(index)
@@ -260,7 +264,7 @@ def test_what_does_not_fit_a_table_is_said_with_place_and_remedy() -> None:
     said = "\n".join(misfits(MAPPING, TableSchema.from_description(table)))
     assert "key: it is for type:id; the table has id, movedAt: name these, in this order" in said
     assert "key: movedAt is of type S, its column moved_at is timestamptz" in said
-    assert "indexes.title: the table's index is on title, type; give these as hash and range" in said
+    assert "indexes.title: the table's index is on hash title, range type; give these as hash and range" in said
     assert "indexes.other: missing" in said
     assert "indexes.type: the table has no such index; leave it out" in said
     assert "indexes.seriesId: seriesId is of type N, its column series_id is text" in said
@@ -276,7 +280,7 @@ def test_only_a_literal_mapping_changes_what_an_update_leaves() -> None:
 
 def test_hash_and_range_with_columns_of_their_own() -> None:
     schema = TableSchema(
-        "events", "device", "at", {"device": "B", "at": "N"}, {"by-at": Index("by-at", "at", None, None, local=False)}
+        "events", "device", "at", {"device": "B", "at": "N"}, {"by-at": Index("by-at", ("at",), (), None, local=False)}
     )
     mapping = parse(
         {
@@ -296,9 +300,9 @@ def test_hash_and_range_with_columns_of_their_own() -> None:
     assert encoded.values == ("--3", 5, '{"x":null}')
     assert mapping.decode(encoded.values) == item
     table = mapping.span(None)
-    assert (table.equal, table.sort, table.sort_value({"N": "7"})) == (("device",), "at", 7)
+    assert (table.equal, sort_columns(table), table.sorts[0].operand({"N": "7"})) == (("device",), ("at",), 7)
     by_at = mapping.span(schema.indexes["by-at"])
-    assert (by_at.equal, by_at.sort, by_at.present) == (("at",), None, ("at",))
+    assert (by_at.equal, sort_columns(by_at), by_at.present) == (("at",), (), ("at",))
     assert mapping.key_values(Key("events", '{"device":{"B":"AAE="},"at":{"N":"5.5"}}')) is None
     assert mapping.key_values(Key("events", '{"device":{"B":"AAE="}}')) is None
 
@@ -324,7 +328,7 @@ def test_a_documents_key_that_is_too_long_is_a_fault_of_its_longest_part() -> No
         "hash",
         None,
         {"hash": "S", "bytes": "B", "text": "S"},
-        {"by": Index("by", "bytes", "text", None, local=False)},
+        {"by": Index("by", ("bytes",), ("text",), None, local=False)},
     )
     mapping = DocumentMapping(schema)
 
@@ -456,31 +460,31 @@ def test_by_id_alone_two_items_share_a_row() -> None:
     assert MAPPING.key_values(one) != MAPPING.key_values(other)
     upper = Key("billio", orjson.dumps({"type:id": {"S": f"Book:{ID.upper()}"}}).decode())
     assert PLAN.key_values(upper) == PLAN.key_values(one)
-    assert PLAN.span(None).hash_values({"S": f"Book:{ID.upper()}"}) == [PLAN.key_values(one)]
+    assert PLAN.span(None).hash_values([{"S": f"Book:{ID.upper()}"}]) == [PLAN.key_values(one)]
 
 
 def test_the_plan_sorts_seasons_by_when_they_were_moved_and_groups_types_as_categories() -> None:
     seasons = PLAN.span(BILLIO.indexes["seriesId"])
-    assert (seasons.equal, seasons.sort, seasons.present, seasons.sort_from_row) == (
+    assert (seasons.equal, sort_columns(seasons), seasons.present, seasons.sort_from_row) == (
         ("series_id",),
-        "moved_at",
+        ("moved_at",),
         ("moved_at",),
         True,
     )
-    assert seasons.hash_values({"S": ID.upper()}) == [(ID,)]
-    assert seasons.hash_values({"S": "the-wire"}) is None
-    assert seasons.sort_value({"N": "3"}) is None
+    assert seasons.hash_values([{"S": ID.upper()}]) == [(ID,)]
+    assert seasons.hash_values([{"S": "the-wire"}]) is None
+    assert seasons.sorts[0].operand({"N": "3"}) is None
     watching = PLAN.span(BILLIO.indexes["category"])
     assert watching.equal == ("type",)
-    assert watching.hash_values({"S": "watching"}) == [("Feature",), ("TvSeries",)]
-    assert watching.hash_values({"S": "reading"}) is None
+    assert watching.hash_values([{"S": "watching"}]) == [("Feature",), ("TvSeries",)]
+    assert watching.hash_values([{"S": "reading"}]) is None
 
 
 def test_a_bound_is_never_rounded_even_by_the_plan() -> None:
     """`movedAt < 1700000000000.5` must not become `< 1700000000000`: the bound is left to the page."""
     span = PLAN.span(BILLIO.indexes["type"])
-    assert span.sort_value({"N": "1700000000000.0001"}) is None
-    assert span.sort_value({"N": "1700000000000"}) == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+    assert span.sorts[0].operand({"N": "1700000000000.0001"}) is None
+    assert span.sorts[0].operand({"N": "1700000000000"}) == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
 
 
 def test_a_partial_update_replaces_what_the_plan_keeps_in_data() -> None:

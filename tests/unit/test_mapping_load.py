@@ -203,7 +203,7 @@ def test_a_required_column_that_an_item_lacks_is_a_fault() -> None:
         (changed("indexes.by-kind.hash", None), "indexes.by-kind.hash", "missing"),
         (changed("indexes.by-kind.hash", "colour"), "indexes.by-kind.hash", "add a column for it"),
         (changed("indexes.by-kind.range", "colour"), "indexes.by-kind.range", "add a column, or the order is lost"),
-        (changed("indexes.by-kind.range", ["at"]), "indexes.by-kind.range", "must be a text"),
+        (changed("indexes.by-kind.range", 7), "indexes.by-kind.range", "must be a text"),
         (changed("indexes.by-kind.sql_index", None), "indexes.by-kind.sql_index", "missing"),
         (changed("indexes.by-kind.sort", "made_at"), "indexes.by-kind.sort", "is for literal mappings"),
         (changed("indexes.by-kind.sort", "at", literal=True), "indexes.by-kind.sort", "'at' is no column; known:"),

@@ -87,7 +87,7 @@ def test_what_is_no_evidence_is_refused(change: dict[str, Any]) -> None:
         Evidence.from_document({**Evidence().document(), **change})
 
 
-SCHEMA = TableSchema("t", "id", None, {"id": "S"}, {"by-time": Index("by-time", "type", "at", None, False)})
+SCHEMA = TableSchema("t", "id", None, {"id": "S"}, {"by-time": Index("by-time", ("type",), ("at",), None, False)})
 
 
 def operation(action: str, **request: Any) -> Operation:

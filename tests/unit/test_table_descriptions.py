@@ -45,19 +45,10 @@ def with_index(**changes: Any) -> dict[str, Any]:
     [
         ({"IndexStatus": "DELETING"}, "being deleted"),
         ({"KeySchema": None}, "lacks 'KeySchema'"),
-        ({"KeySchema": []}, "several hash or range"),
+        ({"KeySchema": []}, "has no hash attribute"),
         ({"KeySchema": [{"AttributeName": "gone", "KeyType": "HASH"}]}, "key attribute gone is not defined"),
-        ({"KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}] * 2}, "several hash or range"),
-        (
-            {
-                "KeySchema": [
-                    {"AttributeName": "id", "KeyType": "HASH"},
-                    {"AttributeName": "placed", "KeyType": "RANGE"},
-                    {"AttributeName": "customer", "KeyType": "RANGE"},
-                ]
-            },
-            "several hash or range",
-        ),
+        ({"KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}] * 2}, "names an attribute twice"),
+        ({"KeySchema": [{"AttributeName": f"a{n}", "KeyType": "HASH"} for n in range(5)]}, "more than 4 hash or range"),
         ({"KeySchema": [{"AttributeName": "id", "KeyType": "VECTOR"}]}, "lacks 'VECTOR'"),
     ],
 )
@@ -65,6 +56,17 @@ def test_an_index_that_is_not_understood_is_left_out_and_named(changes: dict[str
     schema = TableSchema.from_description(with_index(**changes))
     assert set(schema.indexes) == {"by-customer"}
     assert why in schema.left_out["other"]
+
+
+def test_a_local_index_has_one_attribute_of_each_kind() -> None:
+    keys = [("id", "HASH"), ("placed", "RANGE"), ("customer", "RANGE")]
+    local = {
+        "IndexName": "local",
+        "KeySchema": [{"AttributeName": name, "KeyType": role} for name, role in keys],
+        "Projection": {"ProjectionType": "ALL"},
+    }
+    schema = TableSchema.from_description({**DESCRIPTION, "LocalSecondaryIndexes": [local]})
+    assert schema.left_out["local"] == "its key has several hash or range attributes"
 
 
 def test_an_index_without_a_projection_holds_everything() -> None:

@@ -1,9 +1,11 @@
-"""What a Query asks of a key: its condition on the hash key, and at most one on the range key.
+"""What a Query asks of a key: its conditions on the hash attributes, and on the range attributes from the first on.
 
-Source (developer guide): "Key condition expressions for the Query operation".
+Sources (developer guide): "Key condition expressions for the Query operation", "Multi-attribute keys pattern". Which
+conditions on several range attributes are refused, and in which words: dynamodb-conformance, tier 1,
+multiAttributeGsiKey.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -27,31 +29,36 @@ from proxy.dynamodb.values import Value
 
 @dataclass(frozen=True, slots=True)
 class KeyCondition:
-    """What a Query asks of a key: one value of the hash key, and perhaps a range of the range key.
+    """What a Query asks of a key: a value of each hash attribute, and perhaps a range of the range attributes.
 
-    `operator` is one of = < <= > >= BETWEEN begins_with, or None for the whole hash key; `operands` holds two values
-    for BETWEEN, one for the others, none for None.
+    The first range attributes equal the values `fixed`; `operator` and `operands` are the condition on the next one.
+    `operator` is one of = < <= > >= BETWEEN begins_with, or None where no (other) range attribute has a condition;
+    `operands` holds two values for BETWEEN, one for the others, none for None.
     """
 
-    hash_value: Value
+    hash_values: tuple[Value, ...]
     operator: str | None = None
     operands: tuple[Value, ...] = ()
+    fixed: tuple[Value, ...] = ()
 
 
 KeyTerms: TypeAlias = Mapping[str, tuple[str, tuple[Value, ...]]]
 """A Query's conditions by attribute name: operator and operands as KeyCondition has them."""
 
+KeyAttribute: TypeAlias = tuple[str, str]
+"""A key attribute's name and type."""
+
 _MIRRORED = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _REFUSED_IN_KEYS = {Or: "OR", Not: "NOT", In: "IN"}
 
 
-def key_condition(tree: Condition, hash_key: tuple[str, str], range_key: tuple[str, str] | None = None) -> KeyCondition:
-    """What a bound KeyConditionExpression asks of a key, given the (name, type) of its one or two attributes.
+def key_condition(tree: Condition, hashes: Sequence[KeyAttribute], ranges: Sequence[KeyAttribute] = ()) -> KeyCondition:
+    """What a bound KeyConditionExpression asks of a key, given its hash and range attributes.
 
-    Raises ValidationException where the condition is not of the form that Query can serve: the hash key equal to a
-    value, and at most one condition on the range key ("Key condition expressions for the Query operation").
+    Raises ValidationException where the condition is not of the form that Query can serve: each hash attribute equal to
+    a value, and conditions on the range attributes from the first on, of which only the last may be a range.
     """
-    return assemble_key_condition(key_terms(tree), hash_key, range_key)
+    return assemble_key_condition(key_terms(tree), hashes, ranges)
 
 
 def key_terms(tree: Condition) -> KeyTerms:
@@ -66,34 +73,48 @@ def key_terms(tree: Condition) -> KeyTerms:
 
 
 def assemble_key_condition(
-    found: KeyTerms,
-    hash_key: tuple[str, str],
-    range_key: tuple[str, str] | None,
+    found: KeyTerms, hashes: Sequence[KeyAttribute], ranges: Sequence[KeyAttribute]
 ) -> KeyCondition:
     """A KeyCondition from conditions by attribute name: operator and operands as KeyCondition has them."""
-    attributes = 1 if range_key is None else 2
+    attributes = len(hashes) + len(ranges)
     if len(found) > attributes:
         raise validation(
             f"The number of query conditions ({len(found)}) exceeds the number of key attributes defined in the "
             f"schema ({attributes})"
         )
-    name, wanted = hash_key
-    if name not in found:
-        raise validation(f"Query condition missed key schema element: {name}")
-    if len(found) == 2:
-        assert range_key is not None
-        if range_key[0] not in found:
-            raise validation(f"Query condition missed key schema element: {range_key[0]}")
-    operator, operands = found[name]
-    if operator != "=":
-        raise validation("Query key condition not supported")
-    _check_key_operands(name, wanted, operands)
-    if len(found) == 1:
-        return KeyCondition(operands[0])
-    assert range_key is not None
-    range_operator, range_operands = found[range_key[0]]
-    _check_key_operands(*range_key, range_operands)
-    return KeyCondition(operands[0], range_operator, range_operands)
+    for name, _ in hashes:
+        if name not in found:
+            raise validation(f"Query condition missed key schema element: {name}")
+    conditioned = [name for name, _ in ranges if name in found]
+    if len(hashes) + len(conditioned) < len(found):
+        absent = next(name for name, _ in ranges if name not in found)
+        raise validation(f"Query condition missed key schema element: {absent}")
+    _check_prefix(found, [name for name, _ in ranges], conditioned)
+    for name, wanted in hashes:
+        operator, operands = found[name]
+        if operator != "=":
+            raise validation("Query key condition not supported")
+        _check_key_operands(name, wanted, operands)
+    hash_values = tuple(found[name][1][0] for name, _ in hashes)
+    for name, wanted in ranges[: len(conditioned)]:
+        _check_key_operands(name, wanted, found[name][1])
+    if not conditioned:
+        return KeyCondition(hash_values)
+    *equalities, last = conditioned
+    return KeyCondition(hash_values, *found[last], fixed=tuple(found[name][1][0] for name in equalities))
+
+
+def _check_prefix(found: KeyTerms, ranges: Sequence[str], conditioned: Sequence[str]) -> None:
+    """Range attributes have conditions from the first on, without a gap, and equalities up to the last."""
+    if not conditioned:
+        return
+    before = ranges[: ranges.index(conditioned[-1])]
+    unequal = [name for name in before if name not in found or found[name][0] != "="]
+    if unequal:
+        raise validation(
+            f"RANGE key attributes {', '.join(unequal)} must have equality conditions specified in the query because a "
+            f"condition is present on key attribute {conditioned[-1]}"
+        )
 
 
 def _check_key_operands(name: str, wanted: str, operands: tuple[Value, ...]) -> None:

@@ -19,13 +19,13 @@ from proxy.dynamodb.schema import Index, TableSchema
 from proxy.dynamodb.values import Item
 from proxy.mapping.composites import Composite
 from proxy.mapping.document_mapping import identifier
+from proxy.mapping.index_key_limits import MAX_KEY_COLUMNS, sql_index_columns
 from proxy.mapping.references import Reference
 from proxy.migrate.mapping_draft.composite_detection import find_composite
 from proxy.migrate.mapping_draft.profile import AttributeProfile, find_discriminator, profile_attributes
 
 MOST_INDEXES: Final = 23
 _MOST_COLUMNS: Final = 100
-_MOST_KEY_COLUMNS: Final = 8
 _SHARE: Final = 0.5
 _SYSTEM: Final = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 _ANY_NUMBER: Final = "numeric(294,168)"  # every DynamoDB number fits
@@ -63,8 +63,8 @@ class DraftIndex:
     """A DynamoDB index and the SQL index that serves it. The `sparse` columns are not NULL in it."""
 
     name: str
-    hash: str
-    range: str | None
+    hashes: tuple[str, ...]
+    ranges: tuple[str, ...]
     sql_index: str
     columns: tuple[str, ...]
     sparse: tuple[str, ...]
@@ -100,9 +100,8 @@ def draft_mapping(schema: TableSchema, items: Sequence[Item], sql_table: str | N
     keys = composites[key].parts if key is not None else schema.key_names
     needed = dict.fromkeys(keys)
     for index in schema.indexes.values():
-        for name in (index.hash, index.range):
-            if name is not None:
-                needed.update(dict.fromkeys(composites[name].parts if name in composites else (name,)))
+        for name in index.key_names:
+            needed.update(dict.fromkeys(composites[name].parts if name in composites else (name,)))
     for composite in composites.values():
         needed.update(dict.fromkeys(composite.parts))
     if type_attribute is not None:
@@ -144,8 +143,8 @@ def _composites(
 
     Sort attributes stay columns.
     """
-    hashes = dict.fromkeys(index.hash for index in schema.indexes.values())
-    sorts = {index.range for index in schema.indexes.values()}
+    hashes = dict.fromkeys(name for index in schema.indexes.values() for name in index.hashes)
+    sorts = {name for index in schema.indexes.values() for name in index.ranges}
     if schema.range is None:
         hashes = {schema.hash: None, **hashes}
     else:
@@ -158,7 +157,7 @@ def _composites(
         if name in sorts or any(name in composite.parts for composite in found.values()):
             continue
         composite = find_composite(name, items, indexed=name in indexed, parts=usable - found.keys() - {schema.hash})
-        if composite is not None and len(composite.parts) < _MOST_KEY_COLUMNS:
+        if composite is not None and len(composite.parts) < MAX_KEY_COLUMNS:
             found[name] = composite
     return found
 
@@ -220,20 +219,20 @@ def _indexes(
     taken: set[str] = set()
     for index in schema.indexes.values():
         own = _index_columns(index, composites, names)
-        columns = tuple(dict.fromkeys((*own, *key_columns)))
+        columns = sql_index_columns((*own, *key_columns))
         if len(made) == MOST_INDEXES:
             left_out.append(f"index {index.name}: DSQL allows {MOST_INDEXES} beside the primary key")
             continue
         sql_index = _unique_name(identifier(f"idx_{sql_table}_{snake_case(index.name)}"), taken)
         taken.add(sql_index)
         sparse = tuple(column for column in own if column not in key_columns)
-        made.append(DraftIndex(index.name, index.hash, index.range, sql_index, columns[:_MOST_KEY_COLUMNS], sparse))
+        made.append(DraftIndex(index.name, index.hashes, index.ranges, sql_index, columns, sparse))
     return tuple(made), tuple(left_out)
 
 
 def _index_columns(index: Index, composites: Mapping[str, Composite], names: Mapping[str, str]) -> tuple[str, ...]:
-    hashed = composites[index.hash].parts if index.hash in composites else (index.hash,)
-    return tuple(names[name] for name in (*hashed, *((index.range,) if index.range is not None else ())))
+    hashed = [part for name in index.hashes for part in (composites[name].parts if name in composites else (name,))]
+    return tuple(names[name] for name in (*hashed, *index.ranges))
 
 
 def _comparators(

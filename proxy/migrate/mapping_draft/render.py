@@ -71,9 +71,9 @@ def _toml_lines(draft: Draft) -> Iterator[str]:
     for index in draft.indexes:
         yield ""
         yield f"[indexes.{_toml_key(index.name)}]"
-        yield f"hash = {_toml_string(index.hash)}"
-        if index.range is not None:
-            yield f"range = {_toml_string(index.range)}"
+        yield f"hash = {_one_or_list(index.hashes)}"
+        if index.ranges:
+            yield f"range = {_one_or_list(index.ranges)}"
         yield f"sql_index = {_toml_string(index.sql_index)}"
     for reference in draft.references:
         yield ""
@@ -97,6 +97,10 @@ def _name_list(names: tuple[str, ...]) -> str:
 
 def _toml_key(name: str) -> str:
     return name if _BARE.fullmatch(name) else _toml_string(name)
+
+
+def _one_or_list(names: tuple[str, ...]) -> str:
+    return _toml_string(names[0]) if len(names) == 1 else f"[{', '.join(map(_toml_string, names))}]"
 
 
 def _toml_string(text: str) -> str:

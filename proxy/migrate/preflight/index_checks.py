@@ -11,6 +11,7 @@ from typing import Final
 
 from proxy.dynamodb.schema import Index
 from proxy.mapping.column_mapping import ColumnMapping
+from proxy.mapping.index_key_limits import sql_index_columns
 from proxy.migrate.preflight.item_checks import ItemProblem, ProblemKind
 
 _NAME: Final = r'(?:"(?:[^"]|"")+"|[^\s"(.]+)'
@@ -33,8 +34,8 @@ def check_indexes(mapping: ColumnMapping, statements: Iterable[str]) -> Iterator
     }
     for index, served in mapping.indexes.items():
         place = f"indexes.{index}.sql_index"
-        span = mapping.span(Index(index, served.hash, served.range, None, local=False))
-        wanted = span.equal if span.sort is None else (*span.equal, span.sort)
+        span = mapping.span(Index(index, served.hashes, served.ranges, None, local=False))
+        wanted = sql_index_columns(span.own_columns)
         columns = made.get(served.sql_index)
         if columns is None:
             yield ItemProblem(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from proxy.dynamodb.schema import Index
 from proxy.mapping.document_mapping import DocumentMapping, identifier
+from proxy.mapping.index_key_limits import sql_index_columns
 from proxy.stores.dsql.sql.statements import qualified, quoted
 
 
@@ -32,7 +33,7 @@ def add_columns(mapping: DocumentMapping, schema: str, present: frozenset[str]) 
 def create_indexes(mapping: DocumentMapping, schema: str) -> dict[str, str]:
     """Return CREATE INDEX ASYNC for each secondary index, by the SQL index's name.
 
-    An index has its own keys and then the table's, so that its order is total.
+    An index has its own keys and then the table's, as far as DSQL takes them, so that its order is total.
     """
     return {
         _index_name(mapping, index): _create_index(mapping, schema, index) for index in mapping.schema.indexes.values()
@@ -49,7 +50,7 @@ def drop_table(name: str, schema: str) -> str:
 
 def _create_index(mapping: DocumentMapping, schema: str, index: Index) -> str:
     span = mapping.span(index)
-    columns = dict.fromkeys((*span.equal, *((span.sort,) if span.sort is not None else ()), *mapping.key_columns))
+    columns = sql_index_columns((*span.own_columns, *mapping.key_columns))
     listed = ", ".join(quoted(name) for name in columns)
     present = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in span.present)
     name = quoted(_index_name(mapping, index))

@@ -29,11 +29,11 @@ def shape_of(operation: Operation, tables: Mapping[str, Table]) -> Shape:
     table = tables[table_name(request["TableName"])]
     if operation.action == "Scan":
         start, segmented = request.get("ExclusiveStartKey"), request.get("Segment") is not None
-        return PageShape(item_shape(table), None, start=start, segment=segmented, limit=request.get("Limit"))
+        return PageShape(item_shape(table), (), start=start, segment=segmented, limit=request.get("Limit"))
     if operation.action == LISTING:
         return PageShape(
             item_shape(table),
-            request["Sort"],
+            (request["Sort"],),
             ties=False,
             forward=request.get("ScanIndexForward", True) is not False,
             start=request.get("ExclusiveStartKey"),

@@ -208,8 +208,8 @@ class PairedReader:
         late, prompt = (entry.authority, entry.mirror) if self._authority_lags else (entry.mirror, entry.authority)
         if compare_items(wanted, held, rules) or not compare_items(expected, late, rules):
             return False
-        sort = page.sort if isinstance(page, Listing) else page.schema.index_keys(page.index)[1]
-        moved = late is not None and expected is not None and sort is not None and late.get(sort) != expected.get(sort)
+        sorts = (page.sort,) if isinstance(page, Listing) else page.schema.index_keys(page.index)[1]
+        moved = late is not None and expected is not None and any(late.get(n) != expected.get(n) for n in sorts)
         return (prompt is None and moved) or not compare_items(expected, prompt, rules)
 
 

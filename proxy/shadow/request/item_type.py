@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from proxy.dynamodb.operations import LISTING, Operation
+from proxy.dynamodb.values import Value
 from proxy.stores.table_registry import Table
 
 ANY_TYPE: Final = "*"
@@ -43,21 +44,26 @@ def _declared_type(tables: Mapping[str, Table], name: str, attributes: dict[str,
 def _type_of_listing(operation: Operation, tables: Mapping[str, Table]) -> str:
     """Return the type that a listing's hash value names, or else a filter of it; "" if neither does."""
     table, request = tables[operation.tables[0]], operation.request
-    hashed = {table.schema.indexes[request["IndexName"]].hash: request["Hash"]}
+    hashed = {table.schema.indexes[request["IndexName"]].hashes[0]: request["Hash"]}
     filtered = {each["Attribute"]: each["Equals"] for each in request.get("Where") or () if "Equals" in each}
     return _declared_type(tables, table.name, hashed) or _declared_type(tables, table.name, filtered)
 
 
 def _type_of_query(operation: Operation, tables: Mapping[str, Table]) -> str:
-    """Return the type that a Query's hash value names; "" if it names none. Each of the few values is tried."""
+    """Return the type that a Query's hash values name; "" if they name none. Each of the few values is tried."""
     table = tables[operation.tables[0]]
     index = table.schema.indexes.get(operation.request.get("IndexName") or "")
-    hash_name = table.schema.index_keys(index)[0]
-    text = operation.request.get("KeyConditionExpression") or ""
-    values = operation.request.get("ExpressionAttributeValues") or {}
-    names = operation.request.get("ExpressionAttributeNames") or {}
-    written = {placeholder for placeholder, name in names.items() if name == hash_name} | {hash_name}
-    for placeholder, value in values.items():
-        if any(f"{name} = {placeholder}" in text or f"{name}={placeholder}" in text for name in written):
-            return _declared_type(tables, table.name, {hash_name: value})
-    return ""
+    hashed = {name: _value_of(name, operation.request) for name in table.schema.index_keys(index)[0]}
+    return _declared_type(tables, table.name, {name: value for name, value in hashed.items() if value is not None})
+
+
+def _value_of(name: str, request: Mapping[str, Any]) -> Value | None:
+    """Return what a Query's key condition says that an attribute equals."""
+    text = request.get("KeyConditionExpression") or ""
+    placeholders = request.get("ExpressionAttributeNames") or {}
+    written = {name, *(placeholder for placeholder, other in placeholders.items() if other == name)}
+    for placeholder, value in (request.get("ExpressionAttributeValues") or {}).items():
+        if any(f"{each} = {placeholder}" in text or f"{each}={placeholder}" in text for each in written):
+            found: Value = value
+            return found
+    return None

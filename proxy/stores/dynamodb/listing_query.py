@@ -54,7 +54,7 @@ async def _count(query: Query, listing: Listing) -> int:
 
 async def _first(query: Query, listing: Listing, wanted: int) -> list[Item]:
     """The first so many items from the start on, in order."""
-    if listing.sort != listing.index.range:
+    if listing.sort != _sort_key(listing):
         found = [each async for each in _behind(query, listing, _ALL)]
         best = heapq.nsmallest if listing.forward else heapq.nlargest
         return best(wanted, found, key=listing.sort_position)
@@ -91,18 +91,18 @@ async def _items(query: Query, listing: Listing, pages_of: int) -> AsyncIterator
 def _request(listing: Listing, pages_of: int) -> dict[str, Any]:
     """A Query that gives all of the listing's items, and as few others as DynamoDB can tell from them."""
     index = listing.index
-    names, values = {"#h": index.hash}, {":h": listing.hash_value}
+    names, values = {"#h": index.hashes[0]}, {":h": listing.hash_value}
     condition = "#h = :h"
     bounds = _bounds(listing)
     if bounds:
-        names["#r"] = index.range or ""
+        names["#r"] = _sort_key(listing) or ""
         values |= {f":r{n}": value for n, (_, value) in enumerate(bounds)}
         condition += " AND " + (
             "#r BETWEEN :r0 AND :r1" if len(bounds) > 1 else f"#r {bounds[0][0]} :r0"
         )  # one condition on a sort key is all that DynamoDB takes
     terms: list[str] = []
     # A FilterExpression takes no attribute of the index's key ("Query", API reference).
-    for n, each in enumerate(each for each in listing.filters if each.attribute not in (index.range, index.hash)):
+    for n, each in enumerate(each for each in listing.filters if each.attribute not in index.key_names):
         for part, comparison, value in _parts(each):
             names[f"#f{n}"], values[f":f{n}{part}"] = each.attribute, value
             terms.append(f"#f{n} {comparison} :f{n}{part}")
@@ -121,6 +121,11 @@ def _request(listing: Listing, pages_of: int) -> dict[str, Any]:
     )
 
 
+def _sort_key(listing: Listing) -> str | None:
+    """The attribute that the index orders by first."""
+    return listing.index.ranges[0] if listing.index.ranges else None
+
+
 def _parts(wanted: Filter) -> list[tuple[str, str, Value]]:
     parts = (("e", "=", wanted.equals), ("l", ">=", wanted.low), ("h", "<=", wanted.high))
     return [(part, comparison, value) for part, comparison, value in parts if value is not None]
@@ -129,7 +134,7 @@ def _parts(wanted: Filter) -> list[tuple[str, str, Value]]:
 def _bounds(listing: Listing) -> list[tuple[str, Value]]:
     """The bounds on the index's sort key: the filter's and the start's, the tighter one of each. Either may be left
     out, as every item is looked at; an empty range is left to the filter too, as DynamoDB refuses one."""
-    name = listing.index.range
+    name = _sort_key(listing)
     lows = [each.low for each in listing.filters if each.attribute == name and each.low is not None]
     highs = [each.high for each in listing.filters if each.attribute == name and each.high is not None]
     start = (listing.start or {}).get(listing.sort) if listing.sort == name else None

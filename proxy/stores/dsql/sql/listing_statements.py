@@ -80,7 +80,7 @@ def _conditions(statements: Statements, listing: Listing) -> tuple[_Conditions, 
         span = statements.mapping.span(listing.index)
     except KeyError:
         raise Refused("unserved_index", f"the mapping serves no index {listing.index.name!r}") from None
-    alternatives = span.hash_values(listing.hash_value)
+    alternatives = span.hash_values((listing.hash_value,))
     if alternatives is None:
         return None
     conditions = _Conditions()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from proxy.dynamodb.pages import PageRequest
@@ -27,7 +27,7 @@ class RangeQuery:
     _request: PageRequest
     _span: IndexRange | None
     _alternatives: int
-    _comparisons: tuple[Comparison, ...]
+    _bounds: tuple[tuple[str, Comparison], ...]
     _fixed: tuple[Any, ...]
 
     def next(self, after: tuple[Any, ...] | None, count: int) -> tuple[str, tuple[Any, ...]]:
@@ -39,7 +39,7 @@ class RangeQuery:
             sql = self._statements.range(
                 self._span,
                 self._alternatives,
-                self._comparisons,
+                self._bounds,
                 cursor=after is not None,
                 descending=not self._request.forward,
                 segmented=bool(segments),
@@ -65,14 +65,16 @@ class RangeQuery:
         if key_values is None:
             raise Unrepresentable(key, (Fault(request.schema.hash, "no row can have the start key"),))
         by_column = {**told, **dict(zip(mapping.key_columns, key_values, strict=True))}
-        if span is not None and span.sort is not None and span.sort not in by_column:
-            range_name = request.schema.index_keys(request.index)[1]
-            if span.sort_from_row:
-                raise KeyError(span.sort)
-            value = span.sort_value(request.start[range_name]) if range_name is not None else None
+        for number, sort in enumerate(span.sorts if span is not None else ()):
+            if sort.name in by_column:
+                continue
+            if span is not None and span.sort_from_row:
+                raise KeyError(sort.name)
+            range_name = request.schema.index_keys(request.index)[1][number]
+            value = sort.operand(request.start[range_name])
             if value is None:
-                raise Unrepresentable(key, (Fault(range_name or "", "the start key's sort value fits no row"),))
-            by_column[span.sort] = value
+                raise Unrepresentable(key, (Fault(range_name, "the start key's sort value fits no row"),))
+            by_column[sort.name] = value
         return tuple(by_column[name] for name in self.order)
 
 
@@ -88,11 +90,9 @@ def range_query(statements: Statements, request: PageRequest) -> RangeQuery | No
         raise Refused("unserved_index", f"the mapping serves no index {name!r}") from None
     alternatives: Sequence[tuple[Any, ...]] | None = ((),)
     if request.condition is None:
-        span = IndexRange(
-            (), span.hash_values, span.sort, span.sort_value, (*span.equal, *span.present), span.sort_from_row
-        )
+        span = replace(span, equal=(), present=(*span.equal, *span.present))
     else:
-        alternatives = span.hash_values(request.condition.hash_value)
+        alternatives = span.hash_values(request.condition.hash_values)
     if alternatives is None:
         return None
     bounds = _bounds(request, span)
@@ -102,8 +102,8 @@ def range_query(statements: Statements, request: PageRequest) -> RangeQuery | No
         request,
         span,
         len(alternatives),
-        tuple(comparison for comparison, _ in bounds),
-        (*(value for values in alternatives for value in values), *(value for _, value in bounds)),
+        tuple((column, comparison) for column, comparison, _ in bounds),
+        (*(value for values in alternatives for value in values), *(value for _, _, value in bounds)),
     )
 
 
@@ -114,22 +114,27 @@ def _segments(request: PageRequest) -> tuple[int, ...]:
     return request.segments, request.segment
 
 
-def _bounds(request: PageRequest, span: IndexRange) -> list[tuple[Comparison, Any]]:
-    """The range condition as bounds on the sort column. Leaving one out is safe: the page checks each item."""
+def _bounds(request: PageRequest, span: IndexRange) -> list[tuple[str, Comparison, Any]]:
+    """The range conditions as bounds on the sort columns. Leaving one out is safe: the page checks each item."""
     condition = request.condition
-    if condition is None or condition.operator is None or span.sort is None or span.sort_from_row:
+    if condition is None or condition.operator is None or span.sort_from_row or not span.sorts:
         return []
-    operands = [span.sort_value(operand) for operand in condition.operands]
+    *fixed, last = span.sorts[: len(condition.fixed) + 1]
+    found: list[tuple[str, Comparison, Any]] = [
+        (sort.name, "=", sort.operand(value)) for sort, value in zip(fixed, condition.fixed, strict=True)
+    ]
+    operands = [last.operand(operand) for operand in condition.operands]
     wanted: list[tuple[Comparison, Any]]
     if condition.operator == "BETWEEN":
         wanted = [(">=", operands[0]), ("<=", operands[1])]
     elif condition.operator == "begins_with":
         following = _after_prefix(condition.operands[0])
-        wanted = [(">=", operands[0]), ("<", None if following is None else span.sort_value(following))]
+        wanted = [(">=", operands[0]), ("<", None if following is None else last.operand(following))]
     else:
         comparison: Comparison = condition.operator  # type: ignore[assignment]
         wanted = [(comparison, operands[0])]
-    return [(comparison, value) for comparison, value in wanted if value is not None]
+    found.extend((last.name, comparison, value) for comparison, value in wanted)
+    return [bound for bound in found if bound[2] is not None]
 
 
 def _after_prefix(prefix: Value) -> Value | None:

@@ -88,15 +88,15 @@ class Statements:
         self,
         span: IndexRange,
         alternatives: int,
-        bounds: tuple[Comparison, ...],
+        bounds: tuple[tuple[str, Comparison], ...],
         *,
         cursor: bool,
         descending: bool,
         segmented: bool = False,
     ) -> str:
-        """Rows of an index in order, from a cursor.
+        """Rows of an index in order, from a cursor. A bound is a column and how it compares.
 
-        Parameters: the hash columns of each alternative, the operands of the bounds, the cursor (sort column, then
+        Parameters: the hash columns of each alternative, the operands of the bounds, the cursor (sort columns, then
         key columns), segment count and number if segmented, the number of rows.
         """
         parameter = count(1)
@@ -107,8 +107,7 @@ class Statements:
             ]
             conditions.append(groups[0] if len(groups) == 1 else "(" + " OR ".join(f"({g})" for g in groups) + ")")
         conditions.extend(f"{quoted(name)} IS NOT NULL" for name in span.present if name not in span.equal)
-        if span.sort is not None:
-            conditions.extend(f"{quoted(span.sort)} {comparison} ${next(parameter)}" for comparison in bounds)
+        conditions.extend(f"{quoted(column)} {comparison} ${next(parameter)}" for column, comparison in bounds)
         order = self.order_columns(span)
         if cursor:
             names = ", ".join(quoted(name) for name in order)
@@ -141,11 +140,10 @@ class Statements:
         return f"SELECT {self._list} FROM {self.table}{where} ORDER BY {names} LIMIT ${next(parameter)}"  # noqa: S608
 
     def order_columns(self, span: IndexRange) -> tuple[str, ...]:
-        """The sort column, then what of the key is not fixed already: a total order, and never an empty one."""
-        keys = tuple(k for k in self.mapping.key_columns if k != span.sort and k not in span.equal)
-        if span.sort is None:
-            return keys or self.mapping.key_columns
-        return (span.sort, *keys)
+        """The sort columns, then what of the key is not fixed already: a total order, and never an empty one."""
+        sorts = tuple(sort.name for sort in span.sorts)
+        keys = tuple(name for name in self.mapping.key_columns if name not in (*sorts, *span.equal))
+        return (*sorts, *keys) or self.mapping.key_columns
 
     def _in_segment(self, parameter: Iterator[int]) -> str:
         """Segments by 16 bits of a hash of the key's last column, which has more different values than the first.
