@@ -198,7 +198,7 @@ async def test_a_type_that_keys_do_not_tell_is_judged_and_moved_with_its_table(d
         look = await here.whole.snapshot()
         for scope in (book, game):
             gate = look.gate(scope, Stage.LIVE)
-            assert "do not tell the type of an item: move the whole table" in gate.forbidden
+            assert "do not show the type of an item: move the whole table" in gate.forbidden
             assert next(each for each in gate.criteria if each.name == "coverage").value == "1 of 1 access patterns"
         with pytest.raises(Problem, match="move the whole table"):
             await here.whole.prepare(replace(LIVE, scope=book, force=True, because="a test"))

@@ -56,7 +56,7 @@ def definition(table: str, hash_kind: str, range_kind: str | None) -> dict[str, 
 
 
 def make_item(dice: random.Random, key: Item) -> Item:
-    item: Item = {**key, "count": {"N": str(dice.randrange(9))}, "map": {"M": {"$N": {"S": "x\x00y"}, "": {"L": []}}}}
+    item: Item = {**key, "count": {"N": str(dice.randrange(9))}, "map": {"M": {"$N": {"S": "x\x00y"}, " ": {"L": []}}}}
     for name, kind, odds in (("g", "S", 0.7), ("n", "N", 0.7), ("raw", "B", 0.3)):
         if dice.random() < odds:
             item[name] = value(kind, dice)
