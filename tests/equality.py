@@ -18,6 +18,7 @@ from tests.story import independent
 
 Item = dict[str, dict[str, Any]]
 _ITEM = "item"
+_ALPHABET = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
 
 
 def disagreements(endpoint: str, dsn: str, table: str) -> list[str]:
@@ -55,8 +56,7 @@ def _unlike(item: Item, row: Mapping[str, Any], kinds: Mapping[str, str]) -> lis
         if one.get(name) != two.get(name)
     ]
     for name, kind in kinds.items():
-        value = item.get(name, {}).get(kind)
-        expected = Decimal(value) if kind == "N" and value is not None else value
+        expected = _plain(item[name]) if kind in item.get(name, {}) else None
         if row[_column(name)] != expected:
             found.append(f"column {name} is {row[_column(name)]!r}, the item has {expected!r}")
     return found
@@ -75,7 +75,17 @@ def _key_of_row(row: Mapping[str, Any], keys: list[str]) -> tuple[Any, ...]:
 
 
 def _plain(value: Mapping[str, Any]) -> Any:
-    return Decimal(value["N"]) if "N" in value else next(iter(value.values()))
+    """The content of a key attribute as its column has it."""
+    [(kind, content)] = value.items()
+    if kind == "B":
+        return _ordered_text(content)
+    return Decimal(content) if kind == "N" else content
+
+
+def _ordered_text(data: bytes) -> str:
+    """Binary as the columns of keys have it: six bits a character, in an alphabet that is in byte order."""
+    bits = "".join(f"{byte:08b}" for byte in data)
+    return "".join(_ALPHABET[int(bits[at : at + 6].ljust(6, "0"), 2)] for at in range(0, len(bits), 6))
 
 
 def _column(attribute: str) -> str:
