@@ -2,8 +2,8 @@
 
 Nothing is limited by it and nothing is billed: it is told because clients log it and tests look for it. Sources:
 developer guide, "DynamoDB read and write operations" (units by size and kind), "Using Global Secondary Indexes in
-DynamoDB" (what a write does to an index); API reference, "ConsumedCapacity". What a local index fetches from its table
-is not counted.
+DynamoDB" (what a write does to an index); API reference, "ConsumedCapacity"; "Local Secondary Indexes" (what one
+fetches from its table is read there item by item).
 """
 
 from __future__ import annotations

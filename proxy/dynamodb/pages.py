@@ -41,6 +41,13 @@ class PageRequest:
     kept: frozenset[str] | None
     """The attributes that the index holds of an item; None for all."""
 
+    @property
+    def fetches(self) -> bool:
+        """Whether each item is fetched from the table, for attributes that its local index does not hold."""
+        if self.kept is None or self.count_only:
+            return False
+        return self.all_attributes or not top_level(self.projection or ()) <= self.kept
+
     def admits(self, item: Item) -> bool:
         """Whether the item lies in the range asked for (the hash value is the store's to match)."""
         condition = self.condition
@@ -82,7 +89,18 @@ class PageRequest:
 class Page:
     """A page in the making: `add` items in order until it says stop, then take the `document`."""
 
-    __slots__ = ("_at_most", "_count", "_items", "_last", "_request", "_scanned", "_size", "_unsized", "full")
+    __slots__ = (
+        "_at_most",
+        "_count",
+        "_fetched",
+        "_items",
+        "_last",
+        "_request",
+        "_scanned",
+        "_size",
+        "_unsized",
+        "full",
+    )
 
     def __init__(self, request: PageRequest) -> None:
         self._request = request
@@ -93,6 +111,7 @@ class Page:
         self._unsized: list[Item] = []
         self._at_most = 0
         self._last: Item | None = None
+        self._fetched: list[Item] | None = [] if request.fetches else None
         self.full = False
 
     def add(self, item: Item) -> None:
@@ -107,6 +126,8 @@ class Page:
             return
         self._scanned += 1
         self._last = item
+        if self._fetched is not None:
+            self._fetched.append(item)
         if request.filter is None or evaluate.matches(request.filter, held):
             self._count += 1
             if not request.count_only:
@@ -131,6 +152,11 @@ class Page:
     def size(self) -> int:
         """Bytes of all that was scanned, as far as a page goes: what it consumes capacity for."""
         return min(MAX_PAGE_SIZE, self._size + sum(map(item_size, self._unsized)))
+
+    def fetched_sizes(self) -> list[int]:
+        """The bytes of each item that was fetched from the table, whole as it is read there ("Local Secondary Indexes",
+        Read capacity units)."""
+        return [item_size(item) for item in self._fetched or ()]
 
     def document(self) -> dict[str, Any]:
         """The answer. A page that stopped at its limit has a cursor even if nothing follows, as DynamoDB's has."""

@@ -35,6 +35,7 @@ from proxy.stores.errors import UnknownOutcome, Unreachable
 from proxy.web.http_site import HTTPSite
 from proxy.web.request_ids import request_ids
 from proxy.wire.browser_requests import CORS_HEADERS, cors_preflight, is_browser_request
+from proxy.wire.content_encoding import TooLarge, decompress
 from proxy.wire.passthrough_response import DROPPED, PassthroughResponse, can_pass_through
 from proxy.wire.signatures import Claimed, Signatures
 
@@ -146,6 +147,9 @@ class WireServer:
             operation, outcome = await self._answer(request, body, request_id)
         except DynamoDBError as error:
             operation, outcome = _action(request), Outcome.failed(error)
+        except TooLarge:
+            self._metrics.wire.proxy_seconds(_action(request), 413, clock() - started)
+            return _closing(413)
         except (Unreachable, UnknownOutcome) as error:
             operation = _action(request)
             outcome = self._failed(operation, error)
@@ -165,6 +169,8 @@ class WireServer:
             return OTHER, Outcome(answer.status, answer.headers, answer.body)
         if self._signatures is None:
             _turned_away(request)
+        if (encoding := request.headers.get("Content-Encoding")) is not None:
+            body = await asyncio.to_thread(decompress, body, encoding, MAX_BODY)
         service, _, action = target.partition(".")
         if service == DATA_PLANE and action in ACTIONS:
             return action, await self._layer.execute(action, body, request_id, _client(request))

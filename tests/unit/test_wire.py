@@ -277,11 +277,21 @@ async def test_expect_100_continue() -> None:
         client.writer.close()
 
 
-async def test_a_coded_body_is_not_decoded() -> None:
-    coded = gzip.compress(b'{"TableName":"t"}')
+@pytest.mark.parametrize("target", ["DynamoDB_20120810.GetItem", "DynamoDB_20120810.CreateTable"])
+async def test_a_gzip_is_decoded(target: str) -> None:
     async with wire(always(OK)) as here:
-        await here.ask(get_item(coded, f"{SIGNED}Content-Encoding: gzip\r\n"))
-        assert here.peer.requests[0].endswith(coded)
+        await here.ask(post(target, gzip.compress(b'{"TableName":"t"}'), f"{SIGNED}Content-Encoding: gzip\r\n"))
+        assert here.peer.requests[0].endswith(b'\r\n\r\n{"TableName":"t"}')
+        assert header(here.peer.requests[0], "content-encoding") is None
+
+
+async def test_what_is_no_gzip_or_too_large_a_one_goes_nowhere() -> None:
+    async with wire(always(OK)) as here:
+        coded = f"{SIGNED}Content-Encoding: gzip\r\n"
+        assert refused(await here.ask(get_item(b"{}", coded))) == "SerializationException"
+        status, _, body = await here.ask(get_item(gzip.compress(b"x" * (module.MAX_BODY + 1)), coded))
+        assert (status, body) == (413, b"")
+        assert here.peer.requests == []
 
 
 async def test_requests_come_one_after_another_on_one_connection() -> None:
@@ -476,6 +486,14 @@ async def test_a_signed_request_passes_and_is_signed_anew() -> None:
         status, _, _ = await here.ask(sent(signed(at=time.time(), action="ListTables")))
         assert status == 200
         assert here.layer.passed == ["ListTables"]
+
+
+async def test_what_is_signed_is_the_body_as_it_came() -> None:
+    coded = gzip.compress(b"{}")
+    headers = {"content-encoding": "gzip"}
+    async with wire(always(OK), signatures=keys()) as here:
+        assert (await here.ask(sent(signed(body=coded, headers=headers, at=time.time()))))[0] == 200
+        assert here.peer.requests[0].endswith(b"\r\n\r\n{}")
 
 
 async def test_what_is_not_signed_well_goes_nowhere_and_is_counted() -> None:

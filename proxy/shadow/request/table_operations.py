@@ -13,6 +13,7 @@ from typing import Final, Protocol
 import structlog
 
 from proxy.cutover.stages import Stages
+from proxy.dynamodb.errors import unknown_operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import TableSchema
 from proxy.shadow.instrumentation import Passthrough
@@ -22,6 +23,10 @@ from proxy.stores.table_registry import Tables
 log = structlog.get_logger(__name__)
 
 _STREAMS: Final = "DynamoDBStreams_"
+_OLD_API: Final = "DynamoDB_20111205."
+_OLD_API_REFUSED: Final = (
+    "the API of 2011 is not followed, and its writes would never reach DSQL; use an SDK that speaks DynamoDB_20120810"
+)
 
 
 class OfflineControl(Protocol):
@@ -50,6 +55,8 @@ class TableOperations:
 
     async def pass_through(self, action: str, target: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """Send an operation to DynamoDB unread, and return its outcome. Raises StoreError."""
+        if target.startswith(_OLD_API) and not self.stages.all_off:
+            return Outcome.failed(unknown_operation(f"Crossfade: {target}: {_OLD_API_REFUSED}"))
         if self.control is not None:
             return await self.control.answer(action, body)
         outcome = await self.dynamodb.carry(target, body, headers)

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from proxy.dynamodb import errors
 from proxy.dynamodb.capacity import Meter
 from proxy.dynamodb.errors import DynamoDBError
+from proxy.dynamodb.item_collections import collection_metrics
 from proxy.dynamodb.listing import read_listing
 from proxy.dynamodb.operations import LISTING, Operation
 from proxy.dynamodb.outcome import Outcome
@@ -40,7 +41,10 @@ async def execute(rows: RowStore, operation: Operation) -> ExecutionResult:
 
 async def execute_for_client(rows: AuthorityRows, operation: Operation) -> ExecutionResult:
     """As `execute`, for a store whose answer is the client's."""
-    return await _run(_ANSWER, rows, operation, Meter.of(operation.action, operation.request))
+    result = await _run(_ANSWER, rows, operation, Meter.of(operation.action, operation.request))
+    if result.outcome.ok and operation.writes:
+        result.outcome.document.update(collection_metrics(operation, result.outcome.document))
+    return result
 
 
 async def _run(
@@ -76,6 +80,8 @@ async def _page(rows: RowStore, operation: Operation, meter: Meter) -> Execution
     if meter.on:
         consistent = bool(operation.request.get("ConsistentRead"))
         meter.paged(operation.schema.name, request.index, page.size, consistent=consistent)
+        for size in page.fetched_sizes():
+            meter.read(operation.schema.name, size, consistent=consistent)
         document |= meter.one(operation.request["TableName"])
     return ExecutionResult(Outcome.of(document), {})
 
