@@ -38,6 +38,7 @@ from proxy.shadow.request.layer import Layer
 from proxy.shadow.request.loop_lag import LoopLag
 from proxy.shadow.request.reads import Reads
 from proxy.shadow.request.table_operations import TableOperations
+from proxy.shadow.request.unread_statements import UnreadStatements
 from proxy.shadow.request.writes import Writes
 from proxy.shadow.status import Health, ShadowStatus
 from proxy.shadow.write_fence import WriteFence
@@ -166,6 +167,7 @@ def compose_layer(
             dynamodb=dynamodb,
             control=stores.control,
             follow=stores.follow,
+            statements=UnreadStatements(lambda: journal.activity, tables),
             on_table_deleted=forget_table,
         ),
         nominate=fence.nominate,

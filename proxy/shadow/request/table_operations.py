@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 import structlog
@@ -18,6 +19,7 @@ from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import TableSchema
 from proxy.shadow.instrumentation import Passthrough
 from proxy.shadow.request.follow_tables import TableFollower
+from proxy.shadow.request.unread_statements import STATEMENTS, UnreadStatements
 from proxy.stores.table_registry import Tables
 
 log = structlog.get_logger(__name__)
@@ -50,6 +52,8 @@ class TableOperations:
     """What answers where there is no DynamoDB; None where there is one."""
     follow: TableFollower | None
     """What repeats the changes of tables on DSQL; None where that is off."""
+    statements: UnreadStatements
+    """Notes the statements that may write any key."""
     on_table_deleted: Callable[[str], None]
     """Called with the name of a table that DynamoDB has deleted."""
 
@@ -59,6 +63,8 @@ class TableOperations:
             return Outcome.failed(unknown_operation(f"Crossfade: {target}: {_OLD_API_REFUSED}"))
         if self.control is not None:
             return await self.control.answer(action, body)
+        if action in STATEMENTS:
+            return await self.statements.send(body, partial(self.dynamodb.carry, target, body, headers))
         outcome = await self.dynamodb.carry(target, body, headers)
         if outcome.ok and not target.startswith(_STREAMS):
             self._notice(action, outcome)
