@@ -9,7 +9,9 @@ from proxy.cutover.stages import Stages
 from proxy.dynamodb.outcome import Outcome
 from proxy.settings import DSQL, Settings
 from proxy.shadow.instrumentation import Passthrough
+from proxy.shadow.journal.key_activity import KeyActivity
 from proxy.shadow.request.table_operations import TableOperations
+from proxy.shadow.request.unread_statements import UnreadStatements
 from proxy.stores.table_registry import Tables
 
 
@@ -34,12 +36,14 @@ async def _no_table(_: str) -> None:
 
 def operations(there: Control, stage: Any, *, alone: bool = False) -> TableOperations:
     settings: dict[str, Any] = {} if stage == "off" else {"dsql": DSQL(dsn="postgresql://nobody@127.0.0.1:1/x")}
+    tables = Tables(_no_table, {})
     return TableOperations(
         stages=Stages(Settings(stage=stage, **settings)),
-        tables=Tables(_no_table, {}),
+        tables=tables,
         dynamodb=cast("Passthrough", there),
         control=there if alone else None,
         follow=None,
+        statements=UnreadStatements(lambda: KeyActivity(0, 0.0), tables),
         on_table_deleted=lambda _: None,
     )
 
