@@ -201,6 +201,10 @@ class ColumnMapping:
         return {name: value for name, value in item.items() if name not in in_json or name in touched}
 
     @property
+    def index_columns(self) -> Sequence[tuple[str, ...]]:
+        return [self._columns_of(each) for each in self.indexes.values()]
+
+    @property
     def key_attributes(self) -> tuple[str, ...]:
         """The attributes of DynamoDB's key."""
         return (self.key,) if self.key is not None else tuple(column.path[0] for column in self._keys)

@@ -71,6 +71,10 @@ class DocumentMapping:
         set_(self, "_index_keys", IndexKeys.of([column for _, column, _ in codecs], keys, self.max_key_bytes))
 
     @property
+    def index_columns(self) -> Sequence[tuple[str, ...]]:
+        return [self.span(index).present for index in self.schema.indexes.values()]
+
+    @property
     def table(self) -> str:
         return self.schema.name
 

@@ -123,6 +123,10 @@ class TableMapping(Protocol):
     def key_columns(self) -> tuple[str, ...]: ...
 
     @property
+    def index_columns(self) -> Sequence[tuple[str, ...]]:
+        """The columns of each index that the SQL table has beside its primary key, without those of that key."""
+
+    @property
     def fields(self) -> frozenset[str]:
         """Attributes it knows by name: the bound of the `field` label in metrics."""
 

@@ -77,7 +77,11 @@ def _unlisted_setting(text: str, _: str) -> bool:
 
 
 def _locks_loosely(text: str, _: str) -> bool:
-    """FOR UPDATE wants one table, and equality for each condition (whether on the whole key, the caller knows)."""
+    """FOR UPDATE wants equality for each condition (whether on the whole key, the caller knows): of one table, or of
+    one that is joined with the keys, which clusters take since August 2026."""
+    joined = re.search(r" JOIN [^ ]+ AS HELD ON (.+) FOR UPDATE OF HELD$", text)
+    if joined is not None:
+        return any(re.fullmatch(r'[\w".]+ = [\w".]+', each) is None for each in joined[1].split(" AND "))
     match = re.search(r" FROM (.+?)(?: WHERE (.+?))? FOR (?:UPDATE|KEY SHARE)", text)
     if match is None:
         return "FOR UPDATE" in text
@@ -188,6 +192,7 @@ RULES: Final = (
             "SELECT * FROM a FOR UPDATE",
             "SELECT * FROM a WHERE b > $1 FOR UPDATE",
             "SELECT * FROM a, b WHERE c = $1 FOR UPDATE",
+            "SELECT * FROM b JOIN a AS held ON held.c > b.c FOR UPDATE OF held",
         ),
     ),
     Rule(

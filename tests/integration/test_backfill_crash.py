@@ -21,7 +21,7 @@ from proxy.migrate.table_jobs.sources import Portion, Portions, Position, Refere
 from proxy.migrate.table_jobs.table_reader import TableReader
 from proxy.migrate.table_jobs.table_stores import TableStores, open_table_stores
 from proxy.settings import load
-from proxy.stores.dsql.bulk import Bulk
+from proxy.stores.dsql.bulk import Bulk, Slice
 from proxy.stores.dsql.system_tables.checkpoints import Superseded
 from proxy.stores.errors import UnknownOutcome
 from tests import equality
@@ -166,7 +166,7 @@ async def test_died_between_the_insert_and_the_second_look(
         with pytest.raises(Died):
             await made(both, lambda source: Meddled(source, look=die)).run(1)
         # What was inserted is deleted before anybody looks again: no later page of a Scan shows it.
-        assert await both.bulk.counts(None) == {"": sum(map(len, looks))}
+        assert await both.bulk.counts(Slice(None, None), None) == {"": sum(map(len, looks))}
         await asyncio.to_thread(_delete, dynamodb, looks[-1])
         again = made(both)
         await again.run(1)
@@ -198,7 +198,7 @@ async def test_who_was_superseded_writes_nothing_more(settings_file: Path, dynam
         rows = [both.table.mapping.encode(key, item).values for key, item in zip(keys, items, strict=True)]
         with pytest.raises(Superseded):
             await both.bulk.insert([row for row in rows if row], both.checkpoints.saving(claim, {"a": 1}))
-        assert await both.bulk.counts(None) == {}
+        assert await both.bulk.counts(Slice(None, None), None) == {}
         await both.checkpoints.save(other, {"a": 2})
         with pytest.raises(Superseded):
             await both.checkpoints.save(claim, {"a": 3})
@@ -224,7 +224,7 @@ async def test_an_insert_under_way_loses_against_the_claim(settings_file: Path) 
 
         with pytest.raises(Superseded):
             await both.bulk.insert([row], overtaken)
-        assert await both.bulk.counts(None) == {}
+        assert await both.bulk.counts(Slice(None, None), None) == {}
         assert took_over[0].saved is None
 
 

@@ -25,6 +25,7 @@ from proxy.migrate.table_jobs.job_participant import JobParticipant
 from proxy.migrate.table_jobs.sources import Portion, Source
 from proxy.migrate.table_jobs.table_stores import TableStores, open_table_stores
 from proxy.settings import load
+from proxy.stores.dsql.bulk import Slice
 from proxy.stores.errors import Refused
 from tests import equality
 from tests.integration.scenes import CONFIG, run_sql, scene, swept, wait_until
@@ -166,7 +167,7 @@ async def test_a_flip_waits_for_what_a_backfill_has_in_hand(settings_file: Path,
         last, found = await asyncio.wait_for(flip.task, 120)
         assert isinstance(last, MoveCommitted), last
         assert found == []
-        brought = (await both.bulk.counts(None))[""]
+        brought = (await both.bulk.counts(Slice(None, None), None))[""]
         assert 0 < brought < 80, "it was in the middle"
 
 

@@ -117,7 +117,9 @@ async def overlap(one: DSQLStore, two: DSQLStore) -> bool:
     async with AsyncExitStack() as first, AsyncExitStack() as second:
         mine = await first.enter_async_context(one.rows.transaction(read_only=False))
         theirs = await second.enter_async_context(two.rows.transaction(read_only=False))
-        held = {name: (await mine.get(key(name)), await theirs.get(key(name))) for name in "ab"}
+        keys = [key(name) for name in "ab"]
+        of_mine, of_theirs = await mine.get_many(keys), await theirs.get_many(keys)
+        held = {name: (of_mine[key(name)], of_theirs[key(name)]) for name in "ab"}
         await mine.put(key("a"), item("a"), held["a"][0])
         await theirs.put(key("b"), item("b"), held["b"][1])
         await first.aclose()
@@ -163,11 +165,12 @@ async def creation_under_a_check(checking: DSQLStore, writing: DSQLStore) -> boo
     """An item is put by itself while a transaction relies on its absence. Whether the transaction was committed."""
     try:
         async with checking.rows.transaction(read_only=False) as relying:
-            assert (await relying.get(key("marker"))).item is None
+            assert (await relying.get_many([key("marker")]))[key("marker")].item is None
             put_alone = operation("PutItem", {"TableName": "things", "Item": item("marker")})
             assert (await writing.execute(put_alone)).outcome.ok
             # Whoever reads from here on sees the marker, and must not see what is written in its absence appear later.
-            await relying.put(key("late"), item("late"), await relying.get(key("late")))
+            absent = await relying.get_many([key("late")])
+            await relying.put(key("late"), item("late"), absent[key("late")])
     except Conflict:
         return False
     return True

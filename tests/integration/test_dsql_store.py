@@ -554,7 +554,7 @@ async def test_a_cancelled_call_costs_its_connection_and_nothing_else(dsn: str, 
         await write(store, item("a", v="1"))
         for _ in range(6):
             async with holder.rows.transaction(read_only=False) as locked:
-                assert (await locked.get(key("a"))).item is not None
+                assert (await locked.get_many([key("a")]))[key("a")].item is not None
                 # The row is locked: this waits until it is cancelled (DSQL would not wait, and answer late instead).
                 with pytest.raises(TimeoutError):
                     async with asyncio.timeout(0.1):
@@ -575,7 +575,7 @@ async def test_no_more_connections_than_allowed_and_waiting_ends_with_the_caller
         await write(store, item("a", v="1"))
         before = await store.get(key("a"))
         async with holder.rows.transaction(read_only=False) as locked:
-            await locked.get(key("a"))
+            await locked.get_many([key("a")])
             # Neither leaves the row as it is, or the other one could follow it.
             stuck = [asyncio.create_task(store.put(key("a"), item("a", v=v), before)) for v in ("2", "3")]
             await asyncio.sleep(0.1)

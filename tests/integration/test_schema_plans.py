@@ -23,6 +23,7 @@ from proxy.mapping.load import load
 from proxy.migrate.schema.migration_files import shipped_folder
 from proxy.migrate.schema.runner import migrate, read_folder
 from proxy.stores.dsql.sql.listing_statements import page_statement
+from proxy.stores.dsql.sql.many_keys import select_many
 from proxy.stores.dsql.sql.statements import Comparison, Statements
 from tests.items.listings import listings
 from tests.standins.billio import INDEXES, table_definition
@@ -160,7 +161,7 @@ async def test_a_read_of_a_dynamodb_index_is_one_range_of_its_own(
 
 
 async def test_a_row_is_found_by_its_key(connection: asyncpg.Connection) -> None:
-    for sql in (STATEMENTS.select, STATEMENTS.select_locked):
+    for sql in (STATEMENTS.select, select_many(STATEMENTS, 1, lock=True)):
         for plan in await plans(connection, sql, "Book", "id-3"):
             assert plan.indexes == {"items_pkey"}, plan
     for plan in await plans(connection, STATEMENTS.scan(segmented=False, cursor=True), "Book", "id-3", 100):

@@ -30,6 +30,7 @@ from proxy.migrate.schema.index_jobs import execute_ddl
 from proxy.migrate.schema.runner import migrate, read_folder
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.sql.listing_statements import count_statement, page_statement
+from proxy.stores.dsql.sql.many_keys import select_many
 from proxy.stores.dsql.sql.statements import Comparison, Statements
 from proxy.stores.dsql.store import DSQLStore
 from proxy.stores.dsql.system_tables.absence_locks import AbsenceLocks
@@ -98,8 +99,8 @@ DOCUMENTS = tuple(
 def queries(mapping: TableMapping, schema: TableSchema) -> Iterator[str]:
     """Every statement that `Statements` can make for a table and its indexes."""
     made = Statements("public", mapping)
-    yield from (made.select, made.select_locked, made.insert, made.update, made.delete)
-    yield from (made.select_many(1 << power) for power in range(8))
+    yield from (made.select, made.insert, made.update, made.delete)
+    yield from (select_many(made, 1 << power, lock=lock) for power in range(8) for lock in (False, True))
     for segmented, cursor in itertools.product((True, False), repeat=2):
         yield made.scan(segmented=segmented, cursor=cursor)
     comparisons: tuple[tuple[Comparison, ...], ...] = (
@@ -240,10 +241,10 @@ def test_all_ddl_of_documents_lints_clean() -> None:
 @pytest.mark.parametrize("mapping", [*DOCUMENTS, *(load(CONFIG / f"{n}.toml").mapping for n in FOLDERS)])
 def test_a_row_is_locked_by_its_whole_key(mapping: TableMapping) -> None:
     """ "Concurrency control in Aurora DSQL": FOR UPDATE needs equality on the whole primary key."""
-    locked = Statements("public", mapping).select_locked
-    where = locked.partition(" WHERE ")[2].removesuffix(" FOR UPDATE").split(" AND ")
+    locked = select_many(Statements("public", mapping), 2, lock=True)
+    on = locked.partition(" ON ")[2].removesuffix(" FOR UPDATE OF held").split(" AND ")
     quoted = ['"' + name.replace('"', '""') + '"' for name in mapping.key_columns]
-    assert where == [f"{name} = ${n}" for n, name in enumerate(quoted, 1)]
+    assert on == [f'held.{name} = "crossfade key {n}"' for n, name in enumerate(quoted)]
 
 
 def side_statements() -> tuple[list[str], list[str]]:

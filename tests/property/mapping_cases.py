@@ -146,7 +146,7 @@ _ODDITIES: Final[dict[str, st.SearchStrategy[Value]]] = {
     "rating": _number(NUMBERS),
     "hoursPlayed": _number(NUMBERS),
     "image": st.dictionaries(
-        st.sampled_from(("url", "width", "height", "alt", "$S", "")), strategies.values(), max_size=4
+        st.sampled_from(("url", "width", "height", "alt", "$S")), strategies.values(), max_size=4
     ).map(lambda content: {"M": content}),
 }
 

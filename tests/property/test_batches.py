@@ -2,12 +2,17 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.stores.dsql.bulk import MAX_BYTES, MAX_ROWS, batches
+from proxy.dynamodb.schema import Index, TableSchema
+from proxy.mapping.document_mapping import DocumentMapping
+from proxy.stores.dsql.bulk import MAX_BYTES, MAX_ROWS, Bulk, batches
+from proxy.stores.dsql.pool import Pool
+from proxy.stores.dsql.sql.array_literal import array_literal
 
 
 @given(st.lists(st.integers(0, 50), max_size=80), st.integers(1, 10), st.integers(1, 100))
@@ -48,3 +53,22 @@ def test_a_batch_comes_before_the_next_rows_are_read() -> None:
 def test_limits_that_nothing_fits_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         next(batches([1], lambda _: 1, max_rows=0))
+
+
+@given(
+    st.lists(
+        st.tuples(st.text(st.sampled_from('"\\\\a\\nä雪'), max_size=40), st.text(max_size=5), st.none()), max_size=40
+    ),
+    st.integers(600, 4000),
+)
+def test_a_batch_is_within_the_limit_as_it_is_sent(rows: list[tuple[str, str, None]], limit: int) -> None:
+    """Array literals escape quotation marks and backslashes, and a message over 10 MiB is cut off."""
+    schema = TableSchema("t", "a", "b", {"a": "S", "b": "S"}, {"by-b": Index("by-b", "b", None, None, local=False)})
+    bulk = Bulk(cast("Pool", None), DocumentMapping(schema), schema="public", seconds=1)
+    for batch in batches(rows, bulk.row_bytes, max_bytes=limit):
+        texts = [
+            array_literal([text.replace("\\0", "") if text is not None else None for text in c])
+            for c in zip(*batch, strict=True)
+        ]
+        assert sum(len(text.encode()) for text in texts) <= limit + 2 * len(texts) or len(batch) == 1
+        assert len(batch) * (140 + 430) <= limit  # what a cluster adds for a row and for an entry in an index

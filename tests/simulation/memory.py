@@ -111,9 +111,9 @@ class Optimistic:
         self._read: set[Key] = set()
         self._wanted: dict[Key, Item | None] = {}
 
-    async def get(self, key: Key) -> StoredItem:
-        item = await self._ask(lambda: self._look(key), writes=False, keys=(key,))
-        return StoredItem(item, item)
+    async def get_many(self, keys: Sequence[Key]) -> Mapping[Key, StoredItem]:
+        items = await self._ask(lambda: [self._look(key) for key in keys], writes=False, keys=keys)
+        return {key: StoredItem(item, item) for key, item in zip(keys, items, strict=True)}
 
     async def put(self, key: Key, wanted: Item | None, held: StoredItem) -> StoredItem | None:
         self._wanted[key] = self._held(key, wanted)

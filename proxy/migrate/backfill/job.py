@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import asyncpg
+import structlog
 
 from proxy.cutover.gate.basis import Basis
 from proxy.dynamodb.item_writes import items_equal
@@ -29,19 +30,21 @@ from proxy.dynamodb.schema import Key, TableSchema
 from proxy.dynamodb.values import Item
 from proxy.mapping.interface import TableMapping
 from proxy.migrate.backfill.counts import EXAMPLES, BackfillCounts
-from proxy.migrate.backfill.row_encoding import EncodedRow, RowEncoder, no_size, rough_size
+from proxy.migrate.backfill.row_encoding import EncodedRow, RowEncoder
 from proxy.migrate.table_jobs.concurrently import run_concurrently
 from proxy.migrate.table_jobs.job_participant import JobParticipant
 from proxy.migrate.table_jobs.rate_limiter import RateLimiter
 from proxy.migrate.table_jobs.sources import Portion, ReferenceFilter, Source
 from proxy.shadow.convergence.converge import converge
 from proxy.stores.attempts import Backoff, retry
-from proxy.stores.dsql.bulk import MAX_ROWS, SAFE_BYTES, Bulk, batches
+from proxy.stores.dsql.bulk import MAX_ROWS, Bulk, batches
 from proxy.stores.dsql.system_tables.checkpoints import Checkpoints, Claim
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
 from proxy.stores.interface import Unrepresentable
 
 T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 _ROWS: Final = MAX_ROWS // 2
 _CONVERGING: Final = 8
@@ -156,7 +159,21 @@ class Backfill:
         for name, only in self._passes:
             waiting = [part for part in self._source.parts() if not (at := mine.get(f"{name}:{part}")) or not at.done]
             await run_concurrently(waiting, lambda part, n=name, o=only: self._run_part(part, n, o), workers)  # type: ignore[misc]
+        if not self._stop():
+            await self._analyze()
         return self.counts
+
+    async def _analyze(self) -> None:
+        """Have the filled table's statistics collected; without them its indexes may be left unused."""
+        try:
+            await self._bulk.analyze()
+        except StoreError as error:
+            log.warning(
+                "table_not_analyzed",
+                table=self._schema.name,
+                error=str(error),
+                remedy=f"run {self._bulk.statements.analyze} as the owner of the table",
+            )
 
     async def _run_part(self, part: str, name: str, only: ReferenceFilter | None) -> None:
         if self._stop():
@@ -249,10 +266,7 @@ class Backfill:
             unlike += self._differing_held_keys(work, rows, found)
             rows = [row for place, row in enumerate(rows) if place not in found]
             work.expects_rows = bool(found)
-        # A row is hardly larger than its item, and a page of a Scan has at most 1 MB: rows of a small page need no
-        # measuring.
-        size = rough_size if portion.size > SAFE_BYTES // 2 else no_size
-        for batch in batches(rows, size, max_rows=_ROWS):
+        for batch in batches(rows, lambda row: self._bulk.row_bytes(row.values), max_rows=_ROWS):
             unlike += await self._insert(work, batch, portion)
         if unlike:
             await self._converge(work, unlike)

@@ -48,13 +48,3 @@ class RowEncoder:
         except DynamoDBError as error:
             return [f"it is not a DynamoDB item: {error.code}"]
         return [f"{fault.field}: {fault.reason}" for fault in faults] or ["no row can have this key"]
-
-
-def no_size(_: EncodedRow) -> int:
-    """Do not measure: for rows that are known to fit in one batch."""
-    return 0
-
-
-def rough_size(row: EncodedRow) -> int:
-    """Return a row's approximate size in bytes; texts and JSON make up nearly all of it."""
-    return sum(len(value) if isinstance(value, str | bytes) else 16 for value in row.values)

@@ -99,15 +99,17 @@ async def wait_for_job(
         )
         if row is None:
             # DSQL forgets a job some time after its end; the index or constraint then says how it ended.
-            if (
-                await index_is_valid(connection, statement) is False
-                or await _constraint_is_valid(connection, statement) is False
-            ):
+            if await _is_effective(connection, statement) is False:
                 raise await _job_failure(
                     connection, statement, job, "is no longer known, and its index or constraint is not valid"
                 )
             return
         if row["status"] == _DONE:
+            # It may be completed with an error in `details` (recorded), so what it has left is asked too.
+            effective = await _is_effective(connection, statement)
+            if effective is False or (effective is None and row["details"]):
+                how = f"completed without effect: {row['details'] or 'its index or constraint is not valid'}"
+                raise await _job_failure(connection, statement, job, how)
             return
         if row["status"] in _FAILED:
             raise await _job_failure(connection, statement, job, f"{row['status']}: {row['details'] or 'no details'}")
@@ -116,6 +118,12 @@ async def wait_for_job(
         await on_status(row["status"], loop.time() - began)
         await asyncio.sleep(pause)
         pause = min(_POLL_SECONDS, pause * 2)
+
+
+async def _is_effective(connection: asyncpg.Connection, statement: str) -> bool | None:
+    """Return whether the statement's index or constraint is valid; None if it makes neither, or it is not there."""
+    index = await index_is_valid(connection, statement)
+    return index if index is not None else await _constraint_is_valid(connection, statement)
 
 
 async def _job_failure(connection: asyncpg.Connection, statement: str, job: str, how: str) -> DDLJobFailed:

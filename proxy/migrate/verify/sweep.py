@@ -19,6 +19,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import structlog
+
 from comparators.redact import Redactor
 from proxy.cutover.gate.basis import Basis
 from proxy.dynamodb.errors import DynamoDBError
@@ -40,6 +42,8 @@ from proxy.stores.dsql.bulk import BucketSum, Bulk, Slice
 from proxy.stores.dsql.sql import checksums
 from proxy.stores.dsql.system_tables.checkpoints import Checkpoints
 from proxy.stores.table_registry import Table
+
+log = structlog.get_logger(__name__)
 
 _SAVE_SECONDS: Final = 5.0
 _ROWS: Final = 16_384
@@ -178,7 +182,7 @@ class SweepJob:
         for finding in await self._find_extra_rows(sums, slices):
             self._count_finding(counts, findings, finding)
         if counts.repaired:
-            counts.rows = Counter(await self._bulk.counts(self._type_column()))
+            counts.rows = await self._count_rows(slices)
         references = [await self._check_reference(each, slices) for each in self._references]
         await self._checkpoints.forget(self.job, list(parts))
         return self._result(
@@ -276,7 +280,7 @@ class SweepJob:
 
     async def _find_extra_rows(self, sums: KeyChecksums, slices: Sequence[Slice]) -> list[SweepFinding]:
         """Return findings for rows whose key no scanned item had."""
-        self.counts.rows.update(await self._bulk.counts(self._type_column()))
+        self.counts.rows.update(await self._count_rows(slices))
         buckets = buckets_for(self.counts.rows.total())
         by_slice = [(each, await self._bulk.sums(each, buckets)) for each in slices]
         unlike = sums.differing_buckets(buckets, (total for _, found in by_slice for total in found))
@@ -286,6 +290,13 @@ class SweepJob:
                 rows = await self._bulk.in_buckets(each, buckets, [total.bucket for total in some])
                 findings += await self._rechecker.recheck(await self._keys_without_item(rows))
         return findings
+
+    async def _count_rows(self, slices: Sequence[Slice]) -> Counter[str]:
+        """Count the table's rows by item type. One statement over the whole table may take longer than DSQL allows."""
+        rows: Counter[str] = Counter()
+        for each in slices:
+            rows.update(await self._bulk.counts(each, self._type_column()))
+        return rows
 
     async def _keys_without_item(self, rows: Sequence[SqlValues]) -> list[Key]:
         """Return the keys of rows for which DynamoDB has no item now. The scan has compared all rows that have one."""
@@ -306,6 +317,14 @@ class SweepJob:
         if attribute is None or to is None:
             return None
         kind = self._type_column() if reference.item_type else None
+        if not self._bulk.statements.looks_up({to} if kind is None else {to, kind}, to):
+            log.warning(
+                "reference_not_checked",
+                table=self._table.name,
+                attribute=reference.attribute,
+                remedy=f"make an index that begins with {to}: without one each look-up reads the whole table",
+            )
+            return None
         refer = dangling = 0
         for each in slices:
             more, lost = await self._bulk.dangling(each, attribute, to, kind, reference.item_type)

@@ -30,8 +30,12 @@ Bound = tuple[Any, ...]
 # ("Cluster quotas and database limits", user guide).
 MAX_ROWS: Final = 3_000
 MAX_BYTES: Final = 10 * 1024 * 1024
-# The guide does not say whether index entries count towards the bytes, and callers only estimate the size of a row.
+# The bytes that a statement is sent with count as well, and index entries do: a message over 10 MiB is cut off.
 SAFE_BYTES: Final = MAX_BYTES // 2
+# As clusters were seen to count: for each row, and for each entry in an index, beside what is in them.
+_ROW_BYTES: Final = 140
+_ENTRY_BYTES: Final = 430
+_VALUE_BYTES: Final = 40
 _SLICE_ROWS: Final = 100_000
 
 
@@ -103,6 +107,7 @@ class Bulk:
         self._mapping = mapping
         self._seconds = seconds
         self._on_retry = on_retry
+        self._overhead = _ROW_BYTES + _ENTRY_BYTES * len(mapping.index_columns)
         self._row_texts = parameters(mapping.columns)
         by_name = {column.name: text for column, text in zip(mapping.columns, self._row_texts, strict=True)}
         self._key_texts = tuple(by_name[name] for name in mapping.key_columns)
@@ -156,11 +161,24 @@ class Bulk:
         rows = await self._read(lambda c: c.fetch(sql, *part.bounds, buckets, texts, timeout=self._seconds))
         return [tuple(row) for row in rows]
 
-    async def counts(self, type_column: str | None) -> dict[str, int]:
-        """Rows by item type; all under "" where no column holds it."""
-        sql = self.statements.counts(type_column)
-        rows = await self._read(lambda c: c.fetch(sql, timeout=self._seconds))
+    async def counts(self, part: Slice, type_column: str | None) -> dict[str, int]:
+        """Rows of a slice by item type; all under "" where no column holds it."""
+        sql = self.statements.counts(type_column, **part.asked)
+        rows = await self._read(lambda c: c.fetch(sql, *part.bounds, timeout=self._seconds))
         return {row["type"]: row["rows"] for row in rows}
+
+    async def analyze(self) -> None:
+        """Collect the table's statistics, as DSQL does by itself only after a while."""
+        await self._read(lambda c: c.execute(self.statements.analyze, timeout=self._seconds))
+
+    def row_bytes(self, values: SqlValues) -> int:
+        """How many bytes a row is, as it is sent in a statement or as a transaction counts it, whichever is more."""
+        texts = [value for value in values if isinstance(value, str)]
+        long = sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
+        others = _VALUE_BYTES * (len(values) - len(texts))
+        # In an array's text a quotation mark and a backslash have a backslash before them, and a value two marks.
+        marks = sum(text.count('"') + text.count("\\") for text in texts) + 3 * len(values)
+        return max(long + others + marks, long + others + self._overhead)
 
     async def dangling(
         self, part: Slice, attribute: str, to: str, type_column: str | None, item_type: str

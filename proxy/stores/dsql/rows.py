@@ -5,8 +5,7 @@ Items become rows by their table's mapping. Knows nothing of operations, of clie
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ from proxy.mapping.interface import Fault, TableMapping
 from proxy.stores.dsql.followed_tables import FollowedTables, request_creation
 from proxy.stores.dsql.sql.conditional_write import encode_row, plan_write, stored_item
 from proxy.stores.dsql.sql.listing_statements import count_statement, page_statement
+from proxy.stores.dsql.sql.many_keys import comparable, many_parameters, rows_by_key, select_many
 from proxy.stores.dsql.sql.ranges import range_query
 from proxy.stores.dsql.sql.statements import Statements
 from proxy.stores.dsql.statement_runner import StatementRunner
@@ -84,19 +84,12 @@ class DSQLRowStore:
                 by_table.setdefault(key.table, []).append((key, values))
         for table, wanted in by_table.items():
             statements = self._statements_of(table)
-            # A power of two of keys, the last one repeated, keeps the number of prepared statements small.
-            capacity = 1 << (len(wanted) - 1).bit_length()
-            padded = [*wanted, *[wanted[-1]] * (capacity - len(wanted))]
-            parameters = [value for _, values in padded for value in values]
-            sql = statements.select_many(capacity)
+            capacity, parameters = many_parameters(statements, [values for _, values in wanted])
+            sql = select_many(statements, capacity)
             rows = await self._runner.read(lambda c, s=sql, p=parameters: c.fetch(s, *p))  # type: ignore[misc]
-            positions = [
-                next(n for n, column in enumerate(statements.mapping.columns) if column.name == name)
-                for name in statements.mapping.key_columns
-            ]
-            by_key = {_comparable(row[n] for n in positions): row for row in rows}
+            by_key = rows_by_key(statements, rows)
             for key, values in wanted:
-                found[key] = stored_item(statements.mapping, by_key.get(_comparable(values)))
+                found[key] = stored_item(statements.mapping, by_key.get(comparable(values)))
         return found
 
     async def put(self, key: Key, wanted: Item | None, stored: StoredItem) -> StoredItem | None:
@@ -197,8 +190,3 @@ class DSQLRowStore:
         if row is None:
             raise Refused("cursor", "the row that the start key names does not exist any more")
         return {column: row[column]}
-
-
-def _comparable(values: Iterable[Any]) -> tuple[Any, ...]:
-    """Key values in one form, whether sent or read: asyncpg reads a uuid as an object and takes it as text."""
-    return tuple(str(value) if isinstance(value, uuid.UUID) else value for value in values)

@@ -7,7 +7,7 @@ Aurora DSQL", user guide); either is a `Conflict`, and whoever began the transac
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -15,9 +15,11 @@ import asyncpg
 from proxy.dynamodb.idempotency import IdempotencyToken
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
+from proxy.mapping.interface import SqlValues
 from proxy.stores.attempts import CONFLICT_REASON
 from proxy.stores.dsql.conflicts import is_conflict
 from proxy.stores.dsql.sql.conditional_write import plan_write, stored_item
+from proxy.stores.dsql.sql.many_keys import comparable, many_parameters, rows_by_key, select_many
 from proxy.stores.dsql.sql.statements import Statements
 from proxy.stores.dsql.sqlstates import is_unfit, to_store_error, to_unsent_error
 from proxy.stores.dsql.statement_runner import StatementRunner
@@ -49,17 +51,25 @@ class SQLTransaction:
         self._lock_rows = lock_rows
         self.absent_keys: list[Key] = []
 
-    async def get(self, key: Key) -> StoredItem:
-        statements = self._statements_of(key.table)
-        values = statements.mapping.key_values(key)
-        if values is None:
-            return StoredItem(None)
-        row = await self._connection.fetchrow(
-            statements.select_locked if self._lock_rows else statements.select, *values
-        )
-        if row is None:
-            self.absent_keys.append(key)
-        return stored_item(statements.mapping, row)
+    async def get_many(self, keys: Sequence[Key]) -> Mapping[Key, StoredItem]:
+        """Read the keys, and lock their rows, in one statement a table."""
+        found = dict.fromkeys(keys, StoredItem(None))
+        by_table: dict[str, list[tuple[Key, SqlValues]]] = {}
+        for key in keys:
+            values = self._statements_of(key.table).mapping.key_values(key)
+            if values is not None:
+                by_table.setdefault(key.table, []).append((key, values))
+        for table, wanted in by_table.items():
+            statements = self._statements_of(table)
+            capacity, parameters = many_parameters(statements, [values for _, values in wanted])
+            sql = select_many(statements, capacity, lock=self._lock_rows)
+            by_key = rows_by_key(statements, await self._connection.fetch(sql, *parameters))
+            for key, values in wanted:
+                row = by_key.get(comparable(values))
+                if row is None:
+                    self.absent_keys.append(key)
+                found[key] = stored_item(statements.mapping, row)
+        return found
 
     async def put(self, key: Key, wanted: Item | None, stored: StoredItem) -> StoredItem | None:
         write = plan_write(self._statements_of(key.table), key, wanted, stored)

@@ -27,7 +27,8 @@ class Conflict(Exception):
 class Transaction(Protocol):
     """Reads and writes that take effect together, or not at all, when its context ends. May raise Conflict."""
 
-    async def get(self, key: Key) -> StoredItem: ...
+    async def get_many(self, keys: Sequence[Key]) -> Mapping[Key, StoredItem]:
+        """Each key's item; of one that may write, their rows are locked until it ends."""
 
     async def put(self, key: Key, wanted: Item | None, held: StoredItem) -> StoredItem | None: ...
 

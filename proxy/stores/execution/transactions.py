@@ -51,10 +51,10 @@ async def _read_all(rows: RowStore, operation: Operation) -> list[Item | None]:
     async for _ in Attempts():
         try:
             async with rows.transaction(read_only=True) as transaction:
-                held = [await transaction.get(key) for key in operation.keys]
-                for each in held:
-                    refuse_unreadable(each)
-                return [each.item for each in held]
+                held = await transaction.get_many(operation.keys)
+                for key in operation.keys:
+                    refuse_unreadable(held[key])
+                return [held[key].item for key in operation.keys]
         except Conflict:  # of the catalog: a table was changed just then
             continue
     raise _overtaken(len(operation.keys))
@@ -102,8 +102,9 @@ async def _write(
     left: dict[Key, StoredItem] = {}
     reasons: list[DynamoDBError | None] = []
     planned: list[tuple[ItemWrite, Item | None, StoredItem]] = []
+    stored = await transaction.get_many([write.key for write in writes])
     for write in writes:
-        held = await transaction.get(write.key)
+        held = stored[write.key]
         refuse_unreadable(held, write)
         try:
             written = apply(write, held.item)
@@ -130,10 +131,11 @@ async def _write(
 
 async def _read(transaction: Transaction, writes: Sequence[ItemWrite], meter: Meter) -> dict[Key, StoredItem]:
     """What the items are now, for the capacity that reading them consumes; nothing, where nobody asks for that."""
-    left = {}
-    for write in writes if meter.on else ():
-        left[write.key] = held = await transaction.get(write.key)
-        meter.read(write.key.table, item_size(held.item or {}), consistent=True, transactional=True)
+    if not meter.on:
+        return {}
+    left = dict(await transaction.get_many([write.key for write in writes]))
+    for key, held in left.items():
+        meter.read(key.table, item_size(held.item or {}), consistent=True, transactional=True)
     return left
 
 

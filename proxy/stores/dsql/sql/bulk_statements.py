@@ -8,8 +8,9 @@ PostgreSQL's manual under "Binary String Functions", "Aggregate Functions" and "
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from proxy.mapping.interface import Column, SqlValues, TableMapping
 from proxy.stores.dsql.sql.checksums import AGGREGATE, DIGEST_BYTES, RowText
@@ -109,24 +110,39 @@ class BulkStatements:
             f"AND {bucket} % ${place + 1}::int = ANY(${place + 2}::text[]::int[])"
         )
 
-    def counts(self, column: str | None) -> str:
-        """(type, rows), or ("", rows) where no column holds the type."""
+    def counts(self, column: str | None, *, after: bool, upto: bool) -> str:
+        """(type, rows) of a slice, or ("", rows) where no column holds the type. Parameters: the slice's bounds."""
         kind = "''" if column is None else f"{quoted(column)}::text"
-        return f"SELECT {kind} AS type, count(*) AS rows FROM {self._table} GROUP BY 1"  # noqa: S608
+        where = self._range(after=after, upto=upto)
+        return f"SELECT {kind} AS type, count(*) AS rows FROM {self._table}{where} GROUP BY 1"  # noqa: S608
 
     def dangling(self, attribute: str, to: str, type_column: str | None, *, after: bool, upto: bool) -> str:
         """(rows that refer, rows whose reference leads nowhere) of a slice.
 
         Parameters: the slice's bounds and, with `type_column`, the type that is referred to.
         """
+        # One look-up by key for each row. EXISTS could be answered from a hash of all rows, which grows with the table.
         there = f"SELECT 1 FROM {self._table} AS there WHERE there.{quoted(to)} = here.{quoted(attribute)}"  # noqa: S608
         if type_column is not None:
             there += f" AND there.{quoted(type_column)} = ${self._bounds(after=after, upto=upto) + 1}"
         where = self._range(after=after, upto=upto) or " WHERE true"
         return (
-            f"SELECT count(*) AS refer, count(*) FILTER (WHERE NOT EXISTS ({there})) AS dangling "  # noqa: S608
+            f"SELECT count(*) AS refer, count(*) FILTER (WHERE ({there} LIMIT 1) IS NULL) AS dangling "  # noqa: S608
             f"FROM {self._table} AS here{where} AND here.{quoted(attribute)} IS NOT NULL"
         )
+
+    def looks_up(self, equal: Collection[str], column: str) -> bool:
+        """Whether a key or an index finds the rows with given values of the columns `equal`, `column` among them."""
+        for key in (self.mapping.key_columns, *self.mapping.index_columns):
+            known = [*takewhile(lambda name: name in equal, key)]
+            if column in known:
+                return True
+        return False
+
+    @property
+    def analyze(self) -> str:
+        """Collect statistics, without which a new table's indexes may be left unused."""
+        return f"ANALYZE {self._table}"
 
     @property
     def _names(self) -> str:
@@ -139,8 +155,11 @@ class BulkStatements:
         wide = len(self._keys)
         first = ", ".join(f"${n + 1}" for n in range(wide))
         second = ", ".join(f"${n + 1 + (wide if after else 0)}" for n in range(wide))
-        terms = [f"({self._names}) > ({first})"] if after else []
-        terms += [f"({self._names}) <= ({second})"] if upto else []
+        # The first column's bounds follow from the others', and are all that DSQL is known to look up in an index.
+        leading = quoted(self._keys[0].name)
+        terms = [f"{leading} >= $1", f"({self._names}) > ({first})"] if after else []
+        if upto:
+            terms += [f"{leading} <= ${1 + (wide if after else 0)}", f"({self._names}) <= ({second})"]
         return f" WHERE {' AND '.join(terms)}" if terms else ""
 
 

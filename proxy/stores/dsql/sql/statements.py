@@ -33,23 +33,21 @@ class Statements:
     table: str = field(init=False)
     select: str = field(init=False)
     select_from: str = field(init=False)
-    select_locked: str = field(init=False)
     insert: str = field(init=False)
     update: str = field(init=False)
     delete: str = field(init=False)
     other_columns: tuple[int, ...] = field(init=False)
-    _list: str = field(init=False)
+    column_list: str = field(init=False)
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
         columns, keys = self.mapping.columns, self.mapping.key_columns
         set_(self, "table", qualified(self.schema, self.mapping.sql_table))
-        set_(self, "_list", ", ".join(_read(column) for column in columns))
+        set_(self, "column_list", ", ".join(_read(column) for column in columns))
         by_key = " AND ".join(f"{quoted(name)} = ${n}" for n, name in enumerate(keys, 1))
-        set_(self, "select_from", f"SELECT {self._list} FROM {self.table}")  # noqa: S608
+        set_(self, "select_from", f"SELECT {self.column_list} FROM {self.table}")  # noqa: S608
         select = f"{self.select_from} WHERE {by_key}"
         set_(self, "select", select)
-        set_(self, "select_locked", f"{select} FOR UPDATE")
         names = ", ".join(quoted(column.name) for column in columns)
         marks = ", ".join(_parameter(column, n) for n, column in enumerate(columns, 1))
         set_(
@@ -75,14 +73,6 @@ class Statements:
             f" AND {_read_for_guard(columns[n])} IS NOT DISTINCT FROM ${p}{_guard_cast(columns[n])}"
             for p, n in enumerate(others, first)
         )
-
-    def select_many(self, rows: int) -> str:
-        """Rows of so many keys; parameters are key after key."""
-        keys = self.mapping.key_columns
-        wide = len(keys)
-        tuples = ", ".join("(" + ", ".join(f"${row * wide + n + 1}" for n in range(wide)) + ")" for row in range(rows))
-        names = ", ".join(quoted(name) for name in keys)
-        return f"SELECT {self._list} FROM {self.table} WHERE ({names}) IN ({tuples})"  # noqa: S608
 
     def range(
         self,
@@ -119,7 +109,7 @@ class Statements:
         direction = " DESC" if descending else ""
         ordered = ", ".join(f"{quoted(name)}{direction}" for name in order)
         return (
-            f"SELECT {self._list} FROM {self.table}{where} "  # noqa: S608
+            f"SELECT {self.column_list} FROM {self.table}{where} "  # noqa: S608
             f"ORDER BY {ordered} LIMIT ${next(parameter)}"
         )
 
@@ -137,7 +127,7 @@ class Statements:
         if segmented:
             conditions.append(self._in_segment(parameter))
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        return f"SELECT {self._list} FROM {self.table}{where} ORDER BY {names} LIMIT ${next(parameter)}"  # noqa: S608
+        return f"SELECT {self.column_list} FROM {self.table}{where} ORDER BY {names} LIMIT ${next(parameter)}"  # noqa: S608
 
     def order_columns(self, span: IndexRange) -> tuple[str, ...]:
         """The sort columns, then what of the key is not fixed already: a total order, and never an empty one."""
