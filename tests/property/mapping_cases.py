@@ -165,7 +165,7 @@ ODD_VALUES: Final[tuple[Value, ...]] = (
     {"L": [{"M": {"$N": {"N": "1E2"}}}]},
     {"M": {}},
     {"M": {"$S": {"S": "QQ=="}}},
-    {"M": {"url": {"S": "u"}, "width": {"N": "1.5"}, "height": {"S": "tall"}, "": {"NULL": True}}},
+    {"M": {"url": {"S": "u"}, "width": {"N": "1.5"}, "height": {"S": "tall"}, "$": {"NULL": True}}},
 )
 
 
