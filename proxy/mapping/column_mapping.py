@@ -202,7 +202,7 @@ class ColumnMapping:
 
     @property
     def index_columns(self) -> Sequence[tuple[str, ...]]:
-        return [self._columns_of(each) for each in self.indexes.values()]
+        return [self._index_span(each).own_columns for each in self.indexes.values()]
 
     @property
     def key_attributes(self) -> tuple[str, ...]:

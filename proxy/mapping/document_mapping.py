@@ -72,7 +72,7 @@ class DocumentMapping:
 
     @property
     def index_columns(self) -> Sequence[tuple[str, ...]]:
-        return [self.span(index).present for index in self.schema.indexes.values()]
+        return [self.span(index).own_columns for index in self.schema.indexes.values()]
 
     @property
     def table(self) -> str:

@@ -63,7 +63,7 @@ def test_limits_that_nothing_fits_are_refused() -> None:
 )
 def test_a_batch_is_within_the_limit_as_it_is_sent(rows: list[tuple[str, str, None]], limit: int) -> None:
     """Array literals escape quotation marks and backslashes, and a message over 10 MiB is cut off."""
-    schema = TableSchema("t", "a", "b", {"a": "S", "b": "S"}, {"by-b": Index("by-b", "b", None, None, local=False)})
+    schema = TableSchema("t", "a", "b", {"a": "S", "b": "S"}, {"by-b": Index("by-b", ("b",), (), None, local=False)})
     bulk = Bulk(cast("Pool", None), DocumentMapping(schema), schema="public", seconds=1)
     for batch in batches(rows, bulk.row_bytes, max_bytes=limit):
         texts = [
