@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import asyncpg
-import structlog
 
 from proxy.cutover.gate.basis import Basis
 from proxy.dynamodb.item_writes import items_equal
@@ -43,8 +42,6 @@ from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
 from proxy.stores.interface import Unrepresentable
 
 T = TypeVar("T")
-
-log = structlog.get_logger(__name__)
 
 _ROWS: Final = MAX_ROWS // 2
 _CONVERGING: Final = 8
@@ -160,20 +157,8 @@ class Backfill:
             waiting = [part for part in self._source.parts() if not (at := mine.get(f"{name}:{part}")) or not at.done]
             await run_concurrently(waiting, lambda part, n=name, o=only: self._run_part(part, n, o), workers)  # type: ignore[misc]
         if not self._stop():
-            await self._analyze()
-        return self.counts
-
-    async def _analyze(self) -> None:
-        """Have the filled table's statistics collected; without them its indexes may be left unused."""
-        try:
             await self._bulk.analyze()
-        except StoreError as error:
-            log.warning(
-                "table_not_analyzed",
-                table=self._schema.name,
-                error=str(error),
-                remedy=f"run {self._bulk.statements.analyze} as the owner of the table",
-            )
+        return self.counts
 
     async def _run_part(self, part: str, name: str, only: ReferenceFilter | None) -> None:
         if self._stop():

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import asyncpg
+import structlog
 
 from proxy.mapping.interface import SqlValues, TableMapping
 from proxy.stores.dsql.conflicts import is_conflict
@@ -22,6 +23,8 @@ from proxy.stores.dsql.sql.bulk_statements import BulkStatements
 from proxy.stores.dsql.sql.checksums import as_it_is, parameters
 from proxy.stores.dsql.sqlstates import to_store_error
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 Bound = tuple[Any, ...]
@@ -168,8 +171,16 @@ class Bulk:
         return {row["type"]: row["rows"] for row in rows}
 
     async def analyze(self) -> None:
-        """Collect the table's statistics, as DSQL does by itself only after a while."""
-        await self._read(lambda c: c.execute(self.statements.analyze, timeout=self._seconds))
+        """Have the filled table's statistics collected, without which its indexes may be left unused."""
+        try:
+            await self._read(lambda c: c.execute(self.statements.analyze, timeout=self._seconds))
+        except StoreError as error:
+            log.warning(
+                "table_not_analyzed",
+                table=self._mapping.table,
+                error=str(error),
+                remedy=f"run {self.statements.analyze} as the owner of the table",
+            )
 
     def row_bytes(self, values: SqlValues) -> int:
         """How many bytes a row is, as it is sent in a statement or as a transaction counts it, whichever is more."""
