@@ -16,8 +16,8 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 import proxy
+from tests.standins.dsql import Dsql
 from tests.standins.dynamodb import Ministack
-from tests.standins.former_gate import Dsql
 from tests.standins.postgres import Postgres
 
 SAME = "same"

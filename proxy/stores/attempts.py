@@ -53,16 +53,22 @@ class Attempts:
     """`async for attempt in Attempts(6, on_retry): …` yields 0, 1, …, with a pause before each but the first, and ends.
 
     Leave the loop by `return` or `break` when the work is done; what follows the loop is for work that never succeeded.
+    After `skip_pause()` the next attempt follows without one.
     `on_retry` is called with the reason, `occ`, before each retry. (This is not an async generator: one that is left in
     the middle costs the loop a task to close it.)
     """
 
-    __slots__ = ("_limit", "_next", "_on_retry")
+    __slots__ = ("_limit", "_next", "_on_retry", "_pauses")
 
     def __init__(self, limit: int = ATTEMPTS, on_retry: Callable[[str], None] = lambda _: None) -> None:
         self._limit = limit
         self._on_retry = on_retry
         self._next = 0
+        self._pauses = True
+
+    def skip_pause(self) -> None:
+        """Let the next attempt follow at once: what made the last one fail is over."""
+        self._pauses = False
 
     def __aiter__(self) -> Self:
         return self
@@ -74,7 +80,9 @@ class Attempts:
         self._next = attempt + 1
         if attempt:
             self._on_retry(CONFLICT_REASON)
-            await CONFLICT_BACKOFF.pause(attempt)
+            if self._pauses:
+                await CONFLICT_BACKOFF.pause(attempt)
+            self._pauses = True
         return attempt
 
 

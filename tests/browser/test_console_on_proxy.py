@@ -12,8 +12,8 @@ from playwright.async_api import Page, expect
 from tests.browser.conftest import Watch
 from tests.integration.scenes import Scene, run_sql, scene, swept
 from tests.standins.billio import HASH_KEY, TABLE, billio_table
+from tests.standins.dsql import Dsql
 from tests.standins.dynamodb import Ministack
-from tests.standins.former_gate import Dsql
 from tests.standins.postgres import Postgres
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from tests.standins.billio import HASH_KEY, INDEXES, TABLE, billio_table, dynamodb_client
+from tests.standins.dsql import Dsql
 from tests.standins.dynamodb import Ministack
 from tests.standins.dynamodb_local import AGREED, DynamoDBLocal, available
-from tests.standins.former_gate import Dsql
 from tests.standins.postgres import Postgres
 from tests.standins.processes import LEASH, Child, StandinError, accepts_connections, free_port
 

@@ -15,8 +15,8 @@ from tests.integration.scenes import billio_rows, run_sql
 from tests.integration.test_dynamoose import play, smoke
 from tests.proxy_process import ProxyProcess
 from tests.standins.billio import TABLE, billio_table
+from tests.standins.dsql import Dsql
 from tests.standins.dynamodb import Ministack
-from tests.standins.former_gate import Dsql
 from tests.standins.postgres import Postgres
 from tests.story import independent
 from tests.story.chapters import CHAPTERS, Narrator

@@ -7,8 +7,8 @@ import pytest
 
 from tests.items.stores import CONFIG
 from tests.standins.billio import TABLE, billio_table, dynamodb_client
+from tests.standins.dsql import Dsql
 from tests.standins.dynamodb import Ministack
-from tests.standins.former_gate import Dsql
 from tests.standins.postgres import Postgres
 from tests.story.migrations import apply
 

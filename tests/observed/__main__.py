@@ -16,8 +16,8 @@ from tests.observed.asked import faults, firing
 from tests.observed.empty import reason
 from tests.observed.questions import questions
 from tests.observed.scenery import Scenery, scenery
+from tests.standins.dsql import Dsql
 from tests.standins.dynamodb import Ministack
-from tests.standins.former_gate import Dsql
 from tests.standins.postgres import Postgres
 
 

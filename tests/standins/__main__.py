@@ -7,8 +7,8 @@ import argparse
 import signal
 import sys
 
+from tests.standins.dsql import Dsql
 from tests.standins.dynamodb import Ministack
-from tests.standins.former_gate import Dsql
 from tests.standins.postgres import Postgres
 
 

@@ -25,8 +25,8 @@ from botocore.exceptions import BotoCoreError
 
 from tests.proxy_process import ProxyProcess
 from tests.standins.billio import HASH_KEY, TABLE, billio_table
+from tests.standins.dsql import Dsql
 from tests.standins.dynamodb import Ministack
-from tests.standins.former_gate import Dsql
 from tests.standins.postgres import Postgres
 from tests.standins.processes import StandinError
 from tests.story import cutover, events, independent, report

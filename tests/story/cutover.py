@@ -23,8 +23,8 @@ from tests.flips.history import History, violations
 from tests.flips.table import final_items, make_table
 from tests.proxy_process import ProxyProcess
 from tests.standins.billio import dynamodb_client
+from tests.standins.dsql import Dsql
 from tests.standins.dynamodb import Ministack
-from tests.standins.former_gate import Dsql
 from tests.standins.postgres import Postgres
 from tests.story import events
 from tests.story.logs import ServerLogs

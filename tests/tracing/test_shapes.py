@@ -10,8 +10,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
 from tests.integration.scenes import run_sql
+from tests.standins.dsql import Dsql
 from tests.standins.dynamodb import Ministack
-from tests.standins.former_gate import Dsql
 from tests.standins.postgres import Postgres
 from tests.tracing.scene import Traced, traced
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from itertools import pairwise
+from typing import Any
 
 import asyncpg
 import pytest
 
+from proxy.dynamodb.schema import Key
 from proxy.stores.attempts import ATTEMPTS, CONFLICT_BACKOFF, Attempts, Backoff, retry
 from proxy.stores.dsql.conflicts import is_conflict, retry_conflicts
+from proxy.stores.dsql.retry import run_with_retry
+from proxy.stores.dsql.statement_runner import StatementRunner
 from proxy.stores.errors import Refused, UnknownOutcome, Unreachable
 
 
@@ -87,6 +91,52 @@ async def test_what_is_insisted_on_is_asked_again_after_conflicts_only(pauses: l
     with pytest.raises(asyncpg.UniqueViolationError):
         await retry_conflicts(ask, on_retry=again.append)
     assert len(again) == 2
+
+
+_OC000 = "change conflicts with another transaction (OC000)"
+_OC001 = "schema has been updated by another transaction (OC001)"
+
+
+class _OneConnection:
+    """A pool of one connection that is never used."""
+
+    async def acquire(self) -> Any:
+        return None
+
+    def release(self, _: Any) -> None:
+        pass
+
+
+_POOL: Any = _OneConnection()
+_RUNNER = StatementRunner(_POOL, on_retry=lambda _: None, acquire_seconds=None)
+_KEY = Key("t", '{"pk":{"S":"a"}}')
+
+
+@pytest.mark.parametrize(
+    "repeated",
+    [
+        lambda ask: retry_conflicts(lambda: ask(None)),
+        lambda ask: run_with_retry(_POOL, ask),
+        _RUNNER.read,
+        lambda ask: _RUNNER.write(ask, _KEY),
+    ],
+    ids=["retry_conflicts", "run_with_retry", "read", "write"],
+)
+@pytest.mark.parametrize(("message", "paused"), [(_OC001, 0), (_OC000, 4)], ids=["OC001", "OC000"])
+async def test_a_session_that_has_learnt_the_catalog_asks_again_at_once(
+    repeated: Any, message: str, paused: int, pauses: list[float]
+) -> None:
+    """While others make one table after another, whoever pauses has missed the next change again."""
+    answers: list[Exception | str] = [*[asyncpg.SerializationError(message)] * 4, "yes"]
+
+    async def ask(_: Any) -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert await repeated(ask) == "yes"
+    assert len(pauses) == paused
 
 
 async def test_conflicts_that_never_end_are_given_up_with_the_last(pauses: list[float]) -> None:

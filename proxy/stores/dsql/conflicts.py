@@ -21,6 +21,12 @@ def is_conflict(error: BaseException) -> bool:
     return getattr(error, "sqlstate", None) in CONFLICTS
 
 
+def is_catalog_conflict(error: BaseException) -> bool:
+    """Whether the session did not know the catalog as another session's DDL has left it. It does from now on, and the
+    sooner it tries again, the smaller is the chance of another change: pauses would lose to a row of them."""
+    return is_conflict(error) and "(OC001)" in str(error)
+
+
 async def retry_conflicts(
     call: Callable[[], Awaitable[T]],
     attempts: int = ATTEMPTS,
@@ -32,12 +38,15 @@ async def retry_conflicts(
     Raises asyncpg's error: the last such one after `attempts`, and any other at once.
     """
     conflict: BaseException | None = None
-    async for _ in Attempts(attempts, on_retry):
+    sequence = Attempts(attempts, on_retry)
+    async for _ in sequence:
         try:
             return await call()
         except asyncpg.PostgresError as error:
             if not is_retryable(error):
                 raise
+            if is_catalog_conflict(error):
+                sequence.skip_pause()
             conflict = error
     assert conflict is not None
     raise conflict

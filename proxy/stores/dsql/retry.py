@@ -12,7 +12,7 @@ from typing import TypeVar
 import asyncpg
 
 from proxy.stores.attempts import Attempts
-from proxy.stores.dsql.conflicts import is_conflict
+from proxy.stores.dsql.conflicts import is_catalog_conflict, is_conflict
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.sqlstates import NO_TABLE, is_ddl_race, to_store_error, to_unsent_error
 from proxy.stores.errors import Refused, Unreachable
@@ -34,7 +34,8 @@ async def run_with_retry(
     Refused, and any StoreError of the work.
     """
     missing: str | None = None
-    async for _ in Attempts(on_retry=on_retry):
+    attempts = Attempts(on_retry=on_retry)
+    async for _ in attempts:
         connection = await _acquire(pool)
         try:
             if missing is not None:
@@ -44,6 +45,8 @@ async def run_with_retry(
             missing = create if error.sqlstate == NO_TABLE else None
             if missing is None and not is_conflict(error):
                 raise to_store_error(error, None, reading=True) from error
+            if is_catalog_conflict(error):
+                attempts.skip_pause()
         except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
             connection.terminate()
             raise to_unsent_error(error, None) from error

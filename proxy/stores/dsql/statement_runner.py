@@ -14,7 +14,7 @@ import asyncpg
 
 from proxy.dynamodb.schema import Key
 from proxy.stores.attempts import Attempts
-from proxy.stores.dsql.conflicts import is_conflict
+from proxy.stores.dsql.conflicts import is_catalog_conflict, is_conflict
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.sqlstates import to_store_error, to_unsent_error
 from proxy.stores.errors import TooMuchContention, UnknownOutcome, Unreachable
@@ -51,12 +51,15 @@ class StatementRunner:
 
         Conflicts with a change of the catalog (OC001) are retried. Raises Unreachable and Refused.
         """
-        async for _ in Attempts(_ATTEMPTS, self.on_retry):
+        attempts = Attempts(_ATTEMPTS, self.on_retry)
+        async for _ in attempts:
             try:
                 return await self._run(run)
             except asyncpg.PostgresError as error:
                 if not is_conflict(error):
                     raise to_store_error(error, None, reading=True) from error
+                if is_catalog_conflict(error):
+                    attempts.skip_pause()
             except (OSError, asyncpg.InterfaceError) as error:
                 raise to_unsent_error(error, None) from error
         raise TooMuchContention("every attempt met a conflict")
@@ -66,12 +69,15 @@ class StatementRunner:
 
         Raises every StoreError: UnknownOutcome if the connection was lost, Unrepresentable if the row does not fit.
         """
-        async for _ in Attempts(_ATTEMPTS, self.on_retry):
+        attempts = Attempts(_ATTEMPTS, self.on_retry)
+        async for _ in attempts:
             try:
                 return await self._run(run)
             except asyncpg.PostgresError as error:
                 if not is_conflict(error):
                     raise to_store_error(error, key) from error
+                if is_catalog_conflict(error):
+                    attempts.skip_pause()
             except (OSError, asyncpg.InterfaceError) as error:
                 if isinstance(error, ValueError):
                     raise to_unsent_error(error, key) from error

@@ -99,6 +99,9 @@ class Database:
     version: int = 0
     created: dict[str, int] = field(default_factory=dict)
     """The version at which a table of this name was made."""
+    ddl: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by a DDL statement that is a transaction of its own: two at one table would wait for each other in the
+    middle, where PostgreSQL finds a deadlock and DSQL has none."""
     commits: int = 0
     sessions: int = 0
     marks: deque[tuple[int, int, str]] = field(default_factory=lambda: deque(maxlen=_MARKS))

@@ -4,6 +4,7 @@ Knows statements and PostgreSQL's answers, not the client's messages: `conversat
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
@@ -130,9 +131,14 @@ class Session:
         if alone and self.transaction is None and await self._fits(execution):
             return await self._at_once(execution, take)
         transaction = self.transaction = self.transaction or self._new(explicit=False)
-        frames = await self._alone(lambda: self._in_transaction(transaction, execution, take))
-        if alone and not transaction.explicit:
-            await self.commit()
+        commits = alone and not transaction.explicit
+        async with self.database.ddl if commits and statement.kind in _DDL else contextlib.nullcontext():
+            try:
+                frames = await self._alone(lambda: self._in_transaction(transaction, execution, take))
+            except Failed as failed:
+                raise Failed(translated(failed.frame)) from failed
+            if commits:
+                await self.commit()
         return frames
 
     async def step_back(self) -> bool:
