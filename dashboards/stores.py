@@ -241,6 +241,40 @@ def stores() -> dict[str, Any]:
             width=8,
         ),
         lines(
+            "Connections of clients",
+            "By port, in parts of its limit ([connections] in the settings).",
+            "percentunit",
+            Query(
+                f"max by (port) (crossfade_connections{{{HERE}}} / crossfade_connections_limit{{{HERE}}})",
+                "{{port}}",
+            ),
+            width=8,
+            limits=((None, GREEN), (0.8, AMBER)),
+        ),
+        lines(
+            "Refused connections",
+            "Closed at once: the port has too many, descriptors run short, or TLS failed.",
+            "ops",
+            Query(
+                f"sum by (port, reason) (rate(crossfade_refused_connections_total{{{HERE}}}[{EVERY}]))",
+                "{{port}} {{reason}}",
+            ),
+            width=8,
+            nothing="none was refused",
+        ),
+        lines(
+            "File descriptors",
+            "Open, in parts of those that connections may take. At 1, connections are refused.",
+            "percentunit",
+            Query(
+                f"max by (instance) (process_open_fds{{{HERE}}}"
+                f" / on (instance) (process_max_fds{{{HERE}}} - on (instance) crossfade_reserved_descriptors))",
+                "{{instance}}",
+            ),
+            width=8,
+            limits=((None, GREEN), (0.8, AMBER)),
+        ),
+        lines(
             "Spans",
             "What became of spans: `lost` ones the collector did not take, `dropped` ones were too many to keep.",
             "ops",

@@ -9,14 +9,17 @@ import json
 import logging
 import sys
 import time
+import traceback
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, TextIO
 
 import orjson
 import structlog
-from structlog.typing import FilteringBoundLogger, Processor
+from structlog.typing import ExcInfo, FilteringBoundLogger, Processor
 
 _FOREIGN_LEVEL: Final = logging.WARNING
+_MAX_CAUSES: Final = 10
+_MAX_FRAMES: Final = 50
 _MAX_KEYS: Final = 1000  # of a throttle: reasons and tables, which a client cannot make up without end
 
 
@@ -46,8 +49,46 @@ class _Lines:
         return self._stream.isatty()
 
 
-# Without local variables: they hold items, and no item value goes into a log.
-_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+def _calls(error: BaseException) -> list[dict[str, Any]]:
+    """A traceback as data: of each exception its class, and file, line and function of each call.
+
+    Neither local variables nor an exception's text: both may hold what a client sent, and no item value and no secret
+    goes into a log.
+    """
+    chain: list[dict[str, Any]] = []
+    seen: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen and len(chain) < _MAX_CAUSES:
+        seen.add(id(each))
+        frames = [
+            {"filename": frame.filename, "lineno": frame.lineno, "name": frame.name}
+            for frame in traceback.extract_tb(each.__traceback__)[-_MAX_FRAMES:]
+        ]
+        chain.append({"exc_type": _kind(each), "frames": frames})
+        each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
+    return chain
+
+
+def _kind(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return f"{type(error).__name__}({', '.join(_kind(each) for each in error.exceptions[:_MAX_CAUSES])})"
+    return type(error).__name__
+
+
+def _as_data(exc_info: ExcInfo) -> Any:
+    return _calls(exc_info[1])
+
+
+def _as_text(stream: TextIO, exc_info: ExcInfo) -> None:
+    """The same for a person. ConsoleRenderer's own formatter shows local variables wherever `rich` can be imported."""
+    for number, each in enumerate(_calls(exc_info[1])):
+        stream.write("Caused by:\n" if number else "Traceback (most recent call last):\n")
+        lines = [f'  File "{one["filename"]}", line {one["lineno"]}, in {one["name"]}\n' for one in each["frames"]]
+        stream.write("".join(lines))
+        stream.write(f"{each['exc_type']}\n")
+
+
+_TRACEBACKS: Final = structlog.processors.ExceptionRenderer(_as_data)
 
 
 class LogThrottle:
@@ -92,7 +133,7 @@ def configure(
     if form == "json":
         render = [_TRACEBACKS, structlog.processors.JSONRenderer(serializer=_dumps)]
     else:
-        render = [structlog.dev.ConsoleRenderer(colors=out.isatty())]
+        render = [structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=_as_text)]
     structlog.configure(
         processors=[*common, *render],
         wrapper_class=structlog.make_filtering_bound_logger(lowest),

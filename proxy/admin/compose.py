@@ -18,6 +18,7 @@ from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.version import VERSION
 from proxy.web.access_control import Access
 from proxy.web.bearer_tokens import BearerTokens
+from proxy.web.http_site import HTTPSite
 from proxy.web.tls import Certificates
 
 
@@ -56,8 +57,8 @@ def compose_admin(
         AdminOptions(
             version=VERSION,
             max_mismatches=admin.mismatches_kept,
+            site=HTTPSite.of(settings, "admin", metrics.connections, certificates.admin),
             metrics_need_token=admin.metrics_need_token,
-            tls=certificates.admin.context if certificates.admin is not None else None,
         ),
         stages=StagesApi(cutover, access),
         add_pages=add_console,

@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,10 +57,10 @@ class AdminOptions:
     """The version that it reports."""
     max_mismatches: int
     """The largest `limit` that a caller may ask for."""
+    site: HTTPSite
+    """What it listens with."""
     metrics_need_token: bool = False
     """Whether /metrics asks for the read token."""
-    tls: ssl.SSLContext | None = None
-    """The certificate; None for plain HTTP."""
 
 
 class AdminServer:
@@ -87,7 +86,7 @@ class AdminServer:
         self._access = access
         self._options = options
         self._stages = stages
-        self._site = HTTPSite(options.tls)
+        self._site = options.site
         self._add_pages = add_pages
         self._loops = loops
         self._tasks = BackgroundTasks()

@@ -10,6 +10,8 @@ import os
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
+from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
@@ -21,6 +23,7 @@ from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.open_client import open_upstream
 from proxy.tracing.setup import OFF, Tracing
 from proxy.version import VERSION
+from proxy.web.http_site import HTTPSite
 from proxy.web.tls import Certificates
 from proxy.wire.client_keys import client_keys
 from proxy.wire.server import WireServer
@@ -48,6 +51,7 @@ async def serve(
 
     Raises SettingsError and CredentialsError for what an operator has to mend, OSError if an address is taken.
     """
+    asyncio.get_running_loop().set_exception_handler(partial(_report_loop_fault, log))
     metrics = Metrics()
     keys = client_keys(settings.auth)
     certificates = certificates or Certificates.of(settings)
@@ -65,7 +69,7 @@ async def serve(
             timeout_seconds=settings.dynamodb.timeout_seconds,
             finish_seconds=settings.shutdown.finish_seconds,
             signatures=Signatures(keys, upstream.region) if keys else None,
-            tls=certificates.data.context if certificates.data is not None else None,
+            site=HTTPSite.of(settings, "data", metrics.connections, certificates.data),
             traced=tracing.handler,
         )
         admin = compose_admin(settings, service.status, service.cutover, upstream, metrics, certificates)
@@ -111,6 +115,12 @@ def renew_on_hangup(certificates: Certificates) -> None:
     """Read the certificates again at SIGHUP. Without any, SIGHUP keeps its meaning: the terminal has gone."""
     if certificates.data is not None or certificates.admin is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, certificates.ask)
+
+
+def _report_loop_fault(log: FilteringBoundLogger, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Report what nobody awaited. asyncio's own report shows callbacks with their arguments, and those hold items."""
+    error = context.get("exception")
+    log.error("loop_fault", error=type(error).__name__, exc_info=error)
 
 
 def _warn(settings: Settings, log: FilteringBoundLogger) -> None:

@@ -17,6 +17,7 @@ from proxy.settings import Items, Settings
 from proxy.version import VERSION
 from proxy.web.access_control import Access
 from proxy.web.bearer_tokens import BearerTokens, Role, read_token_file
+from proxy.web.http_site import HTTPSite
 from proxy.web.request_ids import request_ids
 from proxy.web.tls import Certificates
 
@@ -41,7 +42,7 @@ def build_items(
         VERSION,
         finish_seconds=settings.shutdown.finish_seconds,
         # One certificate serves the data port and this one: both are the application's.
-        tls=certificates.data.context if certificates.data is not None else None,
+        site=HTTPSite.of(settings, "items", metrics.connections, certificates.data),
         around=around,
     )
 

@@ -17,7 +17,6 @@ error is application/problem+json, with a code and the rules that were broken. N
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -25,6 +24,7 @@ from typing import Any, Final
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Middleware
 
 from proxy.items import docs_page as page
@@ -41,8 +41,7 @@ from proxy.problems import Problem
 from proxy.settings import Address
 from proxy.web.access_control import Access, Caller
 from proxy.web.http_site import HTTPSite
-from proxy.web.problem_responses import HEADERS, Handler, problem_response
-from proxy.wire.server import IDLE_SECONDS, LINGER_SECONDS, MAX_HEADER
+from proxy.web.problem_responses import BROKEN_BODY, HEADERS, Handler, problem_response
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +63,7 @@ class ItemsServer:
         version: str,
         *,
         finish_seconds: float,
-        tls: ssl.SSLContext | None = None,
+        site: HTTPSite,
         around: Sequence[Middleware] = (),
     ) -> None:
         self._catalogue = catalogue
@@ -72,7 +71,7 @@ class ItemsServer:
         self._metrics = metrics
         self._version = version
         self._finish = finish_seconds
-        self._site = HTTPSite(tls)
+        self._site = site
         self._around = tuple(around)
         self._graphql = GraphQL(catalogue)
 
@@ -94,16 +93,7 @@ class ItemsServer:
 
     async def start(self, listen: Address) -> Address:
         """Listen, and return the address with its real port. Raises OSError if it cannot be had."""
-        runner = web.AppRunner(
-            self.application(),
-            access_log=None,
-            shutdown_timeout=self._finish,
-            keepalive_timeout=IDLE_SECONDS,
-            lingering_time=LINGER_SECONDS,
-            # A search, a shelf and a cursor that holds titles, percent-encoded, can be longer than aiohttp's 8 KB.
-            max_line_size=MAX_HEADER,
-            max_field_size=MAX_HEADER,
-        )
+        runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=self._finish)
         return await self._site.start(runner, listen)
 
     async def stop(self) -> None:
@@ -217,6 +207,8 @@ class ItemsServer:
                 log.warning("items_failed", method=request.method, code=str(refusal.code), detail=refusal.detail)
             again = {"Retry-After": "1"} if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
             return problem_response(Problem(refusal.status, refusal.detail, again, **refusal.members()))
+        except (web.RequestPayloadError, HttpProcessingError):
+            return problem_response(Problem(400, BROKEN_BODY))
         except web.HTTPException as error:
             if error.status < HTTPStatus.BAD_REQUEST:
                 raise

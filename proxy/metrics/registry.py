@@ -16,6 +16,7 @@ from prometheus_client import (
 )
 
 from proxy.metrics.comparison import ComparisonMetrics
+from proxy.metrics.connections import ConnectionMetrics
 from proxy.metrics.cutover import CutoverMetrics
 from proxy.metrics.journal import JournalMetrics
 from proxy.metrics.stores import StoreMetrics
@@ -37,6 +38,7 @@ class Metrics:
         self.journal = JournalMetrics(registry)
         self.cutover = CutoverMetrics(registry)
         self.wire = WireMetrics(registry)
+        self.connections = ConnectionMetrics(registry)
         self._tasks = Gauge("crossfade_tasks", "asyncio tasks alive in the process.", registry=registry)
 
     def forget_table(self, table: str) -> None:

@@ -44,6 +44,17 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """How many connections of clients each port may have, and how many file descriptors they leave to the journal and
+    the stores."""
+
+    data: Annotated[int, InRange(1, 1_000_000)] = 1000
+    admin: Annotated[int, InRange(1, 1_000_000)] = 100
+    items: Annotated[int, InRange(1, 1_000_000)] = 500
+    reserved_descriptors: Annotated[int, InRange(0, 1_000_000)] = 128
+
+
 def _access_key_id(value: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9_-]{1,128}", value) is not None
 

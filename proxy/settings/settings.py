@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Annotated, Any
 
 from proxy.settings.gate import GateSettings
-from proxy.settings.ports import PREFIX, Address, Admin, Auth, Items, tls_pair
+from proxy.settings.ports import PREFIX, Address, Admin, Auth, Connections, Items, tls_pair
 from proxy.settings.shadow import (
     CompareSettings,
     JournalSettings,
@@ -49,6 +49,7 @@ class Settings:
     mappings: tuple[Path, ...] | None = None
     admin: Admin = field(default_factory=Admin)
     items: Items = field(default_factory=Items)
+    connections: Connections = field(default_factory=Connections)
     dynamodb: DynamoDB = field(default_factory=DynamoDB)
     dsql: DSQL = field(default_factory=DSQL)
     journal: JournalSettings = field(default_factory=JournalSettings)

@@ -10,17 +10,49 @@ from proxy.settings.validation import InRange, Seconds
 MASK: Final = "********"
 
 
+def shown(value: str) -> str:
+    """A wrong value for a message, unless it may hold a password: an address with a user in it, or one of a database
+    that stands in another setting."""
+    return "this" if "@" in value or value.startswith("postgres") else repr(value)
+
+
 def _url(value: str) -> str | None:
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return "this is not an endpoint: write http(s)://host:port without a path"
+    if "@" in parts.netloc:
+        return "this is not an endpoint: it names a user; write http(s)://host:port"
     if parts.scheme in {"http", "https"} and parts.hostname and parts.path in {"", "/"} and not parts.query:
         return None
-    return f"{value!r} is not an endpoint: write http(s)://host:port without a path"
+    return f"{shown(value)} is not an endpoint: write http(s)://host:port without a path"
+
+
+_UNESCAPED: Final = (
+    "this PostgreSQL address cannot be divided into its parts: write each of / ? # [ ] @ : and % in a password as "
+    "%2F %3F %23 %5B %5D %40 %3A %25"
+)
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:]*)(:[0-9]{1,5})?").fullmatch
 
 
 def _dsn(value: str) -> str | None:
-    if value.startswith(("postgresql://", "postgres://")):
-        return None
-    return "this is not a PostgreSQL address: write postgresql://user:password@host:5432/database"
+    if not value.startswith(("postgresql://", "postgres://")):
+        return "this is not a PostgreSQL address: write postgresql://user:password@host:5432/database"
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return _UNESCAPED
+    # Where a character of the password ends the host's part too early, the rest of it would be taken for a path, a
+    # query or a port: connected to, logged, and shown.
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    in_order = (
+        all(_HOST(host) for host in hosts)
+        and "@" not in parts.path
+        and parts.path.count("/") <= 1
+        and not parts.fragment
+        and all("=" in pair for pair in parts.query.split("&") if pair)
+    )
+    return None if in_order else _UNESCAPED
 
 
 # "Accessing Aurora DSQL with PostgreSQL-compatible clients", user guide; private endpoints have a suffix to "dsql".
@@ -30,7 +62,7 @@ _REGION_IN_HOST = re.compile(r"\.dsql[^.]*\.([^.]+)\.on\.aws$")
 def _cluster(value: str) -> str | None:
     if re.fullmatch(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*(:\d{1,5})?", value):
         return None
-    return f"{value!r} is not a cluster's endpoint: write its host name, as in abc123.dsql.us-east-1.on.aws"
+    return f"{shown(value)} is not a cluster's endpoint: write its host name, as in abc123.dsql.us-east-1.on.aws"
 
 
 def _role(value: str) -> str | None:

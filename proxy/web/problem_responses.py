@@ -13,12 +13,14 @@ from typing import Final
 import orjson
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from proxy.problems import Problem
 from proxy.stores.errors import StoreError
 
 log = structlog.get_logger(__name__)
 
+BROKEN_BODY: Final = "the body is not what the headers say, or was cut short"
 CONTENT_TYPE: Final = "application/problem+json"
 HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -38,6 +40,8 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
         return await handler(request)
     except Problem as problem:
         return problem_response(problem)
+    except (web.RequestPayloadError, HttpProcessingError):
+        return problem_response(Problem(400, BROKEN_BODY))
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise

@@ -11,8 +11,6 @@ checked, and whoever reaches this port acts with the proxy's credentials: web pa
 """
 
 import asyncio
-import logging
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol, TypeAlias
@@ -42,13 +40,9 @@ from proxy.wire.signatures import Claimed, Signatures
 DATA_PLANE: Final = "DynamoDB_20120810"
 
 MAX_BODY: Final = 16 * 1024 * 1024  # "Service, account, and table quotas": 16 MB; above it the answer is a bare 413
-MAX_HEADER: Final = 32 * 1024  # a session token is a few KB, and has no documented end
 BODY_SECONDS: Final = 60.0
-IDLE_SECONDS: Final = 75.0  # also the most that a client may take over its headers
-LINGER_SECONDS: Final = 5.0
 
 _FORWARDED: Final = frozenset({"content-type", "user-agent"})
-_http_log: Final = logging.getLogger("proxy.wire.http")
 _UNKNOWN_OUTCOME: Final = "The request processing has failed because of an unknown error, exception or failure."
 
 
@@ -93,8 +87,8 @@ class WireServer:
         *,
         timeout_seconds: float,
         finish_seconds: float,
+        site: HTTPSite,
         signatures: Signatures | None = None,
-        tls: ssl.SSLContext | None = None,
         traced: Callable[[Handler], Handler] = lambda handle: handle,
     ) -> None:
         self._layer = layer
@@ -103,24 +97,14 @@ class WireServer:
         self._timeout = timeout_seconds
         self._finish = finish_seconds
         self._signatures = signatures
-        self._site = HTTPSite(tls, backlog=1024)
+        self._site = site
         self._traced = traced
         self._ids = request_ids()
         self._log = structlog.get_logger()
 
     async def start(self, listen: Address) -> Address:
         """Listen, and return the address with its real port. Raises OSError if it cannot be had."""
-        server = web.Server(
-            self._traced(self._handle),
-            access_log=None,
-            logger=_http_log,
-            auto_decompress=False,  # bytes are carried as they came
-            keepalive_timeout=IDLE_SECONDS,
-            lingering_time=LINGER_SECONDS,
-            max_field_size=MAX_HEADER,
-            max_line_size=MAX_HEADER,
-        )
-        runner = web.ServerRunner(server, shutdown_timeout=self._finish)
+        runner = web.ServerRunner(web.Server(self._traced(self._handle)), shutdown_timeout=self._finish)
         return await self._site.start(runner, listen)
 
     async def stop(self) -> None:
@@ -248,7 +232,7 @@ async def _body(request: web.BaseRequest) -> bytes | web.Response:
                 chunks.append(chunk)
     except TimeoutError:
         return _closing(408)
-    except (web.RequestPayloadError, ConnectionError):
+    except (web.RequestPayloadError, HttpProcessingError, ConnectionError):
         return _closing(400)
     return b"".join(chunks)
 
@@ -295,16 +279,3 @@ def _headers(headers: CIMultiDictProxy[str]) -> dict[str, str]:
 def _all_headers(headers: CIMultiDictProxy[str]) -> dict[str, str]:
     """All headers but the connection's own, for a request that goes on as it came (and unsigned)."""
     return {name: value for name, value in headers.items() if name.lower() not in DROPPED}
-
-
-def _in_one_line(record: logging.LogRecord) -> bool:
-    """Bytes that are not HTTP are a stranger's doing and no fault of ours: a warning without a traceback."""
-    error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, HttpProcessingError):
-        record.msg, record.args = f"a request was not HTTP: {' '.join(error.message.split())[:200]}", ()
-        record.levelno, record.levelname = logging.WARNING, "WARNING"
-        record.exc_info = None
-    return True
-
-
-_http_log.addFilter(_in_one_line)

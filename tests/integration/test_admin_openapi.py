@@ -31,6 +31,8 @@ from proxy.stores.dynamodb.sigv4 import Credential
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.web.access_control import Access
 from proxy.web.bearer_tokens import BearerTokens, Role
+from proxy.web.http_connection import ConnectionOptions
+from proxy.web.http_site import HTTPSite
 from tests.standins.billio import TABLE, billio_table
 from tests.standins.dynamodb import ACCESS_KEY, REGION, SECRET_KEY
 from tests.unit.plain_layer import PlainProcess
@@ -93,7 +95,11 @@ async def port(endpoint: str) -> AsyncIterator[Port]:
         upstream,
         Metrics(),
         access,
-        AdminOptions(version="1.2.3", max_mismatches=100),
+        AdminOptions(
+            version="1.2.3",
+            max_mismatches=100,
+            site=HTTPSite(ConnectionOptions(port="admin"), Metrics().connections),
+        ),
         stages=StagesApi(cutover, access),
     )
     try:

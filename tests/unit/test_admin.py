@@ -22,6 +22,8 @@ from proxy.stores.dynamodb.credentials import Credentials
 from proxy.stores.dynamodb.sigv4 import Credential
 from proxy.web.access_control import Access
 from proxy.web.bearer_tokens import BearerTokens, Role
+from proxy.web.http_connection import ConnectionOptions
+from proxy.web.http_site import HTTPSite
 from proxy.web.tls import Certificate
 from tests.certificates import Authority
 from tests.unit.peer import OK, always, peer
@@ -80,8 +82,10 @@ async def admin(
     async with peer(always(OK)) as other:
         upstream = DynamoDBClient(other.url, region="us-east-1", credentials=Credentials(Credential("A", "B")))
         process = PlainProcess()
-        options = AdminOptions(version="1.2.3", max_mismatches=10, metrics_need_token=metrics_need_token, tls=tls)
-        server = AdminServer(process, upstream, Metrics(), access, options, add_pages=pages)
+        metrics = Metrics()
+        site = HTTPSite(ConnectionOptions(port="admin"), metrics.connections, tls=tls)
+        options = AdminOptions(version="1.2.3", max_mismatches=10, site=site, metrics_need_token=metrics_need_token)
+        server = AdminServer(process, upstream, metrics, access, options, add_pages=pages)
         at = await server.start(Address("127.0.0.1", 0))
         async with aiohttp.ClientSession() as session:
             try:

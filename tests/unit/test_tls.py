@@ -16,6 +16,8 @@ from proxy.settings.validation import SettingsError
 from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.credentials import Credentials
 from proxy.stores.dynamodb.sigv4 import Credential
+from proxy.web.http_connection import ConnectionOptions
+from proxy.web.http_site import HTTPSite
 from proxy.web.tls import Certificate, Certificates
 from proxy.wire.server import WireServer
 from tests.certificates import Authority, lock
@@ -49,13 +51,16 @@ def files(tmp_path: Path) -> Files:
 async def listening(certificate: Certificate) -> AsyncIterator[Address]:
     async with peer(always(OK)) as other:
         upstream = DynamoDBClient(other.url, region="us-east-1", credentials=Credentials(Credential("AKID", "secret")))
+        metrics = Metrics()
         server = WireServer(
             PlainLayer(upstream),
             upstream,
-            Metrics(),
+            metrics,
             timeout_seconds=5,
             finish_seconds=5,
-            tls=certificate.context,
+            site=HTTPSite(
+                ConnectionOptions(port="data", decompress=False), metrics.connections, tls=certificate.context
+            ),
         )
         try:
             yield await server.start(Address("127.0.0.1", 0))

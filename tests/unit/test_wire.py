@@ -17,6 +17,9 @@ from proxy.settings import Address
 from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.credentials import Credentials
 from proxy.stores.dynamodb.sigv4 import Credential
+from proxy.web import http_connection
+from proxy.web.http_connection import ConnectionOptions
+from proxy.web.http_site import HTTPSite
 from proxy.web.request_ids import request_ids
 from proxy.wire import server as module
 from proxy.wire.server import WireServer
@@ -90,7 +93,13 @@ async def wire(
         layer.upstream = upstream
         metrics = Metrics()
         server = WireServer(
-            layer, upstream, metrics, timeout_seconds=seconds, finish_seconds=finish, signatures=signatures
+            layer,
+            upstream,
+            metrics,
+            timeout_seconds=seconds,
+            finish_seconds=finish,
+            site=HTTPSite(ConnectionOptions(port="data", decompress=False), metrics.connections),
+            signatures=signatures,
         )
         at = await server.start(Address("127.0.0.1", 0))
         try:
@@ -230,7 +239,7 @@ async def test_an_upstream_that_is_not_there_is_a_503() -> None:
 
 @pytest.mark.parametrize("limit", [0, 1])
 async def test_a_body_over_16_mb_is_a_bare_413(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(http_connection, "LINGER_SECONDS", 0.2)
     async with wire(always(OK)) as here:
         client = await here.connect()
         size = module.MAX_BODY + 1
@@ -346,7 +355,7 @@ async def test_garbage_is_refused_in_one_line_and_the_server_lives(
 
 async def test_a_broken_chunk_is_not_waited_for_beyond_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BODY_SECONDS", 0.2)
-    monkeypatch.setattr(module, "LINGER_SECONDS", 0.1)
+    monkeypatch.setattr(http_connection, "LINGER_SECONDS", 0.1)
     async with wire(always(OK)) as here:
         client = await here.connect()
         client.send(CHUNKED)
@@ -395,7 +404,7 @@ async def test_a_web_page_is_refused() -> None:
 
 
 async def test_a_client_slow_with_its_headers_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(http_connection, "IDLE_SECONDS", 0.2)
     async with wire(always(OK)) as here:
         client = await here.connect()
         client.send("POST / HTTP/1.1\r\nX-Amz-Tar")
@@ -404,7 +413,7 @@ async def test_a_client_slow_with_its_headers_is_cut(monkeypatch: pytest.MonkeyP
 
 async def test_a_client_slow_with_its_body_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BODY_SECONDS", 0.1)
-    monkeypatch.setattr(module, "LINGER_SECONDS", 0.1)
+    monkeypatch.setattr(http_connection, "LINGER_SECONDS", 0.1)
     async with wire(always(OK)) as here:
         client = await here.connect()
         client.send(get_item(b"x" * 100)[:-50])

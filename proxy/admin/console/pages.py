@@ -46,6 +46,7 @@ _HISTORY: Final = 20
 _READ_SECONDS: Final = 2.0
 _HISTORY_SECONDS: Final = 10.0
 _FORM_BYTES: Final = 16_384
+_FORM_SECONDS: Final = 10.0
 # All browsers share one view: another window costs no more calls.
 _FRESH_SECONDS: Final = 0.25
 _WRONG_TOKEN_SECONDS: Final = 0.5
