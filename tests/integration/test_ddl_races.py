@@ -14,12 +14,15 @@ import pytest
 from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.document_mapping import DocumentMapping
 from proxy.migrate.schema.document_tables import DocumentTables
+from proxy.migrate.schema.index_jobs import find_running_job, submit_ddl
 from proxy.migrate.schema.ledger import LEDGER_TABLES, Ledger
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.system_tables.checkpoints import CHECKPOINTS_TABLE, Checkpoints
 from proxy.stores.dsql.system_tables.sweep_records import EQUAL, SWEEPS_TABLE, SweepRecord, SweepRecords
 from proxy.stores.dsql.system_tables.system_table import SystemTable
 from tests.integration.scenes import run_sql, scene
+from tests.standins.dsql import Dsql
+from tests.standins.dsql.settings import GateSettings
 
 PROCESSES = 3
 ROUNDS = 40
@@ -107,6 +110,22 @@ async def test_the_jobs_tables_are_made_once(pools: Pools, database: str) -> Non
         await at_once(pools, work)
         for table in (SWEEPS_TABLE, CHECKPOINTS_TABLE):
             await run_sql(database, f"DROP TABLE {table}")
+
+
+async def test_the_job_of_an_index_is_found_whose_name_has_a_dot(dsql_gate: Dsql, dsql_database: str) -> None:
+    """As a followed table's has: whoever did not find it would drop the index under the session that waits for it."""
+    connection = await asyncpg.connect(dsql_database, ssl=False)
+    try:
+        await connection.execute("CREATE TABLE t1 (id text PRIMARY KEY, g0 text)")
+        statement = 'CREATE INDEX ASYNC "t1.by-g0" ON public.t1 (g0)'
+        await asyncio.to_thread(dsql_gate.change, job_seconds=30)
+        job = await submit_ddl(connection, statement)
+        assert job is not None
+        assert await find_running_job(connection, statement) == job
+        assert await find_running_job(connection, 'CREATE INDEX ASYNC "by-g0" ON public.t1 (g0)') is None
+    finally:
+        await asyncio.to_thread(dsql_gate.change, job_seconds=GateSettings().job_seconds)
+        await connection.close()
 
 
 async def test_the_ledger_of_migrations_is_made_once(pools: Pools, database: str) -> None:

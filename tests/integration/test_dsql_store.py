@@ -559,7 +559,7 @@ async def test_a_cancelled_call_costs_its_connection_and_nothing_else(dsn: str, 
                 with pytest.raises(TimeoutError):
                     async with asyncio.timeout(0.1):
                         await store.put(key("a"), item("a", v="late"), await store.get(key("a")))
-        await asyncio.to_thread(_until_nothing_runs, database)
+            await asyncio.to_thread(_until_nothing_runs, database)
         # It was given up, not undone: it may have landed, which is why its outcome counts as unknown.
         before = await store.get(key("a"))
         assert before.item in (item("a", v="1"), item("a", v="late"))

@@ -171,7 +171,8 @@ async def find_running_job(connection: asyncpg.Connection, statement: str) -> st
         raise
     for row in rows:
         is_running = row["status"] != _DONE and row["status"] not in _FAILED
-        if is_running and str(row["object_name"]).rpartition(".")[2] == name:
+        # `schema.index`, and the index of a followed table has a dot in its own name.
+        if is_running and str(row["object_name"]).partition(".")[2] == name:
             return str(row["job_id"])
     return None
 
