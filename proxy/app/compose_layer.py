@@ -169,6 +169,8 @@ def compose_layer(
             follow=stores.follow,
             statements=UnreadStatements(lambda: journal.activity, tables),
             on_table_deleted=forget_table,
+            on_table_described=stores.on_table_described,
+            on_time_to_live=stores.on_time_to_live,
         ),
         nominate=fence.nominate,
         count_seen=collector.count_seen,

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from proxy.cutover.compose import compose_participant
 from proxy.cutover.flip.fencing import FenceControl
@@ -35,11 +35,14 @@ from proxy.stores.dsql.system_tables.checkpoints import CHECKPOINTS_TABLE
 from proxy.stores.dsql.system_tables.peer_messages import BOARD_TABLE, PeerMessages
 from proxy.stores.dsql.system_tables.sweep_records import SWEEPS_TABLE, SweepRecords
 from proxy.stores.dsql.system_tables.table_descriptions import CATALOGUE_TABLE, TableDescriptions
+from proxy.stores.dsql.system_tables.table_properties import PROPERTIES_TABLE, TableProperties
+from proxy.stores.dsql.table_statistics import TableStatistics
 from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.errors import StoreError
 from proxy.stores.interface import Store
 from proxy.stores.table_registry import Tables
+from proxy.stores.time_to_live_watch import TimeToLiveWatch
 
 # A client waits no longer for a connection than it would for a DynamoDB that is busy.
 _BUSY_SECONDS: Final = 1.0
@@ -75,6 +78,10 @@ class Stores:
     """Returns the names of tables that were met before this process started. Raises StoreError."""
     on_table_deleted: Callable[[str], None]
     """Called with the name of a table that DynamoDB has deleted."""
+    on_table_described: Callable[[Mapping[str, Any]], None]
+    """Called with the description of a table that DynamoDB has created or changed."""
+    on_time_to_live: Callable[[str], None]
+    """Called with the name of a table whose time to live DynamoDB has changed."""
     remember_token: Callable[[IdempotencyToken], Awaitable[None]] | None
     """Makes DSQL know a client's token that DynamoDB has seen, so that a retry after the flip finds it."""
     enlist: Callable[[FenceControl, str], Participant | None]
@@ -96,17 +103,29 @@ async def open_stores(settings: Settings, metrics: Metrics, upstream: DynamoDBCl
         metrics.stores.dsql_pool(lambda: pool.state)
         schema = settings.dsql.schema
         descriptions = TableDescriptions(pool, schema)
+        properties = TableProperties(pool, schema)
         dynamodb = DynamoDBStore(
             upstream,
             settings.dynamodb.timeout_seconds,
             partial(metrics.stores.store_seconds, DYNAMODB),
-            described=descriptions.keep,
+            described=lambda description: remember(description),
             undecided=metrics.stores.dynamodb_undecided,
         )
+        time_to_live = TimeToLiveWatch(dynamodb.call, properties)
+
+        def remember(description: Mapping[str, Any]) -> None:
+            descriptions.keep(description)
+            time_to_live.note(description["TableName"])
+
+        def forget(table: str) -> None:
+            descriptions.drop(table)
+            time_to_live.note(table, deleted=True)
+
         control = None
         if not settings.needs_dynamodb:
             columns = {n: each.mapping for n, each in mappings.items() if isinstance(each.mapping, ColumnMapping)}
-            control = ControlPlane(descriptions, columns)
+            count = TableStatistics(pool, schema).count
+            control = ControlPlane(catalogue=descriptions, properties=properties, mapped=columns, count=count)
         describe = dynamodb.describe if control is None else control.schema
         tables = Tables(describe, mappings, settings.dsql.max_key_bytes)
         follow = None
@@ -137,10 +156,12 @@ async def open_stores(settings: Settings, metrics: Metrics, upstream: DynamoDBCl
             messages=PeerMessages(pool, schema),
             sweeps=SweepRecords(pool, schema, seconds=settings.dsql.timeout_seconds),
             remembered_tables=partial(descriptions.names, "", _MAX_REMEMBERED),
-            on_table_deleted=descriptions.drop,
+            on_table_deleted=forget,
+            on_table_described=descriptions.keep,
+            on_time_to_live=time_to_live.note,
             remember_token=guarantees.note,
             enlist=partial(_enlist, settings, upstream),
-            loops=(descriptions.work, partial(_keep_guarantees, guarantees)),
+            loops=(descriptions.work, time_to_live.work, partial(_keep_guarantees, guarantees)),
         )
 
 
@@ -150,7 +171,15 @@ def _enlist(settings: Settings, upstream: DynamoDBClient, fence: FenceControl, p
 
 def _reserved(mappings: Mapping[str, LoadedMapping]) -> frozenset[str]:
     """Return the SQL tables that no followed table may have the name of."""
-    system = (BOARD_TABLE, CATALOGUE_TABLE, CHECKPOINTS_TABLE, SWEEPS_TABLE, *LEDGER_TABLES, *PROMISE_TABLES)
+    system = (
+        BOARD_TABLE,
+        CATALOGUE_TABLE,
+        PROPERTIES_TABLE,
+        CHECKPOINTS_TABLE,
+        SWEEPS_TABLE,
+        *LEDGER_TABLES,
+        *PROMISE_TABLES,
+    )
     return frozenset((*system, *(each.mapping.sql_table for each in mappings.values())))
 
 

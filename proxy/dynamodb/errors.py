@@ -170,6 +170,16 @@ def resource_not_found(message: str = "Requested resource not found") -> DynamoD
     return DynamoDBError("ResourceNotFoundException", message)
 
 
+def resource_in_use(message: str) -> DynamoDBError:
+    """The refusal to make what is there, or to change what is being changed."""
+    return DynamoDBError("ResourceInUseException", message)
+
+
+def table_not_found(name: str) -> DynamoDBError:
+    """What the operations on backups say of a table that does not exist."""
+    return DynamoDBError("TableNotFoundException", f"Table not found: {name}")
+
+
 def throttling(message: str = "Rate exceeded") -> DynamoDBError:
     """Too many requests: SDKs retry it after a pause."""
     return DynamoDBError("ThrottlingException", message)

@@ -42,7 +42,7 @@ DATA_PLANE: Final = "DynamoDB_20120810"
 MAX_BODY: Final = 16 * 1024 * 1024  # "Service, account, and table quotas": 16 MB; above it the answer is a bare 413
 BODY_SECONDS: Final = 60.0
 
-_FORWARDED: Final = frozenset({"content-type", "user-agent"})
+_FORWARDED: Final = frozenset({"content-type", "host", "user-agent"})
 _UNKNOWN_OUTCOME: Final = "The request processing has failed because of an unknown error, exception or failure."
 
 

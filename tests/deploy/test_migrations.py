@@ -12,6 +12,7 @@ from proxy.stores.dsql.system_tables.idempotency_tokens import IdempotencyTokens
 from proxy.stores.dsql.system_tables.peer_messages import PeerMessages
 from proxy.stores.dsql.system_tables.sweep_records import SweepRecords
 from proxy.stores.dsql.system_tables.table_descriptions import TableDescriptions
+from proxy.stores.dsql.system_tables.table_properties import TableProperties
 from tests.deploy.templates import ROOT
 from tests.integration.sql_rules import violations
 
@@ -29,6 +30,7 @@ def test_they_make_what_the_code_makes() -> None:
     made = {
         *PeerMessages(NO_POOL, "public").definitions,
         *TableDescriptions(NO_POOL, "public").definitions,
+        *TableProperties(NO_POOL, "public").definitions,
         SweepRecords(NO_POOL, "public", seconds=1)._create,
         Checkpoints(NO_POOL, "public", seconds=1)._create,
         *AuthorityTable(NO_POOL, "public", seconds=1).definitions,

@@ -1,20 +1,30 @@
 """Tables described without DynamoDB: by the catalogue in DSQL, by a mapping file, and to a real SDK's parser."""
 
+import base64
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import botocore.parsers
 import botocore.session
+import pytest
 import pytest_asyncio
 
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import TableSchema
+from proxy.dynamodb.tables.time_to_live import enabled
+from proxy.mapping.document_mapping import DocumentMapping
+from proxy.mapping.interface import TableMapping
 from proxy.mapping.load import load
+from proxy.migrate.schema.document_tables import DocumentTables
 from proxy.stores.dsql.offline_control_plane import ControlPlane
 from proxy.stores.dsql.pool import Pool
+from proxy.stores.dsql.sql.statements import Statements
 from proxy.stores.dsql.system_tables.table_descriptions import CATALOGUE_TABLE, TableDescriptions
+from proxy.stores.dsql.system_tables.table_properties import TableProperties
+from proxy.stores.dsql.table_statistics import TableCounts, TableStatistics
 from tests.property.twins import Ministacks
 from tests.standins.billio import table_definition
 from tests.standins.dynamodb import Ministack
@@ -47,12 +57,24 @@ async def pool(dsql_database: str) -> AsyncIterator[Pool]:
     made.terminate()
 
 
-def plane(catalogue: TableDescriptions) -> ControlPlane:
-    return ControlPlane(catalogue, {"billio": load(CONFIG / "billio.toml").mapping})
+def plane(pool: Pool, catalogue: TableDescriptions | None = None) -> ControlPlane:
+    return ControlPlane(
+        catalogue=catalogue or TableDescriptions(pool),
+        properties=TableProperties(pool),
+        mapped={"billio": load(CONFIG / "billio.toml").mapping},
+        count=TableStatistics(pool, "public").count,
+    )
 
 
 async def ask(control: ControlPlane, action: str, request: dict[str, Any]) -> Outcome:
-    return await control.answer(action, json.dumps(request).encode())
+    return await control.answer(action, json.dumps(request).encode(), "proxy.example:8000")
+
+
+async def document(control: ControlPlane, action: str, **request: Any) -> dict[str, Any]:
+    """An answer as botocore reads it."""
+    outcome = await ask(control, action, request)
+    assert outcome.ok, outcome.document
+    return parsed(action, outcome)
 
 
 def parsed(action: str, outcome: Outcome) -> dict[str, Any]:
@@ -72,10 +94,10 @@ async def test_a_table_stays_described_when_dynamodb_is_gone(ministack: Ministac
     description = ministacks.ask("DescribeTable", {"TableName": "things"})[1]["Table"]
     ministacks.close()
     first = TableDescriptions(pool)
-    assert await plane(first).schema("things") is None
+    assert await plane(pool, first).schema("things") is None
     first.keep(description)
     await first.work()
-    another = plane(TableDescriptions(pool))
+    another = plane(pool)
     assert await another.schema("things") == TableSchema.from_description(description)
     answer = parsed("DescribeTable", await ask(another, "DescribeTable", {"TableName": "things"}))
     assert answer["Table"]["TableStatus"] == "ACTIVE"
@@ -88,10 +110,10 @@ async def test_a_table_stays_described_when_dynamodb_is_gone(ministack: Ministac
 
 async def test_a_mapped_table_is_described_by_its_file_until_dynamodb_has_been_asked(pool: Pool) -> None:
     catalogue = TableDescriptions(pool)
-    assert await plane(catalogue).schema("billio") == TableSchema.from_description(table_definition())
+    assert await plane(pool, catalogue).schema("billio") == TableSchema.from_description(table_definition())
     catalogue.keep({**table_definition(), "ItemCount": 7})
     await catalogue.flush()
-    answer = (await ask(plane(catalogue), "DescribeTable", {"TableName": "billio"})).document
+    answer = (await ask(plane(pool, catalogue), "DescribeTable", {"TableName": "billio"})).document
     assert answer["Table"]["ItemCount"] == 7
 
 
@@ -107,7 +129,7 @@ async def test_tables_are_listed_in_pages(pool: Pool) -> None:
     names: list[str] = []
     start: dict[str, str] = {}
     while True:
-        page = parsed("ListTables", await ask(plane(catalogue), "ListTables", {"Limit": 2, **start}))
+        page = parsed("ListTables", await ask(plane(pool, catalogue), "ListTables", {"Limit": 2, **start}))
         names += page["TableNames"]
         if "LastEvaluatedTableName" not in page:
             break
@@ -117,14 +139,131 @@ async def test_tables_are_listed_in_pages(pool: Pool) -> None:
 
 
 async def test_the_rest_is_refused_and_no_sdk_tries_it_again(pool: Pool) -> None:
-    control = plane(TableDescriptions(pool))
-    for action in ("CreateTable", "DeleteTable", "ExecuteStatement", "DescribeContinuousBackups", "NoSuchThing"):
-        outcome = await ask(control, action, {"TableName": "billio"})
+    control = plane(pool)
+    for action in ("CreateTable", "DeleteTable", "ExecuteStatement", "CreateBackup", "NoSuchThing"):
+        outcome = await ask(control, action, {"TableName": "unheard-of"})
         assert (outcome.status, outcome.error_code) == (400, "UnknownOperationException")
         assert action in outcome.document["message"]
     missing = await ask(control, "DescribeTable", {"TableName": "missing"})
     assert (missing.status, missing.error_code) == (400, "ResourceNotFoundException")
     assert "AccountMaxReadCapacityUnits" in parsed("DescribeLimits", await ask(control, "DescribeLimits", {}))
+
+
+async def test_what_sdks_and_tools_ask_when_they_start(pool: Pool) -> None:
+    control = plane(pool)
+    exists = await ask(control, "CreateTable", table_definition())
+    assert (exists.status, exists.error_code) == (400, "ResourceInUseException")
+    assert exists.document["message"] == "Table already exists: billio"
+    backups = (await document(control, "DescribeContinuousBackups", TableName="billio"))["ContinuousBackupsDescription"]
+    assert backups["PointInTimeRecoveryDescription"] == {"PointInTimeRecoveryStatus": "DISABLED"}
+    [endpoint] = (await document(control, "DescribeEndpoints"))["Endpoints"]
+    assert endpoint["Address"] == "proxy.example:8000"
+    assert (await document(control, "ListBackups"))["BackupSummaries"] == []
+    arn = "arn:aws:dynamodb:us-east-1:000000000000:table/billio"
+    assert (await document(control, "ListTagsOfResource", ResourceArn=arn))["Tags"] == []
+    pairs = [{"Key": "team", "Value": "a"}, {"Key": "cost", "Value": "1"}]
+    await document(control, "TagResource", ResourceArn=arn, Tags=pairs)
+    await document(control, "TagResource", ResourceArn=arn, Tags=[{"Key": "team", "Value": "b"}])
+    await document(control, "UntagResource", ResourceArn=arn, TagKeys=["cost", "unheard-of"])
+    assert (await document(plane(pool), "ListTagsOfResource", ResourceArn=arn))["Tags"] == [
+        {"Key": "team", "Value": "b"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("action", "code"),
+    [
+        ("DescribeTable", "ResourceNotFoundException"),
+        ("DescribeTimeToLive", "ResourceNotFoundException"),
+        ("UpdateTimeToLive", "ResourceNotFoundException"),
+        ("ListTagsOfResource", "ResourceNotFoundException"),
+        ("TagResource", "ResourceNotFoundException"),
+        ("DescribeContinuousBackups", "TableNotFoundException"),
+    ],
+)
+async def test_a_table_that_is_not_there(pool: Pool, action: str, code: str) -> None:
+    specification = {"Enabled": True, "AttributeName": "expires"}
+    arn = "arn:aws:dynamodb:us-east-1:000000000000:table/missing"
+    request = {"TableName": "missing", "ResourceArn": arn, "Tags": [], "TimeToLiveSpecification": specification}
+    outcome = await ask(plane(pool), action, request)
+    assert (outcome.status, outcome.error_code) == (400, code)
+    nameless = await ask(plane(pool), action, {})
+    assert (nameless.status, nameless.error_code) == (400, "ValidationException")
+
+
+async def test_time_to_live_is_as_it_was_and_can_be_changed(pool: Pool) -> None:
+    async def told() -> dict[str, Any]:
+        found: dict[str, Any] = await document(plane(pool), "DescribeTimeToLive", TableName="billio")
+        return dict(found["TimeToLiveDescription"])
+
+    async def update(enabled: Any, name: Any) -> Outcome:
+        specification = {"Enabled": enabled, "AttributeName": name}
+        request = {"TableName": "billio", "TimeToLiveSpecification": specification}
+        return await ask(plane(pool), "UpdateTimeToLive", request)
+
+    assert await told() == {"TimeToLiveStatus": "DISABLED"}
+    await TableProperties(pool).keep_time_to_live("billio", enabled("expires"))
+    assert await told() == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires"}
+    for wanted, name, said in (
+        (True, "expires", "TimeToLive is already enabled"),
+        (True, "other", "current AttributeName is expires"),
+        (False, "other", "current AttributeName is expires"),
+        (True, "", "length greater than or equal to 1"),
+        (None, "expires", "Value null at 'timeToLiveSpecification.enabled'"),
+    ):
+        refused = await update(wanted, name)
+        assert refused.error_code == "ValidationException"
+        assert said in refused.document["message"]
+    assert (await update(False, "expires")).document == {
+        "TimeToLiveSpecification": {"Enabled": False, "AttributeName": "expires"}
+    }
+    assert await told() == {"TimeToLiveStatus": "DISABLED"}
+    assert (await update(False, "expires")).document["message"] == "TimeToLive is already disabled"
+    assert (await update(True, "expires")).ok
+    assert (await told())["AttributeName"] == "expires"
+
+
+async def test_a_table_is_described_with_the_items_that_it_has(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalogue = TableDescriptions(pool)
+    definition = {**DEFINITION, "ItemCount": 7, "TableSizeBytes": 70}
+    catalogue.keep(definition)
+    await catalogue.flush()
+
+    async def told() -> tuple[int, int]:
+        table = (await document(plane(pool), "DescribeTable", TableName="things"))["Table"]
+        return table["ItemCount"], table["TableSizeBytes"]
+
+    assert await told() == (7, 70)  # as it was, where there is no SQL table to count
+    mapping = DocumentMapping(TableSchema.from_description(definition))
+    await DocumentTables(pool, "public").create(mapping)
+    assert await told() == (0, 0)
+    async with pool.connection() as connection:
+        statement = Statements("public", mapping).insert
+        for number in range(12):
+            item = {"pk": {"S": "p"}, "sk": {"B": base64.b64encode(bytes([number])).decode()}, "v": {"S": "x" * 95}}
+            encoded = mapping.encode(mapping.schema.key_of(item), item)
+            assert encoded.values is not None
+            await connection.execute(statement, *encoded.values)
+    assert await told() == (12, 12 * (3 + 3 + 96))
+    # Of many, the database's estimate; never less than what was counted.
+    monkeypatch.setattr("proxy.stores.dsql.table_statistics._EXACT", 10)
+    assert (await told())[0] == 11
+    async with pool.connection() as connection:
+        await connection.execute("ANALYZE things")
+    assert (await told())[0] == 12
+
+
+async def test_counts_are_kept_for_a_minute(pool: Pool) -> None:
+    asked: list[str] = []
+
+    async def count(mapping: TableMapping) -> TableCounts:
+        asked.append(mapping.sql_table)
+        return TableCounts(len(asked), 0)
+
+    control = replace(plane(pool), count=count)
+    for _ in range(3):
+        assert (await document(control, "DescribeTable", TableName="billio"))["Table"]["ItemCount"] == 1
+    assert asked == ["items"]
 
 
 async def test_a_description_holds_no_items(pool: Pool) -> None:

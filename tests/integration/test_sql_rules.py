@@ -39,6 +39,8 @@ from proxy.stores.dsql.system_tables.authority_record import AuthorityTable
 from proxy.stores.dsql.system_tables.idempotency_tokens import IdempotencyTokens
 from proxy.stores.dsql.system_tables.peer_messages import PeerMessages
 from proxy.stores.dsql.system_tables.table_descriptions import TableDescriptions
+from proxy.stores.dsql.system_tables.table_properties import TableProperties
+from proxy.stores.dsql.table_statistics import ESTIMATE
 from proxy.stores.errors import Refused, StoreError
 from tests.integration.sql_rules import RULES, bare, is_ddl, mixed, violations
 from tests.items.listings import listings
@@ -253,13 +255,14 @@ def side_statements() -> tuple[list[str], list[str]]:
     pool = Pool(_unconnected, 1)
     absences, remembered = AbsenceLocks("public"), IdempotencyTokens("public")
     board, catalogue = PeerMessages(pool, "public"), TableDescriptions(pool, "public")
-    authority = AuthorityTable(pool, "public", seconds=1)
-    ddl = [absences.create, remembered.create, *board.definitions, *catalogue.definitions, *authority.definitions]
+    authority, properties = AuthorityTable(pool, "public", seconds=1), TableProperties(pool, "public")
+    made = (board, catalogue, authority, properties)
+    ddl = [absences.create, remembered.create, *(each for table in made for each in table.definitions)]
     insert = Statements("public", DOCUMENTS[0]).insert
     locking = absences.with_insert(insert, len(DOCUMENTS[0].columns))
     taking = [absences.take(stripes) for stripes in range(1, 101)]
-    kept = (remembered, board, catalogue, authority)
-    return ddl, [locking, *taking, *(statement for each in kept for statement in each.statements)]
+    kept = (remembered, *made)
+    return ddl, [locking, *taking, ESTIMATE, *(statement for each in kept for statement in each.statements)]
 
 
 async def _unconnected() -> asyncpg.Connection:

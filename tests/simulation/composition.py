@@ -54,6 +54,8 @@ def simulated_stores(
         sweeps=_NoSweeps(),
         remembered_tables=_no_tables,
         on_table_deleted=lambda _: None,
+        on_table_described=lambda _: None,
+        on_time_to_live=lambda _: None,
         remember_token=None,
         enlist=enlist,
     )

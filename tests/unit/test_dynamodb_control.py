@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from proxy.dynamodb import control_plane as control
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.schema import TableSchema
+from proxy.dynamodb.tables import control_plane as control
 from proxy.mapping.describe_table import describe
 from proxy.mapping.load import load
 from tests.standins.billio import table_definition
@@ -66,11 +66,12 @@ def test_pages_that_cannot_be(request_: dict[str, Any], code: str) -> None:
 
 
 def test_a_table_that_is_none() -> None:
-    for answer in (control.describe_response, control.time_to_live):
-        with pytest.raises(DynamoDBError) as raised:
-            answer("missing", None)
-        assert raised.value.code == "ResourceNotFoundException"
-        assert "missing" in raised.value.message
+    with pytest.raises(DynamoDBError, match="missing") as raised:
+        control.describe_response("missing", None)
+    assert raised.value.code == "ResourceNotFoundException"
+    with pytest.raises(DynamoDBError, match="missing") as raised:
+        control.time_to_live("missing", None, None)
+    assert raised.value.code == "ResourceNotFoundException"
     with pytest.raises(DynamoDBError, match="tableName"):
         control.asked_table({})
     assert control.asked_table({"TableName": "arn:aws:dynamodb:eu-west-1:1:table/billio"}) == "billio"

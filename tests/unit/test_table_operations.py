@@ -25,7 +25,7 @@ class Control:
         self.asked.append(target)
         return Outcome.of({})
 
-    async def answer(self, action: str, body: bytes) -> Outcome:
+    async def answer(self, action: str, body: bytes, host: str) -> Outcome:
         self.asked.append(action)
         return Outcome.of({})
 
@@ -45,6 +45,8 @@ def operations(there: Control, stage: Any, *, alone: bool = False) -> TableOpera
         follow=None,
         statements=UnreadStatements(lambda: KeyActivity(0, 0.0), tables),
         on_table_deleted=lambda _: None,
+        on_table_described=lambda _: None,
+        on_time_to_live=lambda _: None,
     )
 
 

@@ -461,7 +461,7 @@ async def test_the_layer_is_told_the_headers_that_matter() -> None:
         status, headers, body = await here.ask(post("DynamoDB_20120810.ListTables", b"{}", extra))
     assert (status, body) == (200, b"{}")
     assert headers["x-amz-crc32"] == str(crc32(b"{}"))
-    assert {name.lower() for name in seen[0]} == {"user-agent", "content-type", "x-amz-target"}
+    assert {name.lower() for name in seen[0]} == {"host", "user-agent", "content-type", "x-amz-target"}
 
 
 def test_request_ids_are_dynamodb_s_in_form_and_never_the_same() -> None:

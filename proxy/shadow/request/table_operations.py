@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
 from proxy.cutover.stages import Stages
 from proxy.dynamodb.errors import unknown_operation
+from proxy.dynamodb.operations import parse_body, tables_of
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import TableSchema
 from proxy.shadow.instrumentation import Passthrough
@@ -34,8 +35,8 @@ _OLD_API_REFUSED: Final = (
 class OfflineControl(Protocol):
     """What answers operations on tables where there is no DynamoDB (`proxy.stores.dsql.offline_control_plane`)."""
 
-    async def answer(self, action: str, body: bytes) -> Outcome:
-        """Return the outcome. Raises StoreError."""
+    async def answer(self, action: str, body: bytes, host: str) -> Outcome:
+        """Return the outcome for a client that reached this process at `host`. Raises StoreError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,22 +57,29 @@ class TableOperations:
     """Notes the statements that may write any key."""
     on_table_deleted: Callable[[str], None]
     """Called with the name of a table that DynamoDB has deleted."""
+    on_table_described: Callable[[Mapping[str, Any]], None]
+    """Called with the description of a table that DynamoDB has created or changed."""
+    on_time_to_live: Callable[[str], None]
+    """Called with the name of a table whose time to live DynamoDB has changed."""
 
     async def pass_through(self, action: str, target: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """Send an operation to DynamoDB unread, and return its outcome. Raises StoreError."""
         if target.startswith(_OLD_API) and not self.stages.all_off:
             return Outcome.failed(unknown_operation(f"Crossfade: {target}: {_OLD_API_REFUSED}"))
         if self.control is not None:
-            return await self.control.answer(action, body)
+            return await self.control.answer(action, body, headers.get("Host", ""))
         if action in STATEMENTS:
             return await self.statements.send(body, partial(self.dynamodb.carry, target, body, headers))
         outcome = await self.dynamodb.carry(target, body, headers)
         if outcome.ok and not target.startswith(_STREAMS):
-            self._notice(action, outcome)
+            self._notice(action, body, outcome)
         return outcome
 
-    def _notice(self, action: str, outcome: Outcome) -> None:
+    def _notice(self, action: str, body: bytes, outcome: Outcome) -> None:
         """Forget what was known of a table that was created, changed or deleted, and follow it."""
+        if action == "UpdateTimeToLive":
+            for name in tables_of(action, parse_body(body)):
+                self.on_time_to_live(name)
         if action not in ("CreateTable", "UpdateTable", "DeleteTable"):
             return
         description = outcome.document.get("TableDescription")
@@ -81,6 +89,8 @@ class TableOperations:
         self.tables.forget(name)
         if action == "DeleteTable":
             self.on_table_deleted(name)
+        else:
+            self.on_table_described(description)
         if self.follow is None or not self.stages.active(name) or self.tables.mapped(name):
             return
         if action == "DeleteTable":

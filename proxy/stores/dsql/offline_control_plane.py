@@ -1,35 +1,64 @@
 """The control plane of a proxy that has no DynamoDB: tables as the catalogue knows them, or else their mapping files.
 
-For a proxy whose tables are all `complete` and whose stages are pinned in its settings. Changes no table.
+For a proxy whose tables are all `complete` and whose stages are pinned in its settings. Makes and changes no table.
 """
 
 from __future__ import annotations
 
+import asyncio
 import bisect
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
 
-from proxy.dynamodb import control_plane as control
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.operations import parse_body
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import TableSchema
+from proxy.dynamodb.tables import control_plane as control
+from proxy.dynamodb.tables import time_to_live
 from proxy.mapping.column_mapping import ColumnMapping
 from proxy.mapping.describe_table import describe
+from proxy.mapping.document_mapping import DocumentMapping
+from proxy.mapping.interface import TableMapping
 from proxy.stores.dsql.system_tables.table_descriptions import TableDescriptions
+from proxy.stores.dsql.system_tables.table_properties import TAGS, TIME_TO_LIVE
+from proxy.stores.dsql.table_statistics import TableCounts
+from proxy.stores.errors import StoreError
+
+_COUNTED_SECONDS: Final = 60.0
+_OF_A_TABLE: Final = frozenset(
+    {"CreateTable", "DescribeContinuousBackups", "DescribeTable", "DescribeTimeToLive", "UpdateTimeToLive"}
+)
 
 
+class PropertyStore(Protocol):
+    """What is known of tables beside their descriptions (`proxy.stores.dsql.system_tables.table_properties`)."""
+
+    async def get(self, table: str, name: str, /) -> dict[str, Any] | None: ...
+    async def set(self, table: str, name: str, document: Mapping[str, Any], /) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ControlPlane:
-    """`mapped` are the mapping files by table."""
+    """Answers operations on tables."""
 
-    def __init__(self, catalogue: TableDescriptions, mapped: Mapping[str, ColumnMapping]) -> None:
-        self._catalogue = catalogue
-        self._mapped = dict(sorted(mapped.items()))
+    catalogue: TableDescriptions
+    """The descriptions that were kept."""
+    properties: PropertyStore
+    """Time to live, and tags."""
+    mapped: Mapping[str, ColumnMapping]
+    """The mapping files, by table."""
+    count: Callable[[TableMapping], Awaitable[TableCounts]]
+    """Counts a table's items. Raises StoreError."""
+    _counted: dict[str, tuple[float, TableCounts]] = field(default_factory=dict)
 
-    async def answer(self, action: str, body: bytes) -> Outcome:
-        """The outcome of an operation on tables. Raises StoreError."""
+    async def answer(self, action: str, body: bytes, host: str) -> Outcome:
+        """The outcome of an operation on tables, for a client that reached this process at `host`. Raises
+        StoreError."""
         try:
-            return Outcome.of(await self._document(action, body))
+            return Outcome.of(await self._document(action, parse_body(body), host))
         except DynamoDBError as error:
             return Outcome.failed(error)
 
@@ -38,27 +67,67 @@ class ControlPlane:
         description = await self._description(name)
         return None if description is None else TableSchema.from_description(description)
 
-    async def _document(self, action: str, body: bytes) -> dict[str, Any]:
+    async def _document(self, action: str, request: dict[str, Any], host: str) -> dict[str, Any]:
         if action == "ListTables":
-            after, limit = control.asked_names(parse_body(body))
+            after, limit = control.asked_names(request)
             return control.list_response(await self._names(after, limit + 1), limit)
         if action == "DescribeLimits":
             return control.limits()
-        answers = {"DescribeTable": control.describe_response, "DescribeTimeToLive": control.time_to_live}
-        if action not in answers:
+        if action == "DescribeEndpoints":
+            return control.endpoints(host)
+        if action in control.EMPTY:
+            return dict(control.EMPTY[action])
+        if action in ("ListTagsOfResource", "TagResource", "UntagResource"):
+            return await self._tags(action, request)
+        if action not in _OF_A_TABLE:
             raise control.unsupported(action)
-        name = control.asked_table(parse_body(body))
-        return answers[action](name, await self._description(name))
+        name = control.asked_table(request)
+        description = await self._description(name)
+        if action == "CreateTable":
+            raise control.unsupported(action) if description is None else control.table_exists(name)
+        if action == "DescribeTable":
+            answer = control.describe_response(name, description)
+            return {"Table": await self._with_counts(name, answer["Table"])}
+        if action == "DescribeContinuousBackups":
+            return control.continuous_backups(name, description)
+        known = await self.properties.get(name, TIME_TO_LIVE)
+        answer = control.time_to_live(name, description, known)
+        if action == "DescribeTimeToLive":
+            return answer
+        changed = time_to_live.changed(request, answer["TimeToLiveDescription"])
+        await self.properties.set(name, TIME_TO_LIVE, changed)
+        return {"TimeToLiveSpecification": request["TimeToLiveSpecification"]}
+
+    async def _tags(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
+        name = control.asked_resource(request)
+        description, known = await self._description(name), await self.properties.get(name, TAGS) or {}
+        if action == "ListTagsOfResource":
+            return control.tags(request, description, known)
+        await self.properties.set(name, TAGS, control.retagged(action, request, description, known))
+        return {}
+
+    async def _with_counts(self, name: str, description: dict[str, Any]) -> dict[str, Any]:
+        """The description with live counts; as it is where the table cannot be counted."""
+        now = asyncio.get_running_loop().time()
+        at, counts = self._counted.get(name, (-math.inf, None))
+        if now - at >= _COUNTED_SECONDS:
+            mapping = self.mapped.get(name) or DocumentMapping(TableSchema.from_description(description))
+            try:
+                counts = await self.count(mapping)
+            except StoreError:
+                return description
+            self._counted[name] = now, counts
+        return control.with_counts(description, *counts) if counts is not None else description
 
     async def _description(self, name: str) -> dict[str, Any] | None:
-        kept = await self._catalogue.description(name)
-        if kept is None and name in self._mapped:
-            return describe(self._mapped[name])
+        kept = await self.catalogue.description(name)
+        if kept is None and name in self.mapped:
+            return describe(self.mapped[name])
         return kept
 
     async def _names(self, after: str, most: int) -> list[str]:
-        names = await self._catalogue.names(after, most)
-        for name in self._mapped:
+        names = await self.catalogue.names(after, most)
+        for name in sorted(self.mapped):
             if name > after and name not in names:
                 bisect.insort(names, name)
         return names[:most]

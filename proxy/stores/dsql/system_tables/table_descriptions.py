@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from proxy.dynamodb.control_plane import stable_description
+from proxy.dynamodb.tables.control_plane import stable_description
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.sql.statements import qualified
 from proxy.stores.dsql.system_tables.system_table import SystemTable

@@ -13,6 +13,7 @@ from typing import Any, Final
 from proxy.dynamodb import errors
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.schema import table_name
+from proxy.dynamodb.tables.time_to_live import DISABLED
 
 MOST_NAMES: Final = 100
 _MIN_NAME: Final = 3
@@ -41,9 +42,10 @@ def stable_description(description: Mapping[str, Any]) -> dict[str, Any]:
     table = {name: value for name, value in description.items() if name not in _GONE}
     table["TableStatus"] = "ACTIVE"
     if table.get("GlobalSecondaryIndexes"):
-        table["GlobalSecondaryIndexes"] = [
-            {**each, "IndexStatus": "ACTIVE"} for each in table["GlobalSecondaryIndexes"]
-        ]
+        kept = [each for each in table["GlobalSecondaryIndexes"] if each.get("IndexStatus") != "DELETING"]
+        table["GlobalSecondaryIndexes"] = [{**each, "IndexStatus": "ACTIVE"} for each in kept]
+        if not kept:
+            del table["GlobalSecondaryIndexes"]
     return table
 
 
@@ -64,10 +66,79 @@ def describe_response(name: str, description: Mapping[str, Any] | None) -> dict[
     return {"Table": dict(description or {})}
 
 
-def time_to_live(name: str, description: Mapping[str, Any] | None) -> dict[str, Any]:
-    """DescribeTimeToLive's answer: nobody deletes what has expired."""
+def time_to_live(name: str, description: Mapping[str, Any] | None, known: Mapping[str, Any] | None) -> dict[str, Any]:
+    """DescribeTimeToLive's answer; `known` is what is known of the table's time to live."""
     _refuse_unknown(name, description)
-    return {"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}}
+    return {"TimeToLiveDescription": dict(known or DISABLED)}
+
+
+def continuous_backups(name: str, description: Mapping[str, Any] | None) -> dict[str, Any]:
+    """DescribeContinuousBackups' answer: point-in-time recovery is off, because DSQL has its own backups."""
+    if description is None:
+        raise errors.table_not_found(name)
+    recovery = {"PointInTimeRecoveryStatus": "DISABLED"}
+    return {
+        "ContinuousBackupsDescription": {
+            "ContinuousBackupsStatus": "ENABLED",
+            "PointInTimeRecoveryDescription": recovery,
+        }
+    }
+
+
+def asked_resource(request: Mapping[str, Any]) -> str:
+    """The name of the table whose tags a request is about. Raises ValidationException where there is none."""
+    arn = request.get("ResourceArn")
+    if not isinstance(arn, str):
+        raise errors.validation(
+            "1 validation error detected: Value null at 'resourceArn' failed to satisfy constraint: "
+            "Member must not be null"
+        )
+    return table_name(arn)
+
+
+def tags(request: Mapping[str, Any], description: Mapping[str, Any] | None, known: Mapping[str, Any]) -> dict[str, Any]:
+    """ListTagsOfResource's answer; `known` are the table's tags."""
+    _refuse_unknown_resource(request, description)
+    return {"Tags": [{"Key": key, "Value": value} for key, value in sorted(known.items())]}
+
+
+def retagged(
+    action: str, request: Mapping[str, Any], description: Mapping[str, Any] | None, known: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The tags of a table after TagResource or UntagResource."""
+    _refuse_unknown_resource(request, description)
+    try:
+        if action == "TagResource":
+            return {**known, **{str(each["Key"]): str(each["Value"]) for each in request["Tags"]}}
+        gone = {str(each) for each in request["TagKeys"]}
+    except (KeyError, TypeError) as error:
+        raise errors.serialization(type(error).__name__) from error
+    return {key: value for key, value in known.items() if key not in gone}
+
+
+def endpoints(host: str) -> dict[str, Any]:
+    """DescribeEndpoints' answer: where the client is."""
+    return {"Endpoints": [{"Address": host, "CachePeriodInMinutes": 1440}]}
+
+
+EMPTY: Final[Mapping[str, Mapping[str, Any]]] = {
+    "ListBackups": {"BackupSummaries": []},
+    "ListContributorInsights": {"ContributorInsightsSummaries": []},
+    "ListExports": {"ExportSummaries": []},
+    "ListGlobalTables": {"GlobalTables": []},
+    "ListImports": {"ImportSummaryList": []},
+}
+"""Answers to what lists things that there are none of on DSQL."""
+
+
+def table_exists(name: str) -> DynamoDBError:
+    """CreateTable's refusal of a table that is there."""
+    return errors.resource_in_use(f"Table already exists: {name}")
+
+
+def with_counts(description: Mapping[str, Any], items: int, size: int) -> dict[str, Any]:
+    """A description with the number and the size of the table's items."""
+    return {**description, "ItemCount": items, "TableSizeBytes": size}
 
 
 def limits() -> dict[str, Any]:
@@ -118,6 +189,13 @@ def unsupported(action: str) -> DynamoDBError:
 def _refuse_unknown(name: str, description: Mapping[str, Any] | None) -> None:
     if description is None:
         raise errors.resource_not_found(f"Requested resource not found: Table: {name} not found")
+
+
+def _refuse_unknown_resource(request: Mapping[str, Any], description: Mapping[str, Any] | None) -> None:
+    if description is None:
+        raise errors.resource_not_found(
+            f"Requested resource not found: ResourcArn: {request.get('ResourceArn')} not found"
+        )
 
 
 def _constraint(value: str, member: str, wanted: str) -> DynamoDBError:
