@@ -1,6 +1,8 @@
 """The journal on a file of its own, with a clock that the test winds: what enters, what leaves, and what never may."""
 
 import asyncio
+import os
+import resource
 import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -357,3 +359,21 @@ async def test_the_keys_of_a_table_are_those_in_the_file_and_those_on_their_way_
     (work,) = journal.release(entry, claim=True)
     journal.park(work, "too long")
     assert dict(journal.keys_of(A.table, 10))[A] is True
+
+
+async def test_without_descriptors_the_journal_goes_on(journal: Journal) -> None:
+    """Connections of clients may have taken all of them: what the journal needs is open."""
+    await journal.enter([A])
+    assert await keys(journal) == (1, 0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            os.dup(0)
+        await journal.enter([B])
+        assert await keys(journal) == (2, 0)
+        assert not journal.degraded
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

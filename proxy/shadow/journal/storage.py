@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import threading
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -147,11 +148,13 @@ class PendingChanges:
 
 class JournalFile:
     """The journal's file. Call `open` first and `close` last. Use it from one thread; only `count` and
-    `count_by_table`, which open a connection of their own, may run in another."""
+    `count_by_table`, which have a connection of their own, may run in another."""
 
     def __init__(self, path: Path, synchronous: Literal["normal", "full"]) -> None:
         self.path = path
         self._synchronous = synchronous
+        self._aside: sqlite3.Connection | None = None
+        self._counting = threading.Lock()
 
     def open(self) -> None:
         """Lock the file and open it. Raises JournalLocked, JournalFormatError, OSError, sqlite3.Error."""
@@ -182,6 +185,8 @@ class JournalFile:
         mark_format(self._database)
 
     def close(self) -> None:
+        if self._aside is not None:
+            self._aside.close()
         self._database.close()
         os.close(self._lock)
 
@@ -294,11 +299,11 @@ class JournalFile:
         return [(table, keys, since) for table, keys, since in counts], [Key(*each) for each in parked]
 
     def _query_aside(self, *statements: tuple[str, tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
-        connection = sqlite3.connect(self.path, timeout=1)
-        try:
-            return [connection.execute(*each).fetchall() for each in statements]
-        finally:
-            connection.close()
+        with self._counting:
+            if self._aside is None:
+                # Kept open: a process that has run out of file descriptors must still be able to count.
+                self._aside = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=1)
+            return [self._aside.execute(*each).fetchall() for each in statements]
 
 
 def _drop_oldest(changes: dict[Key, Any]) -> int:
