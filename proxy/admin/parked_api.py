@@ -58,9 +58,7 @@ class ParkedApi:
     async def _drop(self, request: web.Request) -> web.Response:
         caller = self._access.operator(request)
         parsing.allow_only(request, "because", "by")
-        because = request.query.get("because", "").strip()
-        if not because or len(because) > parsing.MAX_TEXT:
-            raise Problem(400, f"because: say in 1 to {parsing.MAX_TEXT} characters why the key may differ")
+        because = parsing.reason(request, "the key may differ")
         key_id = request.match_info["id"]
         if not self._parked.drop(key_id, parsing.requester(request.query.get("by", ""), caller), because):
             raise _unknown(request)

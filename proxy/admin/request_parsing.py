@@ -13,6 +13,7 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
+from proxy.cutover.history_text import check_history_text
 from proxy.cutover.move_request import MoveRequest
 from proxy.cutover.stages import Scope, Stage
 from proxy.problems import Problem
@@ -96,9 +97,20 @@ async def move_request(request: web.Request, caller: Caller) -> MoveRequest:
 
 
 def requester(name: str, caller: Caller) -> str:
-    """Who asks, for the history: the name that they give, and the token's, which is all that is known of them."""
+    """Who asks, for the history: the token's role, which is all that is known of them, and then the name that they
+    give. The role comes first, so that no name can put another in its place."""
     name = name.strip()[:MAX_NAME]
-    return f"{name} ({caller.name})" if name else caller.name
+    check_history_text(by=name)
+    return f"{caller.name}: {name}" if name else caller.name
+
+
+def reason(request: web.Request, why: str) -> str:
+    """The parameter `because`, which must be there; `why` says what for."""
+    because = request.query.get("because", "").strip()
+    if not because or len(because) > MAX_TEXT:
+        raise Problem(400, f"because: say in 1 to {MAX_TEXT} characters why {why}")
+    check_history_text(because=because)
+    return because
 
 
 async def _object(request: web.Request) -> Mapping[str, Any]:

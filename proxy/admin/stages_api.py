@@ -159,9 +159,7 @@ class StagesApi:
     async def _forget(self, request: web.Request) -> web.StreamResponse:
         caller = self._access.operator(request)
         parsing.allow_only(request, "because", "by")
-        because = request.query.get("because", "").strip()
-        if not because or len(because) > parsing.MAX_TEXT:
-            raise Problem(400, f"because: say in 1 to {parsing.MAX_TEXT} characters why its keys are not missed")
+        because = parsing.reason(request, "its keys are not missed")
         process = request.match_info["process"]
         by = parsing.requester(request.query.get("by", ""), caller)
         follows = await self._cutover.forget(process, by, because)

@@ -25,6 +25,7 @@ from proxy.cutover.flip.coordinator import Coordinator, GateCheck, GateDecision
 from proxy.cutover.flip.forget_process import follow_up, forget
 from proxy.cutover.flip.protocol import StageTableState
 from proxy.cutover.gate.evidence import Evidence, merge
+from proxy.cutover.history_text import check_history_text, printable_entry
 from proxy.cutover.model import FlipView, GateView, ProcessView, StagedScope, StagesView
 from proxy.cutover.move_request import MoveRequest
 from proxy.cutover.snapshot import StagesSnapshot
@@ -130,12 +131,13 @@ class CutoverService:
         """The latest changes of stage as the stage table keeps them, newest first."""
         if self._table is None:
             return []
-        return await self._table.history(limit)
+        return [printable_entry(each) for each in await self._table.history(limit)]
 
     # -- moves -----------------------------------------------------------------------------------------------------
 
     async def prepare(self, request: MoveRequest) -> PreparedMove:
-        """Check a move. Raises Problem (404, 409) for one that may not be made, and StoreError."""
+        """Check a move. Raises Problem (400, 404, 409) for one that may not be made, and StoreError."""
+        check_history_text(by=request.by, because=request.because)
         snapshot = await self.snapshot(request.scope)
         prepared = self._check(snapshot, request)
         if snapshot.overview.pinned:
@@ -154,7 +156,8 @@ class CutoverService:
         return prepared
 
     async def preview(self, request: MoveRequest) -> dict[str, Any]:
-        """What a move would do, and whether it would be allowed. Raises Problem (404) and StoreError."""
+        """What a move would do, and whether it would be allowed. Raises Problem (400, 404) and StoreError."""
+        check_history_text(by=request.by, because=request.because)
         snapshot = await self.snapshot(request.scope)
         prepared = self._check(snapshot, request)
         stopping = prepared.gate.unmet
@@ -209,6 +212,7 @@ class CutoverService:
         Raises Problem and StoreError."""
         if self._table is None:
             raise Problem(409, PINNED, outcome="refused")
+        check_history_text(by=by, because=because)
         before = (await read_state(self._table)).map.forgotten.count
         known = [each.process for each in await self._table.leases()]
         if process not in known:

@@ -21,6 +21,7 @@ from proxy.web.bearer_tokens import BearerTokens, Role
 log = structlog.get_logger(__name__)
 
 _CHALLENGE: Final = 'Bearer realm="crossfade"'
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _OWN: Final = frozenset({"same-origin", "none"})
 
 
@@ -54,7 +55,7 @@ class Access:
         """Who asks. Raises Problem: 401 without a token that is known, 403 for what another web page sends."""
         headers = request.headers
         origin, site = headers.get("Origin"), headers.get("Sec-Fetch-Site")
-        if (site is not None and site not in _OWN) or (origin is not None and not _same(origin, request)):
+        if (site is not None and site not in _OWN) or (origin is not None and not is_own_origin(origin, request)):
             self._refused(request, "another web page sent it")
             raise Problem(403, "this was sent by another web page, and this port listens to none")
         if self.tokens is None:
@@ -104,10 +105,19 @@ def _loopback(address: str | None) -> bool:
         return False
 
 
-def _same(origin: str, request: web.Request) -> bool:
-    """Whether an Origin is this very port, by the name that it was called by."""
+def is_own_origin(origin: str, request: web.Request) -> bool:
+    """Whether an Origin is this very port, by the name that it was called by: scheme, host and port ("null", an opaque
+    origin, is none)."""
+    own = _origin(f"{request.scheme}://{request.host}")
+    return own is not None and own == _origin(origin)
+
+
+def _origin(text: str) -> tuple[str, str, int] | None:
     try:
-        parts = urlsplit(origin)
+        parts = urlsplit(text)
+        port = parts.port
     except ValueError:
-        return False
-    return parts.scheme == request.scheme and parts.netloc.lower() == request.host.lower()
+        return None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.path or parts.query or "@" in parts.netloc:
+        return None
+    return parts.scheme, parts.hostname, _DEFAULT_PORTS[parts.scheme] if port is None else port

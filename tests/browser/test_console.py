@@ -318,7 +318,7 @@ async def test_an_operator_signs_in_moves_and_signs_out(watch: Watch) -> None:
         await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
         await page.goto(url)
         assert page.url == f"{url}sign-in"
-    assert [request.by for request in stage.requests] == ["ann (lisa)"]
+    assert [request.by for request in stage.requests] == ["lisa: ann"]
 
 
 async def test_a_reader_sees_everything_and_no_buttons(watch: Watch) -> None:

@@ -155,7 +155,7 @@ def test_a_table_is_flipped_and_flipped_back_over_the_api(here: Scene) -> None:
     }
     assert there.json["held_ms"] > 0
     at = ask(here, "GET", f"/v1/stages/{TABLE}/Book").json
-    assert (at["stage"], at["authority"], at["by"], at["next"]) == ("live", "dsql", "lisa (operator)", "rampdown")
+    assert (at["stage"], at["authority"], at["by"], at["next"]) == ("live", "dsql", "operator: lisa", "rampdown")
     client = here.client(attempts=10)
     client.put_item(TableName=TABLE, Item=item(BOOKS[0], 7))
     assert client.get_item(TableName=TABLE, Key=BOOKS[0])["Item"]["title"] == item(BOOKS[0], 7)["title"]
@@ -172,7 +172,7 @@ def test_a_table_is_flipped_and_flipped_back_over_the_api(here: Scene) -> None:
     ]
     assert [(each["from"], each["to"], each["by"], each["outcome"]) for each in history] == [
         ("live", "shadow", "operator", "moved"),
-        ("shadow", "live", "lisa (operator)", "moved"),
+        ("shadow", "live", "operator: lisa", "moved"),
     ]
     assert {each["name"] for each in history[1]["gate"]["criteria"]} >= {"agreement", "coverage", "journal"}
 
@@ -297,7 +297,7 @@ def test_the_command_over_the_admin_port(here: Scene) -> None:
     assert "writes are held: " in out
     assert f"{TABLE} is in live now: epoch 1, writes were held for" in out
     out, _ = crossfade(here, "history")
-    assert f"{TABLE}: shadow → live, by tom (operator): moved, writes held for" in out
+    assert f"{TABLE}: shadow → live, by operator: tom: moved, writes held for" in out
     _, said = crossfade(here, "stage", TABLE, "complete", code=1)
     assert "the gate is shut: door" in said
     out, _ = crossfade(here, "stage", TABLE, "shadow", "--ramp", "5", "--json")

@@ -295,7 +295,7 @@ def _move_request(form: Mapping[str, str], session: Session | None) -> MoveReque
     return MoveRequest(
         Scope(form.get("table", ""), form.get("type", "")),
         to,
-        f"{by} ({name})" if by and name and by != name else by or name or "console",
+        f"{name}: {by}" if by and name and by != name else by or name or "console",
         ramp=ramp,
         because=" ".join(form.get("because", "").split())[:500],
         force=form.get("force") == "yes",

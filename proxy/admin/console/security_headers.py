@@ -6,9 +6,10 @@ operator's browser to act on this port ("Fetch Metadata Request Headers").
 """
 
 from typing import Final
-from urllib.parse import urlsplit
 
 from aiohttp import web
+
+from proxy.web.access_control import is_own_origin
 
 POLICY: Final = "; ".join(
     (
@@ -40,10 +41,4 @@ def is_same_origin(request: web.Request) -> bool:
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is not None and site != "same-origin":
         return False
-    if origin is not None:
-        try:
-            # "null", an opaque origin, has no host.
-            return urlsplit(origin).netloc.lower() == request.host.lower()
-        except ValueError:
-            return False
-    return site is not None
+    return is_own_origin(origin, request) if origin is not None else site is not None

@@ -28,7 +28,8 @@ class Session:
 
 
 class Sessions:
-    """At most `KEPT` sessions; the least recently used one is dropped for a new one. Use from one event loop."""
+    """At most `KEPT` sessions of each role; the least recently used one is dropped for a new one of its role: readers,
+    however many, push out no operator. Use from one event loop."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -37,8 +38,9 @@ class Sessions:
     def begin(self, response: web.StreamResponse, role: str, name: str, *, secure: bool) -> None:
         """Open a session, and set its cookie."""
         now = self._clock()
-        while len(self._open) >= KEPT:
-            self._open.popitem(last=False)
+        kept = [each for each, (session, _) in self._open.items() if session.role == role]
+        for each in kept[: max(0, len(kept) - KEPT + 1)]:
+            del self._open[each]
         cookie = secrets.token_urlsafe(32)
         self._open[cookie] = (Session(role, name, now + LASTS_SECONDS), now)
         # No Max-Age: the cookie ends with the browser, and the session after LASTS_SECONDS at the latest.
