@@ -27,6 +27,7 @@ from proxy.settings import Settings
 from proxy.shadow.comparison.peers import PeerMessageStore
 from proxy.shadow.request.follow_tables import TableFollower
 from proxy.shadow.request.table_operations import OfflineControl
+from proxy.stores.coalescer import Batching
 from proxy.stores.dsql.connect import open_pool
 from proxy.stores.dsql.offline_control_plane import ControlPlane
 from proxy.stores.dsql.store import DSQLStore
@@ -87,7 +88,8 @@ class Stores:
     enlist: Callable[[FenceControl, str], Participant | None]
     """Gives the participant with this fence and process name in moving stages; None where stages are pinned."""
     loops: tuple[Loop, ...] = ()
-    """What keeps the system tables in DSQL up to date. Each runs for ever while this process may write to a mirror."""
+    """What keeps the system tables in DSQL up to date, and calls the stores for groups of keys. Each runs for ever
+    while this process may write to a mirror."""
 
 
 @asynccontextmanager
@@ -110,6 +112,7 @@ async def open_stores(settings: Settings, metrics: Metrics, upstream: DynamoDBCl
             partial(metrics.stores.store_seconds, DYNAMODB),
             described=lambda description: remember(description),
             undecided=metrics.stores.dynamodb_undecided,
+            batching=_batching(settings, settings.dynamodb.timeout_seconds),
         )
         time_to_live = TimeToLiveWatch(dynamodb.call, properties)
 
@@ -143,13 +146,14 @@ async def open_stores(settings: Settings, metrics: Metrics, upstream: DynamoDBCl
             on_retry=metrics.stores.mirror_retried,
             observe=partial(metrics.stores.store_seconds, DSQL),
         )
+        mirror = dsql(batching=_batching(settings, settings.dsql.timeout_seconds))
         if settings.dsql.given:
             pool.start()
         yield Stores(
             mappings=mappings,
             tables=tables,
             dynamodb=dynamodb,
-            dsql_mirror=dsql(),
+            dsql_mirror=mirror,
             dsql_authority=dsql(guarantees=guarantees, acquire_seconds=_BUSY_SECONDS),
             control=control,
             follow=follow,
@@ -161,8 +165,19 @@ async def open_stores(settings: Settings, metrics: Metrics, upstream: DynamoDBCl
             on_time_to_live=time_to_live.note,
             remember_token=guarantees.note,
             enlist=partial(_enlist, settings, upstream),
-            loops=(descriptions.work, time_to_live.work, partial(_keep_guarantees, guarantees)),
+            loops=(
+                descriptions.work,
+                time_to_live.work,
+                partial(_keep_guarantees, guarantees),
+                *dynamodb.loops,
+                *mirror.loops,
+            ),
         )
+
+
+def _batching(settings: Settings, timeout_seconds: float) -> Batching:
+    mirror = settings.mirror
+    return Batching(max_keys=mirror.group_keys, wait_seconds=mirror.group_wait_seconds, timeout_seconds=timeout_seconds)
 
 
 def _enlist(settings: Settings, upstream: DynamoDBClient, fence: FenceControl, process: str) -> Participant | None:

@@ -32,12 +32,15 @@ class BreakerSettings:
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """What the mirror may cost: mirror calls at a time, keys waiting to converge in memory, comparisons waiting, and
-    how long a turn of the event loop may take while comparisons are begun."""
+    """What the mirror may cost: keys that converge at a time, keys waiting to converge in memory, comparisons waiting,
+    keys of one call to a store and how long a key waits for others, and how long a turn of the event loop may take
+    while comparisons are begun."""
 
-    concurrency: Annotated[int, InRange(1, 1024)] = 16
+    concurrency: Annotated[int, InRange(1, 1024)] = 64
     queue: Annotated[int, InRange(1, 1_000_000)] = 10_000
     comparisons_queue: Annotated[int, InRange(1, 1_000_000)] = 2_000
+    group_keys: Annotated[int, InRange(1, 100)] = 50
+    group_wait_seconds: Annotated[float, InRange(0, 1)] = 0.005
     max_turn_seconds: Annotated[float, InRange(0.001, 60)] = 0.01
     rehearse_timeout_seconds: Seconds = 5.0
     alone: bool = False

@@ -29,12 +29,13 @@ from proxy.dynamodb.schema import Key
 from proxy.metrics.registry import Metrics
 from proxy.settings import DSQL, Admin, BreakerSettings, DynamoDB, JournalSettings, Mirror, Settings, Shutdown
 from proxy.shadow.journal.journal import Journal
+from proxy.stores.coalescer import Batching
 from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.table_registry import Tables
 from proxy.verdicts import Verdict
 from tests.killed import end_as_killed
-from tests.simulation.composition import hearing, simulated_stores
+from tests.simulation.composition import CoalescedDsql, hearing, simulated_stores
 from tests.simulation.loop import OWNER, Loop
 from tests.simulation.memory import Board
 from tests.simulation.stores import Dsql, Dynamo
@@ -258,7 +259,7 @@ def settings_for(story: Story, path: Path) -> Settings:
         dsql=DSQL(dsn="postgresql://nobody@127.0.0.1:1/nothing", timeout_seconds=1.0, settle_seconds=DSQL_SETTLE),
         journal=JournalSettings(path),
         mirror=Mirror(
-            concurrency=2,
+            concurrency=4,
             comparisons_queue=8,
             rehearse_timeout_seconds=1.0,
             alone=story.alone,
@@ -291,9 +292,18 @@ def compose(
     enlist: Callable[[FenceControl], Participant | None] = lambda _: None,
 ) -> ComposedLayer:
     """The layer over these stores. The journal is open."""
-    authority = DynamoDBStore(cast("DynamoDBClient", dynamo), settings.dynamodb.timeout_seconds)
+    # Groups of a few keys: with more, the few keys of a story would always be asked for together.
+    batching = Batching(max_keys=3, wait_seconds=0.02, timeout_seconds=1.0)
+    mirror = CoalescedDsql(dsql, batching)
+    authority = DynamoDBStore(cast("DynamoDBClient", dynamo), settings.dynamodb.timeout_seconds, batching=batching)
     stores = simulated_stores(
-        authority, dsql, Tables(authority.describe, {}), board, enlist=lambda fence, _: enlist(fence)
+        authority,
+        mirror,
+        dsql,
+        Tables(authority.describe, {}),
+        board,
+        enlist=lambda fence, _: enlist(fence),
+        loops=(*authority.loops, *mirror.loops),
     )
     return compose_layer(
         settings,

@@ -21,8 +21,9 @@ from proxy.dynamodb.values import Item
 from proxy.mapping.document_mapping import DocumentMapping
 from proxy.mapping.interface import Fault
 from proxy.stores.dynamodb.http_connection import HTTPResponse
-from proxy.stores.errors import UnknownOutcome
+from proxy.stores.errors import StoreError, UnknownOutcome
 from proxy.stores.execution import executor
+from proxy.stores.execution.coalesced_rows import GuardedPut
 from proxy.stores.execution.executor import Transaction
 from proxy.stores.interface import ExecutionResult, StoredItem, Unrepresentable
 from tests.simulation.line import Line
@@ -115,6 +116,40 @@ class Dsql:
             return True
 
         return StoredItem(image) if await self._ask(effect, writes=True, keys=(key,)) else None
+
+    async def put_many(self, puts: Sequence[GuardedPut]) -> list[StoredItem | StoreError | None]:
+        """As `proxy.stores.dsql.group_writer`: a statement for each kind of write, with nothing between its rows."""
+        answers: list[StoredItem | StoreError | None] = [None] * len(puts)
+        kinds: dict[tuple[bool, bool], list[int]] = {}
+        images: dict[int, Item | None] = {}
+        for place, put in enumerate(puts):
+            if put.wanted is None and put.held.token is None:
+                answers[place] = await self.put(*put)
+                continue
+            try:
+                images[place] = self._held(put.key, put.wanted)
+            except Unrepresentable as error:
+                answers[place] = error
+            else:
+                kinds.setdefault((put.wanted is None, put.held.token is None), []).append(place)
+
+        def effect(places: list[int]) -> list[int]:
+            done = []
+            for place in places:
+                key, _, held = puts[place]
+                if not items_equal(self._memory.rows.get(key), held.token):
+                    if self._guarded:
+                        continue
+                    self._undone(key)
+                self._memory.put(key, images[place])
+                done.append(place)
+            return done
+
+        for places in kinds.values():
+            keys = [puts[place].key for place in places]
+            for place in await self._ask(lambda p=places: effect(p), writes=True, keys=keys):  # type: ignore[misc]
+                answers[place] = StoredItem(images[place])
+        return answers
 
     def image(self, key: Key, item: Item | None) -> tuple[Item | None, tuple[Fault, ...]]:
         if item is None:

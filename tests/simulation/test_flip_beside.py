@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import orjson
 import pytest
@@ -24,6 +24,12 @@ class Nowhere:
     """A DSQL that is not asked."""
 
     name = "dsql"
+
+    async def get(self, _: object) -> NoReturn:
+        raise AssertionError("nothing is read here")
+
+    async def put_many(self, _: object) -> NoReturn:
+        raise AssertionError("nothing is written here")
 
 
 class Slow:

@@ -160,7 +160,7 @@ class Process:
             tables.learn(schema)
         self.journal = KeyJournal(settings.journal.path, clock=lambda: _EPOCH + world.loop.time())
         self.journal.open({"dynamodb": DYNAMODB_SETTLE, "dsql": DSQL_SETTLE})
-        stores = simulated_stores(authority, world.mirror, tables, world.board, mappings=mappings)
+        stores = simulated_stores(authority, world.mirror, world.mirror, tables, world.board, mappings=mappings)
         self.parts = compose_layer(settings, metrics, stores, self.journal, hearing(self._hear))
         self._process = compose_process(settings, metrics, self.parts)
 

@@ -19,6 +19,7 @@ from proxy.dynamodb.values import Item
 from proxy.mapping.foreign_rows import UnreadableRow
 from proxy.mapping.interface import Fault, TableMapping
 from proxy.stores.dsql.followed_tables import FollowedTables, request_creation
+from proxy.stores.dsql.group_writer import GroupWriter
 from proxy.stores.dsql.sql.conditional_write import encode_row, plan_write, stored_item
 from proxy.stores.dsql.sql.listing_statements import count_statement, page_statement
 from proxy.stores.dsql.sql.many_keys import comparable, many_parameters, rows_by_key, select_many
@@ -28,7 +29,8 @@ from proxy.stores.dsql.statement_runner import StatementRunner
 from proxy.stores.dsql.system_tables.authority_guarantees import AuthorityGuarantees
 from proxy.stores.dsql.transaction import SQLTransaction, open_transaction
 from proxy.stores.dsql.unreadable_rows import UnreadableRowLog
-from proxy.stores.errors import Refused
+from proxy.stores.errors import Refused, StoreError
+from proxy.stores.execution.coalesced_rows import GuardedPut
 from proxy.stores.interface import StoredItem
 
 _FIRST_ROWS: Final = 100
@@ -59,6 +61,7 @@ class DSQLRowStore:
         self._guarantees = guarantees
         self._statements: dict[str, tuple[TableMapping, Statements]] = {}
         self._unreadable = UnreadableRowLog()
+        self._groups = GroupWriter(runner, self._statements_of)
 
     # -- by key -----------------------------------------------------------------------------------------------------
 
@@ -76,10 +79,11 @@ class DSQLRowStore:
         return stored_item(statements.mapping, row)
 
     async def get_many(self, keys: Sequence[Key]) -> Mapping[Key, StoredItem]:
+        await self._followed.wait({key.table for key in keys})
         found = dict.fromkeys(keys, StoredItem(None))
         by_table: dict[str, list[tuple[Key, tuple[Any, ...]]]] = {}
         for key in keys:
-            values = self._mapping_of(key.table).key_values(key)
+            values = self._statements_of(key.table).mapping.key_values(key)
             if values is not None:
                 by_table.setdefault(key.table, []).append((key, values))
         for table, wanted in by_table.items():
@@ -107,6 +111,18 @@ class DSQLRowStore:
             request_creation(self._followed, error, (key.table,))
             raise
         return write.result if tag.endswith(" 1") else None
+
+    async def put_many(self, puts: Sequence[GuardedPut]) -> list[StoredItem | StoreError | None]:
+        """`GroupRowStore.put_many`, for a mirror. What is to stay absent is put by itself."""
+        answers: list[StoredItem | StoreError | None] = [None] * len(puts)
+        places = [n for n, put in enumerate(puts) if put.wanted is not None or put.held.token is not None]
+        for n, answer in zip(places, await self._groups.put_many([puts[n] for n in places]), strict=True):
+            answers[n] = answer
+        absent = [n for n, put in enumerate(puts) if put.wanted is None and put.held.token is None]
+        found = await self.get_many([puts[n].key for n in absent])
+        for n in absent:
+            answers[n] = puts[n].held if found[puts[n].key].item is None else None
+        return answers
 
     def image(self, key: Key, item: Item | None) -> tuple[Item | None, tuple[Fault, ...]]:
         if item is None:

@@ -64,10 +64,11 @@ class StatementRunner:
                 raise to_unsent_error(error, None) from error
         raise TooMuchContention("every attempt met a conflict")
 
-    async def write(self, run: Callable[[asyncpg.Connection], Awaitable[str]], key: Key) -> str:
-        """Return the command tag of a statement that writes the row of a key. Conflicts are retried.
+    async def write(self, run: Callable[[asyncpg.Connection], Awaitable[T]], key: Key | None) -> T:
+        """Return the result of a statement that writes the row of a key, or (None) many rows. Conflicts are retried.
 
-        Raises every StoreError: UnknownOutcome if the connection was lost, Unrepresentable if the row does not fit.
+        Raises every StoreError: UnknownOutcome if the connection was lost, Unrepresentable if the row of `key` does not
+        fit.
         """
         attempts = Attempts(_ATTEMPTS, self.on_retry)
         async for _ in attempts:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from proxy.dynamodb.operations import Operation
+from proxy.dynamodb.operations import LISTING, Operation
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.mapping.interface import Fault
+from proxy.stores.coalescer import Batching
 from proxy.stores.dsql.followed_tables import FollowedTables, NoFollowedTables, request_creation
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.rows import DSQLRowStore, MappingOf
@@ -22,6 +23,7 @@ from proxy.stores.dsql.statement_runner import StatementRunner
 from proxy.stores.dsql.system_tables.authority_guarantees import AuthorityGuarantees
 from proxy.stores.errors import Refused
 from proxy.stores.execution import executor
+from proxy.stores.execution.coalesced_rows import CoalescedRows
 from proxy.stores.interface import ExecutionResult, StoredItem
 
 
@@ -32,7 +34,7 @@ class DSQLStore:
     `guarantees` the store is asked as the authority, and its answers are for clients; without, it is a mirror. One of
     each may use the same pool. `on_retry` is called with the reason of each retry, `observe` with the seconds that an
     operation took. `acquire_seconds` bounds the wait for a connection, which has no effect in DSQL; the caller's own
-    limit covers it too, but leaves the outcome unknown.
+    limit covers it too, but leaves the outcome unknown. With `batching`, reads and writes of single keys go in groups.
     """
 
     name = "dsql"
@@ -48,6 +50,7 @@ class DSQLStore:
         observe: Callable[[str, float], None] = lambda _, __: None,
         guarantees: AuthorityGuarantees | None = None,
         acquire_seconds: float | None = None,
+        batching: Batching | None = None,
     ) -> None:
         self._followed = followed if followed is not None else NoFollowedTables()
         self._guarantees = guarantees
@@ -55,13 +58,17 @@ class DSQLStore:
         runner = StatementRunner(pool, on_retry=on_retry, acquire_seconds=acquire_seconds)
         self.rows = DSQLRowStore(runner, mapping_of, schema, self._followed, guarantees)
         """The rows beneath the store, for those who read or write many of them."""
+        self._coalesced = CoalescedRows(self.rows, batching) if batching is not None else None
+        self.loops = self._coalesced.loops if self._coalesced is not None else ()
+        """What must run for as long as the store is used."""
 
     async def execute(self, operation: Operation) -> ExecutionResult:
         started = time.perf_counter()
         await self._followed.wait(operation.tables)
         try:
             if self._guarantees is None:
-                return await executor.execute(self.rows, operation)
+                rows = self.rows if self._coalesced is None or operation.action == LISTING else self._coalesced
+                return await executor.execute(rows, operation)
             await self._guarantees.ensure_tables()
             return await executor.execute_for_client(self.rows, operation)
         except Refused as error:
@@ -73,10 +80,10 @@ class DSQLStore:
             self._observe(operation.action, time.perf_counter() - started)
 
     async def get(self, key: Key) -> StoredItem:
-        return await self.rows.get(key)
+        return await (self._coalesced or self.rows).get(key)
 
     async def put(self, key: Key, wanted: Item | None, stored: StoredItem) -> StoredItem | None:
-        return await self.rows.put(key, wanted, stored)
+        return await (self._coalesced or self.rows).put(key, wanted, stored)
 
     def image(self, key: Key, item: Item | None) -> tuple[Item | None, tuple[Fault, ...]]:
         return self.rows.image(key, item)

@@ -7,7 +7,7 @@ documents of its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -16,8 +16,9 @@ from proxy.dynamodb.errors import RETRYABLE, TRANSACTION_CONFLICT
 from proxy.dynamodb.operations import LISTING, TARGET_PREFIX, Operation
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key, TableSchema
-from proxy.dynamodb.values import Item
+from proxy.dynamodb.values import Item, canonical
 from proxy.mapping.interface import Fault
+from proxy.stores.coalescer import GROUPS_IN_FLIGHT, Batching, Coalescer
 from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.listing_query import gather
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
@@ -27,10 +28,11 @@ _MAX_GUARDS: Final = 100
 
 
 class DynamoDBStore:
-    """See the module. `timeout` bounds each call, in seconds; upstream says whether a failed one had an effect.
+    """See the module.
 
-    `described` is told of each table's description, whenever one is asked for; `undecided` of each answer by which
-    DynamoDB decided nothing: the operation, and its code.
+    `timeout` bounds each call, in seconds; upstream says whether a failed one had an effect. `described` is called with
+    each table's description, whenever one is asked for; `undecided` with the operation and the code of each answer by
+    which DynamoDB decided nothing. With `batching`, `get` reads in groups.
     """
 
     name = "dynamodb"
@@ -42,12 +44,18 @@ class DynamoDBStore:
         observe: Callable[[str, float], None] = lambda _, __: None,
         described: Callable[[Mapping[str, Any]], None] = lambda _: None,
         undecided: Callable[[str, str], None] = lambda _, __: None,
+        batching: Batching | None = None,
     ) -> None:
         self._upstream = upstream
         self._timeout = timeout
         self._observe = observe
         self._described = described
         self._undecided = undecided
+        self._gets: Coalescer[Key, StoredItem] | None = None
+        if batching is not None:
+            self._gets = Coalescer(batching, many=self._get_many, single=self._get, key=lambda key: key, writes=False)
+        self.loops = () if self._gets is None else (self._gets.work,) * GROUPS_IN_FLIGHT
+        """What must run for as long as `get` is used."""
 
     async def execute(self, operation: Operation) -> ExecutionResult:
         if operation.action == LISTING:
@@ -58,6 +66,9 @@ class DynamoDBStore:
         return await self.call("Query", orjson.dumps(request))
 
     async def get(self, key: Key) -> StoredItem:
+        return await (self._get(key) if self._gets is None else self._gets.call(key))
+
+    async def _get(self, key: Key) -> StoredItem:
         request = {"TableName": key.table, "Key": key.attributes, "ConsistentRead": True}
         try:
             document = await self.ask("GetItem", request)
@@ -65,6 +76,32 @@ class DynamoDBStore:
             # A read without an answer has done nothing, so nothing has to settle.
             raise Unreachable(error.reason, str(error)) from error
         return StoredItem(document.get("Item"))
+
+    async def _get_many(self, keys: Sequence[Key]) -> list[StoredItem | StoreError]:
+        """The items by one BatchGetItem: at most 100 keys, each of which is there once. What DynamoDB leaves
+        unprocessed (for its size, or throttled) is an error of its key."""
+        request: dict[str, Any] = {}
+        for key in keys:
+            request.setdefault(key.table, {"ConsistentRead": True, "Keys": []})["Keys"].append(key.attributes)
+        try:
+            document = await self.ask("BatchGetItem", {"RequestItems": request})
+        except UnknownOutcome as error:
+            raise Unreachable(error.reason, str(error)) from error
+        names = {key.table: tuple(key.attributes) for key in keys}
+        left = {
+            _key_in(each, table, names[table])
+            for table, part in document.get("UnprocessedKeys", {}).items()
+            for each in part["Keys"]
+        }
+        found = {
+            _key_in(item, table, names[table]): item
+            for table, items in document.get("Responses", {}).items()
+            for item in items
+        }
+        if not found.keys() <= set(keys):
+            # An item that is taken for absent would be deleted from the mirror: each key is asked for by itself.
+            raise Refused("keys", "BatchGetItem answered with keys that were not asked for")
+        return [Unreachable("unprocessed") if key in left else StoredItem(found.get(key)) for key in keys]
 
     async def put(self, key: Key, wanted: Item | None, held: StoredItem) -> StoredItem | None:
         request: dict[str, Any] = {"TableName": key.table, **_guard(key, held.item, wanted)}
@@ -147,6 +184,11 @@ def _guard(key: Key, held: Item | None, wanted: Item | None) -> dict[str, Any]:
         values = {n: value for n, value in values.items() if n in used}
     request: dict[str, Any] = {"ConditionExpression": " AND ".join(terms), "ExpressionAttributeNames": names}
     return request | ({"ExpressionAttributeValues": values} if values else {})
+
+
+def _key_in(attributes: Item, table: str, names: Sequence[str]) -> Key:
+    """The key in an item, as `TableSchema.key_of` writes it."""
+    return Key(table, orjson.dumps({name: canonical(attributes[name]) for name in names}).decode())
 
 
 def _failure(outcome: Outcome) -> StoreError:
