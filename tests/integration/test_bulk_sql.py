@@ -1,4 +1,4 @@
-"""The SQL of backfill and verify, all of it, held against DSQL's rules and parsed by the gate that stands for DSQL."""
+"""The SQL of backfill, verify and groups of writes, held against DSQL's rules and parsed by the stand-in for DSQL."""
 
 import itertools
 from collections.abc import Iterator
@@ -12,13 +12,14 @@ from proxy.migrate.schema.runner import migrate, read_folder
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.sql.array_literal import array_literal
 from proxy.stores.dsql.sql.bulk_statements import BulkStatements
+from proxy.stores.dsql.sql.group_statements import GroupStatements
 from proxy.stores.dsql.system_tables.checkpoints import CHECKPOINTS_TABLE, Checkpoints
 from proxy.stores.dsql.system_tables.sweep_records import SWEEPS_TABLE, SweepRecord, SweepRecords
 from tests.integration.sql_rules import violations
 from tests.integration.test_sql_rules import CONFIG, DOCUMENTS, FOLDERS, definitions
 
-# The rule keeps them out of tables and out of what the proxy sends while it serves. While a statement runs DSQL knows
-# them ("Supported data types in Aurora DSQL", query runtime data types), and thousands of keys need one.
+# The rule keeps them out of tables and out of what the proxy sends for clients. While a statement runs DSQL knows them
+# ("Supported data types in Aurora DSQL", query runtime data types), and many keys need one.
 ALLOWED = {"arrays"}
 BOUNDS = tuple({"after": after, "upto": upto} for after, upto in itertools.product((False, True), repeat=2))
 
@@ -32,6 +33,8 @@ def statements(mapping: TableMapping) -> Iterator[str]:
         yield made.sums(**bounds)
         yield made.in_buckets(**bounds)
         yield from (made.dangling(first, first, kind, **bounds) for kind in (None, first))
+    groups = GroupStatements("public", mapping)
+    yield from (groups.insert, groups.update, groups.delete)
         yield from (made.counts(column, **bounds) for column in (None, first))
 
 

@@ -25,6 +25,7 @@ from proxy.migrate.schema.document_tables import DocumentTables
 from proxy.migrate.schema.runner import migrate, read_folder
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.store import DSQLStore
+from proxy.stores.execution.coalesced_rows import GuardedPut
 from proxy.stores.interface import StoredItem, Unrepresentable
 from tests.property.mapping_cases import (
     BILLIO,
@@ -112,6 +113,46 @@ async def _there_and_back(store: DSQLStore, mapping: TableMapping, schema: Table
         assert (await store.get(key)).item is None
 
 
+async def _in_groups(store: DSQLStore, mapping: TableMapping, schema: TableSchema, items: list[Item]) -> None:
+    """A group of writes leaves what single writes would: those that are guarded by what the row holds, and no others.
+
+    The group inserts, then updates and deletes; of each kind some writes come too late.
+    """
+    rows = store.rows
+    news = {schema.key_of(item): item for item in items}
+    await _expect(store, mapping, [GuardedPut(key, item, StoredItem(None)) for key, item in news.items()])
+    read = {key: held for key, held in (await rows.get_many(list(news))).items() if held.item is not None}
+    late = StoredItem({}, next(iter(read.values())).token) if read else StoredItem(None)
+    others = iter([*items[1:], items[0]] * 2)
+    puts = []
+    for n, (key, held) in enumerate(read.items()):
+        wanted = None if n % 3 == 0 else {**next(others), **key.attributes}
+        puts.append(GuardedPut(key, wanted, held if n % 2 == 0 else late))
+    await _expect(
+        store, mapping, [*puts, *(GuardedPut(key, None, StoredItem(None)) for key in news if key not in read)]
+    )
+
+
+async def _expect(store: DSQLStore, mapping: TableMapping, puts: list[GuardedPut]) -> None:
+    """Make a group of writes, and compare its answers and its rows with what each write alone should have left."""
+    before = await store.rows.get_many([put.key for put in puts])
+    answers = await store.rows.put_many(puts)
+    after = await store.rows.get_many([put.key for put in puts])
+    for put, answer in zip(puts, answers, strict=True):
+        encoded = None if put.wanted is None else mapping.encode(put.key, put.wanted)
+        if isinstance(answer, Unrepresentable):
+            assert encoded is not None
+            assert answer.faults == encoded.faults
+            assert after[put.key] == before[put.key]
+        elif put.held.token == before[put.key].token:
+            assert isinstance(answer, StoredItem), "the guard does not recognise the row that was read"
+            assert answer.item == after[put.key].item == (None if encoded is None else encoded.image)
+            assert after[put.key].index_consistent
+        else:
+            assert answer is None, "a write that came too late replaced a row"
+            assert after[put.key] == before[put.key]
+
+
 async def _put(store: DSQLStore, key: Key, item: Item, held: StoredItem) -> tuple[StoredItem | None, tuple[Fault, ...]]:
     try:
         return await store.put(key, item, held), ()
@@ -140,6 +181,7 @@ def test_billio_items_come_back_from_postgres(tables: Tables) -> None:
     def holds(items: list[Item]) -> None:
         tables.run(tables.empty("items"))
         tables.run(_there_and_back(tables.store, BILLIO_MAPPING, BILLIO, items))
+        tables.run(_in_groups(tables.store, BILLIO_MAPPING, BILLIO, items))
 
     holds()
 
@@ -168,6 +210,7 @@ def test_documents_come_back_from_postgres(tables: Tables) -> None:
         await documents.create(mapping)
         try:
             await _there_and_back(tables.store, mapping, schema, items)
+            await _in_groups(tables.store, mapping, schema, items)
         finally:
             await documents.drop(schema.name)
 
