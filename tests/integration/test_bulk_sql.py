@@ -33,9 +33,9 @@ def statements(mapping: TableMapping) -> Iterator[str]:
         yield made.sums(**bounds)
         yield made.in_buckets(**bounds)
         yield from (made.dangling(first, first, kind, **bounds) for kind in (None, first))
+        yield from (made.counts(column, **bounds) for column in (None, first))
     groups = GroupStatements("public", mapping)
     yield from (groups.insert, groups.update, groups.delete)
-        yield from (made.counts(column, **bounds) for column in (None, first))
 
 
 async def _parsed(connection: asyncpg.Connection, mapping: TableMapping) -> int:
