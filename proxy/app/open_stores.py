@@ -30,7 +30,7 @@ from proxy.shadow.request.table_operations import OfflineControl
 from proxy.stores.coalescer import Batching
 from proxy.stores.dsql.connect import open_pool
 from proxy.stores.dsql.offline_control_plane import ControlPlane
-from proxy.stores.dsql.store import DSQLStore
+from proxy.stores.dsql.store import CallOptions, DSQLStore
 from proxy.stores.dsql.system_tables.authority_guarantees import PROMISE_TABLES, AuthorityGuarantees
 from proxy.stores.dsql.system_tables.checkpoints import CHECKPOINTS_TABLE
 from proxy.stores.dsql.system_tables.peer_messages import BOARD_TABLE, PeerMessages
@@ -146,7 +146,7 @@ async def open_stores(settings: Settings, metrics: Metrics, upstream: DynamoDBCl
             on_retry=metrics.stores.mirror_retried,
             observe=partial(metrics.stores.store_seconds, DSQL),
         )
-        mirror = dsql(batching=_batching(settings, settings.dsql.timeout_seconds))
+        mirror = dsql(calls=CallOptions(batching=_batching(settings, settings.dsql.timeout_seconds)))
         if settings.dsql.given:
             pool.start()
         yield Stores(
@@ -154,7 +154,7 @@ async def open_stores(settings: Settings, metrics: Metrics, upstream: DynamoDBCl
             tables=tables,
             dynamodb=dynamodb,
             dsql_mirror=mirror,
-            dsql_authority=dsql(guarantees=guarantees, acquire_seconds=_BUSY_SECONDS),
+            dsql_authority=dsql(guarantees=guarantees, calls=CallOptions(acquire_seconds=_BUSY_SECONDS)),
             control=control,
             follow=follow,
             messages=PeerMessages(pool, schema),

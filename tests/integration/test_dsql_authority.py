@@ -14,7 +14,7 @@ from proxy.dynamodb.idempotency import IdempotencyToken
 from proxy.dynamodb.operations import Operation
 from proxy.dynamodb.schema import Key
 from proxy.shadow.convergence.converge import converge
-from proxy.stores.dsql.store import DSQLStore
+from proxy.stores.dsql.store import CallOptions, DSQLStore
 from proxy.stores.dsql.system_tables.absence_locks import LOCKS_TABLE, stripe
 from proxy.stores.dsql.system_tables.authority_guarantees import AuthorityGuarantees
 from proxy.stores.dsql.system_tables.idempotency_tokens import SWEPT_AT_ONCE, TOKENS_TABLE
@@ -368,7 +368,7 @@ async def test_tables_that_were_dropped_are_made_again(dsn: str, store: DSQLStor
 async def test_waiting_for_a_connection_ends_without_effect(dsn: str) -> None:
     """And is told so: a caller's own limit would have to say that nobody knows."""
     pool = open_dsn_pool(dsn, maximum=1)
-    store = DSQLStore(pool, _MAPPINGS.__getitem__, acquire_seconds=0.1)
+    store = DSQLStore(pool, _MAPPINGS.__getitem__, calls=CallOptions(acquire_seconds=0.1))
     async with pool.connection():
         for asked in (counted("a"), operation("PutItem", {"TableName": "things", "Item": item("a")})):
             with pytest.raises(Unreachable) as raised:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from proxy.dynamodb.operations import LISTING, Operation
 from proxy.dynamodb.schema import Key
@@ -27,14 +28,24 @@ from proxy.stores.execution.coalesced_rows import CoalescedRows
 from proxy.stores.interface import ExecutionResult, StoredItem
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallOptions:
+    """How a store's calls are made."""
+
+    acquire_seconds: float | None = None
+    """Bounds the wait for a connection, which has no effect in DSQL. The caller's own limit covers it too, but leaves
+    the outcome unknown."""
+    batching: Batching | None = None
+    """Makes reads and writes of single keys go in groups; None makes each by itself."""
+
+
 class DSQLStore:
     """DSQL as a `Store`.
 
     `mapping_of` gives the mapping of a DynamoDB table; `followed` are the tables that follow DynamoDB's. With
     `guarantees` the store is asked as the authority, and its answers are for clients; without, it is a mirror. One of
     each may use the same pool. `on_retry` is called with the reason of each retry, `observe` with the seconds that an
-    operation took. `acquire_seconds` bounds the wait for a connection, which has no effect in DSQL; the caller's own
-    limit covers it too, but leaves the outcome unknown. With `batching`, reads and writes of single keys go in groups.
+    operation took.
     """
 
     name = "dsql"
@@ -49,16 +60,15 @@ class DSQLStore:
         on_retry: Callable[[str], None] = lambda _: None,
         observe: Callable[[str, float], None] = lambda _, __: None,
         guarantees: AuthorityGuarantees | None = None,
-        acquire_seconds: float | None = None,
-        batching: Batching | None = None,
+        calls: CallOptions = CallOptions(),
     ) -> None:
         self._followed = followed if followed is not None else NoFollowedTables()
         self._guarantees = guarantees
         self._observe = observe
-        runner = StatementRunner(pool, on_retry=on_retry, acquire_seconds=acquire_seconds)
+        runner = StatementRunner(pool, on_retry=on_retry, acquire_seconds=calls.acquire_seconds)
         self.rows = DSQLRowStore(runner, mapping_of, schema, self._followed, guarantees)
         """The rows beneath the store, for those who read or write many of them."""
-        self._coalesced = CoalescedRows(self.rows, batching) if batching is not None else None
+        self._coalesced = CoalescedRows(self.rows, calls.batching) if calls.batching is not None else None
         self.loops = self._coalesced.loops if self._coalesced is not None else ()
         """What must run for as long as the store is used."""
 
