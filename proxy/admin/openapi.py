@@ -246,6 +246,9 @@ def _schemas() -> dict[str, Schema]:
             note=_MAYBE,
             owes=_FLAG,
             here=_FLAG,
+            database=_MAYBE,
+            mappings={"type": "object", "additionalProperties": _TEXT},
+            problem=_MAYBE,
         ),
         "Gate": _object(
             table=_TEXT,
@@ -320,6 +323,12 @@ def _place() -> dict[str, Schema]:
         "authority": {"type": "string", "enum": ["dynamodb", "dsql"]},
         "ramp": _RAMP,
         "since": _WHEN,
+        "era": {
+            **_object(number=_COUNT, since=_WHEN, because=_MAYBE),
+            "description": "The unbroken time in which every acknowledged write reached both stores.",
+        },
+        "recorded": {**_MAYBE, "description": "The authority by DSQL's own record."},
+        "mapping": {**_MAYBE, "description": "The digest of the mapping in force, by DSQL's record."},
         "by": _MAYBE,
         "next": {"oneOf": [ref("Stage"), {"type": "null"}]},
         "blocked_by": _list(ref("Criterion")),

@@ -140,7 +140,9 @@ class AdminServer:
             await self._upstream.reach(timeout=READY_SECONDS)
         except Unreachable as error:
             reasons.append(f"DynamoDB cannot be reached: {error}")
-        return _json({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
+        notices = list(self._process.notices())
+        document = {"ready": not reasons, "reasons": reasons, **({"notices": notices} if notices else {})}
+        return _json(document, status=503 if reasons else 200)
 
     async def _metrics_text(self, request: web.Request) -> web.Response:
         if self._options.metrics_need_token:

@@ -13,6 +13,9 @@ from typing import TypeAlias
 from proxy.app.compose_routes import ComposedRoutes, RouteParts, compose_breakers, compose_routes
 from proxy.app.open_stores import Loop, Stores
 from proxy.background_tasks import BackgroundTasks
+from proxy.cutover.authority.beliefs import WatchedTables
+from proxy.cutover.authority.guard import AuthorityGuard, NoRecord
+from proxy.cutover.authority.watch import AuthorityWatch
 from proxy.cutover.compose import types_of
 from proxy.cutover.flip.fencing import NoLease, ServingLease
 from proxy.cutover.flip.participant import Participant
@@ -20,7 +23,7 @@ from proxy.cutover.gate.basis import Basis
 from proxy.cutover.gate.evidence_collector import EvidenceCollector
 from proxy.cutover.gate.latest_sweeps import LatestSweeps
 from proxy.cutover.stages import Stages
-from proxy.mapping.digest import mapping_digest
+from proxy.mapping.digest import MappingDigests
 from proxy.metrics.registry import Metrics
 from proxy.settings import Settings
 from proxy.shadow.comparison.peers import Peers
@@ -74,6 +77,8 @@ class ComposedLayer:
     """The lease without which nothing is served or converged."""
     participant: Participant | None
     """The participant in moving stages; None where they are pinned."""
+    authority_watch: AuthorityWatch | None
+    """The watch over DSQL's record of the authority; None where there is no DSQL."""
     peers: Peers | None
     """The other processes over the same stores; None where none is asked."""
     loops: tuple[Loop, ...]
@@ -94,7 +99,13 @@ def compose_layer(
     fence = WriteFence(
         stages, journal, tables, hold_seconds=settings.stages.hold_seconds, can_mirror=settings.dsql.given
     )
-    participant = stores.enlist(fence, journal.identity)
+    digests = MappingDigests(lambda table: known.mapping if (known := tables.known(table)) is not None else None)
+    watch = stores.watch_authority(
+        WatchedTables(names=tables.names, digest_of=digests.of, find=tables.find, mapped=tuple(stores.mappings)),
+        journal.identity,
+    )
+    authority: AuthorityGuard = watch or NoRecord()
+    participant = stores.enlist(fence, journal.identity, watch)
     lease: ServingLease = participant.lease if participant is not None else NoLease()
     # What no process writes to the mirror, none needs to be asked about.
     may_mirror = settings.stages.table is not None or settings.beginnings() != {"off"}
@@ -106,7 +117,7 @@ def compose_layer(
         peers.answers(CURSOR, cursors.answer)
     decoder = RequestDecoder(tables, metrics, stores.follow)
     breakers = compose_breakers(settings, metrics)
-    health = Health(lease=lease, journal=journal, decoder=decoder, breakers=breakers)
+    health = Health(lease=lease, journal=journal, decoder=decoder, breakers=breakers, authority=authority)
     latest_sweeps = LatestSweeps(stores.sweeps, lambda: _named(stages, tables), stores.remembered_tables)
     collector = EvidenceCollector(
         lambda: journal.identity,
@@ -114,7 +125,7 @@ def compose_layer(
         backlogs=lambda: backlog_by_table(journal, tables),
         troubles=health.troubles,
         sweeps=latest_sweeps.by_table,
-        basis=lambda table: _basis(stages, tables, table),
+        basis=lambda table: Basis.of(stages, table, digests.of(table)),
     )
     verdicts = VerdictRecorder(
         metrics, kept=settings.admin.mismatches_kept, values=settings.admin.values, evidence=collector
@@ -141,6 +152,7 @@ def compose_layer(
             journal=journal,
             fence=fence,
             lease=lease,
+            authority=authority,
             breakers=breakers,
             peers=peers,
             verdicts=verdicts,
@@ -157,6 +169,7 @@ def compose_layer(
     layer = Layer(
         stages=stages,
         lease=lease,
+        authority=authority,
         decoder=decoder,
         read=instrumentation.execute(reads.read),
         write=instrumentation.execute(writes.write),
@@ -164,6 +177,7 @@ def compose_layer(
         table_operations=TableOperations(
             stages=stages,
             tables=tables,
+            authority=authority,
             dynamodb=dynamodb,
             control=stores.control,
             follow=stores.follow,
@@ -199,6 +213,7 @@ def compose_layer(
         lag=lag,
         lease=lease,
         participant=participant,
+        authority_watch=watch,
         peers=peers,
         loops=(latest_sweeps.watch, *stores.loops) if may_mirror else (),
     )
@@ -207,9 +222,3 @@ def compose_layer(
 def _named(stages: Stages, tables: Tables) -> Iterable[str]:
     """Return the tables that stages, settings, mappings or clients have named."""
     return (name for name, _, _ in stages.list_all(tables.names()))
-
-
-def _basis(stages: Stages, tables: Tables, table: str) -> Basis:
-    """Return what this process's findings about a table are of, now."""
-    known = tables.known(table)
-    return Basis.of(stages, table, mapping_digest(known.mapping) if known is not None else "")

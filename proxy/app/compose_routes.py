@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxy.app.open_stores import Stores
+from proxy.cutover.authority.guard import AuthorityGuard
 from proxy.cutover.flip.fencing import ServingLease
 from proxy.cutover.stages import DSQL, DYNAMODB, Stages
 from proxy.dynamodb.schema import Key
@@ -44,6 +45,8 @@ class RouteParts:
     """The fence that takes the keys that a comparison found to differ."""
     lease: ServingLease
     """The lease without which no mirror is written."""
+    authority: AuthorityGuard
+    """DSQL's record of the authority, without which no mirror is written either."""
     breakers: Mapping[str, CircuitBreaker]
     """The breaker in front of each store as the mirror, by the store's name."""
     peers: PeerActivity | None
@@ -148,7 +151,7 @@ def _pair(
     DynamoDB's own calls have a time limit already; DSQL as the authority gets one here. The mirror is behind a breaker,
     and is written only while it is the mirror.
     """
-    stores, lease = parts.stores, parts.lease
+    stores, lease, record = parts.stores, parts.lease, parts.authority
     served: Store
     mirror: Store
     if authority == DYNAMODB:
@@ -159,7 +162,7 @@ def _pair(
     breaker = parts.breakers[_OTHER[authority]]
 
     def is_mirror_of(key: Key) -> bool:
-        return lease.valid and key_stages.stage_of(key).authority == authority
+        return lease.valid and record.may_mirror(key.table) and key_stages.stage_of(key).authority == authority
 
     compared = GuardedStore(ConclusiveStore(mirror), settings.mirror.rehearse_timeout_seconds, breaker, is_mirror_of)
     converged = GuardedStore(mirror, mirror_seconds, breaker, is_mirror_of)

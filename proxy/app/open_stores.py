@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from proxy.cutover.compose import compose_participant
-from proxy.cutover.flip.fencing import FenceControl
+from proxy.cutover.authority.beliefs import WatchedTables
+from proxy.cutover.authority.watch import AuthorityWatch
+from proxy.cutover.compose import authority_watch_of, compose_participant, types_of
+from proxy.cutover.flip.fencing import FenceControl, FlipRecorder
 from proxy.cutover.flip.participant import Participant
 from proxy.cutover.gate.latest_sweeps import SweepHistory
 from proxy.cutover.stages import DSQL, DYNAMODB
@@ -32,6 +34,7 @@ from proxy.stores.dsql.connect import open_pool
 from proxy.stores.dsql.offline_control_plane import ControlPlane
 from proxy.stores.dsql.store import CallOptions, DSQLStore
 from proxy.stores.dsql.system_tables.authority_guarantees import PROMISE_TABLES, AuthorityGuarantees
+from proxy.stores.dsql.system_tables.authority_record import AUTHORITY_TABLE, AuthorityTable
 from proxy.stores.dsql.system_tables.checkpoints import CHECKPOINTS_TABLE
 from proxy.stores.dsql.system_tables.peer_messages import BOARD_TABLE, PeerMessages
 from proxy.stores.dsql.system_tables.sweep_records import SWEEPS_TABLE, SweepRecords
@@ -85,8 +88,11 @@ class Stores:
     """Called with the name of a table whose time to live DynamoDB has changed."""
     remember_token: Callable[[IdempotencyToken], Awaitable[None]] | None
     """Makes DSQL know a client's token that DynamoDB has seen, so that a retry after the flip finds it."""
-    enlist: Callable[[FenceControl, str], Participant | None]
-    """Gives the participant with this fence and process name in moving stages; None where stages are pinned."""
+    enlist: Callable[[FenceControl, str, FlipRecorder | None], Participant | None]
+    """Gives the participant with this fence, process name and recorder in moving stages; None where stages are
+    pinned."""
+    watch_authority: Callable[[WatchedTables, str], AuthorityWatch | None] = lambda _, __: None
+    """Gives the watch of the process of this name over DSQL's record of the authority; None where there is no DSQL."""
     loops: tuple[Loop, ...] = ()
     """What keeps the system tables in DSQL up to date, and calls the stores for groups of keys. Each runs for ever
     while this process may write to a mirror."""
@@ -137,6 +143,7 @@ async def open_stores(settings: Settings, metrics: Metrics, upstream: DynamoDBCl
             follow = TableFollower(documents.create, documents.drop)
             stack.push_async_callback(follow.close)
         guarantees = AuthorityGuarantees(pool, schema)
+        records = AuthorityTable(pool, schema, seconds=settings.dsql.timeout_seconds)
         dsql = partial(
             DSQLStore,
             pool,
@@ -165,6 +172,7 @@ async def open_stores(settings: Settings, metrics: Metrics, upstream: DynamoDBCl
             on_time_to_live=time_to_live.note,
             remember_token=guarantees.note,
             enlist=partial(_enlist, settings, upstream),
+            watch_authority=partial(authority_watch_of, settings, upstream, records, types_of(mappings)),
             loops=(
                 descriptions.work,
                 time_to_live.work,
@@ -180,13 +188,16 @@ def _batching(settings: Settings, timeout_seconds: float) -> Batching:
     return Batching(max_keys=mirror.group_keys, wait_seconds=mirror.group_wait_seconds, timeout_seconds=timeout_seconds)
 
 
-def _enlist(settings: Settings, upstream: DynamoDBClient, fence: FenceControl, process: str) -> Participant | None:
-    return compose_participant(settings, upstream, fence, process, listen=str(settings.listen))
+def _enlist(
+    settings: Settings, upstream: DynamoDBClient, fence: FenceControl, process: str, recorder: FlipRecorder | None
+) -> Participant | None:
+    return compose_participant(settings, upstream, fence, process, listen=str(settings.listen), recorder=recorder)
 
 
 def _reserved(mappings: Mapping[str, LoadedMapping]) -> frozenset[str]:
     """Return the SQL tables that no followed table may have the name of."""
     system = (
+        AUTHORITY_TABLE,
         BOARD_TABLE,
         CATALOGUE_TABLE,
         PROPERTIES_TABLE,

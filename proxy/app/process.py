@@ -7,6 +7,7 @@ the process.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +17,7 @@ import structlog
 from proxy.app.compose_layer import ComposedLayer
 from proxy.app.open_stores import Loop
 from proxy.background_tasks import BackgroundTasks
+from proxy.cutover.authority.watch import AuthorityWatch
 from proxy.cutover.flip.fencing import ServingLease
 from proxy.cutover.flip.participant import Participant
 from proxy.cutover.stages import Stages
@@ -36,6 +38,8 @@ _GIVE_WAY_SECONDS: Final = 0.1
 _CONVERGED_SECONDS: Final = 0.05
 # What was parked may fit by now: its item may have been written past the proxy, or its table deleted.
 _PARKED_RETRY_SECONDS: Final = 300.0
+_FIRST_LOOK_SECONDS: Final = 5.0
+_LAST_PULSE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +111,8 @@ class ProcessParts:
     """What runs until the process is closed."""
     cutover_loops: tuple[Loop, ...]
     """What runs until the process is about to stop: it acts on other processes, or reports to them."""
+    authority_watch: AuthorityWatch | None = None
+    """The watch over DSQL's record of the authority; None where there is no DSQL."""
 
 
 class Process:
@@ -155,6 +161,10 @@ class Process:
         left = (await parts.journal.depth()).keys
         if parts.peers is not None and not left:
             await parts.peers.withdraw()
+        if parts.authority_watch is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_PULSE_SECONDS):
+                    await parts.authority_watch.leave()
         if parts.participant is not None:
             await parts.participant.leave()
         if left:
@@ -169,6 +179,9 @@ class Process:
                 # It serves nothing until it has a lease, and says so; but it need not be started again for that.
                 log.error("no_lease", reason=error.reason, detail=str(error), remedy="let it reach the stage table")
             self._loops.loop(parts.participant.run)
+        if parts.authority_watch is not None:
+            await self._look_at_record(parts.authority_watch)
+            self._loops.loop(parts.authority_watch.watch)
         self._loops.loop(parts.journal.maintain_wal)
         self._loops.loop(parts.gauges.update)
         self._loops.loop(self._retry_parked)
@@ -183,6 +196,12 @@ class Process:
     async def _retry_parked(self) -> None:
         await asyncio.sleep(_PARKED_RETRY_SECONDS)
         self._parts.journal.parked.retry()
+
+    async def _look_at_record(self, watch: AuthorityWatch) -> None:
+        """Read DSQL's record before the first request; a DSQL that does not answer must not keep a start waiting."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_LOOK_SECONDS):
+                await watch.look()
 
     async def _end_loops(self) -> None:
         await self._cutover_loops.close()
@@ -213,6 +232,7 @@ def compose_process(
         directions=composed.routes.directions,
         gauges=gauges,
         participant=composed.participant,
+        authority_watch=composed.authority_watch,
         peers=composed.peers,
         loops=(*workers, *loops, *composed.loops),
         cutover_loops=tuple(cutover_loops),

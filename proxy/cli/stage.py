@@ -41,6 +41,7 @@ _USAGE: Final = """\
   crossfade stage                       every table and type
   crossfade stage TABLE                 one table, and every criterion of its gate
   crossfade stage TABLE STAGE           move it
+  crossfade stage adopt                 pair this stage table and this DSQL database anew
   crossfade stage forget PROCESS        forget a process that is gone for good"""
 
 
@@ -96,6 +97,8 @@ def _run_stage(arguments: argparse.Namespace) -> int:
     words = arguments.words
     if words[:1] == ["forget"] and len(words) == 2 and words[1] not in _STAGES:
         return _forget(arguments, words[1])
+    if words == ["adopt"]:
+        return _adopt(arguments)
     if len(words) > 2:
         return _fail(f"too many words: crossfade stage TABLE STAGE, not {' '.join(words)!r}", WRONG)
     if len(words) == 2:
@@ -196,6 +199,29 @@ def _forget(arguments: argparse.Namespace, process: str) -> int:
         return OK
 
     return _with_client(arguments, forget)
+
+
+def _adopt(arguments: argparse.Namespace) -> int:
+    """Raises SettingsError and CredentialsError."""
+    from proxy.cli.stage_table_client import adopt_database, adoption_document, adoption_text
+
+    because = arguments.because.strip()
+    if not because:
+        return _fail('adopt needs --because "…": the history keeps it', WRONG)
+    if arguments.admin is not None:
+        return _fail("adopt goes by the settings, not by a proxy: give --config instead of --admin", WRONG)
+    settings = load(arguments.config, os.environ)
+    if not arguments.yes and not arguments.json and sys.stdin.isatty() and sys.stdout.isatty():
+        where = settings.stages.table or "the stages in these settings"
+        question = f"Pair {where} with this DSQL database? Whatever it belongs to now is refused from then on."
+        if not asyncio.run(_confirm(question)):
+            return _fail("nothing was changed", FAILED)
+    try:
+        done = asyncio.run(adopt_database(settings, requester_of(arguments), because))
+    except StoreError as error:
+        return _fail(f"{error}: see [stages], [dynamodb] and [dsql]", FAILED)
+    _print(adoption_document(done) if arguments.json else adoption_text(done))
+    return OK
 
 
 def _with_client(arguments: argparse.Namespace, ask: Callable[[StageClient], Awaitable[int]]) -> int:

@@ -31,8 +31,10 @@ def stages(document: Mapping[str, Any]) -> str:
     flip = document["flip"]
     if flip is not None:
         lines.append(f"{scope(flip)} is being moved to {flip['to']} by {flip['by'] or 'somebody'}: {flip['phase']}")
+    lines += [line for each in document["stages"] if each["own"] for line in _record(each)]
     if document["processes"]:
         lines += ["", *table([_PROCESS, *(_process(each) for each in document["processes"])])]
+        lines += [f"{each['process']}: {each['problem']}" for each in document["processes"] if each.get("problem")]
     for each in document["stages"]:
         if each["own"] and each["blocked_by"]:
             lines += ["", f"{scope(each)}, before {each['next']}:", *criteria(each["blocked_by"])]
@@ -138,6 +140,19 @@ def _row(each: Mapping[str, Any]) -> Sequence[str]:
     return (name, each["stage"], each["authority"], ramp, since, each["by"] or "", each["next"] or "", stops)
 
 
+def _record(each: Mapping[str, Any]) -> list[str]:
+    """The era, the mapping in force, and DSQL's own word on the authority; a proxy of an older version has none."""
+    era, parts = each.get("era"), []
+    if era and era["since"]:
+        parts.append(f"unbroken since {_when(era['since'])} ({era['because']})")
+    if each.get("recorded"):
+        agrees = "" if each["recorded"] == each["authority"] else ", WHICH IS NOT WHAT THE STAGE SAYS"
+        parts.append(f"DSQL's record names {each['recorded']} as the authority{agrees}")
+    if each.get("mapping"):
+        parts.append(f"mapping {each['mapping'][:_SHORT]}")
+    return [f"{scope(each)}: {'; '.join(parts)}"] if parts else []
+
+
 def _process(each: Mapping[str, Any]) -> Sequence[str]:
     """A row for a proxy; one of an older version reports less."""
     gone = f"GONE, last seen {_when(each['seen'])}" if each.get("gone") else ""
@@ -151,6 +166,10 @@ def _entry(each: Mapping[str, Any]) -> list[str]:
     when, by = _when(each["at"]), each["by"] or "somebody"
     if each["outcome"] == "forgotten":
         lines = [f"{when}  epoch {each['epoch']}  process {each['process']} forgotten, by {by}"]
+    elif each["outcome"] == "adopted":
+        lines = [f"{when}  epoch {each['epoch']}  DSQL database adopted, every era ended, by {by}"]
+    elif each["outcome"] == "era ended":
+        lines = [f"{when}  epoch {each['epoch']}  era ended, by {by}"]
     else:
         before = each.get("ramp_before")  # an older entry, or an older proxy, does not say
         moves = f"{each['from']}{_ramp(before)} → {each['to']}{_ramp(each['ramp'])}"

@@ -5,18 +5,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 from proxy.cli.stage_client import ReportProgress
 from proxy.cutover import documents
-from proxy.cutover.compose import compose_cutover
+from proxy.cutover.authority.adopt import Adoption, adopt
+from proxy.cutover.compose import compose_cutover, types_of
 from proxy.cutover.move_request import MoveRequest
 from proxy.cutover.service import CutoverService
-from proxy.cutover.stages import Scope, Stage
+from proxy.cutover.stage_table import StageTable
+from proxy.cutover.stages import DSQL, Scope, Stage, Stages
+from proxy.mapping.digest import mapping_digest
 from proxy.mapping.load import load_mappings
 from proxy.settings import Settings
 from proxy.settings.validation import SettingsError
+from proxy.stores.dsql.connect import open_pool
+from proxy.stores.dsql.system_tables.authority_record import AuthorityTable
 from proxy.stores.dynamodb.open_client import open_upstream
 from proxy.stores.dynamodb.store import DynamoDBStore
 
@@ -66,3 +71,54 @@ async def open_stage_table(settings: Settings) -> AsyncIterator[StageTableClient
     async with open_upstream(settings, os.environ) as upstream:
         dynamodb = DynamoDBStore(upstream, settings.dynamodb.timeout_seconds)
         yield StageTableClient(compose_cutover(settings, dynamodb, load_mappings(settings)))
+
+
+async def adopt_database(settings: Settings, by: str, because: str) -> Adoption:
+    """Pair what the settings name. Raises SettingsError, CredentialsError, StoreError."""
+    if not settings.dsql.given:
+        raise SettingsError(["this needs DSQL: set endpoint or dsn in [dsql]"])
+    mappings = load_mappings(settings)
+    async with AsyncExitStack() as stack:
+        pool = open_pool(settings.dsql)
+        stack.push_async_callback(pool.close_or_terminate)
+        table = None
+        if settings.stages.table is not None:
+            upstream = await stack.enter_async_context(open_upstream(settings, os.environ))
+            table = StageTable(DynamoDBStore(upstream, settings.dynamodb.timeout_seconds), settings.stages.table)
+        return await adopt(
+            AuthorityTable(pool, settings.dsql.schema, seconds=settings.dsql.timeout_seconds),
+            table,
+            Stages(settings, types_of(mappings)),
+            {name: mapping_digest(each.mapping) for name, each in mappings.items()},
+            by=by,
+            because=because,
+        )
+
+
+def adoption_document(done: Adoption) -> dict[str, Any]:
+    """Return what was done, ready for JSON."""
+    after = done.after
+    return {
+        "adopted": True,
+        "installation": after.installation or None,
+        "database": after.database,
+        "stage_table": after.stage_table or None,
+        "installation_before": done.before.installation or None,
+        "database_before": done.before.database or None,
+        "stage_table_before": done.before.stage_table or None,
+        "authorities": {name: each.authority for name, each in sorted(after.scopes.items())},
+    }
+
+
+def adoption_text(done: Adoption) -> str:
+    """Return what was done, and what has to follow, for people."""
+    after, before = done.after, done.before
+    where = f"the stage table {after.stage_table!r}" if after.stage_table else "the stages in these settings"
+    lines = [f"{where} and the DSQL database {after.database} belong together from now on"]
+    if before.installation is not None:
+        held = f"the stage table {before.stage_table!r}" if before.stage_table else "pinned stages"
+        lines.append(f"  before: {held}, database {before.database}: its processes are refused from now on")
+    for name, each in sorted(after.scopes.items()):
+        lines.append(f"  {name}: {'DSQL' if each.authority == DSQL else 'DynamoDB'} is the authority")
+    lines.append("Every era has ended: sweep each table before a flip (crossfade verify --table TABLE --repair)")
+    return "\n".join(lines)

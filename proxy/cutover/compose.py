@@ -5,23 +5,27 @@ Proxies use it, and so do the commands that move stages or work on a whole table
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 
 from comparators.rules import ANY
+from proxy.cutover.authority.beliefs import WatchedTables
+from proxy.cutover.authority.watch import AuthorityWatch
 from proxy.cutover.auto_demotion import AutoDemotion
-from proxy.cutover.flip.fencing import FenceControl
+from proxy.cutover.flip.fencing import FenceControl, FlipRecorder
 from proxy.cutover.flip.participant import Participant, ProcessIdentity
 from proxy.cutover.gate.evidence_publisher import EvidencePublisher, fingerprint
 from proxy.cutover.gate_metrics import GateMetrics
 from proxy.cutover.process_status import ProcessStatus
 from proxy.cutover.service import CutoverService
 from proxy.cutover.stage_table import StageTable
+from proxy.cutover.stages import Stages
 from proxy.mapping.column_mapping import ColumnMapping
 from proxy.mapping.load import LoadedMapping
 from proxy.settings import Settings
+from proxy.stores.dsql.system_tables.authority_record import AuthorityRecords
 from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.store import DynamoDBStore
 
@@ -29,20 +33,46 @@ _LEASE_CALL_SECONDS: Final = 0.5
 
 
 def compose_participant(
-    settings: Settings, upstream: DynamoDBClient, fence: FenceControl, process: str, *, listen: str = ""
+    settings: Settings,
+    upstream: DynamoDBClient,
+    fence: FenceControl,
+    process: str,
+    *,
+    listen: str = "",
+    recorder: FlipRecorder | None = None,
 ) -> Participant | None:
     """Return the participant of a process in moving stages, under the process's name; None where stages are pinned."""
-    if settings.stages.table is None:
+    table = _lease_table(settings, upstream)
+    if table is None:
         return None
-    # A call that takes longer than a part of the lease has cost the lease anyway. These are not clients' calls, whose
-    # latencies the gate evaluates.
-    limit = min(settings.dynamodb.timeout_seconds, max(_LEASE_CALL_SECONDS, settings.stages.lease_seconds / 5))
     return Participant(
-        StageTable(DynamoDBStore(upstream, limit), settings.stages.table),
+        table,
         fence,
         ProcessIdentity(name=process, initial_stages=_initial_stages(settings), listen=listen),
         lease_seconds=settings.stages.lease_seconds,
         poll_seconds=settings.stages.poll_seconds,
+        recorder=recorder,
+    )
+
+
+def authority_watch_of(
+    settings: Settings,
+    upstream: DynamoDBClient,
+    records: AuthorityRecords,
+    types: Mapping[str, Iterable[str]],
+    tables: WatchedTables,
+    process: str,
+) -> AuthorityWatch | None:
+    """Return the watch of a process over DSQL's record of the authority; None where the settings name no DSQL."""
+    if not settings.dsql.given:
+        return None
+    return AuthorityWatch(
+        records,
+        _lease_table(settings, upstream),
+        Stages(settings, types),
+        tables,
+        process=process,
+        lease_seconds=settings.stages.lease_seconds,
     )
 
 
@@ -110,6 +140,16 @@ def cutover_loops(
         if settings.gate.demote:
             loops.append(AutoDemotion(cutover, settings.gate).watch)
     return tuple(loops)
+
+
+def _lease_table(settings: Settings, upstream: DynamoDBClient) -> StageTable | None:
+    """Return the stage table for what a lease depends on; None where stages are pinned.
+
+    A call that hangs for longer than a part of the lease has cost it anyway; and none of these are clients' calls,
+    whose latencies the gate looks at.
+    """
+    limit = min(settings.dynamodb.timeout_seconds, max(_LEASE_CALL_SECONDS, settings.stages.lease_seconds / 5))
+    return _stage_table(settings, DynamoDBStore(upstream, limit))
 
 
 def _stage_table(settings: Settings, dynamodb: DynamoDBStore) -> StageTable | None:

@@ -33,6 +33,9 @@ def staged_scope(at: StagedScope, gate: GateView | None) -> dict[str, Any]:
         "authority": at.stage.authority,
         "ramp": at.ramp,
         "since": timestamp(at.since),
+        "era": {"number": at.era.number, "since": timestamp(at.era.began), "because": at.era.because or None},
+        "recorded": at.recorded_authority or None,
+        "mapping": at.mapping or None,
         "by": at.by or None,
         "next": str(further) if further is not None else None,
         "blocked_by": [each.document() for each in gate.unmet] if gate is not None else [],
@@ -63,6 +66,9 @@ def process(each: ProcessView) -> dict[str, Any]:
         "note": each.note or None,
         "owes": each.owes,
         "here": each.is_this_process,
+        "database": each.database or None,
+        "mappings": dict(each.mappings),
+        "problem": each.problem or None,
     }
 
 

@@ -7,11 +7,12 @@ Plain records and protocols, no I/O.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.cutover.move_request import MoveRequest
-from proxy.cutover.stages import Scope, Stage, StagePlacement
+from proxy.cutover.stages import Era, Scope, Stage, StagePlacement
 
 if TYPE_CHECKING:  # the command line shows what a proxy answers, and evaluates no criterion itself
     from proxy.cutover.gate.criteria import Criterion
@@ -32,6 +33,12 @@ class StagedScope:
     since: float = 0.0
     by: str = ""
     has_own_stage: bool = True
+    era: Era = field(default_factory=Era)
+    """The unbroken time in which every acknowledged write reached both stores."""
+    recorded_authority: str = ""
+    """The authority by DSQL's own record; "" where no process has reported it."""
+    mapping: str = ""
+    """The digest of the mapping in force, by DSQL's record; "" where it is not known."""
 
     @property
     def placement(self) -> StagePlacement:
@@ -58,6 +65,12 @@ class ProcessView:
     listen: str = ""
     renewed: float = 0.0
     lease_expired: bool = False
+    database: str = ""
+    """The id of its DSQL database."""
+    mappings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """The digest of its mapping of each table that has a mapping file."""
+    problem: str = ""
+    """What sets it apart from the others, or contradicts it, by DSQL's record."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,9 @@ class ProcessStatus(Protocol):
     def problems(self) -> Sequence[str]:
         """Return why this process should get no traffic now; empty if it can work."""
 
+    def notices(self) -> Sequence[str]:
+        """Return what sets this process apart from the others without keeping it from its work."""
+
     async def evidence(self) -> Evidence:
         """Return what the gate needs to know of this process."""
 

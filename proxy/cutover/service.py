@@ -116,7 +116,7 @@ class CutoverService:
             known_tables.add(scope.table)
         overview = StagesView(
             epoch=known.map.epoch,
-            scopes=_staged_scopes(stages, sorted(known_tables)),
+            scopes=_staged_scopes(stages, sorted(known_tables), leases),
             processes=[_process_view(each, known.flip, self._process_name, time.time()) for each in leases],
             flip=_flip_view(known.flip) if known.flip is not None else None,
             pinned="" if self._table is not None else PINNED,
@@ -299,13 +299,30 @@ async def _open_gate(_: MoveRequest) -> GateDecision:
     return GateDecision()
 
 
-def _staged_scopes(stages: Stages, known_tables: Iterable[str]) -> list[StagedScope]:
+def _staged_scopes(stages: Stages, known_tables: Iterable[str], leases: Iterable[LeaseItem]) -> list[StagedScope]:
     """Every table and type; a type without a stage of its own has its table's."""
     found = []
+    # The newest word on DSQL's record; who is contradicted by it has read it as well as anybody.
+    reports = [each.record.get("scopes", {}) for each in sorted(leases, key=lambda lease: lease.renewed)]
+    recorded: dict[str, list[str]] = {name: each for report in reports for name, each in report.items()}
     for table, item_type, stage in stages.list_all(known_tables):
         at = stages.placement(table, item_type)
         own_evidence = not item_type or Scope(table, item_type) in stages.map.placements
-        found.append(StagedScope(Scope(table, item_type), stage, at.ramp, at.since, at.by, own_evidence))
+        scope = Scope(table, item_type)
+        authority, mapping = recorded.get(str(scope)) or recorded.get(table) or ("", "")
+        found.append(
+            StagedScope(
+                scope,
+                stage,
+                at.ramp,
+                at.since,
+                at.by,
+                own_evidence,
+                era=stages.era(table, item_type),
+                recorded_authority=authority,
+                mapping=mapping,
+            )
+        )
     return found
 
 
@@ -322,6 +339,9 @@ def _process_view(lease: LeaseItem, flip: flips.Flip | None, process: str, now: 
         pid=lease.pid,
         listen=lease.listen,
         renewed=lease.renewed,
+        database=str(lease.record.get("database", "")),
+        mappings=dict(lease.record.get("mappings", {})),
+        problem="; ".join(lease.record.get("problems", ())),
         lease_expired=0 < lease.renewed < now - lease.seconds - clock_skew_margin(lease.seconds),
     )
 

@@ -22,6 +22,7 @@ from proxy.dynamodb.values import Item
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
 
 _STATE: Final = {"scope": {"S": "stages"}, "name": {"S": "state"}}
+_PULSE: Final = {"scope": {"S": "stages"}, "name": {"S": "pulse"}}
 _CREATE_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 0.25
 _REQUIRED_ACTIONS: Final = "CreateTable, DescribeTable, GetItem, PutItem, DeleteItem, Query"
@@ -64,6 +65,8 @@ class LeaseItem:
     started: float = 0.0
     renewed: float = 0.0
     listen: str = ""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """What the process last saw of DSQL's record of the authority, and its mappings."""
 
 
 class DynamoDBCalls(Protocol):
@@ -148,6 +151,23 @@ class StageTable:
         await self._ask("DeleteItem", {"TableName": self._table, "Key": _key("evidence", lease.process)})
         return True
 
+    async def pulse(self) -> int:
+        """Return the pulse that DSQL's record is known to have reached; 0 if none is known."""
+        item = await self._get(_PULSE)
+        return int(item["pulse"]["N"]) if item is not None else 0
+
+    async def raise_pulse(self, pulse: int) -> None:
+        """Write the pulse that DSQL's record has reached, unless a greater one is written."""
+        number = {"N": str(pulse)}
+        await self._put(
+            {
+                "TableName": self._table,
+                "Item": {**_PULSE, "pulse": number},
+                "ConditionExpression": "attribute_not_exists(pulse) OR pulse < :pulse",
+                "ExpressionAttributeValues": {":pulse": number},
+            }
+        )
+
     def _state_put(self, new: StageRow) -> dict[str, Any]:
         """The put of the state, conditional on the version before."""
         put: dict[str, Any] = {"TableName": self._table, "Item": self._state_item(new)}
@@ -207,6 +227,7 @@ class StageTable:
             "started": {"N": f"{lease.started:.3f}"},
             "renewed": {"N": f"{lease.renewed:.3f}"},
             "listen": {"S": lease.listen},
+            "record": _json_value(lease.record),
         }
         put: dict[str, Any] = {"TableName": self._table, "Item": item}
         if over is None:
@@ -350,4 +371,5 @@ def _lease(item: Item) -> LeaseItem:
         # Another version's may have none.
         renewed=float(item["renewed"]["N"]) if "renewed" in item else 0.0,
         listen=item["listen"]["S"] if "listen" in item else "",
+        record=_read_json(item, "record") or {},
     )

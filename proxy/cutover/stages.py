@@ -127,9 +127,16 @@ class DatabasePairing:
     """The id of the database; "" while the pairing is under way."""
     flipped: int = 0
     """The epoch at which an authority was moved last, since they are paired; 0 if none was."""
+    unrecorded: bool = False
+    """Whether that was done while no process was there to record it in DSQL: the first one that comes does."""
 
     def document(self) -> dict[str, Any]:
-        return {"installation": self.installation, "database": self.database, "flipped": self.flipped}
+        return {
+            "installation": self.installation,
+            "database": self.database,
+            "flipped": self.flipped,
+            **({"unrecorded": True} if self.unrecorded else {}),
+        }
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
@@ -137,6 +144,7 @@ class DatabasePairing:
             installation=str(document["installation"]),
             database=str(document["database"]),
             flipped=int(document["flipped"]),
+            unrecorded=bool(document.get("unrecorded", False)),
         )
 
 
@@ -166,15 +174,16 @@ class StageMap:
             return after
         return after.with_new_eras(broken, placed.since, f"it was moved to {placed.stage}")
 
-    def flipped(self) -> StageMap:
-        """Return the same map, which says that an authority was moved at its epoch."""
+    def with_flip(self, *, recorded: bool) -> StageMap:
+        """Return the same map, which says that an authority was moved at its epoch, and whether DSQL knows."""
         if self.pairing is None:
             return self
-        return replace(self, pairing=replace(self.pairing, flipped=self.epoch))
+        unrecorded = self.pairing.unrecorded or not recorded
+        return replace(self, pairing=replace(self.pairing, flipped=self.epoch, unrecorded=unrecorded))
 
-    def with_new_eras(self, scopes: Iterable[Scope], now: float, because: str) -> StageMap:
-        """The same stages, with a new era for each of the scopes."""
-        number = max((era.number for era in self.eras.values()), default=0) + 1
+    def with_new_eras(self, scopes: Iterable[Scope], now: float, because: str, *, at_least: int = 0) -> StageMap:
+        """The same stages, with a new era for each of the scopes; its number is `at_least` that."""
+        number = max(at_least, max((era.number for era in self.eras.values()), default=0) + 1)
         begun = dict.fromkeys(scopes, Era(number, now, because))
         return replace(self, eras=MappingProxyType({**self.eras, **begun}))
 

@@ -7,6 +7,7 @@ part in it. Pure.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -20,6 +21,24 @@ def mapping_digest(mapping: TableMapping) -> str:
     """Sixteen hexadecimal digits of the SHA-256 of what the mapping says."""
     text = orjson.dumps(_content(mapping), option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(text).hexdigest()[:16]
+
+
+class MappingDigests:
+    """The digests of tables' mappings, each worked out once."""
+
+    def __init__(self, mapping_of: Callable[[str], TableMapping | None]) -> None:
+        self._mapping_of = mapping_of
+        self._known: dict[str, tuple[TableMapping, str]] = {}
+
+    def of(self, table: str) -> str:
+        """Return the digest of a table's mapping; "" where it is not known."""
+        mapping = self._mapping_of(table)
+        if mapping is None:
+            return ""
+        known = self._known.get(table)
+        if known is None or known[0] is not mapping:
+            known = self._known[table] = (mapping, mapping_digest(mapping))
+        return known[1]
 
 
 def _content(mapping: TableMapping) -> dict[str, Any]:

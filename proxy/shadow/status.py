@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from proxy.background_tasks import BackgroundTasks
+from proxy.cutover.authority.guard import AuthorityGuard
 from proxy.cutover.flip.fencing import ServingLease
 from proxy.cutover.gate.evidence import Evidence
 from proxy.cutover.gate.evidence_collector import EvidenceCollector
@@ -37,6 +38,8 @@ class Health:
     """The decoder, which knows the tables that DynamoDB refuses to describe."""
     breakers: Mapping[str, CircuitBreaker]
     """The breaker in front of each store as the mirror, by the store's name."""
+    authority: AuthorityGuard
+    """DSQL's record of the authority, which may contradict this process."""
 
     def problems(self) -> list[str]:
         """Return why this process should get no traffic. A mirror that is down is no reason: clients do not notice."""
@@ -48,15 +51,16 @@ class Health:
         problems.extend(
             f"table {name} cannot be described: allow dynamodb:DescribeTable" for name in self.decoder.undescribed
         )
-        return problems
+        return problems + self.authority.problems()
 
     def troubles(self) -> list[str]:
         """Return what an operator should mend before a stage is moved: the problems, and a mirror that fails."""
-        return self.problems() + [
+        left_alone = [
             f"{name} is left alone as the mirror: it failed too often"
             for name, breaker in self.breakers.items()
             if not breaker.closed
         ]
+        return self.problems() + self.authority.notices() + left_alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +106,7 @@ class ShadowStatus:
             "parked": self.parked.list(_PARKED_SHOWN),
             "behind": self.background.running,
             "epoch": self.stages.map.epoch,
+            "authority": self.health.authority.document(),
             "shed": self.metrics.comparison.shed_counts(),
             "breaker": {name: str(breaker.state) for name, breaker in self.health.breakers.items()},
             "comparisons": [
@@ -117,6 +122,10 @@ class ShadowStatus:
     def problems(self) -> list[str]:
         """Return why this process should get no traffic."""
         return self.health.problems()
+
+    def notices(self) -> list[str]:
+        """Return what sets this process apart from the others without keeping it from its work."""
+        return self.health.authority.notices()
 
     async def evidence(self) -> Evidence:
         """Return what the gate needs to know of this process."""

@@ -5,8 +5,8 @@ answers with `batchItemFailures` ("Configuring partial batch response with Dynam
 Lambda gives those records, and all after the first of them, again. Settings come from `CROSSFADE_…` variables and from
 the file that SETTINGS_FILE names. What is opened for the first batch stays open for the next.
 
-Which store is the authority is read anew for each batch, from the stage table if there is one. While a stage is being
-moved nothing is converged, and the batch comes again.
+Which store is the authority is read anew for each batch, from the stage table if there is one, and from DSQL's own
+record. While a stage is being moved, or the two disagree, nothing is converged, and the batch comes again.
 """
 
 from __future__ import annotations
@@ -20,18 +20,22 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from comparators.rules import ANY
 from proxy import logs
+from proxy.cutover.authority.beliefs import WatchedTables
+from proxy.cutover.authority.watch import AuthorityWatch
+from proxy.cutover.compose import types_of
 from proxy.cutover.stage_table import StageTable
 from proxy.cutover.stages import DSQL, StageMap, Stages
 from proxy.dynamodb.schema import Key
+from proxy.mapping.digest import MappingDigests
 from proxy.mapping.load import LoadedMapping, load_mappings
 from proxy.settings import Settings, load
 from proxy.stores.dsql.connect import open_pool
 from proxy.stores.dsql.store import DSQLStore
+from proxy.stores.dsql.system_tables.authority_record import AuthorityTable
 from proxy.stores.dynamodb.open_client import open_upstream
 from proxy.stores.dynamodb.store import DynamoDBStore
-from proxy.stores.errors import StoreError
+from proxy.stores.errors import StoreError, Unreachable
 from proxy.stores.guarded_store import GuardedStore
 from proxy.stores.table_registry import Tables
 from proxy.stream.batch_receiver import BatchReceiver, DirectedStores
@@ -57,8 +61,7 @@ class _Environment:
         self._settings = settings
         self._stack = AsyncExitStack()
         self._mappings: dict[str, LoadedMapping] = load_mappings(settings)
-        types = {name: [each for each in table.rules if each != ANY] for name, table in self._mappings.items()}
-        self._stages = Stages(settings, types)
+        self._stages = Stages(settings, types_of(self._mappings))
 
     async def open(self) -> None:
         """Raises SettingsError and CredentialsError."""
@@ -75,6 +78,19 @@ class _Environment:
         self._stage_table = StageTable(dynamodb, name) if name is not None else None
         rows_of = dict.fromkeys((*self._mappings, *settings.stream.tables))
         self._receiver = BatchReceiver(self._tables.find, rows_of, self._direction_of, settings.dsql.schema)
+        digests = MappingDigests(
+            lambda table: known.mapping if (known := self._tables.known(table)) is not None else None
+        )
+        self._watch = AuthorityWatch(
+            AuthorityTable(pool, settings.dsql.schema, seconds=settings.dsql.timeout_seconds),
+            self._stage_table,
+            Stages(settings, types_of(self._mappings)),
+            WatchedTables(
+                names=lambda: (*rows_of, *self._tables.names()), digest_of=digests.of, find=self._tables.find
+            ),
+            process="the stream's function",
+            lease_seconds=settings.stages.lease_seconds,
+        )
 
     async def close(self) -> None:
         await self._stack.aclose()
@@ -86,6 +102,7 @@ class _Environment:
             return {"batchItemFailures": []}
         try:
             settled = await self._refresh_stages()
+            await self._watch.look()
         except StoreError as error:
             log.warning("stages_not_read", reason=error.reason)
             settled = False
@@ -105,6 +122,9 @@ class _Environment:
         stage = self._stages.stage_of(key.table, self._tables.type_of(key))
         if not stage.mirrored:
             return None
+        if not self._watch.may_mirror(key.table):
+            why = self._watch.contradiction(key.table) or "; ".join(self._watch.problems())
+            raise Unreachable("authority", why or "DSQL's record of the authority has not been read")
         if stage.authority == DSQL:
             return DirectedStores(self._dsql, self._dynamodb)
         return DirectedStores(self._dynamodb, self._dsql)

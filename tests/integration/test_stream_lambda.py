@@ -235,25 +235,31 @@ def test_the_stage_table_says_which_way_and_when_not(
     billio_rows(dsql_database)
     settings = load(None, {"CROSSFADE_DYNAMODB__ENDPOINT_URL": dynamodb} | AWS)
 
-    async def write(version: int, stage: Stage, flip: dict[str, Any] | None = None) -> None:
+    async def write(stage: Stage, flip: dict[str, Any] | None = None) -> None:
+        """A stage table that says so, and is paired with no database yet; DSQL's record agrees with it."""
         async with open_upstream(settings, {}) as upstream:
             table = StageTable(DynamoDBStore(upstream, 60.0), "crossfade_stages")
             await table.ensure()
+            version = (await table.state()).version + 1
             moved = StageMap(epoch=version - 1).with_move(Scope(TABLE), StagePlacement(stage))
             assert await table.write_state(StageRow(version, version, moved.document(), flip))
+        if version > 1:
+            agreed = "UPDATE crossfade_authority SET installation = '', authority = $1 WHERE scope = $2"
+            for scope, authority in (("", ""), (TABLE, stage.authority)):
+                await run_sql(database, agreed, authority, scope)
 
-    asyncio.run(write(1, Stage.DUALWRITE))
+    asyncio.run(write(Stage.DUALWRITE))
     staged = function(dynamodb, dsql_database, tmp_path, extra='[stages]\ntable = "crossfade_stages"\n')
     try:
         client.put_item(TableName=TABLE, Item=book(1))
         assert failures(staged(recorded(), Clock())) == []
         assert titles(database) == {"1": "Number 1"}
         # While a stage is being moved nobody can say which store is the truth: the batch comes again.
-        asyncio.run(write(2, Stage.DUALWRITE, {"id": "f", "phase": "holding"}))
+        asyncio.run(write(Stage.DUALWRITE, {"id": "f", "phase": "holding"}))
         client.put_item(TableName=TABLE, Item=book(1, title={"S": "changed"}))
         assert failures(staged(recorded(), Clock())) == ALL
         assert titles(database) == {"1": "Number 1"}
-        asyncio.run(write(3, Stage.LIVE))
+        asyncio.run(write(Stage.LIVE))
         assert failures(staged(recorded(), Clock())) == []
         assert client.get_item(TableName=TABLE, Key={"type:id": {"S": "Book:1"}})["Item"]["title"] == {"S": "Number 1"}
     finally:

@@ -91,7 +91,7 @@ def simulated_stores(
         on_table_described=lambda _: None,
         on_time_to_live=lambda _: None,
         remember_token=None,
-        enlist=enlist,
+        enlist=lambda fence, process, _: enlist(fence, process),
         loops=loops,
     )
 

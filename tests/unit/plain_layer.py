@@ -85,6 +85,9 @@ class PlainProcess:
     def met(self) -> Sequence[str]:
         return ()
 
+    def notices(self) -> Sequence[str]:
+        return []
+
     def problems(self) -> Sequence[str]:
         return self.reasons
 

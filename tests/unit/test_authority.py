@@ -130,8 +130,8 @@ def test_stages_of_the_settings_may_do_what_the_record_does_not_contradict() -> 
 def test_a_move_under_way_is_the_installations_own_affair() -> None:
     record = recorded({"t": RecordedScope(authority=DYNAMODB, moving=MOVE)})
     before = DatabasePairing(installation="i1", database="d1")
-    assert judge(believed({"t": Stage.SHADOW}, pairing=before, flip="f1"), record).agrees
-    assert judge(believed({"t": Stage.LIVE}, flip="f1"), record).agrees, "committed, and not recorded yet"
+    assert judge(believed({"t": Stage.SHADOW}, pairing=before), record).agrees
+    assert judge(believed({"t": Stage.LIVE}), record).agrees, "committed, and not recorded yet"
     for stage in (Stage.OFF, Stage.COMPLETE):
         stray = judge(believed({"t": stage}, stage_table=None, pairing=None), record)
         assert "is being moved" in stray.unserved["t"]

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 
+from proxy.cutover.authority.guard import NoRecord
 from proxy.cutover.stages import Stages
 from proxy.dynamodb.outcome import Outcome
 from proxy.settings import DSQL, Settings
@@ -39,6 +40,7 @@ def operations(there: Control, stage: Any, *, alone: bool = False) -> TableOpera
     tables = Tables(_no_table, {})
     return TableOperations(
         stages=Stages(Settings(stage=stage, **settings)),
+        authority=NoRecord(),
         tables=tables,
         dynamodb=cast("Passthrough", there),
         control=there if alone else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -72,19 +72,24 @@ class ProcessBackend:
             log.exception("move_fault", scope=scope)
 
 
+_NO_MOVES: Final = ("adopted", "era ended", "forgotten")
+"""The outcomes in the history that are no moves."""
+
+
 def history_entry(kept: Mapping[str, Any]) -> HistoryEntry:
     """An entry of the stage table's history as the console shows it."""
-    forgotten = kept.get("outcome") == "forgotten"
+    outcome = kept.get("outcome")
+    forgotten = outcome == "forgotten"
     before = kept.get("from") or ""
-    after = "forgotten" if forgotten else kept.get("to") or ""
+    after = str(outcome) if outcome in _NO_MOVES else kept.get("to") or ""
     ramp_set = before == after == "shadow"
     return HistoryEntry(
         at=float(kept.get("at") or 0.0),
-        scope=str(kept.get("process") if forgotten else kept.get("scope", "")),
+        scope=str(kept.get("process") if forgotten else kept.get("scope") or ", ".join(kept.get("scopes") or ())),
         before=_with_ramp(before, kept.get("ramp_before"), always=ramp_set and kept.get("ramp_before") is not None),
         after=_with_ramp(after, kept.get("ramp"), always=ramp_set),
         by=kept.get("by") or "",
-        committed=kept.get("outcome") in ("moved", "forgotten"),
+        committed=outcome in ("moved", *_NO_MOVES),
         reason=kept.get("reason") or "",
         because=kept.get("because") or "",
         held_ms=kept.get("held_ms"),

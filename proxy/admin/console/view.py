@@ -318,7 +318,7 @@ def _process_rows(overview: StagesView) -> Iterable[ProcessRow]:
         answer = each.vote or (f"at epoch {each.epoch}, behind the others" if late else "serving")
         if each.lease_expired:
             answer = "gone: it no longer renews its lease"
-        yield ProcessRow(each, answer, ready=not late and not each.lease_expired)
+        yield ProcessRow(each, answer, ready=not late and not each.lease_expired and not each.problem)
 
 
 def _notice(history: Sequence[HistoryEntry], now: float) -> Notice | None:

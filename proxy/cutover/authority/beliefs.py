@@ -5,12 +5,29 @@ Pure: made of the stages as the stage table or the settings give them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from proxy.cutover.stages import DSQL, DatabasePairing, Scope, Stage, Stages
 from proxy.stores.dsql.system_tables.authority_record import AuthorityRecord, RecordedScope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchedTables:
+    """The tables of a process, as the watch asks for them."""
+
+    names: Callable[[], Iterable[str]]
+    """Returns the names of the tables that have been met."""
+    digest_of: Callable[[str], str]
+    """Returns the digest of a table's mapping; "" where it is not known."""
+    find: Callable[[str], Awaitable[Any]]
+    """Learns of a table that has not been met. Raises StoreError."""
+    written: frozenset[str] = frozenset()
+    """The tables whose mirror the process writes whatever their stage: a command's table."""
+    mapped: tuple[str, ...] = ()
+    """The tables that have a mapping file: their mappings are told to the other processes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +40,12 @@ class Beliefs:
     """What the stage table says of the DSQL database that it is paired with."""
     pulse: int = 0
     """The pulse that the stage table knows DSQL's record to have reached."""
-    flip: str = ""
-    """The id of the move that is under way in the stage table."""
     stages: Mapping[Scope, Stage] = field(default_factory=lambda: MappingProxyType({}))
     """The stage of each table and item type."""
     mappings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """The digest of the mapping of each table that this process maps."""
+    written: frozenset[str] = frozenset()
+    """The tables whose mirror this process writes whatever their stage: a command's table."""
 
     @classmethod
     def of(
@@ -38,17 +55,17 @@ class Beliefs:
         *,
         stage_table: str | None,
         pulse: int = 0,
-        flip: str = "",
         mappings: Mapping[str, str],
+        written: frozenset[str] = frozenset(),
     ) -> Beliefs:
         """Return what these stages say of all tables that are named, and of `tables`."""
         return cls(
             stage_table=stage_table,
             pairing=stages.map.pairing,
             pulse=pulse,
-            flip=flip,
             stages=MappingProxyType({Scope(table, each): stage for table, each, stage in stages.list_all(tables)}),
             mappings=MappingProxyType(dict(mappings)),
+            written=written,
         )
 
     @property
@@ -62,16 +79,44 @@ class Beliefs:
         return tuple(dict.fromkeys(scope.table for scope in self.stages))
 
     def is_active(self, table: str) -> bool:
-        """Return whether the table, or any type in it, has left `off`."""
-        return any(stage is not Stage.OFF for scope, stage in self.stages.items() if scope.table == table)
+        """Return whether the table, or any type in it, has left `off`, or is written all the same."""
+        return table in self.written or any(
+            stage is not Stage.OFF for scope, stage in self.stages.items() if scope.table == table
+        )
 
     def is_mirrored(self, table: str) -> bool:
         """Return whether writes to the table, or to any type in it, go to both stores."""
-        return any(stage.mirrored for scope, stage in self.stages.items() if scope.table == table)
+        return table in self.written or any(
+            stage.mirrored for scope, stage in self.stages.items() if scope.table == table
+        )
 
     def past_the_flip(self, table: str) -> bool:
         """Return whether DSQL is the authority for the table, or for any type in it."""
         return any(stage.authority == DSQL for scope, stage in self.stages.items() if scope.table == table)
+
+    def unsettled_mappings(self, record: AuthorityRecord) -> dict[str, str]:
+        """Return this process's mapping of each table where the record has none, or, before a flip, another one."""
+        found = {}
+        for table in self.tables:
+            row, digest = record.scopes.get(table), self.mappings.get(table, "")
+            if row is None or row.moving is not None or not digest or digest == row.mapping:
+                continue
+            if not row.mapping or not self.past_the_flip(table):
+                found[table] = digest
+        return found
+
+    def missed(self, record: AuthorityRecord, epoch: int) -> dict[str, str]:
+        """Return the authority of each recorded scope that was moved, the last time at this epoch, without a record."""
+        moves = {
+            name: stage.authority
+            for name, each in record.scopes.items()
+            if (stage := self.stages.get(Scope.parse(name))) is not None and stage.authority != each.authority
+        }
+        if not moves and record.scopes and max(each.epoch for each in record.scopes.values()) < epoch:
+            # It was moved there and back: the record says what is true, but not of which epoch.
+            name = min(record.scopes)
+            moves[name] = record.scopes[name].authority
+        return moves
 
     def undeclared(self, record: AuthorityRecord) -> AuthorityRecord:
         """Return a record of the scopes that are in use here and that `record` says nothing of."""

@@ -89,6 +89,18 @@ def can_pair(beliefs: Beliefs, record: AuthorityRecord) -> bool:
     return not record.installation or (pairing is not None and record.installation == pairing.installation)
 
 
+def pinned_elsewhere(beliefs: Beliefs, record: AuthorityRecord) -> dict[str, str]:
+    """Return the authorities that the settings pin and that an earlier start with other settings recorded otherwise, by
+    scope. While nobody else is at work, settings may move them; a stage table never lets settings do that."""
+    if not beliefs.pinned or record.installation != "":
+        return {}
+    return {
+        str(scope): stage.authority
+        for scope, stage in beliefs.stages.items()
+        if (own := record.scopes.get(str(scope))) is not None and own.authority != stage.authority
+    }
+
+
 def mapping_text(digest: str) -> str:
     """Return a digest as people are shown it."""
     return digest[:_SHOWN] or "unknown"
@@ -138,7 +150,8 @@ def _outdated(beliefs: Beliefs, record: AuthorityRecord, here: str) -> str:
     assert pairing is not None
     last = max((each.epoch for each in record.scopes.values()), default=0)
     under_way = {each.moving.epoch for each in record.scopes.values() if each.moving is not None}
-    if record.pulse < beliefs.pulse or (last < pairing.flipped and pairing.flipped not in under_way):
+    behind = last < pairing.flipped and pairing.flipped not in under_way and not pairing.unrecorded
+    if record.pulse < beliefs.pulse or behind:
         return (
             f"{_RECORD} is older than {here} knows it to be (pulse {record.pulse} and epoch {last}, not "
             f"{beliefs.pulse} and {pairing.flipped}): this is a restored backup of the database; what was written "
@@ -163,6 +176,8 @@ def _against_authority(beliefs: Beliefs, record: AuthorityRecord, table: str) ->
         if found is None:
             continue
         own = not beliefs.pinned and beliefs.pairing is not None and beliefs.pairing.installation == record.installation
+        if own and beliefs.pairing is not None and beliefs.pairing.unrecorded:
+            continue  # the record does not know of a move that this process is about to tell it
         if moving(record, scope):
             # Processes of the installation go by the stage table; nobody else may take either store for the truth.
             if own:
@@ -171,7 +186,10 @@ def _against_authority(beliefs: Beliefs, record: AuthorityRecord, table: str) ->
         if found.authority == stage.authority:
             continue
         where = f"the stage table {beliefs.stage_table!r}" if not beliefs.pinned else "the settings"
-        remedy = f"correct stage in the settings, or, if {_NAMES[stage.authority]} is the truth, run {_ADOPT}"
+        remedy = (
+            "correct stage in the settings; or stop every process that has the stages of before, which lets this one "
+            f"move the authority; or, if {_NAMES[stage.authority]} is the truth, run {_ADOPT}"
+        )
         if not beliefs.pinned:
             remedy = (
                 f"stages in the settings move no authority: set them as they were and run crossfade stage {table} "

@@ -200,7 +200,7 @@ class Coordinator:
                 known.end(), flips.move_entry(flip, known.map.epoch, now, reason=None, seen=active.leases)
             )
         elif may_advance and (flip.phase is Phase.HOLDING or not flip.moves_authority):
-            await active.write(known.commit(flip, now))
+            await active.write(known.commit(flip, now, active.leases))
         elif may_advance and flips.not_ready_reason(flip, active.leases) is None:
             await active.write(known.hold_writes(flip, now))
         elif self._clocks.elapsed() - active.written_at >= _HEARTBEAT_SECONDS:

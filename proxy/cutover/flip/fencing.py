@@ -1,13 +1,16 @@
-"""The seam between a flip and a process's writes: what a flip needs of the write fence, and the fence of the lease.
+"""The seam between a flip and its process: what a flip needs of the write fence and of DSQL's record of the authority,
+and the fence of the lease.
 
 Protocols and records only; the fence itself is in `proxy.shadow`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+from proxy.cutover.flip.protocol import Flip
 from proxy.cutover.stages import Scope, Stage, StageMap
 
 
@@ -81,3 +84,22 @@ class FenceControl(Protocol):
 
     @property
     def clean(self) -> bool: ...
+
+
+class FlipRecorder(Protocol):
+    """Records a move of the authority in DSQL before its commit (`proxy.cutover.authority.watch`)."""
+
+    def notice(self, flip: Flip | None) -> None:
+        """Take note of the move that is under way. Returns at once."""
+
+    def has_recorded(self, flip: Flip) -> bool:
+        """Return whether this process has seen the move on record."""
+
+    def may_vote(self, flip: Flip) -> bool:
+        """Return whether the move may go on, as far as this process's record is concerned."""
+
+    def report(self) -> Mapping[str, Any]:
+        """Return what this process knows of the record, and its mappings, for its lease item."""
+
+    def problem(self, flip: Flip) -> str | None:
+        """Return why this process cannot record the move; None if it can."""

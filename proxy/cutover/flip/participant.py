@@ -22,9 +22,10 @@ import structlog
 from proxy.cutover.eras import ended_by_settings, era_entry
 from proxy.cutover.flip.active_move import read_state
 from proxy.cutover.flip.clocks import SYSTEM_CLOCKS, Clocks
-from proxy.cutover.flip.fencing import DrainStatus, FenceControl
+from proxy.cutover.flip.fencing import DrainStatus, FenceControl, FlipRecorder
 from proxy.cutover.flip.lease import Lease
 from proxy.cutover.flip.protocol import (
+    RECORDED,
     Flip,
     HeartbeatTimeout,
     LeaseObserver,
@@ -79,7 +80,9 @@ class Participant:
         lease_seconds: float = 10.0,
         poll_seconds: float = 1.0,
         clocks: Clocks = SYSTEM_CLOCKS,
+        recorder: FlipRecorder | None = None,
     ) -> None:
+        """`recorder` is None for a process that has no DSQL."""
         self.lease = Lease(clocks.elapsed)
         self.problem: str | None = "the stages have not been read yet"
         # Whether another process has taken this one's name.
@@ -93,6 +96,7 @@ class Participant:
         self._poll = poll_seconds
         self._clock = clocks.elapsed
         self._wall = clocks.wall
+        self._recorder = recorder
         self._host = socket.gethostname()
         self._started = clocks.wall()
         self._listed = False
@@ -306,6 +310,7 @@ class Participant:
             started=self._started,
             renewed=self._wall(),
             listen=self._listen,
+            record=self._recorder.report() if self._recorder is not None else {},
         )
 
     # -- its part in a move -------------------------------------------------------------------------------------------
@@ -332,28 +337,39 @@ class Participant:
 
     def _evaluate(self) -> None:
         """Work out this process's vote and note for the move under way."""
-        flip = self._flip
+        flip, recorder = self._flip, self._recorder
+        if recorder is not None:
+            recorder.notice(flip)
         if flip is None:
             self._next_vote, self._note = ("", ""), {}
             return
         drain = self._fence.drain(flip.scope, flip.to.authority if flip.moves_authority else None)
         problem = self._fence.problem(flip.scope, flip.to)
-        self._next_vote = (flip.id, str(self._vote(flip, drain, problem)))
+        recorded = {}
+        if recorder is not None and flip.recorded:
+            problem = problem or recorder.problem(flip)
+            recorded = {RECORDED: flip.id} if recorder.has_recorded(flip) else {}
+        vote = self._vote(flip, drain, problem)
+        self._next_vote = (flip.id, str(vote)) if vote is not None else ("", "")
         self._note = {
             "writers": drain.writers,
             "keys": drain.keys,
             "parked": drain.parked,
             "lingering": round(drain.lingering_seconds, 3),
             **({"problem": problem} if problem else {}),
+            **recorded,
         }
 
-    def _vote(self, flip: Flip, drain: DrainStatus, problem: str | None) -> Vote:
+    def _vote(self, flip: Flip, drain: DrainStatus, problem: str | None) -> Vote | None:
+        """Return the vote of this process; None where it cannot vote yet."""
         if flip.phase is Phase.SWITCHED:
             # Where the authority moved, no write was in flight. Otherwise writes that began before must end first.
             waits = not flip.moves_authority and self._fence.began_before(flip.scope)
             return Vote.READY if waits else Vote.SWITCHED
         if problem is not None:
             return Vote.REFUSED
+        if self._recorder is not None and not self._recorder.may_vote(flip):
+            return None
         if flip.phase is Phase.HOLDING and drain.done and (flip.forced or not drain.parked):
             return Vote.DRAINED
         return Vote.READY

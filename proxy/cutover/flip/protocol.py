@@ -167,12 +167,14 @@ class StageTableState:
     def hold_writes(self, flip: Flip, now: float) -> StageRow:
         return self.next_row(replace(flip, phase=Phase.HOLDING, heartbeat=flip.heartbeat + 1, held_since=now))
 
-    def commit(self, flip: Flip, now: float) -> StageRow:
-        """The commit."""
+    def commit(self, flip: Flip, now: float, seen: Sequence[ObservedLease] = ()) -> StageRow:
+        """The commit. It says whether any process of those seen has recorded the move in DSQL."""
         placed = StagePlacement(flip.to, flip.ramp, now, flip.by)
         after = replace(flip, phase=Phase.SWITCHED, heartbeat=flip.heartbeat + 1)
         moved = self.map.with_move(flip.scope, placed, flip.ended_eras)
-        return self.next_row(after, moved.flipped() if flip.moves_authority else moved)
+        return self.next_row(
+            after, moved.with_flip(recorded=is_recorded(flip, seen)) if flip.moves_authority else moved
+        )
 
     def end(self) -> StageRow:
         """The state without a move: after `switched` it is committed, before that it is aborted."""
@@ -274,11 +276,16 @@ def parked_keys(seen: Sequence[ObservedLease]) -> int:
     return sum(int(each.lease.note.get("parked", 0)) for each in seen if not each.expired)
 
 
+def is_recorded(flip: Flip, seen: Sequence[ObservedLease]) -> bool:
+    """Whether a process has seen the move on record in DSQL."""
+    return any(each.lease.note.get(RECORDED) == flip.id for each in seen)
+
+
 def not_ready_reason(flip: Flip, seen: Sequence[ObservedLease]) -> str | None:
     """Why writes must not be held yet: they could not drain in time. None if they could."""
     if not flip.moves_authority:
         return None
-    if flip.recorded and not any(each.lease.note.get(RECORDED) == flip.id for each in seen):
+    if flip.recorded and not is_recorded(flip, seen) and not all(each.expired for each in seen):
         return "no process has recorded it in DSQL: start a proxy that serves the table"
     seconds, keys = max_lingering_seconds(seen), parked_keys(seen)
     if seconds > 0:

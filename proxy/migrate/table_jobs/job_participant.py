@@ -20,6 +20,7 @@ from typing import Final
 
 import structlog
 
+from proxy.cutover.authority.watch import AuthorityWatch
 from proxy.cutover.flip.fencing import DrainStatus
 from proxy.cutover.flip.participant import Participant
 from proxy.cutover.stages import Scope, Stage, StageMap
@@ -61,12 +62,15 @@ class JobParticipant:
         enlist: Enlist,
         *,
         unrecovered: bool = False,
+        watch: AuthorityWatch | None = None,
     ) -> None:
+        """`watch` is over DSQL's record of the authority; None where nothing is recorded."""
         self.authority = authority
         self.mirror: Store = FencedStore(mirror, lambda key: self.check(table.mapping.type_of(key.attributes)))
         self._table = table.name
         self._table_authority = table_authority
         self._participant = enlist(self)
+        self._watch = watch
         self._units = self._keys = 0
         self._unsettled: dict[str, float] = {}
         self._unrecovered = unrecovered
@@ -74,12 +78,19 @@ class JobParticipant:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[JobParticipant]:
-        """Hold a lease until the end of the block. Raises StoreError if no lease can be obtained."""
+        """Hold a lease until the end of the block, and read DSQL's record of the authority first.
+
+        Raises StoreError if no lease can be obtained, and Refused if the record contradicts the command.
+        """
         tasks = [asyncio.create_task(self._converge_unsettled())]
         try:
             if self._participant is not None:
                 await self._participant.join()
                 tasks.append(asyncio.create_task(self._participant.run()))
+            if self._watch is not None:
+                await self._watch.look()
+                tasks.append(asyncio.create_task(self._watched(self._watch)))
+                self._refuse_contradiction()
             yield self
         finally:
             for task in tasks:
@@ -130,9 +141,13 @@ class JobParticipant:
     def check(self, item_type: str | None = None) -> None:
         """Check, before each write, that the command may write. `item_type` None means every type.
 
-        Raises AuthorityMovedError if the authority for the type is another one now, and Unreachable if the lease has
-        run out, so that nobody can tell.
+        Raises AuthorityMovedError if the authority for the type is another one now, Unreachable if the lease has run
+        out, or DSQL's record could not be read for too long, so that nobody can tell, and Refused if the record
+        contradicts the command.
         """
+        if self._watch is not None and not self._watch.may_mirror(self._table):
+            self._refuse_contradiction()
+            raise Unreachable("authority", self._unread())
         if self._participant is None:
             return
         if not self._participant.lease.valid:
@@ -166,6 +181,7 @@ class JobParticipant:
     # -- inside -------------------------------------------------------------------------------------------------------
 
     async def _wait_for_turn(self, *, last: bool) -> None:
+        await self._wait_for_record()
         if self._participant is None:
             return
         lease = self._participant.lease
@@ -187,6 +203,29 @@ class JobParticipant:
             elif time.monotonic() > until:
                 raise Unreachable("lease", self._participant.problem or "there is no lease in the stage table")
             await asyncio.sleep(_POLL_SECONDS)
+
+    async def _wait_for_record(self) -> None:
+        """Return when DSQL's record allows writes to the mirror; at once, as a rule."""
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while self._watch is not None and not self._watch.may_mirror(self._table):
+            self._refuse_contradiction()
+            if time.monotonic() > until:
+                raise Unreachable("authority", self._unread())
+            await asyncio.sleep(_POLL_SECONDS)
+
+    def _refuse_contradiction(self) -> None:
+        against = self._watch.contradiction(self._table) if self._watch is not None else None
+        if against:
+            raise Refused("authority", against)
+
+    def _unread(self) -> str:
+        problems = self._watch.problems() if self._watch is not None else []
+        return "; ".join(problems) or "DSQL's record of the authority (crossfade_authority) cannot be read"
+
+    @staticmethod
+    async def _watched(watch: AuthorityWatch) -> None:
+        while True:
+            await watch.watch()
 
     def _must_wait_for_flip(self, *, last: bool) -> bool:
         """Whether a flip of the table is under way that a unit must wait for."""

@@ -10,12 +10,16 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from proxy.cutover.compose import compose_participant
-from proxy.cutover.flip.fencing import FenceControl
+from proxy.cutover.authority.beliefs import WatchedTables
+from proxy.cutover.authority.watch import AuthorityWatch
+from proxy.cutover.compose import authority_watch_of, compose_participant
+from proxy.cutover.flip.fencing import FenceControl, FlipRecorder
 from proxy.cutover.flip.participant import Participant
 from proxy.cutover.stages import DYNAMODB
+from proxy.mapping.digest import MappingDigests
 from proxy.mapping.references import Reference
 from proxy.migrate.schema.document_tables import DocumentTables
 from proxy.migrate.table_jobs import open_table as opening
@@ -27,6 +31,7 @@ from proxy.stores.dsql.bulk import Bulk
 from proxy.stores.dsql.connect import open_pool
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.store import DSQLStore
+from proxy.stores.dsql.system_tables.authority_record import AuthorityTable
 from proxy.stores.dsql.system_tables.checkpoints import Checkpoints
 from proxy.stores.dynamodb.open_client import open_upstream
 from proxy.stores.dynamodb.store import DynamoDBStore
@@ -61,8 +66,10 @@ class TableStores:
     """The table's size in bytes, equally old."""
     authority: TableAuthority
     """Knows which store is the table's authority."""
-    enlist: Callable[[str, FenceControl], Participant | None]
+    enlist: Callable[[str, FenceControl, FlipRecorder | None], Participant | None]
     """Gives the participant of a process name in moving stages; None where stages are pinned."""
+    watch_authority: Callable[[str], AuthorityWatch | None]
+    """Gives the watch of a process name over DSQL's record of the authority."""
 
     def job_participant(self, name: str, authority: str, *, unrecovered: bool) -> JobParticipant:
         """Return the command's participant in moving stages while it writes to the mirror of `authority`.
@@ -73,8 +80,15 @@ class TableStores:
         truth, mirror = stores if authority == DYNAMODB else stores[::-1]
         # Names go into paths and onto command lines (`crossfade stage forget`).
         process = name.replace("/", ":")
+        watch = self.watch_authority(process)
         return JobParticipant(
-            self.table, self.authority, truth, mirror, lambda part: self.enlist(process, part), unrecovered=unrecovered
+            self.table,
+            self.authority,
+            truth,
+            mirror,
+            lambda part: self.enlist(process, part, watch),
+            unrecovered=unrecovered,
+            watch=watch,
         )
 
 
@@ -96,6 +110,7 @@ async def open_table_stores(
         tables = Tables(dynamodb.describe, {} if mapped is None else {chosen: mapped}, settings.dsql.max_key_bytes)
         table = tables.learn(table_schema)
         schema = settings.dsql.schema
+        types = {chosen: tuple(mapped.rules) if mapped is not None else ()}
         if mapped is None and settings.follow_tables:
             await DocumentTables(pool, schema).create(table.mapping)  # type: ignore[arg-type]
         yield TableStores(
@@ -108,8 +123,24 @@ async def open_table_stores(
             references=() if mapped is None else mapped.references,
             items=int(description["Table"].get("ItemCount", 0)),
             size=int(description["Table"].get("TableSizeBytes", 0)),
-            authority=TableAuthority(settings, dynamodb, chosen, mapped.rules if mapped is not None else ()),
-            enlist=lambda process, fence: compose_participant(settings, upstream, fence, process),
+            authority=TableAuthority(settings, dynamodb, chosen, types[chosen]),
+            enlist=lambda process, fence, recorder: compose_participant(
+                settings, upstream, fence, process, recorder=recorder
+            ),
+            watch_authority=partial(
+                authority_watch_of,
+                settings,
+                upstream,
+                AuthorityTable(pool, schema, seconds=settings.dsql.timeout_seconds),
+                types,
+                WatchedTables(
+                    names=lambda: (chosen,),
+                    digest_of=MappingDigests({chosen: table.mapping}.get).of,
+                    find=tables.find,
+                    written=frozenset({chosen}),
+                    mapped=(chosen,) if mapped is not None else (),
+                ),
+            ),
         )
 
 

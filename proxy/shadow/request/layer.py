@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from proxy.cutover.authority.guard import AuthorityGuard
 from proxy.cutover.flip.fencing import ServingLease
 from proxy.cutover.stages import Stages
+from proxy.dynamodb.errors import service_unavailable
 from proxy.dynamodb.operations import LISTING, WRITES, Operation, parse_body, tables_of
 from proxy.dynamodb.outcome import Outcome
 from proxy.off_loop import off_loop
@@ -34,6 +36,8 @@ class Layer:
     """The stages of this process."""
     lease: ServingLease
     """The lease without which nothing is served."""
+    authority: AuthorityGuard
+    """DSQL's record of the authority: a table that it contradicts is not served."""
     decoder: RequestDecoder
     """Decodes requests into calls."""
     read: Execute
@@ -58,6 +62,12 @@ class Layer:
         """
         if not self.lease.valid:
             raise Unreachable("lease", LEASE_EXPIRED)
+        if self.authority.refuses:
+            # Asked only while there is something to refuse: no other request pays for it.
+            for name in tables_of(action, await off_loop(len(body), parse_body, body)):
+                why = self.authority.refusal(name)
+                if why is not None:
+                    return Outcome.failed(service_unavailable(f"nothing was done: {why}"))
         if self.stages.all_off and action != LISTING:
             return await self.bypass.execute(action, body)
         request = await off_loop(len(body), parse_body, body)

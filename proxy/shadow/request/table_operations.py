@@ -13,8 +13,9 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from proxy.cutover.authority.guard import AuthorityGuard
 from proxy.cutover.stages import Stages
-from proxy.dynamodb.errors import unknown_operation
+from proxy.dynamodb.errors import service_unavailable, unknown_operation
 from proxy.dynamodb.operations import parse_body, tables_of
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import TableSchema
@@ -47,6 +48,8 @@ class TableOperations:
     """The stages of this process: a table in `off` is not followed."""
     tables: Tables
     """The tables that have been met."""
+    authority: AuthorityGuard
+    """DSQL's record of the authority: no table of the truth is dropped, nor written past it."""
     dynamodb: Passthrough
     """DynamoDB, called past the mirror."""
     control: OfflineControl | None
@@ -69,6 +72,9 @@ class TableOperations:
         if self.control is not None:
             return await self.control.answer(action, body, headers.get("Host", ""))
         if action in STATEMENTS:
+            if self.authority.refuses:
+                why = "; ".join(self.authority.problems())
+                return Outcome.failed(service_unavailable(f"nothing was done: {why}"))
             return await self.statements.send(body, partial(self.dynamodb.carry, target, body, headers))
         outcome = await self.dynamodb.carry(target, body, headers)
         if outcome.ok and not target.startswith(_STREAMS):
@@ -94,7 +100,8 @@ class TableOperations:
         if self.follow is None or not self.stages.active(name) or self.tables.mapped(name):
             return
         if action == "DeleteTable":
-            self.follow.drop(name)
+            if self.authority.may_mirror(name):
+                self.follow.drop(name)
             return
         try:
             schema = TableSchema.from_description(description)

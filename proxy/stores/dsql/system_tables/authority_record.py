@@ -3,7 +3,8 @@
 The row of scope '' names the installation: the stage table and the database that belong together. Each other row is of
 one scope (`table` or `table/Type`): its authority, since which epoch, the mapping in force, and the move of the
 authority that is under way. Every change names the installation that it is made for, so that one made for another
-installation has no effect. This module does not judge: see `proxy.cutover.authority`.
+installation has no effect. Where settings pin the stages, each process that is at work has a row, too, of the scope
+`@PROCESS`: no stage table says who else there is. This module does not judge: see `proxy.cutover.authority`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from proxy.stores.dsql.system_tables.system_table import SystemTable
 from proxy.stores.errors import Refused
 
 AUTHORITY_TABLE: Final = "crossfade_authority"
+_PRESENT: Final = "@"
+_AT_WORK: Final = "at work"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +90,8 @@ class AuthorityRecord:
     """A number that grows while the installation is at work: a backup that is restored holds a smaller one."""
     scopes: Mapping[str, RecordedScope] = field(default_factory=lambda: MappingProxyType({}))
     """What is recorded of each scope, by the scope's name."""
+    present: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    """The processes at work whose stages are pinned, each with the seconds since it said so."""
 
 
 class AuthorityRecords(Protocol):
@@ -122,6 +127,15 @@ class AuthorityRecords(Protocol):
     async def replace(self, record: AuthorityRecord, by: str, because: str) -> None:
         """Write the whole record anew, whatever was recorded."""
 
+    async def attend(self, process: str, *, at_work: bool) -> None:
+        """Say that a process whose stages are pinned is at work, or is refused."""
+
+    async def depart(self, process: str) -> None:
+        """Say that a process whose stages are pinned has ended."""
+
+    async def repin(self, record: AuthorityRecord, scope: str, authority: str, by: str) -> None:
+        """Write the authority that settings now pin, if `record` still holds of the scope."""
+
 
 class AuthorityTable:
     """`AuthorityRecords` over a pool of connections. `seconds` bounds each statement."""
@@ -138,14 +152,18 @@ class AuthorityTable:
             "epoch bigint NOT NULL, mapping text NOT NULL, moving text NOT NULL, changed_by text NOT NULL, "
             "because text NOT NULL, changed timestamptz NOT NULL)",
         )
+        aged = "extract(epoch FROM now() - changed)::float8 AS age"
         columns = "scope, installation, database_id, stage_table, pulse, authority, epoch, mapping, moving"
         changed = "changed_by, because, changed"
         values = "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, now())"
         noted = "changed_by = $3, because = '', changed = now()"
-        self._read = f"SELECT {columns} FROM {table}"  # noqa: S608
+        self._read = f"SELECT {columns}, {aged} FROM {table}"  # noqa: S608
         self._insert = f"INSERT INTO {table} ({columns}, {changed}) {values}"
         self._declare = f"{self._insert} ON CONFLICT (scope) DO NOTHING"
-        self._join = f"UPDATE {table} SET installation = $1, stage_table = $2, {noted} WHERE installation = ''"  # noqa: S608
+        self._join = (
+            f"UPDATE {table} SET installation = $1, stage_table = $2, {noted} "  # noqa: S608
+            "WHERE installation = '' AND left(scope, 1) <> '@'"
+        )
         self._set_mapping = (
             f"UPDATE {table} SET mapping = $4, {noted} "  # noqa: S608
             "WHERE scope = $1 AND installation = $2 AND mapping = $5 AND epoch = $6 AND moving = ''"
@@ -166,6 +184,15 @@ class AuthorityTable:
         )
         self._advance = f"UPDATE {table} SET pulse = $2 WHERE scope = '' AND installation = $1 AND pulse < $2"  # noqa: S608
         self._delete = f"DELETE FROM {table}"  # noqa: S608
+        self._attend = (
+            f"{self._insert} ON CONFLICT (scope) DO UPDATE SET "
+            "authority = excluded.authority, changed = excluded.changed"
+        )
+        self._depart = f"DELETE FROM {table} WHERE scope = $1"  # noqa: S608
+        self._repin = (
+            f"UPDATE {table} SET authority = $2, mapping = '', {noted} "  # noqa: S608
+            "WHERE scope = $1 AND installation = '' AND authority = $4"
+        )
 
     @property
     def definitions(self) -> tuple[str, ...]:
@@ -175,7 +202,8 @@ class AuthorityTable:
     def statements(self) -> tuple[str, ...]:
         """All statements but the one that creates the table."""
         changes = (self._join, self._set_mapping, self._announce, self._finish, self._withdraw, self._advance)
-        return *self._table.statements, self._read, self._insert, self._declare, *changes, self._delete
+        pinned = (self._attend, self._depart, self._repin)
+        return *self._table.statements, self._read, self._insert, self._declare, *changes, self._delete, *pinned
 
     async def read(self) -> AuthorityRecord:
         try:
@@ -230,6 +258,16 @@ class AuthorityTable:
 
         await run_with_retry(self._pool, replace, create=self._table.create, seconds=self._seconds)
 
+    async def attend(self, process: str, *, at_work: bool) -> None:
+        row = (f"{_PRESENT}{process}", "", "", "", 0, _AT_WORK if at_work else "", 0, "", "")
+        await self._ask(self._attend, *row, process, "")
+
+    async def depart(self, process: str) -> None:
+        await self._ask(self._depart, f"{_PRESENT}{process}")
+
+    async def repin(self, record: AuthorityRecord, scope: str, authority: str, by: str) -> None:
+        await self._ask(self._repin, scope, authority, by, record.scopes[scope].authority)
+
     async def _ask(self, statement: str, *parameters: Any) -> None:
         """Run a statement that may be run twice: it says on what it depends."""
         await run_with_retry(
@@ -243,8 +281,13 @@ class AuthorityTable:
 def _record(rows: Iterable[asyncpg.Record]) -> AuthorityRecord:
     """Return the record that the rows are. Raises Refused for rows that this version cannot read."""
     scopes: dict[str, RecordedScope] = {}
+    present: dict[str, float] = {}
     found = AuthorityRecord()
     for row in rows:
+        if row["scope"].startswith(_PRESENT):
+            if row["authority"] == _AT_WORK:
+                present[row["scope"].removeprefix(_PRESENT)] = max(0.0, row["age"])
+            continue
         if not row["scope"]:
             found = AuthorityRecord(
                 installation=row["installation"],
@@ -267,6 +310,7 @@ def _record(rows: Iterable[asyncpg.Record]) -> AuthorityRecord:
         stage_table=found.stage_table,
         pulse=found.pulse,
         scopes=MappingProxyType(scopes),
+        present=MappingProxyType(present),
     )
 
 
