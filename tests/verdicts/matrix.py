@@ -41,8 +41,9 @@ _UNSURE: Final = frozenset({Verdict.AGREED, Verdict.RACING, Verdict.LAGGING})
 MAY: Final = {
     Label.SAME: _QUIET,
     Label.TIE: _QUIET,
-    Label.RACE: _UNSURE,
-    Label.STALE: _UNSURE,
+    # Undecided: pages of items without keys that have none in common.
+    Label.RACE: _UNSURE | {Verdict.UNDECIDED},
+    Label.STALE: _UNSURE | {Verdict.UNDECIDED},
     Label.FAILED: _UNSURE | {Verdict.MIRROR_ERROR, Verdict.UNDECIDED},
     Label.DECLARED: frozenset({Verdict.EXPECTED}),
     Label.UNREPRESENTABLE: frozenset({Verdict.UNREPRESENTABLE}),

@@ -142,7 +142,9 @@ class ReadComparison:
             if not comparison.agreed:
                 await self._recheck(call, comparison, started)
             elif comparison.uncompared and not comparison.compared:
-                self._record(call, Verdict.UNDECIDED, reason="unprocessed")
+                # A batch that left its keys unprocessed, or a page whose items show no key to read them by.
+                batch = call.operation.action == "BatchGetItem"
+                self._record(call, Verdict.UNDECIDED, reason="unprocessed" if batch else "no_key")
             else:
                 self._record(call, Verdict.AGREED, reason=None if shows_state(authority_outcome) else REQUEST_REFUSED)
         except InconclusiveAnswer as error:
