@@ -6,6 +6,7 @@ before it is whole.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -164,7 +165,11 @@ def _pair(
     def is_mirror_of(key: Key) -> bool:
         return lease.valid and record.may_mirror(key.table) and key_stages.stage_of(key).authority == authority
 
-    compared = GuardedStore(ConclusiveStore(mirror), settings.mirror.rehearse_timeout_seconds, breaker, is_mirror_of)
+    # What is compared behind the answer leaves half of the connections to convergence. On the ramp, DSQL's answers are
+    # the client's, and wait for nobody.
+    turns = asyncio.Semaphore(max(1, settings.dynamodb.connections // 2)) if authority == DSQL else None
+    seconds = settings.mirror.rehearse_timeout_seconds
+    compared = GuardedStore(ConclusiveStore(mirror), seconds, breaker, is_mirror_of, turns)
     converged = GuardedStore(mirror, mirror_seconds, breaker, is_mirror_of)
     return _Pair(
         direction=Direction(

@@ -112,15 +112,17 @@ async def open_stores(settings: Settings, metrics: Metrics, upstream: DynamoDBCl
         schema = settings.dsql.schema
         descriptions = TableDescriptions(pool, schema)
         properties = TableProperties(pool, schema)
-        dynamodb = DynamoDBStore(
-            upstream,
-            settings.dynamodb.timeout_seconds,
-            partial(metrics.stores.store_seconds, DYNAMODB),
+        store = partial(
+            DynamoDBStore,
+            timeout=settings.dynamodb.timeout_seconds,
+            observe=partial(metrics.stores.store_seconds, DYNAMODB),
             described=lambda description: remember(description),
             undecided=metrics.stores.dynamodb_undecided,
-            batching=_batching(settings, settings.dynamodb.timeout_seconds),
         )
-        time_to_live = TimeToLiveWatch(dynamodb.call, properties)
+        # Neither descriptions of tables nor the lease may wait behind comparisons.
+        dynamodb = store(upstream, batching=_batching(settings, settings.dynamodb.timeout_seconds))
+        control_plane = store(upstream.control())
+        time_to_live = TimeToLiveWatch(control_plane.call, properties)
 
         def remember(description: Mapping[str, Any]) -> None:
             descriptions.keep(description)
@@ -135,7 +137,7 @@ async def open_stores(settings: Settings, metrics: Metrics, upstream: DynamoDBCl
             columns = {n: each.mapping for n, each in mappings.items() if isinstance(each.mapping, ColumnMapping)}
             count = TableStatistics(pool, schema).count
             control = ControlPlane(catalogue=descriptions, properties=properties, mapped=columns, count=count)
-        describe = dynamodb.describe if control is None else control.schema
+        describe = control_plane.describe if control is None else control.schema
         tables = Tables(describe, mappings, settings.dsql.max_key_bytes)
         follow = None
         if settings.follow_tables:
@@ -171,8 +173,8 @@ async def open_stores(settings: Settings, metrics: Metrics, upstream: DynamoDBCl
             on_table_described=descriptions.keep,
             on_time_to_live=time_to_live.note,
             remember_token=guarantees.note,
-            enlist=partial(_enlist, settings, upstream),
-            watch_authority=partial(authority_watch_of, settings, upstream, records, types_of(mappings)),
+            enlist=partial(_enlist, settings, upstream.control()),
+            watch_authority=partial(authority_watch_of, settings, upstream.control(), records, types_of(mappings)),
             loops=(
                 descriptions.work,
                 time_to_live.work,

@@ -80,8 +80,8 @@ async def open_service(
         nominate = KeyEnqueuer(journal, composed.fence, composed.tables, composed.routes.key_stages)
         following, stop_following = compose_followers(settings, upstream, stores.dynamodb, nominate, metrics.registry)
         stack.callback(stop_following)
-        # Its calls are not clients' calls, whose latencies the gate looks at.
-        dynamodb = DynamoDBStore(upstream, settings.dynamodb.timeout_seconds)
+        # Comparisons must not hold it up. Its calls are not clients' calls, whose latencies the gate looks at.
+        dynamodb = DynamoDBStore(upstream.control(), settings.dynamodb.timeout_seconds)
         status = composed.status
         cutover = compose_cutover(settings, dynamodb, stores.mappings, status)
         process = compose_process(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # importing these takes most of a second, which other command
     from proxy.migrate.backfill.job import Backfill
     from proxy.migrate.table_jobs.cancellation import StopRequest
     from proxy.migrate.table_jobs.sources import Source
+    from proxy.migrate.table_jobs.table_authority import TableAuthority
     from proxy.migrate.table_jobs.table_reader import TableReader
     from proxy.migrate.table_jobs.table_stores import TableStores
     from proxy.settings import Settings
@@ -67,6 +68,7 @@ async def _backfill(settings: Settings, arguments: argparse.Namespace, stop: Sto
                 f"{job_name(name, source)}/{share}of{shares}", "dynamodb", unrecovered=True
             ).open() as participant,
         ):
+            _refuse_ramp(stores.authority, name)
             backfill = Backfill(
                 source,
                 stores.table.schema,
@@ -79,7 +81,7 @@ async def _backfill(settings: Settings, arguments: argparse.Namespace, stop: Sto
                 basis=Basis.of(stores.authority.stages, name, mapping_digest(stores.table.mapping)),
                 references=() if arguments.unordered else [each.attribute for each in stores.references],
                 on_retry=costs.count_retry,
-                stop=stop,
+                stop=lambda: stop() or stores.authority.ramp > 0,
             )
 
             def now() -> ProgressSnapshot:
@@ -91,12 +93,22 @@ async def _backfill(settings: Settings, arguments: argparse.Namespace, stop: Sto
 
             async with show_progress("backfill", name, now, arguments):
                 await backfill.run(arguments.parallel, fresh=arguments.fresh)
+            _refuse_ramp(stores.authority, name)
             if backfill.restart_reason is not None:
                 sys.stdout.write(f"{name}: the backfill began anew: {backfill.restart_reason}\n")
             sys.stdout.write(_summary(name, backfill, values=arguments.values, stopped=stop()) + "\n")
             if stop():
                 raise StopRequestedError
             return FAILED if backfill.counts.unrepresentable or backfill.counts.malformed else 0
+
+
+def _refuse_ramp(authority: TableAuthority, name: str) -> None:
+    """Refuse to fill a table that serves clients: what is not there yet would be missing in their answers."""
+    from proxy.settings.validation import SettingsError
+
+    if authority.ramp > 0:
+        problem = f"DSQL serves {authority.ramp:g} % of the reads of {name}, which must not miss what is not filled yet"
+        raise SettingsError([f"{problem}: set the ramp to 0 first (crossfade stage {name} shadow --ramp 0)"])
 
 
 @asynccontextmanager

@@ -51,7 +51,7 @@ class GateSettings:
     max_sweep_hours: Annotated[float, InRange(0.01, 8760)] = 24.0
     max_evidence_seconds: Annotated[float, InRange(1, 3600)] = 60.0
     advisory: Annotated[tuple[str, ...], _criteria] = ("sweep",)
-    demote: bool = False
+    demote: bool = True
 
     @property
     def stops(self) -> tuple[str, ...]:

@@ -101,7 +101,7 @@ class StagesSettings:
     stages are pinned: those of the settings, and moved by nobody."""
 
     table: Annotated[str | None, _dynamodb_table] = None
-    lease_seconds: Annotated[float, InRange(1, 300)] = 10.0
+    lease_seconds: Annotated[float, InRange(1, 300)] = 20.0
     poll_seconds: Annotated[float, InRange(0.05, 60)] = 1.0
     hold_seconds: Annotated[float, InRange(0.1, 60)] = 2.0
 

@@ -26,7 +26,8 @@ _NOT_DOWN: Final = frozenset({"occ", "table"})
 
 class GuardedStore:
     """A `Store`. `seconds` bounds each call; an open `breaker` refuses at once, as Unreachable("breaker"); so does
-    `stands`, which says whether a key may be written here now, as Unreachable("lease")."""
+    `stands`, which says whether a key may be written here now, as Unreachable("lease"). `turns`
+    bounds how many operations read at a time: the others wait, and their time has not begun."""
 
     def __init__(
         self,
@@ -34,11 +35,13 @@ class GuardedStore:
         seconds: float,
         breaker: CircuitBreaker | None = None,
         stands: Callable[[Key], bool] | None = None,
+        turns: asyncio.Semaphore | None = None,
     ) -> None:
         self._store = store
         self._seconds = seconds
         self._breaker = breaker
         self._stands = stands
+        self._turns = turns
 
     @property
     def name(self) -> str:
@@ -47,6 +50,9 @@ class GuardedStore:
     async def execute(self, operation: Operation) -> ExecutionResult:
         if operation.writes:
             self._check(operation.keys)
+        elif self._turns is not None:
+            async with self._turns:
+                return await self._limit(self._store.execute(operation), writes=False)
         return await self._limit(self._store.execute(operation), writes=operation.writes)
 
     async def get(self, key: Key) -> StoredItem:

@@ -33,6 +33,9 @@ MOVABLE = Settings(stage="shadow", dsql=NOWHERE, stages=StagesSettings(table="cr
 class Forbids:
     """A DynamoDB in which the proxy may do nothing."""
 
+    def control(self) -> Forbids:
+        return self
+
     async def request(self, *_: Any, **__: Any) -> HTTPResponse:
         error = {"__type": "com.amazon.coral.service#AccessDeniedException", "message": "no"}
         return HTTPResponse(400, (), orjson.dumps(error))
@@ -141,13 +144,13 @@ async def test_what_acts_on_other_processes_ends_first(tmp_path: Path) -> None:
     ("settings", "names"),
     [
         (Settings(), ["GateMetrics.watch"]),
-        (MOVABLE, ["GateMetrics.watch", "EvidencePublisher.publish_once"]),
+        (MOVABLE, ["GateMetrics.watch", "EvidencePublisher.publish_once", "AutoDemotion.watch"]),
         (
-            Settings(stage="shadow", dsql=NOWHERE, stages=MOVABLE.stages, gate=GateSettings(demote=True)),
-            ["GateMetrics.watch", "EvidencePublisher.publish_once", "AutoDemotion.watch"],
+            Settings(stage="shadow", dsql=NOWHERE, stages=MOVABLE.stages, gate=GateSettings(demote=False)),
+            ["GateMetrics.watch", "EvidencePublisher.publish_once"],
         ),
     ],
-    ids=["pinned", "movable", "demoted"],
+    ids=["pinned", "movable", "not demoted"],
 )
 def test_evidence_is_published_and_the_ramp_demoted_where_stages_can_be_moved(
     settings: Settings, names: list[str]

@@ -19,7 +19,7 @@ def read(folder: Path, text: str, environ: dict[str, str] | None = None) -> Sett
 def test_without_a_table_the_stages_are_pinned() -> None:
     stages = Settings().stages
     assert stages.table is None
-    assert (stages.lease_seconds, stages.poll_seconds, stages.hold_seconds) == (10.0, 1.0, 2.0)
+    assert (stages.lease_seconds, stages.poll_seconds, stages.hold_seconds) == (20.0, 1.0, 2.0)
 
 
 def test_a_table_is_named_in_the_file_or_by_a_variable(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_past_the_flip_a_table_begins_only_where_nobody_can_move_it(stage: str, 
         ('table = ""', "cannot be a DynamoDB table"),
         ('table = "stages"\nlease_seconds = 0.5', "0.5 is out of range"),
         ('table = "stages"\nhold_seconds = 0', "0 is out of range"),
-        ('table = "stages"\npoll_seconds = 4', "a third of lease_seconds"),
+        ('table = "stages"\npoll_seconds = 7', "a third of lease_seconds"),
     ],
 )
 def test_a_fault_says_what_would_be_right(text: str, said: str, tmp_path: Path) -> None:

@@ -360,7 +360,7 @@ def test_a_ramp_asks_that_nothing_speaks_against_dsql() -> None:
 
 
 def test_it_demotes_by_itself_only_where_it_may_and_something_speaks_against_dsql() -> None:
-    on, off = GateSettings(demote=True), GateSettings()
+    on, off = GateSettings(), GateSettings(demote=False)
     assert demotion(BAD, TABLE, RAMPED, off, NOW) is None
     assert demotion(BAD, TABLE, SHADOW, on, NOW) is None
     assert demotion(BAD, TABLE, StagePlacement(Stage.LIVE), on, NOW) is None

@@ -485,3 +485,22 @@ def self_signed(certificate: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     return context
+
+
+async def test_control_requests_have_connections_of_their_own() -> None:
+    """However many other requests hang or wait, and none the other way round."""
+    hang = asyncio.Event()
+
+    async def answer(here: Peer, writer: asyncio.StreamWriter, number: int) -> None:
+        if header(here.requests[number], "x-amz-target") == GET:
+            await hang.wait()
+        writer.write(OK)
+
+    async with peer(answer) as server, opened(server.url, connections=2, waiting=2) as client:
+        hanging = [asyncio.create_task(client.request(GET, b"{}", timeout=60)) for _ in range(4)]
+        await until(lambda: len(server.requests) == 2)
+        with pytest.raises(Unreachable):
+            await client.request(GET, b"{}", timeout=60)
+        assert (await client.control().request("DynamoDB_20120810.PutItem", b"{}", timeout=60)).status == 200
+        hang.set()
+        assert {each.status for each in await asyncio.gather(*hanging)} == {200}

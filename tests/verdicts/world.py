@@ -87,6 +87,7 @@ class Process:
     messages: bool = False
     parts: ComposedLayer = field(init=False)
     journal: KeyJournal = field(init=False)
+    metrics: Metrics = field(init=False)
     _life: Life = field(init=False, default_factory=Life)
     _process: LifeOfProcess = field(init=False)
     _stop: asyncio.Event = field(init=False)
@@ -163,6 +164,7 @@ class Process:
         stores = simulated_stores(authority, world.mirror, world.mirror, tables, world.board, mappings=mappings)
         self.parts = compose_layer(settings, metrics, stores, self.journal, hearing(self._hear))
         self._process = compose_process(settings, metrics, self.parts)
+        self.metrics = metrics
 
     def _hear(self, record: VerdictRecord) -> None:
         call = record.call

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from proxy.cutover.stage_table import StageTable
-from proxy.cutover.stages import ForgottenProcesses, StageMap, Stages
+from proxy.cutover.stages import ForgottenProcesses, Stage, StageMap, Stages
 from proxy.settings import Settings
 from proxy.stores.dynamodb.store import DynamoDBStore
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
@@ -69,6 +69,12 @@ class TableAuthority:
     def stages(self) -> Stages:
         """The stages as they were read last."""
         return self._stages
+
+    @property
+    def ramp(self) -> float:
+        """The largest share of reads that DSQL serves of any type of the table while it is the mirror, in percent."""
+        placed = (self._stages.placement(self.table, each) for each in self._stages.types(self.table))
+        return max((each.ramp for each in placed if each.stage is Stage.SHADOW), default=0.0)
 
     def adopt(self, new: StageMap) -> None:
         """Take over the stages that somebody else has read."""

@@ -11,7 +11,13 @@ from zlib import crc32
 
 import orjson
 
+from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.operations import Operation
+from proxy.dynamodb.pages import read_query
+from proxy.dynamodb.schema import Key
+from proxy.dynamodb.values import equal
+from proxy.shadow.call import Call
+from proxy.shadow.request.item_type import ANY_TYPE
 
 _BUCKETS: Final = 10_000
 # The parameters that say which items a Query is about, and not which page of them.
@@ -34,6 +40,26 @@ def is_ramped(operation: Operation, percent: float) -> bool:
     if percent <= 0 or operation.writes or operation.action == "Scan":
         return False
     return _bucket(operation) < percent * (_BUCKETS / 100)
+
+
+def may_show(call: Call, key: Key) -> bool:
+    """Return whether the page that a call asks for may show the item with this key.
+
+    It may not if the page is of another item type, or of another partition of the table. Of which partition of an index
+    an item is, its key does not say.
+    """
+    if key.table != call.table.name:
+        return False
+    item_type = call.table.mapping.type_of(key.attributes)
+    if call.item_type != ANY_TYPE and item_type in call.table.rules and item_type != call.item_type:
+        return False
+    if call.operation.action != "Query" or call.operation.request.get("IndexName") is not None:
+        return True
+    try:
+        condition = read_query(call.table.schema, call.operation.request).condition
+    except (DynamoDBError, AttributeError, KeyError, TypeError, ValueError):
+        return True  # no store shows anything for it
+    return condition is None or equal(key.attributes[call.table.schema.hash], condition.hash_values[0])
 
 
 def is_strongly_consistent(operation: Operation) -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Final
 
 from proxy.cutover.stages import Stages
 from proxy.dynamodb.outcome import Outcome
@@ -21,6 +22,9 @@ from proxy.shadow.request.fan_out import fan_out
 from proxy.shadow.request.placement import Placement, placement_of
 from proxy.shadow.request.routing import Route
 from proxy.stores.errors import StoreError
+
+# With more keys than this in the journal, a table is behind: which of them a page may show is not worth finding out.
+_MAX_WAITING: Final = 200
 
 
 class Reads:
@@ -70,8 +74,10 @@ class Reads:
         """
         route = self._routes[authority]
         percent = 0.0 if continued else placement.ramp_percent
-        if ramp.is_ramped(call.operation, percent) and not any(map(self._journal.holds, placement.keys)):
-            return await self._ramped(route, call)
+        if ramp.is_ramped(call.operation, percent):
+            if not self._is_unsettled(call, placement):
+                return await self._ramped(route, call)
+            self._metrics.comparison.ramped("unsettled")
         if not placement.compared or not self._admission.admit(route.direction.breaker):
             return authority, await ask_authority(route, call)
         answer: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
@@ -85,6 +91,13 @@ class Reads:
         if not answer.done():
             answer.set_result(outcome)
         return authority, outcome
+
+    def _is_unsettled(self, call: Call, placement: Placement) -> bool:
+        """Return whether DSQL may lack, or hold an older state of, something that the call asks for."""
+        if placement.keys:
+            return any(map(self._journal.holds, placement.keys))
+        waiting = self._journal.keys_of(call.table.name, _MAX_WAITING)
+        return len(waiting) >= _MAX_WAITING or any(ramp.may_show(call, key) for key, _ in waiting)
 
     async def _ramped(self, route: Route, call: Call) -> tuple[str, Outcome]:
         """Let the mirror serve the client, or the authority if the mirror fails or is too slow, or if it disagrees on a

@@ -10,8 +10,9 @@ answer, and it knows no table.
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from copy import copy
 from functools import lru_cache
-from typing import Final
+from typing import Final, Self
 
 from proxy.stores.dynamodb.connection_pool import ConnectionPool, Endpoint
 from proxy.stores.dynamodb.credentials import Credentials
@@ -19,6 +20,7 @@ from proxy.stores.dynamodb.http_connection import HTTPResponse
 from proxy.stores.dynamodb.sigv4 import Credential, Signing, amz_date
 
 SERVICE: Final = "dynamodb"  # DynamoDB Streams signs with this name too
+CONTROL_CONNECTIONS: Final = 8
 STREAMS: Final = "DynamoDBStreams_"
 
 # They change nothing, so that one of them may be sent again when a kept connection turns out to have been closed.
@@ -63,17 +65,24 @@ class DynamoDBClient:
         user_agent: str = "crossfade",
         headers: Callable[[], bytes] | None = None,
     ) -> None:
-        def pool(url: str) -> ConnectionPool:
+        def pool(url: str, size: int) -> ConnectionPool:
             endpoint = Endpoint.of(url)
             context = (ssl_context or ssl.create_default_context()) if endpoint.tls else None
-            return ConnectionPool(endpoint, context, connections, waiting, idle_seconds, connect_timeout)
+            return ConnectionPool(endpoint, context, size, waiting, idle_seconds, connect_timeout)
 
-        self._main = pool(endpoint_url)
-        self._streams = self._main if streams_endpoint_url is None else pool(streams_endpoint_url)
+        self._main = pool(endpoint_url, connections)
+        self._streams = self._main if streams_endpoint_url is None else pool(streams_endpoint_url, connections)
+        self._control = pool(endpoint_url, CONTROL_CONNECTIONS)
         self._region = region
         self._credentials = credentials
         self._user_agent = user_agent
         self._made = self._signed if headers is None else self._signed_with(headers)
+
+    def control(self) -> Self:
+        """Return this client over connections of its own: for what no amount of other requests may hold up."""
+        other = copy(self)
+        other._main = self._control
+        return other
 
     @property
     def region(self) -> str:
@@ -131,6 +140,7 @@ class DynamoDBClient:
         """Close the connections; requests under way end with UnknownOutcome."""
         self._main.close()
         self._streams.close()
+        self._control.close()
 
     def _signed(self, authority: str, target: str, body: bytes, extra: Mapping[str, str] | None) -> bytes:
         credential, date = self._credentials.current, amz_date(int(time.time()))

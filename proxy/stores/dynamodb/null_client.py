@@ -5,7 +5,7 @@ Whatever is asked of it all the same has certainly not been done.
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import NoReturn, Self
 
 from proxy.stores.errors import Unreachable
 
@@ -15,6 +15,10 @@ class NullDynamoDBClient:
 
     def __init__(self, region: str) -> None:
         self.region = region
+
+    def control(self) -> Self:
+        """There are no connections to tell apart."""
+        return self
 
     async def request(self, *_: object, **__: object) -> NoReturn:
         raise Unreachable("gone", "every table is complete: this proxy has no DynamoDB")
