@@ -100,6 +100,32 @@ def test_a_flip_in_the_middle_of_a_backfill_and_back(
         here.assert_equal()
 
 
+def test_a_backfill_under_a_ramp_is_refused_and_one_under_way_ends(
+    dynamodb: str, database: str, dsql_database: str, tmp_path: Path
+) -> None:
+    billio_table(dynamodb)
+    put_all(dynamodb, billio_items(400))
+    with scene(dynamodb, dsql_database, rows=database, extra=STAGES.format(LEASE_SECONDS)) as here:
+        operator = Operator(dynamodb, dsql_database, tmp_path, (CONFIG / "billio.toml",), variables(LEASE_SECONDS))
+
+        def ramp(percent: float) -> None:
+            body = {"stage": "shadow", "ramp": percent, "force": True, "because": "a test"}
+            assert moved(here, TABLE, body, token=None).json["outcome"] == "moved"
+
+        with operator.started("backfill", "--rate", RATE) as backfill:
+            wait_until(lambda: rows(database) > 30, 120, "a part of the table")
+            ramp(5)
+            out, err = backfill.communicate(timeout=120)
+        again = operator.run("backfill")
+        for code, said in ((backfill.returncode, err), (again.code, again.err)):
+            assert code == 2, out + said
+            assert "DSQL serves 5 % of the reads of billio" in said
+            assert "crossfade stage billio shadow --ramp 0" in said
+        ramp(0)
+        assert operator.run("backfill").code == 0
+        here.assert_equal()
+
+
 class Flipped(Meddled):
     """At the second of its looks, the items are changed and a flip begins; it has a second to pass it by."""
 
