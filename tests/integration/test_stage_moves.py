@@ -216,14 +216,14 @@ def nobody_leaves_complete(here: Scene) -> None:
             assert (refused.status, refused.json["outcome"]) == (409, "refused")
             assert "no move leaves complete, forced or not" in refused.json["detail"]
     words = ("stage", TABLE, "rampdown", "--force", "--because", "I will have it back")
-    assert "complete is left by no move" in crossfade(here, *words, code=1)[1]
-    assert "complete is left by no move" in crossfade(here, "stage", TABLE, "live", "--dry-run", code=1)[0]
+    assert "no move leaves complete" in crossfade(here, *words, code=1)[1]
+    assert "no move leaves complete" in crossfade(here, "stage", TABLE, "live", "--dry-run", code=1)[0]
     assert crossfade(here, "stage", TABLE)[0] == f"{TABLE}: complete, the last stage: no move leads out of it\n"
     page = console(here, "/move?" + urllib.parse.urlencode({"table": TABLE, "to": "rampdown"}))
-    assert "complete is left by no move" in page.lower()
+    assert "no move leaves complete" in page.lower()
     assert "Force it" not in page
     form = {"table": TABLE, "to": "rampdown", "force": "yes", "because": "I will have it back"}
-    assert "complete is left by no move" in console(here, "/move", form).lower()
+    assert "no move leaves complete" in console(here, "/move", form).lower()
     assert ask(here, "GET", f"/v1/stages/{TABLE}").json["stage"] == "complete"
 
 
