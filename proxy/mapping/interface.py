@@ -7,7 +7,7 @@ index attributes as columns, the whole item as JSON). Both are pure. Neither kno
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -88,6 +88,12 @@ class IndexRange:
     sorts: tuple[SortColumn, ...]
     present: tuple[str, ...]
     sort_from_row: bool = False
+    scanned: tuple[str, ...] = ()
+    """Columns by which an index is read whose hash attributes nothing fixes: its `equal` columns, in a Scan of it."""
+
+    def whole(self) -> IndexRange:
+        """The range of the whole index, in the order that its SQL index has."""
+        return replace(self, equal=(), present=tuple(dict.fromkeys((*self.equal, *self.present))), scanned=self.equal)
 
     @property
     def own_columns(self) -> tuple[str, ...]:

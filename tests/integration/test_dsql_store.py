@@ -287,6 +287,27 @@ async def test_a_read_transaction_is_one_moment(store: DSQLStore, other: DSQLSto
         await writer
 
 
+@pytest.mark.parametrize("limit", [1, 2, 100])
+async def test_segments_have_every_item_once_however_few_rows_a_statement_looks_at(
+    store: DSQLStore, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr("proxy.stores.dsql.sql.ranges.SEGMENT_ROWS", 2)
+    names = [f"k{n}" for n in range(23)]
+    for name in names:
+        await write(store, item(name))
+    found: list[str] = []
+    for segment in range(3):
+        start: dict[str, Any] = {}
+        while True:
+            request = {"TableName": "things", "Segment": segment, "TotalSegments": 3, "Limit": limit} | start
+            page = (await store.execute(operation("Scan", request))).outcome.document
+            found += [each["pk"]["S"] for each in page["Items"]]
+            if "LastEvaluatedKey" not in page:
+                break
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+    assert sorted(found) == sorted(names)
+
+
 # --- conflicts and failures -------------------------------------------------------------------------------------------
 
 

@@ -35,7 +35,7 @@ MAPPING = load(CONFIG / "billio.toml").mapping
 STATEMENTS = Statements("public", MAPPING)
 
 # 40,000 items: most of them seasons and books, a third without a rating, titles of a few thousand works.
-_ROWS = """
+ROWS = """
 INSERT INTO items (type, id, shelf, title, rating, external_id, notes, added_at, moved_at, category, series_id,
                    season_number, data)
 SELECT kind, 'id-' || n, (ARRAY['Read', 'Reading', 'Wishlist', 'Upcoming'])[1 + n % 4], 'Work ' || n * 7919 % 5000,
@@ -61,7 +61,7 @@ async def connection(filled: str) -> AsyncIterator[asyncpg.Connection]:
     made: asyncpg.Connection = await asyncpg.connect(filled)
     if not await made.fetchval("SELECT to_regclass('items')"):
         await migrate(made, read_folder(shipped_folder()))
-        await made.execute(_ROWS)
+        await made.execute(ROWS)
         await made.execute("VACUUM ANALYZE items")
         assert await made.fetchval("SELECT datcollate FROM pg_database WHERE datname = current_database()") == "C"
     yield made

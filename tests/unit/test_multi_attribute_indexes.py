@@ -312,10 +312,10 @@ def test_the_statement_is_one_range_of_the_index_in_its_order() -> None:
     request = query("h1 = :x AND h2 = :1 AND r1 = :m AND r2 > :2", ExclusiveStartKey=ITEMS[1])
     found = range_query(statements, request)
     assert found is not None
-    start = found.start()
+    start = found.start_with({})
     assert start == ("m", 10, "b")
     sql, parameters = found.next(start, 7)
     assert '"h1" = $1 AND "h2" = $2' in sql
-    assert '"r1" = $3 AND "r2" > $4 AND ("r1", "r2", "id") > ($5, $6, $7)' in sql
+    assert '"r1" = $3 AND "r2" > $4 AND "r1" >= $5 AND ("r1", "r2", "id") > ($5, $6, $7)' in sql
     assert sql.endswith('ORDER BY "r1", "r2", "id" LIMIT $8')
     assert parameters == ("x", 1, "m", 2, "m", 10, "b", 7)

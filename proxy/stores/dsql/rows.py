@@ -24,7 +24,7 @@ from proxy.stores.dsql.sql.conditional_write import encode_row, plan_write, stor
 from proxy.stores.dsql.sql.listing_statements import count_statement, page_statement
 from proxy.stores.dsql.sql.many_keys import comparable, many_parameters, rows_by_key, select_many
 from proxy.stores.dsql.sql.ranges import range_query
-from proxy.stores.dsql.sql.statements import Statements
+from proxy.stores.dsql.sql.statements import SEGMENT_END, SEGMENT_MINE, Statements
 from proxy.stores.dsql.statement_runner import StatementRunner
 from proxy.stores.dsql.system_tables.authority_guarantees import AuthorityGuarantees
 from proxy.stores.dsql.transaction import SQLTransaction, open_transaction
@@ -35,6 +35,9 @@ from proxy.stores.interface import StoredItem
 
 _FIRST_ROWS: Final = 100
 _MAX_ROWS: Final = 1000
+
+_MINE: Final = SEGMENT_MINE.strip('"')
+_END: Final = SEGMENT_END.strip('"')
 
 MappingOf = Callable[[str], TableMapping]
 """The mapping of a DynamoDB table, by its name. Raises KeyError if there is none."""
@@ -142,19 +145,24 @@ class DSQLRowStore:
         query = range_query(statements, request)
         if query is None:
             return
-        try:
-            after = query.start()
-        except KeyError as unknown:
-            after = query.start_with(await self._column_of_start_row(statements, request, str(unknown.args[0])))
+        row_columns: dict[str, Any] = {}
+        while True:
+            try:
+                after = query.start_with(row_columns)
+                break
+            except KeyError as unknown:
+                row_columns |= await self._column_of_start_row(statements, request, str(unknown.args[0]))
         count = min(request.limit or _FIRST_ROWS, _MAX_ROWS)
         while True:
             sql, parameters = query.next(after, count)
             rows = await self._runner.read(lambda c, s=sql, p=parameters: c.fetch(s, *p))  # type: ignore[misc]
             for row in rows:
+                if query.segmented and not row[_MINE]:
+                    continue
                 item = self._readable_item(statements.mapping, row)
                 if item is not None:
                     yield item
-            if len(rows) < count:
+            if len(rows) < count and not (query.segmented and rows and rows[-1][_END]):
                 return
             after = tuple(rows[-1][name] for name in query.order)
             count = min(count * 2, _MAX_ROWS)
@@ -193,7 +201,7 @@ class DSQLRowStore:
     def _readable_item(self, mapping: TableMapping, row: asyncpg.Record) -> Item | None:
         """A row's item. A row that cannot be read as an item is logged and left out of the page: None."""
         try:
-            return mapping.decode(tuple(row))
+            return mapping.decode(tuple(row)[: len(mapping.columns)])
         except UnreadableRow as error:
             self._unreadable.log(mapping.table, error)
             return None

@@ -17,7 +17,7 @@ from proxy.dynamodb.case_folding import tables
 from proxy.dynamodb.listing import Filter, Listing
 from proxy.dynamodb.values import Value
 from proxy.mapping.interface import Fault, IndexRange, SqlValues
-from proxy.stores.dsql.sql.statements import Statements, quoted
+from proxy.stores.dsql.sql.statements import Statements, after_row, quoted
 from proxy.stores.errors import Refused
 from proxy.stores.interface import Unrepresentable
 
@@ -32,6 +32,8 @@ class SQLQuery:
 
 @dataclass(slots=True)
 class _Conditions:
+    alternatives: list[str] = field(default_factory=list)
+    """What the hash attribute may be in the index's columns. Each is a range of its own: DSQL has no BitmapOr."""
     terms: list[str] = field(default_factory=list)
     parameters: list[Any] = field(default_factory=list)
 
@@ -57,7 +59,8 @@ def page_statement(statements: Statements, listing: Listing, count: int) -> SQLQ
     limit = conditions.mark(count)
     ordered = f"ORDER BY {', '.join((order, *(f'{quoted(key)}{way}' for key in keys)))} LIMIT {limit}"
     ranges = [
-        f"{statements.select_from} WHERE {' AND '.join((*conditions.terms, *filter(None, (each,))))} {ordered}"
+        f"{statements.select_from} WHERE {' AND '.join((equal, *conditions.terms, *filter(None, (each,))))} {ordered}"
+        for equal in conditions.alternatives
         for each in behind
     ]
     if len(ranges) == 1:
@@ -71,8 +74,14 @@ def count_statement(statements: Statements, listing: Listing) -> SQLQuery | None
     found = _conditions(statements, listing)
     if found is None:
         return None
-    where = " AND ".join(found[0].terms)
-    return SQLQuery(f"SELECT count(*) FROM {statements.table} WHERE {where}", tuple(found[0].parameters))  # noqa: S608
+    counts = [
+        f"SELECT count(*) AS rows FROM {statements.table} WHERE {' AND '.join((equal, *found[0].terms))}"  # noqa: S608
+        for equal in found[0].alternatives
+    ]
+    if len(counts) == 1:
+        return SQLQuery(counts[0], tuple(found[0].parameters))
+    together = " UNION ALL ".join(counts)
+    return SQLQuery(f"SELECT sum(rows)::bigint FROM ({together}) AS each", tuple(found[0].parameters))  # noqa: S608
 
 
 def _conditions(statements: Statements, listing: Listing) -> tuple[_Conditions, IndexRange] | None:
@@ -84,19 +93,18 @@ def _conditions(statements: Statements, listing: Listing) -> tuple[_Conditions, 
     if alternatives is None:
         return None
     conditions = _Conditions()
-    conditions.terms.append(_equal(span, alternatives, conditions))
+    conditions.alternatives.extend(_equal(span, alternatives, conditions))
     conditions.terms.extend(f"{quoted(name)} IS NOT NULL" for name in span.present if name not in span.equal)
     for each in listing.filters:
         _filter(statements, each, conditions)
     return conditions, span
 
 
-def _equal(span: IndexRange, alternatives: Any, conditions: _Conditions) -> str:
-    groups = [
+def _equal(span: IndexRange, alternatives: Any, conditions: _Conditions) -> list[str]:
+    return [
         " AND ".join(f"{quoted(name)} = {conditions.mark(value)}" for name, value in zip(span.equal, each, strict=True))
         for each in alternatives
     ]
-    return groups[0] if len(groups) == 1 else "(" + " OR ".join(f"({group})" for group in groups) + ")"
 
 
 def _filter(statements: Statements, wanted: Filter, conditions: _Conditions) -> None:
@@ -140,20 +148,14 @@ def _behind(
     """
     start = listing.start or {}
     sort, encode = _column(statements, listing.sort)
-    comparison = ">" if listing.forward else "<"
     values = _key_values(statements, listing)
     place = [(key, conditions.mark(values[key])) for key in keys]
     if listing.sort in start:
         held = conditions.mark(_operand(encode, start[listing.sort], listing.sort))
-        with_value = _row([(sort, held), *place], comparison)
+        with_value = after_row([(sort, held), *place], descending=not listing.forward)
         filtered = any(each.attribute == listing.sort for each in listing.filters)
         return [with_value] if sort in span.present or filtered else [with_value, f"{quoted(sort)} IS NULL"]
-    return [f"{quoted(sort)} IS NULL AND {_row(place, comparison)}"]
-
-
-def _row(place: list[tuple[str, str]], comparison: str) -> str:
-    names = ", ".join(quoted(name) for name, _ in place)
-    return f"({names}) {comparison} ({', '.join(mark for _, mark in place)})"
+    return [f"{quoted(sort)} IS NULL AND {after_row(place, descending=not listing.forward)}"]
 
 
 def _key_values(statements: Statements, listing: Listing) -> dict[str, Any]:

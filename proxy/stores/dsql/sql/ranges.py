@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 from proxy.dynamodb.pages import PageRequest
+from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Value, binary
 from proxy.mapping.interface import Fault, IndexRange
 from proxy.stores.dsql.sql.statements import Comparison, Statements
 from proxy.stores.errors import Refused
 from proxy.stores.interface import Unrepresentable
+
+SEGMENT_ROWS: Final = 10_000
+"""So many rows one statement looks at for a segment's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +48,19 @@ class RangeQuery:
                 descending=not self._request.forward,
                 segmented=bool(segments),
             )
-        return sql, (*self._fixed, *(after or ()), *segments, count)
+        looked_at = (max(count, SEGMENT_ROWS),) if segments else ()
+        return sql, (*self._fixed, *(after or ()), *segments, *looked_at, count)
 
-    def start(self) -> tuple[Any, ...] | None:
-        """The request's start key as values of `order`; None where it has none.
-
-        Raises KeyError with a column that only the row itself tells (`start_with` takes it), and Unrepresentable for a
-        key that no row can have.
-        """
-        return self.start_with({})
+    @property
+    def segmented(self) -> bool:
+        """Whether rows have SEGMENT_MINE and SEGMENT_END beside them."""
+        return bool(_segments(self._request))
 
     def start_with(self, told: dict[str, Any]) -> tuple[Any, ...] | None:
-        """As `start`, with the columns that the row told."""
+        """The request's start key as values of `order`, None where it has none; `told` are columns that its row told.
+
+        Raises KeyError with a column that only the row tells, and Unrepresentable for a key that no row can have.
+        """
         request, span = self._request, self._span
         if request.start is None:
             return None
@@ -65,6 +70,8 @@ class RangeQuery:
         if key_values is None:
             raise Unrepresentable(key, (Fault(request.schema.hash, "no row can have the start key"),))
         by_column = {**told, **dict(zip(mapping.key_columns, key_values, strict=True))}
+        if span is not None and any(name not in by_column for name in span.scanned):
+            by_column = _scanned_from(span, request, key) | by_column
         for number, sort in enumerate(span.sorts if span is not None else ()):
             if sort.name in by_column:
                 continue
@@ -76,6 +83,17 @@ class RangeQuery:
                 raise Unrepresentable(key, (Fault(range_name, "the start key's sort value fits no row"),))
             by_column[sort.name] = value
         return tuple(by_column[name] for name in self.order)
+
+
+def _scanned_from(span: IndexRange, request: PageRequest, key: Key) -> dict[str, Any]:
+    """The columns of the hash attributes, from the start key. Raises KeyError with one that only the row tells."""
+    hashes = request.schema.index_keys(request.index)[0]
+    alternatives = span.hash_values([(request.start or {})[name] for name in hashes])
+    if alternatives is None:
+        raise Unrepresentable(key, (Fault(hashes[0], "the start key's hash value fits no row"),))
+    if len(alternatives) > 1:
+        raise KeyError(span.scanned[0])
+    return dict(zip(span.scanned, alternatives[0], strict=True))
 
 
 def range_query(statements: Statements, request: PageRequest) -> RangeQuery | None:
@@ -90,7 +108,7 @@ def range_query(statements: Statements, request: PageRequest) -> RangeQuery | No
         raise Refused("unserved_index", f"the mapping serves no index {name!r}") from None
     alternatives: Sequence[tuple[Any, ...]] | None = ((),)
     if request.condition is None:
-        span = replace(span, equal=(), present=(*span.equal, *span.present))
+        span = span.whole()
     else:
         alternatives = span.hash_values(request.condition.hash_values)
     if alternatives is None:

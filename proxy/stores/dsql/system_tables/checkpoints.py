@@ -82,6 +82,16 @@ class Checkpoints:
         self._done = f"SELECT part, done FROM {table} WHERE job = $1 AND state <> ''"  # noqa: S608
         self._forget = f"DELETE FROM {table} WHERE job = $1 AND part = ANY($2::text[])"  # noqa: S608
 
+    @property
+    def definitions(self) -> tuple[str, ...]:
+        """What makes the table."""
+        return (self._create,)
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """All statements but the one that makes the table."""
+        return self._claim, self._save, self._list, self._done, self._forget
+
     async def parts(self, job: str, parts: Sequence[str]) -> dict[str, Saved]:
         """What is saved of these parts of a job, of those that anything is saved of."""
         rows = await self._ask(lambda c: c.fetch(self._list, job, list(parts), timeout=self._seconds))

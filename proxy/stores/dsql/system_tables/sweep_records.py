@@ -62,6 +62,16 @@ class SweepRecords:
             "WHERE table_name = $1 ORDER BY ended DESC, began DESC LIMIT 1"
         )
 
+    @property
+    def definitions(self) -> tuple[str, ...]:
+        """What makes the table."""
+        return (self._create,)
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """All statements but the one that makes the table."""
+        return self._insert, self._newest
+
     async def add(self, sweep: SweepRecord) -> None:
         report = orjson.dumps(sweep.report).decode()
         values = (sweep.table, sweep.began, sweep.ended, sweep.authority, sweep.result, report)
