@@ -45,7 +45,7 @@ class Extent(StrEnum):
     SLICE = "slice"
     """Nothing but the size of a table that is one slice, or what is left of one."""
     SMALL = "small"
-    """Nothing but the size of a table of Crossfade's own, which has a row for each process or scope."""
+    """Nothing but the size of a table of Crossfade's own, which has a row for each process, scope or DynamoDB table."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,8 +45,8 @@ def own_forms(pool: Pool, schema: str) -> Iterator[StatementForm]:
                 verb,
                 *_,
             ) = text.split(maxsplit=1)
-            # A table of a row for each process, or for each scope, is read and written as a whole.
-            small = isinstance(each, PeerMessages | AuthorityTable)
+            # A table of a row for each process, scope or DynamoDB table may be read and written as a whole.
+            small = isinstance(each, PeerMessages | AuthorityTable | TableProperties)
             extent = Extent.SMALL if small else Extent.LIMIT if "LIMIT 0" in text else Extent.CONDITION
             yield StatementForm(type(each).__name__, text, extent, writes=verb != "SELECT")
 
