@@ -39,6 +39,7 @@ from proxy.shadow.request.bypass import Bypass
 from proxy.shadow.request.decoder import RequestDecoder
 from proxy.shadow.request.layer import Layer
 from proxy.shadow.request.loop_lag import LoopLag
+from proxy.shadow.request.partiql_statements import PartiQLStatements
 from proxy.shadow.request.reads import Reads
 from proxy.shadow.request.table_operations import TableOperations
 from proxy.shadow.request.unread_statements import UnreadStatements
@@ -166,6 +167,7 @@ def compose_layer(
     reads = Reads(stages, routes.by_authority, journal, admission, cursors, metrics)
     writes = Writes(stages, routes.by_authority, journal, fence, lease, routes.converger, admission, metrics)
     dynamodb = instrumentation.passthrough(stores.dynamodb)
+    bypass = Bypass(dynamodb=dynamodb, fence=fence, lease=lease, metrics=metrics)
     layer = Layer(
         stages=stages,
         lease=lease,
@@ -173,7 +175,8 @@ def compose_layer(
         decoder=decoder,
         read=instrumentation.execute(reads.read),
         write=instrumentation.execute(writes.write),
-        bypass=Bypass(dynamodb=dynamodb, fence=fence, lease=lease, metrics=metrics),
+        bypass=bypass,
+        statements=PartiQLStatements(stages=stages, tables=tables, bypass=bypass),
         table_operations=TableOperations(
             stages=stages,
             tables=tables,

@@ -24,6 +24,8 @@ from proxy.dynamodb.values import Item
 READS: Final = frozenset({"GetItem", "Query", "Scan", "BatchGetItem", "TransactGetItems"})
 WRITES: Final = frozenset({"PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"})
 ACTIONS: Final = READS | WRITES
+# PartiQL, which is carried out as the operations that its statements are (`proxy.dynamodb.partiql`).
+STATEMENTS: Final = frozenset({"ExecuteStatement", "BatchExecuteStatement", "ExecuteTransaction"})
 PAGED: Final = frozenset({"Query", "Scan"})
 # Crossfade's own, which no client of the wire can ask for (`proxy.dynamodb.listing`).
 LISTING: Final = "Items.Query"

@@ -2,12 +2,11 @@
 
 from typing import Final
 
-from proxy.dynamodb.operations import ACTIONS, LISTING
+from proxy.dynamodb.operations import ACTIONS, LISTING, STATEMENTS
 
-# Operations that the proxy passes through: of tables, backups, streams, and PartiQL.
+# Operations that the proxy passes through: of tables, backups and streams.
 _PASSED_THROUGH: Final = frozenset(
     {
-        "BatchExecuteStatement",
         "CreateBackup",
         "CreateGlobalTable",
         "CreateTable",
@@ -19,8 +18,6 @@ _PASSED_THROUGH: Final = frozenset(
         "DescribeStream",
         "DescribeTable",
         "DescribeTimeToLive",
-        "ExecuteStatement",
-        "ExecuteTransaction",
         "GetRecords",
         "GetShardIterator",
         "ListBackups",
@@ -34,7 +31,7 @@ _PASSED_THROUGH: Final = frozenset(
         "UpdateTimeToLive",
     }
 )
-OPERATIONS: Final = ACTIONS | {LISTING} | _PASSED_THROUGH
+OPERATIONS: Final = ACTIONS | STATEMENTS | {LISTING} | _PASSED_THROUGH
 """Every operation that may be the value of a label."""
 
 OTHER: Final = "other"

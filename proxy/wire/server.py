@@ -22,7 +22,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from proxy.dynamodb.errors import DynamoDBError, access_denied, internal_server_error, service_unavailable
-from proxy.dynamodb.operations import ACTIONS
+from proxy.dynamodb.operations import ACTIONS, STATEMENTS
 from proxy.dynamodb.outcome import JSON_1_0, Outcome
 from proxy.metrics.histogram import clock
 from proxy.metrics.labels import OTHER
@@ -156,7 +156,7 @@ class WireServer:
         if (encoding := request.headers.get("Content-Encoding")) is not None:
             body = await asyncio.to_thread(decompress, body, encoding, MAX_BODY)
         service, _, action = target.partition(".")
-        if service == DATA_PLANE and action in ACTIONS:
+        if service == DATA_PLANE and action in ACTIONS | STATEMENTS:
             return action, await self._layer.execute(action, body, request_id, _client(request))
         self._metrics.wire.passed_through(action)
         return action, await self._layer.pass_through(action, target, body, _headers(request.headers))

@@ -34,9 +34,9 @@ from proxy.dynamodb.expressions.ast import (
     Set,
     Update,
 )
+from proxy.dynamodb.expressions.printer import unparse
 from proxy.dynamodb.schema import TableSchema
 from proxy.dynamodb.values import Item, Value, canonical
-from tests.expression_printer import unparse
 
 T = TypeVar("T")
 Request = dict[str, Any]

@@ -33,8 +33,8 @@ from proxy.dynamodb.expressions.evaluate import lookup, matches, project, update
 from proxy.dynamodb.expressions.parameters import MAX_EXPRESSION_BYTES
 from proxy.dynamodb.expressions.parse import parse_condition, parse_projection, parse_update
 from proxy.dynamodb.expressions.placeholders import Bindings, bindings
+from proxy.dynamodb.expressions.printer import Printed, unparse
 from proxy.dynamodb.values import Item, Value, canonical_item, equal
-from tests.expression_printer import Printed, unparse
 from tests.strategies import conditions, disjoint_paths, items, paths, projections, respelt, updates, values
 
 # --- text and tree ----------------------------------------------------------------------------------------------------

@@ -30,9 +30,9 @@ from proxy.dynamodb.expressions.parse import (
     parse_update,
 )
 from proxy.dynamodb.expressions.placeholders import Bindings, bindings
+from proxy.dynamodb.expressions.printer import unparse
 from proxy.dynamodb.expressions.reserved_words import RESERVED
 from proxy.dynamodb.values import Value
-from tests.expression_printer import unparse
 
 ONE = {"N": "1"}
 TWO = {"N": "2"}

@@ -8,8 +8,8 @@ from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.expressions import legacy_parameters as legacy
 from proxy.dynamodb.expressions.evaluate import matches, project, update
 from proxy.dynamodb.expressions.key_conditions import KeyCondition, assemble_key_condition
+from proxy.dynamodb.expressions.printer import unparse
 from proxy.dynamodb.values import Item
-from tests.expression_printer import unparse
 
 INVALID = "One or more parameter values were invalid: "
 ONE = {"N": "1"}

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from proxy.cutover.flip.fencing import ServingLease
-from proxy.dynamodb.operations import WRITES
+from proxy.dynamodb.operations import READS
 from proxy.dynamodb.outcome import Outcome
 from proxy.metrics.registry import Metrics
 from proxy.shadow.instrumentation import Passthrough
@@ -34,11 +34,12 @@ class Bypass:
 
     async def execute(self, action: str, body: bytes, tables: Iterable[str] = ()) -> Outcome:
         """Send an operation to DynamoDB alone: nothing in `tables` is mirrored, or (with none) it cannot be decoded.
+        PartiQL counts as a write, because a statement may be one.
 
         Raises StoreError: Unreachable if it is a write and writes are held, UnknownOutcome if this process may no
         longer acknowledge it.
         """
-        if action not in WRITES:
+        if action in READS:
             return await self.dynamodb.call(action, body)
         # The move of one table must neither wait for writes to other tables nor hold them.
         scopes = tuple((table, "") for table in tables)

@@ -15,13 +15,14 @@ from proxy.cutover.authority.guard import AuthorityGuard
 from proxy.cutover.flip.fencing import ServingLease
 from proxy.cutover.stages import Stages
 from proxy.dynamodb.errors import service_unavailable
-from proxy.dynamodb.operations import LISTING, WRITES, Operation, parse_body, tables_of
+from proxy.dynamodb.operations import LISTING, STATEMENTS, WRITES, Operation, parse_body, tables_of
 from proxy.dynamodb.outcome import Outcome
 from proxy.off_loop import off_loop
 from proxy.shadow.call import Call
 from proxy.shadow.instrumentation import Execute, Nominate
 from proxy.shadow.request.bypass import Bypass
 from proxy.shadow.request.decoder import RequestDecoder, refusal_of
+from proxy.shadow.request.partiql_statements import PartiQLStatements, tables_of_statements
 from proxy.shadow.request.placement import placement_of
 from proxy.shadow.request.table_operations import TableOperations
 from proxy.shadow.request.writes import LEASE_EXPIRED
@@ -46,6 +47,8 @@ class Layer:
     """The path of writes."""
     bypass: Bypass
     """The path of operations on items that are not mirrored."""
+    statements: PartiQLStatements
+    """The path of PartiQL."""
     table_operations: TableOperations
     """The path of all other operations."""
     nominate: Nominate
@@ -54,8 +57,8 @@ class Layer:
     """Counts a call, with its table and item type, as evidence of what clients ask."""
 
     async def execute(self, action: str, body: bytes, request_id: str, client: str = "") -> Outcome:
-        """Execute one of the ten operations on items, and return the client's outcome. `client` is the connection that
-        it came on.
+        """Execute one of the ten operations on items, or PartiQL, and return the client's outcome. `client` is the
+        connection that it came on.
 
         Raises DynamoDBError for a body that is no request. Raises StoreError where DynamoDB is the authority and gave
         no answer, or nobody can say which store is.
@@ -64,12 +67,20 @@ class Layer:
             raise Unreachable("lease", LEASE_EXPIRED)
         if self.authority.refuses:
             # Asked only while there is something to refuse: no other request pays for it.
-            for name in tables_of(action, await off_loop(len(body), parse_body, body)):
+            request = await off_loop(len(body), parse_body, body)
+            names = tables_of_statements(action, request) if action in STATEMENTS else tables_of(action, request)
+            for name in names:
                 why = self.authority.refusal(name)
                 if why is not None:
                     return Outcome.failed(service_unavailable(f"nothing was done: {why}"))
         if self.stages.all_off and action != LISTING:
             return await self.bypass.execute(action, body)
+        if action in STATEMENTS:
+
+            async def run(part_action: str, part: bytes) -> Outcome:
+                return await self.execute(part_action, part, request_id, client)
+
+            return await self.statements.execute(action, body, run)
         request = await off_loop(len(body), parse_body, body)
         names = tables_of(action, request)
         if not names and self.table_operations.control is not None:

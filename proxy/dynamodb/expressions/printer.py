@@ -1,7 +1,7 @@
 """A tree back to text, with the names and values that the text refers to: what a request would carry."""
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from proxy.dynamodb.expressions.ast import (
     SECTIONS,
@@ -40,7 +40,7 @@ _BARE_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*", re.ASCII).fullmatch
 
 def unparse(tree: Condition | Update | Projection) -> Printed:
     """A bound tree as a request would carry it; parsing the text with these names and values gives the tree again."""
-    printer = _Printer()
+    printer = ExpressionPrinter()
     if isinstance(tree, Update):
         text = printer.update(tree)
     elif isinstance(tree, Projection):
@@ -50,10 +50,17 @@ def unparse(tree: Condition | Update | Projection) -> Printed:
     return Printed(text, {key: name for name, key in printer.names.items()}, printer.values)
 
 
-class _Printer:
+class ExpressionPrinter:
+    """The expressions of one request, which share their names and values. `names` holds an alias for each name."""
+
     def __init__(self) -> None:
         self.names: dict[str, str] = {}
         self.values: dict[str, Value] = {}
+
+    def parameters(self) -> dict[str, Any]:
+        """The request's parameters that the expressions printed so far refer to."""
+        names = {"ExpressionAttributeNames": {alias: name for name, alias in self.names.items()}} if self.names else {}
+        return names | ({"ExpressionAttributeValues": dict(self.values)} if self.values else {})
 
     def condition(self, tree: Condition) -> str:
         if isinstance(tree, And):
