@@ -42,7 +42,6 @@ from proxy.shadow.request.loop_lag import LoopLag
 from proxy.shadow.request.partiql_statements import PartiQLStatements
 from proxy.shadow.request.reads import Reads
 from proxy.shadow.request.table_operations import TableOperations
-from proxy.shadow.request.unread_statements import UnreadStatements
 from proxy.shadow.request.writes import Writes
 from proxy.shadow.status import Health, ShadowStatus
 from proxy.shadow.write_fence import WriteFence
@@ -184,7 +183,6 @@ def compose_layer(
             dynamodb=dynamodb,
             control=stores.control,
             follow=stores.follow,
-            statements=UnreadStatements(lambda: journal.activity, tables),
             on_table_deleted=forget_table,
             on_table_described=stores.on_table_described,
             on_time_to_live=stores.on_time_to_live,

@@ -10,9 +10,7 @@ from proxy.cutover.stages import Stages
 from proxy.dynamodb.outcome import Outcome
 from proxy.settings import DSQL, Settings
 from proxy.shadow.instrumentation import Passthrough
-from proxy.shadow.journal.key_activity import KeyActivity
 from proxy.shadow.request.table_operations import TableOperations
-from proxy.shadow.request.unread_statements import UnreadStatements
 from proxy.stores.table_registry import Tables
 
 
@@ -45,7 +43,6 @@ def operations(there: Control, stage: Any, *, alone: bool = False) -> TableOpera
         dynamodb=cast("Passthrough", there),
         control=there if alone else None,
         follow=None,
-        statements=UnreadStatements(lambda: KeyActivity(0, 0.0), tables),
         on_table_deleted=lambda _: None,
         on_table_described=lambda _: None,
         on_time_to_live=lambda _: None,

@@ -66,8 +66,7 @@ class Journal:
         self._ready = ReadyQueue(self._file, self._commit, self._active, clock, queue_limit)
         self._settle = SettleTimes(self._file, self._commit, clock)
         self._changes = self._commit.changes
-        self.activity = KeyActivity(0, clock())
-        """When keys were last here; another one once the journal is open."""
+        self._activity = KeyActivity(0, clock())
         self.haste = Haste()
         self.parked = ParkedKeys(self._file, self._commit, self._ready)
         """The keys that cannot converge."""
@@ -88,7 +87,7 @@ class Journal:
         now = self._clock()
         keys, latest = self._file.take_over(now, lingering)
         self.identity = self._file.identity()
-        self.activity = KeyActivity(latest, now)
+        self._activity = KeyActivity(latest, now)
         self._settle.load(now + max(lingering.values()) if keys else 0.0)
         if keys:
             self._ready.refill()
@@ -115,7 +114,7 @@ class Journal:
         """
         now = self._clock()
         distinct = tuple(dict.fromkeys(keys))
-        generation = self.activity.enter(distinct, now)
+        generation = self._activity.enter(distinct, now)
         overlapped = set()
         for key in distinct:
             self._settling.pop(key, None)
@@ -224,7 +223,7 @@ class Journal:
         For `any_key_of` a table, any of its keys counts. Departures are remembered for a while; where memory does not
         reach back far enough, the answer is True.
         """
-        return self.activity.latest_activity(key)[0] > since or self._holds_any(key)
+        return self._activity.latest_activity(key)[0] > since or self._holds_any(key)
 
     def idle_seconds(self, key: Key) -> float:
         """Return for how many seconds the key has not been in the journal: 0.0 while it is.
@@ -232,15 +231,14 @@ class Journal:
         For `any_key_of` a table, none of its keys. Never more than memory reaches back.
         """
         now = self._clock()
-        return 0.0 if self._holds_any(key) else max(0.0, now - self.activity.idle_since(key, now))
+        return 0.0 if self._holds_any(key) else max(0.0, now - self._activity.idle_since(key, now))
 
     def has_later_write(self, entry: JournalEntry) -> bool:
         """Return whether another write to one of the entry's keys has entered since."""
         for key in entry.keys:
-            last = self._active.get(key) or self.activity.departure(key)
+            last = self._active.get(key) or self._activity.departure(key)
             generation = last.generation if last is not None else None
-            unread = self.activity.unread_since(key.table, entry.generation)
-            if unread or generation is None or generation > entry.generation:
+            if generation is None or generation > entry.generation:
                 return True
         return False
 
@@ -251,7 +249,7 @@ class Journal:
     @property
     def sequence(self) -> int:
         """A number that grows with every entry and every departure."""
-        return self.activity.sequence
+        return self._activity.sequence
 
     async def wait_until_absent(self, keys: Iterable[Key], seconds: float) -> bool:
         """Wait until none of the keys is in the journal. Returns False if that takes more than `seconds`."""
@@ -364,7 +362,7 @@ class Journal:
         if self._changes.entered.get(key, (0, 0.0))[0] == generation:
             del self._changes.entered[key]
         self._changes.departed[key] = generation
-        self.activity.leave(key, generation, self._clock())
+        self._activity.leave(key, generation, self._clock())
         self._commit.schedule()
         self._forget(key, state)
 

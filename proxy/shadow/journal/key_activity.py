@@ -8,8 +8,7 @@ than it may have been. Knows no file. Times are the caller's, in seconds.
 
 from __future__ import annotations
 
-import math
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -48,9 +47,6 @@ class KeyActivity:
         self._forgotten = Departure(0, self.sequence, now)
         self._departures: OrderedDict[Key, Departure] = OrderedDict()
         self._by_table: dict[str, tuple[int, float]] = {}
-        # Tables that are being written by requests that nobody reads, and when each last was.
-        self._unread: Counter[str] = Counter()
-        self._unread_ended: dict[str, int] = {}
         # Keys that somebody has asked about: since when they have not been written, however many others have.
         self._watched: OrderedDict[Key, float] = OrderedDict()
 
@@ -70,21 +66,6 @@ class KeyActivity:
         if len(self._departures) > _MAX_DEPARTURES:
             self._forgotten = self._departures.popitem(last=False)[1]
 
-    def begin_unread(self, tables: Iterable[str]) -> None:
-        """Note that any key of these tables may be written from now on, until `end_unread`."""
-        self._unread.update(tables)
-
-    def end_unread(self, tables: Iterable[str]) -> None:
-        """Note that what was begun has ended."""
-        self._unread.subtract(tables)
-        self.sequence += 1
-        for table in tables:
-            self._unread_ended[table] = self.sequence
-
-    def unread_since(self, table: str, sequence: int) -> bool:
-        """Return whether any key of a table may have been written unread since `sequence`."""
-        return self._unread[table] > 0 or self._unread_ended.get(table, 0) > sequence
-
     def departure(self, key: Key) -> Departure | None:
         """Return the key's last departure; None where that is not remembered."""
         return self._departures.get(key)
@@ -93,24 +74,19 @@ class KeyActivity:
         """Return the sequence number and the time of the key's last departure.
 
         For a key that is not remembered these are of the latest departure that was forgotten. For `any_key_of` a table
-        they are of the last entry or departure of any of its keys; the time is not before this process began. While the
-        table is written unread, the time is infinite.
+        they are of the last entry or departure of any of its keys; the time is not before this process began.
         """
-        if self._unread[key.table]:
-            return self.sequence + 1, math.inf
         if key == any_key_of(key.table):
-            sequence, at = self._by_table.get(key.table, (0, self._began))
-        else:
-            departure = self._departures.get(key, self._forgotten)
-            latest = departure if departure.sequence > self._forgotten.sequence else self._forgotten
-            sequence, at = latest.sequence, latest.at
-        return max(sequence, self._unread_ended.get(key.table, 0)), at
+            return self._by_table.get(key.table, (0, self._began))
+        departure = self._departures.get(key, self._forgotten)
+        latest = departure if departure.sequence > self._forgotten.sequence else self._forgotten
+        return latest.sequence, latest.at
 
     def idle_since(self, key: Key, now: float) -> float:
         """Return since when the key is known not to have been in the journal. From now on it is known exactly, until
         many other keys have been asked about."""
         since = self.latest_activity(key)[1]
-        if key == any_key_of(key.table) or since > now:
+        if key == any_key_of(key.table):
             return since
         watched = self._watched.setdefault(key, now)
         if len(self._watched) > _MAX_WATCHED:

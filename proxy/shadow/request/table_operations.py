@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final, Protocol
 
 import structlog
 
 from proxy.cutover.authority.guard import AuthorityGuard
 from proxy.cutover.stages import Stages
-from proxy.dynamodb.errors import service_unavailable, unknown_operation
+from proxy.dynamodb.errors import unknown_operation
 from proxy.dynamodb.operations import parse_body, tables_of
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import TableSchema
 from proxy.shadow.instrumentation import Passthrough
 from proxy.shadow.request.follow_tables import TableFollower
-from proxy.shadow.request.unread_statements import STATEMENTS, UnreadStatements
 from proxy.stores.table_registry import Tables
 
 log = structlog.get_logger(__name__)
@@ -49,15 +47,13 @@ class TableOperations:
     tables: Tables
     """The tables that have been met."""
     authority: AuthorityGuard
-    """DSQL's record of the authority: no table of the truth is dropped, nor written past it."""
+    """DSQL's record of the authority: no table of the truth is dropped."""
     dynamodb: Passthrough
     """DynamoDB, called past the mirror."""
     control: OfflineControl | None
     """What answers where there is no DynamoDB; None where there is one."""
     follow: TableFollower | None
     """What repeats the changes of tables on DSQL; None where that is off."""
-    statements: UnreadStatements
-    """Notes the statements that may write any key."""
     on_table_deleted: Callable[[str], None]
     """Called with the name of a table that DynamoDB has deleted."""
     on_table_described: Callable[[Mapping[str, Any]], None]
@@ -71,11 +67,6 @@ class TableOperations:
             return Outcome.failed(unknown_operation(f"Crossfade: {target}: {_OLD_API_REFUSED}"))
         if self.control is not None:
             return await self.control.answer(action, body, headers.get("Host", ""))
-        if action in STATEMENTS:
-            if self.authority.refuses:
-                why = "; ".join(self.authority.problems())
-                return Outcome.failed(service_unavailable(f"nothing was done: {why}"))
-            return await self.statements.send(body, partial(self.dynamodb.carry, target, body, headers))
         outcome = await self.dynamodb.carry(target, body, headers)
         if outcome.ok and not target.startswith(_STREAMS):
             self._notice(action, body, outcome)

@@ -1,0 +1,69 @@
+"""PartiQL through the proxy: what a statement writes beside a comparison is a race, and no fault of the mirror (V6)."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from proxy.dynamodb.outcome import Outcome
+from proxy.verdicts import Verdict
+from tests.verdicts.tables import BILLIO, book, book_key
+from tests.verdicts.world import Process, Told, World
+
+TABLE = {"TableName": BILLIO.name}
+UPDATE = f"""UPDATE "{BILLIO.name}" SET title = 'by PartiQL' WHERE "type:id" = 'Book:1'"""
+STATEMENTS: dict[str, Any] = {
+    "ExecuteStatement": {"Statement": UPDATE},
+    "BatchExecuteStatement": {"Statements": [{"Statement": UPDATE}]},
+    "ExecuteTransaction": {"TransactStatements": [{"Statement": UPDATE}]},
+}
+ASKED: dict[str, tuple[str, dict[str, Any]]] = {
+    "PutItem": ("PutItem", {**TABLE, "Item": book("1", notes={"S": "new"})}),
+    "UpdateItem": (
+        "UpdateItem",
+        {
+            **TABLE,
+            "Key": book_key("1"),
+            "UpdateExpression": "SET author = :a",
+            "ExpressionAttributeValues": {":a": {"S": "Stanisław Lem"}},
+            "ReturnValues": "ALL_OLD",
+        },
+    ),
+    "GetItem": ("GetItem", {**TABLE, "Key": book_key("1")}),
+    "Scan": ("Scan", TABLE),
+}
+
+
+async def state(process: Process, action: str) -> Outcome:
+    """Send a statement, as the wire does."""
+    return await process.parts.layer.execute(action, orjson.dumps(STATEMENTS[action]), "")
+
+
+@pytest.mark.parametrize("action", STATEMENTS)
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("after", [-0.02, 0.0, 0.005, 0.05])
+def test_a_statement_beside_a_comparison_is_no_mismatch(tmp_path: Path, asked: str, action: str, after: float) -> None:
+    """A comparison that begins so long after a statement (before it, if negative)."""
+    world = World(5, tmp_path, processes=2)
+    world.fill((BILLIO.name, book(str(n))) for n in range(3))
+
+    async def story() -> Told:
+        process = world.processes[0]
+
+        async def stated() -> None:
+            await asyncio.sleep(max(0.0, -after))
+            outcome = await state(process, action)
+            assert outcome.ok, outcome.document
+
+        statement = asyncio.create_task(stated())
+        await asyncio.sleep(max(0.0, after))
+        told = await world.said(process, *ASKED[asked])
+        await statement
+        return told
+
+    told = world.run(story())
+    assert told.verdict in (Verdict.RACING, Verdict.LAGGING, Verdict.AGREED), told
+    if asked != "PutItem":  # which may replace what the statement wrote
+        assert world.authority.memory.rows[BILLIO.key_of(book_key("1"))]["title"] == {"S": "by PartiQL"}
