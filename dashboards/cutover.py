@@ -232,6 +232,17 @@ def cutover() -> dict[str, Any]:
             limits=((None, GREEN), (1, RED)),
             nothing="none",
         ),
+        lines(
+            "Items expired",
+            "Items that were deleted from DSQL because their time to live was over.",
+            "short",
+            Query(
+                f'sum by (table) (increase(crossfade_expired_items_total{{{HERE}, table=~"$table"}}[{EVERY}]))',
+                "{{table}}",
+            ),
+            width=8,
+            nothing="none",
+        ),
         section("What did the flips cost, and how far is the ramp?"),
         lines(
             "Writes held at flips",

@@ -6,9 +6,10 @@ and starts nothing: the layer's life is `proxy.app.process`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from functools import partial
+from typing import Any, TypeAlias
 
 from proxy.app.compose_routes import ComposedRoutes, RouteParts, compose_breakers, compose_routes
 from proxy.app.open_stores import Loop, Stores
@@ -30,6 +31,8 @@ from proxy.shadow.comparison.peers import Peers
 from proxy.shadow.comparison.verdict_recorder import VerdictRecorder
 from proxy.shadow.cursors.issuers import CURSOR, CursorIssuers
 from proxy.shadow.cursors.memory import CursorMemory
+from proxy.shadow.expiry.attributes import ExpiryAttributes
+from proxy.shadow.expiry.expirer import Expirer
 from proxy.shadow.instrumentation import NO_INSTRUMENTATION, Instrumentation
 from proxy.shadow.journal.backlog import backlog_by_table
 from proxy.shadow.journal.journal import Journal
@@ -45,6 +48,7 @@ from proxy.shadow.request.table_operations import TableOperations
 from proxy.shadow.request.writes import Writes
 from proxy.shadow.status import Health, ShadowStatus
 from proxy.shadow.write_fence import WriteFence
+from proxy.stores.dsql.system_tables.table_properties import TIME_TO_LIVE
 from proxy.stores.table_registry import Tables
 
 InstrumentLayer: TypeAlias = Callable[[Stages, Tables], Instrumentation]
@@ -81,6 +85,8 @@ class ComposedLayer:
     """The watch over DSQL's record of the authority; None where there is no DSQL."""
     peers: Peers | None
     """The other processes over the same stores; None where none is asked."""
+    expirer: Expirer | None
+    """What expires items where DSQL is the authority; None where nothing does."""
     loops: tuple[Loop, ...]
     """What must run for ever beside the layer."""
 
@@ -143,6 +149,7 @@ def compose_layer(
         collector.forget_table(table)
         journal.parked.retry(table=table)
 
+    expiry = ExpiryAttributes(partial(stores.properties.all, TIME_TO_LIVE) if stores.properties else _no_properties)
     routes = compose_routes(
         settings,
         metrics,
@@ -156,6 +163,7 @@ def compose_layer(
             breakers=breakers,
             peers=peers,
             verdicts=verdicts,
+            expiry_attribute=expiry.of,
             on_failure=count_failure,
         ),
         instrumentation,
@@ -190,6 +198,22 @@ def compose_layer(
         nominate=fence.nominate,
         count_seen=collector.count_seen,
     )
+    expirer = None
+    if stores.properties is not None and may_mirror and settings.expiry.enabled:
+        expirer = Expirer(
+            attributes=expiry,
+            leases=stores.properties,
+            process=journal.identity,
+            stages=stages,
+            key_stages=routes.key_stages,
+            lease=lease,
+            find_table=tables.find,
+            dsql=stores.dsql_mirror,
+            write=writes.write,
+            count_expired=metrics.cutover.expired,
+            every_seconds=settings.expiry.every_seconds,
+            rate=settings.expiry.rate,
+        )
     status = ShadowStatus(
         initial_stage=settings.stage,
         stages=stages,
@@ -216,8 +240,13 @@ def compose_layer(
         participant=participant,
         authority_watch=watch,
         peers=peers,
+        expirer=expirer,
         loops=(latest_sweeps.watch, *stores.loops) if may_mirror else (),
     )
+
+
+async def _no_properties() -> Mapping[str, Mapping[str, Any]]:
+    return {}
 
 
 def _named(stages: Stages, tables: Tables) -> Iterable[str]:

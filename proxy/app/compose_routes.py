@@ -54,6 +54,8 @@ class RouteParts:
     """The other processes over the same stores; None where none is asked."""
     verdicts: VerdictSink
     """Where verdicts go."""
+    expiry_attribute: Callable[[str], str | None]
+    """Says by which attribute the items of a table expire; None where they do not."""
     on_failure: Callable[[str, str], None]
     """Called with the table and the reason when a convergence fails, or DSQL fails to answer a client."""
 
@@ -133,6 +135,7 @@ def compose_routes(
             parts.peers or NoPeers(alone=True),
             nominate=instrumentation.nominate(parts.fence.nominate),
             messages=settings.compare.messages,
+            expiry_attribute=parts.expiry_attribute,
         )
         routes[authority] = Route(
             pair.direction,

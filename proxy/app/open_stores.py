@@ -86,6 +86,8 @@ class Stores:
     """Called with the description of a table that DynamoDB has created or changed."""
     on_time_to_live: Callable[[str], None]
     """Called with the name of a table whose time to live DynamoDB has changed."""
+    properties: TableProperties | None
+    """The tables' time to live, and who expires their items; None where nobody does."""
     remember_token: Callable[[IdempotencyToken], Awaitable[None]] | None
     """Makes DSQL know a client's token that DynamoDB has seen, so that a retry after the flip finds it."""
     enlist: Callable[[FenceControl, str, FlipRecorder | None], Participant | None]
@@ -172,6 +174,7 @@ async def open_stores(settings: Settings, metrics: Metrics, upstream: DynamoDBCl
             on_table_deleted=forget,
             on_table_described=descriptions.keep,
             on_time_to_live=time_to_live.note,
+            properties=properties,
             remember_token=guarantees.note,
             enlist=partial(_enlist, settings, upstream.control()),
             watch_authority=partial(authority_watch_of, settings, upstream.control(), records, types_of(mappings)),

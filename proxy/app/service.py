@@ -89,7 +89,10 @@ async def open_service(
             metrics,
             composed,
             loops=[each.poll for each in following],
-            cutover_loops=cutover_loops(settings, dynamodb, cutover, status, metrics.registry),
+            cutover_loops=[
+                *cutover_loops(settings, dynamodb, cutover, status, metrics.registry),
+                *([composed.expirer.run] if composed.expirer is not None else ()),
+            ],
         )
         log.debug("layer_open", mappings=sorted(stores.mappings))
         yield Service(layer=composed.layer, status=status, cutover=cutover, process=process)

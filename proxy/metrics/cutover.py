@@ -30,6 +30,13 @@ class CutoverMetrics:
             registry=registry,
         )
         self._ramp = TableSeries(ramp)
+        expired = Counter(
+            "crossfade_expired_items_total",
+            "Items deleted from DSQL because their time to live was over.",
+            ("table",),
+            registry=registry,
+        )
+        self._expired = TableSeries(expired)
         held = Counter("crossfade_held_writes_total", "Writes that waited while a stage was moved.", registry=registry)
         self._held_seconds = Timings(
             "crossfade_held_seconds",
@@ -53,6 +60,7 @@ class CutoverMetrics:
         """Remove the series of a table that was deleted."""
         self._stage.forget(table)
         self._ramp.forget(table)
+        self._expired.forget(table)
         self._current = {scope: stage for scope, stage in self._current.items() if scope[0] != table}
 
     def ramp(self, table: str, item_type: str, percent: float) -> None:
@@ -63,6 +71,10 @@ class CutoverMetrics:
         """The stages of `epoch` are in force here, and this process may serve, or may not."""
         self._epoch.set(epoch)
         self._lease.set(1 if valid else 0)
+
+    def expired(self, table: str, items: int) -> None:
+        """So many items of a table were deleted, because their time to live was over."""
+        self._expired(table).inc(items)
 
     def held(self) -> None:
         """A write waits while a stage is moved."""

@@ -11,6 +11,7 @@ from proxy.settings.settings import Log, Settings
 from proxy.settings.shadow import (
     BreakerSettings,
     CompareSettings,
+    ExpirySettings,
     JournalSettings,
     Mirror,
     Shutdown,
@@ -35,6 +36,7 @@ __all__ = [
     "BreakerSettings",
     "CompareSettings",
     "DynamoDB",
+    "ExpirySettings",
     "Items",
     "JournalSettings",
     "Log",

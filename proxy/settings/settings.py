@@ -11,6 +11,7 @@ from proxy.settings.gate import GateSettings
 from proxy.settings.ports import PREFIX, Address, Admin, Auth, Connections, Items, tls_pair
 from proxy.settings.shadow import (
     CompareSettings,
+    ExpirySettings,
     JournalSettings,
     Mirror,
     Shutdown,
@@ -55,6 +56,7 @@ class Settings:
     journal: JournalSettings = field(default_factory=JournalSettings)
     mirror: Mirror = field(default_factory=Mirror)
     compare: CompareSettings = field(default_factory=CompareSettings)
+    expiry: ExpirySettings = field(default_factory=ExpirySettings)
     shutdown: Shutdown = field(default_factory=Shutdown)
     stream: Stream = field(default_factory=Stream)
     gate: GateSettings = field(default_factory=GateSettings)

@@ -55,6 +55,16 @@ class CompareSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpirySettings:
+    """Time to live where DSQL is the authority: how long to rest after each look at the tables whose items expire, and
+    how many items of them to look at in a second, at most."""
+
+    enabled: bool = True
+    every_seconds: Seconds = 60.0
+    rate: Annotated[float, InRange(1, 1_000_000)] = 2_000.0
+
+
+@dataclass(frozen=True, slots=True)
 class Shutdown:
     """How long a stop may take: for requests under way, then for keys to converge. The rest stays in the journal."""
 

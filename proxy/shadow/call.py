@@ -35,6 +35,8 @@ class Call:
     """The id of the client's request, as the client gets it: the wire's, or that of DynamoDB's answer."""
     is_part: bool = False
     """Whether it is a part of a request whose answer is joined: the client gets no store's id then."""
+    internal: bool = False
+    """Whether it is Crossfade's own: its answer is compared with nothing."""
     client: str = ""
     """The connection that it came on; "" where that is not known."""
 

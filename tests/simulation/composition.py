@@ -90,6 +90,7 @@ def simulated_stores(
         on_table_deleted=lambda _: None,
         on_table_described=lambda _: None,
         on_time_to_live=lambda _: None,
+        properties=None,
         remember_token=None,
         enlist=lambda fence, process, _: enlist(fence, process),
         loops=loops,

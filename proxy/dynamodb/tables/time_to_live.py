@@ -64,7 +64,7 @@ def changed(request: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str,
 
 
 def bounds(now: float) -> tuple[str, str]:
-    """Return after which time, and until which, an item's has expired: as Numbers, in whole seconds."""
+    """Return from which time on, and until which, an item has expired: as Numbers, in whole seconds."""
     return str(int(now) - OLDEST_SECONDS), str(int(now))
 
 
@@ -72,7 +72,7 @@ def has_expired(item: Item, attribute: str, now: float) -> bool:
     """Return whether DynamoDB would delete the item."""
     value = item.get(attribute, {}).get("N")
     oldest, newest = bounds(now)
-    return value is not None and int(oldest) < float(value) <= int(newest)
+    return value is not None and int(oldest) <= float(value) <= int(newest)
 
 
 def _null(member: str) -> str:

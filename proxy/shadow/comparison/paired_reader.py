@@ -16,6 +16,7 @@ from comparators.difference import Difference
 from comparators.items import compare_items
 from comparators.outcomes import compare_outcomes
 from comparators.shapes import TablesShape
+from proxy.cutover.stages import DYNAMODB
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.listing import Listing, read_listing
 from proxy.dynamodb.operations import KEYLESS, LISTING, Operation, json_of
@@ -45,14 +46,12 @@ class PairedReader:
     unanswered what a second look was to settle.
     """
 
-    def __init__(self, authority: Store, mirror: Store, eventual_store: str, *, messages: bool = False) -> None:
-        """`eventual_store` is the name of the store whose indexes may be behind its tables. `messages`: compare the
-        words of errors too.
-        """
+    def __init__(self, authority: Store, mirror: Store, *, messages: bool = False) -> None:
+        """`messages`: compare the words of errors too."""
         self._messages = messages
         self._authority = AuthorityReader(authority)
         self._mirror = mirror
-        self._authority_lags = authority.name == eventual_store
+        self._authority_lags = authority.name == DYNAMODB
 
     async def compare(self, call: Call, authority_outcome: Outcome, mirror_outcome: Outcome) -> Comparison:
         """Compare two answers to one call, and read by key what they leave undecided."""

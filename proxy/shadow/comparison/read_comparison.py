@@ -32,6 +32,7 @@ from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.shadow.call import Call, ComparisonStart
 from proxy.shadow.comparison.authority_reader import AuthorityReader, InconclusiveAnswer
+from proxy.shadow.comparison.expired_items import ExpiredItems
 from proxy.shadow.comparison.index_delays import IndexDelays
 from proxy.shadow.comparison.paired_reader import PairedReader, text_of_key, without_keys
 from proxy.shadow.comparison.peers import NoPeers, PeerActivity
@@ -69,15 +70,14 @@ class ReadComparison:
         mirror: Store,
         sink: VerdictSink,
         peers: PeerActivity | None = None,
-        eventual_store: str = "dynamodb",
         nominate: Callable[[Sequence[Key]], Awaitable[None]] | None = None,
         *,
         messages: bool = False,
+        expiry_attribute: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         """`journal` says which keys this process is writing, `peers` which keys other processes are. Verdicts go to
-        `sink`. `eventual_store` is the name of the store whose indexes may be behind its tables: DynamoDB, in either
-        role. `nominate` takes the keys that disagree; by default the journal does. `messages`: compare the words of
-        errors too.
+        `sink`. `nominate` takes the keys that disagree; by default the journal does. `messages`: compare the words of
+        errors too. `expiry_attribute` says by which attribute a table's items expire.
         """
         self._journal = journal
         self._authority = AuthorityReader(authority)
@@ -85,8 +85,9 @@ class ReadComparison:
         self._sink = sink
         self._peers: PeerActivity = peers or NoPeers(alone=False)
         self._delays = IndexDelays(journal, self._peers)
-        self._pair = PairedReader(authority, mirror, eventual_store, messages=messages)
+        self._pair = PairedReader(authority, mirror, messages=messages)
         self._nominate = nominate or journal.enqueue
+        self._expired = ExpiredItems(self._authority, mirror, expiry_attribute)
 
     async def compare(self, call: Call, answer: asyncio.Future[Outcome | None]) -> None:
         """Read from the mirror, await the authority's answer (None if it gave none), compare them and record a
@@ -223,6 +224,8 @@ class ReadComparison:
             judged.extend(judge([difference], loss, call.table.expected, context))
         explained = [each for each in judged if each.verdict is not Verdict.MISMATCH]
         mismatches = [(each, self._suspect_keys(call, each)) for each in judged if each.verdict is Verdict.MISMATCH]
+        expired, mismatches, left_over = await self._expired.explain(mismatches)
+        explained += expired
         since = started.sequence
         confirmed = [
             (each, keys) for each, keys in mismatches if not any(self._journal.active_since(key, since) for key in keys)
@@ -237,6 +240,7 @@ class ReadComparison:
         if mismatches and not confirmed:
             return [], []
         repairs = dict.fromkeys(key for _, keys in confirmed for key in keys if key != any_key_of(key.table))
+        repairs |= dict.fromkeys(left_over)
         return [*explained, *(each for each, _ in confirmed)], self._without_parked(list(repairs))
 
     async def _without_index_delay(self, call: Call, comparison: Comparison) -> Comparison:

@@ -81,7 +81,9 @@ class Writes:
         try:
             route = self._routes[authority]
             if keys:
-                outcome = await self._write_mirrored(route, call, keys, compared=placement.compared)
+                outcome = await self._write_mirrored(
+                    route, call, keys, compared=placement.compared and not call.internal
+                )
             else:
                 outcome = await ask_authority(route, call)
             if not lease.holds(term):

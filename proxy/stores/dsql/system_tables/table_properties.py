@@ -17,6 +17,7 @@ from proxy.stores.dsql.system_tables.system_table import SystemTable
 PROPERTIES_TABLE: Final = "crossfade_table_properties"
 TIME_TO_LIVE: Final = "time_to_live"
 TAGS: Final = "tags"
+_LEASE: Final = "expiry_lease"
 
 
 class TableProperties:
@@ -36,6 +37,13 @@ class TableProperties:
         )
         self._get = f"SELECT document FROM {table} WHERE property = $1 AND name = $2"  # noqa: S608
         self._list = f"SELECT name, document FROM {table} WHERE property = $1"  # noqa: S608
+        # A lease is a property whose document is the process that has it.
+        self._claim = (
+            f"INSERT INTO {table} AS held (name, property, document, noted) "  # noqa: S608
+            f"VALUES ($1, '{_LEASE}', $2, now()) ON CONFLICT (property, name) "
+            "DO UPDATE SET document = excluded.document, noted = excluded.noted "
+            "WHERE held.document = excluded.document OR held.noted < now() - make_interval(secs => $3) RETURNING name"
+        )
         self._delete = f"DELETE FROM {table} WHERE name = $1"  # noqa: S608
 
     @property
@@ -45,7 +53,7 @@ class TableProperties:
     @property
     def statements(self) -> tuple[str, ...]:
         """All but the one that makes the table."""
-        return *self._table.statements, self._put, self._get, self._list, self._delete
+        return *self._table.statements, self._put, self._get, self._list, self._claim, self._delete
 
     async def set(self, table: str, name: str, document: Mapping[str, Any]) -> None:
         """Replace a property of a table."""
@@ -63,6 +71,10 @@ class TableProperties:
     async def keep_time_to_live(self, table: str, description: Mapping[str, Any]) -> None:
         """Replace a table's `TimeToLiveDescription`."""
         await self.set(table, TIME_TO_LIVE, description)
+
+    async def claim_expiry(self, table: str, process: str, seconds: float) -> bool:
+        """Take or renew the lease to expire a table's items. Returns False while another process has it."""
+        return bool(await self._table.fetch(self._claim, table, process, seconds))
 
     async def drop(self, table: str) -> None:
         """Forget a table that was deleted."""
