@@ -13,7 +13,17 @@ from decimal import Decimal
 from typing import Any, Final
 
 import structlog
-from graphql import FieldNode, GraphQLError, OperationDefinitionNode, execute, parse, print_schema, validate
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    GraphQLError,
+    OperationDefinitionNode,
+    TokenKind,
+    execute,
+    parse,
+    print_schema,
+    validate,
+)
 
 from proxy.items.catalogue import Catalogue
 from proxy.items.errors import ItemsAPIError, RuleViolation, invalid
@@ -22,6 +32,7 @@ from proxy.items.graphql_schema import GraphQLContext, schema
 log = structlog.get_logger(__name__)
 
 MOST_TOKENS: Final = 2000
+MOST_CHARACTERS: Final = 200  # of a number: 38 digits, and zeros for its magnitude
 MOST_ROOTS: Final = 10
 
 
@@ -44,6 +55,9 @@ class GraphQL:
             document = parse(request["query"], max_tokens=MOST_TOKENS, no_location=False)
         except GraphQLError as error:
             return {"data": None, "errors": [_told(error)]}
+        too_long = _too_long_number(document)
+        if too_long is not None:
+            return {"data": None, "errors": [too_long]}
         wrong = validate(self._schema, document) or _too_many(document.definitions)
         if wrong:
             return {"data": None, "errors": [_told(each) for each in wrong]}
@@ -57,6 +71,17 @@ class GraphQL:
         result = await executed if isinstance(executed, Awaitable) else executed
         errors = {"errors": [_told(each) for each in result.errors]} if result.errors else {}
         return {"data": result.data, **errors}
+
+
+def _too_long_number(document: DocumentNode) -> dict[str, Any] | None:
+    """The error for a number that no attribute can have: int() takes no more than 4,300 digits, and long for them."""
+    token = document.loc.start_token if document.loc is not None else None
+    while token is not None:
+        if token.kind in (TokenKind.INT, TokenKind.FLOAT) and len(token.value or "") > MOST_CHARACTERS:
+            place = {"line": token.line, "column": token.column}
+            return {"message": "numbers of at most 38 digits", "locations": [place], "extensions": {"code": "INVALID"}}
+        token = token.next
+    return None
 
 
 def _too_many(definitions: Any) -> list[GraphQLError]:
