@@ -1,9 +1,11 @@
 """Redacts differences, so that they may be kept and shown: what kind of values differ, never the values.
 
-Equal values have equal hashes however they are spelt, so that one value can be followed through many differences.
-Without the key, nobody can test a guess against a hash.
+Equal values of one attribute have equal hashes however they are spelt, so that one value can be followed through many
+differences. Without the key, nobody can test a guess against a hash; but who knows the value of one row knows it in
+every row with the same hash, so values that are one of few have none.
 """
 
+from collections.abc import Collection
 from hashlib import blake2b
 from typing import Any
 
@@ -33,11 +35,14 @@ class Redactor:
             raise ValueError(f"a redaction key has {_SHORTEST_KEY} to {_LONGEST_KEY} bytes, not {len(key)}")
         self._key = key
 
-    def redact(self, value: Value | None) -> dict[str, Any] | None:
-        """Return `{"type": tag, "hash": 16 letters, "shape": {…}}`; None for None.
+    def redact(self, value: Value | None, place: str = "") -> dict[str, Any] | None:
+        """Return `{"type": tag, "hash": 16 letters or null, "shape": {…}}`; None for None.
 
-        The hash is BLAKE2b of 8 bytes over the value's canonical bytes, spelt in letters so that it never looks like a
-        number. The shape is coarse, for otherwise it might reveal the value (a rating of two digits is 10):
+        The hash is BLAKE2b of 8 bytes over the place and the value's canonical bytes, spelt in letters so that it never
+        looks like a number. `place` is the table and the attribute: a letter that is known from one attribute decodes
+        no other. There is no hash of a value that is one of few (BOOL, NULL, and numbers of up to 4 digits, as ratings
+        are), because a single known row would decode it everywhere. The shape is coarse, for otherwise it might reveal
+        the value (a rating of two digits is 10):
         - S, B: `length`, in characters (for B of its base64 text), rounded up to a power of two, at least 8;
         - N: `digits`, `few` (up to 4), `double` (up to 15, what an IEEE 754 double keeps) or `wide`, and `fraction`;
         - sets and lists: `members`, how many; M: `keys`, how many;
@@ -46,44 +51,65 @@ class Redactor:
         if value is None:
             return None
         ((tag, held),) = value.items()
-        return {"type": tag, "hash": self._hash(canonical_bytes(value)), "shape": _shape(tag, held)}
+        shape = _shape(tag, held)
+        is_one_of_few = tag in ("BOOL", "NULL") or shape.get("digits") == "few"
+        letters = None if is_one_of_few else self._hash(canonical_bytes(value), place)
+        return {"type": tag, "hash": letters, "shape": shape}
 
-    def _hash(self, raw: bytes) -> str:
-        return blake2b(raw, digest_size=8, key=self._key).hexdigest().translate(_HEX_TO_LETTERS)
+    def _hash(self, raw: bytes, place: str) -> str:
+        salted = b"%d:%b%b" % (len(place), place.encode("utf-8", "surrogatepass"), raw)
+        return blake2b(salted, digest_size=8, key=self._key).hexdigest().translate(_HEX_TO_LETTERS)
 
-    def show(self, difference: Difference, values: bool) -> dict[str, Any]:
+    def show(
+        self, difference: Difference, values: bool, *, table: str = "", declared: Collection[str] = ()
+    ) -> dict[str, Any]:
         """Return the difference as a JSON object; with the values themselves only if `values` is true.
 
-        Names of attributes and map entries in a path are shown, because they are schema. Names that must be quoted in a
-        path (with blanks, dots …) are probably content, and are hashed. Counts, places, statuses and error codes come
-        from the stores, not from the application, and are always shown. Error messages may repeat values, and are not.
+        Names of attributes in a path are shown, because they are schema, unless they must be quoted in a path (with
+        blanks, dots …): those are probably content, and are hashed. Names of map entries are content too, and are
+        hashed, but for those in `declared`. Counts, places, statuses and error codes come from the stores, not from the
+        application, and are always shown. Error messages may repeat values, and are not. `table` is a part of the place
+        of every hash.
         """
         plain = values or difference.kind in _PLAIN_KINDS or (difference.kind is Kind.ORDER and not difference.field)
+        place = f"{table}.{difference.field}"
         return {
             "kind": difference.kind.value,
             "type": difference.type,
             "field": difference.field if values else self.name(difference.field),
-            "path": difference.path if values else self._path(difference.path),
+            "path": difference.path if values else self._path(difference, place, declared),
             "within": difference.within,
-            "key": self.show_key(difference.key, values),
-            "authority": difference.authority if plain else self.redact(difference.authority),
-            "mirror": difference.mirror if plain else self.redact(difference.mirror),
+            "key": self.show_key(difference.key, values, table),
+            "authority": difference.authority if plain else self.redact(difference.authority, place),
+            "mirror": difference.mirror if plain else self.redact(difference.mirror, place),
         }
 
-    def show_key(self, key: Item | None, values: bool) -> dict[str, Any] | None:
+    def show_key(self, key: Item | None, values: bool, table: str = "") -> dict[str, Any] | None:
         """Return the attributes of a key as a JSON object; with the values themselves only if `values` is true."""
         if key is None or values:
             return key
-        return {self.name(name): self.redact(value) for name, value in key.items()}
+        return self.redact_item(key, table)
 
-    def name(self, name: str) -> str:
+    def redact_item(self, item: Item, table: str) -> dict[str, Any]:
+        """Return an item, or a key, with each attribute redacted at its own place."""
+        return {self.name(name): self.redact(value, f"{table}.{name}") for name, value in item.items()}
+
+    def name(self, name: str, place: str = "") -> str:
         """Return a name as it may be shown: itself, or its hash if a path would have to quote it."""
-        return name if not name or paths.name(name) == name else f"~{self._hash(name.encode('utf-8', 'surrogatepass'))}"
+        return name if not name or paths.name(name) == name else self._named(name, place)
 
-    def _path(self, path: str) -> str:
+    def _named(self, name: str, place: str) -> str:
+        return f"~{self._hash(name.encode('utf-8', 'surrogatepass'), place)}"
+
+    def _path(self, difference: Difference, place: str, declared: Collection[str]) -> str:
         shown = ""
-        for step in paths.steps(path):
-            shown = paths.element(shown, step) if isinstance(step, int) else paths.member(shown, self.name(step))
+        for depth, step in enumerate(paths.steps(difference.path)):
+            if isinstance(step, int):
+                shown = paths.element(shown, step)
+            elif depth == 0 or not difference.field or step in declared:
+                shown = paths.member(shown, self.name(step, place))
+            else:
+                shown = paths.member(shown, self._named(step, place))
         return shown
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from comparators.difference import Item
 
+IMAGE_ENTRIES = frozenset({"url", "width", "height"})
 ANY = "*"
 """The name of the rules for item types without rules of their own, and of the rule for attributes without one."""
 
@@ -63,6 +64,19 @@ class ItemRules:
     """The rules by attribute."""
     default: Rule = AUTO
     """The rule for all other attributes."""
+
+
+def declared_entries(rules: ItemRules) -> frozenset[str]:
+    """Return the names of map entries that the rules of a type declare, at any depth: they are schema, not content."""
+    found: set[str] = set()
+    waiting = [*rules.attributes.values(), rules.default]
+    while waiting:
+        rule = waiting.pop()
+        if rule.comparator is Comparator.IMAGE:
+            found |= IMAGE_ENTRIES
+        found |= rule.fields.keys()
+        waiting.extend(rule.fields.values())
+    return frozenset(found)
 
 
 Picker: TypeAlias = Callable[[Item], ItemRules]

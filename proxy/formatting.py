@@ -95,7 +95,8 @@ def side(value: Mapping[str, Any] | None) -> Shown:
     if value is None:
         return Shown("", "nothing", absent=True)
     if "hash" in value and "shape" in value:
-        return Shown(_TYPES.get(value["type"], value["type"]), _shape(value["type"], value["shape"]), value["hash"])
+        letters = value["hash"] or ""
+        return Shown(_TYPES.get(value["type"], value["type"]), _shape(value["type"], value["shape"]), letters)
     if len(value) != 1:
         return Shown("", json.dumps(value, ensure_ascii=False))
     ((tag, held),) = value.items()

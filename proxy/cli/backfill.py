@@ -166,7 +166,7 @@ def _summary(table: str, backfill: Backfill, *, values: bool, stopped: bool) -> 
         + (f", {counts.lossy:,} with a loss that the mapping allows" if counts.lossy else "")
     ]
     for example in counts.examples:
-        key = example["key"] if values else {name: redactor.redact(each) for name, each in example["key"].items()}
+        key = redactor.show_key(example["key"], values, table)
         lines.append(f"  {orjson.dumps(key).decode()}: {'; '.join(example['reasons'])}")
     if counts.malformed:
         lines.append(f"{counts.malformed:,} entries are not items:")

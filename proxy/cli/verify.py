@@ -214,10 +214,10 @@ async def _spot_checks(stores: TableStores, reader: TableReader, keys: list[Key]
     for key in keys:
         held = (("DynamoDB", there.get(key)), ("DSQL", here[key].item))
         attributes = key.attributes
-        shown_key = attributes if values else {name: redactor.redact(value) for name, value in attributes.items()}
+        shown_key = redactor.show_key(attributes, values, key.table)
         lines += [f"### {orjson.dumps(shown_key).decode()}", "", "```"]
         for store, item in held:
-            shown = item if values or item is None else {name: redactor.redact(value) for name, value in item.items()}
+            shown = redactor.show_key(item, values, key.table)
             lines.append(f"{store + ':':<10}{orjson.dumps(shown, option=orjson.OPT_SORT_KEYS).decode()}")
         lines += ["```", ""]
     return "\n".join(lines)

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from proxy.dynamodb.values import Item
+from proxy.dynamodb.schema import Key
 from proxy.shadow.journal.journal import Journal
 from proxy.stores.error_remedies import parked_remedy
 from proxy.stores.table_registry import Tables
@@ -28,7 +28,7 @@ class ParkedControl:
     """The journal that holds the keys."""
     tables: Tables
     """The tables that have been met: they know a key's type."""
-    show_key: Callable[[Item], Any]
+    show_key: Callable[[Key], Any]
     """Gives the attributes of a key as they may be shown."""
 
     def list(self, limit: int) -> list[dict[str, Any]]:
@@ -39,7 +39,7 @@ class ParkedControl:
                 "id": each.id,
                 "table": each.key.table,
                 "type": self.tables.type_of(each.key),
-                "key": self.show_key(each.key.attributes),
+                "key": self.show_key(each.key),
                 "reason": each.reason,
                 "remedy": parked_remedy(each.id),
                 "seconds": round(max(0.0, now - each.since), 3),

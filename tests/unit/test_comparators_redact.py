@@ -9,6 +9,7 @@ import pytest
 from comparators.difference import Difference, Kind, Value
 from comparators.expectations import DifferenceContext, Expectation, find_expectation, parse_expectation
 from comparators.redact import Redactor
+from comparators.rules import declared_entries, parse_rules
 
 REDACTOR = Redactor(b"0123456789abcdef")
 FOUND = Difference("image.url", "image", Kind.VALUE, {"S": "secret one"}, {"S": "secret two"}, "Book", "Items[0]")
@@ -36,13 +37,79 @@ def test_shapes_are_coarse() -> None:
 
 
 def test_hashes_follow_the_value_and_the_key() -> None:
-    assert redact({"N": "5"})["hash"] == redact({"N": "5.00"})["hash"] != redact({"N": "6"})["hash"]
-    assert redact({"N": "5"})["hash"] != redact({"S": "5"})["hash"]
+    assert redact({"N": "54321"})["hash"] == redact({"N": "54321.00"})["hash"] != redact({"N": "54322"})["hash"]
+    assert redact({"N": "54321"})["hash"] != redact({"S": "54321"})["hash"]
     assert redact({"SS": ["a", "b"]})["hash"] == redact({"SS": ["b", "a"]})["hash"] != redact({"SS": ["ab"]})["hash"]
     assert redact({"B": "AQ=="})["hash"] == redact({"B": "AQ"})["hash"]
     assert redact({"L": [{"S": "a"}, {"S": "b"}]})["hash"] != redact({"L": [{"S": "b"}, {"S": "a"}]})["hash"]
-    assert Redactor(b"another key of 16").redact({"N": "5"}) != redact({"N": "5"})
-    assert redact({"N": "5"})["hash"].isalpha()
+    assert Redactor(b"another key of 16").redact({"N": "54321"}) != redact({"N": "54321"})
+    assert redact({"N": "54321"})["hash"].isalpha()
+
+
+@pytest.mark.parametrize(
+    "few", [{"BOOL": True}, {"BOOL": False}, {"NULL": True}, {"N": "8"}, {"N": "8.50"}, {"N": "1984"}, {"N": "0"}]
+)
+def test_a_value_that_is_one_of_few_has_no_hash(few: Value) -> None:
+    """A single row whose rating is known would decode the same letters in all rows."""
+    shown = redact(few)
+    assert (shown["type"], shown["hash"]) == (next(iter(few)), None)
+    found = replace(FOUND, path="rating", field="rating", authority=few, mirror={"N": "9"})
+    assert REDACTOR.show(found, values=False)["authority"] == shown
+
+
+def test_a_letter_decodes_no_other_attribute_and_no_other_table() -> None:
+    def letters(table: str, field: str) -> str:
+        found = replace(FOUND, path=field, field=field)
+        return str(REDACTOR.show(found, values=False, table=table)["authority"]["hash"])
+
+    assert letters("items", "title") == letters("items", "title")
+    places = [letters(*place) for place in (("items", "title"), ("items", "notes"), ("other", "title"), ("a", "b.c"))]
+    assert len({*places, letters("a.b", "c")}) >= 4
+    key = {"id": {"S": "secret one"}, "title": {"S": "secret one"}}
+    shown = REDACTOR.show_key(key, values=False, table="items")
+    assert shown is not None
+    assert shown["id"]["hash"] != shown["title"]["hash"] == letters("items", "title")
+
+
+@pytest.mark.parametrize(
+    ("path", "declared", "shown"),
+    [
+        ("image.url", ("url",), "image.url"),
+        ("image.url", (), "image.~"),
+        ("scores.anna[3].points", ("points",), "scores.~"),
+        ("scores.anna", ("image",), "scores.~"),
+        ("platforms[2]", (), "platforms[2]"),
+        ("title", (), "title"),
+    ],
+)
+def test_names_of_map_entries_are_content_unless_declared(path: str, declared: tuple[str, ...], shown: str) -> None:
+    found = replace(FOUND, path=path, field=path.partition(".")[0].partition("[")[0])
+    said = str(REDACTOR.show(found, values=False, declared=declared)["path"])
+    assert said.startswith(shown)
+    assert "anna" not in said
+    assert ("~" in said) == ("~" in shown)
+    assert REDACTOR.show(found, values=True)["path"] == path
+
+
+def test_what_a_mapping_declares_of_map_entries() -> None:
+    rules = parse_rules(
+        {
+            "Book": {
+                "image": "image",
+                "meta": {
+                    "comparator": "map",
+                    "fields": {"etag": "ignore", "by": {"comparator": "map", "fields": {"name": "exact"}}},
+                },
+            }
+        }
+    )
+    assert declared_entries(rules["Book"]) == {"url", "width", "height", "etag", "by", "name"}
+    assert declared_entries(rules["*"]) == frozenset()
+
+
+def test_the_answer_s_own_places_are_the_stores_words() -> None:
+    found = Difference("CancellationReasons[1].Code", "", Kind.ERROR_CODE, {"S": "A"}, {"S": "B"})
+    assert REDACTOR.show(found, values=False)["path"] == "CancellationReasons[1].Code"
 
 
 def test_keys_too_short_or_too_long_are_refused() -> None:
@@ -53,7 +120,7 @@ def test_keys_too_short_or_too_long_are_refused() -> None:
 
 def test_show_hides_values_and_keys_unless_told() -> None:
     found = replace(FOUND, key={"id": {"S": "secret id"}})
-    shown = REDACTOR.show(found, values=False)
+    shown = REDACTOR.show(found, values=False, declared={"url"})
     assert (shown["path"], shown["field"], shown["kind"], shown["type"]) == ("image.url", "image", "value", "Book")
     assert b"secret" not in orjson.dumps(shown)
     open_ = REDACTOR.show(found, values=True)

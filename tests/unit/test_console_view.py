@@ -84,6 +84,8 @@ def test_values_are_written_as_people_write_them() -> None:
 def test_a_redacted_side_shows_letters_and_shape_only() -> None:
     shown = words.side({"type": "S", "hash": "ghjkmnpq", "shape": {"length": 16}})
     assert (shown.type, shown.hash, shown.text) == ("text", "ghjkmnpq", "up to 16 characters")
+    few = words.side({"type": "BOOL", "hash": None, "shape": {}})
+    assert (few.type, few.hash, few.text) == ("boolean", "", "")
 
 
 # -- drawings ----------------------------------------------------------------------------------------------------------

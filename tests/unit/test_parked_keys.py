@@ -37,7 +37,9 @@ class Place:
         tables = Tables(self._describe, {})
         tables.learn(SCHEMA)
         self.converger = Converger(journal, self, Metrics(), {"dynamodb": 0.0, "dsql": 0.0}, self._find)
-        self.control = ParkedControl(journal=journal, tables=tables, show_key=lambda key: dict.fromkeys(key, "shown"))
+        self.control = ParkedControl(
+            journal=journal, tables=tables, show_key=lambda key: dict.fromkeys(key.attributes, "shown")
+        )
 
     async def _describe(self, _: str) -> TableSchema | None:
         raise NotImplementedError

@@ -177,12 +177,16 @@ class Preflight:
                 counts.items,
                 dict(counts.types.most_common()),
                 counts.reason,
-                tuple(_example(text, redactor, values) for text in counts.examples),
+                tuple(self._example(text, redactor, values) for text in counts.examples),
             )
             for (kind, attribute), counts in self._counts.items()
         ]
         findings.sort(key=lambda each: (not each.kind.loses, -each.items, each.kind, each.attribute))
         return PreflightReport(self._mapping.table, self.items, tuple(findings), self._unchecked())
+
+    def _example(self, text: str, redactor: Redactor, values: bool) -> dict[str, Any]:
+        key: Item = orjson.loads(text)
+        return key if values else redactor.redact_item(key, self._mapping.table)
 
     def _declared(self, kind: ProblemKind, attribute: str) -> bool:
         """Whether the name comes from the mapping or the table's schema, and so reveals nothing about an item."""
@@ -229,8 +233,3 @@ class Preflight:
         if name not in self._counts and len(self._counts) >= _MOST_FINDINGS:
             name = (problem.kind, OTHERS)
         self._counts.setdefault(name, _ProblemCounts()).add(problem.reason, key, item_type)
-
-
-def _example(text: str, redactor: Redactor, values: bool) -> dict[str, Any]:
-    attributes: Item = orjson.loads(text)
-    return attributes if values else {name: redactor.redact(value) for name, value in attributes.items()}

@@ -8,7 +8,7 @@ compare; `shadow.convergence` repairs.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
@@ -58,13 +58,13 @@ class SweepFinding:
     reasons: tuple[str, ...] = ()
     repaired: bool | None = None
 
-    def document(self, redactor: Redactor, *, values: bool) -> dict[str, Any]:
-        key = self.key.attributes
+    def document(self, redactor: Redactor, *, values: bool, declared: Collection[str] = ()) -> dict[str, Any]:
+        key, table = self.key.attributes, self.key.table
         return {
-            "key": key if values else {name: redactor.redact(value) for name, value in key.items()},
+            "key": redactor.show_key(key, values, table),
             "result": str(self.result),
             "type": self.item_type,
-            "differences": [redactor.show(each, values) for each in self.differences],
+            "differences": [redactor.show(each, values, table=table, declared=declared) for each in self.differences],
             "reasons": list(self.reasons),
             "repaired": self.repaired,
         }

@@ -22,6 +22,7 @@ from typing import Any, Final
 import structlog
 
 from comparators.redact import Redactor
+from comparators.rules import declared_entries
 from proxy.cutover.gate.basis import Basis
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.schema import Key
@@ -118,6 +119,7 @@ class SweepJob:
         self._references = references
         self._values = values
         self._redactor = Redactor(secrets.token_bytes(32))
+        self._declared = frozenset[str]().union(*map(declared_entries, table.rules.values()))
         self._wanted_spots = spots
         self._spots: list[Key] = []
         self._basis = basis
@@ -346,7 +348,7 @@ class SweepJob:
             counts.repaired += finding.repaired
             counts.unrepaired += not finding.repaired
         if findings is not None and len(findings) < MOST_KEPT:
-            findings.append(finding.document(self._redactor, values=self._values))
+            findings.append(finding.document(self._redactor, values=self._values, declared=self._declared))
 
     def _sample_spot(self, key: Key) -> None:
         """Keep a random sample: algorithm R (Vitter, "Random sampling with a reservoir", 1985)."""

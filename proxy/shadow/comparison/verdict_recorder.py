@@ -13,8 +13,9 @@ from typing import Any
 import structlog
 
 from comparators.redact import Redactor
+from comparators.rules import ItemRules, declared_entries
 from proxy.cutover.gate.evidence_collector import EvidenceCollector
-from proxy.dynamodb.values import Item
+from proxy.dynamodb.schema import Key
 from proxy.metrics.registry import Metrics
 from proxy.shadow.verdict_record import VerdictRecord
 from proxy.stores.table_registry import Table
@@ -59,7 +60,8 @@ class VerdictRecorder:
             field = self._field(table, difference.field, difference.path)
             of_type = difference.type if difference.type not in ("", "*") else item_type
             self._metrics.comparison.difference(table.name, of_type, field, difference.kind, each.verdict)
-            entry = self._redactor.show(difference, self._values)
+            declared = declared_entries(table.rules.get(difference.type) or ItemRules())
+            entry = self._redactor.show(difference, self._values, table=table.name, declared=declared)
             entry["verdict"] = each.verdict
             if each.because is not None:
                 entry["because"] = each.because
@@ -100,9 +102,9 @@ class VerdictRecorder:
             del self.counts[place]
         self._kept = deque((each for each in self._kept if each["table"] != table), maxlen=self._kept.maxlen)
 
-    def show_key(self, key: Item) -> dict[str, Any] | None:
+    def show_key(self, key: Key) -> dict[str, Any] | None:
         """Return the attributes of a key as they may be shown."""
-        return self._redactor.show_key(key, self._values)
+        return self._redactor.show_key(key.attributes, self._values, key.table)
 
     @staticmethod
     def _field(table: Table, field: str, path: str) -> str:
