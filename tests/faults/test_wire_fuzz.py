@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
+import psutil
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -24,7 +25,7 @@ from hypothesis import strategies as st
 from tests import equality
 from tests.faults.serving import Serving
 from tests.faults.under_fault import own_faults
-from tests.integration.scenes import Scene, scene
+from tests.integration.scenes import Scene, scene, wait_until
 from tests.proxy_process import settings_text
 from tests.standins.billio import dynamodb_client
 from tests.standins.dynamodb import Ministack
@@ -32,6 +33,7 @@ from tests.standins.postgres import Postgres
 from tests.standins.processes import LOOPBACK
 
 TABLE = "fuzz"
+PLANTED = "planted7Value"  # in items and in headers, and never in a log
 HANG_SECONDS = 60.0
 talked: Counter[str] = Counter()
 QUIET_SECONDS = 0.15  # with so long a silence the server wants more of a request than it will get
@@ -109,8 +111,9 @@ class World:
         return items
 
     def lives(self) -> None:
-        """It serves, and has not failed by itself."""
+        """It serves, has not failed by itself, and has logged nothing of what it was sent."""
         assert self.proxy.faults == []
+        assert PLANTED not in str(self.proxy.events)
         assert ask(self.at, post("GetItem", GET))[0] == 200
 
 
@@ -251,7 +254,7 @@ def answers(got: bytes) -> list[Answer]:
 
 # -- bytes -------------------------------------------------------------------------------------------------------------
 
-PUT = b'{"TableName":"fuzz","Item":{"k":{"S":"b"},"r":{"N":"2"},"v":{"L":[{"M":{"x":{"BOOL":true}}}]}}}'
+PUT = b'{"TableName":"fuzz","Item":{"k":{"S":"b"},"r":{"N":"2"},"v":{"L":[{"M":{"x":{"S":"planted7Value"}}}]}}}'
 VALID = post("PutItem", PUT)
 
 
@@ -306,6 +309,9 @@ NAMES = st.sampled_from(
 VALUES = st.sampled_from(
     [
         "",
+        PLANTED,
+        f"Bearer {PLANTED}",
+        f"{PLANTED}\x00",
         "0",
         "-1",
         "+5",
@@ -509,7 +515,7 @@ ODD: list[Any] = [
 ]
 WRITES = {"PutItem", "DeleteItem", "UpdateItem", "BatchWriteItem", "TransactWriteItems"}
 KEY = {"k": {"S": "c"}, "r": {"N": "3"}}
-ITEM = KEY | {"g": {"S": "g"}, "v": {"L": [{"M": {"x": {"N": "1"}}}]}, "s": {"SS": ["a", "b"]}}
+ITEM = KEY | {"g": {"S": "g"}, "v": {"L": [{"M": {"x": {"N": "1"}}}]}, "s": {"SS": ["a", PLANTED]}}
 NEVER = {"ConditionExpression": "attribute_exists(nothing)"}
 REQUESTS: list[tuple[str, dict[str, Any]]] = [
     ("GetItem", {"TableName": TABLE, "Key": KEY, "ConsistentRead": True, "ProjectionExpression": "k, v[0].x"}),
@@ -640,6 +646,7 @@ def test_json(world: World, call: tuple[str, bytes]) -> None:
     assert status < 500 or from_ministack(body), (status, body[:300])
     after = world.mirror_writes()
     assert world.proxy.faults == []
+    assert PLANTED not in str(world.proxy.events)
     # ministack refuses some batches after their first part, and what ends with 500 it may have done.
     if 400 <= status < 500 and world.authority_holds() == held:
         assert after == before, ("a shadow of what was refused", body[:300])
@@ -665,12 +672,24 @@ def command(ministack: Ministack, postgres: Postgres) -> Iterator[Scene]:
     ministack.reset()
     make_table(ministack.endpoint)
     rows = postgres.create_database()
-    with scene(ministack.endpoint, rows, billio=False, environment={"CROSSFADE_FOLLOW_TABLES": "true"}) as here:
+    environment = {
+        "CROSSFADE_FOLLOW_TABLES": "true",
+        # So that connections to the stores come and go by themselves, and what else is left open shows.
+        "CROSSFADE_DYNAMODB__IDLE_SECONDS": "1",
+        "CROSSFADE_DSQL__POOL_MAX": "1",
+    }
+    with scene(ministack.endpoint, rows, billio=False, environment=environment) as here:
         pid = here.proxy.child.pid
+        process = psutil.Process(pid)
+        here.proxy.settle()
+        before = process.num_fds()
         yield here
         assert here.proxy.child.running
         assert here.proxy.child.pid == pid
         assert own_faults(here) == []
+        assert PLANTED not in here.proxy.log_file.read_text("utf-8")
+        here.proxy.settle()
+        wait_until(lambda: process.num_fds() <= before, 120, "the descriptors to be given back")
         here.assert_equal(TABLE)
     postgres.drop_database(rows)
 
