@@ -21,7 +21,7 @@ from proxy.migrate.schema.migration_files import MigrationError
 from proxy.stores.dsql.conflicts import retry_conflicts
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.sql.statements import Statements, quoted
-from proxy.stores.dsql.sqlstates import NO_TABLE, is_ddl_race, to_store_error, to_unsent_error
+from proxy.stores.dsql.sqlstates import LOST_CONNECTION, NO_TABLE, is_ddl_race, to_store_error, to_unsent_error
 from proxy.stores.errors import Refused, Unreachable
 
 _ROWS: Final = 500
@@ -67,7 +67,7 @@ class DocumentTables:
             raise to_store_error(error, None, reading=True) from error
         except MigrationError as error:  # a job that failed
             raise Refused("job", str(error)) from error
-        except (OSError, asyncpg.InterfaceError) as error:
+        except LOST_CONNECTION as error:
             raise to_unsent_error(error, None) from error
 
     async def _drop(self, connection: asyncpg.Connection, name: str) -> bool:

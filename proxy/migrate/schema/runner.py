@@ -27,6 +27,7 @@ from proxy.migrate.schema.index_jobs import (
 )
 from proxy.migrate.schema.ledger import LEDGER_TABLES, MIGRATIONS_TABLE, AppliedMigration, Ledger, StartedStatement
 from proxy.migrate.schema.migration_files import Migration, MigrationError, changes_rows, checksum, read_folder
+from proxy.stores.dsql.sqlstates import LOST_CONNECTION
 
 __all__ = [
     "LEDGER_TABLES",
@@ -116,7 +117,7 @@ async def _as_migration_error(work: Awaitable[T]) -> T:
     """Await `work`, turning the database's errors into MigrationErrors."""
     try:
         return await work
-    except (OSError, asyncpg.InterfaceError) as error:
+    except LOST_CONNECTION as error:
         raise MigrationInterrupted(f"the connection was lost ({error}): run this again to continue") from error
     except asyncpg.PostgresError as error:
         if (error.sqlstate or "").startswith(_CONNECTION_LOST):

@@ -21,7 +21,7 @@ from proxy.stores.dsql.retry import run_with_retry
 from proxy.stores.dsql.sql.array_literal import array_literal
 from proxy.stores.dsql.sql.bulk_statements import BulkStatements
 from proxy.stores.dsql.sql.checksums import as_it_is, parameters
-from proxy.stores.dsql.sqlstates import to_store_error
+from proxy.stores.dsql.sqlstates import LOST_CONNECTION, to_store_error
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome
 
 log = structlog.get_logger(__name__)
@@ -223,7 +223,7 @@ class Bulk:
                 raise found from error
             connection.terminate()
             raise UnknownOutcome("commit", str(found)) from error
-        except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
+        except LOST_CONNECTION as error:
             connection.terminate()
             raise UnknownOutcome("commit", type(error).__name__) from error
         except asyncio.CancelledError:

@@ -28,6 +28,7 @@ from proxy.settings import DSQL
 from proxy.stores.attempts import Backoff
 from proxy.stores.dsql.connect_errors import ConnectError, Target, explained, is_waking_up
 from proxy.stores.dsql.pool import Connect, Pool, PoolObserver
+from proxy.stores.dsql.sqlstates import DRIVER_ERRORS
 
 # As long as DSQL's own default: a token is used at once, but this machine's clock may be some minutes slow.
 TOKEN_SECONDS: Final = 900
@@ -63,7 +64,7 @@ async def connect_once(settings: DSQL) -> asyncpg.Connection:
     """A single connection, for a command that needs no pool. Raises NotConnected."""
     try:
         return await connecting(settings)()
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except DRIVER_ERRORS as error:
         raise explained(error, target_of(settings)) from error
 
 

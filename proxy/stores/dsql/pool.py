@@ -24,6 +24,7 @@ import asyncpg
 import structlog
 
 from proxy.stores.dsql.connect_errors import ConnectError, Target, explained
+from proxy.stores.dsql.sqlstates import DRIVER_ERRORS
 
 log = structlog.get_logger(__name__)
 
@@ -264,7 +265,11 @@ class Pool:
             connection = await self._connect()
         except asyncio.CancelledError:
             self._tasks.discard(task)
-            raise
+            if task.cancelling():
+                raise
+            # The driver's own doing, as where a connection is cut in the middle of its handshake.
+            self._failed(began, ConnectError("refused", "", "the connect was broken off"))
+            return
         except Exception as error:  # noqa: BLE001  # whatever it is, those who wait must hear of it
             self._tasks.discard(task)
             self._failed(began, explained(error, self._target))
@@ -324,7 +329,7 @@ class Pool:
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 await connection.execute("SELECT 1")
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):  # a TimeoutError is an OSError
+        except DRIVER_ERRORS:  # a TimeoutError is an OSError
             connection.terminate()
             for each in (connection, *filter(self._doubtful, self._idle)):
                 self._drop(each, "dead")

@@ -14,7 +14,14 @@ import asyncpg
 from proxy.stores.attempts import Attempts
 from proxy.stores.dsql.conflicts import is_catalog_conflict, is_conflict
 from proxy.stores.dsql.pool import Pool
-from proxy.stores.dsql.sqlstates import NO_TABLE, is_ddl_race, to_store_error, to_unsent_error
+from proxy.stores.dsql.sqlstates import (
+    DRIVER_ERRORS,
+    LOST_CONNECTION,
+    NO_TABLE,
+    is_ddl_race,
+    to_store_error,
+    to_unsent_error,
+)
 from proxy.stores.errors import Refused, Unreachable
 
 T = TypeVar("T")
@@ -47,7 +54,7 @@ async def run_with_retry(
                 raise to_store_error(error, None, reading=True) from error
             if is_catalog_conflict(error):
                 attempts.skip_pause()
-        except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
+        except LOST_CONNECTION as error:
             connection.terminate()
             raise to_unsent_error(error, None) from error
         except asyncio.CancelledError:
@@ -63,7 +70,7 @@ async def run_with_retry(
 async def _acquire(pool: Pool) -> asyncpg.Connection:
     try:
         return await pool.acquire()
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except DRIVER_ERRORS as error:
         detail = f"DSQL cannot be reached ({type(error).__name__}): see endpoint or dsn in [dsql], and whether it runs"
         raise Unreachable("connect", detail) from error
 

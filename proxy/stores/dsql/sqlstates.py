@@ -1,4 +1,9 @@
-"""PostgreSQL's errors, sorted into the seam's by what may have happened. Raises nothing, asks nobody.
+"""What PostgreSQL and its driver raise, sorted into the seam's errors by what may have happened. Raises nothing, asks
+nobody.
+
+Besides PostgreSQL's own errors, asyncpg raises what says that the driver and the server no longer speak with each
+other: an operating system's error, the end of a stream, a connection that is closed (InterfaceError), and a protocol
+that is out of step, as after a cut in the middle of an answer (InternalClientError, ProtocolError).
 
 Sources: PostgreSQL manual, "PostgreSQL Error Codes"; "Concurrency control in Aurora DSQL" (user guide) for XX000,
 which DSQL gives when it cannot say. Conflicts are for `occ`.
@@ -15,6 +20,11 @@ from proxy.mapping.interface import Fault
 from proxy.stores.dsql.conflicts import is_conflict
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
 from proxy.stores.interface import Unrepresentable
+
+LOST_CONNECTION: Final = (OSError, EOFError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""The connection is of no more use, or (a ValueError) a parameter was never sent."""
+DRIVER_ERRORS: Final = (asyncpg.PostgresError, *LOST_CONNECTION)
+"""Whatever a statement or a connect may raise, but for cancellation."""
 
 # "57014" is a cancelled statement; class 57P is a server going away, 53 one that is full, 08 a connection lost.
 _AWAY: Final = ("57", "53", "08", "XX000", "25006")
@@ -85,3 +95,8 @@ def to_unsent_error(error: Exception, key: Key | None) -> StoreError:
             return Unrepresentable(key, (Fault(next(iter(key.attributes)), "a value cannot be sent to PostgreSQL"),))
         return Refused("parameter", "a value cannot be sent to PostgreSQL")
     return Unreachable("connection", type(error).__name__)
+
+
+def is_out_of_step(error: BaseException) -> bool:
+    """Return whether a connection cannot be used again after this error, whether or not it looks open."""
+    return isinstance(error, LOST_CONNECTION) and not isinstance(error, ValueError)

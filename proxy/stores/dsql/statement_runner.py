@@ -16,7 +16,7 @@ from proxy.dynamodb.schema import Key
 from proxy.stores.attempts import Attempts
 from proxy.stores.dsql.conflicts import is_catalog_conflict, is_conflict
 from proxy.stores.dsql.pool import Pool
-from proxy.stores.dsql.sqlstates import to_store_error, to_unsent_error
+from proxy.stores.dsql.sqlstates import DRIVER_ERRORS, LOST_CONNECTION, is_out_of_step, to_store_error, to_unsent_error
 from proxy.stores.errors import TooMuchContention, UnknownOutcome, Unreachable
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class StatementRunner:
                 return await self.pool.acquire()
         except TimeoutError as error:
             raise Unreachable("busy", "no connection to DSQL became free in time") from error
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except DRIVER_ERRORS as error:
             raise Unreachable("connect", type(error).__name__) from error
 
     async def read(self, run: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
@@ -60,7 +60,7 @@ class StatementRunner:
                     raise to_store_error(error, None, reading=True) from error
                 if is_catalog_conflict(error):
                     attempts.skip_pause()
-            except (OSError, asyncpg.InterfaceError) as error:
+            except LOST_CONNECTION as error:
                 raise to_unsent_error(error, None) from error
         raise TooMuchContention("every attempt met a conflict")
 
@@ -79,7 +79,7 @@ class StatementRunner:
                     raise to_store_error(error, key) from error
                 if is_catalog_conflict(error):
                     attempts.skip_pause()
-            except (OSError, asyncpg.InterfaceError) as error:
+            except LOST_CONNECTION as error:
                 if isinstance(error, ValueError):
                     raise to_unsent_error(error, key) from error
                 raise UnknownOutcome("connection", type(error).__name__) from error
@@ -91,6 +91,10 @@ class StatementRunner:
             return await run(connection)
         except asyncio.CancelledError:
             connection.terminate()
+            raise
+        except LOST_CONNECTION as error:
+            if is_out_of_step(error):
+                connection.terminate()
             raise
         finally:
             self.pool.release(connection)

@@ -21,7 +21,7 @@ from proxy.stores.dsql.conflicts import is_conflict
 from proxy.stores.dsql.sql.conditional_write import plan_write, stored_item
 from proxy.stores.dsql.sql.many_keys import comparable, many_parameters, rows_by_key, select_many
 from proxy.stores.dsql.sql.statements import Statements
-from proxy.stores.dsql.sqlstates import is_unfit, to_store_error, to_unsent_error
+from proxy.stores.dsql.sqlstates import DRIVER_ERRORS, LOST_CONNECTION, is_unfit, to_store_error, to_unsent_error
 from proxy.stores.dsql.statement_runner import StatementRunner
 from proxy.stores.dsql.system_tables.authority_guarantees import AuthorityGuarantees
 from proxy.stores.errors import UnknownOutcome, Unreachable
@@ -110,7 +110,7 @@ async def open_transaction(
                 raise Conflict from error
             # COMMIT has not been sent, so whatever went wrong, nothing has happened.
             raise to_store_error(error, None, reading=True) from error
-        except (OSError, asyncpg.InterfaceError) as error:
+        except LOST_CONNECTION as error:
             await _roll_back(connection)
             raise to_unsent_error(error, None) from error
         except asyncio.CancelledError:
@@ -130,7 +130,7 @@ async def _commit(runner: StatementRunner, connection: asyncpg.Connection, *, re
             runner.on_retry(CONFLICT_REASON)
             raise Conflict from error
         raise to_store_error(error, None, reading=read_only) from error
-    except (OSError, asyncpg.InterfaceError) as error:
+    except LOST_CONNECTION as error:
         if read_only:
             raise Unreachable("connection", type(error).__name__) from error
         raise UnknownOutcome("connection", type(error).__name__) from error
@@ -139,5 +139,5 @@ async def _commit(runner: StatementRunner, connection: asyncpg.Connection, *, re
 async def _roll_back(connection: asyncpg.Connection) -> None:
     try:
         await connection.execute("ROLLBACK")
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+    except DRIVER_ERRORS:
         connection.terminate()

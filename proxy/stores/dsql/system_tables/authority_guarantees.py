@@ -17,7 +17,7 @@ from proxy.dynamodb.schema import Key
 from proxy.stores.dsql.conflicts import is_conflict
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.sql.conditional_write import ConditionalWrite
-from proxy.stores.dsql.sqlstates import UNSUPPORTED, to_store_error, to_unsent_error
+from proxy.stores.dsql.sqlstates import LOST_CONNECTION, UNSUPPORTED, to_store_error, to_unsent_error
 from proxy.stores.dsql.system_tables.absence_locks import LOCKS_TABLE, AbsenceLocks, stripe
 from proxy.stores.dsql.system_tables.idempotency_tokens import TOKENS_TABLE, IdempotencyTokens
 from proxy.stores.dsql.system_tables.system_table import SystemTable
@@ -108,6 +108,6 @@ class AuthorityGuarantees:
                     return  # another process is at it
                 self.forget_tables()
                 raise to_store_error(error, None, reading=True) from error
-            except (OSError, asyncpg.InterfaceError) as error:
+            except LOST_CONNECTION as error:
                 raise to_unsent_error(error, None) from error
             await asyncio.sleep(_BETWEEN_SWEEPS_SECONDS)
