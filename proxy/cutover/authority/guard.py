@@ -25,6 +25,9 @@ class AuthorityGuard(Protocol):
     def may_mirror(self, table: str) -> bool:
         """Return whether a mirror of the table may be written now."""
 
+    def contradiction(self, table: str) -> str | None:
+        """Return why no mirror of the table may be written, however long one waits; None if that is not known."""
+
     def problems(self) -> list[str]:
         """Return how the record contradicts this process, a sentence each."""
 
@@ -77,6 +80,9 @@ class NoRecord:
 
     def may_mirror(self, table: str) -> bool:  # noqa: ARG002
         return True
+
+    def contradiction(self, table: str) -> str | None:  # noqa: ARG002
+        return None
 
     def problems(self) -> list[str]:
         return []

@@ -96,9 +96,8 @@ class RecordKeeper:
     async def step(self, moment: Moment | None, beliefs: Beliefs, record: AuthorityRecord) -> bool:
         """Write what is missing in the record. Gives whether anything was written: then it has to be read again."""
         if can_pair(beliefs, record):
-            if not any(map(beliefs.is_active, beliefs.tables)) or (
-                moment is not None and moment.known.flip is not None
-            ):
+            unused = self._stages.all_off and not self._tables.written
+            if unused or (moment is not None and moment.known.flip is not None):
                 return False
             if moment is None or self._table is None:
                 await pair_pinned(self._records, self._process, self._identify)

@@ -90,14 +90,15 @@ class AuthorityWatch:
         if judgement is None or judgement.whole or table in judgement.unmirrored or self._clock() >= self._until:
             return False
         if table not in self._record.scopes:
+            # A table that has just been met: nothing is recorded that could contradict it, and it is declared at once.
             self._wake.set()
-            return False
+            return self._record.installation is not None
         return True
 
     def contradiction(self, table: str) -> str | None:
         """Return why no mirror of the table may be written, however long one waits; None if that is not known."""
         judgement = self._judgement
-        return (judgement.whole or judgement.unmirrored.get(table)) if judgement is not None else None
+        return (judgement.whole or judgement.unmirrored.get(table)) or None if judgement is not None else None
 
     def problems(self) -> list[str]:
         judgement = self._judgement

@@ -91,7 +91,7 @@ class TableOperations:
         if self.follow is None or not self.stages.active(name) or self.tables.mapped(name):
             return
         if action == "DeleteTable":
-            if self.authority.may_mirror(name):
+            if self.authority.contradiction(name) is None:
                 self.follow.drop(name)
             return
         try:
