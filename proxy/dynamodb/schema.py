@@ -102,6 +102,10 @@ class TableSchema:
                     named = index.get("IndexName") if isinstance(index, dict) else None
                     why = str(error) if isinstance(error, ValueError) else f"its description lacks {error}"
                     left_out[str(named or f"{parameter}.{number}")] = why
+        vector_indexes = table.get("VectorIndexes")
+        for index in vector_indexes if isinstance(vector_indexes, list) else ():
+            if isinstance(index, dict):
+                left_out[str(index.get("IndexName"))] = "it is a vector index, which no SQL index serves"
         return cls(name, hashes[0], ranges[0] if ranges else None, types, indexes, left_out)
 
     @property

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.schema import TableSchema
+from proxy.mapping.document_mapping import DocumentMapping
+from proxy.migrate.preflight.item_checks import ProblemKind, check_table
 
 DESCRIPTION: dict[str, Any] = {
     "TableName": "orders",
@@ -67,6 +69,13 @@ def test_a_local_index_has_one_attribute_of_each_kind() -> None:
     }
     schema = TableSchema.from_description({**DESCRIPTION, "LocalSecondaryIndexes": [local]})
     assert schema.left_out["local"] == "its key has several hash or range attributes"
+
+
+def test_a_vector_index_is_left_out_and_named() -> None:
+    schema = TableSchema.from_description({**DESCRIPTION, "VectorIndexes": [{"IndexName": "by-meaning"}]})
+    assert "vector index" in schema.left_out["by-meaning"]
+    [problem] = check_table(DocumentMapping(schema), schema)
+    assert (problem.kind, problem.attribute) == (ProblemKind.INDEX, "indexes.by-meaning")
 
 
 def test_an_index_without_a_projection_holds_everything() -> None:

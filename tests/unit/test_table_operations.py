@@ -61,6 +61,18 @@ async def test_the_api_of_2011_is_refused_by_name_where_anything_is_mirrored(sta
         assert there.asked == []
 
 
+@pytest.mark.parametrize("stage", ["off", "dualwrite", "shadow", "live", "rampdown", "complete"])
+async def test_a_search_that_no_sql_serves_is_never_the_mirrors(stage: str) -> None:
+    there = Control()
+    target = "DynamoDB_20120810.SearchVectors"
+    outcome = await operations(there, stage).pass_through("SearchVectors", target, b'{"TableName": "t"}', {})
+    if stage in ("off", "dualwrite", "shadow"):
+        assert there.asked == [target]
+    else:
+        assert (outcome.error_code, there.asked) == ("UnknownOperationException", [])
+        assert "SearchVectors" in outcome.document["message"]
+
+
 @pytest.mark.parametrize("target", ["DynamoDB_20120810.ListTables", "DynamoDBStreams_20120810.GetRecords"])
 async def test_the_rest_passes(target: str) -> None:
     there = Control()

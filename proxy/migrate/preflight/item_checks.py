@@ -121,9 +121,12 @@ class ItemProblem:
 
 def check_table(mapping: TableMapping, schema: TableSchema) -> list[ItemProblem]:
     """Check the mapping file against DescribeTable. These problems concern no item."""
+    found = [
+        ItemProblem(ProblemKind.INDEX, f"indexes.{name}", f"no SQL index serves it: {why}")
+        for name, why in schema.left_out.items()
+    ]
     if isinstance(mapping, DocumentMapping):
-        return []
-    found = []
+        return found
     for problem in misfits(mapping, schema):
         place, _, reason = problem.partition(": ")
         found.append(ItemProblem(ProblemKind.INDEX, place, reason))

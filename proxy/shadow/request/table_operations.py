@@ -18,6 +18,7 @@ from proxy.dynamodb.errors import unknown_operation
 from proxy.dynamodb.operations import parse_body, tables_of
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import TableSchema
+from proxy.dynamodb.tables.control_plane import unsupported
 from proxy.shadow.instrumentation import Passthrough
 from proxy.shadow.request.follow_tables import TableFollower
 from proxy.stores.table_registry import Tables
@@ -29,6 +30,10 @@ _OLD_API: Final = "DynamoDB_20111205."
 _OLD_API_REFUSED: Final = (
     "the API of 2011 is not followed, and its writes would never reach DSQL; use an SDK that speaks DynamoDB_20120810"
 )
+
+
+# Reads of items that nothing on DSQL serves.
+_UNSERVED: Final = frozenset({"SearchVectors"})
 
 
 class OfflineControl(Protocol):
@@ -67,6 +72,9 @@ class TableOperations:
             return Outcome.failed(unknown_operation(f"Crossfade: {target}: {_OLD_API_REFUSED}"))
         if self.control is not None:
             return await self.control.answer(action, body, headers.get("Host", ""))
+        if action in _UNSERVED and any(map(self.stages.past_the_flip, tables_of(action, parse_body(body)))):
+            # DynamoDB is no more than the mirror.
+            return Outcome.failed(unsupported(action))
         outcome = await self.dynamodb.carry(target, body, headers)
         if outcome.ok and not target.startswith(_STREAMS):
             self._notice(action, body, outcome)
