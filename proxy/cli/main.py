@@ -25,6 +25,7 @@ from proxy.cli import preflight as preflight_command
 from proxy.cli import stage as stage_command
 from proxy.cli import stream as stream_command
 from proxy.cli import verify as verify_command
+from proxy.cli.doctor import command as doctor_command
 from proxy.settings import Address, Settings, load
 from proxy.settings.validation import SettingsError
 from proxy.stores.errors import CredentialsError
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=text)
         command.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML; without it, the defaults")
     migrate_command.add(commands)
+    doctor_command.add(commands)
     preflight_command.add(commands)
     init_command.add(commands)
     stream_command.add(commands)
