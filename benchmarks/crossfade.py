@@ -18,16 +18,20 @@ from tests.standins.postgres import Postgres
 from tests.standins.processes import Child, accepts_connections, free_port
 
 ROOT = Path(__file__).parent.parent
+_COPY = "_of_dsql"
 _MAPPING = ROOT / "config" / "billio.toml"
 
 
 def proxy(
     upstream: str, dsn: str, stage: str, extra: str = "", environment: Mapping[str, str] | None = None
 ) -> ProxyProcess:
-    """A proxy to be entered; `upstream` is `host:port`. It logs mismatches: in a benchmark they are its own fault."""
+    """A proxy to be entered; `upstream` is `host:port`. It logs mismatches: in a benchmark they are its own fault.
+
+    One that takes DSQL for the authority has the copy of the database (`copy_for_dsql`): no database has two.
+    """
     return ProxyProcess(
         dynamodb=f"http://{upstream}",
-        dsql=dsn,
+        dsql=dsn + _COPY if stage in ("live", "complete") else dsn,
         stage=stage,
         mappings=[_MAPPING],
         environment={"CROSSFADE_FOLLOW_TABLES": "true", **(environment or {})},
@@ -76,6 +80,7 @@ def books(server: Postgres, number: int) -> str:
     """A database that holds the first so many of Billio's books; its DSN. The same for all who ask."""
     dsn = migrated(server)
     _write(dsn, [put(each) for each in range(number)])
+    copy_for_dsql(server, dsn)
     return dsn
 
 
@@ -91,7 +96,15 @@ def filled(server: Postgres, held: Sequence[tuple[str, Item]]) -> str:
     """A new database that holds these items of tables without a mapping file; its DSN."""
     dsn = server.create_database()
     _write(dsn, [put_document(table, each) for table, each in held])
+    copy_for_dsql(server, dsn)
     return dsn
+
+
+def copy_for_dsql(server: Postgres, dsn: str) -> None:
+    """Copy a database that nobody uses, without its record of the authority."""
+    name = dsn.rsplit("/", 1)[1]
+    server.execute(f'CREATE DATABASE "{name}{_COPY}" TEMPLATE "{name}"')
+    server.execute("DROP TABLE IF EXISTS crossfade_authority", database=name + _COPY)
 
 
 def _write(dsn: str, requests: Sequence[Request]) -> None:

@@ -56,6 +56,7 @@ def combine(say: Say, server: Postgres, count: int, passes: int, seconds: float)
     """What the questions took and read in either store, and CPU time a request by HTTP in each stage."""
     dsn = crossfade.migrated(server)
     asyncio.run(fill(dsn, count))
+    crossfade.copy_for_dsql(server, dsn)
     port = free_port()
     with crossfade.program("indexed", str(port), str(count)):
         upstream = f"127.0.0.1:{port}"

@@ -1,4 +1,4 @@
-"""A DynamoDB of three operations in memory: an upstream whose GetItem gives what PutItem put, for any table.
+"""A DynamoDB of four operations in memory: GetItem and BatchGetItem give what PutItem put, for any table.
 
 `python -m benchmarks.remembering PORT [OTHER]`: a stage table wants conditions and transactions, so what is asked of it
 goes on to the DynamoDB at OTHER, a URL.
@@ -22,18 +22,29 @@ _items: dict[tuple[str, str], Any] = {}
 def answer(action: str, body: bytes) -> bytes:
     """The document for one request. A key that nobody put has Billio's book of that number."""
     request = orjson.loads(body)
+    if action == "BatchGetItem":
+        asked = {
+            table: [_held(table, _key(each)) for each in part["Keys"]]
+            for table, part in request["RequestItems"].items()
+        }
+        found = {table: [each for each in held if each is not None] for table, held in asked.items()}
+        return orjson.dumps({"Responses": found, "UnprocessedKeys": {}})
     table = request["TableName"]
     if action == "PutItem":
         put = request["Item"]
         _items[table, _key(put)] = put
         return b"{}"
     if action == "GetItem":
-        key = _key(request["Key"])
-        held = _items.get((table, key))
-        if held is None and table == TABLE and key.startswith("Book:b"):
-            held = item(int(key[6:]))
+        held = _held(table, _key(request["Key"]))
         return b"{}" if held is None else orjson.dumps({"Item": held})
     return describe(table)
+
+
+def _held(table: str, key: str) -> Any:
+    held = _items.get((table, key))
+    if held is None and table == TABLE and key.startswith("Book:b"):
+        held = item(int(key[6:]))
+    return held
 
 
 def beside(other: str) -> Answer:
