@@ -45,6 +45,14 @@ class Batching:
     """How long one group may take."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked(Generic[Q, A]):
+    """A question of a group, and those who wait for its answer."""
+
+    question: Q
+    answers: list[asyncio.Future[A]]
+
+
 class Coalescer(Generic[Q, A]):
     """Makes calls for groups of keys. Run `work` in `GROUPS_IN_FLIGHT` loops, for as long as `call` is used."""
 
@@ -58,13 +66,14 @@ class Coalescer(Generic[Q, A]):
         writes: bool,
     ) -> None:
         """`many` gives an answer or an error for each question, in their order, or raises StoreError for all of them.
-        `single` answers one. No two questions of one `key` are in one group. With `writes`, a group that was not
-        answered in time has an unknown outcome.
+        `single` answers one. No two questions of one `key` are asked in one group: reads share the question, and with
+        `writes` the second one waits. A group of writes that was not answered in time has an unknown outcome.
         """
         self._batching = batching
         self._many = many
         self._single = single
         self._key = key
+        self._shares = not writes
         self._no_answer = UnknownOutcome if writes else Unreachable
         self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
         self._wake = asyncio.Event()
@@ -91,7 +100,7 @@ class Coalescer(Generic[Q, A]):
         except asyncio.CancelledError:
             if self._workers == 1:
                 # Nobody else would ever ask these.
-                left, self._waiting = list(self._waiting), deque()
+                left, self._waiting = [_Asked(question, [answer]) for question, answer in self._waiting], deque()
                 _give(left, [Unreachable("stopped", _STOPPED) for _ in left])
             raise
         finally:
@@ -111,7 +120,7 @@ class Coalescer(Generic[Q, A]):
         self._next_start = clock() + self._batching.wait_seconds
         try:
             async with asyncio.timeout(self._batching.timeout_seconds):
-                answers: Sequence[A | StoreError] = await self._ask([question for question, _ in group])
+                answers: Sequence[A | StoreError] = await self._ask([each.question for each in group])
         except TimeoutError:
             answers = [self._no_answer("timeout", "no answer in time") for _ in group]
         except BaseException:
@@ -119,23 +128,31 @@ class Coalescer(Generic[Q, A]):
             raise
         _give(group, answers)
 
-    def _take(self) -> list[tuple[Q, asyncio.Future[A]]]:
-        """Take the next group from the queue. Callers that have given up are left out."""
-        group: list[tuple[Q, asyncio.Future[A]]] = []
-        keys: set[Hashable] = set()
+    def _take(self) -> list[_Asked[Q, A]]:
+        """Take the next group from the queue. Callers that have given up are left out.
+
+        Reads of one key share one question: none of them has been sent yet, so the answer is new enough for each.
+        """
+        group: dict[Hashable, _Asked[Q, A]] = {}
         later = []
-        while self._waiting and len(group) < self._batching.max_keys:
+        while self._waiting:
             waiting = self._waiting.popleft()
-            if waiting[1].done():
+            question, answer = waiting
+            if answer.done():
                 continue
-            key = self._key(waiting[0])
-            if key in keys:
+            key = self._key(question)
+            same = group.get(key)
+            if same is None:
+                if len(group) == self._batching.max_keys:
+                    self._waiting.appendleft(waiting)
+                    break
+                group[key] = _Asked(question, [answer])
+            elif self._shares:
+                same.answers.append(answer)
+            else:
                 later.append(waiting)
-                continue
-            keys.add(key)
-            group.append(waiting)
         self._waiting.extendleft(reversed(later))
-        return group
+        return list(group.values())
 
     async def _ask(self, questions: Sequence[Q]) -> Sequence[A | StoreError]:
         try:
@@ -146,17 +163,24 @@ class Coalescer(Generic[Q, A]):
             if len(questions) == 1:
                 return [error]
             if not isinstance(error, _DIVISIBLE):
-                # Each caller gets an exception of its own: a traceback grows wherever one is raised.
-                return [copy(error) for _ in questions]
+                return [_copied(error) for _ in questions]
         middle = len(questions) // 2
         return [*await self._ask(questions[:middle]), *await self._ask(questions[middle:])]
 
 
-def _give(group: Sequence[tuple[Q, asyncio.Future[A]]], answers: Sequence[A | StoreError]) -> None:
-    for (_, waiting), answer in zip(group, answers, strict=True):
-        if waiting.done():
-            continue
-        if isinstance(answer, StoreError):
-            waiting.set_exception(answer)
-        else:
-            waiting.set_result(answer)
+def _give(group: Sequence[_Asked[Q, A]], answers: Sequence[A | StoreError]) -> None:
+    for asked, answer in zip(group, answers, strict=True):
+        for place, waiting in enumerate(asked.answers):
+            if waiting.done():
+                continue
+            if not isinstance(answer, StoreError):
+                waiting.set_result(answer)
+            else:
+                waiting.set_exception(answer if place == 0 else _copied(answer))
+
+
+def _copied(error: StoreError) -> StoreError:
+    """Each caller gets an exception of its own: a traceback grows wherever one is raised."""
+    if isinstance(error, Unrepresentable):
+        return Unrepresentable(error.key, error.faults)
+    return copy(error)

@@ -85,11 +85,41 @@ async def test_the_first_goes_at_once_and_the_next_wait_for_each_other() -> None
     assert len(store.groups) == 1
 
 
-async def test_calls_for_one_key_are_in_different_groups() -> None:
+async def test_reads_of_one_key_share_one_question() -> None:
     store = Store()
+    async with coalescing(store, max_keys=2) as calls:
+        assert await ask(calls, "aabab") == ["A", "A", "B", "A", "B"]
+    assert store.groups == [("a", "b")]
+
+
+async def test_an_error_of_a_shared_question_is_raised_apart() -> None:
+    store = Store(lambda keys: Refused("23514") if "a" in keys else None)
     async with coalescing(store) as calls:
+        first, second, other = await ask(calls, "aab")
+    assert isinstance(first, Refused)
+    assert isinstance(second, Refused)
+    assert first is not second
+    assert other == "B"
+
+
+async def test_a_read_that_comes_after_the_question_was_sent_asks_again() -> None:
+    store = Store()
+    store.silent.clear()
+    async with coalescing(store) as calls:
+        first = asyncio.create_task(calls.call("a"))
+        await asyncio.sleep(0.01)
+        second = asyncio.create_task(calls.call("a"))
+        await asyncio.sleep(0.01)
+        store.silent.set()
+        assert list(await asyncio.gather(first, second)) == ["A", "A"]
+    assert store.groups == [("a",), ("a",)]
+
+
+async def test_writes_of_one_key_are_in_different_groups() -> None:
+    store = Store()
+    async with coalescing(store, writes=True) as calls:
         first, second, other = await asyncio.gather(calls.call("a1"), calls.call("a2"), calls.call("b1"))
-    assert (first, second, other) == ("A1", "A2", "B1")
+    assert [first, second, other] == ["A1", "A2", "B1"]
     assert not any("a1" in group and "a2" in group for group in store.groups)
 
 
