@@ -5,7 +5,6 @@ Keys are redacted as differences are. Everything that an operator does is logged
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +32,6 @@ class ParkedControl:
 
     def list(self, limit: int) -> list[dict[str, Any]]:
         """Return at most `limit` parked keys, the oldest first: id, table, type, redacted key, reason, remedy, age."""
-        now = time.time()
         return [
             {
                 "id": each.id,
@@ -42,7 +40,7 @@ class ParkedControl:
                 "key": self.show_key(each.key),
                 "reason": each.reason,
                 "remedy": parked_remedy(each.id),
-                "seconds": round(max(0.0, now - each.since), 3),
+                "seconds": round(each.age, 3),
             }
             for each in self.journal.parked.list(limit=limit)
         ]

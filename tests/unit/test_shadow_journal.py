@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from proxy.app.service import open_journal
+from proxy.cutover.flip.clocks import steady_wall_clock
 from proxy.dynamodb.schema import Key
 from proxy.settings import JournalSettings, Mirror, Settings
 from proxy.shadow.journal.entries import ClaimedKey
@@ -377,3 +378,39 @@ async def test_without_descriptors_the_journal_goes_on(journal: Journal) -> None
         assert not journal.degraded
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+# -- the machine's clock -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0])
+def test_the_journal_s_clock_does_not_step_with_the_machine_s(step: float) -> None:
+    wall, elapsed = Clock(), Clock()
+    clock = steady_wall_clock(wall, elapsed)
+    began = clock()
+    assert began == wall()
+    wall.now += step
+    elapsed.now += 5
+    assert clock() == began + 5
+
+
+@pytest.mark.parametrize("step", [-3600.0, -60.0, 3600.0])
+async def test_a_clock_that_was_set_between_two_starts_delays_nothing(bench: Bench, step: float) -> None:
+    """What the file says of the future waits no longer than a start makes it wait anyway."""
+    journal, _ = bench.open(300.0)
+    await journal.enqueue([A])
+    claim = await taken(journal)
+    journal.mark_unsettled([A], 300.0, "dsql")
+    journal.retry_later(claim, 3600.0)
+    journal.close()
+    bench.clock.now += step
+    journal, _ = bench.open(300.0)
+    assert journal.lingering(A.table, "dsql") <= 300.0
+    claim = await taken(journal)
+    assert claim.key == A, "it is due at once"
+    depth = await journal.depth()
+    assert depth.oldest_seconds >= 0.0
+    bench.clock.now += 7
+    assert (await journal.depth()).oldest_seconds == pytest.approx(depth.oldest_seconds + 7)
+    journal.retry_later(claim, 0.0)
+    journal.close()

@@ -19,6 +19,15 @@ def boottime() -> float:
     return time.clock_gettime(_CLOCK)
 
 
+def steady_wall_clock(
+    wall: Callable[[], float] = time.time, elapsed: Callable[[], float] = boottime
+) -> Callable[[], float]:
+    """Return a clock that shows the wall clock's time of now, and from then on only counts elapsed seconds: nobody who
+    sets the wall clock makes it step."""
+    offset = wall() - elapsed()
+    return lambda: offset + elapsed()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clocks:
     """The clocks of one process; a simulation passes its own."""

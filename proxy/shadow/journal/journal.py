@@ -12,7 +12,6 @@ the journal is given: they are kept beyond the process.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Final, Literal
 
 import structlog
 
+from proxy.cutover.flip.clocks import steady_wall_clock
 from proxy.dynamodb.schema import Key
 from proxy.shadow.journal.depth import JournalDepth, TableBacklog, table_backlogs
 from proxy.shadow.journal.entries import ActiveKey, ClaimedKey, JournalEntry
@@ -48,17 +48,17 @@ class Journal:
         self,
         path: Path,
         synchronous: Literal["normal", "full"] = "normal",
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         restart_after: int = _RESTART_CHANGES,
         queue_limit: int = _QUEUE_LIMIT,
     ) -> None:
         """`path` is the file, which no other process may use. With `synchronous` "full", every commit is synced to the
-        disk. `clock` gives seconds since the epoch. The write-ahead log is restarted after `restart_after` changed
-        rows. Beside the keys that are being written or converged, at most `queue_limit` keys are in memory; the
-        others wait in the file.
+        disk. `clock` gives seconds since the epoch, and never steps. The write-ahead log is restarted after
+        `restart_after` changed rows. Beside the keys that are being written or converged, at most `queue_limit` keys
+        are in memory; the others wait in the file.
         """
         self._file = JournalFile(path, synchronous)
-        self._clock = clock
+        self._clock = clock = clock or steady_wall_clock()
         self._active: dict[Key, ActiveKey] = {}
         # Keys that have converged and stay only until they are settled: when that convergence began.
         self._settling: dict[Key, float] = {}
@@ -68,7 +68,7 @@ class Journal:
         self._changes = self._commit.changes
         self._activity = KeyActivity(0, clock())
         self.haste = Haste()
-        self.parked = ParkedKeys(self._file, self._commit, self._ready)
+        self.parked = ParkedKeys(self._file, self._commit, self._ready, clock)
         """The keys that cannot converge."""
         self.identity = ""
         """The process that this file belongs to: the same name after every start. Known once the journal is open."""

@@ -7,6 +7,7 @@ nothing of it, and is good until the process ends. Parking itself is the journal
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
@@ -30,15 +31,17 @@ class ParkedKey:
     """The key itself: an item value."""
     reason: str
     """Why it cannot converge, without item values."""
-    since: float
-    """When it entered the journal, in seconds by the journal's clock."""
+    age: float
+    """For how many seconds it has been in the journal."""
 
 
 class ParkedKeys:
     """The parked keys of one journal. Use it from one event loop. All but `reason_of` may raise
     sqlite3.Error."""
 
-    def __init__(self, file: JournalFile, commit: GroupCommit, ready: ReadyQueue) -> None:
+    def __init__(self, file: JournalFile, commit: GroupCommit, ready: ReadyQueue, clock: Callable[[], float]) -> None:
+        """`clock` is the journal's."""
+        self._clock = clock
         self._file = file
         self._commit = commit
         self._ready = ready
@@ -56,8 +59,9 @@ class ParkedKeys:
     def list(self, table: str | None = None, limit: int = MAX_LISTED) -> list[ParkedKey]:
         """Return at most `limit` parked keys, of one table or of all, the oldest first."""
         self._commit.flush()
+        now = self._clock()
         return [
-            ParkedKey(id=self.id_of(key), key=key, reason=reason, since=since)
+            ParkedKey(id=self.id_of(key), key=key, reason=reason, age=max(0.0, now - since))
             for key, _, since, reason in self._file.parked(table, limit)
         ]
 

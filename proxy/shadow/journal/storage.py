@@ -44,6 +44,7 @@ _LINGER: Final = """
 INSERT INTO lingering (tab, store, until) VALUES (?, ?, ?)
 ON CONFLICT DO UPDATE SET until = max(until, excluded.until)
 """
+_SHORTEN: Final = "UPDATE lingering SET until = min(until, ?) WHERE store = ?"
 _DELAY: Final = "UPDATE journal SET due = ? WHERE tab = ? AND key = ?"
 _HASTEN: Final = "UPDATE journal SET due = ? WHERE tab = ? AND due > ? AND parked IS NULL"
 _PARK: Final = "UPDATE journal SET parked = ? WHERE tab = ? AND key = ? AND generation = ?"
@@ -197,7 +198,13 @@ class JournalFile:
         many keys there are, and the highest generation.
         """
         unsettled = now + max(lingering.values())
-        self._database.execute("UPDATE journal SET due = ?, unsettled = ?, parked = NULL", (now, unsettled))
+        # Where the machine's clock has been set back since, nothing is from the future, or waits longer than it must.
+        if self._database.execute("SELECT 1 FROM journal WHERE since > ? LIMIT 1", (now,)).fetchone() is not None:
+            for store, seconds in lingering.items():
+                self._database.execute(_SHORTEN, (now + seconds, store))
+        self._database.execute(
+            "UPDATE journal SET since = min(since, ?), due = ?, unsettled = ?, parked = NULL", (now, now, unsettled)
+        )
         for store, seconds in lingering.items():
             # "WHERE true" tells SQLite that ON CONFLICT belongs to the INSERT.
             self._database.execute(

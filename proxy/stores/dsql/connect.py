@@ -36,6 +36,14 @@ WAKE_SECONDS: Final = 60.0
 """For how long a connect is repeated while the cluster says that it is waking up."""
 _WAKE_BACKOFF: Final = Backoff(0.2, 3.0, min_share=0.5)
 _STATEMENTS: Final = 512  # prepared statements that each connection keeps
+# Letters of both cases, punctuation and accents: a collation of any language gets one of these wrong.
+_SESSION: Final = """
+SELECT current_setting('server_encoding'), current_setting('transaction_isolation'),
+'B'::text < 'a'::text AND '-b'::text < 'a'::text AND 'z'::text < chr(233) AND 'a b'::text < 'aa'::text
+"""
+_ISOLATED: Final = ("repeatable read", "serializable")
+_ISOLATE: Final = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+_TEMPLATE: Final = "TEMPLATE template0; dsn in [dsql] names the database"
 _SESSION_NAME: Final = "crossfade"
 _NOWHERE: Final = "postgresql://nobody@127.0.0.1:1/nothing"
 _PORT: Final = 5432
@@ -104,7 +112,13 @@ def _connect_once(settings: DSQL, token_made: Callable[[float], None] | None) ->
         dsn = settings.dsn or _NOWHERE
 
         async def by_dsn() -> asyncpg.Connection:
-            return await asyncpg.connect(dsn, timeout=settings.timeout_seconds, statement_cache_size=_STATEMENTS)
+            connection = await asyncpg.connect(dsn, timeout=settings.timeout_seconds, statement_cache_size=_STATEMENTS)
+            try:
+                await _make_alike(connection, settings.timeout_seconds)
+            except BaseException:
+                connection.terminate()
+                raise
+            return connection
 
         return by_dsn
 
@@ -132,6 +146,25 @@ def _connect_once(settings: DSQL, token_made: Callable[[float], None] | None) ->
         )
 
     return by_token
+
+
+async def _make_alike(connection: asyncpg.Connection, seconds: float) -> None:
+    """Make a session of any PostgreSQL behave as DSQL's do, or refuse it.
+
+    DSQL has one isolation level, repeatable read, one collation, C, and one encoding, UTF-8 ("Considerations for
+    working with Amazon Aurora DSQL", user guide). Under read committed, reads of several items would be torn; under
+    another collation, pages would come in an order that is not DynamoDB's. Raises ConnectError.
+    """
+    encoding, isolation, by_bytes = await connection.fetchrow(_SESSION, timeout=seconds)
+    if encoding != "UTF8":
+        raise ConnectError(
+            "setup", f"create a database with ENCODING 'UTF8' ({_TEMPLATE})", f"its encoding is {encoding}"
+        )
+    if not by_bytes:
+        remedy = f"create a database with LC_COLLATE 'C' and LC_CTYPE 'C' ({_TEMPLATE})"
+        raise ConnectError("setup", remedy, "its collation does not sort text by its bytes, as DynamoDB does")
+    if isolation not in _ISOLATED:
+        await connection.execute(_ISOLATE, timeout=seconds)
 
 
 class IAMTokenSource:
