@@ -44,6 +44,7 @@ async def _backfill(settings: Settings, arguments: argparse.Namespace, stop: Sto
     from proxy.cutover.gate.basis import Basis
     from proxy.mapping.digest import mapping_digest
     from proxy.migrate.backfill.job import Backfill, job_name
+    from proxy.migrate.backfill.plan import BackfillAccess, BackfillPlan
     from proxy.migrate.table_jobs.cancellation import StopRequestedError
     from proxy.migrate.table_jobs.rate_limiter import RateLimiter
     from proxy.migrate.table_jobs.table_reader import TableReader
@@ -70,16 +71,20 @@ async def _backfill(settings: Settings, arguments: argparse.Namespace, stop: Sto
         ):
             _refuse_ramp(stores.authority, name)
             backfill = Backfill(
-                source,
-                stores.table.schema,
-                stores.table.mapping,
-                participant=participant,
-                bulk=stores.bulk,
-                checkpoints=stores.checkpoints,
-                limiter=limiter,
-                settle_seconds=settings.dsql.settle_seconds,
-                basis=Basis.of(stores.authority.stages, name, mapping_digest(stores.table.mapping)),
-                references=() if arguments.unordered else [each.attribute for each in stores.references],
+                BackfillPlan(
+                    schema=stores.table.schema,
+                    mapping=stores.table.mapping,
+                    settle_seconds=settings.dsql.settle_seconds,
+                    references=() if arguments.unordered else [each.attribute for each in stores.references],
+                    basis=Basis.of(stores.authority.stages, name, mapping_digest(stores.table.mapping)),
+                ),
+                BackfillAccess(
+                    source=source,
+                    participant=participant,
+                    bulk=stores.bulk,
+                    checkpoints=stores.checkpoints,
+                    limiter=limiter,
+                ),
                 on_retry=costs.count_retry,
                 stop=lambda: stop() or stores.authority.ramp > 0,
             )

@@ -56,8 +56,9 @@ async def _verify(settings: Settings, arguments: argparse.Namespace, stop: StopR
     from proxy.migrate.table_jobs.sources import ScanSource
     from proxy.migrate.table_jobs.table_reader import TableReader
     from proxy.migrate.table_jobs.table_stores import open_table_stores, tune_garbage_collector
-    from proxy.migrate.verify.recheck import Rechecker
+    from proxy.migrate.verify.recheck import ComparedStore, Rechecker
     from proxy.migrate.verify.sweep import SweepJob, job_name
+    from proxy.migrate.verify.sweep_plan import SweepAccess, SweepPlan
     from proxy.stores.dsql.system_tables.sweep_records import DIFFERENT, UNSETTLED
     from proxy.stores.interface import StoredItem
 
@@ -98,13 +99,13 @@ async def _verify(settings: Settings, arguments: argparse.Namespace, stop: StopR
         async def from_dsql(keys: Any) -> dict[Key, StoredItem]:
             return dict(await stores.dsql.rows.get_many(keys))
 
+        dynamodb = ComparedStore(store=stores.dynamodb, read_many=from_dynamodb)
+        dsql = ComparedStore(store=stores.dsql, read_many=from_dsql)
         forwards = name == "dynamodb"
         rechecker = Rechecker(
             stores.table,
-            stores.dynamodb if forwards else stores.dsql,
-            stores.dsql if forwards else stores.dynamodb,
-            from_dynamodb if forwards else from_dsql,
-            from_dsql if forwards else from_dynamodb,
+            dynamodb if forwards else dsql,
+            dsql if forwards else dynamodb,
             patience=arguments.patience,
             participant=participant,
             settle_seconds=(settings.dsql if forwards else settings.dynamodb).settle_seconds,
@@ -113,18 +114,22 @@ async def _verify(settings: Settings, arguments: argparse.Namespace, stop: StopR
         await _wait_for_forgotten_process(stores, settings)
         basis = Basis.of(stores.authority.stages, stores.table.name, mapping_digest(stores.table.mapping))
         sweep = SweepJob(
-            stores.table,
-            source,
-            reader,
-            stores.bulk,
-            rechecker,
-            stores.checkpoints,
-            limiter,
-            authority=name,
-            references=stores.references,
-            values=arguments.values,
-            spots=arguments.spot,
-            basis=basis,
+            SweepPlan(
+                table=stores.table,
+                authority=name,
+                references=stores.references,
+                basis=basis,
+                spots=arguments.spot,
+                values=arguments.values,
+            ),
+            SweepAccess(
+                source=source,
+                reader=reader,
+                bulk=stores.bulk,
+                rechecker=rechecker,
+                checkpoints=stores.checkpoints,
+                limiter=limiter,
+            ),
             stop=stop,
         )
 

@@ -15,6 +15,7 @@ import pytest
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.migrate.backfill.job import Backfill
+from proxy.migrate.backfill.plan import BackfillAccess, BackfillPlan
 from proxy.migrate.table_jobs.job_participant import JobParticipant
 from proxy.migrate.table_jobs.rate_limiter import RateLimiter
 from proxy.migrate.table_jobs.sources import Portion, Portions, Position, ReferenceFilter, ScanSource, Source
@@ -114,14 +115,14 @@ def made(
     reader = TableReader(both.dynamodb, both.table.schema, RateLimiter(None))
     source = ScanSource(reader, both.table.schema, total=None, parallel=2, limit=20)
     return Backfill(
-        meddle(source),
-        both.table.schema,
-        both.table.mapping,
-        participant=participant or both.job_participant("backfill", "dynamodb", unrecovered=True),
-        bulk=bulk or both.bulk,
-        checkpoints=both.checkpoints,
-        limiter=RateLimiter(None),
-        settle_seconds=0.2,
+        BackfillPlan(schema=both.table.schema, mapping=both.table.mapping, settle_seconds=0.2),
+        BackfillAccess(
+            source=meddle(source),
+            participant=participant or both.job_participant("backfill", "dynamodb", unrecovered=True),
+            bulk=bulk or both.bulk,
+            checkpoints=both.checkpoints,
+            limiter=RateLimiter(None),
+        ),
     )
 
 

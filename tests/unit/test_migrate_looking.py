@@ -11,7 +11,7 @@ from proxy.dynamodb.values import Item
 from proxy.mapping.document_mapping import DocumentMapping
 from proxy.migrate.table_jobs.job_participant import JobParticipant
 from proxy.migrate.table_jobs.table_authority import TableAuthority
-from proxy.migrate.verify.recheck import KeyResult, Rechecker, SweepFinding
+from proxy.migrate.verify.recheck import ComparedStore, KeyResult, Rechecker, SweepFinding
 from proxy.settings import Settings
 from proxy.stores.errors import Unreachable
 from proxy.stores.interface import StoredItem
@@ -60,10 +60,8 @@ class Pair:
         moves = JobParticipant(self.table, standing, self.authority, self.mirror, lambda _: None)
         rechecker = Rechecker(
             self.table,
-            self.authority,
-            self.mirror,
-            self._read_authority,
-            self._read_mirror,
+            ComparedStore(store=self.authority, read_many=self._read_authority),
+            ComparedStore(store=self.mirror, read_many=self._read_mirror),
             patience=patience,
             participant=moves if repair else None,
         )

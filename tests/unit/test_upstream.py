@@ -15,7 +15,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from proxy.stores.dynamodb import http_connection
 from proxy.stores.dynamodb.client import DynamoDBClient
-from proxy.stores.dynamodb.connection_pool import Endpoint
+from proxy.stores.dynamodb.connection_pool import ConnectionLimits, Endpoint
 from proxy.stores.dynamodb.credentials import Credentials
 from proxy.stores.dynamodb.http_connection import HTTPResponse
 from proxy.stores.dynamodb.sigv4 import Credential
@@ -40,10 +40,9 @@ async def opened(
         region="us-east-1",
         credentials=Credentials(credential or Credential("AKID", "secret")),
         streams_endpoint_url=streams,
-        connections=connections,
-        waiting=waiting,
-        idle_seconds=idle_seconds,
-        connect_timeout=60.0,
+        limits=ConnectionLimits(
+            connections=connections, waiting=waiting, idle_seconds=idle_seconds, connect_timeout=60.0
+        ),
         ssl_context=context,
     )
     try:

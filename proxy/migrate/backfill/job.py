@@ -23,21 +23,18 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 
-from proxy.cutover.gate.basis import Basis
 from proxy.dynamodb.item_writes import items_equal
-from proxy.dynamodb.schema import Key, TableSchema
+from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
-from proxy.mapping.interface import TableMapping
 from proxy.migrate.backfill.counts import EXAMPLES, BackfillCounts
+from proxy.migrate.backfill.plan import BackfillAccess, BackfillPlan
 from proxy.migrate.backfill.row_encoding import EncodedRow, RowEncoder
 from proxy.migrate.table_jobs.concurrently import run_concurrently
-from proxy.migrate.table_jobs.job_participant import JobParticipant
-from proxy.migrate.table_jobs.rate_limiter import RateLimiter
 from proxy.migrate.table_jobs.sources import Portion, ReferenceFilter, Source
 from proxy.shadow.convergence.converge import converge
 from proxy.stores.attempts import Backoff, retry
-from proxy.stores.dsql.bulk import MAX_ROWS, Bulk, batches
-from proxy.stores.dsql.system_tables.checkpoints import Checkpoints, Claim
+from proxy.stores.dsql.bulk import MAX_ROWS, batches
+from proxy.stores.dsql.system_tables.checkpoints import Claim
 from proxy.stores.errors import Refused, StoreError, UnknownOutcome, Unreachable
 from proxy.stores.interface import Unrepresentable
 
@@ -82,45 +79,33 @@ def job_name(table: str, source: Source) -> str:
 class Backfill:
     """One run of a backfill over one table.
 
-    `settle_seconds` is DSQL's settle time. `references` are the attributes that refer to other items. `on_retry` gets
-    the reason of each retry. `counts` grows while the backfill runs. Once `stop` says so, the work under way is
-    finished and saved, and nothing more is begun.
+    `on_retry` is called with the reason of each retry. `counts` grows while the backfill runs. Once `stop` returns
+    true, the work under way is finished and saved, and nothing more is begun.
     """
 
     def __init__(
         self,
-        source: Source,
-        schema: TableSchema,
-        mapping: TableMapping,
+        plan: BackfillPlan,
+        access: BackfillAccess,
         *,
-        participant: JobParticipant,
-        bulk: Bulk,
-        checkpoints: Checkpoints,
-        limiter: RateLimiter,
-        settle_seconds: float,
-        references: Sequence[str] = (),
-        basis: Basis = Basis(),  # noqa: B008  (frozen)
         on_retry: Callable[[str], None] = lambda _: None,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._source = source
-        self._schema = schema
-        self._mapping = mapping
-        self._encoder = RowEncoder(mapping)
-        self._participant = participant
-        self._bulk = bulk
-        self._checkpoints = checkpoints
-        self._limiter = limiter
-        self._settle_seconds = settle_seconds
-        self._basis = basis
+        self._plan = plan
+        self._encoder = RowEncoder(plan.mapping)
+        self._source = access.source
+        self._participant = access.participant
+        self._bulk = access.bulk
+        self._checkpoints = access.checkpoints
+        self._limiter = access.limiter
         self._on_retry = on_retry
         self._stop = stop
         self._resumed_parts: dict[str, _PartState] = {}
-        self.job = job_name(schema.name, source)
+        self.job = job_name(plan.schema.name, access.source)
         self._passes: tuple[tuple[str, ReferenceFilter | None], ...] = (("all", None),)
-        if references:
+        if plan.references:
             # Items that are referred to come first, so that a foreign key holds at every moment.
-            names = tuple(references)
+            names = tuple(plan.references)
             self._passes = (
                 ("first", ReferenceFilter(names, referring=False)),
                 ("then", ReferenceFilter(names, referring=True)),
@@ -141,7 +126,7 @@ class Backfill:
             if each.state["inserted"] or each.state["converging"]:
                 self._resumed_parts[name] = await self._claim_part(name)
         self._participant.mark_recovered()
-        self.restart_reason = self._basis.difference_reason(each.state.get("basis") for each in mine.values())
+        self.restart_reason = self._plan.basis.difference_reason(each.state.get("basis") for each in mine.values())
         fresh = fresh or self.restart_reason is not None
         if mine and (fresh or (len(mine) == len(wanted) and all(each.done for each in mine.values()))):
             # Even when everything begins anew, the keys that an earlier run left unread must settle first.
@@ -200,8 +185,8 @@ class Backfill:
             claim, state["position"], counts, state["inserted"], state["converging"], counts_at_position=state["tally"]
         )
         for key in work.converging:
-            self._unsettle(work, key, max(0.0, self._settle_seconds - claim.saved.age))
-        left = [Key(self._schema.name, text) for text in dict.fromkeys((*work.inserted, *work.converging))]
+            self._unsettle(work, key, max(0.0, self._plan.settle_seconds - claim.saved.age))
+        left = [Key(self._plan.schema.name, text) for text in dict.fromkeys((*work.inserted, *work.converging))]
         if left:
             async with self._participant.write_unit(len(left), last=True):
                 await self._converge(work, await self._differing_keys(left), again=True)
@@ -218,14 +203,14 @@ class Backfill:
             "tally": work.counts_at_position,
             "inserted": work.inserted,
             "converging": [*work.converging, *work.unsettled],
-            "basis": self._basis.document(),
+            "basis": self._plan.basis.document(),
         }
 
     async def _differing_keys(self, keys: Sequence[Key]) -> list[Key]:
         """Return the keys for which the mirror does not hold what the authority holds."""
         wanted = await self._source.read_current(Portion({}, 0, None), keys)
         rows = {key: self._encoder.encode(key, wanted[key]) for key in keys if key in wanted}
-        key_values = {key: values for key in keys if (values := self._mapping.key_values(key)) is not None}
+        key_values = {key: values for key in keys if (values := self._plan.mapping.key_values(key)) is not None}
         order = list(key_values)
         found = await self._retry(lambda: self._bulk.digests([key_values[key] for key in order]))
         held = {order[place]: digest for place, digest in found.items()}
@@ -354,7 +339,7 @@ class Backfill:
             try:
                 return bool(await converge(key, self._participant.authority, self._participant.mirror))
             except UnknownOutcome:
-                self._unsettle(work, key.text, self._settle_seconds)
+                self._unsettle(work, key.text, self._plan.settle_seconds)
                 raise
 
         try:

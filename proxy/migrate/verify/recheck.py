@@ -73,21 +73,28 @@ class SweepFinding:
 ReadMany = Callable[[Sequence[Key]], Awaitable[dict[Key, StoredItem]]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedStore:
+    """One of the two stores that a recheck compares."""
+
+    store: Store
+    """Says what it would hold for an item, and converges single keys."""
+    read_many: ReadMany
+    """Reads many keys with strong consistency, and returns an entry for each. Raises StoreError."""
+
+
 class Rechecker:
     """A rechecker of keys of one table.
 
-    `read_authority` and `read_mirror` read many keys with strong consistency. `patience` is in seconds. `participant`
-    allows repairs; None means that nothing is repaired. `settle_seconds` is the mirror's settle time. After a stop
-    request, StopRequestedError is raised when the step under way is done.
+    `patience` is in seconds. `participant` allows repairs; None means that nothing is repaired. `settle_seconds` is the
+    mirror's settle time. After a stop request, StopRequestedError is raised when the step under way is done.
     """
 
     def __init__(
         self,
         table: Table,
-        authority: Store,
-        mirror: Store,
-        read_authority: ReadMany,
-        read_mirror: ReadMany,
+        authority: ComparedStore,
+        mirror: ComparedStore,
         *,
         patience: float,
         participant: JobParticipant | None = None,
@@ -95,10 +102,10 @@ class Rechecker:
         stop: StopRequest | None = None,
     ) -> None:
         self._table = table
-        self._authority = authority
-        self._mirror = mirror
-        self._read_authority = read_authority
-        self._read_mirror = read_mirror
+        self._authority = authority.store
+        self._mirror = mirror.store
+        self._read_authority = authority.read_many
+        self._read_mirror = mirror.read_many
         self._patience = patience
         self._participant = participant
         self._settle_seconds = settle_seconds

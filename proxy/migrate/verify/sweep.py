@@ -33,16 +33,13 @@ from proxy.mapping.interface import SqlValues
 from proxy.mapping.references import Reference
 from proxy.migrate.table_jobs.cancellation import StopRequestedError
 from proxy.migrate.table_jobs.concurrently import run_concurrently
-from proxy.migrate.table_jobs.rate_limiter import RateLimiter
 from proxy.migrate.table_jobs.sources import ScanSource
-from proxy.migrate.table_jobs.table_reader import TableReader
 from proxy.migrate.verify.key_checksums import KeyChecksums, buckets_for
-from proxy.migrate.verify.recheck import KeyResult, Rechecker, SweepFinding
+from proxy.migrate.verify.recheck import KeyResult, SweepFinding
+from proxy.migrate.verify.sweep_plan import SweepAccess, SweepPlan
 from proxy.migrate.verify.sweep_result import UNREADABLE, ReferenceCheck, SweepCounts, SweepResult
-from proxy.stores.dsql.bulk import BucketSum, Bulk, Slice
+from proxy.stores.dsql.bulk import BucketSum, Slice
 from proxy.stores.dsql.sql import checksums
-from proxy.stores.dsql.system_tables.checkpoints import Checkpoints
-from proxy.stores.table_registry import Table
 
 log = structlog.get_logger(__name__)
 
@@ -84,48 +81,33 @@ def job_name(table: str, authority: str, source: ScanSource) -> str:
 class SweepJob:
     """One sweep of one table.
 
-    `counts` grows while the sweep runs. `spots` is how many random keys to pick for a comparison by eye. `basis` is the
-    mapping and the eras that the sweep is of; what an earlier run compared in another era, or with another mapping, is
-    compared again. Once `stop` says so, StopRequestedError is raised when the step under way is done.
+    `counts` grows while the sweep runs. Once `stop` returns true, StopRequestedError is raised when the step under way
+    is done. `now` returns seconds since 1970.
     """
 
     def __init__(
         self,
-        table: Table,
-        source: ScanSource,
-        reader: TableReader,
-        bulk: Bulk,
-        rechecker: Rechecker,
-        checkpoints: Checkpoints,
-        limiter: RateLimiter,
+        plan: SweepPlan,
+        access: SweepAccess,
         *,
-        authority: str,
-        references: Sequence[Reference] = (),
-        values: bool = False,
-        spots: int = 0,
-        basis: Basis = Basis(),  # noqa: B008  (frozen)
         stop: Callable[[], bool] = lambda: False,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._table = table
-        self._mapping = table.mapping
-        self._source = source
-        self._reader = reader
-        self._bulk = bulk
-        self._rechecker = rechecker
-        self._checkpoints = checkpoints
-        self._limiter = limiter
-        self._authority = authority
-        self._references = references
-        self._values = values
+        self._table = plan.table
+        self._mapping = plan.table.mapping
+        self._plan = plan
+        self._source = access.source
+        self._reader = access.reader
+        self._bulk = access.bulk
+        self._rechecker = access.rechecker
+        self._checkpoints = access.checkpoints
+        self._limiter = access.limiter
         self._redactor = Redactor(secrets.token_bytes(32))
-        self._declared = frozenset[str]().union(*map(declared_entries, table.rules.values()))
-        self._wanted_spots = spots
+        self._declared = frozenset[str]().union(*map(declared_entries, plan.table.rules.values()))
         self._spots: list[Key] = []
-        self._basis = basis
         self._stop = stop
         self._now = now
-        self.job = job_name(table.name, authority, source)
+        self.job = job_name(plan.table.name, plan.authority, access.source)
         self.counts = SweepCounts()
 
     async def run(self, workers: int, *, fresh: bool = False) -> SweepResult:
@@ -141,7 +123,7 @@ class SweepJob:
             part: _part_from_checkpoint(each.state)
             for part, each in (await self._checkpoints.parts(self.job, begun)).items()
         }
-        early = [part for part, state in parts.items() if state.basis != self._basis]
+        early = [part for part, state in parts.items() if state.basis != self._plan.basis]
         if early:
             await self._checkpoints.forget(self.job, early)
             begun = [part for part in begun if part not in early]
@@ -185,7 +167,7 @@ class SweepJob:
             self._count_finding(counts, findings, finding)
         if counts.repaired:
             counts.rows = await self._count_rows(slices)
-        references = [await self._check_reference(each, slices) for each in self._references]
+        references = [await self._check_reference(each, slices) for each in self._plan.references]
         await self._checkpoints.forget(self.job, list(parts))
         return self._result(
             parts,
@@ -200,13 +182,15 @@ class SweepJob:
         began = min(state.began for state in parts.values())
         ended = self._now()
         return SweepResult(
-            self._table.name, self._authority, began, ended, spots=self._spots, basis=self._basis, **rest
+            self._table.name, self._plan.authority, began, ended, spots=self._spots, basis=self._plan.basis, **rest
         )
 
     async def _run_part(self, part: str) -> _PartState:
         claim = await self._checkpoints.claim(self.job, part)
         state = (
-            _PartState(self._now(), self._basis) if claim.saved is None else _part_from_checkpoint(claim.saved.state)
+            _PartState(self._now(), self._plan.basis)
+            if claim.saved is None
+            else _part_from_checkpoint(claim.saved.state)
         )
         state.saved_at = time.monotonic()
         rechecks: list[asyncio.Task[None]] = []
@@ -348,15 +332,15 @@ class SweepJob:
             counts.repaired += finding.repaired
             counts.unrepaired += not finding.repaired
         if findings is not None and len(findings) < MOST_KEPT:
-            findings.append(finding.document(self._redactor, values=self._values, declared=self._declared))
+            findings.append(finding.document(self._redactor, values=self._plan.values, declared=self._declared))
 
     def _sample_spot(self, key: Key) -> None:
         """Keep a random sample: algorithm R (Vitter, "Random sampling with a reservoir", 1985)."""
-        if len(self._spots) < self._wanted_spots:
+        if len(self._spots) < self._plan.spots:
             self._spots.append(key)
-        elif self._wanted_spots:
+        elif self._plan.spots:
             place = random.randrange(self.counts.seen + 1)  # noqa: S311
-            if place < self._wanted_spots:
+            if place < self._plan.spots:
                 self._spots[place] = key
 
     def _columns(self) -> dict[str, str]:

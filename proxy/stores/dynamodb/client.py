@@ -1,20 +1,20 @@
-"""The raw way to DynamoDB: requests signed with the proxy's own credentials, and what came back.
+"""The DynamoDB client: sends requests signed with the proxy's own credentials, and returns the responses.
 
-HTTP/1.1 over kept connections, small enough to be read at one sitting (`connections`, `http_connection`), because an
-HTTP client made for everything costs more than the rest of a proxied request. What it takes care to say is whether a
-failed request may have had an effect: `Unreachable` certainly had none, of `UnknownOutcome` nobody can tell (RFC 9110,
-9.2.2: a client must not repeat such a request unless it knows that repeating does no harm). It reads no request and no
-answer, and it knows no table.
+HTTP/1.1 over persistent connections (`connection_pool`, `http_connection`), because a general HTTP client costs more
+than the rest of a proxied request. A failed request is reported in one of two ways: `Unreachable` certainly had no
+effect; `UnknownOutcome` may have had one (RFC 9110, 9.2.2: a client must not repeat such a request unless it knows that
+repeating does no harm). This module reads no request and no response, and knows no table.
 """
 
 import ssl
 import time
 from collections.abc import Callable, Mapping
 from copy import copy
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final, Self
 
-from proxy.stores.dynamodb.connection_pool import ConnectionPool, Endpoint
+from proxy.stores.dynamodb.connection_pool import ConnectionLimits, ConnectionPool, Endpoint
 from proxy.stores.dynamodb.credentials import Credentials
 from proxy.stores.dynamodb.http_connection import HTTPResponse
 from proxy.stores.dynamodb.sigv4 import Credential, Signing, amz_date
@@ -57,22 +57,19 @@ class DynamoDBClient:
         region: str,
         credentials: Credentials,
         streams_endpoint_url: str | None = None,
-        connections: int = 64,
-        waiting: int = 1024,
-        idle_seconds: float = 15.0,
-        connect_timeout: float = 3.0,
+        limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008  (frozen)
         ssl_context: ssl.SSLContext | None = None,
         user_agent: str = "crossfade",
         headers: Callable[[], bytes] | None = None,
     ) -> None:
-        def pool(url: str, size: int) -> ConnectionPool:
+        def pool(url: str, limits: ConnectionLimits) -> ConnectionPool:
             endpoint = Endpoint.of(url)
             context = (ssl_context or ssl.create_default_context()) if endpoint.tls else None
-            return ConnectionPool(endpoint, context, size, waiting, idle_seconds, connect_timeout)
+            return ConnectionPool(endpoint, context, limits)
 
-        self._main = pool(endpoint_url, connections)
-        self._streams = self._main if streams_endpoint_url is None else pool(streams_endpoint_url, connections)
-        self._control = pool(endpoint_url, CONTROL_CONNECTIONS)
+        self._main = pool(endpoint_url, limits)
+        self._streams = self._main if streams_endpoint_url is None else pool(streams_endpoint_url, limits)
+        self._control = pool(endpoint_url, replace(limits, connections=CONTROL_CONNECTIONS))
         self._region = region
         self._credentials = credentials
         self._user_agent = user_agent

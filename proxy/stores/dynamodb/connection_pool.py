@@ -42,24 +42,30 @@ class Endpoint:
         return cls(parts.hostname, port, tls, name if port == usual else f"{name}:{port}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    """How many connections a pool keeps, and for how long."""
+
+    connections: int = 64
+    """The most connections in use at one time."""
+    waiting: int = 1024
+    """The most requests that wait for a free connection; one more is refused at once."""
+    idle_seconds: float = 15.0
+    """An idle connection is closed after this time."""
+    connect_timeout: float = 3.0
+    """Seconds that opening a connection may take."""
+
+
 class ConnectionPool:
     """Connections to one endpoint: a bounded number in use, the rest of them idle, the last used taken first."""
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        context: ssl.SSLContext | None,
-        size: int,
-        waiting: int,
-        idle_seconds: float,
-        connect_timeout: float,
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, context: ssl.SSLContext | None, limits: ConnectionLimits) -> None:
         self.endpoint = endpoint
         self._context = context
-        self._free = size
-        self._waiting = waiting
-        self._idle_seconds = idle_seconds
-        self._connect_timeout = connect_timeout
+        self._free = limits.connections
+        self._waiting = limits.waiting
+        self._idle_seconds = limits.idle_seconds
+        self._connect_timeout = limits.connect_timeout
         self._idle: deque[Connection] = deque()
         self._busy: set[Connection] = set()
         self._waiters: deque[asyncio.Future[None]] = deque()

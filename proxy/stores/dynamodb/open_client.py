@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError
 from proxy.settings import PREFIX, Address, DynamoDB, Settings
 from proxy.settings.validation import SettingsError
 from proxy.stores.dynamodb.client import DynamoDBClient
-from proxy.stores.dynamodb.connection_pool import Endpoint
+from proxy.stores.dynamodb.connection_pool import ConnectionLimits, Endpoint
 from proxy.stores.dynamodb.credentials import Credentials
 from proxy.stores.dynamodb.null_client import NullDynamoDBClient
 from proxy.stores.dynamodb.sigv4 import Credential
@@ -28,7 +28,7 @@ async def open_upstream(
     settings: Settings, environ: Mapping[str, str], headers: Callable[[], bytes] | None = None
 ) -> AsyncIterator[DynamoDBClient]:
     """The connection to DynamoDB that the settings describe, with credentials kept fresh while it is open. `headers` as
-    `Upstream` has them."""
+    in DynamoDBClient."""
     dynamodb = settings.dynamodb
     if not settings.needs_dynamodb:
         region = dynamodb.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
@@ -50,10 +50,12 @@ async def open_upstream(
         region=region,
         credentials=credentials,
         streams_endpoint_url=streams_url,
-        connections=dynamodb.connections,
-        waiting=dynamodb.waiting,
-        idle_seconds=dynamodb.idle_seconds,
-        connect_timeout=dynamodb.connect_timeout_seconds,
+        limits=ConnectionLimits(
+            connections=dynamodb.connections,
+            waiting=dynamodb.waiting,
+            idle_seconds=dynamodb.idle_seconds,
+            connect_timeout=dynamodb.connect_timeout_seconds,
+        ),
         ssl_context=ssl.create_default_context(cafile=environ.get("AWS_CA_BUNDLE") or None),
         user_agent=f"crossfade/{VERSION}",
         headers=headers,
