@@ -25,6 +25,7 @@ from proxy.cutover.gate.evidence_collector import EvidenceCollector
 from proxy.cutover.gate.latest_sweeps import LatestSweeps
 from proxy.cutover.stages import Stages
 from proxy.mapping.digest import MappingDigests
+from proxy.mapping.interface import TableMapping
 from proxy.metrics.registry import Metrics
 from proxy.settings import Settings
 from proxy.shadow.comparison.peers import Peers
@@ -105,7 +106,7 @@ def compose_layer(
     fence = WriteFence(
         stages, journal, tables, hold_seconds=settings.stages.hold_seconds, can_mirror=settings.dsql.given
     )
-    digests = MappingDigests(lambda table: known.mapping if (known := tables.known(table)) is not None else None)
+    digests = MappingDigests(partial(_mapping_of, stores))
     watch = stores.watch_authority(
         WatchedTables(names=tables.names, digest_of=digests.of, find=tables.find, mapped=tuple(stores.mappings)),
         journal.identity,
@@ -247,6 +248,14 @@ def compose_layer(
 
 async def _no_properties() -> Mapping[str, Mapping[str, Any]]:
     return {}
+
+
+def _mapping_of(stores: Stores, table: str) -> TableMapping | None:
+    """Return the mapping of a table: its file's, or else, once it has been met, that of its description."""
+    loaded, known = stores.mappings.get(table), stores.tables.known(table)
+    if loaded is not None:
+        return loaded.mapping
+    return known.mapping if known is not None else None
 
 
 def _named(stages: Stages, tables: Tables) -> Iterable[str]:

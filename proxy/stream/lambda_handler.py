@@ -28,6 +28,7 @@ from proxy.cutover.stage_table import StageTable
 from proxy.cutover.stages import DSQL, StageMap, Stages
 from proxy.dynamodb.schema import Key
 from proxy.mapping.digest import MappingDigests
+from proxy.mapping.interface import TableMapping
 from proxy.mapping.load import LoadedMapping, load_mappings
 from proxy.settings import Settings, load
 from proxy.stores.dsql.connect import open_pool
@@ -78,9 +79,7 @@ class _Environment:
         self._stage_table = StageTable(dynamodb, name) if name is not None else None
         rows_of = dict.fromkeys((*self._mappings, *settings.stream.tables))
         self._receiver = BatchReceiver(self._tables.find, rows_of, self._direction_of, settings.dsql.schema)
-        digests = MappingDigests(
-            lambda table: known.mapping if (known := self._tables.known(table)) is not None else None
-        )
+        digests = MappingDigests(self._mapping_of)
         self._watch = AuthorityWatch(
             AuthorityTable(pool, settings.dsql.schema, seconds=settings.dsql.timeout_seconds),
             self._stage_table,
@@ -91,6 +90,12 @@ class _Environment:
             process="the stream's function",
             lease_seconds=settings.stages.lease_seconds,
         )
+
+    def _mapping_of(self, table: str) -> TableMapping | None:
+        loaded, known = self._mappings.get(table), self._tables.known(table)
+        if loaded is not None:
+            return loaded.mapping
+        return known.mapping if known is not None else None
 
     async def close(self) -> None:
         await self._stack.aclose()

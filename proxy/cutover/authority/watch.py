@@ -135,8 +135,7 @@ class AuthorityWatch:
 
     def may_vote(self, flip: Flip) -> bool:
         # Who serves nothing and writes no mirror must not hold up the way back.
-        judgement = self._judgement
-        apart = judgement is not None and bool(judgement.whole) and flip.to.authority != DSQL
+        apart = self.contradiction(flip.scope.table) is not None and flip.to.authority != DSQL
         return apart or not flip.recorded or self.has_recorded(flip)
 
     def problem(self, flip: Flip) -> str | None:
@@ -199,7 +198,8 @@ class AuthorityWatch:
             record = await self._records.read()
             beliefs = self._beliefs(moment, record)
             judgement = judge(beliefs, record)
-            if judgement.agrees and await self._keeper.step(moment, beliefs, record):
+            # A table that is contradicted by itself keeps no other from its moves.
+            if not judgement.whole and await self._keeper.step(moment, beliefs, record):
                 continue
             if await self._keeper.repin(beliefs, record):
                 continue
