@@ -7,6 +7,7 @@ interpreter all the same (`proxy.dynamodb.large_json`).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,7 +18,22 @@ from proxy.dynamodb.large_json import SMALL
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_TURN_SECONDS: Final = 0.005
+
 _thread: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="off-loop")
+
+
+class LoopTurn:
+    """A long computation's turn of the event loop, which it gives back every 5 ms."""
+
+    def __init__(self) -> None:
+        self._until = time.monotonic() + _TURN_SECONDS
+
+    async def give_way(self) -> None:
+        """Let others have their turns, if this one has been long. Call it between the steps of the computation."""
+        if time.monotonic() >= self._until:
+            await asyncio.sleep(0)
+            self._until = time.monotonic() + _TURN_SECONDS
 
 
 async def off_loop(size: int, compute: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -117,7 +117,9 @@ class ConclusiveStore:
     async def execute(self, operation: Operation) -> ExecutionResult:
         executed = await self._store.execute(operation)
         outcome = executed.outcome
-        if is_conclusive(outcome) and not (outcome.ok and outcome.document.get("UnprocessedItems")):
+        # Only a batch of writes may be unprocessed in part; a page of a read may be long to decode.
+        is_partial = operation.action == "BatchWriteItem" and outcome.ok and outcome.document.get("UnprocessedItems")
+        if is_conclusive(outcome) and not is_partial:
             return executed
         reason = outcome.error_code or "unprocessed"
         if operation.writes and (outcome.ok or outcome.status >= 500):

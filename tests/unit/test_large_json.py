@@ -1,6 +1,9 @@
 """JSON of any size is parsed to the same values, and what is long not on the event loop."""
 
+import asyncio
 import threading
+import time
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -11,9 +14,13 @@ from hypothesis import strategies as st
 from proxy.dynamodb import large_json
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.large_json import SMALL, is_dense, parse, parse_in_steps
-from proxy.dynamodb.operations import parse_body
+from proxy.dynamodb.operations import Operation, parse_body
 from proxy.dynamodb.outcome import Outcome
-from proxy.off_loop import off_loop
+from proxy.off_loop import LoopTurn, off_loop
+from proxy.stores.errors import UnknownOutcome
+from proxy.stores.guarded_store import ConclusiveStore
+from proxy.stores.interface import ExecutionResult
+from tests.unit.shadow_stores import MemoryStore
 
 VALUES = st.recursive(
     st.none()
@@ -80,3 +87,40 @@ def test_a_long_answer_is_decoded_as_a_short_one(body: bytes) -> None:
     assert loaded.received_bytes == 0
     assert loaded.document == plain.document
     assert loaded.body is body
+
+
+@dataclass
+class Answering(MemoryStore):
+    """A store that gives one answer, in bytes."""
+
+    body: bytes = b""
+
+    async def execute(self, operation: Operation) -> ExecutionResult:
+        return ExecutionResult(Outcome(200, (), self.body), {})
+
+
+async def test_an_answer_to_a_read_is_not_decoded_to_see_whether_it_decides_anything() -> None:
+    store = ConclusiveStore(Answering(body=LONG))
+    executed = await store.execute(Operation("BatchGetItem", b"", {}, (), {}))
+    assert executed.outcome.received_bytes == len(LONG)
+    partial = ConclusiveStore(Answering(body=b'{"UnprocessedItems":{"t":[{}]}}'))
+    with pytest.raises(UnknownOutcome):
+        await partial.execute(Operation("BatchWriteItem", b"", {}, (), {}))
+
+
+async def test_a_long_turn_is_given_back() -> None:
+    others = 0
+
+    async def count() -> None:
+        nonlocal others
+        while True:
+            others += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    turn = LoopTurn()
+    until = time.monotonic() + 0.1
+    while time.monotonic() < until:
+        await turn.give_way()
+    counting.cancel()
+    assert others > 1

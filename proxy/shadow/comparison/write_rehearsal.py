@@ -31,6 +31,7 @@ from proxy.dynamodb.item_writes import items_equal
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
+from proxy.off_loop import off_loop
 from proxy.shadow.call import Call, wrote_nothing
 from proxy.shadow.comparison.authority_reader import AuthorityReader, InconclusiveAnswer
 from proxy.shadow.comparison.outcome_shapes import shape_of
@@ -242,7 +243,8 @@ class WriteRehearsal:
             states = await self._read_both(entry.keys, executed.left if executed is not None else {})
             if self._journal.has_later_write(entry):
                 return _Finding(Verdict.RACING)
-            judged = self._judge(call, authority_outcome, executed, states)
+            size = len(call.operation.body)
+            judged = await off_loop(size, self._judge, call, authority_outcome, executed, states)
             equal = frozenset(key for key, state in states.items() if state.equal)
             undisturbed = False
             if gravest_verdict(judged) is Verdict.MISMATCH:

@@ -18,6 +18,7 @@ from proxy.dynamodb.schema import Key
 from proxy.dynamodb.values import Item
 from proxy.mapping.foreign_rows import UnreadableRow
 from proxy.mapping.interface import Fault, TableMapping
+from proxy.off_loop import LoopTurn
 from proxy.stores.dsql.followed_tables import FollowedTables, request_creation
 from proxy.stores.dsql.group_writer import GroupWriter
 from proxy.stores.dsql.sql.conditional_write import encode_row, plan_write, stored_item
@@ -95,7 +96,9 @@ class DSQLRowStore:
             sql = select_many(statements, capacity)
             rows = await self._runner.read(lambda c, s=sql, p=parameters: c.fetch(s, *p))  # type: ignore[misc]
             by_key = rows_by_key(statements, rows)
+            turn = LoopTurn()
             for key, values in wanted:
+                await turn.give_way()  # a row may take 5 ms to decode, and there may be a hundred
                 found[key] = stored_item(statements.mapping, by_key.get(comparable(values)))
         return found
 
