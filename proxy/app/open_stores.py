@@ -20,14 +20,16 @@ from proxy.cutover.flip.participant import Participant
 from proxy.cutover.gate.latest_sweeps import SweepHistory
 from proxy.cutover.stages import DSQL, DYNAMODB
 from proxy.dynamodb.idempotency import IdempotencyToken
+from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.column_mapping import ColumnMapping
+from proxy.mapping.document_mapping import DocumentMapping
 from proxy.mapping.load import LoadedMapping, load_mappings
 from proxy.metrics.registry import Metrics
 from proxy.migrate.schema.document_tables import DocumentTables
 from proxy.migrate.schema.ledger import LEDGER_TABLES
 from proxy.settings import Settings
 from proxy.shadow.comparison.peers import PeerMessageStore
-from proxy.shadow.request.follow_tables import TableFollower
+from proxy.shadow.request.follow_tables import ClientTables, TableFollower
 from proxy.shadow.request.table_operations import OfflineControl
 from proxy.stores.coalescer import Batching
 from proxy.stores.dsql.connect import open_pool
@@ -43,7 +45,7 @@ from proxy.stores.dsql.system_tables.table_properties import PROPERTIES_TABLE, T
 from proxy.stores.dsql.table_statistics import TableStatistics
 from proxy.stores.dynamodb.client import DynamoDBClient
 from proxy.stores.dynamodb.store import DynamoDBStore
-from proxy.stores.errors import StoreError
+from proxy.stores.errors import Refused, StoreError
 from proxy.stores.interface import Store
 from proxy.stores.table_registry import Tables
 from proxy.stores.time_to_live_watch import TimeToLiveWatch
@@ -134,18 +136,34 @@ async def open_stores(settings: Settings, metrics: Metrics, upstream: DynamoDBCl
             descriptions.drop(table)
             time_to_live.note(table, deleted=True)
 
-        control = None
-        if not settings.needs_dynamodb:
-            columns = {n: each.mapping for n, each in mappings.items() if isinstance(each.mapping, ColumnMapping)}
-            count = TableStatistics(pool, schema).count
-            control = ControlPlane(catalogue=descriptions, properties=properties, mapped=columns, count=count)
-        describe = control_plane.describe if control is None else control.schema
+        control: ControlPlane | None = None
+
+        async def describe(name: str) -> TableSchema | None:
+            return await (control_plane.describe(name) if control is None else control.schema(name))
+
+        async def create(mapping: DocumentMapping) -> None:
+            if control is not None and await control.schema(mapping.schema.name) is None:
+                # Another process has deleted it: nothing must make it again.
+                tables.forget(mapping.schema.name)
+                raise Refused("table_deleted", f"the table {mapping.schema.name} was deleted")
+            await documents.create(mapping)
+
         tables = Tables(describe, mappings, settings.dsql.max_key_bytes)
         follow = None
-        if settings.follow_tables:
-            documents = DocumentTables(pool, schema, _reserved(mappings))
-            follow = TableFollower(documents.create, documents.drop)
+        documents = DocumentTables(pool, schema, _reserved(mappings))
+        if settings.follow_tables or settings.control_plane == "dsql":
+            follow = TableFollower(create, documents.drop)
             stack.push_async_callback(follow.close)
+        if not settings.needs_dynamodb:
+            columns = {n: each.mapping for n, each in mappings.items() if isinstance(each.mapping, ColumnMapping)}
+            control = ControlPlane(
+                catalogue=descriptions,
+                properties=properties,
+                mapped=columns,
+                count=TableStatistics(pool, schema).count,
+                maker=ClientTables(follow, tables) if follow is not None and settings.control_plane == "dsql" else None,
+                arn_prefix=f"arn:aws:dynamodb:{settings.dynamodb.region or 'us-east-1'}:000000000000",
+            )
         guarantees = AuthorityGuarantees(pool, schema)
         records = AuthorityTable(pool, schema, seconds=settings.dsql.timeout_seconds)
         dsql = partial(

@@ -47,6 +47,7 @@ class Settings:
     stage: StageName = "off"
     stages: StagesSettings = field(default_factory=StagesSettings)
     follow_tables: bool = False
+    control_plane: Annotated[str, AnyOf(("dynamodb", "dsql"))] = "dynamodb"
     mappings: tuple[Path, ...] | None = None
     admin: Admin = field(default_factory=Admin)
     items: Items = field(default_factory=Items)
@@ -91,6 +92,11 @@ class Settings:
             raise ValueError(
                 "a stage other than off needs the mirror: set endpoint or dsn in [dsql], or "
                 f"{PREFIX}DSQL__ENDPOINT or {PREFIX}DSQL__DSN, or the stage to off (and no table in [stages])"
+            )
+        if self.control_plane == "dsql" and self.needs_dynamodb:
+            raise ValueError(
+                'control_plane = "dsql" lets clients make tables on DSQL alone: it needs every table to be pinned in '
+                '"complete", with no table in [stages]; while there is a DynamoDB, tables are made there'
             )
         past = self.beginnings() & {"live", "rampdown", "complete"}
         if self.stages.table is not None and past:

@@ -18,9 +18,10 @@ from typing import Final
 import structlog
 
 from proxy.background_tasks import BackgroundTasks
+from proxy.dynamodb.schema import TableSchema
 from proxy.mapping.document_mapping import DocumentMapping
 from proxy.stores.errors import Refused, StoreError, Unreachable
-from proxy.stores.table_registry import Table
+from proxy.stores.table_registry import Table, Tables
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +88,11 @@ class TableFollower:
         state.to_drop = True
         state.ready.clear()
         self._start(name, state)
+
+    def is_ready(self, name: str) -> bool:
+        """Return whether a table is as it is wanted, as far as this process knows."""
+        state = self._tables.get(name)
+        return state is None or state.ready.is_set()
 
     def missing(self, names: Iterable[str]) -> bool:
         """DSQL lacks one of these tables: create those that are followed again. Returns whether there is any."""
@@ -164,3 +170,35 @@ class TableFollower:
             await self._create(wanted)
             if state.wanted is wanted and not state.to_drop:
                 state.ready.set()
+
+
+class ClientTables:
+    """`TableMaker` of the control plane without DynamoDB: clients make, change and delete document tables."""
+
+    def __init__(self, follow: TableFollower, tables: Tables) -> None:
+        self._follow = follow
+        self._tables = tables
+        self._before: dict[str, frozenset[str]] = {}
+
+    def make(self, schema: TableSchema, /) -> None:
+        """Create or update a table in the background. Its schema counts from now on."""
+        known = self._tables.known(schema.name)
+        if known is not None:
+            self._before[schema.name] = frozenset(known.schema.indexes)
+        self._follow.ensure([self._tables.learn(schema)])
+
+    def drop(self, name: str, /) -> None:
+        """Drop a table in the background."""
+        self._before.pop(name, None)
+        self._tables.forget(name)
+        self._follow.drop(name)
+
+    def status(self, name: str, /) -> str:
+        """Return ACTIVE, CREATING or UPDATING, as far as this process knows."""
+        if self._follow.is_ready(name):
+            return "ACTIVE"
+        return "UPDATING" if name in self._before else "CREATING"
+
+    def usable_indexes(self, name: str, /) -> frozenset[str]:
+        """Return the indexes that a table had before it was changed."""
+        return self._before.get(name, frozenset())

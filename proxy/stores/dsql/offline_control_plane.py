@@ -1,6 +1,7 @@
 """The control plane of a proxy that has no DynamoDB: tables as the catalogue knows them, or else their mapping files.
 
-For a proxy whose tables are all `complete` and whose stages are pinned in its settings. Makes and changes no table.
+For a proxy whose tables are all `complete` and whose stages are pinned in its settings. It makes and changes tables
+only where it is given what makes them.
 """
 
 from __future__ import annotations
@@ -8,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import bisect
 import math
-from collections.abc import Awaitable, Callable, Mapping
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from proxy.dynamodb import errors
 from proxy.dynamodb.errors import DynamoDBError
 from proxy.dynamodb.operations import parse_body
 from proxy.dynamodb.outcome import Outcome
 from proxy.dynamodb.schema import TableSchema
 from proxy.dynamodb.tables import control_plane as control
-from proxy.dynamodb.tables import time_to_live
+from proxy.dynamodb.tables import definitions, time_to_live
 from proxy.mapping.column_mapping import ColumnMapping
 from proxy.mapping.describe_table import describe
 from proxy.mapping.document_mapping import DocumentMapping
@@ -29,7 +33,15 @@ from proxy.stores.errors import StoreError
 
 _COUNTED_SECONDS: Final = 60.0
 _OF_A_TABLE: Final = frozenset(
-    {"CreateTable", "DescribeContinuousBackups", "DescribeTable", "DescribeTimeToLive", "UpdateTimeToLive"}
+    {
+        "CreateTable",
+        "DeleteTable",
+        "DescribeContinuousBackups",
+        "DescribeTable",
+        "DescribeTimeToLive",
+        "UpdateTable",
+        "UpdateTimeToLive",
+    }
 )
 
 
@@ -38,6 +50,23 @@ class PropertyStore(Protocol):
 
     async def get(self, table: str, name: str, /) -> dict[str, Any] | None: ...
     async def set(self, table: str, name: str, document: Mapping[str, Any], /) -> None: ...
+    async def drop(self, table: str, /) -> None: ...
+
+
+class TableMaker(Protocol):
+    """Makes the SQL tables of document mappings (`proxy.shadow.request.follow_tables`)."""
+
+    def make(self, schema: TableSchema, /) -> None:
+        """Create or update a table in the background."""
+
+    def drop(self, name: str, /) -> None:
+        """Drop a table in the background."""
+
+    def status(self, name: str, /) -> str:
+        """Return ACTIVE, CREATING or UPDATING, as far as this process knows."""
+
+    def usable_indexes(self, name: str, /) -> Container[str]:
+        """Return the indexes that a table that is being changed had before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +81,10 @@ class ControlPlane:
     """The mapping files, by table."""
     count: Callable[[TableMapping], Awaitable[TableCounts]]
     """Counts a table's items. Raises StoreError."""
+    maker: TableMaker | None = None
+    """Makes tables where clients may; None where tables are the migrations' alone."""
+    arn_prefix: str = "arn:aws:dynamodb:us-east-1:000000000000"
+    """What the ARNs of new tables begin with."""
     _counted: dict[str, tuple[float, TableCounts]] = field(default_factory=dict)
 
     async def answer(self, action: str, body: bytes, host: str) -> Outcome:
@@ -83,11 +116,11 @@ class ControlPlane:
             raise control.unsupported(action)
         name = control.asked_table(request)
         description = await self._description(name)
-        if action == "CreateTable":
-            raise control.unsupported(action) if description is None else control.table_exists(name)
+        if action in ("CreateTable", "UpdateTable", "DeleteTable"):
+            return {"TableDescription": await self._change(action, name, request, description)}
         if action == "DescribeTable":
             answer = control.describe_response(name, description)
-            return {"Table": await self._with_counts(name, answer["Table"])}
+            return {"Table": self._with_status(name, await self._with_counts(name, answer["Table"]))}
         if action == "DescribeContinuousBackups":
             return control.continuous_backups(name, description)
         known = await self.properties.get(name, TIME_TO_LIVE)
@@ -97,6 +130,50 @@ class ControlPlane:
         changed = time_to_live.changed(request, answer["TimeToLiveDescription"])
         await self.properties.set(name, TIME_TO_LIVE, changed)
         return {"TimeToLiveSpecification": request["TimeToLiveSpecification"]}
+
+    async def _change(
+        self, action: str, name: str, request: dict[str, Any], description: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        """Make, change or delete a table, and return its description: CREATING, UPDATING or DELETING meanwhile."""
+        if action == "CreateTable" and description is not None:
+            raise control.table_exists(name)
+        if self.maker is None or name in self.mapped:
+            raise control.unsupported(action)
+        if action == "CreateTable":
+            made = definitions.create(request, self.arn_prefix, str(uuid.uuid4()), time.time())
+            if not await self.catalogue.add(made):
+                raise control.table_exists(name)
+            self.maker.make(TableSchema.from_description(made))
+            return {**made, "TableStatus": "CREATING"}
+        if description is None:
+            raise errors.resource_not_found(f"Requested resource not found: Table: {name} not found")
+        if self.maker.status(name) != "ACTIVE":
+            raise errors.resource_in_use(f"Table is being created or changed: {name}")
+        self._counted.pop(name, None)
+        if action == "DeleteTable":
+            definitions.refuse_protected(description)
+            await self.catalogue.remove(name)
+            await self.properties.drop(name)
+            self.maker.drop(name)
+            return {**description, "TableStatus": "DELETING"}
+        changed = definitions.update(request, description)
+        await self.catalogue.replace(changed)
+        self.maker.make(TableSchema.from_description(changed))
+        return {**changed, "TableStatus": "UPDATING"}
+
+    def _with_status(self, name: str, description: dict[str, Any]) -> dict[str, Any]:
+        """The description of a table that may still be in the making."""
+        status = self.maker.status(name) if self.maker is not None else "ACTIVE"
+        if self.maker is None or status == "ACTIVE":
+            return description
+        described = {**description, "TableStatus": status}
+        if "GlobalSecondaryIndexes" in described:
+            usable = self.maker.usable_indexes(name)
+            described["GlobalSecondaryIndexes"] = [
+                {**each, "IndexStatus": "ACTIVE" if each["IndexName"] in usable else "CREATING"}
+                for each in described["GlobalSecondaryIndexes"]
+            ]
+        return described
 
     async def _tags(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
         name = control.asked_resource(request)

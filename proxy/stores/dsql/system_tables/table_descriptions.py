@@ -40,6 +40,10 @@ class TableDescriptions:
             f"INSERT INTO {table} (name, description, described) VALUES ($1, $2, now()) "  # noqa: S608
             "ON CONFLICT (name) DO UPDATE SET description = excluded.description, described = excluded.described"
         )
+        self._add = (
+            f"INSERT INTO {table} (name, description, described) VALUES ($1, $2, now()) "  # noqa: S608
+            "ON CONFLICT (name) DO NOTHING RETURNING name"
+        )
         self._delete = f"DELETE FROM {table} WHERE name = $1"  # noqa: S608
         self._get = f"SELECT description FROM {table} WHERE name = $1"  # noqa: S608
         self._list = f"SELECT name FROM {table} WHERE name > $1 ORDER BY name LIMIT $2"  # noqa: S608
@@ -53,7 +57,7 @@ class TableDescriptions:
     @property
     def statements(self) -> tuple[str, ...]:
         """All but the one that makes the table."""
-        return *self._table.statements, self._put, self._delete, self._get, self._list
+        return *self._table.statements, self._put, self._add, self._delete, self._get, self._list
 
     def keep(self, description: Mapping[str, Any]) -> None:
         """Note DescribeTable's `Table`; `work` will write it."""
@@ -85,6 +89,19 @@ class TableDescriptions:
             if self._pending.get(name) == text:  # else it was noted again meanwhile
                 del self._pending[name]
         self._wanted.clear()
+
+    async def add(self, description: Mapping[str, Any]) -> bool:
+        """Write the description of a new table. Returns False if there is one of this name already."""
+        text = orjson.dumps(description).decode()
+        return bool(await self._table.fetch(self._add, description["TableName"], text))
+
+    async def replace(self, description: Mapping[str, Any]) -> None:
+        """Write the description of a table that was changed."""
+        await self._table.execute(self._put, description["TableName"], orjson.dumps(description).decode())
+
+    async def remove(self, name: str) -> None:
+        """Remove the description of a table that was deleted."""
+        await self._table.execute(self._delete, name)
 
     async def description(self, name: str) -> dict[str, Any] | None:
         """What DescribeTable said of the table; None if nothing is known of it."""
