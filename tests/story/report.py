@@ -81,10 +81,12 @@ def _placed(cells: Sequence[str], widths: Sequence[int], left: int) -> Iterator[
 
 
 def _without_zeros(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The table without the failures of the mirror where there were none: it is wide enough."""
-    if all(row[-1] == _ZERO for row in rows):
-        headers, rows = headers[:-1], [row[:-1] for row in rows]
-    return table(["error" if header == "mirror_error" else header for header in headers], rows, left=2)
+    """The table without what is rare (the undecided, and failures of the mirror) where there was none of it: it is wide
+    enough."""
+    rare = ("undecided", "mirror_error")
+    kept = [n for n, name in enumerate(headers) if name not in rare or any(row[n] != _ZERO for row in rows)]
+    shown = ["error" if headers[n] == "mirror_error" else headers[n] for n in kept]
+    return table(shown, [[row[n] for n in kept] for row in rows], left=2)
 
 
 def _numbers(counts: Counts) -> list[str]:
