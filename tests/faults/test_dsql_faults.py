@@ -4,8 +4,6 @@ The judge of that is the same story told to DynamoDB past the proxy. When the fa
 """
 
 import random
-import socket
-import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,16 +18,16 @@ from tests.faults.under_fault import Answer, mirror_failures, nothing_leaks, rec
 from tests.integration.scenes import Scene, scene, wait_until
 from tests.integration.writers import BILLIO_KEYS, billio_item
 from tests.standins.billio import TABLE, billio_table, dynamodb_client, table_definition
+from tests.standins.dsql import Dsql
+from tests.standins.dsql.settings import GateSettings
 from tests.standins.dynamodb import Ministack
 from tests.standins.postgres import Postgres
-from tests.standins.processes import LOOPBACK
 
 PLAIN = "plain"  # the table that the story is told to past the proxy
 MIRROR_SECONDS = 1.0
 BREAKER_FAILURES = 4
-MOST_CONNECTIONS = 16
 # Killed, the stand-in must not lose what it has acknowledged: DSQL does not, and who mends that is the sweep.
-SETTINGS = {"max_connections": str(MOST_CONNECTIONS), "synchronous_commit": "on"}
+SETTINGS = {"synchronous_commit": "on"}
 FILES = 12  # connections to the stores that may be open now and were not before
 
 ENVIRONMENT = {
@@ -52,6 +50,7 @@ class Ground:
     here: Scene
     between: FaultProxy
     postgres: Postgres
+    gate: Dsql
 
     def told_alike(self, seed: int) -> list[Answer]:
         """A story through the proxy is answered word for word as it is past it, and no call waits for the mirror."""
@@ -71,13 +70,18 @@ class Ground:
 @pytest.fixture(scope="module")
 def ground() -> Iterator[Ground]:
     # Stores of its own: they are restarted, stopped and filled here.
-    with Ministack() as ministack, Postgres(settings=SETTINGS) as postgres, FaultProxy(postgres.port) as between:
+    with (
+        Ministack() as ministack,
+        Postgres(settings=SETTINGS) as postgres,
+        Dsql(postgres) as gate,
+        FaultProxy(gate.port) as between,
+    ):
         billio_table(ministack.endpoint)
         dynamodb_client(ministack.endpoint).create_table(**table_definition(PLAIN))
         rows = postgres.create_database()
-        dsn = rows.replace(str(postgres.port), str(between.port))
+        dsn = gate.dsn(rows.rsplit("/", 1)[1]).replace(str(gate.port), str(between.port))
         with scene(ministack.endpoint, dsn, rows=rows, environment=ENVIRONMENT) as here:
-            ground = Ground(here, between, postgres)
+            ground = Ground(here, between, postgres, gate)
             ground.told_alike(1)
             recovered(here)
             with nothing_leaks(here, files=FILES):
@@ -151,32 +155,14 @@ def test_killed_in_the_middle_of_a_story_and_started_again(ground: Ground) -> No
 
 
 def test_out_of_connections(ground: Ground) -> None:
-    ground.between.refuse()
-    taken: list[socket.socket] = []
-
-    def all_taken() -> bool:
-        taken.extend(take_connections(ground.postgres.port))
-        return len(taken) == MOST_CONNECTIONS
-
-    # Those of the proxy, which were cut just now, come free one by one: it must find none.
-    wait_until(all_taken, 120, "all connections to be taken")
+    ground.between.refuse()  # those that are there are cut
+    ground.gate.change(connections=0)
     ground.between.clear()
-    with troubled(ground, 600):
-        for each in taken:
-            each.close()
-
-
-def take_connections(port: int) -> list[socket.socket]:
-    """Sessions, as many as there are to be had now: each says who it is and asks nothing."""
-    hello = b"\0\3\0\0user\0postgres\0database\0postgres\0\0"
-    taken: list[socket.socket] = []
-    while True:
-        session = socket.create_connection((LOOPBACK, port), timeout=60)
-        session.sendall(struct.pack("!I", len(hello) + 4) + hello)
-        if session.recv(1) == b"E":  # 53300, too many clients
-            session.close()
-            return taken
-        taken.append(session)
+    try:
+        with troubled(ground, 600):
+            ground.gate.change(connections=GateSettings().connections)
+    finally:
+        ground.gate.change(connections=GateSettings().connections)
 
 
 def test_read_only(ground: Ground) -> None:

@@ -28,6 +28,7 @@ from tests.property.known_faults import explained
 from tests.property.requests_to_dynamodb import Asking, Requests, definition
 from tests.property.twins import Asked, Twins, is_write
 from tests.standins.billio import table_definition
+from tests.standins.dsql import Dsql
 from tests.standins.dynamodb import Ministack
 from tests.standins.postgres import Postgres
 
@@ -112,10 +113,10 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(ministack: Ministack, postgres: Postgres) -> Iterator[Bench]:
+def bench(ministack: Ministack, postgres: Postgres, dsql_gate: Dsql) -> Iterator[Bench]:
     ministack.reset()
     dsn = postgres.create_database()
-    made = Bench(ministack, dsn)
+    made = Bench(ministack, dsql_gate.dsn(dsn.rsplit("/", 1)[1]))
     yield made
     made.close()
     postgres.drop_database(dsn)
@@ -185,8 +186,8 @@ def test_fuzz() -> None:
     first = int(os.environ.get("FUZZ_SEED") or time.time_ns() % 2**40)
     print(f"FUZZ_SEED={first}")
     seen: Counter[str] = Counter()
-    with Ministack() as ministack, Postgres() as postgres:
-        bench = Bench(ministack, postgres.create_database())
+    with Ministack() as ministack, Postgres() as postgres, Dsql(postgres) as gate:
+        bench = Bench(ministack, gate.dsn(postgres.create_database().rsplit("/", 1)[1]))
         try:
             told = began = time.monotonic()
             number = first
