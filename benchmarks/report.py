@@ -224,7 +224,7 @@ def _items(found: Mapping[str, Any]) -> Iterator[str]:
         "DSQL, ms",
         "DynamoDB with a filter, ms",
         "DynamoDB ÷ DSQL",
-        "rows that DSQL looked at",
+        "rows that DSQL read",
         "items that DynamoDB read",
         "its round trips",
         "its read units",

@@ -105,7 +105,7 @@ def cutover() -> dict[str, Any]:
         section("How far is it, and may it go on?"),
         states(
             "Stage by table and type",
-            "Where each table and type stands. A type without a line of its own stands where its table does.",
+            "The stage of each table and type. A type without a line of its own is in its table's stage.",
             stage_words(),
             Query(stage_numbers("table, type"), "{{table}} {{type}}"),
             width=9,
@@ -137,7 +137,7 @@ def cutover() -> dict[str, Any]:
         ),
         states(
             "Gate's numbers",
-            "Whether each proxy could read what the gate is judged by. While it cannot, it tells nothing of the gate.",
+            "Whether each proxy could read what the gate is judged by. While it cannot, it reports nothing about the gate.",
             {0: ("not read", RED), 1: ("of now", GREEN)},
             Query(f"min by (instance) (crossfade_gate_read{{{HERE}}})", "{{instance}}"),
             width=24,
@@ -213,7 +213,7 @@ def cutover() -> dict[str, Any]:
         ),
         lines(
             "Stream lag",
-            "How old a stream's newest record was when its key was last taken. It stands still while nothing is written.",
+            "How old a stream's newest record was when its key was last taken. It does not change while nothing is written.",
             "s",
             Query(
                 f'max by (table, instance) (crossfade_stream_lag_seconds{{{HERE}, table=~"$table"}})',
@@ -255,7 +255,7 @@ def cutover() -> dict[str, Any]:
         ),
         lines(
             "How long writes were held",
-            "The slowest write that waited for a flip, and the usual one, as near as the buckets tell.",
+            "The slowest write that waited for a flip, and the usual one, to the accuracy of the buckets.",
             "s",
             Query(
                 f"histogram_quantile(1, sum by (le) (rate(crossfade_held_seconds_bucket{{{HERE}}}[{EVERY}]))) >= 0",

@@ -1,4 +1,4 @@
-"""*Stores*: how the two answer, side by side, and what stands between them and the proxy."""
+"""*Stores*: how the two answer, side by side, and what is between them and the proxy."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def stores() -> dict[str, Any]:
         ),
         lines(
             "DynamoDB without an answer",
-            "Clients' requests that got none: `unreachable` had no effect, of `unknown` nobody can tell.",
+            "Clients' requests without an answer: `unreachable` had no effect; the effect of `unknown` is not known.",
             "ops",
             Query(
                 f"sum by (outcome, reason) (rate(crossfade_upstream_failures_total{{{HERE}}}[{EVERY}]))",

@@ -130,12 +130,12 @@ class StagesApi:
                         steps.get_nowait()
                     steps.put_nowait(last)
         except StoreError as error:
-            return {"outcome": "unknown", "detail": f"the stage table cannot be reached: {error}: look at the stages"}
+            return {"outcome": "unknown", "detail": f"the stage table cannot be reached: {error}: check the stages"}
         except Exception:
             log.exception("move_fault")
             return {
                 "outcome": "unknown",
-                "detail": "an internal error of Crossfade: see its log, and look at the stages",
+                "detail": "an internal error of Crossfade: see its log, and check the stages",
             }
         return last
 

@@ -134,5 +134,5 @@ def _warn(settings: Settings, log: FilteringBoundLogger) -> None:
         log.warning(
             "data_port_takes_anyone",
             listen=str(settings.listen),
-            why="auth.insecure is true: whoever reaches it acts with the proxy's AWS credentials",
+            why="auth.insecure is true: every client that reaches it acts with the proxy's AWS credentials",
         )

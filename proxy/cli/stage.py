@@ -157,7 +157,7 @@ def _move(arguments: argparse.Namespace, table: str, stage: str) -> int:
 
 async def _watch(client: StageClient, request: MoveRequest, *, as_json: bool) -> int:
     """Print each step of a move as it happens."""
-    end: dict[str, Any] = {"outcome": "unknown", "detail": "the proxy did not report the outcome: look at the stages"}
+    end: dict[str, Any] = {"outcome": "unknown", "detail": "the proxy did not report the outcome: check the stages"}
     progress = _Progress()
     try:
         async for step in client.move(request):

@@ -1,4 +1,4 @@
-"""Settings out of a TOML file and `CROSSFADE_…` variables, paths made relative to where they stand."""
+"""Settings from a TOML file and `CROSSFADE_…` variables. Relative paths are resolved against the file."""
 
 import tomllib
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ def _table(path: Path | None) -> dict[str, Any]:
 
 
 def _beside(table: dict[str, Any], path: Path) -> dict[str, Any]:
-    """`table` with its paths made relative to the file they stand in. What is not a path is left to be refused."""
+    """`table` with its paths resolved against the file's folder. What is not a path is left to be refused."""
     table = dict(table)
     mappings = table.get("mappings")
     if isinstance(mappings, list):

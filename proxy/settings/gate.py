@@ -23,7 +23,7 @@ CRITERIA: Final = (
     "occ",
     "latency",
 )
-"""What the gate looks at, by the names that it gives. `door`, which only force opens, is not among them."""
+"""The names of the gate's criteria. `door`, which only force opens, is not among them."""
 
 
 def _criteria(names: tuple[str, ...]) -> str | None:

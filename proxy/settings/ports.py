@@ -61,7 +61,7 @@ def _access_key_id(value: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
-    """The secret of a client's access key: itself, or the file that it stands in."""
+    """The secret of a client's access key, or the file that contains it."""
 
     secret_access_key: str | None = field(default=None, repr=False)
     secret_access_key_file: Path | None = None

@@ -84,8 +84,8 @@ class Settings:
         tls_pair(self.tls_cert, self.tls_key)
         if not self.listen.loopback and self.auth.mode == "none" and not self.auth.insecure:
             raise ValueError(
-                f"listen = {str(self.listen)!r} can be reached from other machines, and whoever reaches it acts with "
-                'the proxy\'s AWS credentials: set mode = "sigv4" and keys in [auth], or use 127.0.0.1, or set '
+                f"listen = {str(self.listen)!r} can be reached from other machines, and every client acts "
+                'with the proxy\'s AWS credentials: set mode = "sigv4" and keys in [auth], or use 127.0.0.1, or set '
                 f"insecure = true in [auth] ({PREFIX}AUTH__INSECURE=true) if your network keeps strangers out"
             )
         if not self.dsql.given and (self.stages.table is not None or self.beginnings() != {"off"}):

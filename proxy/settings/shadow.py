@@ -24,7 +24,7 @@ class JournalSettings:
 
 @dataclass(frozen=True, slots=True)
 class BreakerSettings:
-    """When the mirror is left alone: after so many failures on end, for so long."""
+    """When the mirror is left alone: after `failures` consecutive failures, for a time."""
 
     failures: Annotated[int, InRange(1, 10_000)] = 10
     reset_seconds: Seconds = 5.0
@@ -56,8 +56,8 @@ class CompareSettings:
 
 @dataclass(frozen=True, slots=True)
 class ExpirySettings:
-    """Time to live where DSQL is the authority: how long to rest after each look at the tables whose items expire, and
-    how many items of them to look at in a second, at most."""
+    """Time to live where DSQL is the authority: seconds to rest after each pass over the tables whose items expire, and
+    the most items to read in a second."""
 
     enabled: bool = True
     every_seconds: Seconds = 60.0

@@ -12,7 +12,7 @@ MASK: Final = "********"
 
 def shown(value: str) -> str:
     """A wrong value for a message, unless it may hold a password: an address with a user in it, or one of a database
-    that stands in another setting."""
+    that is in another setting."""
     return "this" if "@" in value or value.startswith("postgres") else repr(value)
 
 

@@ -182,7 +182,7 @@ def _override(
 
 
 def _names(kind: Any, given: Any, place: str, path: str, problems: list[str]) -> None:
-    """Whether each name that is given is one, at every level; values are not looked at."""
+    """Whether each name that is given is one, at every level; values are not checked."""
     kind, _ = _parted(kind)
     if not _is_table(kind):
         return

@@ -16,7 +16,7 @@ ALERTS: list[dict[str, Any]] = [
     rule for group in yaml.safe_load((RULES / "alerts.yml").read_text())["groups"] for rule in group["rules"]
 ]
 NAMES = [each["alert"] for each in ALERTS]
-PARTS = ("What it means", "What to look at", "What to do")
+PARTS = ("What it means", "What to check", "What to do")
 
 
 def test_promtool_accepts_rules_and_settings() -> None:

@@ -174,7 +174,7 @@ def test_where_nothing_is_compared_nothing_is_claimed(stage: Stage, tone: str) -
 
 def test_no_table_is_nothing_to_judge() -> None:
     top = seen(overview=StagesView(0, [])).headline
-    assert (top.tone, top.text, top.more) == ("quiet", "No table has been met yet.", ())
+    assert (top.tone, top.text, top.more) == ("quiet", "No table has been used yet.", ())
 
 
 def test_what_is_compared_says_nothing_of_tables_that_are_not() -> None:

@@ -67,7 +67,7 @@ class ProcessBackend:
             async for _ in self._cutover.carry_out(prepared):
                 pass
         except StoreError as error:
-            log.error("stage_move_unknown", scope=scope, why=str(error), remedy="look at the stages")
+            log.error("stage_move_unknown", scope=scope, why=str(error), remedy="check the stages")
         except Exception:
             log.exception("move_fault", scope=scope)
 

@@ -70,7 +70,7 @@ def headline(
         # Comparisons prove nothing about a table that is not compared: the sentence must not cover it.
         return Headline("calm", "Where they are compared, the two stores agree.", (_uncompared(apart),))
     if not overview.scopes:
-        return Headline("quiet", "No table has been met yet.")
+        return Headline("quiet", "No table has been used yet.")
     if stages == {Stage.OFF}:
         return Headline("quiet", "Everything is off: clients talk to DynamoDB alone.")
     if stages == {Stage.COMPLETE}:

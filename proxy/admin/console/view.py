@@ -272,7 +272,7 @@ def _meanings(rows: Iterable[ScopeRow]) -> tuple[tuple[str, str], ...]:
 
 
 def tables_shown(places: Iterable[StagedScope]) -> list[str]:
-    """The tables that the page has room for: those past `off` first, by name; thousands may have been met in `off`."""
+    """The tables that the page has room for: those past `off` first, by name; thousands may be in `off`."""
     moving: dict[str, bool] = {}
     for place in places:
         moving[place.scope.table] = moving.get(place.scope.table, False) or place.stage is not Stage.OFF

@@ -129,6 +129,6 @@ async def _examine_dynamodb(
             if settings.stages.table is not None:
                 findings += await examine_stage_table(requests, settings.stages.table)
     except (CredentialsError, SettingsError) as error:
-        # What was found of DSQL is told all the same.
+        # What was found about DSQL is reported all the same.
         findings.append(Finding("dynamodb: connect", Status.REFUSED, str(error), "DynamoDB is not asked", works=False))
     return findings

@@ -52,7 +52,7 @@ async def examine_own_tables(connection: asyncpg.Connection, pool: Pool, schema:
         check = f"dsql: rights on {named[1]}"
         found = await _table_rights(connection, check, qualified(schema, named[1]))
         if found is None:
-            meaning = "whoever needs it first makes it, if its role may"
+            meaning = "the first process that needs it creates it, if its role may"
             remedy = "run crossfade migrate --folder deploy/migrations, then deploy/sql/runtime-role.sql"
             found = Finding(check, Status.DIFFERS, "not there yet", meaning, remedy)
         findings.append(found)

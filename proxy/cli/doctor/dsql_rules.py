@@ -95,7 +95,7 @@ async def _catalog_conflicts(sessions: DSQLSessions, first: asyncpg.Connection, 
         await second.execute(look)
     except asyncpg.PostgresError as error:
         if error.sqlstate != "40001":
-            meaning = "a session that met another's DDL is told something that is not retried"
+            meaning = "a session that conflicts with another's DDL gets an error that is not retried"
             return Finding(check, Status.DIFFERS, refusal(error), meaning, "make no tables while proxies run", False)
         again = await attempt(second, look)
         if again is not None:

@@ -130,7 +130,7 @@ async def _setting(
     check = f"dynamodb: {what} of {name}"
     code, answer = await requests.ask(action, {"TableName": name})
     if code:
-        return Finding(check, Status.NOT_ASKED, code, "", f"allow dynamodb:{action} to be told")
+        return Finding(check, Status.NOT_ASKED, code, "", f"allow dynamodb:{action} to check it")
     found = str(answer.get(at[0], {}).get(at[1], ""))
     if found == odd:
         return Finding(check, Status.DIFFERS, found, *_MEANS[what])

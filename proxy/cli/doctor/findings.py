@@ -11,7 +11,7 @@ import orjson
 
 
 class Status(StrEnum):
-    """How an answer stands to what Crossfade was built for."""
+    """How an answer compares with what Crossfade was built for."""
 
     OK = "ok"
     DIFFERS = "differs"

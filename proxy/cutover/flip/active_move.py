@@ -160,7 +160,7 @@ class ActiveMove:
                 if entry["outcome"] == "moved":
                     return MoveCommitted(int(entry["epoch"]), int(entry["held_ms"]))
                 return MoveAborted(int(entry["epoch"]), str(entry["reason"]))
-        return MoveAborted(found.map.epoch, "the outcome is unknown: look at the stages")
+        return MoveAborted(found.map.epoch, "the outcome is unknown: check the stages")
 
     def _held_ms(self) -> int:
         return round((self._clock() - self.held_at) * 1000) if self.held_at else 0

@@ -42,7 +42,7 @@ _SILENCE_SECONDS: Final = 10.0
 _ATTEMPTS: Final = 5
 _BACKOFF: Final = Backoff(0.1, 0.1, min_share=1.0)
 _PROGRESS_SECONDS: Final = 0.25
-_CONFLICT: Final = "another change of the stages came first: look at the stages and try again"
+_CONFLICT: Final = "another change of the stages came first: check the stages and try again"
 
 
 @dataclass(frozen=True, slots=True)

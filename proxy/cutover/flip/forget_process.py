@@ -88,7 +88,7 @@ async def forget(
     if not await table.forget(lease, known.next_row(None, after), entry):
         yield MoveAborted(
             known.map.epoch,
-            f"{process} has come back, or a stage has just been moved: look at the stages and try again",
+            f"{process} has come back, or a stage has just been moved: check the stages and try again",
         )
         return
     yield MoveCommitted(known.map.epoch, 0)
