@@ -93,6 +93,7 @@ async def test_what_cannot_be_parsed_is_neither_logged_nor_echoed(name: PortName
     async with port(name) as here:
         path = b"/v1/stages/t" if name == "admin" else b"/graphql"
         answer = await here.ask(MALFORMED[what].replace(b"/graphql", path))
+        assert P not in here.metrics.text()
     assert PLANTED not in said.getvalue()
     assert "Traceback" not in said.getvalue()
     assert what in ECHOED or P not in answer, answer
