@@ -259,17 +259,20 @@ class AuthorityWorld:
 
     async def _move(self, to: Stage) -> bool:
         """Whether it was committed, for all that its coordinator says: some die in the middle."""
-        patience = self.chance.choice((30.0, 30.0, self.chance.uniform(0.05, 1.5)))
         mortal = _Mortal()
         context = contextvars.copy_context()
         context.run(OWNER.set, mortal)
         ended = self.loop.create_future()
         self.loop.create_task(self._drive(to, ended), context=context)
-        done, _ = await asyncio.wait([ended], timeout=patience)
+        done, _ = await asyncio.wait([ended], timeout=self._patience())
         if not done:
             mortal.alive = False
             return False
         return bool(ended.result())
+
+    def _patience(self) -> float:
+        """How long a coordinator lives."""
+        return self.chance.choice((30.0, 30.0, self.chance.uniform(0.05, 1.5)))
 
     async def _drive(self, to: Stage, ended: asyncio.Future[bool]) -> None:
         coordinator = Coordinator(
@@ -317,7 +320,8 @@ class AuthorityWorld:
 
     def _look(self) -> None:
         found = self.records.record.scopes.get("billio")
-        if found is None or found.moving is not None:
+        pairing = self.stages.state.map.pairing
+        if found is None or found.moving is not None or (pairing is not None and pairing.unrecorded):
             return
         truth = self._authority()[0]
         if found.authority != truth:
@@ -338,6 +342,38 @@ class AuthorityWorld:
 
     def _violate(self, what: str) -> None:
         self.violated = self.violated or f"{self.loop.time():.3f}: {what}"
+
+
+class DesertedWorld(AuthorityWorld):
+    """An authority is moved while no process is there, and then moved back where `there_and_back`."""
+
+    def __init__(self, seed: int, *, there_and_back: bool) -> None:
+        super().__init__(seed, onlookers=0)
+        self._there_and_back = there_and_back
+
+    def _patience(self) -> float:
+        return 30.0
+
+    async def _main(self) -> None:
+        for line in (self.dynamodb, self._near, self._far):
+            line.clear_up()
+        for each in self._processes:
+            each.start()
+        await asyncio.sleep(5)
+        for each in self._processes:
+            each.alive = False
+        await asyncio.sleep(4 * LEASE_SECONDS)
+        for stage in (Stage.LIVE, Stage.SHADOW) if self._there_and_back else (Stage.LIVE,):
+            if not await self._move(stage):
+                self._violate(f"not moved to {stage}")
+        watching = self.loop.create_task(self._watching())
+        self._processes = [self._begin("later")]
+        self._processes[0].start()
+        await asyncio.sleep(10)
+        watching.cancel()
+        self._at_rest()
+        if self.stages.state.map.pairing is not None and self.stages.state.map.pairing.unrecorded:
+            self._violate("nobody has caught up")
 
 
 class _Mortal:

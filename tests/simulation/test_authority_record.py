@@ -11,7 +11,7 @@ from proxy.cutover.authority import watch
 from proxy.cutover.authority.keeper import RecordKeeper
 from proxy.cutover.authority.watch import AuthorityWatch
 from proxy.cutover.flip.protocol import Flip
-from tests.simulation.authority_scene import AuthorityWorld, RecordMemory
+from tests.simulation.authority_scene import AuthorityWorld, DesertedWorld, RecordMemory
 from tests.simulation.process import Silence
 
 Patch = pytest.MonkeyPatch
@@ -96,6 +96,13 @@ def test_finds(leave_out: Callable[[Patch], None], monkeypatch: Patch, capsys: p
                     print(f"\n{leave_out.__name__}: seed {seed} finds {violated[:120]}", end="")
                 return
     pytest.fail(f"{leave_out.__name__}: none of {_MOST} seeds found anything")
+
+
+@pytest.mark.parametrize("there_and_back", [False, True])
+def test_what_was_moved_while_nobody_was_there_is_recorded_by_whoever_comes(there_and_back: bool) -> None:
+    with Silence():
+        for seed in range(4):
+            assert DesertedWorld(seed, there_and_back=there_and_back).run() is None
 
 
 def test_finds_nothing_where_nothing_is_left_out() -> None:
