@@ -37,7 +37,7 @@ def test_statements_end_at_semicolons_that_are_not_quoted(text: str, statements:
     assert statements_of(text) == statements
 
 
-_PIECES = st.sampled_from(["'a;b'", '"c;d"', "$$e;f$$", "$g$h;$$i$g$", "select", "1", "(", ")"])
+_PIECES = st.sampled_from(["'a;b'", '"c;d"', "$$e;f$$", "$g$h;$$i$g$", "select", "1", "(1;2)", ")"])
 
 
 @given(st.lists(st.lists(_PIECES, min_size=1), max_size=6), st.sampled_from([";", " ;\n", "; -- a; 'comment\n"]))

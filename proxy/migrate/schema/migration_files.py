@@ -11,12 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-# The next token that matters: a string, a quoted name, a dollar-quoted body, a comment, or a semicolon.
-_TOKEN: Final = re.compile(
-    r"""(?P<text>'(?:[^']|'')*')|(?P<name>"(?:[^"]|"")*")|(?P<body>\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)"""
-    r"""|(?P<line>--[^\n]*)|(?P<block>/\*.*?\*/)|(?P<end>;)""",
-    re.DOTALL,
-)
+from proxy.migrate.schema.sql_scanner import UnfinishedError, split_statements
+
 _IDENTIFIER: Final = r"""(?:"(?:[^"]|"")*"|\w+)(?:\.(?:"(?:[^"]|"")*"|\w+))?"""
 _INDEX: Final = re.compile(
     rf"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+(?:ASYNC\s+)?(?:IF\s+NOT\s+EXISTS\s+)?(?P<name>{_IDENTIFIER})\s+ON\b",
@@ -52,15 +48,21 @@ def read_folder(folder: Path) -> list[Migration]:
     if not folder.is_dir():
         raise MigrationError(f"{folder}: there is no such folder: give another --folder, or leave it out")
     paths = sorted(folder.glob("*.sql"))
+    passed_over = sorted(each.name for each in folder.iterdir() if each.suffix.lower() == ".sql" and each not in paths)
+    if passed_over:
+        raise MigrationError(f"{folder}: {', '.join(passed_over)} would be passed over: use .sql in lower case")
     if not paths:
         raise MigrationError(f"{folder}: contains no .sql files: give --folder the folder that contains them")
     migrations = []
     for path in paths:
         try:
             text = path.read_text("utf-8")
+            statements = statements_of(text)
+        except UnfinishedError as error:
+            raise MigrationError(f"{path}: {error}: close it") from error
         except (OSError, UnicodeDecodeError) as error:
             raise MigrationError(f"{path}: cannot be read: {error}") from error
-        migrations.append(Migration(path.name, statements_of(text), checksum(text)))
+        migrations.append(Migration(path.name, statements, checksum(text)))
     return migrations
 
 
@@ -70,23 +72,9 @@ def checksum(text: str) -> str:
 
 
 def statements_of(text: str) -> tuple[str, ...]:
-    """Split a file into statements at semicolons. Comments are removed; quoted text is left as it is."""
-    statements: list[str] = []
-    current: list[str] = []
-    position = 0
-    for found in _TOKEN.finditer(text):
-        current.append(text[position : found.start()])
-        position = found.end()
-        if found["end"]:
-            statements.append("".join(current).strip())
-            current = []
-        elif found["line"] is None and found["block"] is None:
-            current.append(found[0])
-        else:
-            current.append(" ")
-    current.append(text[position:])
-    statements.append("".join(current).strip())
-    return tuple(each for each in statements if each)
+    """Split a file into statements at semicolons. Comments are removed; quoted text is left as it is. Raises
+    UnfinishedError."""
+    return tuple(each for each in split_statements(text) if each)
 
 
 def changes_rows(statement: str) -> bool:
