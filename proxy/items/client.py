@@ -5,8 +5,10 @@
         async for item in items.all("Book", search="dune", min_rating=8):
             ...
 
-Items are mappings as the port tells them. An error is `ItemsError`, with the port's code and the rules that were
-broken. It tries nothing again: what `UNAVAILABLE` says was not done, its user may repeat.
+Items are mappings in the form that the port returns. Every call raises ItemsError with the port's code (docs/items.md)
+and the rules that were broken, aiohttp.ClientError if the port cannot be reached, and TimeoutError. Nothing is retried:
+after `UNAVAILABLE` nothing was done, and the caller may repeat; after `UNKNOWN`, a cut connection or a time-out, a
+write may have been carried out.
 """
 
 from __future__ import annotations
@@ -53,7 +55,11 @@ class ItemsPage:
 
 
 class ItemsError(Exception):
-    """What the port refused. `errors` are pairs of field and rule."""
+    """An error response of the port.
+
+    `status` is the HTTP status, `code` the port's (`HTTP_502` and so on if something before the port answered),
+    `detail` its text. `errors` are pairs of field and rule, for `INVALID` and `CURSOR`.
+    """
 
     def __init__(self, status: int, code: str, detail: str, errors: tuple[tuple[str, str], ...]) -> None:
         super().__init__(detail)
@@ -64,7 +70,11 @@ class ItemsError(Exception):
 
 
 class ItemsClient:
-    """See the module. `timeout` bounds each call, in seconds."""
+    """A client of one items port. Use it as a context manager, or call `close`.
+
+    `url` is the port's, without a path. `token` is its read or write token; None where it asks for none. `timeout` is
+    the limit of each call, in seconds.
+    """
 
     def __init__(self, url: str, *, token: str | None = None, timeout: float = 30.0) -> None:
         self._url = url.rstrip("/")
@@ -78,10 +88,11 @@ class ItemsClient:
         await self.close()
 
     async def close(self) -> None:
+        """Close the connections."""
         await self._session.close()
 
     async def get(self, item_type: ItemType, item_id: str) -> Item | None:
-        """The item; None if there is none."""
+        """Return the item; None if there is none."""
         try:
             found: Item = await self._call("GET", _path(item_type, item_id))
         except ItemsError as error:
@@ -91,15 +102,24 @@ class ItemsClient:
         return found
 
     async def create(self, item: Mapping[str, Any], *, overwrite: bool = False) -> Item:
+        """Create the item, and return it with the `id`, `addedAt` and `movedAt` that it was given.
+
+        `item` needs `type`. Raises ItemsError (`EXISTS`) if there is one with its id, unless `overwrite`.
+        """
         created: Item = await self._call("POST", "/items", {"overwrite": _text(overwrite)}, item)
         return created
 
     async def update(self, item_type: ItemType, item_id: str, changes: Mapping[str, Any]) -> Item:
-        """Only what is given changes: None takes a field away, a mapping changes what it names."""
+        """Change the fields that are given, and return the item as it is then.
+
+        None removes a field; a mapping changes only the members that it names (RFC 7396). Raises ItemsError
+        (`NOT_FOUND`) if there is no such item.
+        """
         updated: Item = await self._call("PATCH", _path(item_type, item_id), body=changes)
         return updated
 
     async def delete(self, item_type: ItemType, item_id: str) -> None:
+        """Delete the item. Raises ItemsError (`NOT_FOUND`) if there is none."""
         await self._call("DELETE", _path(item_type, item_id))
 
     async def page(
@@ -111,7 +131,11 @@ class ItemsClient:
         total: bool = False,
         **filters: Unpack[Filters],
     ) -> ItemsPage:
-        """A page of a type's items, or of what can be watched."""
+        """Return a page of a type's items, or of what can be watched.
+
+        `first` is the most items of the page (at most 500), `after` the `next_page_cursor` of the page before. `total`
+        asks for the number of all items that the filters leave.
+        """
         given = {
             "type": None if item_type == "watching" else item_type,
             "shelf": filters.get("shelf"),
@@ -131,7 +155,7 @@ class ItemsClient:
     async def all(
         self, item_type: ItemType | Literal["watching"], *, first: int = 100, **filters: Unpack[Filters]
     ) -> AsyncIterator[Item]:
-        """Every item of a query, page after page of `first` items."""
+        """Yield every item of a query, read in pages of at most `first` items."""
         after: str | None = None
         while True:
             page = await self.page(item_type, first=first, after=after, **filters)
@@ -142,11 +166,12 @@ class ItemsClient:
                 return
 
     async def seasons(self, series_id: str, *, first: int = 100, after: str | None = None) -> ItemsPage:
-        """A series's seasons by their numbers."""
+        """Return a page of a series's seasons, ordered by their numbers. `first` and `after` as in `page`."""
         path = f"/series/{quote(series_id, safe='')}/seasons"
         return _page(await self._call("GET", path, _given({"first": first, "after": after})))
 
     async def with_external_id(self, external_id: str) -> list[Item]:
+        """Return the items of all types with this external id. Raises ItemsError if a type has more than 500."""
         return _page(await self._call("GET", "/items", {"externalId": external_id})).items
 
     async def _call(
@@ -189,11 +214,11 @@ def _page(document: Mapping[str, Any]) -> ItemsPage:
 
 
 def _error(status: int, text: bytes) -> ItemsError:
-    """Of an answer that is no problem document, as a balancer's, the status alone is told."""
+    """Return the error of a response. One that is not a problem document (a load balancer's) gives the status alone."""
     try:
-        told = orjson.loads(text)
+        document = orjson.loads(text)
     except orjson.JSONDecodeError:
-        told = {}
-    problem = told if isinstance(told, dict) else {}
+        document = {}
+    problem = document if isinstance(document, dict) else {}
     errors = tuple((each["field"], each["rule"]) for each in problem.get("errors", ()))
     return ItemsError(status, problem.get("code", f"HTTP_{status}"), problem.get("detail", f"HTTP {status}"), errors)

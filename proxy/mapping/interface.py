@@ -120,13 +120,16 @@ class TableMapping(Protocol):
         """DynamoDB's name of the table."""
 
     @property
-    def sql_table(self) -> str: ...
+    def sql_table(self) -> str:
+        """The name of the SQL table, unquoted."""
 
     @property
-    def columns(self) -> tuple[Column, ...]: ...
+    def columns(self) -> tuple[Column, ...]:
+        """All columns, in the order of the values of a row (`Encoded.values`, `decode`)."""
 
     @property
-    def key_columns(self) -> tuple[str, ...]: ...
+    def key_columns(self) -> tuple[str, ...]:
+        """The columns of the primary key, in the order of `key_values`."""
 
     @property
     def index_columns(self) -> Sequence[tuple[str, ...]]:
@@ -141,31 +144,44 @@ class TableMapping(Protocol):
         """`park`: a row that would lose something is not written. `write`: it is, to rehearse a lossy plan."""
 
     def key_values(self, key: Key) -> SqlValues | None:
-        """Parameters for the key columns; None where no row can have this key."""
+        """Return the parameters for the key columns; None where no row can have this key."""
 
     def encode(self, key: Key, item: Item) -> Encoded:
-        """Equal items give equal values. Raises DynamoDB's ValidationException for what is no item at all."""
+        """Return the row of an item of this key. Equal items give equal values.
+
+        What the mapping cannot hold is in the result's `faults`, and is not raised. Raises DynamoDBError
+        (ValidationException) for what DynamoDB itself would not accept as an item ("Supported data types and naming
+        rules in Amazon DynamoDB", developer guide).
+        """
 
     def decode(self, values: SqlValues) -> Item:
-        """The item in a row as PostgreSQL gives it back, `as_text` columns as text. Raises UnreadableRow
-        (`proxy.mapping.foreign_rows`) for a row that is no item: somebody else's SQL made it."""
+        """Return the item in a row. `values` has one value a column, as PostgreSQL returns it, `as_text` ones as text.
+
+        Raises UnreadableRow (`proxy.mapping.foreign_rows`) for a row that is not an item: other SQL than Crossfade's
+        wrote it.
+        """
 
     def index_consistent(self, values: SqlValues, item: Item) -> bool:
-        """Whether a row that reads as this item has the very column values that this mapping would write, so that its
-        indexes find it. Rows that somebody's SQL or an older mapping wrote may not."""
+        """Return whether a row that reads as this item has exactly the column values that this mapping writes for it,
+        so that the indexes find it. Rows that other SQL or an older mapping wrote may not. `values` as in `decode`."""
 
     def held_in(self, attribute: str, /) -> tuple[str, Callable[[Value], Any]] | None:
-        """The column that holds an attribute, and how an operand becomes its parameter (None: it has no counterpart);
-        None where no column holds the attribute alone."""
+        """Return the column that holds an attribute, and a function from an operand to its parameter.
+
+        The function returns None for an operand without a counterpart in the column. The result is None where no
+        column holds the attribute alone.
+        """
 
     def span(self, index: Index | None) -> IndexRange:
-        """The table itself for None. Raises KeyError for an index that nothing serves."""
+        """Return how an index is ranged over; for None, the table itself. Raises KeyError for an index that nothing
+        serves."""
 
     def type_of(self, attributes: Item) -> str:
-        """The item type that an item, a key or a hash value belongs to; "" where it cannot be told."""
+        """Return the item type of an item, a key or a hash value; "" where these attributes do not determine it."""
 
     def tells_type(self, names: Iterable[str]) -> bool:
-        """Whether attributes of these names are enough for `type_of`."""
+        """Return whether attributes of these names are enough for `type_of`."""
 
     def after_update(self, item: Item, touched: frozenset[str]) -> Item:
-        """The item as the mapping's own way of updating would leave it (the identity but for a rehearsed plan)."""
+        """Return the item as the mapping's own way of updating would leave it: the item itself, except in the rehearsal
+        of a lossy plan. `touched` are the top-level attributes that the update names."""

@@ -56,23 +56,43 @@ class ExecutionResult:
 
 
 class Store(Protocol):
-    """DynamoDB or DSQL. Every method raises StoreError, and is cancelled by its caller's time limit."""
+    """DynamoDB or DSQL.
+
+    Every asynchronous method raises StoreError, by what may have happened in the store: Unreachable (nothing),
+    UnknownOutcome (perhaps something, until the store's settle time is over), Refused (nothing, however often it is
+    tried). A method that its caller cancels after the request was sent has an unknown outcome too.
+    """
 
     @property
     def name(self) -> str:
         """`dynamodb` or `dsql`: the label in metrics."""
 
     async def execute(self, operation: Operation) -> ExecutionResult:
-        """Do what the client asked, by the store's own means. DynamoDB's errors are outcomes, not exceptions."""
+        """Do what the client asked, by the store's own means.
+
+        DynamoDB's errors ("Error handling with DynamoDB", Amazon DynamoDB developer guide) are outcomes, not
+        exceptions. Raises StoreError.
+        """
 
     async def get(self, key: Key) -> StoredItem:
-        """The item, by a strongly consistent read."""
+        """Return what the store holds for the key, by a strongly consistent read ("Read consistency", Amazon DynamoDB
+        developer guide): every write that was acknowledged before the call is in it.
+
+        Raises StoreError. A read has no effect, so after any error it may be repeated and nothing has to settle.
+        """
 
     async def put(self, key: Key, wanted: Item | None, held: StoredItem) -> StoredItem | None:
         """Make the store hold `wanted` (None: nothing) if it still holds `held`.
 
-        Gives what it holds now, or None if the row had moved on. Raises Unrepresentable before it writes a loss.
+        `held` is what `get` or `put` of the same store returned for the key. Returns what the store holds now, or None
+        if it no longer held `held`; nothing was written then. Raises Unrepresentable, before anything is written, if
+        the store cannot hold `wanted` without loss; UnknownOutcome if the write may still take effect; Unreachable and
+        Refused if it did not and will not.
         """
 
     def image(self, key: Key, item: Item | None, /) -> tuple[Item | None, tuple[Fault, ...]]:
-        """What the store would give back for the item, without I/O, and why it is not the item itself."""
+        """Return the item that the store would give back for `item`, and the reasons why it is not `item` itself.
+
+        Does no I/O. The first is None where the store cannot hold the item at all, or `item` is None; the second is
+        empty where nothing is lost.
+        """
