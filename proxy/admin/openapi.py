@@ -75,7 +75,7 @@ def _paths() -> Schema:
             "get": _get(
                 "The newest disagreements, newest first, redacted as the settings say",
                 _object(mismatches=_list(ref("Mismatch"))),
-                parameter("limit", "query", {"type": "integer", "minimum": 1}, "At most so many."),
+                parameter("limit", "query", {"type": "integer", "minimum": 1}, "The most returned."),
                 "400",
             )
         },
@@ -83,7 +83,7 @@ def _paths() -> Schema:
             "get": _get(
                 "The parked keys of this process, the oldest first, redacted as the settings say",
                 _object(parked=_list(ref("Parked"))),
-                parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 1000}, "At most so many."),
+                parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 1000}, "The most returned."),
                 "400",
             )
         },
@@ -95,7 +95,7 @@ def _paths() -> Schema:
             "get": _get(
                 "Every change of stage, newest first",
                 _object(history=_list(ref("Entry"))),
-                parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 500}, "At most so many."),
+                parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 500}, "The most returned."),
                 "400",
                 "503",
             )
@@ -105,7 +105,7 @@ def _paths() -> Schema:
     for suffix, named in (("", (table,)), ("/{type}", (table, item_type))):
         scope = "type" if suffix else "table"
         paths[f"/v1/stages/{{table}}{suffix}"] = {
-            "get": _get(f"Where a {scope} stands", ref("Placed"), *named, "404", "503"),
+            "get": _get(f"The stage of a {scope}", ref("Placed"), *named, "404", "503"),
             "put": _move(scope, named),
         }
         paths[f"/v1/gate/{{table}}{suffix}"] = {

@@ -63,7 +63,7 @@ def _paths() -> Schema:
             "search",
             "query",
             {**_TEXT, "maxLength": LONGEST_SEARCH, "pattern": _WORD},
-            "A text in the title, wherever it stands, in whichever case (Unicode case folding).",
+            "A text anywhere in the title, in any case (Unicode case folding).",
         ),
         parameter("startDate", "query", _TIME, "Moved then or later."),
         parameter("endDate", "query", _TIME, "Moved then or earlier."),
@@ -73,7 +73,7 @@ def _paths() -> Schema:
             "sortBy",
             "query",
             {"type": "string", "enum": [str(each) for each in SortBy], "default": str(SortBy.MOVED_AT)},
-            "The latest or best first, titles from the first on. Equal ones stand in the order of their ids.",
+            "The latest or best first, titles from the first on. Equal ones are in the order of their ids.",
         ),
         *_paged(),
         parameter("total", "query", {"type": "boolean", "default": False}, "Whether to count all of them too."),
@@ -130,7 +130,7 @@ def _paths() -> Schema:
 def _paged() -> list[Schema]:
     size = {"type": "integer", "minimum": 1, "maximum": MOST, "default": FIRST}
     return [
-        parameter("first", "query", size, "At most so many."),
+        parameter("first", "query", size, "The most items of a page."),
         parameter("after", "query", {**_TEXT, "minLength": 1, "pattern": r"^[A-Za-z0-9_-]+$"}, "A nextPageCursor."),
     ]
 

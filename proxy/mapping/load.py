@@ -306,7 +306,7 @@ def _indexes(
             if chosen is not None and chosen not in by_name:
                 place.fail(key, f"{chosen!r} is no column; known: {', '.join(by_name)}")
         if (column is None) is not ("groups" not in place.content):
-            place.fail("groups", "goes with `column`: which values of it stand for a hash value; give both or neither")
+            place.fail("groups", "goes with `column`: which of its values represent a hash value; give both or neither")
         for key, chosen, several in (("column", column, hashes), ("sort", sort, ranges)):
             if chosen is not None:
                 if len(several) > 1:

@@ -167,7 +167,7 @@ class WriteFence:
         if table is not None and scope.item_type not in table.rules:
             return f"its mapping of {scope.table} declares no type {scope.item_type!r}"
         if table is not None and not table.mapping.tells_type(table.schema.key_names):
-            return f"the keys of {scope.table} do not tell the type of an item: move the whole table"
+            return f"the keys of {scope.table} do not determine the type of an item: move the whole table"
         return None
 
     def _covers(self, scope: Scope, write: InFlightWrite) -> bool:

@@ -68,7 +68,7 @@ async def adopt(
     pulse = max(await table.pulse(), before.pulse) + 1
     entry = _entry(known.map, pairing, before, by, because, wall())
     if not await table.write_state(known.next_row(None, adopted), entry=entry):
-        raise Refused("moving", "the stages were changed meanwhile: look at them, and try again")
+        raise Refused("moving", "the stages were changed meanwhile: check them, and try again")
     stages.adopt(adopted)
     installed = AuthorityRecord(
         installation=pairing.installation, database=database, stage_table=table.name, pulse=pulse

@@ -132,7 +132,7 @@ def check_parked(here: JournalBacklog, scope: Scope) -> Criterion:
     parked = {each: n for each, n in here.parked.items() if scope.item_type in ("", each) or not each}
     count = sum(parked.values())
     where = ", ".join(f"{n} of {each}" if each else f"{n} of no type" for each, n in sorted(parked.items()) if n)
-    sentence = "The mapping can hold every item that it has met."
+    sentence = "The mapping can hold every item that it has received."
     if count:
         sentence = (
             f"Items that the mirror cannot hold: {where}. crossfade parked lists them with their reasons: change the "
@@ -246,7 +246,7 @@ def check_agreement_each(seen: Mapping[AccessPattern, PatternCounts], settings: 
         if of.mismatches and upper_bound(of.mismatches, of.compared) > most
     ]
     sentence = (
-        f"It differs in: {_some(bad)}. See /v1/mismatches, and mend the cause." if bad else "No pattern stands out."
+        f"It differs in: {_some(bad)}. See /v1/mismatches, and mend the cause." if bad else "No pattern is unusual."
     )
     return Criterion("agreement_each", not bad, f"{len(bad)} access patterns differ", "none", sentence)
 
@@ -300,9 +300,7 @@ def check_mirror(evidence: Evidence, scope: Scope, settings: GateSettings) -> It
         if worst is None
         else f"{worst.operation}: p99 {worst.one * 1000:.1f} ms, DynamoDB's {worst.other * 1000:.1f} ms",
         f"at most {settings.max_latency_factor:g} times DynamoDB's, or {floor * 1000:g} ms",
-        "DSQL is fast enough."
-        if holds
-        else "DSQL is slower than clients are used to: look at indexes, pool and region.",
+        "DSQL is fast enough." if holds else "DSQL is slower than clients are used to: check indexes, pool and region.",
     )
 
 

@@ -94,7 +94,7 @@ _REMEDIES: Final = {
     ProblemKind.MISSING: "allow NULL in the column, or give the items a value",
     ProblemKind.FORM: "fix the items, or map the attribute to a column of its own",
     ProblemKind.DANGLING: "fix or remove the items; a foreign key would refuse them",
-    ProblemKind.DUPLICATE: "add the attribute that tells them apart to [key]",
+    ProblemKind.DUPLICATE: "add the attribute that distinguishes them to [key]",
     ProblemKind.INDEX: "fix the mapping file at the place named",
     ProblemKind.ASIDE: "nothing is lost, but SQL on the column misses these items until its type is changed",
 }

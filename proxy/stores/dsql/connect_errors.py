@@ -128,8 +128,8 @@ def _remedy(reason: str, error: BaseException, target: Target) -> str:
         "timeout": f"nothing answers: see {setting}, security groups and routes to its port, timeout_seconds in [dsql]",
         "unreachable": "there is no route: see the network; DSQL's host names have IPv4 and IPv6 addresses",
         "refused": f"nothing listens there, or it turns connections away: see {setting} and its port",
-        "lost": f"it was cut before it was open: see {setting}, and what stands between (proxies, firewalls)",
-        "tls": f"no TLS could be agreed on: see {setting}, and what stands between; DSQL wants TLS 1.2 with SNI",
+        "lost": f"it was cut before it was open: see {setting}, and what is between (proxies, firewalls)",
+        "tls": f"no TLS could be agreed on: see {setting}, and what is between; DSQL requires TLS 1.2 with SNI",
         "database": "there is no such database: DSQL's is called postgres",
         "full": "it has as many connections as it takes: lower pool_max in [dsql], or the number of proxies",
         "rate": "too many connections were made in the last second: lower connect_rate in [dsql]; DSQL takes 100 a "

@@ -32,12 +32,12 @@ async def open_upstream(
     dynamodb = settings.dynamodb
     if not settings.needs_dynamodb:
         region = dynamodb.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
-        # It has what is asked of an upstream, and nothing to ask.
+        # It has the interface of a client, and sends nothing.
         yield cast("DynamoDBClient", NullDynamoDBClient(region))
         return
-    # Nothing is left to them where the settings say it all.
-    told = None not in (dynamodb.region, dynamodb.endpoint_url, dynamodb.access_key_id, dynamodb.secret_access_key)
-    session = None if told else _session(dynamodb)
+    # Where the settings are complete, AWS's own configuration is not read.
+    complete = None not in (dynamodb.region, dynamodb.endpoint_url, dynamodb.access_key_id, dynamodb.secret_access_key)
+    session = None if complete else _session(dynamodb)
     found: str | None = dynamodb.region or (None if session is None else session.region_name)
     if found is None:
         raise SettingsError([f"no AWS region: set region in [dynamodb], or {PREFIX}DYNAMODB__REGION, or AWS_REGION"])
@@ -61,7 +61,7 @@ async def open_upstream(
         headers=headers,
     )
     renewal = asyncio.create_task(credentials.keep_fresh())
-    renewal.add_done_callback(_tell)
+    renewal.add_done_callback(_log_failure)
     try:
         yield upstream
     finally:
@@ -71,7 +71,7 @@ async def open_upstream(
 
 
 def _session(dynamodb: DynamoDB) -> Any:
-    """What finds whatever the settings leave to AWS's own ways."""
+    """The session that finds what the settings leave to AWS's own configuration."""
     import aioboto3  # brings aiohttp's client: a quarter of what a command loads
 
     try:
@@ -80,8 +80,8 @@ def _session(dynamodb: DynamoDB) -> Any:
         raise SettingsError([f"AWS configuration: {error}: see AWS_PROFILE and the AWS configuration files"]) from error
 
 
-def _tell(renewal: asyncio.Task[None]) -> None:
-    """Credentials that nobody renews any more end in an outage hours later: say it when it happens."""
+def _log_failure(renewal: asyncio.Task[None]) -> None:
+    """Log the end of the renewal of credentials: without it, an outage follows hours later."""
     if not renewal.cancelled() and (error := renewal.exception()) is not None:
         structlog.get_logger().error("credentials_no_longer_renewed", error=repr(error))
 

@@ -26,7 +26,7 @@ _AGAIN_SECONDS: Final = 10.0
 
 
 class TableDescriptions:
-    """Every method that is awaited raises StoreError."""
+    """The descriptions of tables. Every method that is awaited raises StoreError."""
 
     def __init__(self, pool: Pool, schema: str = "public") -> None:
         table = qualified(schema, CATALOGUE_TABLE)
