@@ -110,7 +110,8 @@ def made(
     both: TableStores,
     meddle: Callable[[Source], Source] = lambda s: s,
     bulk: Bulk | None = None,
-    participant: JobParticipant | None = None,
+    *,
+    participant: JobParticipant,
 ) -> Backfill:
     reader = TableReader(both.dynamodb, both.table.schema, RateLimiter(None))
     source = ScanSource(reader, both.table.schema, total=None, parallel=2, limit=20)
@@ -118,12 +119,21 @@ def made(
         BackfillPlan(schema=both.table.schema, mapping=both.table.mapping, settle_seconds=0.2),
         BackfillAccess(
             source=meddle(source),
-            participant=participant or both.job_participant("backfill", "dynamodb", unrecovered=True),
+            participant=participant,
             bulk=bulk or both.bulk,
             checkpoints=both.checkpoints,
             limiter=RateLimiter(None),
         ),
     )
+
+
+@asynccontextmanager
+async def backfill_of(
+    both: TableStores, meddle: Callable[[Source], Source] = lambda s: s, bulk: Bulk | None = None
+) -> AsyncIterator[Backfill]:
+    """A backfill that may write to the mirror, as the command's: it has read DSQL's record of the authority."""
+    async with both.job_participant("backfill", "dynamodb", unrecovered=True).open() as participant:
+        yield made(both, meddle, bulk, participant=participant)
 
 
 class Meddler:
@@ -146,8 +156,11 @@ class Meddler:
 @pytest.mark.parametrize("moment", ["read", "look"])
 async def test_changed_and_deleted_under_way(moment: str, settings_file: Path, dynamodb: str, database: str) -> None:
     meddler = Meddler(dynamodb)
-    async with both_of(settings_file) as both:
-        await made(both, lambda source: Meddled(source, **{moment: meddler})).run(1)
+    async with (
+        both_of(settings_file) as both,
+        backfill_of(both, lambda source: Meddled(source, **{moment: meddler})) as backfill,
+    ):
+        await backfill.run(1)
     found = await asyncio.to_thread(_disagreements, dynamodb, database)
     assert found == []
 
@@ -165,12 +178,13 @@ async def test_died_between_the_insert_and_the_second_look(
 
     async with both_of(settings_file) as both:
         with pytest.raises(Died):
-            await made(both, lambda source: Meddled(source, look=die)).run(1)
+            async with backfill_of(both, lambda source: Meddled(source, look=die)) as backfill:
+                await backfill.run(1)
         # What was inserted is deleted before anybody looks again: no later page of a Scan shows it.
         assert await both.bulk.counts(Slice(None, None), None) == {"": sum(map(len, looks))}
         await asyncio.to_thread(_delete, dynamodb, looks[-1])
-        again = made(both)
-        await again.run(1)
+        async with backfill_of(both) as again:
+            await again.run(1)
         assert again.resumed
     assert await asyncio.to_thread(_disagreements, dynamodb, database) == []
 
@@ -182,15 +196,15 @@ async def test_a_commit_of_which_nobody_knows(
     async with both_of(settings_file) as both:
         bulk = Unsure(both.pool, both.table.mapping, schema="public", seconds=10)
         bulk.carried_out = carried_out
-        tally = await made(both, bulk=bulk).run(1)
+        async with backfill_of(both, bulk=bulk) as backfill:
+            tally = await backfill.run(1)
         assert tally.seen == ITEMS
         assert tally.inserted + tally.equal == ITEMS
     assert await asyncio.to_thread(_disagreements, dynamodb, database) == []
 
 
 async def test_who_was_superseded_writes_nothing_more(settings_file: Path, dynamodb: str, database: str) -> None:
-    async with both_of(settings_file) as both:
-        first = made(both)
+    async with both_of(settings_file) as both, backfill_of(both) as first:
         part = "all:0/2"
         claim = await both.checkpoints.claim(first.job, part)
         other = await both.checkpoints.claim(first.job, part)
