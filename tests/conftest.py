@@ -43,6 +43,11 @@ def _configure_for_a_test(*arguments: Any, **settings: Any) -> None:
 structlog.configure = _configure_for_a_test
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name binary parameters by their length: workers refuse to begin where names differ, and gzip writes the time."""
+    return f"{argname}-of-{len(val)}-bytes" if isinstance(val, bytes) else None
+
+
 @pytest.fixture(autouse=True)
 def logging_as_it_comes() -> Iterator[None]:
     """What a test makes of the log ends with it; what a fixture of its module has made of it does not."""
