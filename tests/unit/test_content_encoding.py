@@ -22,7 +22,9 @@ def test_nothing_else_is(encoding: str | None) -> None:
     assert decompress(BODY, encoding, 1) == BODY
 
 
-@pytest.mark.parametrize("body", [BODY, gzip.compress(BODY, mtime=0)[:-3], gzip.compress(BODY, mtime=0) + b"more", b"\x1f\x8b"])
+@pytest.mark.parametrize(
+    "body", [BODY, gzip.compress(BODY, mtime=0)[:-3], gzip.compress(BODY, mtime=0) + b"more", b"\x1f\x8b"]
+)
 def test_what_is_no_gzip_is_refused(body: bytes) -> None:
     with pytest.raises(DynamoDBError) as refused:
         decompress(body, "gzip", 1000)
