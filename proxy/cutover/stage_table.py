@@ -25,7 +25,7 @@ _STATE: Final = {"scope": {"S": "stages"}, "name": {"S": "state"}}
 _PULSE: Final = {"scope": {"S": "stages"}, "name": {"S": "pulse"}}
 _CREATE_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 0.25
-_REQUIRED_ACTIONS: Final = "CreateTable, DescribeTable, GetItem, PutItem, DeleteItem, Query"
+REQUIRED_ACTIONS: Final = "CreateTable, DescribeTable, GetItem, PutItem, DeleteItem, Query"
 _RETRYABLE: Final = RETRYABLE | {TRANSACTION_CONFLICT, "LimitExceededException", "TransactionInProgressException"}
 _DENIED: Final = frozenset(
     {"AccessDeniedException", "UnrecognizedClientException", "MissingAuthenticationTokenException"}
@@ -324,7 +324,7 @@ class StageTable:
         if code in _RETRYABLE:
             return Unreachable(code, message)
         if code in _DENIED:
-            actions = f"{_REQUIRED_ACTIONS} and TransactWriteItems' parts"
+            actions = f"{REQUIRED_ACTIONS} and TransactWriteItems' parts"
             remedy = f"allow {actions} on table {self._table}, or set its name in [stages]"
             if action == "CreateTable":
                 remedy += "; or make it beforehand, with partition key scope and sort key name, both S"

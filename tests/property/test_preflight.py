@@ -202,7 +202,7 @@ def test_what_a_sample_cannot_tell_is_said_and_not_guessed() -> None:
     lost = item | {"parent": {"S": "not in the sample"}}
     report = examined(MAPPED, [lost], whole=False)
     assert report.findings == ()
-    assert report.unchecked == ("whether parent refers to something: that takes the whole table",)
+    assert report.unchecked == ("whether parent refers to an item that exists: this takes the whole table",)
     assert counted(examined(MAPPED, [lost])) == {(ProblemKind.DANGLING, "parent"): 1}
 
 
