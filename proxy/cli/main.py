@@ -18,7 +18,6 @@ from typing import Final
 import orjson
 
 from proxy.cli import backfill as backfill_command
-from proxy.cli import mapping_init as init_command
 from proxy.cli import migrate as migrate_command
 from proxy.cli import parked as parked_command
 from proxy.cli import preflight as preflight_command
@@ -26,6 +25,7 @@ from proxy.cli import stage as stage_command
 from proxy.cli import stream as stream_command
 from proxy.cli import verify as verify_command
 from proxy.cli.doctor import command as doctor_command
+from proxy.cli.mapping import command as mapping_command
 from proxy.settings import Address, Settings, load
 from proxy.settings.validation import SettingsError
 from proxy.stores.errors import CredentialsError
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     migrate_command.add(commands)
     doctor_command.add(commands)
     preflight_command.add(commands)
-    init_command.add(commands)
+    mapping_command.add(commands)
     stream_command.add(commands)
     backfill_command.add(commands)
     verify_command.add(commands)

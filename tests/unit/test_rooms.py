@@ -139,7 +139,7 @@ def test_pure_rooms_do_no_io() -> None:
 
 def test_only_the_room_of_dsql_sends_sql() -> None:
     """`migrate` opens connections of its own for DDL, and the doctor to ask; nobody else names the driver."""
-    allowed = ("proxy.stores.dsql", "proxy.migrate", "proxy.cli.migrate", "proxy.cli.mapping_init", "proxy.cli.doctor")
+    allowed = ("proxy.stores.dsql", "proxy.migrate", "proxy.cli.migrate", "proxy.cli.mapping", "proxy.cli.doctor")
     named = [importing for importing, imported in imports() if imported.partition(".")[0] == "asyncpg"]
     assert not [name for name in named if not name.startswith(allowed)]
 

@@ -23,10 +23,8 @@ FAILED = 1
 _SAMPLE_BYTES = 64 * 1024 * 1024
 
 
-def add(commands: Any) -> None:
-    """Add the command to argparse's subcommands."""
-    mapping = commands.add_parser("mapping", help="draft a mapping file from a table")
-    actions = mapping.add_subparsers(dest="action", required=True)
+def add(actions: Any) -> None:
+    """Add the action to those of `crossfade mapping`."""
     init = actions.add_parser("init", help="draft a mapping and its migrations from a sample of a table")
     init.add_argument("--config", type=Path, metavar="FILE", help="settings file (TOML); without it, the defaults")
     init.add_argument("--table", metavar="NAME", required=True, help="the table's name in DynamoDB")
