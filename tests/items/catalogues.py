@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+
 from proxy.app.service import Service, open_service
 from proxy.dynamodb.outcome import Outcome
 from proxy.items.catalogue import Catalogue, Executes
@@ -53,6 +55,7 @@ async def layer_at(
         journal=JournalSettings(folder / "journal.sqlite"),
         tables={TABLE: TableSettings(types={name: TypeSettings(each) for name, each in (types or {}).items()})},
     )
+    await _forget_authority(dsn)
     upstream = DynamoDBClient(endpoint, region=REGION, credentials=Credentials(Credential(ACCESS_KEY, SECRET_KEY)))
     try:
         async with open_service(settings, Metrics(), upstream) as service:
@@ -63,6 +66,16 @@ async def layer_at(
                 await service.process.close()
     finally:
         await upstream.close()
+
+
+async def _forget_authority(dsn: str) -> None:
+    """Clear DSQL's record of who is the truth: here each layer is another installation, in a stage of its own."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        if await connection.fetchval("SELECT to_regclass('crossfade_authority')") is not None:
+            await connection.execute("DELETE FROM crossfade_authority")
+    finally:
+        await connection.close()
 
 
 def catalogue_of(layer: Executes, table: str = TABLE, secret: bytes = b"0123456789abcdef") -> Catalogue:

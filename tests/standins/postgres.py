@@ -38,6 +38,8 @@ _SETTINGS = {
     "shared_buffers": "64MB",
     "log_min_messages": "warning",
     "autovacuum": "on",
+    # initdb's `english` is not among the wheel's files: VACUUM's parallel workers refuse to begin with it.
+    "default_text_search_config": "pg_catalog.simple",
 }
 _WITHOUT_FSYNC = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
