@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxy.cutover.gate.access_patterns import pattern_of
@@ -66,7 +66,12 @@ EVIDENCE = st.builds(
 )
 
 
+def _swept(began: float) -> Evidence:
+    return Evidence(sweeps={"a": LastSweep(0.0, "equal", "a", None, True, began)})
+
+
 @given(EVIDENCE, EVIDENCE, EVIDENCE)
+@example(_swept(0.0), _swept(1.0), Evidence())  # ended together, begun apart
 @settings(max_examples=60, deadline=None)
 def test_the_order_of_merging_does_not_matter(one: Evidence, two: Evidence, three: Evidence) -> None:
     assert one.merged(two) == two.merged(one)

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 from proxy.cutover.gate.basis import Basis
 from proxy.cutover.stages import Era
 from proxy.metrics.histogram import STORE_BUCKETS
+from proxy.stores.dsql.system_tables.sweep_records import EQUAL
 
 VERSION: Final = 3
 SPAN_SECONDS: Final = 3 * 3600
@@ -229,8 +230,15 @@ def _last(
 
 
 def _newest(one: Mapping[str, LastSweep], two: Mapping[str, LastSweep]) -> Mapping[str, LastSweep]:
-    newer = {table: last for table, last in two.items() if table not in one or one[table].ended < last.ended}
+    newer = {table: last for table, last in two.items() if table not in one or _order(one[table]) < _order(last)}
     return MappingProxyType({**one, **newer})
+
+
+def _order(last: LastSweep) -> tuple[float, bool, bool, float, str, str, str]:
+    """The order of sweeps: the newest counts, and of two that ended together the one that proves less. It is total, so
+    that evidence can be merged in any order."""
+    least = (last.result != EQUAL, not last.mended, -last.began)
+    return (last.ended, *least, last.result, last.authority, repr(last.basis))
 
 
 def _united(one: Mapping[str, frozenset[str]], two: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:
