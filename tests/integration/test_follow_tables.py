@@ -127,10 +127,14 @@ def test_a_random_story_agrees(here: Scene, hash_kind: str, range_kind: str | No
     writers = Writers(here.client, seed, keys, table, make_item, threads=3, calls=60).start()
     writers.join()
     here.assert_equal(table)
+    # On so few keys all of the writers' puts may have overlapped; these do not.
+    for key in keys[:3]:
+        client.put_item(TableName=table, Item=make_item(dice, key))
+        here.proxy.settle()
     read_everything(client, table, hashes, ranged=range_kind is not None)
     here.assert_equal(table)
     assert set(here.verdicts()) <= {"agreed", "racing", "lagging"}, json.dumps(here.proxy.mismatches(), indent=1)
-    assert here.verdicts("PutItem")["agreed"] > 0
+    assert here.verdicts("PutItem")["agreed"] >= 3
     assert set(here.verdicts("Query")) == set(here.verdicts("Scan")) == {"agreed"}
     assert "ValidationException" not in writers.answers
 
