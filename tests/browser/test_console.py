@@ -110,7 +110,7 @@ async def test_a_flip_is_seen_going_on_and_its_end(watch: Watch) -> None:
         page = await watch.page()
         await page.goto(url)
         moving = page.locator("#moving")
-        await expect(moving).to_contain_text("nothing is held yet. Answers: 1 of 3.")
+        await expect(moving).to_contain_text("no writes are held yet. Answers: 1 of 3.")
         stage.overview = stage_set.flipping("holding").overview
         await expect(moving).to_contain_text("New writes wait while each process finishes its own. Answers: 2 of 3.")
         await expect(page.get_by_text("2 writes in flight, 14 keys to converge")).to_be_visible()
