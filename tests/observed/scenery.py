@@ -48,7 +48,7 @@ class Scenery:
     def act(self, seconds: float) -> None:
         """Load throughout, and in its course all that the dashboards have panels for. Takes about so many seconds."""
         client = self.here.client()
-        with self._load(), self._backfill():
+        with self._load():
             self._differ(client)
             client.put_item(
                 TableName=TABLE,
@@ -60,7 +60,8 @@ class Scenery:
                 },
             )
             self.told.append("an item that the mapping cannot hold")
-            self._seen("count_over_time(crossfade_job_items[2m]) >= 3")
+            with self._backfill():  # over before the ramp, under which no backfill may run
+                self._seen("count_over_time(crossfade_job_items[2m]) >= 3")
             time.sleep(seconds * 0.3)
             self.move("VideoGame", "shadow", ramp=50)
             time.sleep(seconds * 0.2)
@@ -166,5 +167,6 @@ def scenery(dynamodb: str, database: str, dsql: str, folder: Path) -> Iterator[S
         job_port = free_port()
         targets = [here.proxy.admin.removeprefix("http://"), f"{LOOPBACK}:{job_port}"]
         prometheus = stack.enter_context(Prometheus(targets))
-        operator = Operator(dynamodb, dsql, folder, (CONFIG / "billio.toml",))
+        stages = {"CROSSFADE_STAGES__TABLE": "crossfade_stages", "CROSSFADE_STAGES__LEASE_SECONDS": "30"}
+        operator = Operator(dynamodb, dsql, folder, (CONFIG / "billio.toml",), stages)
         yield Scenery(here, prometheus, operator, job_port)
