@@ -10,7 +10,7 @@ import pytest
 from proxy.cutover.authority import watch
 from proxy.cutover.authority.keeper import RecordKeeper
 from proxy.cutover.authority.watch import AuthorityWatch
-from proxy.cutover.flip.protocol import Flip
+from proxy.cutover.flip import protocol
 from tests.simulation.authority_scene import AuthorityWorld, DesertedWorld, RecordMemory
 from tests.simulation.process import Silence
 
@@ -31,7 +31,7 @@ def nothing_is_recorded_before_the_commit(patch: Patch) -> None:
 def a_vote_does_not_wait_for_the_record(patch: Patch) -> None:
     """As before; and the coordinator asks nobody, either."""
     patch.setattr(AuthorityWatch, "may_vote", lambda self, flip: True)
-    patch.setattr(Flip, "recorded", property(lambda self: False))
+    patch.setattr(protocol, "is_recorded", lambda flip, seen: True)
 
 
 def the_commit_is_not_recorded(patch: Patch) -> None:
