@@ -16,12 +16,14 @@ import socket
 import ssl
 import struct
 import threading
+import time
 import urllib.parse
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import asyncpg
 import botocore.auth
 import botocore.session
 import botocore.signers
@@ -532,3 +534,50 @@ def test_a_proxy_that_cannot_connect_says_so_at_once_and_goes_on(
         assert log.count("dsql_not_connected") == 1  # once, however often it is tried
         assert "peers_not_asked" not in log  # its remedy, to let a table be made, would mislead
         assert "hunter2" not in log
+
+
+# -- another session's DDL ---------------------------------------------------------------------------------------------
+
+
+async def _change_the_catalog(dsn: str) -> None:
+    other = await asyncpg.connect(dsn)
+    try:
+        await other.execute(f"CREATE TABLE changed_{time.monotonic_ns()} (id text PRIMARY KEY)")
+    finally:
+        await other.close()
+
+
+async def test_ddl_between_the_login_and_the_first_statement_is_no_failed_connect(
+    dsql_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login = asyncpg.connect
+
+    async def slow_login(*arguments: Any, **options: Any) -> asyncpg.Connection:
+        connection = await login(*arguments, **options)
+        monkeypatch.setattr(asyncpg, "connect", login)
+        await _change_the_catalog(dsql_database)
+        return connection
+
+    monkeypatch.setattr(asyncpg, "connect", slow_login)
+    pool = open_pool(DSQL(dsn=dsql_database))
+    try:
+        async with pool.connection() as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+        assert pool.failure is None
+    finally:
+        await pool.close_or_terminate()
+
+
+async def test_ddl_while_a_connection_lies_idle_does_not_make_it_a_dead_one(
+    dsql_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = open_pool(DSQL(dsn=dsql_database, pool_min=0, pool_max=1))
+    try:
+        async with pool.connection() as before:
+            await before.fetchval("SELECT 1")
+        await _change_the_catalog(dsql_database)
+        monkeypatch.setattr("proxy.stores.dsql.pool.DOUBTFUL_SECONDS", 0.0)
+        async with pool.connection() as after:
+            assert after is before
+    finally:
+        await pool.close_or_terminate()

@@ -95,6 +95,7 @@ def use(here: Scene) -> None:
     client = here.client(attempts=10)
     for key in (*BOOKS, *GAMES):
         client.put_item(TableName=TABLE, Item=item(key))
+    settle(here)  # the gate counts the reads: none may race with its write
     for key in (*BOOKS, *GAMES):
         client.get_item(TableName=TABLE, Key=key)
     settle(here)

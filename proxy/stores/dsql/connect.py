@@ -26,6 +26,7 @@ from dsql_core.token_manager import TokenManager
 
 from proxy.settings import DSQL
 from proxy.stores.attempts import Backoff
+from proxy.stores.dsql.conflicts import retry_conflicts
 from proxy.stores.dsql.connect_errors import ConnectError, Target, explained, is_waking_up
 from proxy.stores.dsql.pool import Connect, Pool, PoolObserver
 from proxy.stores.dsql.sqlstates import DRIVER_ERRORS
@@ -155,7 +156,8 @@ async def _make_alike(connection: asyncpg.Connection, seconds: float) -> None:
     working with Amazon Aurora DSQL", user guide). Under read committed, reads of several items would be torn; under
     another collation, pages would come in an order that is not DynamoDB's. Raises ConnectError.
     """
-    encoding, isolation, by_bytes = await connection.fetchrow(_SESSION, timeout=seconds)
+    # A session hears of another's DDL (OC001) at whatever it asks first, and that may be this.
+    encoding, isolation, by_bytes = await retry_conflicts(lambda: connection.fetchrow(_SESSION, timeout=seconds))
     if encoding != "UTF8":
         raise ConnectError(
             "setup", f"create a database with ENCODING 'UTF8' ({_TEMPLATE})", f"its encoding is {encoding}"
@@ -164,7 +166,7 @@ async def _make_alike(connection: asyncpg.Connection, seconds: float) -> None:
         remedy = f"create a database with LC_COLLATE 'C' and LC_CTYPE 'C' ({_TEMPLATE})"
         raise ConnectError("setup", remedy, "its collation does not sort text by its bytes, as DynamoDB does")
     if isolation not in _ISOLATED:
-        await connection.execute(_ISOLATE, timeout=seconds)
+        await retry_conflicts(lambda: connection.execute(_ISOLATE, timeout=seconds))
 
 
 class IAMTokenSource:

@@ -23,6 +23,7 @@ from typing import Final, Protocol
 import asyncpg
 import structlog
 
+from proxy.stores.dsql.conflicts import is_conflict
 from proxy.stores.dsql.connect_errors import ConnectError, Target, explained
 from proxy.stores.dsql.sqlstates import DRIVER_ERRORS
 
@@ -329,7 +330,9 @@ class Pool:
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 await connection.execute("SELECT 1")
-        except DRIVER_ERRORS:  # a TimeoutError is an OSError
+        except DRIVER_ERRORS as error:  # a TimeoutError is an OSError
+            if is_conflict(error):
+                return True  # another session's DDL (OC001): the server has answered
             connection.terminate()
             for each in (connection, *filter(self._doubtful, self._idle)):
                 self._drop(each, "dead")
