@@ -253,17 +253,21 @@ async def test_a_table_is_described_with_the_items_that_it_has(pool: Pool, monke
     assert (await told())[0] == 12
 
 
-async def test_counts_are_kept_for_a_minute(pool: Pool) -> None:
+async def test_many_items_are_counted_once_a_minute_and_few_each_time(pool: Pool) -> None:
     asked: list[str] = []
+    items = 1_001
 
     async def count(mapping: TableMapping) -> TableCounts:
         asked.append(mapping.sql_table)
-        return TableCounts(len(asked), 0)
+        return TableCounts(items, 0)
 
     control = replace(plane(pool), count=count)
     for _ in range(3):
-        assert (await document(control, "DescribeTable", TableName="billio"))["Table"]["ItemCount"] == 1
+        assert (await document(control, "DescribeTable", TableName="billio"))["Table"]["ItemCount"] == 1_001
     assert asked == ["items"]
+    control, items = replace(control, _counted={}), 1
+    for items in (1, 2):
+        assert (await document(control, "DescribeTable", TableName="billio"))["Table"]["ItemCount"] == items
 
 
 async def test_a_description_holds_no_items(pool: Pool) -> None:

@@ -115,17 +115,17 @@ def key_conditions() -> list[Rule]:
                 (
                     "ALL_PROJECTED_ATTRIBUTES",
                     {},
-                    "ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName",
+                    f"{ONE}ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName",
                 ),
                 (
                     "COUNT",
                     {"ProjectionExpression": "sk"},
-                    "Cannot specify the ProjectionExpression when choosing to get only the Count",
+                    f"{ONE}Cannot specify the ProjectionExpression when choosing to get only the Count",
                 ),
                 (
                     "ALL_PROJECTED_ATTRIBUTES",
                     {"ProjectionExpression": "sk"},
-                    "Cannot specify the ProjectionExpression when choosing to get ALL_PROJECTED_ATTRIBUTES",
+                    f"{ONE}Cannot specify the ProjectionExpression when choosing to get ALL_PROJECTED_ATTRIBUTES",
                 ),
             )
         ),

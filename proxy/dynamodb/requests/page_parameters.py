@@ -179,9 +179,9 @@ def _select(request: Mapping[str, Any], projection: tuple[Path, ...] | None) -> 
     if projection is not None and select not in (None, "SPECIFIC_ATTRIBUTES"):
         named = "ProjectionExpression" if "ProjectionExpression" in request else "AttributesToGet"
         wanted = "only the Count" if select == "COUNT" else select
-        raise validation(f"Cannot specify the {named} when choosing to get {wanted}")
+        raise validation(enveloped(f"Cannot specify the {named} when choosing to get {wanted}"))
     if select == "ALL_PROJECTED_ATTRIBUTES" and "IndexName" not in request:
-        raise validation("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")
+        raise validation(enveloped("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName"))
     if projection is None and select == "SPECIFIC_ATTRIBUTES":
         raise validation(
             enveloped(

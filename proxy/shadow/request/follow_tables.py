@@ -10,6 +10,7 @@ a drop until it is done. Another process may drop a table that this one has crea
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -93,6 +94,14 @@ class TableFollower:
         """Return whether a table is as it is wanted, as far as this process knows."""
         state = self._tables.get(name)
         return state is None or state.ready.is_set()
+
+    async def finished(self, name: str, seconds: float) -> None:
+        """Wait until a table is as it is wanted, or the seconds are over."""
+        state = self._tables.get(name)
+        if state is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await state.ready.wait()
 
     def missing(self, names: Iterable[str]) -> bool:
         """DSQL lacks one of these tables: create those that are followed again. Returns whether there is any."""
@@ -192,6 +201,10 @@ class ClientTables:
         self._before.pop(name, None)
         self._tables.forget(name)
         self._follow.drop(name)
+
+    async def finished(self, name: str, seconds: float, /) -> None:
+        """Wait until nothing is being made or changed, or the seconds are over."""
+        await self._follow.finished(name, seconds)
 
     def status(self, name: str, /) -> str:
         """Return ACTIVE, CREATING or UPDATING, as far as this process knows."""

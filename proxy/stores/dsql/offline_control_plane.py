@@ -32,6 +32,10 @@ from proxy.stores.dsql.table_statistics import TableCounts
 from proxy.stores.errors import StoreError
 
 _COUNTED_SECONDS: Final = 60.0
+# Few items are counted each time: that is cheap, and a new table's first items are soon seen.
+_FEW: Final = 1000
+# An empty table takes milliseconds. SDKs' waiters look again after 20 s, and some programs do not wait at all.
+_MAKE_SECONDS: Final = 1.0
 _OF_A_TABLE: Final = frozenset(
     {
         "CreateTable",
@@ -61,6 +65,9 @@ class TableMaker(Protocol):
 
     def drop(self, name: str, /) -> None:
         """Drop a table in the background."""
+
+    async def finished(self, name: str, seconds: float, /) -> None:
+        """Wait until nothing is being made or changed, or the seconds are over."""
 
     def status(self, name: str, /) -> str:
         """Return ACTIVE, CREATING or UPDATING, as far as this process knows."""
@@ -141,9 +148,13 @@ class ControlPlane:
             raise control.unsupported(action)
         if action == "CreateTable":
             made = definitions.create(request, self.arn_prefix, str(uuid.uuid4()), time.time())
+            tags = definitions.tags(request)
             if not await self.catalogue.add(made):
                 raise control.table_exists(name)
+            if tags:
+                await self.properties.set(name, TAGS, tags)
             self.maker.make(TableSchema.from_description(made))
+            await self.maker.finished(name, _MAKE_SECONDS)
             return {**made, "TableStatus": "CREATING"}
         if description is None:
             raise errors.resource_not_found(f"Requested resource not found: Table: {name} not found")
@@ -159,6 +170,7 @@ class ControlPlane:
         changed = definitions.update(request, description)
         await self.catalogue.replace(changed)
         self.maker.make(TableSchema.from_description(changed))
+        await self.maker.finished(name, _MAKE_SECONDS)
         return {**changed, "TableStatus": "UPDATING"}
 
     def _with_status(self, name: str, description: dict[str, Any]) -> dict[str, Any]:
@@ -187,7 +199,7 @@ class ControlPlane:
         """The description with live counts; as it is where the table cannot be counted."""
         now = asyncio.get_running_loop().time()
         at, counts = self._counted.get(name, (-math.inf, None))
-        if now - at >= _COUNTED_SECONDS:
+        if counts is None or counts.items <= _FEW or now - at >= _COUNTED_SECONDS:
             mapping = self.mapped.get(name) or DocumentMapping(TableSchema.from_description(description))
             try:
                 counts = await self.count(mapping)

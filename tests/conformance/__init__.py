@@ -1,0 +1,1 @@
+"""Other projects' suites of DynamoDB, run unchanged against Crossfade."""
