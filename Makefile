@@ -16,10 +16,10 @@ ONLY ?=
 PUBLISH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: flips help setup browser prometheus dashboards observe node lint fmt test demo bench verdicts fuzz simulate soak lock clean
+.PHONY: flips help setup browser prometheus dashboards observe node lint fmt test demo bench verdicts fuzz simulate conformance soak lock clean
 
 help: ## show this list
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.installed node browser prometheus ## install everything into .venv and tests/node (does nothing when nothing changed)
 
@@ -86,6 +86,9 @@ fuzz: .venv/.installed ## ask DSQL and ministack the same, then the wire and eve
 simulate: .venv/.installed ## stories of crashes, races and faults on a virtual clock, none told before, for MINUTES=10
 	$(BIN)/python -m tests.simulation --minutes $(or $(MINUTES),10)
 
+conformance: .venv/.installed ## other projects' DynamoDB suites, unchanged, on DSQL alone (SUITE=moto, TARGET=live)
+	$(BIN)/python -m tests.conformance $(if $(SUITE),--suite $(SUITE)) $(if $(TARGET),--target $(TARGET))
+
 soak: .venv/.installed ## mixed load and faults on both sides for MINUTES=30, sampled and drawn (PUBLISH=1: to docs/soak.svg)
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),30) $(if $(PUBLISH),--graph docs/soak.svg)
 
@@ -101,6 +104,7 @@ observe: .venv/.installed prometheus ## a cutover under load watched by Promethe
 lock: .venv/.installed ## pin the newest allowed versions of everything, by hash
 	$(COMPILE) --upgrade pyproject.toml --group dev --output-file requirements.lock
 	$(COMPILE) --upgrade --group standins --output-file tests/standins/requirements.lock
+	$(COMPILE) --upgrade --group conformance --output-file tests/conformance/requirements.lock
 	$(COMPILE) --constraint requirements.lock pyproject.toml --extra otel --output-file deploy/requirements.lock
 	$(COMPILE) --constraint requirements.lock --group wheel --output-file deploy/requirements-wheel.lock
 

@@ -90,7 +90,9 @@ def _fetched(suite: Suite) -> Path:
         pinned = _CACHE / f"{suite.name}.txt"
         pinned.write_text(f"{suite.requirement}\n", "utf-8")
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-        subprocess.run([*pip, "--require-hashes", "-d", str(_CACHE), "-r", str(pinned)], check=True)
+        subprocess.run(
+            [*pip, "--disable-pip-version-check", "--require-hashes", "-d", str(_CACHE), "-r", str(pinned)], check=True
+        )
         with tarfile.open(_CACHE / f"{suite.name}-{suite.version}.tar.gz") as packed:
             packed.extractall(_CACHE, filter="data")
     return root
@@ -121,9 +123,18 @@ def _run(suite: Suite, root: Path, target: str, tests: str | None) -> SuiteRun:
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "AWS_DEFAULT_REGION": REGION,
             "PYTHONPATH": str(_HERE / "plugin"),
+            **({"CONFORMANCE_SHARED_TABLES": "1"} if suite.shared_tables else {}),
         }
         words = [str(_python()), "-m", "pytest", suite.tests, "-q", "--color=no", "-p", "conformance_plugin"]
-        words += ["-p", "no:cacheprovider", f"--timeout={_SECONDS_A_TEST}", "--tb=short", f"--junitxml={results}"]
+        words += [
+            "-p",
+            "no:cacheprovider",
+            f"--timeout={_SECONDS_A_TEST}",
+            "--tb=short",
+            f"--junitxml={results}",
+            "-o",
+            "addopts=",
+        ]
         words += [f"--ignore={suite.tests}/{name}" for name in suite.left_out]
         words += ["-k", tests] if tests else []
         output = results.with_suffix(".txt")

@@ -26,6 +26,9 @@ class Suite:
     endpoint_variable: str = "AWS_ENDPOINT_URL_DYNAMODB"
     """The environment variable that says where to ask."""
 
+    shared_tables: bool = False
+    """Whether tests use tables that others have made; else each begins without any."""
+
     @property
     def requirement(self) -> str:
         """The line of a requirements file that pins the source distribution."""
@@ -59,5 +62,6 @@ SUITES: Final = (
         sha256="75d36c6d3ce600cf3f93093e8471c0252aae16a411b22716b677a65399ce6f2e",
         tests="tests/test_dynamodb.py",
         endpoint_variable="MINISTACK_ENDPOINT",
+        shared_tables=True,
     ),
 )

@@ -225,6 +225,18 @@ def test_what_is_no_table_is_refused_in_dynamodbs_words(more: dict[str, Any], wo
     assert (refused.value.code, refused.value.message) == ("ValidationException", words)
 
 
+@pytest.mark.parametrize(
+    "member", ["VectorIndexes", "ResourcePolicy", "GlobalTableSourceArn", "ReplicaUpdates", "SomethingNew"]
+)
+def test_what_a_table_on_dsql_cannot_have_is_refused_by_name(member: str) -> None:
+    with pytest.raises(DynamoDBError) as at_creation:
+        made(**{member: [{"a": 1}]})
+    with pytest.raises(DynamoDBError) as at_change:
+        definitions.update({member: [{"a": 1}]}, made())
+    words = f"{member} is not available: these tables are served from Aurora DSQL"
+    assert (at_creation.value.message, at_change.value.message) == (words, words)
+
+
 UNITS = {"ReadCapacityUnits": 5, "WriteCapacityUnits": 6}
 
 

@@ -31,6 +31,17 @@ _CHANGES: Final = (
     "ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or SSESpecification or "
     "ReplicaUpdates"
 )
+# What other members mean is not kept by DSQL, or not known here: a table without it would not be the table asked for.
+_TAKEN: Final = frozenset(
+    {
+        "AttributeDefinitions",
+        "GlobalSecondaryIndexes",
+        "KeySchema",
+        "LocalSecondaryIndexes",
+        "TableName",
+        "Tags",
+    }
+)
 _CHANGING: Final = frozenset(
     {
         "BillingMode",
@@ -38,7 +49,6 @@ _CHANGING: Final = frozenset(
         "GlobalSecondaryIndexUpdates",
         "OnDemandThroughput",
         "ProvisionedThroughput",
-        "ReplicaUpdates",
         "SSESpecification",
         "StreamSpecification",
         "TableClass",
@@ -55,6 +65,7 @@ def create(request: Mapping[str, Any], arn_prefix: str, table_id: str, now: floa
             "1 validation error detected: TableName must be at least 3 characters long and at most 255 characters "
             "long, of a-z, A-Z, 0-9, '_', '-' and '.'"
         )
+    _refuse_unknown(request)
     try:
         check_members(request, required=("AttributeDefinitions", "KeySchema"))
         check_throughput(request.get("BillingMode") or "PROVISIONED", request)
@@ -92,6 +103,7 @@ def tags(request: Mapping[str, Any]) -> dict[str, str]:
 
 def update(request: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str, Any]:
     """Return a table's description after an UpdateTable. Raises DynamoDBError for a change that cannot be."""
+    _refuse_unknown(request)
     if not any(request.get(member) is not None for member in _CHANGING):
         raise errors.validation(f"At least one of {_CHANGES} is required")
     try:
@@ -99,6 +111,13 @@ def update(request: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str, 
         return _updated(request, present)
     except (AttributeError, KeyError, TypeError) as error:
         raise errors.serialization(type(error).__name__) from error
+
+
+def _refuse_unknown(request: Mapping[str, Any]) -> None:
+    """Raises ValidationException for a member that a table on DSQL cannot have: a vector index, a policy, a replica."""
+    for member, value in request.items():
+        if value not in (None, [], {}) and member not in _TAKEN and member not in _CHANGING:
+            raise errors.validation(f"{member} is not available: these tables are served from Aurora DSQL")
 
 
 def refuse_protected(description: Mapping[str, Any]) -> None:

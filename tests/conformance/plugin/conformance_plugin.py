@@ -1,11 +1,13 @@
 """A plugin for pytest that takes moto's mocks away: its tests ask the endpoint in AWS_ENDPOINT_URL_DYNAMODB instead.
 
-Loaded with `-p conformance_plugin` into an environment that has none of Crossfade. Before each test, every table goes.
+Loaded with `-p conformance_plugin` into an environment that has none of Crossfade. Before each test, every table goes,
+unless CONFORMANCE_SHARED_TABLES is set.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import Any
 
 import boto3
@@ -53,7 +55,9 @@ def ddb() -> Any:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """Delete every table, before any fixture makes one."""
+    """Delete every table, before any fixture makes one; not where the tests of a suite share tables."""
+    if "CONFORMANCE_SHARED_TABLES" in os.environ:
+        return
     client = boto3.client("dynamodb", region_name="us-east-1")
     names = [name for page in client.get_paginator("list_tables").paginate() for name in page["TableNames"]]
     for name in names:
