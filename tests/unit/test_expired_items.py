@@ -60,7 +60,7 @@ async def test_what_one_store_has_deleted_is_expected_and_goes_from_the_mirror()
 @pytest.mark.parametrize(
     ("authority", "mirror", "attribute"),
     [
-        (Held(), Held(a=item(1000)), "expires"),  # it has not expired
+        (Held(), Held(a=item(86_400)), "expires"),  # it has not expired
         (Held(), Held(a=item(-10)), None),  # nothing expires in this table
         (Held(), Held(a=item(-10)), "other"),
         (Held(), Held(), "expires"),
@@ -73,7 +73,7 @@ async def test_nothing_else_is(authority: Held, mirror: Held, attribute: str | N
 
 
 async def test_a_difference_of_the_page_goes_with_those_of_its_items() -> None:
-    checked = expired_items(Held(), Held(a=item(-10), b=item(1000)))
+    checked = expired_items(Held(), Held(a=item(-10), b=item(86_400)))
     explained, rest, repairs = await checked.explain([suspect(key("a")), suspect(ANY)])
     assert (len(explained), rest, repairs) == (2, [], [key("a")])
     explained, rest, repairs = await checked.explain([suspect(key("a")), suspect(key("b")), suspect(ANY)])

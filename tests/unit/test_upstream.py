@@ -213,6 +213,19 @@ async def test_a_connection_closed_after_its_answer_is_not_used_again() -> None:
     assert server.connections == 3
 
 
+@pytest.mark.parametrize(
+    ("headers", "connections"), [(b"", 3), (b"x-amzn-RequestId: 1\r\n", 1)], ids=["on the way", "DynamoDB"]
+)
+async def test_a_connection_that_leads_to_a_failing_balancer_is_not_used_again(
+    headers: bytes, connections: int
+) -> None:
+    reply = always(b"HTTP/1.1 503 Service Unavailable\r\n" + headers + b"Content-Length: 2\r\n\r\n{}")
+    async with peer(reply) as server, opened(server.url) as client:
+        for _ in range(3):
+            assert (await client.request(PUT, b"{}", timeout=60)).status == 503
+    assert server.connections == connections
+
+
 async def test_an_idle_connection_is_closed_in_time() -> None:
     async with peer(always(OK)) as server, opened(server.url, idle_seconds=0.05) as client:
         await client.request(PUT, b"{}", timeout=60)

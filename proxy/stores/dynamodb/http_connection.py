@@ -17,6 +17,7 @@ from proxy.stores.errors import UnknownOutcome, Unreachable
 MAX_ANSWER: Final = 64 * 1024 * 1024
 MAX_ANSWER_HEADERS: Final = 64 * 1024
 _JOIN: Final = 64 * 1024
+_REQUEST_ID: Final = "x-amzn-requestid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +128,14 @@ class Connection(asyncio.Protocol):
         if self._parser.get_status_code() < 200:  # 100 Continue and its like: the answer is yet to come
             self._headers = []
             return
-        if not self._parser.should_keep_alive():
+        if not self._parser.should_keep_alive() or self._is_of_no_dynamodb():
             self._usable = False
         self._complete()
+
+    def _is_of_no_dynamodb(self) -> bool:
+        """Whether something on the way has failed in DynamoDB's place: this connection would lead there for as long as
+        it is used, and a new one may lead to DynamoDB."""
+        return self._parser.get_status_code() >= 500 and not any(n.lower() == _REQUEST_ID for n, _ in self._headers)
 
     def _complete(self) -> None:
         chunks = self._chunks
