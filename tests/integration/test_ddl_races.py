@@ -5,6 +5,7 @@ duplicate row of the catalogue (23505), of a type or relation of that name, or o
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -20,7 +21,7 @@ from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.system_tables.checkpoints import CHECKPOINTS_TABLE, Checkpoints
 from proxy.stores.dsql.system_tables.sweep_records import EQUAL, SWEEPS_TABLE, SweepRecord, SweepRecords
 from proxy.stores.dsql.system_tables.system_table import SystemTable
-from tests.integration.scenes import run_sql, scene
+from tests.integration.scenes import Scene, run_sql, scene
 from tests.standins.dsql import Dsql
 from tests.standins.dsql.settings import GateSettings
 
@@ -141,6 +142,12 @@ async def test_the_ledger_of_migrations_is_made_once(pools: Pools, database: str
             await run_sql(database, f"DROP TABLE {table}")
 
 
+def _failures(here: Scene) -> set[str]:
+    """The reasons for which tables were not followed at a first try."""
+    lines = here.proxy.log_file.read_text("utf-8").splitlines()
+    return {json.loads(line)["reason"] for line in lines if '"table_not_followed"' in line}
+
+
 def test_two_proxies_follow_every_table_that_either_is_asked_to_make(
     dynamodb: str, database: str, dsql_database: str
 ) -> None:
@@ -170,7 +177,7 @@ def test_two_proxies_follow_every_table_that_either_is_asked_to_make(
                 client.put_item(TableName=table, Item={"id": {"S": str(id(client))}, "g": {"S": "x"}})
         for each in (one, other):
             each.proxy.settle()
-            assert '"table_not_followed"' not in each.proxy.log_file.read_text("utf-8")
+            assert _failures(each) <= {"occ"}, "whoever is slower tries again; nothing else goes wrong"
             assert "mirror_error" not in each.verdicts()
         for table in tables:
             one.assert_equal(table)
