@@ -168,6 +168,18 @@ async def test_what_sdks_and_tools_ask_when_they_start(pool: Pool) -> None:
     assert (await document(plane(pool), "ListTagsOfResource", ResourceArn=arn))["Tags"] == [
         {"Key": "team", "Value": "b"}
     ]
+    many = [{"Key": f"tag-{n:02}", "Value": "v"} for n in range(21)]
+    await document(control, "UntagResource", ResourceArn=arn, TagKeys=["team"])
+    await document(control, "TagResource", ResourceArn=arn, Tags=many)
+    pages, token = [], {}
+    while not pages or token:
+        answer = await document(control, "ListTagsOfResource", ResourceArn=arn, **token)
+        pages.append(answer["Tags"])
+        token = {"NextToken": answer["NextToken"]} if "NextToken" in answer else {}
+    assert [len(page) for page in pages] == [10, 10, 1]
+    assert [each for page in pages for each in page] == many
+    no_arn = await ask(control, "TagResource", {"ResourceArn": "billio", "Tags": []})
+    assert (no_arn.error_code, "Invalid ResourceArn" in no_arn.document["message"]) == ("ValidationException", True)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from proxy.dynamodb.schema import table_name
 from proxy.dynamodb.tables.time_to_live import DISABLED
 
 MOST_NAMES: Final = 100
+_TAGS_A_PAGE: Final = 10
 _MIN_NAME: Final = 3
 # What a table without DynamoDB has no more: streams, replicas, keys of KMS, and what happens to it just now.
 _GONE: Final = frozenset(
@@ -85,6 +86,10 @@ def continuous_backups(name: str, description: Mapping[str, Any] | None) -> dict
     }
 
 
+def _is_arn(text: str) -> bool:
+    return text.startswith("arn:") and ":table/" in text
+
+
 def asked_resource(request: Mapping[str, Any]) -> str:
     """The name of the table whose tags a request is about. Raises ValidationException where there is none."""
     arn = request.get("ResourceArn")
@@ -93,13 +98,21 @@ def asked_resource(request: Mapping[str, Any]) -> str:
             "1 validation error detected: Value null at 'resourceArn' failed to satisfy constraint: "
             "Member must not be null"
         )
+    if not _is_arn(arn):
+        raise errors.validation(f"Invalid TableArn: Invalid ResourceArn provided as input {arn}")
     return table_name(arn)
 
 
 def tags(request: Mapping[str, Any], description: Mapping[str, Any] | None, known: Mapping[str, Any]) -> dict[str, Any]:
-    """ListTagsOfResource's answer; `known` are the table's tags."""
+    """ListTagsOfResource's answer, a page of it; `known` are the table's tags.
+
+    NextToken is the last key of the page before ("ListTagsOfResource", API reference, leaves its form open).
+    """
     _refuse_unknown_resource(request, description)
-    return {"Tags": [{"Key": key, "Value": value} for key, value in sorted(known.items())]}
+    after = str(request.get("NextToken") or "")
+    rest = [(key, value) for key, value in sorted(known.items()) if key > after]
+    page = {"Tags": [{"Key": key, "Value": value} for key, value in rest[:_TAGS_A_PAGE]]}
+    return page if len(rest) <= _TAGS_A_PAGE else page | {"NextToken": rest[_TAGS_A_PAGE - 1][0]}
 
 
 def retagged(

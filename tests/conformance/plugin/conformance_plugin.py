@@ -53,11 +53,19 @@ def ddb() -> Any:
     return boto3.client("dynamodb", region_name="us-east-1")
 
 
+_last: list[object] = []
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup() -> None:
-    """Delete every table, before any fixture makes one; not where the tests of a suite share tables."""
-    if "CONFORMANCE_SHARED_TABLES" in os.environ:
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Delete every table before any fixture makes one: before each test, and before each class, whose tests share them.
+
+    Not in a suite whose tests share tables throughout.
+    """
+    here = getattr(item, "cls", None)
+    if "CONFORMANCE_SHARED_TABLES" in os.environ or (here is not None and _last == [here]):
         return
+    _last[:] = [here]
     client = boto3.client("dynamodb", region_name="us-east-1")
     names = [name for page in client.get_paginator("list_tables").paginate() for name in page["TableNames"]]
     for name in names:
