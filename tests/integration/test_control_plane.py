@@ -171,7 +171,8 @@ async def test_what_sdks_and_tools_ask_when_they_start(pool: Pool) -> None:
     many = [{"Key": f"tag-{n:02}", "Value": "v"} for n in range(21)]
     await document(control, "UntagResource", ResourceArn=arn, TagKeys=["team"])
     await document(control, "TagResource", ResourceArn=arn, Tags=many)
-    pages, token = [], {}
+    pages: list[Any] = []
+    token: dict[str, str] = {}
     while not pages or token:
         answer = await document(control, "ListTagsOfResource", ResourceArn=arn, **token)
         pages.append(answer["Tags"])
