@@ -2,7 +2,8 @@
 //
 // It differs from the plan where the plan loses something: ids are text, a rating is exact, images and a type's own
 // attributes are in `data`, an update changes the attributes of `data` that it names and no others, pages go on after a
-// row rather than by OFFSET, and a commit that DSQL refuses for a conflict is tried again.
+// row rather than by OFFSET, and what DSQL refuses for a conflict is tried again: a commit, and any statement that is
+// the first to meet another session's change of the schema.
 import { and, asc, desc, eq, gte, ilike, inArray, lt, lte, or, type SQL, sql } from "drizzle-orm";
 import type { NodePgDatabase } from "drizzle-orm/node-postgres";
 
@@ -24,7 +25,7 @@ type Changes = Partial<Omit<NewItemsRow, "type" | "id" | "data">> & { data?: Ite
 const CONFLICT = "40001";
 const ATTEMPTS = 8;
 
-async function untilCommitted<T>(run: () => Promise<T>): Promise<T> {
+async function retried<T>(run: () => PromiseLike<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await run();
@@ -47,38 +48,43 @@ export function layer(db: NodePgDatabase) {
     if (options.minRating !== undefined) all.push(gte(items.rating, options.minRating));
     const { after } = options;
     if (after) all.push(or(lt(column, after.moment), and(eq(column, after.moment), lt(items.id, after.id)))!);
-    return db.select().from(items).where(and(...all)).orderBy(desc(column), desc(items.id)).limit(options.first);
+    return retried(() =>
+      db.select().from(items).where(and(...all)).orderBy(desc(column), desc(items.id)).limit(options.first),
+    );
   }
 
   const is = ({ type, id }: Key) => and(eq(items.type, type), eq(items.id, id));
 
   const Query = {
-    withId: async (key: Key) => (await db.select().from(items).where(is(key)))[0] ?? null,
+    withId: (key: Key) => retried(async () => (await db.select().from(items).where(is(key)))[0] ?? null),
     ofType: (type: string, options: Options) => page([eq(items.type, type)], options),
     onShelf: (type: string, shelf: string, options: Options) =>
       page([eq(items.type, type), eq(items.shelf, shelf)], options),
     withSeriesId: (seriesId: string) =>
-      db.select().from(items).where(eq(items.seriesId, seriesId)).orderBy(asc(items.seasonNumber), asc(items.id)),
-    withExternalId: (externalId: string) => db.select().from(items).where(eq(items.externalId, externalId)),
+      retried(() =>
+        db.select().from(items).where(eq(items.seriesId, seriesId)).orderBy(asc(items.seasonNumber), asc(items.id)),
+      ),
+    withExternalId: (externalId: string) =>
+      retried(() => db.select().from(items).where(eq(items.externalId, externalId))),
     forWatching: (options: Options) => page([inArray(items.type, ["Feature", "TvSeries"])], options),
   };
 
   const Mutate = {
     createItem: (item: NewItemsRow) =>
-      untilCommitted(async () => {
+      retried(async () => {
         const now = new Date();
         const row = { ...item, movedAt: item.movedAt ?? now, addedAt: item.addedAt ?? now };
         return (await db.insert(items).values(row).returning())[0]!;
       }),
     updateItem: ({ data, ...changes }: Changes, key: Key) =>
-      untilCommitted(async () => {
+      retried(async () => {
         const named = data ? { data: sql`${items.data} || ${JSON.stringify(data)}::jsonb` } : {};
         const moved = changes.shelf ? { movedAt: new Date() } : {};
         const set = { ...changes, ...moved, ...named };
         return (await db.update(items).set(set).where(is(key)).returning())[0] ?? null;
       }),
     deleteItem: (key: Key) =>
-      untilCommitted(async () => (await db.delete(items).where(is(key)).returning()).length > 0),
+      retried(async () => (await db.delete(items).where(is(key)).returning()).length > 0),
   };
 
   return { Query, Mutate };
