@@ -136,6 +136,7 @@ def _run(suite: Suite, root: Path, target: str, tests: str | None) -> SuiteRun:
             "addopts=",
         ]
         words += [f"--ignore={suite.tests}/{name}" for name in suite.left_out]
+        words += [f"--deselect={suite.tests}/{name}" for name in suite.unstable]
         words += ["-k", tests] if tests else []
         output = results.with_suffix(".txt")
         with output.open("w", encoding="utf-8") as told:
