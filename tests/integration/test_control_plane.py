@@ -290,3 +290,44 @@ async def test_a_description_holds_no_items(pool: Pool) -> None:
     async with pool.connection() as connection:
         [row] = await connection.fetch(f"SELECT * FROM {CATALOGUE_TABLE}")
     assert set(json.loads(row["description"])) <= {*table_definition(), "TableStatus"}
+
+
+class _SlowMaker:
+    """A maker whose tables are there once they have been waited for."""
+
+    def __init__(self) -> None:
+        self.made: set[str] = set()
+
+    def make(self, schema: TableSchema, /) -> None:
+        self.made.discard(schema.name)
+
+    def drop(self, name: str, /) -> None:
+        self.made.discard(name)
+
+    async def finished(self, name: str, seconds: float, /) -> None:
+        assert seconds <= 1
+        self.made.add(name)
+
+    def status(self, name: str, /) -> str:
+        return "ACTIVE" if name in self.made else "CREATING"
+
+    def usable_indexes(self, name: str, /) -> frozenset[str]:
+        return frozenset()
+
+
+async def test_a_new_table_is_there_at_the_first_look_after_its_creation(pool: Pool) -> None:
+    """An SDK's waiter that meets CREATING looks again after 20 s."""
+    control = replace(plane(pool), maker=_SlowMaker(), count=_nothing)
+    request = {**DEFINITION, "BillingMode": "PAY_PER_REQUEST", "Tags": [{"Key": "team", "Value": "a"}]}
+    made = (await document(control, "CreateTable", **request))["TableDescription"]
+    assert made["TableStatus"] == "CREATING"
+    assert (await document(control, "DescribeTable", TableName="things"))["Table"]["TableStatus"] == "ACTIVE"
+    tags = await document(control, "ListTagsOfResource", ResourceArn=made["TableArn"])
+    assert tags["Tags"] == [{"Key": "team", "Value": "a"}]
+    changed = {"TableName": "things", "DeletionProtectionEnabled": True}
+    assert (await document(control, "UpdateTable", **changed))["TableDescription"]["TableStatus"] == "UPDATING"
+    assert (await document(control, "DescribeTable", TableName="things"))["Table"]["TableStatus"] == "ACTIVE"
+
+
+async def _nothing(_: TableMapping) -> TableCounts:
+    return TableCounts(0, 0)

@@ -66,6 +66,19 @@ async def test_a_table_is_there_when_it_has_been_waited_for(follow: TableFollowe
     assert sql.kind == "S"
 
 
+async def test_a_wait_with_a_limit_ends_when_the_table_is_there_or_the_time_is_over(
+    follow: TableFollower, sql: Sql
+) -> None:
+    await follow.finished("t", 60)  # nobody has asked for it
+    sql.slow = asyncio.Event()
+    follow.ensure([table("S")])
+    await follow.finished("t", 0.01)
+    assert not follow.is_ready("t")
+    asyncio.get_running_loop().call_later(0.01, sql.slow.set)
+    await follow.finished("t", 60)
+    assert follow.is_ready("t")
+
+
 async def test_dropped_and_made_again_at_once_is_a_new_table(follow: TableFollower, sql: Sql) -> None:
     follow.ensure([table("S")])
     await follow.wait(["t"])
