@@ -612,7 +612,12 @@ def test_another_schema_is_used_where_one_is_set(here: str, monkeypatch: pytest.
     [
         (["--folder", "/nonexistent"], {}, 1, "/nonexistent: there is no such folder: give another --folder"),
         ([], {"CROSSFADE_DSQL__DSN": ""}, 2, "set endpoint or dsn in [dsql]"),
-        ([], {"CROSSFADE_DSQL__DSN": "postgresql://a@127.0.0.1:1/x"}, 1, "DSQL: ConnectionRefusedError"),
+        (
+            [],
+            {"CROSSFADE_DSQL__DSN": "postgresql://a@127.0.0.1:1/x"},
+            1,
+            "DSQL: Connection refused (127.0.0.1:1): nothing listens there",
+        ),
     ],
 )
 def test_what_is_wrong_is_one_message(

@@ -1,13 +1,14 @@
 """Whatever the driver raises becomes one of the seam's errors, and a connection out of step is not used again."""
 
 import asyncio
+import socket
 from typing import Any, cast
 
 import asyncpg
 import pytest
 
 from proxy.dynamodb.schema import Key
-from proxy.stores.dsql.connect_errors import ConnectError
+from proxy.stores.dsql.connect_errors import ConnectError, Target, explained
 from proxy.stores.dsql.pool import Pool
 from proxy.stores.dsql.retry import run_with_retry
 from proxy.stores.dsql.sqlstates import DRIVER_ERRORS, is_out_of_step
@@ -141,3 +142,23 @@ def test_every_error_class_of_the_driver_is_on_the_list() -> None:
 def test_a_parameter_that_cannot_be_sent_leaves_the_connection_as_it_was() -> None:
     assert not is_out_of_step(asyncpg.DataError("invalid input"))
     assert not is_out_of_step(asyncpg.PostgresError())
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 5432)"), "Connection refused (127.0.0.1:5432)"),
+        (ConnectionRefusedError(111, "Connect call failed ('::1', 5432, 0, 0)"), "Connection refused ([::1]:5432)"),
+        (
+            OSError(
+                "Multiple exceptions: [Errno 111] Connect call failed ('::1', 1, 0, 0), "
+                "[Errno 111] Connect call failed ('127.0.0.1', 1)"
+            ),
+            "Connection refused ([::1]:1, 127.0.0.1:1)",
+        ),
+        (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
+        (OSError(101, "Network is unreachable"), "Network is unreachable"),
+    ],
+)
+def test_an_operator_reads_the_system_s_words_and_the_address(error: OSError, said: str) -> None:
+    assert explained(error, Target("dsn in [dsql]")).said == said

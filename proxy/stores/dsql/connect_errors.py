@@ -10,6 +10,7 @@ here connects.
 from __future__ import annotations
 
 import errno
+import os
 import re
 import socket
 import ssl
@@ -23,6 +24,8 @@ _OTHER_NAME: Final = 62
 _DENIED: Final = "access denied"
 _WAKING: Final = "waking up"
 _ERRNO: Final = re.compile(r"\[Errno (\d+)\]")
+# asyncio: "Connect call failed ('127.0.0.1', 5432)", and for IPv6 four parts.
+_TRIED: Final = re.compile(r"\('([^']+)', (\d+)")
 
 
 class ConnectError(ConnectionError):
@@ -177,4 +180,16 @@ _HINTS: Final = (
 def _said(error: BaseException) -> str:
     if isinstance(error, asyncpg.PostgresError):
         return " ".join(f"{error.sqlstate} {error}".split())
+    if isinstance(error, socket.gaierror):
+        return error.strerror or str(error)
+    if isinstance(error, OSError) and _ERRNO.search(str(error)):
+        return _said_by_the_system(str(error))
     return f"{type(error).__name__} {error}".strip()
+
+
+def _said_by_the_system(text: str) -> str:
+    """An error of the operating system with the addresses that were tried, in its words rather than asyncio's."""
+    number = _ERRNO.search(text)
+    words = os.strerror(int(number[1])) if number is not None else text
+    tried = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in _TRIED.findall(text)]
+    return f"{words} ({', '.join(dict.fromkeys(tried))})" if tried else words
