@@ -62,7 +62,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"crossfade: {error}\n")
         return FAILED
     except StoreError as error:
-        sys.stderr.write(f"crossfade: DynamoDB: {error} (see [dynamodb], and whether dynamodb:Scan is allowed)\n")
+        sys.stderr.write(f"crossfade: DynamoDB: {error}; see also whether dynamodb:Scan is allowed\n")
         return FAILED
     sys.stdout.write(_render(report, as_json=arguments.json) + "\n")
     return FAILED if report.losses else 0

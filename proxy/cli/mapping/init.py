@@ -42,7 +42,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     try:
         schema, items = asyncio.run(_sample(settings, arguments))
     except StoreError as error:
-        sys.stderr.write(f"crossfade: DynamoDB: {error} (see [dynamodb], and whether dynamodb:Scan is allowed)\n")
+        sys.stderr.write(f"crossfade: DynamoDB: {error}; see also whether dynamodb:Scan is allowed\n")
         return FAILED
     return _write(schema, items, settings.dsql.max_key_bytes, arguments)
 

@@ -10,8 +10,6 @@ here connects.
 from __future__ import annotations
 
 import errno
-import os
-import re
 import socket
 import ssl
 from dataclasses import dataclass
@@ -19,13 +17,12 @@ from typing import Final, Self
 
 import asyncpg
 
+from proxy.stores.os_errors import ERRNO, describe_os_error
+
 # `ssl.SSLCertVerificationError.verify_code` for a certificate of another name (X509_V_ERR_HOSTNAME_MISMATCH).
 _OTHER_NAME: Final = 62
 _DENIED: Final = "access denied"
 _WAKING: Final = "waking up"
-_ERRNO: Final = re.compile(r"\[Errno (\d+)\]")
-# asyncio: "Connect call failed ('127.0.0.1', 5432)", and for IPv6 four parts.
-_TRIED: Final = re.compile(r"\('([^']+)', (\d+)")
 
 
 class ConnectError(ConnectionError):
@@ -106,7 +103,7 @@ def _by_errno(error: OSError) -> str:
     if "rejected SSL upgrade" in str(error):
         return "tls"
     # Of several addresses that all failed asyncio tells in the text only.
-    told = _ERRNO.search(str(error))
+    told = ERRNO.search(str(error))
     number = error.errno or (int(told[1]) if told is not None else 0)
     if number == errno.ECONNREFUSED:
         return "refused"
@@ -180,16 +177,6 @@ _HINTS: Final = (
 def _said(error: BaseException) -> str:
     if isinstance(error, asyncpg.PostgresError):
         return " ".join(f"{error.sqlstate} {error}".split())
-    if isinstance(error, socket.gaierror):
-        return error.strerror or str(error)
-    if isinstance(error, OSError) and _ERRNO.search(str(error)):
-        return _said_by_the_system(str(error))
+    if isinstance(error, socket.gaierror) or (isinstance(error, OSError) and ERRNO.search(str(error))):
+        return describe_os_error(error)
     return f"{type(error).__name__} {error}".strip()
-
-
-def _said_by_the_system(text: str) -> str:
-    """An error of the operating system with the addresses that were tried, in its words rather than asyncio's."""
-    number = _ERRNO.search(text)
-    words = os.strerror(int(number[1])) if number is not None else text
-    tried = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in _TRIED.findall(text)]
-    return f"{words} ({', '.join(dict.fromkeys(tried))})" if tried else words

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from proxy.stores.dynamodb.http_connection import Connection, HTTPResponse
 from proxy.stores.errors import UnknownOutcome, Unreachable
+from proxy.stores.os_errors import describe_os_error
 
 Reason = Literal["connect", "busy", "timeout", "reset", "protocol"]
 
@@ -166,8 +167,8 @@ class ConnectionPool:
                     server_hostname=endpoint.host if self._context else None,
                 )
             except OSError as error:  # refused, no such host, no route, a certificate that does not hold
-                where = f"DynamoDB at {endpoint.authority} (see [dynamodb])"
-                raise Unreachable("connect", f"{where}: {error}") from error
+                where = f"DynamoDB at {endpoint.authority} cannot be reached (see [dynamodb])"
+                raise Unreachable("connect", f"{where}: {describe_os_error(error)}") from error
         return connection
 
     def _give_back(self, connection: Connection | None) -> None:
